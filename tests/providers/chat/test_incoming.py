@@ -19,7 +19,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolChoice,
 )
-from tests.support.chat_wire import asked, refused
+from tests.support.chat_wire import asked
 
 
 def test_each_role_becomes_a_turn_where_it_stands():
@@ -204,40 +204,3 @@ def test_settings_are_read_by_their_neutral_names():
     assert call.dropped == ("stream_options.new", "top_k")
     assert asked(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
     assert asked(response_format={"type": "text"}).format is None
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({}, "messages"),
-        ({"messages": []}, "messages"),
-        ({"messages": "hi"}, "messages"),
-        ({"messages": ["hi"]}, "messages[0]"),
-        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
-        ({"messages": [{"role": "god", "content": "hi"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {}]}]},
-            "messages[0].content[1].type",
-        ),
-        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},
-            "messages[0].content[0].image_url.url",
-        ),
-        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "messages[0].content[0].file"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0].function"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "x"}]}]}, "messages[0].tool_calls[0].type"),
-        ({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "tools[0].name"),
-        ({"messages": [{"role": "user", "content": "a"}], "tool_choice": "maybe"}, "tool_choice"),
-        ({"messages": [{"role": "user", "content": "a"}], "tool_choice": {"type": "x"}}, "tool_choice.type"),
-        ({"messages": [{"role": "user", "content": "a"}], "max_tokens": "5"}, "max_tokens"),
-        ({"messages": [{"role": "user", "content": "a"}], "stream": 1}, "stream"),
-        ({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "xml"}}, "response_format.type"),
-    ],
-)
-def test_a_mistake_is_a_400_that_names_the_place(body, param):
-    assert refused(body) == param

@@ -256,39 +256,6 @@ def test_what_only_bedrock_does_is_named_or_must_be_done():
     assert losses(request.dropped) == ("song",)
 
 
-def test_mistakes_are_named_with_their_place():
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"messages": []}, "messages"),
-        ({"messages": None}, "messages"),
-        ({"messages": [{"role": "tool", "content": []}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": "hi"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user", "content": [{"text": 1}]}]}, "messages[0].content[0].text"),
-        (
-            {"messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {}}}]}]},
-            "messages[0].content[0].image.source",
-        ),
-        (
-            {"messages": [{"role": "assistant", "content": [{"toolUse": {"name": "f"}}]}]},
-            "messages[0].content[0].toolUse.toolUseId",
-        ),
-        ({"toolConfig": {"tools": [{"toolSpec": {}}]}}, "toolConfig.tools[0].toolSpec.name"),
-        ({"toolConfig": {"tools": [], "toolChoice": {"none": {}}}}, "toolConfig.toolChoice"),
-        ({"inferenceConfig": {"maxTokens": "9"}}, "inferenceConfig.maxTokens"),
-        ({"outputConfig": {"textFormat": {"type": "grammar"}}}, "outputConfig.textFormat.type"),
-        (
-            {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}}},
-            "outputConfig.textFormat.structure.jsonSchema.schema",
-        ),
-        ({"additionalModelRequestFields": {"thinking": {"type": "deep"}}},
-         "additionalModelRequestFields.thinking.type"),
-    ]  # fmt: skip
-    for members, param in cases:
-        with pytest.raises(GatewayError) as refused:
-            read(**members)
-        assert (refused.value.failed.status, refused.value.failed.param) == (400, param)
-
-
 def test_a_count_holds_the_request_inside():
     request = CONVERSE.read_count({"input": {"converse": {"messages": [HI], "system": [{"text": "s"}]}}})
     assert [message.role for message in request.messages] == ["system", "user"]

@@ -273,19 +273,6 @@ def test_each_count_of_a_stream_is_the_last_that_was_said():
     assert fold(told(early, last)).usage == Usage(input=9, cache_read=4, output=7, reasoning=2)
 
 
-def test_a_body_of_another_api_is_no_answer():
-    for body in (
-        b"{}",
-        b"[]",
-        b"null",
-        b"no",
-        b'{"choices": []}',
-        b'{"candidates": [{"content": {"parts": [{"text": 5}]}}]}',
-    ):
-        with pytest.raises(GatewayError):
-            read_answer(body)
-
-
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "STOP", "$.a", "OTHER"])
 NAMES = st.sampled_from(
     ["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id",

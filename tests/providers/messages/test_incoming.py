@@ -37,39 +37,6 @@ def test_a_plain_request_is_read():
     assert call.dropped == ()
 
 
-@pytest.mark.parametrize(
-    ("members", "param"),
-    [
-        ({"max_tokens": None}, "max_tokens"),
-        ({"max_tokens": "10"}, "max_tokens"),
-        ({"messages": []}, "messages"),
-        ({"messages": None}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
-        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "video"}}]}]},
-            "messages[0].content[0].source.type",
-        ),
-        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0].source"),
-        ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
-        ({"tool_choice": {"type": "some"}}, "tool_choice.type"),
-        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
-        ({"thinking": {"type": "loud"}}, "thinking.type"),
-        ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
-        ({"stop_sequences": 7}, "stop_sequences"),
-        ({"compaction": {"type": "summarize"}}, "compaction"),
-        ({"stream": "yes"}, "stream"),
-    ],
-)
-def test_a_mistake_is_refused_with_its_path(members, param):
-    failed = refused(**members)
-    assert failed.param == param
-    assert param in failed.message
-
-
 def test_a_thread_is_refused_so_that_the_tool_runner_tries_without():
     failed = refused(thread={"type": "create"})
     assert failed.kind == "invalid_request"

@@ -262,28 +262,6 @@ def test_text_without_a_format_is_text(text: Any) -> None:
     assert read(text=text).format is None
 
 
-@pytest.mark.parametrize(
-    ("members", "param"),
-    [
-        ({"input": 3}, "input"),
-        ({"input": ["x"]}, "input[0]"),
-        ({"input": [{}]}, "input[0]"),
-        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
-        ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0]"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
-        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
-        ({"tools": [{"type": "function"}]}, "tools[0].name"),
-        ({"tool_choice": "maybe"}, "tool_choice"),
-        ({"text": {"format": {"type": "xml"}}}, "text.format"),
-        ({"temperature": "hot"}, "temperature"),
-        ({"instructions": 1}, "instructions"),
-    ],
-)
-def test_a_mistake_is_named_with_its_place(members: dict[str, Any], param: str) -> None:
-    """openai/codex#41095: before anybody is called, with the path."""
-    assert refused(**members).failed.param == param
-
-
 BODY = st.dictionaries(
     st.sampled_from(["model", "input", "tools", "tool_choice", "reasoning", "text", "instructions", "stream", "x"]),
     VALUE,

@@ -1,0 +1,126 @@
+"""Mistakes in clients' requests of each API: a 400 that names the place as the client spells it, before a provider is
+called (openai/codex#41095)."""
+
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from tests.support.cases import case
+
+HI = {"role": "user", "content": "hi"}
+ASKED = {"messages": [HI]}
+WITHOUT_MISTAKE: dict[str, dict[str, Any]] = {
+    "chat": {"model": "m"},
+    "messages": {"model": "m", "max_tokens": 10, **ASKED},
+    "responses": {"model": "m", "input": "hi"},
+    "gemini": {},
+    "converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+}
+"""The members of a request beside those of a row."""
+MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "chat": [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "god", "content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {}]}]},
+         "messages[0].content[1].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]},
+         "messages[0].content[0].image_url.url"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}, "messages[0].content[0].file"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls[0].function"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"type": "x"}]}]}, "messages[0].tool_calls[0].type"),
+        ({**ASKED, "tools": [{"type": "function"}]}, "tools[0].name"),
+        ({**ASKED, "tool_choice": "maybe"}, "tool_choice"),
+        ({**ASKED, "tool_choice": {"type": "x"}}, "tool_choice.type"),
+        ({**ASKED, "max_tokens": "5"}, "max_tokens"),
+        ({**ASKED, "stream": 1}, "stream"),
+        ({**ASKED, "response_format": {"type": "xml"}}, "response_format.type"),
+    ],
+    "messages": [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"max_tokens": "10"}, "max_tokens"),
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "video"}}]}]},
+         "messages[0].content[0].source.type"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0].source"),
+        ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
+        ({"tool_choice": {"type": "some"}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"thinking": {"type": "loud"}}, "thinking.type"),
+        ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
+        ({"stop_sequences": 7}, "stop_sequences"),
+        ({"compaction": {"type": "summarize"}}, "compaction"),
+        ({"stream": "yes"}, "stream"),
+    ],
+    "responses": [
+        ({"input": 3}, "input"),
+        ({"input": ["x"]}, "input[0]"),
+        ({"input": [{}]}, "input[0]"),
+        ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": [{"type": "video"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"instructions": 1}, "instructions"),
+    ],
+    "gemini": [
+        ({}, "contents"),
+        ({"contents": []}, "contents"),
+        ({"contents": [{"role": "robot", "parts": [{"text": "x"}]}]}, "contents[0].role"),
+        ({"contents": [{"role": "user", "parts": [{"functionResponse": {"response": {}}}]}]},
+         "contents[0].parts[0].functionResponse.name"),
+        ({"contents": "hi", "cached_content": "cachedContents/1"}, "cached_content"),
+        ({"contents": "hi", "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}},
+         "toolConfig.functionCallingConfig.mode"),
+        ({"contents": "hi", "generationConfig": {"temperature": "hot"}}, "generationConfig.temperature"),
+    ],
+    "converse": [
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": [{"role": "tool", "content": []}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": "hi"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "user", "content": [{"text": 1}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {}}}]}]},
+         "messages[0].content[0].image.source"),
+        ({"messages": [{"role": "assistant", "content": [{"toolUse": {"name": "f"}}]}]},
+         "messages[0].content[0].toolUse.toolUseId"),
+        ({"toolConfig": {"tools": [{"toolSpec": {}}]}}, "toolConfig.tools[0].toolSpec.name"),
+        ({"toolConfig": {"tools": [], "toolChoice": {"none": {}}}}, "toolConfig.toolChoice"),
+        ({"inferenceConfig": {"maxTokens": "9"}}, "inferenceConfig.maxTokens"),
+        ({"outputConfig": {"textFormat": {"type": "grammar"}}}, "outputConfig.textFormat.type"),
+        ({"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}}},
+         "outputConfig.textFormat.structure.jsonSchema.schema"),
+        ({"additionalModelRequestFields": {"thinking": {"type": "deep"}}},
+         "additionalModelRequestFields.thinking.type"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_a_mistake_is_a_400_that_names_the_place(api):
+    for members, param in MISTAKES[api]:
+        with case(members):
+            with pytest.raises(GatewayError) as caught:
+                CODECS[api].read_request(WITHOUT_MISTAKE[api] | members)
+            assert (caught.value.failed.status, caught.value.failed.param) == (400, param)
+            assert param in caught.value.failed.message
