@@ -2,22 +2,20 @@
 levels of effort, and sealed reasoning."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from providers.catalog.effort import lower_effort
 from providers.converse.families import FAMILIES, Place
 from providers.converse.history import restored
+from providers.neutral.block_edits import Changes, changed_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.fields import generic, join
+from providers.neutral.fields import generic
 from providers.neutral.seal import Issuer, is_sealed, unseal
-
-Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
-Change: TypeAlias = Callable[[dict[str, Any], str], list[Any]]
-"""What a block at a path becomes; ``[block]`` itself where nothing is to be done."""
 
 _OF_UNKNOWN = FAMILIES["other"]
 _POINT = "cachePoint"
+_WITHOUT_POINTS = each_block(lambda block: [] if _POINT in block else [block], _POINT)
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
@@ -32,7 +30,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 def _drop_cache_points(draft: Draft, place: Place) -> None:
     if place == "messages":
-        draft.replace(*_changed({"messages": draft.value("messages")}, _without_point))
+        draft.replace(*changed_messages({"messages": draft.value("messages")}, "messages", "content", _WITHOUT_POINTS))
     elif place == "system":
         _put(draft, "system", draft.value("system"), "system")
     elif isinstance(config := draft.value("toolConfig"), dict):
@@ -43,19 +41,15 @@ def _put(
     draft: Draft, member: str, blocks: Any, at: str, holder: Callable[[list[Any]], Any] = lambda blocks: blocks
 ) -> None:
     if isinstance(blocks, list):
-        kept, lost = _each(blocks, at, _without_point)
+        kept, lost = _WITHOUT_POINTS(blocks, at)
         if lost:
-            draft.replace({member: holder(kept)}, lost)
-
-
-def _without_point(block: dict[str, Any], at: str) -> list[Any]:
-    return [] if _POINT in block else [block]
+            draft.replace({member: holder(kept)}, tuple(dict.fromkeys(map(generic, lost))))
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
     """See ``Codec.restore``."""
 
-    def unsealed(block: dict[str, Any], at: str) -> list[Any]:
+    def unsealed(block: dict[str, Any]) -> list[Any]:
         opaque = _opaque(block.get("reasoningContent"))
         if not is_sealed(opaque):
             return [block]
@@ -63,7 +57,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
         item = None if seal is None else restored(seal, issuer)
         return [] if item is None else [{"reasoningContent": item}]
 
-    return _changed(body, unsealed)
+    return changed_messages(body, "messages", "content", each_block(unsealed))
 
 
 def _opaque(reasoning: Any) -> str:
@@ -77,37 +71,5 @@ def _opaque(reasoning: Any) -> str:
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
     """See ``Codec.without_reasoning``."""
-    return _changed(body, lambda block, at: [] if "reasoningContent" in block else [block])
-
-
-def _changed(body: Mapping[str, Any], change: Change) -> Changes:
-    """Return ``messages`` with each block changed, where one is, and the paths of blocks that went. A message that is
-    left empty goes too: content is never an empty list."""
-    messages = body.get("messages")
-    dropped: dict[str, None] = {}
-    changed = False
-    result = []
-    for i, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, list):
-            result.append(message)
-            continue
-        blocks, lost = _each(content, join(join("messages", i), "content"), change)
-        dropped |= dict.fromkeys(lost)
-        same = len(blocks) == len(content) and all(one is other for one, other in zip(blocks, content, strict=True))
-        changed |= not same
-        if same or blocks:
-            result.append(message if same else {**message, "content": blocks})
-    return ({"messages": result} if changed else {}), tuple(dropped)
-
-
-def _each(blocks: list[Any], at: str, change: Change) -> tuple[list[Any], tuple[str, ...]]:
-    kept: list[Any] = []
-    lost: dict[str, None] = {}
-    for i, block in enumerate(blocks):
-        into = change(block, at) if isinstance(block, dict) else [block]
-        if not into:
-            place = join(at, i)
-            lost[generic(join(place, _POINT) if _POINT in block else place)] = None
-        kept.extend(into)
-    return kept, tuple(lost)
+    unreasoned = each_block(lambda block: [] if "reasoningContent" in block else [block])
+    return changed_messages(body, "messages", "content", unreasoned)

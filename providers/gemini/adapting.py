@@ -1,6 +1,6 @@
 """A Gemini client's own request, edited for a provider of its API, and the seals in it resolved."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -10,16 +10,15 @@ from providers.catalog.effort import known_level
 from providers.gemini.outgoing import refuse_cached
 from providers.gemini.spellings import own_member, snake
 from providers.gemini.turns import SKIPPED
+from providers.neutral.block_edits import ChangeBlocks, Changes, changed_messages
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.fields import generic, join, parsed
+from providers.neutral.fields import join, parsed
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, Seal, is_sealed, unseal
 
 _Part: TypeAlias = Mapping[str, Any]
-_Change: TypeAlias = Callable[[Sequence[Any], str], tuple[list[Any], list[str]]]
-"""The parts of a content, at a path, as they go out, and the paths of what that loses."""
 
 _SIGNATURES: Final = ("thoughtSignature", "thought_signature")
 _CALLS: Final = ("functionCall", "function_call")
@@ -89,35 +88,26 @@ def _named(holder: Mapping[str, Any], name: str) -> str:
 # Seals
 
 
-def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
     """See ``Codec.restore``. A signature of another's goes, with the thoughts that it is of."""
     return _changed(body, _Unsealing(issuer).parts)
 
 
-def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def without_reasoning(body: Mapping[str, Any]) -> Changes:
     """See ``Codec.without_reasoning``. A call that was signed has what Google documents for one that is not."""
     return _changed(body, _unreasoned)
 
 
-def _changed(body: Mapping[str, Any], change: _Change) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def _changed(body: Mapping[str, Any], change: ChangeBlocks) -> Changes:
     contents = body.get("contents")
-    if not isinstance(contents, list | dict):
-        return {}, ()
-    dropped: dict[str, None] = {}
-    written: list[Any] = []
-    found = False
-    for index, content in enumerate(contents if isinstance(contents, list) else [contents]):
-        held = content.get("parts") if isinstance(content, dict) else None
-        several = held if isinstance(held, list) else [held] if isinstance(held, dict) else []
-        parts, lost = change(several, join(join("contents", index), "parts"))
-        if parts == several:
-            written.append(content)
-            continue
-        found = True
-        dropped |= dict.fromkeys(map(generic, lost))
-        if parts:
-            written.append({**content, "parts": parts})
-    return ({"contents": written} if found else {}), tuple(dropped)
+    listed = [_listed(one) for one in (contents if isinstance(contents, list) else [contents])]
+    return changed_messages({"contents": listed}, "contents", "parts", change)
+
+
+def _listed(content: Any) -> Any:
+    """Return a content with its parts as a list: a lone object stands for a list of one."""
+    lone = isinstance(content, dict) and isinstance(content.get("parts"), dict)
+    return {**content, "parts": [content["parts"]]} if lone else content
 
 
 @attrs.frozen

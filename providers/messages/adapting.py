@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import lower_effort
+from providers.neutral.block_edits import Changes, changed_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.fields import generic, join
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
 from providers.neutral.values import as_objects
 
 Object: TypeAlias = Mapping[str, Any]
-Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
 
 MARKS = (b"x-anthropic-billing-header", b'"defer_loading"', b'"tool_reference"')
 """Bytes without which a request has nothing of this."""
@@ -160,63 +159,23 @@ THINKING = {"thinking": "signature", "redacted_thinking": "data"}
 
 
 def restore(body: Object, issuer: Issuer) -> Changes:
-    """See ``Codec.restore``."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}, ()
-    changed = False
-    dropped: dict[str, None] = {}
-    result = []
-    for i, message in enumerate(messages):
-        at = join(join("messages", i), "content")
-        content = message.get("content") if isinstance(message, dict) else None
-        blocks = _unsealed(content, issuer, at, dropped) if isinstance(content, list) else None
-        if blocks is None:
-            result.append(message)
-            continue
-        changed = True
-        if blocks:  # a message without content is a 400, and two of a user's in a row are none
-            result.append({**message, "content": blocks})
-    return ({"messages": result} if changed else {}), tuple(dropped)
+    """See ``Codec.restore``. A message that is left without content goes: it is a 400, and two of a user's in a row
+    are none."""
+
+    def unsealed(block: dict[str, Any]) -> list[Any]:
+        opaque = block.get(THINKING.get(str(block.get("type")), ""))
+        if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
+            return [block]
+        seal = unseal(opaque)
+        return [] if seal is None else restored(seal, issuer) or []
+
+    return changed_messages(body, "messages", "content", each_block(unsealed))
 
 
 def without_reasoning(body: Object) -> Changes:
     """See ``Codec.without_reasoning``."""
-    messages = body.get("messages")
-    dropped: dict[str, None] = {}
-    kept = [_unreasoned(message, dropped) for message in messages] if isinstance(messages, list) else []
-    return ({"messages": [message for message in kept if message is not None]} if dropped else {}), tuple(dropped)
-
-
-def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:
-    """Return ``message`` without its thinking; ``None`` if nothing else is in it."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return message
-    blocks = [block for block in content if not (isinstance(block, dict) and block.get("type") in THINKING)]
-    if len(blocks) == len(content):
-        return message
-    dropped["messages[].content[]"] = None
-    return {**message, "content": blocks} if blocks else None
-
-
-def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, None]) -> list[Any] | None:
-    """Return ``content`` with the seals in it resolved, ``None`` if it holds none."""
-    blocks: list[Any] = []
-    found = False
-    for i, block in enumerate(content):
-        opaque = block.get(THINKING.get(str(block.get("type")), "")) if isinstance(block, dict) else None
-        if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
-            blocks.append(block)
-            continue
-        found = True
-        seal = unseal(opaque)
-        native = restored(seal, issuer) if seal is not None else None
-        if native is None:
-            dropped[generic(join(at, i))] = None
-        else:
-            blocks.extend(native)
-    return blocks if found else None
+    unreasoned = each_block(lambda block: [] if block.get("type") in THINKING else [block])
+    return changed_messages(body, "messages", "content", unreasoned)
 
 
 def restored(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
