@@ -229,7 +229,7 @@ class Judged:
     found: Mapping[str, Sequence[str]]
 
     def group(self) -> dict[str, Any]:
-        """Return the group of tests for promtool, which names it where one fails."""
+        """Return the group of tests for promtool."""
         return {
             "name": self.name, "interval": "15s",
             "input_series": [{"series": name, "values": values} for name, values in self.series.items()],
@@ -353,7 +353,7 @@ def rules_in_time() -> Iterator[Judged]:
 
 @pytest.mark.parametrize("cases", [deaths, failures_of_providers, budgets, spent_budgets, rules_in_time])
 def test_the_shipped_rules_fire_when_they_should(tmp_path, cases):
-    """promtool names each case that differs."""
+    """promtool shows the expression and the time of each case that differs."""
     groups = [case.group() for case in cases()]
     assert groups
     file = tmp_path / "tests.yaml"

@@ -19,11 +19,10 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.telemetry import tracing
 from gateway.telemetry.spans import request_attributes
 from tests.support import websocket_client as ws
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, refusing_port, running
 from tests.support.metrics_page import HEAD, chunk, numbers, reaching
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
-
-pytestmark = pytest.mark.process
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"
@@ -150,7 +149,7 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
         }
         traced = {"endpoint": collector.url, "random_sampling": 100}
         settings = config(entries, port, tracing=traced, model_aliases=aliases)
-        with running(settings, port) as process:
+        with gateway_thread(settings, port) as process:
             yield process
 
 
@@ -230,7 +229,7 @@ def test_a_wait_for_a_place_in_the_pool_has_a_span(by_hand, collector):
     port = free_port()
     entry = provider("mistral/by-hand", by_hand.url, ["chat"])
     limits = {"upstream_connections": 1}
-    with running(config([entry], port, tracing={"endpoint": collector.url}, limits=limits), port) as gateway:
+    with gateway_thread(config([entry], port, tracing={"endpoint": collector.url}, limits=limits), port) as gateway:
         clients = [Wire.connect(port) for _ in range(3)]
         for number, client in enumerate(clients):
             client.send(post(PATHS["chat"], asked("by-hand", stream=True), {"x-request-id": f"place-{number}"}))
@@ -447,6 +446,7 @@ def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, col
     assert max(len(str(span.attributes.get("trigate.model", ""))) for span in collector.spans) < 1100
 
 
+@pytest.mark.process
 def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):
     port = free_port()
     settings = config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing={"endpoint": collector.url})
@@ -470,6 +470,7 @@ def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_c
         assert sum("traces are" in line for line in gateway.log) == 2
 
 
+@pytest.mark.process
 def test_what_is_left_is_sent_at_the_end_and_the_environment_is_enough(upstream, collector, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
@@ -543,7 +544,9 @@ def test_mistakes_in_them_are_named(given):
 def test_no_traces_are_sent_for_a_share_of_nothing(upstream, collector):
     port = free_port()
     tracing = {"endpoint": collector.url, "random_sampling": 0}
-    with running(config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing=tracing), port) as gateway:
+    with gateway_thread(
+        config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing=tracing), port
+    ) as gateway:
         upstream.script(ANSWER)
         assert ask(gateway, "on-chat", "never", CONTEXT) == 200
         assert upstream.seen[0].header("traceparent") == CONTEXT["traceparent"]  # passed untouched

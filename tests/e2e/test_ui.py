@@ -36,8 +36,6 @@ from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Raw
 from tests.support.websocket_client import Client
 
-pytestmark = pytest.mark.process
-
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")
 FILES = (
@@ -214,6 +212,7 @@ def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..
         stack.enter_context(viewer(process)).read_until(b"event: all")
 
 
+@pytest.mark.process
 def test_with_keys_one_is_asked_for_also_of_who_looks_already(configured):
     process, change = configured
     with viewer(process) as wire:
@@ -237,6 +236,7 @@ def settled(process: Gateway) -> int:
     return int(sum(map(float, counts)))
 
 
+@pytest.mark.process
 def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
     process, change = configured
     limited = [{"name": "me", "key": "of-the-client", "models": ["openai/on-chat"]}]
@@ -254,6 +254,7 @@ def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
     process, change = configured
     end = datetime.now(UTC) + timedelta(seconds=3)
@@ -270,6 +271,7 @@ def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
     assert (refused.status, b"has ended on" in refused.body) == (401, True)
 
 
+@pytest.mark.process
 def test_what_is_logged_follows_the_configuration(configured):
     process, change = configured
     silent, logged = new_id(), new_id()
@@ -282,6 +284,7 @@ def test_what_is_logged_follows_the_configuration(configured):
     assert not lines(process, silent)
 
 
+@pytest.mark.process
 def test_it_can_be_switched_off(configured):
     process, change = configured
     change(ui=False)
