@@ -6,20 +6,26 @@ same API. A provider's request: ``outgoing`` writes it, with ``history`` (messag
 ``writer`` writes them. ``wording`` has the words of both roles, ``errors`` the errors of both.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
-from providers.converse.adapting import adapt, restore, without_reasoning
 from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
-from providers.converse.incoming import read_count_request, read_request
-from providers.converse.outgoing import write_count_request, write_request
-from providers.converse.reader import ConverseReader, read_answer
-from providers.converse.writer import PING, ConverseWriter, write_answer
-from providers.neutral.codec import Codec
+from providers.neutral.bounds import ANSWER
+from providers.neutral.codec import Codec, Outgoing, Reader, Recipient, Reply, Writer
+from providers.neutral.draft import Draft
+from providers.neutral.request import Request
+from providers.neutral.seal import Issuer
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION
-from streams.events import AnswerStart, ErrorInfo
+from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, event
+from streams.events import AnswerStart, ErrorInfo, Event
+from streams.fold import Answer
 
 __all__ = ["CONVERSE", "Converse"]
+
+PING = event("ping", b"{}")
+"""A keep-alive: SDKs skip frames of events that their service model does not have."""
 
 WIRE = WireApi(
     "converse",
@@ -45,24 +51,69 @@ WIRE = WireApi(
 
 
 class Converse(Codec):
-    """The ``Codec`` of Amazon Bedrock Converse."""
+    """The ``Codec`` of Amazon Bedrock Converse. It imports a part with its first use: most gateways never speak this
+    API."""
 
     wire = WIRE
-    read_request = staticmethod(read_request)
-    write_request = staticmethod(write_request)
-    adapt = staticmethod(adapt)
-    restore = staticmethod(restore)
-    without_reasoning = staticmethod(without_reasoning)
-    reader = ConverseReader
-    read_answer = staticmethod(read_answer)
-    writer = ConverseWriter
-    write_answer = staticmethod(write_answer)
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_error)
-    read_count = staticmethod(read_count_request)
-    write_count = staticmethod(write_count_request)
     phrase_error = staticmethod(phrase_error)
     is_own_error = staticmethod(is_own_error)
+
+    def read_request(self, body: Mapping[str, Any]) -> Request:
+        from providers.converse.incoming import read_request
+
+        return read_request(body)
+
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        from providers.converse.outgoing import write_request
+
+        return write_request(request, to)
+
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        from providers.converse.adapting import adapt
+
+        adapt(draft, to)
+
+    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        from providers.converse.adapting import restore
+
+        return restore(body, issuer)
+
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        from providers.converse.adapting import without_reasoning
+
+        return without_reasoning(body)
+
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        from providers.converse.reader import ConverseReader
+
+        return ConverseReader(keeps)
+
+    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+        from providers.converse.reader import read_answer
+
+        return read_answer(body, texts, checked)
+
+    def writer(self, reply: Reply) -> Writer:
+        from providers.converse.writer import ConverseWriter
+
+        return ConverseWriter(reply)
+
+    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
+        from providers.converse.writer import write_answer
+
+        return write_answer(answer, reply)
+
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        from providers.converse.incoming import read_count_request
+
+        return read_count_request(body)
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        from providers.converse.outgoing import write_count_request
+
+        return write_count_request(request, to)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"inputTokens": tokens})

@@ -7,10 +7,11 @@ service model, and recorded streams.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
+from providers.converse import PING
 from providers.converse.errors import error_event
 from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end, write_usage
 from providers.neutral.arguments import StreamedInput, call_input
@@ -75,10 +76,6 @@ def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
             return [{"toolUse": call}]
         case NativeBlock(api=api, item=item):
             return [item] if api == "converse" and isinstance(item, dict) else []
-
-
-PING: Final = event_stream.event("ping", b"{}")
-"""A keep-alive: SDKs skip frames of events that their service model does not have."""
 
 
 def _frame(name: str, value: Mapping[str, Any]) -> bytes:

@@ -9,22 +9,24 @@ schemas in both directions. Answers: ``reader`` reads them, with ``reading`` (pa
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from providers.errors.failures import read_failure
 from providers.errors.overflow import in_google_words
-from providers.gemini.adapting import adapt, restore, without_reasoning
 from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
-from providers.gemini.incoming import read_count_request, read_request
-from providers.gemini.outgoing import write_count_request, write_request
-from providers.gemini.reader import GeminiReader, read_answer
-from providers.gemini.writer import GeminiWriter, write_answer
-from providers.neutral.codec import Codec
+from providers.neutral.bounds import ANSWER
+from providers.neutral.codec import Codec, Outgoing, Reader, Recipient, Reply, Writer
+from providers.neutral.draft import Draft
+from providers.neutral.request import Request
+from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo
+from streams.events import AnswerStart, ErrorInfo, Event
+from streams.fold import Answer
 
 __all__ = ["GEMINI", "Gemini"]
 
@@ -54,24 +56,68 @@ WIRE = WireApi(
 
 
 class Gemini(Codec):
-    """The ``Codec`` of Google Gemini."""
+    """The ``Codec`` of Google Gemini. It imports a part with its first use: most gateways never speak this API."""
 
     wire = WIRE
-    read_request = staticmethod(read_request)
-    write_request = staticmethod(write_request)
-    adapt = staticmethod(adapt)
-    restore = staticmethod(restore)
-    without_reasoning = staticmethod(without_reasoning)
-    reader = GeminiReader
-    read_answer = staticmethod(read_answer)
-    writer = GeminiWriter
-    write_answer = staticmethod(write_answer)
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_failure)
-    read_count = staticmethod(read_count_request)
-    write_count = staticmethod(write_count_request)
     phrase_error = staticmethod(in_google_words)
     is_own_error = staticmethod(is_own_error)
+
+    def read_request(self, body: Mapping[str, Any]) -> Request:
+        from providers.gemini.incoming import read_request
+
+        return read_request(body)
+
+    def write_request(self, request: Request, to: Recipient) -> Outgoing:
+        from providers.gemini.outgoing import write_request
+
+        return write_request(request, to)
+
+    def adapt(self, draft: Draft, to: Recipient) -> None:
+        from providers.gemini.adapting import adapt
+
+        adapt(draft, to)
+
+    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        from providers.gemini.adapting import restore
+
+        return restore(body, issuer)
+
+    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        from providers.gemini.adapting import without_reasoning
+
+        return without_reasoning(body)
+
+    def reader(self, keeps: int = ANSWER) -> Reader:
+        from providers.gemini.reader import GeminiReader
+
+        return GeminiReader(keeps)
+
+    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+        from providers.gemini.reader import read_answer
+
+        return read_answer(body, texts, checked)
+
+    def writer(self, reply: Reply) -> Writer:
+        from providers.gemini.writer import GeminiWriter
+
+        return GeminiWriter(reply)
+
+    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
+        from providers.gemini.writer import write_answer
+
+        return write_answer(answer, reply)
+
+    def read_count(self, body: Mapping[str, Any]) -> Request:
+        from providers.gemini.incoming import read_count_request
+
+        return read_count_request(body)
+
+    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
+        from providers.gemini.outgoing import write_count_request
+
+        return write_count_request(request, to)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"totalTokens": tokens})
