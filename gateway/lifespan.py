@@ -2,6 +2,7 @@
 
 import logging
 import math
+from functools import partial
 from typing import Final
 
 import trio
@@ -44,6 +45,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
     async def begin() -> None:
         await service.kept_ledger.begin()
         await service.pending.read()
+        app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))
         app.nursery.start_soon(observe)
         if isinstance(counters, RemoteCounters):
             app.nursery.start_soon(counters.run)

@@ -167,6 +167,7 @@ def _queues(counters: Counters, shared: SharedTables | None) -> Queueing | None:
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router = Router(config)  # first what may fail: then all stays as it was
+    router.hash_keys()
     service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)

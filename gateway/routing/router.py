@@ -82,13 +82,17 @@ class Router:
         self.client_routing = config.client_routing
         self.several = config.retries or Retries()
         self._names = Names(config.entries, config.aliases, config.routes)
-        for entry in config.entries:
-            entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self._routes_anything = bool(config.routes) or config.retries is not None
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
         self._known_endpoint = lru_cache(REMEMBERED)(self._endpoint_planned)
         self._described = lru_cache(DESCRIBED)(self._description)
+
+    def hash_keys(self) -> None:
+        """Compute what seals show of each key, some 20 ms for a new one, so that no request has to. The interpreter is
+        free meanwhile: call it in a thread."""
+        for entry in self._config.entries:
+            entry.issuer.account  # noqa: B018  # it is remembered
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
         """The plan for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may

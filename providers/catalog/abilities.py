@@ -12,9 +12,9 @@ pydantic/genai-prices and anomalyco/models.dev. Of open weights it is the longes
 only families of which that is certain are here.
 """
 
-import fnmatch
 from typing import Final
 
+from providers.neutral.patterns import fits
 from providers.neutral.quirks import Ability
 
 _MILLION: Final = 1_000_000
@@ -109,10 +109,10 @@ CANNOT: Final[tuple[tuple[str, tuple[Ability, ...]], ...]] = (
 
 def context_window(name: str) -> int | None:
     """Return the context window of a model by its plain ``name``, in tokens; ``None`` where it is not known."""
-    return next((window for pattern, window in reversed(WINDOWS) if fnmatch.fnmatchcase(name, pattern)), None)
+    return next((window for pattern, window in reversed(WINDOWS) if fits(name, pattern)), None)
 
 
 def cannot(name: str) -> tuple[Ability, ...]:
     """Return what the model with the plain ``name`` is known not to do."""
-    rows = (lacked for pattern, lacked in CANNOT if fnmatch.fnmatchcase(name, pattern))
+    rows = (lacked for pattern, lacked in CANNOT if fits(name, pattern))
     return tuple(dict.fromkeys(ability for lacked in rows for ability in lacked))

@@ -10,7 +10,6 @@ families after 4.5 think adaptively and those after 4.6 take no sampling paramet
 the newest.
 """
 
-import fnmatch
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import Any
 import attrs
 
 from providers.catalog.abilities import cannot, context_window
+from providers.neutral.patterns import fits
 from providers.neutral.quirks import Quirks
 
 # OpenAI's reasoning models refuse the older name of the token limit, wherever they are served.
@@ -143,7 +143,7 @@ def quirks_of(quirks: Quirks, model: str) -> Quirks:
     name = plain_name(model)
     changes: dict[str, Any] = {}
     for pattern, row in ROWS:
-        if fnmatch.fnmatchcase(name, pattern):
+        if fits(name, pattern):
             changes |= row
     if (window := context_window(name)) is not None:
         changes["context_window"] = window

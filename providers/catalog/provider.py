@@ -4,7 +4,6 @@ The rows themselves are in ``providers/catalog/rows``, by the kind of place; wha
 with the public thread that showed it.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from providers.auth.signer import Signer
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.neutral.hosting import Hosting
+from providers.neutral.patterns import fits
 from providers.neutral.quirks import Quirks
 from streams.events import APIS, Api
 
@@ -242,7 +242,7 @@ class Provider:
         if not self.by_model:
             return self
         name = model[:_LONGEST].lower()
-        changes = next((changes for pattern, changes in self.by_model if fnmatch.fnmatchcase(name, pattern)), {})
+        changes = next((changes for pattern, changes in self.by_model if fits(name, pattern)), {})
         return attrs.evolve(self, by_model=(), **changes)
 
     def settled(self, settings: Mapping[str, str]) -> "Provider":
@@ -274,8 +274,7 @@ class Provider:
             return False
         name = model.lower()
         return any(
-            fnmatch.fnmatchcase(name, family) and all(mark in family or mark not in name for mark in "/:")
-            for family in self.families
+            fits(name, family) and all(mark in family or mark not in name for mark in "/:") for family in self.families
         )
 
 

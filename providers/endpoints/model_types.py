@@ -8,13 +8,13 @@ https://docs.cohere.com/docs/models, https://docs.voyageai.com/docs/embeddings, 
 https://ai.google.dev/gemini-api/docs/models), November 2026.
 """
 
-import fnmatch
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
 from providers.endpoints.endpoint import EndpointName
+from providers.neutral.patterns import fits
 
 ModelType: TypeAlias = Literal[
     "chat", "embedding", "rerank", "image", "speech", "transcription", "moderation", "completion", "realtime"
@@ -64,7 +64,7 @@ ENDPOINTS_OF: Final[Mapping[ModelType, tuple[EndpointName, ...]]] = MappingProxy
 def model_type(model: str) -> ModelType:
     """Return the type of ``model``, a provider's id, as far as its name says it."""
     name = bare_name(model)
-    return next((kind for pattern, kind in ROWS if fnmatch.fnmatchcase(name, pattern)), "chat")
+    return next((kind for pattern, kind in ROWS if fits(name, pattern)), "chat")
 
 
 def bare_name(model: str) -> str:

@@ -56,14 +56,20 @@ class Issuer:
     the hash that seals had before, which clients may still carry."""
 
     provider: str
-    account: str
+    _account: str = ""
     earlier: str | None = attrs.field(default=None, eq=False)
+    _key: str | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
-        """Return the maker whose credential is ``key``. Clients see the hash, so it takes long to make: of a weak key,
-        such as people give a server of their own, a fast one could be found out by trying words."""
-        return cls(provider, _stretched(provider, key)[:_PUBLIC].hex(), _digest(key)) if key else cls(provider, "")
+        """Return the maker whose credential is ``key``."""
+        return cls(provider, earlier=_digest(key), key=key) if key else cls(provider)
+
+    @property
+    def account(self) -> str:
+        """The hash of the account's key. Clients see it, so the first use of each key takes some 20 ms: of a weak key,
+        such as people give a server of their own, a fast hash could be found out by trying words."""
+        return self._account if self._key is None else _stretched(self.provider, self._key)[:_PUBLIC].hex()
 
     def made(self, seal: "Seal") -> bool:
         """Return whether this one is the maker of what is in ``seal``."""
