@@ -11,7 +11,7 @@ from gateway.config.settings import Reserve
 from gateway.http.headers import Headers
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute, with_own_model
+from gateway.relay.relaying import RelayedRequest, Relaying, with_own_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
@@ -110,11 +110,3 @@ def _transcript_answer(length: AudioLength, event_limit: int, target: Target) ->
     priced = () if target.price is None else dict(target.price.units)
     by_tokens = "input_audio_token" in priced and "second" not in priced
     return PassedAnswer(AudioReader(lambda: length_usage(length.milliseconds(), by_tokens=by_tokens)), event_limit)
-
-
-AUDIO: Final = (
-    RelayRoute("speech", "POST", "/v1/audio/speech", speech),
-    RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", transcript),
-    RelayRoute("transcriptions", "POST", "/v2/audio/transcriptions", transcript),
-    RelayRoute("translations", "POST", "/v1/audio/translations", transcript),
-)

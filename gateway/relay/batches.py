@@ -21,7 +21,6 @@ from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.batch_costs import ResultLines, ended_batch
 from gateway.relay.batch_models import BatchModels, BatchNote, read_note
 from gateway.relay.kept import KeptRequest, member_of, reading
-from gateway.relay.relaying import RelayRoute
 from gateway.relay.uploads import FileUpload, file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
@@ -350,21 +349,7 @@ def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     return msgspec.json.encode({**members, "params": msgspec.Raw(with_model(params, fields, name))})
 
 
-BATCH_ROUTES: Final = (
-    RelayRoute("files", "POST", "/v1/files", reading("files", FileRequest)),
-    RelayRoute("files", "GET", "/v1/files/{id}/content", reading("files", ContentRequest)),
-    *(
-        RelayRoute("batches", method, f"/v1/batches{path}", reading("batches", BatchRequest))
-        for method, path in (("POST", ""), ("GET", ""), ("GET", "/{id}"), ("POST", "/{id}/cancel"))
-    ),
-    *(
-        RelayRoute(
-            "message_batches", method, f"/v1/messages/batches{path}", reading("message_batches", MessageBatchRequest)
-        )
-        for method, path in (
-            ("POST", ""), ("GET", ""), ("GET", "/{id}"), ("DELETE", "/{id}"), ("POST", "/{id}/cancel"),
-            ("GET", "/{id}/results"),
-        )
-    ),
-)  # fmt: skip
-"""What is served of batches, and the uploads of their files, with those of all others."""
+read_new_file = reading("files", FileRequest)
+read_content = reading("files", ContentRequest)
+read_batch = reading("batches", BatchRequest)
+read_message_batch = reading("message_batches", MessageBatchRequest)

@@ -3,7 +3,6 @@ or a ``suffix``). They are never turned into a conversation: no template, no rol
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 import attrs
 
@@ -11,7 +10,7 @@ from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, AskedOutput
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.request.edit import leave_out_refused
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -114,9 +113,3 @@ def completion_filter(wanted: CompletionWanted, event_limit: int, answer_limit: 
         event_limit,
         answer_limit,
     )
-
-
-COMPLETIONS: Final = (
-    RelayRoute("completions", "POST", "/v1/completions", read_completion),
-    RelayRoute("fim", "POST", "/v1/fim/completions", read_fim),
-)

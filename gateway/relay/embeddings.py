@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from gateway.http.headers import Headers
 from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import PassedBytes
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.request.edit import leave_out
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepared import Prepared
@@ -29,9 +29,6 @@ from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
 _BATCH, _ONE = ":batchEmbedContents", ":embedContent"
-
-
-_METHODS: Final[tuple[tuple[str, ClientShape], ...]] = ((_ONE, "gemini_one"), (_BATCH, "gemini_batch"))
 
 
 class EmbeddingFilter(PassedBytes):
@@ -133,13 +130,8 @@ def _prepare(
     return Prepared(Outgoing(made.bodies[0], edits=made.edits), left=left)
 
 
-EMBEDDINGS: Final = (
-    RelayRoute("embeddings", "POST", "/v1/embeddings", partial(_read, "openai")),
-    RelayRoute("embeddings", "POST", "/v1/embed", partial(_read, "cohere_v1")),
-    RelayRoute("embeddings", "POST", "/v2/embed", partial(_read, "cohere_v2")),
-    *(
-        RelayRoute("embeddings", "POST", f"{root}/models/{{model}}{method}", partial(_read, client))
-        for root in ("/v1beta", "/v1")
-        for method, client in _METHODS
-    ),
-)
+read_openai = partial(_read, "openai")
+read_cohere_v1 = partial(_read, "cohere_v1")
+read_cohere_v2 = partial(_read, "cohere_v2")
+read_gemini_one = partial(_read, "gemini_one")
+read_gemini_batch = partial(_read, "gemini_batch")

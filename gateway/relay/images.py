@@ -17,7 +17,7 @@ from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decoded
 from gateway.relay.relay import relay
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.relay.uploads import NOTED, arriving_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -128,13 +128,6 @@ def asked_pictures(wanted: WantedPictures) -> AskedOutput:
     """Return what is reserved for pictures, which are billed by their number or by their tokens."""
     units = (("image", wanted.number),)
     return AskedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
-
-
-IMAGES: Final = (
-    RelayRoute("image_generations", "POST", "/v1/images/generations", generation),
-    RelayRoute("image_edits", "POST", "/v1/images/edits", edit),
-    RelayRoute("image_variations", "POST", "/v1/images/variations", edit),
-)
 
 
 # Pictures at addresses

@@ -27,7 +27,7 @@ from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_accoun
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
 from gateway.relay.relay import relay
-from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, ReadRequest, RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, ReadRequest, RelayedRequest, Relaying
 from gateway.relay.uploads import Edited, NativeIds
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
@@ -443,34 +443,7 @@ def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> Re
     return read
 
 
-_ID: Final = "/{id}"
-_PATHS: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
-    "files": (
-        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/url"),
-    ),
-    "uploads": (
-        ("POST", ""), ("GET", _ID), ("POST", _ID + "/parts"), ("POST", _ID + "/complete"), ("POST", _ID + "/cancel"),
-    ),
-    "vector_stores": (
-        ("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID), ("DELETE", _ID), ("POST", _ID + "/search"),
-        ("POST", _ID + "/files"), ("GET", _ID + "/files"), ("GET", _ID + "/files/{id2}"),
-        ("POST", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
-        ("POST", _ID + "/file_batches"), ("GET", _ID + "/file_batches/{id2}"),
-        ("POST", _ID + "/file_batches/{id2}/cancel"), ("GET", _ID + "/file_batches/{id2}/files"),
-    ),
-    "containers": (
-        ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/files"), ("GET", _ID + "/files"),
-        ("GET", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
-    ),
-}  # fmt: skip
-
-KEPT_ROUTES: Final = (
-    *(
-        RelayRoute(endpoint, method, f"/v1/{endpoint}{path}", reading(endpoint))
-        for endpoint, paths in _PATHS.items()
-        for method, path in paths
-    ),
-    *(RelayRoute("files", method, "/v1beta/files" + path, reading("files"))
-      for method, path in (("GET", ""), ("GET", _ID), ("DELETE", _ID))),
-)  # fmt: skip
-"""What is served of the endpoints that keep objects."""
+read_files = reading("files")
+read_uploads = reading("uploads")
+read_vector_stores = reading("vector_stores")
+read_containers = reading("containers")

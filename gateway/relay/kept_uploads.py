@@ -14,7 +14,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, written_token
 from gateway.kept_objects.owned_ids import FoundId, unsigned
 from gateway.relay.kept import KeptRequest, member_of
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.routing.target import Target
 from gateway.serving.fast_route import IncomingRequest
 from streams.errors import GatewayError
@@ -101,7 +101,7 @@ def _token(service: Service, query: str) -> UploadToken | None:
     return read_token(text, secrets_of, time.time())
 
 
-def _admitted(service: Service, incoming: IncomingRequest) -> str | None:
+def admit_step(service: Service, incoming: IncomingRequest) -> str | None:
     """Let a step in by the token in its address, which names a client that is still there, or by a key."""
     if _TOKEN not in dict(parse_qsl(incoming.query)):
         return service.admission.admit(incoming)
@@ -112,14 +112,9 @@ def _admitted(service: Service, incoming: IncomingRequest) -> str | None:
     return token.client
 
 
-async def _read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+async def read_step(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     request = UploadRequest(relaying, "files", ())
     token = _token(request.service, relaying.arrival.query)
     if token is not None:
         request.continue_with(token)
     return await request.answer()
-
-
-UPLOAD_ROUTES: Final = tuple(
-    RelayRoute("files", "POST", path, _read, _admitted) for path in ("/upload/v1beta/files", "/upload/v1/files")
-)

@@ -14,13 +14,12 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
-from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
 from gateway.relay.answers import NativeUsage, PassedAnswer, bad_answer
-from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, RelayRoute, without_credentials
+from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, without_credentials
 from gateway.relay.uploads import Chained, arriving_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
@@ -35,8 +34,6 @@ from gateway.upstream.request import UploadedBody
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import Api
-
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 FETCHING: Final = ("GET", "DELETE")
 """Methods of requests that no model answers: what an answer tells of was paid for by another, and would be each time
@@ -53,16 +50,7 @@ REDIRECTED: Final = frozenset((301, 302, 303, 304, 307, 308))
 """Statuses that a client hears of as they are: nothing is followed here."""
 
 
-def pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
-    """The routes of the entries to which requests pass, the longest beginning first."""
-    return tuple(
-        RelayRoute("passthrough", method, f"/{name}/{{rest}}", partial(_read, entry, name))
-        for name, entry in service.router.passing().items()
-        for method in METHODS
-    )
-
-
-async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     service, asked, record = relaying.context.service, relaying.context.asked, relaying.context.record
     service.authenticator.check_passage(asked.client, entry, asked.credential)
     rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)

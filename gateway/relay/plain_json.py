@@ -6,16 +6,10 @@ from functools import partial
 from typing import Final
 
 from gateway.relay.answers import Unread
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute, with_model
-from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from gateway.relay.relaying import RelayedRequest, Relaying, with_model
+from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.usage import read_usage
 from streams.events import Usage
-
-PLAIN: Final[tuple[EndpointName, ...]] = (
-    "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
-    "chat_classifications", "ocr",
-)  # fmt: skip
-"""One more is a line here, one in ``ENDPOINTS`` and one in the row of whoever has it."""
 
 FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderations"))
 """Endpoints whose answers take nothing where they do not say it."""
@@ -40,8 +34,3 @@ class UsageReading(Unread):
     def whole(self, value: object) -> None:
         if isinstance(value, dict):
             self.usage = read_usage(value.get("usage")) or self.usage
-
-
-PLAIN_JSON: Final = tuple(
-    RelayRoute(name, "POST", path, read_plain_json) for name in PLAIN for path in ENDPOINTS[name].paths
-)

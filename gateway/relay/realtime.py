@@ -29,7 +29,7 @@ from gateway.realtime.models import SessionModels
 from gateway.realtime.objects import Members, Tree, Unfolded, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import PassedAnswer, Unread
-from gateway.relay.relaying import JSON, RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import JSON, RelayedRequest, Relaying
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
@@ -41,7 +41,6 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 
 _SDP: Final = "application/sdp"
-_ACTIONS: Final = ("accept", "reject", "refer", "hangup")
 
 
 async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -121,15 +120,8 @@ class _CallAnswer(PassedAnswer):
         return f"{CALLS}/{self._ids.shown(native, self._target.entry)}"
 
 
-REALTIME_CALLS: Final = (
-    RelayRoute("realtime", "POST", CALLS, read_call),
-    *(RelayRoute("realtime", "POST", f"{CALLS}/{{id}}/{action}", read_action) for action in _ACTIONS),
-)
-
-
 # Credentials
 
-SECRETS: Final = "/v1/realtime/client_secrets"
 _TREE: Final[Tree] = {"session": SESSION}
 _MODEL: Final = "session.model"
 
@@ -165,6 +157,3 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
 def _prepared(session: Unfolded, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     session.put(_MODEL, target.model)
     return Prepared(Outgoing(session.folded()), left=left)
-
-
-CLIENT_SECRETS: Final = (RelayRoute("realtime", "POST", SECRETS, read_client_secret),)

@@ -8,7 +8,7 @@ import attrs
 
 from gateway.access.body_memory import HeldBody
 from gateway.allowances.expected import AskedOutput
-from gateway.endpoints.border import Admit, by_key, held_body, whole_body
+from gateway.endpoints.border import held_body, whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation
 from gateway.exchange.planning import allowed_plan
@@ -232,15 +232,3 @@ class RelayedRequest:
 ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
 """Reads a request, given the variables of its path (``{"id": …}``), or returns the response if no provider is needed.
 Raises ``GatewayError``."""
-
-
-@attrs.frozen
-class RelayRoute:
-    """A route of an endpoint. In ``path``, ``{id}`` matches one step, ``{model}`` one or more; a second variable of the
-    same name gets a number: ``id``, ``id2``."""
-
-    endpoint: EndpointName
-    method: str
-    path: str
-    read: ReadRequest
-    admit: Admit = by_key

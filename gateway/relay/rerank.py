@@ -7,12 +7,11 @@ from typing import Final
 from gateway.allowances.expected import AskedOutput
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, Unread
-from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
+from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
-from providers.endpoints.endpoint import ENDPOINTS
 from providers.endpoints.rerank import (
     SHAPES,
     RerankCosts,
@@ -93,6 +92,3 @@ def usage_of(costs: RerankCosts) -> Usage:
     untold = costs.searches is None and costs.tokens is None and costs.nanos is None
     units = (("search", searches),)
     return Usage(input=costs.tokens or 0, told_nanos=costs.nanos, units=units, estimated=untold)
-
-
-RERANK: Final = tuple(RelayRoute("rerank", "POST", path, read_rerank) for path in ENDPOINTS["rerank"].paths)

@@ -4,50 +4,127 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import attrs
 from quart_trio import QuartTrio
 
 from gateway.access.page_guard import Cors
-from gateway.endpoints.border import serve
+from gateway.config.model_entry import ModelEntry
+from gateway.endpoints.border import Admit, by_key, serve
 from gateway.endpoints.http_errors import not_allowed, unknown_path
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
-from gateway.relay.audio import AUDIO
-from gateway.relay.batches import BATCH_ROUTES
-from gateway.relay.completions import COMPLETIONS
-from gateway.relay.embeddings import EMBEDDINGS
-from gateway.relay.images import IMAGES
-from gateway.relay.kept import KEPT_ROUTES
-from gateway.relay.kept_uploads import UPLOAD_ROUTES
-from gateway.relay.pass_through import pass_through_routes
-from gateway.relay.plain_json import PLAIN_JSON
-from gateway.relay.realtime import CLIENT_SECRETS, REALTIME_CALLS
-from gateway.relay.relay import relay
-from gateway.relay.relaying import Relaying, RelayRoute
-from gateway.relay.rerank import RERANK
-from gateway.relay.videos import VIDEOS
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
-from providers.endpoints.endpoint import ENDPOINTS
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+
+
+@attrs.frozen
+class RelayRoute:
+    """A route of an endpoint. In ``path``, ``{id}`` matches one step, ``{model}`` one or more; a second variable of the
+    same name gets a number: ``id``, ``id2``. ``read`` and ``admit`` are functions of modules of this package, such as
+    ``audio.speech``, that are imported with the first request: few gateways serve all endpoints."""
+
+    endpoint: EndpointName
+    method: str
+    path: str
+    read: str
+    admit: str | None = None
+    passing: tuple[ModelEntry, str] | tuple[()] = ()
+    """The entry to which all requests below its name pass, with that name."""
+
+
+PLAIN: Final[tuple[EndpointName, ...]] = (
+    "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
+    "chat_classifications", "ocr",
+)  # fmt: skip
+"""One more is a line here, one in ``ENDPOINTS`` and one in the row of whoever has it."""
+
+_ID: Final = "/{id}"
+_KEPT: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
+    "files": (
+        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/url"),
+    ),
+    "uploads": (
+        ("POST", ""), ("GET", _ID), ("POST", _ID + "/parts"), ("POST", _ID + "/complete"), ("POST", _ID + "/cancel"),
+    ),
+    "vector_stores": (
+        ("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID), ("DELETE", _ID), ("POST", _ID + "/search"),
+        ("POST", _ID + "/files"), ("GET", _ID + "/files"), ("GET", _ID + "/files/{id2}"),
+        ("POST", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
+        ("POST", _ID + "/file_batches"), ("GET", _ID + "/file_batches/{id2}"),
+        ("POST", _ID + "/file_batches/{id2}/cancel"), ("GET", _ID + "/file_batches/{id2}/files"),
+    ),
+    "containers": (
+        ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/files"), ("GET", _ID + "/files"),
+        ("GET", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
+    ),
+}  # fmt: skip
 
 ROUTES: Final[tuple[RelayRoute, ...]] = (
-    *COMPLETIONS,
-    *EMBEDDINGS,
-    *RERANK,
-    *PLAIN_JSON,
-    *AUDIO,
-    *IMAGES,
-    *CLIENT_SECRETS,
-    *REALTIME_CALLS,
-    *KEPT_ROUTES,
-    *VIDEOS,
-    *BATCH_ROUTES,
-    *UPLOAD_ROUTES,
-)
+    RelayRoute("completions", "POST", "/v1/completions", "completions.read_completion"),
+    RelayRoute("fim", "POST", "/v1/fim/completions", "completions.read_fim"),
+    RelayRoute("embeddings", "POST", "/v1/embeddings", "embeddings.read_openai"),
+    RelayRoute("embeddings", "POST", "/v1/embed", "embeddings.read_cohere_v1"),
+    RelayRoute("embeddings", "POST", "/v2/embed", "embeddings.read_cohere_v2"),
+    *(
+        RelayRoute("embeddings", "POST", f"{root}/models/{{model}}{method}", f"embeddings.{read}")
+        for root in ("/v1beta", "/v1")
+        for method, read in ((":embedContent", "read_gemini_one"), (":batchEmbedContents", "read_gemini_batch"))
+    ),
+    *(RelayRoute("rerank", "POST", path, "rerank.read_rerank") for path in ENDPOINTS["rerank"].paths),
+    *(RelayRoute(name, "POST", path, "plain_json.read_plain_json") for name in PLAIN for path in ENDPOINTS[name].paths),
+    RelayRoute("speech", "POST", "/v1/audio/speech", "audio.speech"),
+    RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", "audio.transcript"),
+    RelayRoute("transcriptions", "POST", "/v2/audio/transcriptions", "audio.transcript"),
+    RelayRoute("translations", "POST", "/v1/audio/translations", "audio.transcript"),
+    RelayRoute("image_generations", "POST", "/v1/images/generations", "images.generation"),
+    RelayRoute("image_edits", "POST", "/v1/images/edits", "images.edit"),
+    RelayRoute("image_variations", "POST", "/v1/images/variations", "images.edit"),
+    RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "realtime.read_client_secret"),
+    RelayRoute("realtime", "POST", "/v1/realtime/calls", "realtime.read_call"),
+    *(
+        RelayRoute("realtime", "POST", f"/v1/realtime/calls/{{id}}/{action}", "realtime.read_action")
+        for action in ("accept", "reject", "refer", "hangup")
+    ),
+    *(
+        RelayRoute(endpoint, method, f"/v1/{endpoint}{path}", f"kept.read_{endpoint}")
+        for endpoint, paths in _KEPT.items()
+        for method, path in paths
+    ),
+    *(
+        RelayRoute("files", method, f"/v1beta/files{path}", "kept.read_files")
+        for method, path in (("GET", ""), ("GET", _ID), ("DELETE", _ID))
+    ),
+    RelayRoute("videos", "POST", "/v1/videos", "videos.read_new_video"),
+    *(
+        RelayRoute("videos", method, f"/v1/videos{path}", "videos.read_video")
+        for method, path in (
+            ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/content"), ("POST", _ID + "/remix"),
+        )
+    ),
+    RelayRoute("files", "POST", "/v1/files", "batches.read_new_file"),
+    RelayRoute("files", "GET", "/v1/files/{id}/content", "batches.read_content"),
+    *(
+        RelayRoute("batches", method, f"/v1/batches{path}", "batches.read_batch")
+        for method, path in (("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID + "/cancel"))
+    ),
+    *(
+        RelayRoute("message_batches", method, f"/v1/messages/batches{path}", "batches.read_message_batch")
+        for method, path in (
+            ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/cancel"),
+            ("GET", _ID + "/results"),
+        )
+    ),
+    *(
+        RelayRoute("files", "POST", path, "kept_uploads.read_step", "kept_uploads.admit_step")
+        for path in ("/upload/v1beta/files", "/upload/v1/files")
+    ),
+)  # fmt: skip
 """The routes of all endpoints that are relayed."""
 
 PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in route.path))
@@ -74,12 +151,27 @@ class RelayedPaths:
     longer than the rest of an app's start."""
 
     def __init__(self, service: Service) -> None:
-        self.routes = (*ROUTES, *pass_through_routes(service))
+        self.routes = (*ROUTES, *_pass_through_routes(service))
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods that ``path`` has a route for."""
         found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
         return tuple(sorted(set(found)))
+
+
+def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
+    """Return the routes of the entries to which requests pass, the longest beginning first."""
+    return tuple(
+        RelayRoute("passthrough", method, f"/{name}/{{rest}}", "pass_through.read_passed", passing=(entry, name))
+        for name, entry in service.router.passing().items()
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    )
+
+
+def _imported(name: str) -> Any:
+    """Return a function of a module of this package, such as ``audio.speech``."""
+    module, _, function = name.partition(".")
+    return getattr(import_module(f"gateway.relay.{module}"), function)
 
 
 def add_relays(app: QuartTrio, service: Service, cors: Cors, paths: RelayedPaths) -> None:
@@ -119,15 +211,18 @@ class _ServedRoute:
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
 
         async def read_and_answer(exchange: Exchange) -> Response:
-            relayed = await route.read(Relaying(endpoint.name, incoming, exchange), names)
+            from gateway.relay.relay import relay
+            from gateway.relay.relaying import Relaying
+
+            read = _imported(route.read)
+            relayed = await read(*route.passing, Relaying(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
             return await relay(exchange, incoming.scope, relayed)
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        return await serve(
-            service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=route.admit
-        )
+        admit: Admit = by_key if route.admit is None else _imported(route.admit)
+        return await serve(service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=admit)
 
 
 class _RoutesAlike:

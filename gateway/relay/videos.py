@@ -3,7 +3,6 @@ themselves come through here, with the provider's credential, which its addresse
 api7/aisix#820)."""
 
 from functools import partial
-from typing import Final
 
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
@@ -11,7 +10,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.relay.answers import ObjectAnswer
 from gateway.relay.kept import KeptRequest, reading
 from gateway.relay.relay import relay
-from gateway.relay.relaying import RelayRoute, with_model
+from gateway.relay.relaying import with_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
@@ -45,16 +44,5 @@ class VideoRequest(KeptRequest):
         return next(one for one in self.usable() if any(entry.name == target.entry.name for entry in one.entries))
 
 
-VIDEOS: Final = (
-    RelayRoute("videos", "POST", "/v1/videos", reading("videos", VideoRequest)),
-    *(
-        RelayRoute("videos", method, f"/v1/videos{path}", reading("videos"))
-        for method, path in (
-            ("GET", ""),
-            ("GET", "/{id}"),
-            ("DELETE", "/{id}"),
-            ("GET", "/{id}/content"),
-            ("POST", "/{id}/remix"),
-        )
-    ),
-)
+read_new_video = reading("videos", VideoRequest)
+read_video = reading("videos")
