@@ -40,6 +40,11 @@ def write(request: Request, model: str = CLAUDE, **changes: Any) -> tuple[dict[s
     return json.loads(written.body), written.dropped
 
 
+def messages(*turns: Any, model: str = CLAUDE, **fields: Any) -> list[Any]:
+    """The messages of a request as they go out."""
+    return list(write(chat(*turns, **fields), model)[0]["messages"])
+
+
 def chat(*turns: Message, **fields: Any) -> Request:
     return Request("chat", "m", turns or (user("hello"),), **fields)
 

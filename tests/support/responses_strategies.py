@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 from hypothesis import strategies as st
 
 from providers.neutral.request import (
@@ -84,3 +85,16 @@ def legal_events(draw: st.DrawFn) -> list[Event]:
         events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
     reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
     return [*events, draw(st.just(AnswerEnd(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
+
+
+def with_whole_items(events: list[Event]) -> list[Event]:
+    """Return ``events`` with native items and citations that have all their members."""
+    web = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, NativeItem):
+            event = attrs.evolve(event, item={**web, "id": f"ws_{event.block}"})
+        elif isinstance(event, Citation):
+            event = attrs.evolve(event, item={**event.item, "filename": "a.pdf"})
+        found.append(event)
+    return found

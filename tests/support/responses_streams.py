@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from openai._models import construct_type_unchecked
 from openai._types import omit
@@ -274,3 +275,13 @@ def accumulate(found: Sequence[dict[str, Any]]) -> Any:
 def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
     """A part's text; the SDK does not collect the deltas of a refusal."""
     return part["type"], part.get("text", "")
+
+
+def plain(value: Any) -> Any:
+    """Return an object as a client reads it."""
+    return json.loads(msgspec.json.encode(value))
+
+
+def values(data: bytes) -> list[dict[str, Any]]:
+    """Return the events of a stream."""
+    return [json.loads(sse.parse(raw)[1]) for raw in raw_events(data) if raw]  # type: ignore[index]

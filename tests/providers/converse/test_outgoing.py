@@ -2,15 +2,12 @@
 
 import json
 import re
-from typing import Any
 
 import attrs
 import pytest
 
 from providers.apis import CODECS
 from providers.neutral.request import (
-    AudioPart,
-    FilePart,
     Format,
     ImagePart,
     MediaSource,
@@ -28,7 +25,6 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
-from streams.errors import GatewayError
 from tests.support.converse_requests import (
     ADAPTIVE,
     CLAUDE,
@@ -42,6 +38,7 @@ from tests.support.converse_requests import (
     assistant,
     chat,
     controls,
+    messages,
     outgoing,
     system,
     user,
@@ -53,15 +50,6 @@ RESULT = ToolResultPart("call_1", (TextPart("rain"),), at="messages[2]")
 SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
 MARK = {"cache_control": {"type": "ephemeral"}}
 HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-
-
-def messages(*turns: Any, model: str = CLAUDE, **fields: Any) -> list[Any]:
-    return list(write(chat(*turns, **fields), model)[0]["messages"])
-
-
-def content(*parts: Any, model: str = CLAUDE) -> list[Any]:
-    """The content of one user's message."""
-    return list(messages(user(*parts), model=model)[0]["content"])
 
 
 def test_a_plain_conversation():
@@ -335,135 +323,6 @@ def test_the_most_of_novas_reasoning_has_no_limit_beside_it():
     assert set(dropped) == {"max_tokens", "temperature"}
 
 
-# Documents and pictures
-
-
-def pdf(filename: str | None = None, **marks: Any) -> FilePart:
-    return FilePart(MediaSource("base64", "JVBERi0=", "application/pdf"), filename, "messages[1].content[0]", marks)
-
-
-def test_documents_have_names_of_their_own_and_a_text_beside_them():
-    """Two untitled documents were refused, always (maximhq/bifrost#7003, archestra-ai/archestra#4220)."""
-    titled = ("Q3: report_final.v2.pdf", "q3 report final v2.docx", "Документ.pdf")
-    blocks = content(pdf(), pdf(), *map(pdf, titled))
-    names = [block["document"]["name"] for block in blocks if "document" in block]
-    assert names == ["Document 1", "Document 2", "Q3 report final v2", "q3 report final v2 (2)", "Document 3"]
-    assert all(re.fullmatch(r"[A-Za-z0-9\-()\[\]]+( [A-Za-z0-9\-()\[\]]+)*", name) for name in names)
-    assert blocks[-1]["text"].strip()
-    assert [kind for block in content("Look.", pdf()) for kind in block] == ["text", "document"]
-
-
-def test_documents_inside_of_results():
-    turns = messages(user("a"), assistant(CALL), user(attrs.evolve(RESULT, parts=(pdf(), ImagePart(png())))))
-    inner = turns[2]["content"][0]["toolResult"]["content"]
-    assert [kind for block in inner for kind in block] == ["document", "image"]
-
-
-def test_documents_say_what_is_cited_of_them():
-    (document, _) = content(pdf("a.pdf", context="HR", citations={"enabled": True}))
-    assert document["document"]["context"] == "HR"
-    assert document["document"]["citations"] == {"enabled": True}
-
-
-def png(value: str = PIXEL, media_type: str | None = "image/png") -> MediaSource:
-    return MediaSource("base64", value, media_type)
-
-
-@pytest.mark.parametrize(
-    ("part", "written"),
-    [
-        (ImagePart(png()), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
-        (ImagePart(png(media_type="image/jpeg")), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
-        (
-            ImagePart(MediaSource("url", f"data:image/png;base64,{PIXEL}")),
-            {"image": {"format": "png", "source": {"bytes": PIXEL}}},
-        ),
-        (
-            ImagePart(MediaSource("url", "s3://bucket/a.jpg")),
-            {"image": {"format": "jpeg", "source": {"s3Location": {"uri": "s3://bucket/a.jpg"}}}},
-        ),
-        (
-            FilePart(MediaSource("text", "Hi", "text/plain"), "a.txt"),
-            {"document": {"format": "txt", "name": "a", "source": {"bytes": "SGk="}}},
-        ),
-        (
-            FilePart(MediaSource("base64", "YSxi", "text/csv"), "a.csv"),
-            {"document": {"format": "csv", "name": "a", "source": {"bytes": "YSxi"}}},
-        ),
-        (AudioPart("AAAA", "wav"), {"audio": {"format": "wav", "source": {"bytes": "AAAA"}}}),
-    ],
-)
-def test_media_go_as_bytes_or_from_s3(part, written):
-    assert content("Look.", part)[1] == written
-
-
-@pytest.mark.parametrize(
-    ("part", "words"),
-    [
-        (ImagePart(MediaSource("url", "https://example.org/a.png"), at="messages[0].content[0]"), "send its content"),
-        (ImagePart(MediaSource("file_id", "file-1"), at="messages[0].content[0]"), "send its content"),
-        (ImagePart(MediaSource("base64", "AAAA", "image/bmp"), at="messages[0].content[0]"), "image/bmp"),
-        (ImagePart(MediaSource("url", "data:image/png,x"), at="messages[0].content[0]"), "base64"),
-        (FilePart(MediaSource("base64", "AAAA", "video/mp4"), at="messages[0].content[0]"), "video/mp4"),
-        (FilePart(MediaSource("text", ""), at="messages[0].content[0]"), "empty"),
-        (AudioPart("AAAA", "midi", at="messages[0].content[0]"), "midi"),
-    ],
-)
-def test_media_that_nobody_can_have_are_refused_by_name(part, words):
-    with pytest.raises(GatewayError, match=words) as raised:
-        write(chat(user(part)))
-    assert raised.value.failed.param == "messages[0].content[0]"
-
-
-# Cache marks
-
-
-def test_cache_marks_stand_behind_what_they_mark():
-    """Portkey-AI/gateway#1762, strands-agents/sdk-typescript#1089."""
-    marked = attrs.evolve(RESULT, parts=(TextPart("rain", marks=MARK),))
-    body, dropped = write(
-        chat(
-            system(TextPart("Rules.", marks=HOUR)), user("a"), assistant(CALL), user(marked, TextPart("b", marks=MARK)),
-            tools=(attrs.evolve(WEATHER, marks=HOUR),),
-        )
-    )  # fmt: skip
-    long, short = {"cachePoint": {"type": "default", "ttl": "1h"}}, {"cachePoint": {"type": "default"}}
-    assert body["toolConfig"]["tools"][1] == long
-    assert body["system"] == [{"text": "Rules."}, long]
-    result, point, text, last = body["messages"][2]["content"]
-    assert result["toolResult"]["content"] == [{"text": "rain"}]
-    assert (point, text, last) == (short, {"text": "b"}, short)
-    assert dropped == ()
-
-
-def test_models_that_do_not_cache_get_no_marks():
-    """Claude Code's marks killed every model that cannot cache (BerriAI/litellm#39210)."""
-    request = chat(system(TextPart("r", "system", MARK)), user(TextPart("a", "messages[0].content[0]", MARK)))
-    body, dropped = write(request, LLAMA)
-    assert "cachePoint" not in json.dumps(body)
-    assert dropped == ("system.cache_control", "messages[].content[].cache_control")
-    assert write(request, "anthropic.claude-3-haiku-20240307-v1:0")[1] == dropped  # pensarai/apex#943
-    tool = attrs.evolve(WEATHER, marks=MARK)
-    assert write(chat(tools=(tool,)), NOVA)[1] == ("tools[].cache_control",)
-    assert "cachePoint" in json.dumps(write(request, NOVA)[0])
-
-
-def test_at_most_four_marks_and_none_lives_longer_than_one_before():
-    parts = [TextPart(f"t{n}", f"messages[{n}]", HOUR if n % 2 else MARK) for n in range(6)]
-    body, dropped = write(chat(user(*parts)))
-    kinds = [block.get("cachePoint", {}).get("ttl", "5m" if "cachePoint" in block else "-")
-             for block in body["messages"][0]["content"]]  # fmt: skip
-    assert kinds == ["-", "-", "-", "5m", "-", "5m", "-", "5m", "-", "5m"]
-    assert dropped == ("messages[].cache_control", "messages[].cache_control.ttl")
-
-
-def test_no_mark_behind_reasoning_and_none_twice():
-    part = ReasoningPart("", Seal(OURS, "converse", SIGNED))
-    blank = TextPart(" ", "messages[1].content", MARK)
-    turns = messages(user("a"), assistant(part, blank, TextPart("b", marks=MARK), blank), user("c"))
-    assert [next(iter(block)) for block in turns[1]["content"]] == ["reasoningContent", "text", "cachePoint"]
-
-
 # Formats and settings
 
 
@@ -561,6 +420,7 @@ def test_converse_clients_get_their_own_blocks_back():
 
 def test_blocks_of_other_apis_are_dropped_and_named():
     native = NativePart("messages", "server_tool_use", {"type": "server_tool_use"}, "messages[1].content[0]")
-    body, dropped = write(chat(user("a"), assistant(native, ImagePart(png(), at="messages[1].images[0]"), "b")))
+    image = ImagePart(MediaSource("base64", PIXEL), at="messages[1].images[0]")
+    body, dropped = write(chat(user("a"), assistant(native, image, "b")))
     assert body["messages"][1]["content"] == [{"text": "b"}]
     assert dropped == ("messages[].content[]", "messages[].images[]")

@@ -24,7 +24,6 @@ from providers.responses import (
     whole_answer,
 )
 from providers.responses.ids import is_ours
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -43,7 +42,7 @@ from tests.support.block_events import text_events, thought_events
 from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
-from tests.support.responses_streams import ISSUER, accumulated, raw_events
+from tests.support.responses_streams import ISSUER, accumulated, values
 
 TRIGGER = {"type": "compaction_trigger"}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
@@ -70,7 +69,7 @@ def stream(events: list[Event]) -> list[dict[str, Any]]:
     data = b"".join(map(writer.send, events))
     verdict = judge("responses", data)
     assert verdict.broken is None, verdict.broken
-    return [json.loads(sse.parse(raw)[1]) for raw in raw_events(data) if raw]  # type: ignore[index]
+    return values(data)
 
 
 # What the model is asked

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import attrs
-import msgspec
 import pytest
 
 from providers.neutral.codec import Reply
@@ -32,7 +31,7 @@ from streams.fold import fold
 from streams.sse import Splitter, parse
 from tests.support.cases import case
 from tests.support.open_responses import misfits, misfits_of_stream
-from tests.support.responses_streams import HELLO, ISSUER, reply, written
+from tests.support.responses_streams import HELLO, ISSUER, plain, reply, written
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "Ho", "logprob": -2}]}
@@ -131,11 +130,6 @@ def test_what_is_left_of_an_answer_is_valid_wherever_it_stops(answer, status):
     for event in answer:
         writer.send(event)
         assert misfits(plain(writer.interrupted(status))) == []
-
-
-def plain(told: Any) -> Any:
-    """What a client gets of it."""
-    return json.loads(msgspec.json.encode(told))
 
 
 @pytest.mark.parametrize("sequence", [0, 3])

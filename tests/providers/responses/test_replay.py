@@ -1,0 +1,183 @@
+"""Stored responses that are streamed once more, and the log of a stream."""
+
+import contextlib
+import json
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from providers.grammar import judge
+from providers.responses import RESPONSES, whole_answer
+from providers.responses.kept_items import stored_input
+from providers.responses.replay import EventLog, after, replay
+from streams import sse
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Event,
+    TextDelta,
+)
+from streams.fold import fold
+from tests.support.examples import examples
+from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
+from tests.support.responses_streams import (
+    ANSWERS,
+    HELLO,
+    accumulate,
+    accumulated,
+    needs_corpus,
+    plain,
+    reply,
+    spoken,
+    values,
+)
+
+Item = dict[str, Any]
+SAID: Item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+              "content": [{"type": "output_text", "text": "ok", "annotations": []}]}  # fmt: skip
+WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
+             "action": {"type": "search", "query": "q"}}  # fmt: skip
+
+
+# Told once more
+
+
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(legal_events())
+def test_a_kept_response_is_told_in_full_grammar(events: list[Event]) -> None:
+    """`GET …?stream=true` of what was never streamed (SamSaffron/term-llm#460). What the model itself did wrong (words
+    where arguments should be) is as wrong as it was."""
+    writer = RESPONSES.writer(reply(tools=TOOLS))
+    first = judge("responses", b"".join(writer.send(event) for event in with_whole_items(events))).broken
+    response = plain(writer.response)
+    data = replay(response)
+    found = judge("responses", data).broken
+    assert (found and found.rule) == (first and first.rule)
+    assert found is None or found.rule == "responses.call.json"
+    told = values(data)
+    assert told[-1]["response"] == response
+    if response["status"] == "completed":
+        assert [(item.type, item.id) for item in accumulated(told).output] == [
+            (item["type"], item["id"]) for item in response["output"]
+        ]
+        for collected, item in zip(accumulate(told), response["output"], strict=True):
+            assert collected.get("arguments") == item.get("arguments")
+            assert [spoken(part) for part in collected.get("content") or ()] == [
+                spoken(part) for part in item.get("content") or ()
+            ]
+
+
+def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
+    """There is no event for it, and a bare close makes clients ask again (router-for-me/CLIProxyAPI#1407)."""
+    writer = RESPONSES.writer(reply())
+    writer.send(TextDelta(0, "a"))
+    for status, words in (("cancelled", "was cancelled"), ("incomplete", "broke off")):
+        last = values(replay(plain(writer.interrupted(status))))[-1]  # type: ignore[arg-type]
+        assert last["type"] == "response.failed"
+        assert words in last["response"]["error"]["message"]
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_a_response_that_is_not_over_cannot_be_told(status: str) -> None:
+    writer = RESPONSES.writer(reply())
+    with pytest.raises(ValueError, match=status):
+        replay({**plain(writer.interrupted("cancelled")), "status": status})
+
+
+def test_items_of_other_servers_are_told_too() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "encrypted_content": "g",
+               "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}]}  # fmt: skip
+    response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply())) | {"output": [thought, WEB, SAID]}
+    verdict = judge("responses", replay(response))
+    assert verdict.broken is None, verdict.broken
+
+
+@needs_corpus
+def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> None:
+    found = 0
+    for path in ANSWERS:
+        response = json.loads(path.read_bytes())
+        if response.get("object") != "response" or response["status"] not in ("completed", "incomplete"):
+            continue
+        verdict = judge("responses", replay(response), tolerant=True)
+        assert verdict.broken is None, (path.name, verdict.broken)
+        assert stored_input(response["output"]) == stored_input(stored_input(response["output"]))
+        found += 1
+    assert found > 20
+
+
+# The log of a stream
+
+
+def told(text: str, size: int = 400) -> bytes:
+    """A whole stream with keep-alives."""
+    writer = RESPONSES.writer(reply())
+    events: list[Event] = [AnswerStart(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), AnswerEnd("stop")]
+    return b"".join(writer.send(event) + writer.ping() for event in events)
+
+
+def logged(data: bytes, step: int) -> bytes:
+    """``data`` logged in so many events at once."""
+    log, events = EventLog(), [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
+    for i in range(0, len(events), step):
+        log.add(b"".join(events[i : i + step]))
+    return log.close()
+
+
+PLAIN = told("word " * 40).replace(sse.COMMENT_PING, b"")
+LOG = logged(PLAIN, 9)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
+def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
+    for found in (after(LOG, number), after(PLAIN, number), after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :]):
+        assert PLAIN.endswith(found)
+        assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
+
+
+@settings(max_examples=examples(12), deadline=None)
+@given(st.integers(2, 500))
+@example(1)
+def test_a_log_tells_the_same_however_many_events_came_at_once(step: int) -> None:
+    assert after(logged(PLAIN, step)) == PLAIN
+
+
+def test_a_log_grows_with_every_event() -> None:
+    log, middle = EventLog(), PLAIN.index(b"\n\n", 5000) + 2
+    log.add(PLAIN[:middle])
+    assert after(log.close()) == PLAIN[:middle]
+    log.add(PLAIN[middle:])
+    assert after(log.close()) == PLAIN
+    assert len(log.close()) < len(PLAIN) / 5
+    assert after(EventLog().close()) == b""
+
+
+def test_events_without_a_number_go_with_the_one_before() -> None:
+    first, odd = b'event: a\ndata: {"sequence_number":0}\n\n', b"event: b\ndata: nonsense\n\n"
+    data = first + odd + first.replace(b"0", b"1")
+    assert after(logged(data, 2), 0) == first.replace(b"0", b"1")
+    assert after(logged(data, 1)) == data
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.binary(max_size=40) | st.integers(0, 2000).map(lambda size: LOG[:size]))
+def test_a_damaged_log_is_an_error_or_nothing(log: bytes) -> None:
+    found = b""
+    with contextlib.suppress(ValueError):
+        found = after(log, 3)
+    assert found in PLAIN
+
+
+def test_a_changed_byte_does_not_go_unseen() -> None:
+    for at in (0, 3, 4, 20, len(LOG) - 1):
+        with pytest.raises(ValueError, match="log"):
+            after(LOG[:at] + bytes([LOG[at] ^ 0x5A]) + LOG[at + 1 :])
+
+
+def test_what_does_not_compress_is_kept_as_well() -> None:
+    data = told(os.urandom(3000).hex(), 30)
+    assert after(logged(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")
