@@ -46,8 +46,7 @@ RUNNING = ("queued", "in_progress")
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(entries(upstream, by_hand), port, keep_alive="300ms"), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), keep_alive="300ms")) as process:
         yield process
     check_log(process)
 
@@ -252,9 +251,8 @@ def test_a_turn_is_cancelled_before_anything_was_said(gateway, by_hand, api):
 
 
 def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_leave(upstream, by_hand):
-    port = free_port()
-    settings = config(entries(upstream, by_hand, on_disconnect="finish"), port)
-    with gateway_thread(settings, port) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
+    settings = config(entries(upstream, by_hand, on_disconnect="finish"))
+    with gateway_thread(settings) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
         assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
         up.closed_after(time.perf_counter(), 5)
 
@@ -271,9 +269,8 @@ def test_a_turn_that_is_deleted_does_not_come_back(gateway, by_hand):
 
 
 def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
-    port = free_port()
-    settings = config(entries(upstream, by_hand), port, limits={"in_flight": 2})
-    with gateway_thread(settings, port) as own, contextlib.ExitStack() as stack:
+    settings = config(entries(upstream, by_hand), limits={"in_flight": 2})
+    with gateway_thread(settings) as own, contextlib.ExitStack() as stack:
         _, up = stack.enter_context(called(own, by_hand, "chat", "first"))
         stack.enter_context(called(own, by_hand, "chat", "second"))
         for background in (True, False):
@@ -291,10 +288,9 @@ def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
 
 
 def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
-    port = free_port()
     path = tmp_path / "state.sqlite"
-    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="10s")
-    with gateway_thread(settings, port) as own:
+    settings = config(entries(upstream, by_hand), state_storage=sqlite_at(path), drain="10s")
+    with gateway_thread(settings) as own:
         with (
             called(own, by_hand, "chat", "drain-whole") as (one, up),
             streaming(own, by_hand, "messages", "drain-stream") as two,
@@ -307,17 +303,16 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
             eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]
         check_log(own)
-    with gateway_thread(settings, port) as own:
+    with gateway_thread(settings) as own:
         for response in (one, id):
             found = stored(own, response).json
             assert (found["status"], text_of(found)) == ("completed", "one two three")
 
 
 def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
-    port = free_port()
     path = tmp_path / "state.sqlite"
-    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
-    with gateway_thread(settings, port) as own:
+    settings = config(entries(upstream, by_hand), state_storage=sqlite_at(path), drain="100ms")
+    with gateway_thread(settings) as own:
         with (
             called(own, by_hand, "chat", "drain-whole") as (one, _),
             streaming(own, by_hand, "messages", "drain-stream") as two,
@@ -328,7 +323,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
             eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["shutdown", "shutdown"]
         check_log(own)
-    with gateway_thread(settings, port) as own:
+    with gateway_thread(settings) as own:
         first, second = stored(own, one).json, stored(own, id).json
         assert (first["status"], first["output"]) == ("failed", [])
         assert (second["status"], text_of(second)) == ("failed", "one t")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, provider
 from tests.support.upstreams import PATHS, Script
 
 LIMIT = 100_000
@@ -19,9 +19,8 @@ PACKED = gzip.compress(ASKED, mtime=0)  # the same in every process that collect
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    settings = config([provider("openai/up", upstream.url, ["messages"])], port, limits={"request_body": LIMIT})
-    with gateway_thread(settings, port) as process:
+    settings = config([provider("openai/up", upstream.url, ["messages"])], limits={"request_body": LIMIT})
+    with gateway_thread(settings) as process:
         yield process
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Wire, config, eventually, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
@@ -18,12 +18,9 @@ ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
     keys = [{"name": name, "key": key} for name, key in KEYS.items()]
-    settings = config(
-        [provider("openai/up", upstream.url, ["chat"])], port, limits={"bodies": "2MiB"}, client_keys=keys
-    )
-    with gateway_thread(settings, port) as process:
+    settings = config([provider("openai/up", upstream.url, ["chat"])], limits={"bodies": "2MiB"}, client_keys=keys)
+    with gateway_thread(settings) as process:
         yield process
 
 

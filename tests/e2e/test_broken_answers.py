@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
 
 JSON = (("content-type", "application/json"),)
@@ -119,7 +119,6 @@ class Broken(Upstream):
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     """A route for each case and client, whose targets have accounts of their own."""
-    port = free_port()
     entries, aliases = [], {}
     with served(Broken) as upstream:
         for (name, case), client in itertools.product(CASES.items(), PATHS):
@@ -128,7 +127,7 @@ def gateway() -> Iterator[Gateway]:
             for model, key in ((name, "bad"), ("good", "good")):
                 entries.append(provider(f"up/{model}", url, [case.api], key, name=f"{key} {route}", **more))
             aliases[route] = {"targets": [f"bad {route}", f"good {route}"]}
-        with gateway_thread(config(entries, port, model_aliases=aliases), port) as process:
+        with gateway_thread(config(entries, model_aliases=aliases)) as process:
             yield process
             assert "Traceback" not in "\n".join(process.log)
 

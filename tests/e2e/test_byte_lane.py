@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -27,8 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         ),
         provider("openrouter/added", upstream.url, ["chat"], name="router"),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

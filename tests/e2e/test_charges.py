@@ -361,10 +361,9 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
         *(provider("openai/gpt-5", upstream.url, [api], name=f"on-{api}", state="ours") for api in APIS),
         provider("openai/gpt-5", upstream.url, name="theirs"),
     ]
-    port = free_port()
     bearer = {"authorization": f"Bearer {KEY}"}
     native = {"object": "response.compaction", "output": [], "usage": {"input_tokens": 1000, "output_tokens": 50}}
-    with gateway_thread(config(entries, port, client_keys=[alice]), port) as gateway:
+    with gateway_thread(config(entries, client_keys=[alice])) as gateway:
 
         def post_json(path: str, body: Mapping[str, Any], answer: Script | Raw) -> Reply:
             upstream.script(answer)

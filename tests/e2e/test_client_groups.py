@@ -17,7 +17,7 @@ APIS = ("chat", "messages", "responses")
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
-def settings(upstream, port: int) -> dict[str, Any]:
+def settings(upstream, port: int = 0) -> dict[str, Any]:
     entries = [
         {**provider("one/a", upstream.url, APIS), "name": "eu-one"},
         {**provider("two/b", upstream.url, APIS, key="sk-other"), "name": "us-two"},
@@ -39,8 +39,7 @@ def settings(upstream, port: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(upstream, port), port) as found:
+    with gateway_thread(settings(upstream)) as found:
         yield found
 
 

@@ -22,7 +22,6 @@ PAGE = "https://app.example"
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
     own = {
         "model": "mistral/own",
         "name": "own",
@@ -32,12 +31,11 @@ def gateway(upstream) -> Iterator[Gateway]:
     }
     settings = config(
         [provider("openai/up", upstream.url, APIS), provider("groq/other", upstream.url, ["chat"]), own],
-        port,
         model_aliases={"fast": {"target": "up"}},
         client_keys=[{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB, "models": ["fast"]}],
         cors=[PAGE],
     )
-    with gateway_thread(settings, port) as process:
+    with gateway_thread(settings) as process:
         yield process
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -33,9 +33,8 @@ def gateway(upstream) -> Iterator[Gateway]:
                  quirks={"deferred_tools": "all"}),
     ]  # fmt: skip
     keys = [{"name": "claude", "key": KEY}]
-    port = free_port()
     aliases = {"claude-via-gpt": {"target": "chat"}, "anthropic-local": {"target": "compatible"}}
-    with gateway_thread(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
+    with gateway_thread(config(entries, client_keys=keys, model_aliases=aliases)) as process:
         yield process
 
 

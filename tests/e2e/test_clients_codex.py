@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider
+from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -27,8 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
         provider("openai/gpt-5.1", upstream.url, ["responses"], name="responses"),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, free_port, provider
+from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -36,8 +36,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
         provider("openai/gpt-4.1", upstream.url, ["responses"], name="responses"),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from providers.responses.ids import is_ours
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider
+from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.raw_call import check_log
 from tests.support.responses_api import (
     APIS,
@@ -71,9 +71,8 @@ def theirs(up) -> Provider:
 
 @pytest.fixture(scope="module")
 def gateway(up) -> Iterator[Gateway]:
-    port = free_port()
     models = [*entries(up), provider("openai/native", up.url)]
-    with gateway_thread(config(models, port), port) as process:
+    with gateway_thread(config(models)) as process:
         yield process
     check_log(process)
 

@@ -11,7 +11,7 @@ from llm_comply import display
 from llm_comply.cli import main
 
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 
 pytestmark = pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")  # the tester's own
 
@@ -73,13 +73,12 @@ def test_the_demo_complies(served, model, format):
 def undefaulted() -> Iterator[Gateway]:
     """A gateway without a default before the stand-in of the demo; the tester knows by their names that its models
     reason."""
-    port = free_port()
     with mock_thread() as stand_in:
         entries = [
             provider(f"on-{api}/mock-large", stand_in.url, [api], name=NAMED.format(api))
             for api in ("chat", "messages", "responses")
         ]
-        with gateway_thread(config(entries, port), port) as found:
+        with gateway_thread(config(entries)) as found:
             yield found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post
+from tests.support.harness import Gateway, Listening, Wire, eventually, given_attempts, post
 from tests.support.raw_call import (
     H2,
     SSE,
@@ -36,8 +36,7 @@ CUT = "closed by trigate"
 
 @pytest.fixture(scope="module")
 def gateway(by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(by_hand, port), port) as process:
+    with gateway_thread(settings(by_hand)) as process:
         yield process
     check_log(process)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, Wire, complaint, config, free_port, post, provider, refusing_port
+from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 
 APIS = ("chat", "messages", "responses")
@@ -19,7 +19,7 @@ SSE = (("content-type", "text/event-stream"),)
 JSON = (("content-type", "application/json"),)
 
 
-def settings(upstream: Upstream, refusing: int, port: int) -> dict[str, Any]:
+def settings(upstream: Upstream, refusing: int) -> dict[str, Any]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     of_all = [
         provider(f"{vendors[api]}/{model}", upstream.url, [api], key=f"{SECRET}-{api}", **more)
@@ -31,13 +31,12 @@ def settings(upstream: Upstream, refusing: int, port: int) -> dict[str, Any]:
         provider("openai/nowhere", "http://nowhere.invalid", ["chat"], key=f"{SECRET}-nowhere", timeouts=PATIENT),
     ]
     mute = provider("openai/mute", upstream.url, ["chat"], timeouts={"first_byte": "0.3s"})
-    return config([*of_all, *bad, mute], port, model_aliases={"fast": {"target": "good-chat"}})
+    return config([*of_all, *bad, mute], model_aliases={"fast": {"target": "good-chat"}})
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with refusing_port() as refusing, gateway_thread(settings(upstream, refusing, port), port) as process:
+    with refusing_port() as refusing, gateway_thread(settings(upstream, refusing)) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]

@@ -1,9 +1,9 @@
 """What ``docs/streams.md`` says of every way to end is what happens: each cell of its tables is a request through a
 real gateway to the stand-in provider's model for that fault, from a client of each API, through both lanes."""
 
+import contextlib
 import json
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +14,16 @@ import anthropic
 import attrs
 import openai
 import pytest
-import trio
 from quart import request as upstream_request
 
 from gateway.mock.failures import fault_of
 from gateway.mock.faults import FAULTS
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.quart_views import current_scope
-from gateway.serving.worker import serve
 from providers.grammar import judge
 from tests.support.cases import case
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import (
     ROOT,
     STOP_SECONDS,
@@ -35,7 +32,6 @@ from tests.support.harness import (
     complaint,
     config,
     eventually,
-    free_port,
     provider,
     request,
 )
@@ -46,36 +42,22 @@ from tests.support.upstreams import PATHS
 
 
 class Provider:
-    """The stand-in provider in a thread of this process. ``seen`` is how each of its answers ended, by the request's
-    text: ``taken`` (read to its end), ``left`` (the gateway hung up), ``cut`` (it was the fault to)."""
+    """The stand-in provider, and how each of its answers ended, by the request's text in ``seen``: ``taken`` (read to
+    its end), ``left`` (the gateway hung up), ``cut`` (it was the fault to)."""
 
     def __init__(self) -> None:
-        self.sock = bind("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+        self.url = ""
         self.seen: defaultdict[str, list[str]] = defaultdict(list)
         self.lifecycle = Lifecycle()
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._thread = threading.Thread(target=trio.run, args=(self._serve,))
 
-    def __enter__(self) -> "Provider":
-        self._thread.start()
-        eventually(lambda: self._token, what="the provider's start")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._token is not None
-        self._token.run_sync_soon(self.lifecycle.stop)
-        self._thread.join(STOP_SECONDS)
-        assert not self._thread.is_alive()
-
-    async def _serve(self) -> None:
+    @contextlib.contextmanager
+    def serving(self) -> Iterator["Provider"]:
+        """Serve in a thread of this process."""
         app = create_mock(0, self.lifecycle)
         app.before_request(self._watch)
-
-        def ready() -> None:
-            self._token = trio.lowlevel.current_trio_token()
-
-        await serve(app, [self.sock], state=self.lifecycle, drain=0, signals=False, ready=ready)
+        with app_thread(app, self.lifecycle) as port:
+            self.url = f"http://127.0.0.1:{port}"
+            yield self
 
     async def _watch(self) -> None:
         found = re.search(rb"cell-[\w./-]+", await upstream_request.get_data())
@@ -90,11 +72,11 @@ class Provider:
 
 @pytest.fixture(scope="module")
 def stand_in() -> Iterator[Provider]:
-    with Provider() as process:
+    with Provider().serving() as process:
         yield process
 
 
-def settings(stand_in: Provider, port: int, patience: str = "3s", **more: Any) -> dict[str, Any]:
+def settings(stand_in: Provider, patience: str = "3s", **more: Any) -> dict[str, Any]:
     """Two wildcards for each API that the provider can be asked in: one has ``patience`` with silence, one minutes."""
     short = {"timeouts": {"first_byte": patience, "idle": patience}}
     entries = [
@@ -105,21 +87,19 @@ def settings(stand_in: Provider, port: int, patience: str = "3s", **more: Any) -
     for entry in entries:
         if entry["speaks"] == ["responses"]:
             entry["state"] = "upstream"  # else its answers would be kept here, and not pass as they are
-    return config(entries, port, **more)
+    return config(entries, **more)
 
 
 @pytest.fixture(scope="module")
 def gateway(stand_in) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(stand_in, port), port) as process:
+    with gateway_thread(settings(stand_in)) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
 
 @pytest.fixture(scope="module")
 def pinging(stand_in) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(stand_in, port, keep_alive="0.5s"), port) as process:
+    with gateway_thread(settings(stand_in, keep_alive="0.5s")) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -346,14 +326,13 @@ def test_a_client_that_asks_again_gets_through(gateway, api):
 
 
 def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
-    port = free_port()
     stalled = [
         Cell("fault/stall", api, model_api, True, f"3 words, then {ERRORS[api]}", "", "")
         for api in APIS
         for model_api in APIS
     ]
     with ThreadPoolExecutor(len(stalled)) as threads:
-        with gateway_thread(settings(stand_in, port, "60s", drain="0.2s"), port) as own:
+        with gateway_thread(settings(stand_in, "60s", drain="0.2s")) as own:
             replies = [threads.submit(ask, own, cell) for cell in stalled]
             eventually(lambda: stand_in.lifecycle.in_flight == len(stalled), what="streams that hold")
         for cell, reply in zip(stalled, replies, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, eventually, free_port, provider
+from tests.support.harness import Gateway, complaint, config, eventually, provider
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -20,8 +20,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [provider(f"anthropic/{name}", upstream.url, [api], name=name) for api, name in MODELS.items()]
-    port = free_port()
-    with gateway_thread(config(entries, port), port, check_streams=True) as process:
+    with gateway_thread(config(entries), check_streams=True) as process:
         yield process
 
 
@@ -56,9 +55,8 @@ def test_a_hint_is_no_reason_to_refuse_in_strict_mode(gateway, upstream):
 
 
 def test_strict_mode_of_the_config_can_be_lifted_for_one_request(upstream):
-    port = free_port()
     entry = provider("anthropic/m", upstream.url, ["messages"], name="m")
-    with gateway_thread(config([entry], port, strict=True), port) as process:
+    with gateway_thread(config([entry], strict=True)) as process:
         upstream.script(Script(text="fine"))
         complaint("chat", process.request("POST", PATHS["chat"], body("chat", "m", seed=7)), 400)
         reply = process.request("POST", PATHS["chat"], body("chat", "m", seed=7), {"x-trigate-strict": "0"})

@@ -233,16 +233,15 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
 BODIES = tuple(bodies("chat", "on-chat"))
 
 
-def settings(upstream: Upstream, port: int) -> dict[str, Any]:
+def settings(upstream: Upstream) -> dict[str, Any]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [provider(f"{vendors[api]}/on-{api}", upstream.url, [api]) for api in APIS]
-    return config([*entries, provider("openai/*", upstream.url, ["chat"])], port)
+    return config([*entries, provider("openai/*", upstream.url, ["chat"])])
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(upstream, port), port) as process:
+    with gateway_thread(settings(upstream)) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -251,8 +250,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 @pytest.fixture
 def process(upstream) -> Iterator[Gateway]:
     """The same gateway in a process of its own."""
-    port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with running(settings(upstream)) as process:
         yield process
 
 

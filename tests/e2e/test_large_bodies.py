@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, Listening, config, free_port, provider, running
+from tests.support.harness import Gateway, Listening, config, provider, running
 from tests.support.processes import kept_waiting
 from tests.support.upstreams import PATHS, Script
 
@@ -93,13 +93,12 @@ def server() -> Iterator[Listening]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream, server) -> Iterator[Gateway]:
-    port = free_port()
     entries = [
         provider("openai/paced", server.url, ["chat"]),
         provider("openai/byte", upstream.url, ["chat"]),
         provider("anthropic/hub", upstream.url, ["messages"]),
     ]
-    with running(config(entries, port), port) as process:
+    with running(config(entries)) as process:
         yield process
 
 

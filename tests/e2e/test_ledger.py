@@ -23,7 +23,7 @@ from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from streams.events import ErrorInfo
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
+from tests.support.harness import Gateway, Wire, config, eventually, post, provider
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
 
 APIS = ("chat", "messages", "responses")
@@ -45,8 +45,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
         provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
     ]
     del entries[-1]["access_key"]
-    port = free_port()
-    with gateway_thread(config(entries, port, limits={"request_body": "1MiB"}), port) as process:
+    with gateway_thread(config(entries, limits={"request_body": "1MiB"})) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, free_port, provider
+from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
@@ -20,8 +20,7 @@ APIS = ("chat", "messages", "responses")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [provider(f"openai/{name}", upstream.url, APIS) for name in ("small", "medium", "big")]
     keys = [{"name": "limited", "key": LIMITED, "models": ["small", "medium"]}, {"name": "free", "key": FREE}]
-    port = free_port()
-    with gateway_thread(config(entries, port, client_keys=keys), port) as process:
+    with gateway_thread(config(entries, client_keys=keys)) as process:
         yield process
 
 

@@ -110,7 +110,7 @@ def upstream() -> Iterator[Metered]:
         metered.go.set()
 
 
-def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
+def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
     budgets = [f"{DOLLAR // 10**9} usd/month", f"{TOKENS} tokens/month"]
     alice = {"name": "alice", "key": KEY, "ratelimits": {"concurrent": AT_ONCE}, "budgets": budgets}
     entry = provider("openai/gpt-4o", upstream.url, ["chat"], price=PRICE)

@@ -32,7 +32,7 @@ def upstream() -> Iterator[Upstream]:
         yield answering
 
 
-def settings(upstream: Upstream, port: int, **more: object) -> dict[str, object]:
+def settings(upstream: Upstream, port: int = 0, **more: object) -> dict[str, object]:
     limits = {"ratelimits": {"requests": "10/m"}, "budgets": ["100000 tokens/month"]}
     return config(
         [provider("openai/gpt-4o", upstream.url)], port, client_keys=[{"name": "alice", "key": KEY, **limits}], **more

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, free_port, provider
+from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
 from tests.support.wire_transcript import heard
 
@@ -221,8 +221,7 @@ def gateway(upstream):
         provider(f"{vendors[api]}/{MODELS[api]}", upstream.url, [api], name=f"entry-{api}", key=f"sk-{api}-upstream")
         for api in APIS
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

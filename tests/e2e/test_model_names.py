@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, free_port, provider, refusing_port
+from tests.support.harness import Gateway, complaint, config, provider, refusing_port
 from tests.support.upstreams import PATHS, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -33,8 +33,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     ]
     keys = [{"name": "full", "key": FULL}, {"name": "shared", "key": SHARED, "models": ["a.b:c@d e", "open-model"]}]
     aliases = {"open-model": {"target": "ollama/llama3.2:70b"}}
-    port = free_port()
-    with gateway_thread(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
+    with gateway_thread(config(entries, client_keys=keys, model_aliases=aliases)) as process:
         yield process
 
 
@@ -124,17 +123,16 @@ def test_the_list_is_what_the_key_can_call_and_nothing_else(gateway, upstream, h
 
 def test_a_dead_provider_with_a_wrong_key_changes_nothing_for_the_others(upstream):
     """(BerriAI/litellm#17729)"""
-    port = free_port()
     with refusing_port() as refusing:
         entries = [
             provider("openai/dead", f"http://127.0.0.1:{refusing}", ["chat"], key="wrong"),
             provider("openai/alive", upstream.url, ["chat"]),
         ]
-        _turns(upstream, config(entries, port), port)
+        _turns(upstream, config(entries))
 
 
-def _turns(upstream: Upstream, settings: dict[str, object], port: int) -> None:
-    with gateway_thread(settings, port) as process:
+def _turns(upstream: Upstream, settings: dict[str, object]) -> None:
+    with gateway_thread(settings) as process:
         for _ in range(3):
             upstream.script(Script(text="ok"))
             assert process.request("POST", PATHS["chat"], body("chat", "openai/dead")).status == 502

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, eventually, free_port
+from tests.support.harness import Gateway, Listening, eventually
 from tests.support.raw_call import (
     END,
     SSE,
@@ -37,10 +37,7 @@ DRAIN = 0.3
 
 @contextlib.contextmanager
 def finishing(by_hand: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(
-        settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port
-    ) as own:
+    with gateway_thread(settings(by_hand, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more)) as own:
         yield own
     check_log(own)
 

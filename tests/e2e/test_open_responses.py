@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import demo_thread, gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
 from tests.support.upstreams import Script, Tokens, ToolCall
@@ -97,10 +97,9 @@ def test_an_answer_in_the_background_is_valid_at_all_times(served, model):
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
     apis = ("chat", "messages", "responses")
     entries = [provider(f"openai/up-{api}", upstream.url, [api], name=f"on-{api}", state="ours") for api in apis]
-    with gateway_thread(config(entries, port), port) as found:
+    with gateway_thread(config(entries)) as found:
         yield found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, free_port, provider
+from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Raw, data, event
 
 APIS = ("chat", "messages", "responses")
@@ -25,8 +25,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     entries.append(
         provider("own/messages", upstream.url, ["messages"], name="messages", provider_interface="anthropic")
     )
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

@@ -23,9 +23,8 @@ EVIL = "https://evil.example"
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    settings = config([provider("openai/up", upstream.url, list(PATHS))], port, trusted_proxies=["127.0.0.1"])
-    with gateway_thread(settings, port) as process:
+    settings = config([provider("openai/up", upstream.url, list(PATHS))], trusted_proxies=["127.0.0.1"])
+    with gateway_thread(settings) as process:
         yield process
 
 

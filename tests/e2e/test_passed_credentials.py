@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script
 
 ALICE, BOB = "sk-own-alice-0123456789", "sk-own-bob-0123456789"
@@ -20,8 +20,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         entry = provider(model, upstream.url, [speaks], passthrough_auth=True)
         del entry["access_key"]
         entries.append(entry)
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

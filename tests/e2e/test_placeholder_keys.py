@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, free_port, post, provider
+from tests.support.harness import Gateway, Wire, config, post, provider
 from tests.support.raw_call import SSE, check_log, chunks
 from tests.support.upstreams import PATHS, Raw, Script, render
 
@@ -28,8 +28,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
         for api in APIS
     ]
     entries += [provider(f"openai/by-hand-{name}", by_hand.url, ["chat"], key=key) for name, key in KEYS.items()]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
         check_log(process)
         assert REAL not in "\n".join(process.log)

@@ -10,7 +10,7 @@ import pytest
 
 from providers.responses.ids import is_ours
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, complaint, config, free_port, post, provider
+from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line
 from tests.support.responses_api import bearer, check_stream, chunked, final, refusal, stored, turn
 from tests.support.upstreams import Raw, Script, Seen, Upstream, fake_upstream, responses_answer, responses_stream
@@ -109,16 +109,14 @@ def models(ups, chat, by_hand) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def gateway(ups, chat, by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(models(ups, chat, by_hand)[:-1], port), port) as process:
+    with gateway_thread(config(models(ups, chat, by_hand)[:-1])) as process:
         yield process
     check_log(process)
 
 
 @pytest.fixture(scope="module")
 def locked(ups, chat, by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(models(ups, chat, by_hand), port, client_keys=KEYS), port) as process:
+    with gateway_thread(config(models(ups, chat, by_hand), client_keys=KEYS)) as process:
         yield process
     check_log(process)
 
@@ -305,9 +303,8 @@ def test_a_conversation_with_another_id_for_other_decoders_is_refused(locked, on
 
 
 def test_with_keys_and_without_a_store_nobody_is_taken_for_the_owner(ups, chat, by_hand, one):
-    port = free_port()
-    settings = config(models(ups, chat, by_hand), port, client_keys=KEYS, state_storage={"type": "none"})
-    with gateway_thread(settings, port) as own:
+    settings = config(models(ups, chat, by_hand), client_keys=KEYS, state_storage={"type": "none"})
+    with gateway_thread(settings) as own:
         id = turn(own, "one", key=ALICE).json["id"]
         one.seen.clear()
         for key in (ALICE, BOB):
@@ -397,8 +394,7 @@ def passing(upstream: Upstream, name: str) -> dict[str, Any]:
 
 def test_a_key_of_this_gateway_goes_to_no_provider(ups, one):
     """Where clients bring the provider's own key, that of the gateway has a header of its own."""
-    port = free_port()
-    with gateway_thread(config([passing(ups[0], "one")], port, client_keys=KEYS), port) as own:
+    with gateway_thread(config([passing(ups[0], "one")], client_keys=KEYS)) as own:
         named = {"authorization": "Bearer sk-own", "x-trigate-key": ALICE}
         id = own.request("POST", "/v1/responses", {"model": "one", "input": "hi"}, named).json["id"]
         assert own.request("GET", f"/v1/responses/{id}", None, named).status == 200
@@ -409,8 +405,7 @@ def test_a_key_of_this_gateway_goes_to_no_provider(ups, one):
 
 
 def test_a_clients_key_for_one_provider_is_shown_to_no_other(ups, one, two):
-    port = free_port()
-    with gateway_thread(config([passing(ups[0], "one"), passing(ups[1], "two")], port), port) as own:
+    with gateway_thread(config([passing(ups[0], "one"), passing(ups[1], "two")])) as own:
         complaint("responses", own.request("GET", "/v1/responses/resp_up77", None, bearer("sk-own")), 404)
         assert (one.seen, two.seen) == ([], [])
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, free_port, provider
+from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall, render
 
 VERTEX = "/v1/projects/p/locations/global/endpoints/openapi"
@@ -23,8 +23,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openai/*", upstream.url),
         provider("openai/gpt-6-sol", upstream.url, speaks=["chat"], name="pinned"),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

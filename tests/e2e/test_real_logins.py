@@ -15,7 +15,7 @@ import pytest
 from tests.clients import install
 from tests.clients.rows import Place
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import ROOT, Gateway, config, eventually, free_port, provider
+from tests.support.harness import ROOT, Gateway, config, eventually, provider
 from tests.support.upstreams import Script, Seen, Upstream
 
 pytestmark = pytest.mark.process
@@ -35,8 +35,7 @@ def gateway(upstream, request) -> Iterator[Gateway]:
         del entry["access_key"]
         entries.append(entry)
     keys = {"client_keys": [{"name": "me", "key": KEY}]} if request.param != "open" else {}
-    port = free_port()
-    with gateway_thread(config(entries, port, **keys), port) as process:
+    with gateway_thread(config(entries, **keys)) as process:
         yield process
 
 

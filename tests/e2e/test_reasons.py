@@ -59,7 +59,7 @@ CELLS = [
 ]
 
 
-def settings(url: str, port: int) -> dict[str, Any]:
+def settings(url: str) -> dict[str, Any]:
     """A route for each cell, from a target that fails to one that does not. Each has accounts of its own, for some
     failures are those of an account."""
     entries, aliases = [], {}
@@ -69,7 +69,7 @@ def settings(url: str, port: int) -> dict[str, Any]:
             more = {"provider_interface": "openai", "name": name, "key": f"sk-{name[:4]}"}
             entries.append(provider(f"stand-in/{model}", f"{url}/{cell.name}/v1", [cell.source], **more))
         aliases[cell.name] = {"targets": [bad, {"target": good, "when": [cell.reason]} if cell.listed else good]}
-    return config(entries, port, model_aliases=aliases)
+    return config(entries, model_aliases=aliases)
 
 
 def body_of(cell: Cell) -> Mapping[str, Any]:
@@ -81,10 +81,9 @@ def body_of(cell: Cell) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    port = free_port()
     with (
         mock_thread() as mock,
-        gateway_thread(settings(mock.url, port), port) as process,
+        gateway_thread(settings(mock.url)) as process,
     ):
         yield process
         assert "Traceback" not in "\n".join(process.log)
@@ -133,7 +132,6 @@ def test_the_page_has_every_reason_and_every_model():
 @pytest.fixture(scope="module")
 def others() -> Iterator[Gateway]:
     """Routes from what no model of the stand-in can be, or in a setting of its own, to a good target."""
-    port = free_port()
     with mock_thread() as mock, refusing_port() as refusing:
         entries = [
             other("silent", f"{mock.url}/v1", "fault/silent", timeouts={"first_byte": "300ms"}),
@@ -148,8 +146,8 @@ def others() -> Iterator[Gateway]:
         names = [entry["name"] for entry in entries if entry["name"] not in ("good", "also-empty")]
         aliases = {f"route-{name}": {"targets": [name, "good"]} for name in names}
         aliases["route-nothing"] = {"targets": ["empty", "also-empty"]}
-        settings = config(entries, port, model_aliases=aliases)
-        with gateway_thread(settings, port) as process:
+        settings = config(entries, model_aliases=aliases)
+        with gateway_thread(settings) as process:
             yield process
             assert "Traceback" not in "\n".join(process.log)
 

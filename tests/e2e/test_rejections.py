@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, free_port, provider
+from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Raw, Script
 
 JSON = (("content-type", "application/json"),)
@@ -32,8 +32,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openai/*", upstream.url, ["chat"]),
         provider("vertex/*", upstream.url, ["messages"], provider_interface="anthropic", quirks=rows),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 
@@ -238,8 +237,7 @@ KEYS = [{"name": name, "key": f"sk-gw-{name}-0123456789"} for name in ("bob", "m
 @pytest.fixture(scope="module")
 def keyed(upstream) -> Iterator[Gateway]:
     entries = [provider("anthropic/*", upstream.url, ["messages"]), provider("openai/*", upstream.url, ["chat"])]
-    port = free_port()
-    with gateway_thread(config(entries, port, client_keys=KEYS), port) as process:
+    with gateway_thread(config(entries, client_keys=KEYS)) as process:
         yield process
 
 

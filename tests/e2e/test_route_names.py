@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, free_port, provider
+from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import PATHS, Raw, Script
 
 APIS = ("chat", "messages", "responses")
@@ -16,9 +16,8 @@ DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [provider("one/a", upstream.url, APIS), provider("two/b", upstream.url, APIS, key="sk-other")]
-    port = free_port()
     settings = config(
-        entries, port,
+        entries,
         listener={"max_retries": 1},
         model_aliases={
             "best": {"targets": ["a", "b"], "default": True},
@@ -28,7 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         routing_preferences=[{"name": "code generation", "description": "new code", "models": ["one/a", "two/b"]}],
         circuit={"failures": 1000, "error_rate": "100%"},
     )  # fmt: skip
-    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
         yield process
 
 

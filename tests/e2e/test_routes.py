@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, render, served
 
 APIS = ("chat", "messages", "responses")
@@ -78,16 +78,14 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         "crossing": {"targets": ["as-responses", "as-chat"]},
         "blocked": {"targets": ["blocked-a", "blocked-b"]},
     }
-    port = free_port()
     settings = config(
         entries,
-        port,
         model_aliases=aliases,
         retries={"attempts": 4, "budget": "100%", "wait": "2s", "deadline": "10s"},
         circuit={"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"},
         **more,
     )
-    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
         yield process
 
 

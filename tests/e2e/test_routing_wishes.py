@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, free_port, provider
+from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 from tests.support.websocket_client import Client
 
@@ -63,13 +63,12 @@ def gateway(upstream) -> Iterator[Gateway]:
     own = provider("five/plan", upstream.url, ["chat"], passthrough_auth=True)
     del own["access_key"]
     entries = [{"name": entry["model"].partition("/")[2], **entry} for entry in (*entries, own)]
-    port = free_port()
     circuit = {"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"}
     settings = config(
-        entries, port, client_keys=keys, model_aliases=aliases, client_routing=["openrouter", "vercel", "litellm"],
+        entries, client_keys=keys, model_aliases=aliases, client_routing=["openrouter", "vercel", "litellm"],
         circuit=circuit, retries={"attempts": 3, "budget": "100%"},
     )  # fmt: skip
-    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
         yield process
 
 

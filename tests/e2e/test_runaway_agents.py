@@ -14,7 +14,7 @@ import pytest
 from tests.clients import install
 from tests.clients.rows import Place
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import ROOT, Gateway, config, free_port, provider
+from tests.support.harness import ROOT, Gateway, config, provider
 from tests.support.stand_in import ENTRIES, TOOLS, StandIn, offered
 from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, served
 from tests.support.wire_transcript import Line
@@ -52,7 +52,6 @@ def provider_of_more() -> Iterator[Runaway]:
 
 @pytest.fixture
 def gateway(provider_of_more) -> Iterator[Gateway]:
-    port = free_port()
     price = {"input": 3, "output": 15}  # dollars for a million tokens: 0.0975 a turn
     entries = [
         provider(model, provider_of_more.url, [api], name=f"on-{api}") | {"price": price}
@@ -60,8 +59,8 @@ def gateway(provider_of_more) -> Iterator[Gateway]:
     ]
     groups = [{"name": "agents", "budgets": [PURSE]}]
     keys = [{"name": "nightly", "key": KEY, "group": "agents"}]
-    settings = config(entries, port, client_groups=groups, client_keys=keys)
-    with gateway_thread(settings, port, check_streams=True) as process:
+    settings = config(entries, client_groups=groups, client_keys=keys)
+    with gateway_thread(settings, check_streams=True) as process:
         yield process
 
 

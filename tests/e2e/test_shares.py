@@ -22,7 +22,6 @@ from tests.support.harness import (
     complaint,
     config,
     eventually,
-    free_port,
     post,
     provider,
 )
@@ -42,9 +41,8 @@ def auth(name: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(url: str, **more: Any) -> Iterator[Gateway]:
-    port = free_port()
-    settings = config([provider("openai/m", url, ["chat"])], port, **{"client_keys": CLIENTS, **more})
-    with gateway_thread(settings, port) as process:
+    settings = config([provider("openai/m", url, ["chat"])], **{"client_keys": CLIENTS, **more})
+    with gateway_thread(settings) as process:
         yield process
         assert "Traceback" not in (text := "\n".join(process.log)), text[-3000:]
 

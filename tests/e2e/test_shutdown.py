@@ -12,7 +12,7 @@ import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
+from tests.support.harness import Gateway, Listening, Reply, Wire, complaint, eventually, post, running
 from tests.support.raw_call import (
     END,
     SUCCESS,
@@ -100,8 +100,7 @@ def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: in
 @pytest.fixture(scope="module")
 def finished(by_hand) -> Ends:
     """In a drain of 25 seconds, of which nothing is used up once all is said."""
-    port = free_port()
-    with gateway_thread(settings(by_hand, port), port) as own:
+    with gateway_thread(settings(by_hand)) as own:
         ends = play(own, by_hand, (FINISHED,), 1)
     check_log(own)
     return ends
@@ -109,8 +108,7 @@ def finished(by_hand) -> Ends:
 
 @pytest.fixture(scope="module")
 def drained(by_hand) -> Ends:
-    port = free_port()
-    with gateway_thread(settings(by_hand, port, drain=f"{DRAIN}s"), port) as own:
+    with gateway_thread(settings(by_hand, drain=f"{DRAIN}s")) as own:
         ends = play(own, by_hand, (IN_STREAM, WAITING, STALLED, SENDING), 1)
     check_log(own)
     return ends
@@ -118,10 +116,9 @@ def drained(by_hand) -> Ends:
 
 @pytest.fixture(scope="module")
 def killed(by_hand) -> Ends:
-    port = free_port()
     with (
         pytest.raises(AssertionError, match="left with status 143"),
-        running(settings(by_hand, port), port) as own,
+        running(settings(by_hand)) as own,
     ):
         ends = play(own, by_hand, (SECOND,), 2)
     check_log(own)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import websocket_client as ws
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, complaint, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Wire, complaint, config, eventually, provider
 from tests.support.metrics_page import numbers
 from tests.support.upstreams import Script, Tokens
 
@@ -21,18 +21,16 @@ ORIGIN = "https://app.example"
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config([provider("openai/m", upstream.url, APIS)], port), port) as process:
+    with gateway_thread(config([provider("openai/m", upstream.url, APIS)])) as process:
         yield process
 
 
 @pytest.fixture(scope="module", params=["keys", "keys_and_cors"])
 def guarded(request, upstream) -> Iterator[Gateway]:
     """With ``cors`` every request goes through Quart's routing."""
-    port = free_port()
     more = {"cors": [ORIGIN]} if "cors" in request.param else {}
     entry = provider("openai/m", upstream.url, APIS)
-    with gateway_thread(config([entry], port, client_keys=[{"name": "one", "key": KEY}], **more), port) as process:
+    with gateway_thread(config([entry], client_keys=[{"name": "one", "key": KEY}], **more)) as process:
         yield process
 
 

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Late, Listening, Wire, free_port, given_attempts
+from tests.support.harness import Gateway, Late, Listening, Wire, given_attempts
 from tests.support.raw_call import (
     END,
     FLOOD,
@@ -71,8 +71,7 @@ class Full:
 @pytest.fixture(scope="module")
 def full(by_hand) -> Iterator[Full]:
     ways = [*((cell, how) for cell in cells(LEAVES) for how in HOWS), *((cell, "half") for cell in cells(HALF_CLOSES))]
-    port = free_port()
-    with gateway_thread(settings(by_hand, port), port) as process:
+    with gateway_thread(settings(by_hand)) as process:
         with contextlib.ExitStack() as stack:
             calls = {(cell.id, how): begin(process, by_hand, stack, cell) for cell, how in ways}
             yield Full(process, by_hand, calls, fill(list(calls.values())))
@@ -124,9 +123,8 @@ def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStac
 @pytest.fixture(scope="module")
 def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     """Clients that take nothing any more; each row's side by side, because it takes time."""
-    port = free_port()
     patience = {"write_timeout": f"{WRITE_TIMEOUT}s", "drain": "0s"}
-    with gateway_thread(settings(by_hand, port, **patience), port) as gateway, contextlib.ExitStack() as stack:
+    with gateway_thread(settings(by_hand, **patience)) as gateway, contextlib.ExitStack() as stack:
         calls = {(what, c.id): begin(gateway, by_hand, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)}
         windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, by_hand, stack, c) for c in cells(SHUTS_WINDOW)}
         fill([*calls.values(), *(one for _, _, one in windows.values())])

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, free_port
+from tests.support.harness import Gateway
 from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
@@ -31,8 +31,7 @@ over_each_store = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def gateway(request, upstream, storage) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(upstream, port, state_storage=storage(request.param)), port) as process:
+    with gateway_thread(settings(upstream, state_storage=storage(request.param))) as process:
         yield process
 
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, free_port
+from tests.support.harness import Gateway
 from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
@@ -55,8 +55,7 @@ def look_into(box: str) -> str:
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(upstream, port), port) as process:
+    with gateway_thread(settings(upstream)) as process:
         yield process
 
 

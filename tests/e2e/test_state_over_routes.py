@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, event
 
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
@@ -40,11 +40,8 @@ def gateway(upstream) -> Iterator[Gateway]:
         "hedged-natives": {"targets": ["native", "native-2"], "hedge": {"after": "50ms", "at_most": "100%"}},
         "threads-first": {"targets": ["threads", "chat"]},
     }
-    port = free_port()
     circuit = {"failures": 1000, "error_rate": "100%"}
-    with gateway_thread(
-        {**config(entries, port, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}, port
-    ) as process:
+    with gateway_thread({**config(entries, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}) as process:
         yield process
 
 

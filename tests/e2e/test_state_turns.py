@@ -8,7 +8,7 @@ import pytest
 from openai.types.responses import Response
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, eventually, free_port, provider
+from tests.support.harness import Gateway, eventually, provider
 from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, settings, told
 from tests.support.upstreams import Raw, Script, render
@@ -16,10 +16,9 @@ from tests.support.upstreams import Raw, Script, render
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    asked = settings(upstream, port)
+    asked = settings(upstream)
     asked["model_providers"].append(provider("attic/on-attic", f"{upstream.url}/v1", ["responses"]))
-    with gateway_thread(asked, port) as process:
+    with gateway_thread(asked) as process:
         yield process
 
 

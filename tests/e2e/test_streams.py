@@ -51,15 +51,14 @@ SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding:
 END = b"0\r\n\r\n"
 
 
-def settings(by_hand: Listening, port: int, **more: Any) -> dict[str, Any]:
+def settings(by_hand: Listening, **more: Any) -> dict[str, Any]:
     entries = [provider(f"{VENDORS[api]}/on-{api}", by_hand.url, [api], key=f"{KEY}-{api}") for api in APIS]
-    return config(entries, port, **more)
+    return config(entries, **more)
 
 
 @pytest.fixture(scope="module", params=[gateway_thread])
 def gateway(by_hand, request) -> Iterator[Gateway]:
-    port = free_port()
-    with request.param(settings(by_hand, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
+    with request.param(settings(by_hand, limits={"event": "100kB", "answer": "200kB"})) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -68,17 +67,15 @@ def gateway(by_hand, request) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def pinging(by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(by_hand, port, keep_alive="0.3s"), port) as process:
+    with gateway_thread(settings(by_hand, keep_alive="0.3s")) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
 
 @pytest.fixture(scope="module")
 def hasty(by_hand) -> Iterator[Gateway]:
-    port = free_port()
     limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
-    with gateway_thread(settings(by_hand, port, keep_alive="0.3s", **limits), port) as process:
+    with gateway_thread(settings(by_hand, keep_alive="0.3s", **limits)) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -450,9 +447,8 @@ def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_ha
 
 
 def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
-    port = free_port()
     with (
-        gateway_thread(settings(by_hand, port, drain="0.4s"), port) as own,
+        gateway_thread(settings(by_hand, drain="0.4s")) as own,
         all_pairs(own, by_hand) as calls,
         call(own, by_hand, "chat", "chat", stream=False) as (waiting, _),
     ):
@@ -472,8 +468,7 @@ def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
 
 
 def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
-    port = free_port()
-    with gateway_thread(settings(by_hand, port, limits={"in_flight": 2}), port) as own:
+    with gateway_thread(settings(by_hand, limits={"in_flight": 2})) as own:
         with contextlib.ExitStack() as stack:
             for _ in range(2):
                 client, provider_end = stack.enter_context(call(own, by_hand, "chat", "chat"))

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider
+from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
 LOGIN = "sk-ant-oat01-0123456789abcdef"
@@ -52,8 +52,7 @@ def place(upstream, request, tmp_path) -> Iterator[Place]:
     entries.append({**assist, "passthrough": True, "price": "subscription"})
     keys = [{"name": "ann", "key": GATEWAY_KEY, "passthrough": ["code-assist"]}] if request.param != "open" else []
     more = {"client_keys": keys} if keys else {}
-    port = free_port()
-    with gateway_thread(config(entries, port, **more), port) as process:
+    with gateway_thread(config(entries, **more)) as process:
         yield Place(process, upstream, {"x-trigate-key": GATEWAY_KEY} if keys else {})
 
 

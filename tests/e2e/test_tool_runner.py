@@ -37,7 +37,7 @@ def look_into(box: str) -> str:
     return {"a": "a key", "b": "nothing"}[box]
 
 
-def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
+def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
     entries = [provider(entry, upstream.url, [api]) for api, entry in ENTRIES.items()]
     entries.append(provider("anthropic/claude", upstream.url, ["messages"]))
     entries.append(provider("openai/keeper", upstream.url, ["responses"], state="upstream"))
@@ -46,8 +46,7 @@ def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(settings(upstream, port), port) as process:
+    with gateway_thread(settings(upstream)) as process:
         yield process
 
 
@@ -141,9 +140,8 @@ def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, ups
 
 
 def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
-    port = free_port()
-    switched_off = settings(upstream, port, state_storage={"type": "none"})
-    with gateway_thread(switched_off, port) as gateway, Client(gateway.url) as client:
+    switched_off = settings(upstream, state_storage={"type": "none"})
+    with gateway_thread(switched_off) as gateway, Client(gateway.url) as client:
         for stream in (True, False):
             upstream.script(*ROUNDS)
             assert text_of(client.run("on-chat", stream)[-1]) == "A key and nothing."
@@ -187,9 +185,8 @@ def body(**thread: str) -> dict[str, Any]:
 
 
 def test_another_clients_thread_is_not_there(upstream):
-    port = free_port()
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "bob")]
-    with gateway_thread(settings(upstream, port, client_keys=keys), port) as gateway:
+    with gateway_thread(settings(upstream, client_keys=keys)) as gateway:
         upstream.script(Script(text="one"), Script(text="two"))
         alice, bob = ({"x-api-key": f"key-of-{name}"} for name in ("alice", "bob"))
         id = gateway.request("POST", "/v1/messages", body(type="create"), alice).json["id"]

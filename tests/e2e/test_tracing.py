@@ -448,11 +448,10 @@ def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, col
 
 @pytest.mark.process
 def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):
-    port = free_port()
-    settings = config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing={"endpoint": collector.url})
+    settings = config([provider("openai/on-chat", upstream.url, ["chat"])], tracing={"endpoint": collector.url})
     collector.answering.clear()
     collector.asked.clear()
-    with running(settings, port) as gateway:
+    with running(settings) as gateway:
         upstream.script(*[ANSWER] * 20)
         assert ask(gateway, "on-chat", "first", stream=True) == 200
         assert collector.asked.wait(15)
@@ -475,8 +474,7 @@ def test_what_is_left_is_sent_at_the_end_and_the_environment_is_enough(upstream,
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
-    port = free_port()
-    with running(config([provider("openai/on-chat", upstream.url, ["chat"])], port), port) as gateway:
+    with running(config([provider("openai/on-chat", upstream.url, ["chat"])])) as gateway:
         upstream.script(ANSWER)
         assert ask(gateway, "on-chat", "last", stream=True) == 200
     assert collector.of("last")["chat on-chat"].resource["service.name"] == "ours"
@@ -542,11 +540,8 @@ def test_mistakes_in_them_are_named(given):
 
 
 def test_no_traces_are_sent_for_a_share_of_nothing(upstream, collector):
-    port = free_port()
     tracing = {"endpoint": collector.url, "random_sampling": 0}
-    with gateway_thread(
-        config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing=tracing), port
-    ) as gateway:
+    with gateway_thread(config([provider("openai/on-chat", upstream.url, ["chat"])], tracing=tracing)) as gateway:
         upstream.script(ANSWER)
         assert ask(gateway, "on-chat", "never", CONTEXT) == 200
         assert upstream.seen[0].header("traceparent") == CONTEXT["traceparent"]  # passed untouched

@@ -46,12 +46,11 @@ def file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand, file) -> Iterator[Gateway]:
-    port = free_port()
     finishing = [
         provider(f"openai/finish-{api}", by_hand.url, [api], state="ours", on_disconnect="finish") for api in APIS
     ]
-    settings = config([*entries(upstream, by_hand), *finishing], port, state_storage=sqlite_at(file))
-    with gateway_thread(settings, port) as process:
+    settings = config([*entries(upstream, by_hand), *finishing], state_storage=sqlite_at(file))
+    with gateway_thread(settings) as process:
         yield process
     assert not any("Traceback" in text for text in process.log)
 
@@ -146,10 +145,9 @@ def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, b
 
 def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_path):
     path = tmp_path / "state.sqlite"
-    port = free_port()
-    settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
+    settings = config(entries(upstream, by_hand), state_storage=sqlite_at(path), drain="100ms")
     ids = []
-    with gateway_thread(settings, port) as own:
+    with gateway_thread(settings) as own:
         with (
             speaking(own, by_hand, "chat") as one,
             speaking(own, by_hand, "messages") as two,
@@ -162,7 +160,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
                 assert b"event: response.failed" in body
                 ids.append(id)
         eventually(own.has_ended, what="the exit")
-    with gateway_thread(settings, port) as own:  # what was stored outlives the gateway
+    with gateway_thread(settings) as own:  # what was stored outlives the gateway
         for id in ids:
             found = stored(own, id).json
             assert (found["status"], text_of(found)) == ("failed", "one t")

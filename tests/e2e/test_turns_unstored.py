@@ -84,8 +84,7 @@ def failing(request, tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def fragile(upstream, by_hand, failing) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(entries(upstream, by_hand), port, state_storage=failing.place), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), state_storage=failing.place)) as process:
         yield process
     assert not any("Traceback" in text for text in process.log)
 
@@ -277,8 +276,7 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
 
 @pytest.fixture(scope="module")
 def forgetful(upstream) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(entries(upstream), port, state_storage={"type": "none"}), port) as process:
+    with gateway_thread(config(entries(upstream), state_storage={"type": "none"})) as process:
         yield process
 
 

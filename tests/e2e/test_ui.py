@@ -47,8 +47,7 @@ KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-t
 
 @pytest.fixture(scope="module")
 def gateway(by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    content = settings(by_hand, port)
+    content = settings(by_hand)
     with refusing_port() as refused:
         gone = {
             "model": "mistral/gone",
@@ -60,11 +59,11 @@ def gateway(by_hand) -> Iterator[Gateway]:
         for one in content["model_providers"]:
             one |= {"price": {"input": 1, "output": 2000}, "budgets": ["5000 usd/day"]}
         content["model_aliases"] = {"routed": {"targets": ["gone", "openai/on-chat"]}}
-        yield from served(content, port)
+        yield from served(content)
 
 
-def served(content: Mapping[str, Any], port: int) -> Iterator[Gateway]:
-    with gateway_thread(content, port) as process:
+def served(content: Mapping[str, Any]) -> Iterator[Gateway]:
+    with gateway_thread(content) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -600,10 +599,9 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand, width):
 
 @needs_chromium
 def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(browser, upstream):
-    port = free_port()
     busy = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), (b"{}",))
     place = {"model": "vllm/m", "name": "gpu-1", "base_url": f"{upstream.url}/v1", "access_key": "k"}
-    with gateway_thread(config([place], port), port) as process:
+    with gateway_thread(config([place])) as process:
         browser.open(f"{process.url}/ui")
         browser.until("document.getElementById('state').textContent === 'live'")
         upstream.script(busy)

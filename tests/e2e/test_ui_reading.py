@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Wire, config, free_port, post, refusing_port
+from tests.support.harness import Wire, config, post, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 
@@ -41,9 +41,8 @@ def asked(model: str, **more: Any) -> dict[str, Any]:
 
 @needs_chromium
 def test_a_target_is_being_tried_only_while_a_request_is_in_flight(page, upstream):
-    port = free_port()
     one = place("gpu-1", upstream.url, circuit={"failures": 1, "cooldown": "300ms"})
-    with gateway_thread(config([one], port), port) as process:
+    with gateway_thread(config([one])) as process:
         page.open(f"{process.url}/ui")
         upstream.script(Raw(503, JSON, (b"{}",)), Raw(200, JSON, (), "hang"))
         assert process.request("POST", PATHS["chat"], asked("gpu-1")).status == 503
@@ -66,11 +65,10 @@ CLIPPED = """
 
 @needs_chromium
 def test_no_target_and_no_reason_is_cut(page, upstream):
-    port = free_port()
     with refusing_port() as refused:
         entries = [place("gpu-cluster-amsterdam-2-" + LONG, f"http://127.0.0.1:{refused}"), place(LONG, upstream.url)]
         route = {"targets": [entry["name"] for entry in entries]}
-        with gateway_thread(config(entries, port, model_aliases={"everything": route}), port) as process:
+        with gateway_thread(config(entries, model_aliases={"everything": route})) as process:
             upstream.script(Script(text="Rain."))
             assert process.request("POST", PATHS["chat"], asked("everything")).status == 200
             assert process.request("POST", PATHS["chat"], asked("nobody's " * 12)).status == 404
@@ -95,9 +93,8 @@ BODIES = {
 
 @needs_chromium
 def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
-    port = free_port()
     one = place("m", upstream.url, speaks=list(BODIES))
-    with gateway_thread(config([one], port, ui_prompts=True), port) as process:
+    with gateway_thread(config([one], ui_prompts=True)) as process:
         page.open(f"{process.url}/ui")
         page.complaints.clear()  # of gateways that have ended
         for api, members in BODIES.items():
@@ -116,8 +113,7 @@ def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
 
 
 def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
-    port = free_port()
-    with gateway_thread(config([place("m", upstream.url)], port, ui_prompts=True), port) as process:
+    with gateway_thread(config([place("m", upstream.url)], ui_prompts=True)) as process:
         upstream.script(Script(text="Rain."))
         with Client.connect(process.port) as websocket:
             assert websocket.ask("m", QUESTION)[-1]["type"] == "response.completed"
@@ -128,8 +124,7 @@ def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
 
 @needs_chromium
 def test_no_prompt_is_shown_otherwise(page, upstream):
-    port = free_port()
-    with gateway_thread(config([place("m", upstream.url)], port), port) as process:
+    with gateway_thread(config([place("m", upstream.url)])) as process:
         upstream.script(Script(text="Rain."))
         assert process.request("POST", PATHS["chat"], asked("m", stream=True)).status == 200
         page.open(f"{process.url}/ui")

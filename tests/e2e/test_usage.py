@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, free_port, provider
+from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
 from tests.support.upstreams import Raw, Script, Tokens
 
@@ -29,8 +29,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("somebody/unknown", upstream.url),
         provider("anthropic/messages", upstream.url, ["messages"]),
     ]
-    port = free_port()
-    with gateway_thread(config(entries, port), port) as process:
+    with gateway_thread(config(entries)) as process:
         yield process
 
 

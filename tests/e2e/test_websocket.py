@@ -16,7 +16,6 @@ from tests.support.harness import (
     Wire,
     config,
     eventually,
-    free_port,
     given_attempts,
     provider,
 )
@@ -38,9 +37,8 @@ def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    settings = config(entries(upstream, by_hand), port, limits={"request_body": 300_000})
-    with gateway_thread(settings, port) as process:
+    settings = config(entries(upstream, by_hand), limits={"request_body": 300_000})
+    with gateway_thread(settings) as process:
         yield process
 
 
@@ -406,10 +404,9 @@ def upgrade(gateway: Gateway, path: str = "/v1/responses", **headers: str) -> by
 
 @pytest.fixture(scope="module")
 def locked(upstream, by_hand) -> Iterator[Gateway]:
-    port = free_port()
     keys = [{"name": name, "key": key} for key, name in KEYS.items()]
     more = {"client_keys": keys, "cors": ["https://app.example"]}
-    with gateway_thread(config(entries(upstream, by_hand), port, **more), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), **more)) as process:
         yield process
 
 
@@ -458,8 +455,7 @@ def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
 
 
 def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
-    port = free_port()
-    with gateway_thread(config(entries(upstream, by_hand), port, websocket=False), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand), websocket=False)) as own:
         answer = upgrade(own)
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert b"connection: close" in answer.lower()
@@ -470,8 +466,7 @@ def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
 
 @pytest.fixture
 def draining(upstream, by_hand) -> Iterator[Gateway]:
-    port = free_port()
-    with gateway_thread(config(entries(upstream, by_hand), port), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand))) as own:
         yield own
         eventually(own.has_ended, what="the end of the gateway")
 
@@ -497,8 +492,7 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
 
 
 def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
-    port = free_port()
-    with gateway_thread(config(entries(upstream, by_hand), port, drain="0.3s"), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand), drain="0.3s")) as own:
         with Client.connect(own.port) as client, called(client, by_hand) as up:
             up.send(said("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")

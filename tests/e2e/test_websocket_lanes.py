@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider
+from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import Raw, Script
 from tests.support.websocket_client import Client
 
@@ -32,9 +32,8 @@ def gateway(upstream) -> Iterator[Gateway]:
         *(provider(f"openai/on-{api}", upstream.url, [api]) for api in ("chat", "messages", "responses")),
         provider("chatgpt/*", f"{upstream.url}/v1", ["responses"], passthrough_auth=True, key=""),
     ]
-    port = free_port()
     aliases = {"either": {"targets": ["on-responses", "on-chat"]}}
-    with gateway_thread(config(entries, port, model_aliases=aliases, version="v0.4.0"), port) as process:
+    with gateway_thread(config(entries, model_aliases=aliases, version="v0.4.0")) as process:
         yield process
 
 

@@ -8,7 +8,6 @@ import gc
 import io
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -18,7 +17,6 @@ from typing import Any
 import attrs
 import outcome
 import trio
-import yaml
 
 from gateway.app import create_app
 from gateway.commands.listening import LOCAL, closed, open_listener, open_listeners
@@ -30,7 +28,7 @@ from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, eventually
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, eventually, written
 from tests.support.own_log import kept_settings
 
 _LINES: ContextVar["_Lines | None"] = ContextVar("_LINES", default=None)
@@ -68,16 +66,14 @@ class _Lines(io.TextIOBase):
 
 @contextlib.contextmanager
 def gateway_thread(
-    settings: Mapping[str, Any] | Path, port: int, *, env: Mapping[str, str] | None = None, **options: Any
+    settings: Mapping[str, Any] | Path, port: int = 0, *, env: Mapping[str, str] | None = None, **options: Any
 ) -> Iterator[Gateway]:
     """Serve ``settings`` (a mapping or a file) with ``Options`` until the end of the block, then drain.
 
-    ``env`` has variables that the settings name. ``Gateway.log`` has the lines that this gateway logs, as JSON.
+    ``port`` is that of a file. ``env`` has variables that the settings name. ``Gateway.log`` has the lines that this
+    gateway logs, as JSON.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
-        if not isinstance(settings, Path):
-            file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+    with written(settings, port) as (file, port):
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
         with closed(listeners), _logged(lines, chosen) as log:

@@ -113,10 +113,17 @@ def provider(model: str, url: str, speaks: Sequence[str] = (), key: str = "sk-up
     return entry
 
 
-def config(providers: Sequence[Mapping[str, Any]], port: int, **more: Any) -> dict[str, Any]:
-    """A whole configuration. ``listener`` among ``more`` adds keys to the listener."""
+def config(providers: Sequence[Mapping[str, Any]], port: int = 0, **more: Any) -> dict[str, Any]:
+    """A whole configuration. ``listener`` among ``more`` adds keys to the listener. What serves it puts a free port in
+    the place of 0."""
     listener = {"type": "model", "name": "egress", "port": port, **more.pop("listener", {})}
     return {"version": "v0.3.0", "listeners": [listener], "model_providers": list(providers), **more}
+
+
+def placed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return ``settings`` with a free port for each listener that has the port 0, and the first listener's port."""
+    listeners = [{**one, "port": one["port"] or free_port()} for one in settings["listeners"]]
+    return {**settings, "listeners": listeners}, listeners[0]["port"]
 
 
 @attrs.frozen
@@ -222,15 +229,28 @@ def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, Any] | Path, port: int, *args: str, awaited: str = "/readyz") -> Iterator[Gateway]:
+def written(settings: Mapping[str, Any] | Path, port: int) -> Iterator[tuple[Path, int]]:
+    """Yield the file of ``settings``, which may be one that listens at ``port``, and the port of its first listener."""
+    if isinstance(settings, Path):
+        assert port, "a file does not say where it listens"
+        yield settings, port
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        content, port = placed(settings)
+        file = Path(folder) / "config.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        yield file, port
+
+
+@contextlib.contextmanager
+def running(
+    settings: Mapping[str, Any] | Path, port: int = 0, *args: str, awaited: str = "/readyz"
+) -> Iterator[Gateway]:
     """``trigate serve`` with ``settings`` (a mapping or a file), from its first good answer at ``awaited`` to its end.
 
-    Ends it with SIGTERM and asserts that it leaves with status 0.
+    ``port`` is that of a file. Ends it with SIGTERM and asserts that it leaves with status 0.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
-        if not isinstance(settings, Path):
-            file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+    with written(settings, port) as (file, port):
         process, said = forked_with_output(["serve", str(file), *args], ROOT, _environment())
         log: list[str] = []
         reader = threading.Thread(target=_collect, args=(said, log))

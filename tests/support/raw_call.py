@@ -32,7 +32,7 @@ def new_id() -> str:
     return f"call-{next(NUMBERS)}"
 
 
-def settings(upstream: Listening, port: int, **more: Any) -> dict[str, Any]:
+def settings(upstream: Listening, port: int = 0, **more: Any) -> dict[str, Any]:
     """One model for each API that the provider can be asked in: ``on-chat`` and so on. ``entry`` goes into each."""
     entry = more.pop("entry", {})
     entries = [provider(f"openai/on-{api}", upstream.url, [api], **entry) for api in APIS]

@@ -31,7 +31,7 @@ TOOLS = [
 ]  # fmt: skip
 
 
-def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
+def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
     return config([provider(entry, f"{upstream.url}/v1", [api]) for api, entry in ENTRIES.items()], port, **more)
 
 
