@@ -100,51 +100,6 @@ def test_a_message_of_nothing_but_reasoning_is_left_out():
     assert dropped == ("messages[].content[]",)
 
 
-def test_the_byte_lane_restores_its_own_seals_and_removes_the_others():
-    native = [{"type": "reasoning.text", "text": "t"}]
-    plain = {"role": "user", "content": "hi"}
-    body = {
-        "model": "m",
-        "messages": [
-            plain,
-            {"role": "assistant", "reasoning_details": [sealed(OWN, "chat", [{"reasoning_details": native}])]},
-            {
-                "role": "assistant",
-                "content": "a",
-                "reasoning_content": "hm",
-                "reasoning_details": [sealed(OTHER, "messages", [{"type": "thinking"}])],
-            },
-            {
-                "role": "assistant",
-                "reasoning_content": "hm",
-                "reasoning_details": [sealed(OWN, "chat", {"field": "reasoning"})],
-            },
-            {"role": "assistant", "reasoning_details": [*native, {"data": "tg1.broken"}, "odd"]},
-        ],
-    }
-    before = json.dumps(body)
-    changed, dropped = CHAT.restore(body, OWN)
-    assert changed == {
-        "messages": [
-            plain,
-            {"role": "assistant", "reasoning_details": native},
-            {"role": "assistant", "content": "a"},
-            {"role": "assistant", "reasoning": "hm"},
-            {"role": "assistant", "reasoning_details": [*native, "odd"]},
-        ]
-    }
-    assert dropped == ("messages[].reasoning_details[]", "messages[].reasoning_content")
-    assert json.dumps(body) == before
-
-
-@pytest.mark.parametrize(
-    "body",
-    [{}, {"messages": 3}, {"messages": [None, {"reasoning_details": 1}, {"reasoning_details": [{"data": "gAAA"}]}]}],
-)
-def test_a_body_without_seals_stays_as_it_is(body):
-    assert CHAT.restore(body, OWN) == ({}, ())
-
-
 def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one():
     """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
     turns = (

@@ -212,18 +212,6 @@ def test_citations_with_a_url_become_annotations_of_a_whole_answer():
     ]
 
 
-def test_an_error_body_has_chats_shape():
-    body = json.loads(CHAT.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
-    assert body == {
-        "error": {
-            "message": "no such model",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "model_not_found",
-        }
-    }
-
-
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 

@@ -1,5 +1,6 @@
 """What our own writers say keeps every rule of the grammars, streamed and whole."""
 
+import json
 from typing import Any
 
 import pytest
@@ -105,3 +106,21 @@ def test_our_streams_and_whole_answers_keep_every_rule(api, shown):
 def test_our_error_bodies_keep_every_rule(api, kind):
     verdict = judge(api, CODECS[api].write_error(ErrorInfo(kind, "no", param="model"), "r1"))
     assert (verdict.broken, verdict.outcome) == (None, "failed")
+
+
+OPENAI = {"message": "no", "type": "invalid_request_error", "param": None, "code": "gone"}
+TOLD = {
+    "chat": {"error": OPENAI},
+    "responses": {"error": OPENAI},
+    "messages": {
+        "type": "error",
+        "error": {"type": "not_found_error", "message": "no", "details": {"error_code": "x"}},
+        "request_id": "req_1",
+    },
+}
+
+
+@pytest.mark.parametrize("api", TOLD)
+def test_an_error_body_has_the_shape_of_its_api(api):
+    failed = ErrorInfo("not_found", "no", code="gone", details={"error_code": "x"})
+    assert json.loads(CODECS[api].write_error(failed, "req_1")) == TOLD[api]

@@ -17,7 +17,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import Seal, seal
+from providers.neutral.seal import Seal
 from providers.neutral.tool_names import short_call_id
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
@@ -159,20 +159,6 @@ def test_reasoning_is_never_left_last_or_alone() -> None:
         assert outgoing.dropped == ("messages[].content[]",)
     body, _ = send(foreign(assistant(ours, ToolCallPart("c", "f", "{}"))))
     assert [item["type"] for item in body["input"]] == ["reasoning", "function_call"]
-
-
-def test_seals_are_restored_or_removed_and_the_rest_is_untouched() -> None:
-    """maximhq/bifrost#5892: same bytes back to the same account, and to nobody else."""
-    sealed = {"type": "reasoning", "id": "rs_tg", "summary": [], "encrypted_content": seal(US, "responses", ITEM)}
-    other = {**sealed, "encrypted_content": seal(OTHER, "responses", ITEM)}
-    messages = {**sealed, "encrypted_content": seal(US, "messages", {"type": "thinking"})}
-    native = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gBBB"}
-    text = {"role": "user", "content": "tg1.not a seal"}
-    body = {"model": "m", "input": [sealed, other, messages, native, text]}
-    assert RESPONSES.restore(body, US) == ({"input": [ITEM, native, text]}, ("input[]",))
-    assert RESPONSES.restore({"input": [sealed]}, US) == ({"input": [ITEM]}, ())
-    assert RESPONSES.restore({"input": [native, text]}, US) == ({}, ())
-    assert RESPONSES.restore({"input": "tg1.x"}, US) == ({}, ())
 
 
 # Cache marks

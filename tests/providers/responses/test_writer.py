@@ -273,18 +273,6 @@ def test_pings_are_comments_and_nothing_follows_the_end() -> None:
     assert writer.send(TextDelta(0, "late")) == writer.send(ErrorInfo("upstream", "late")) == b""
 
 
-def test_errors_have_the_shape_of_the_api() -> None:
-    body = json.loads(RESPONSES.write_error(ErrorInfo("not_found", "no such model", code="model_not_found"), "req_1"))
-    assert body == {
-        "error": {
-            "message": "no such model",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "model_not_found",
-        }
-    }
-
-
 # The grammar, entry by entry
 
 

@@ -1,0 +1,220 @@
+"""A client's own request, for a provider of its API: our seals become what is in them and those of others go, with what
+they seal; nothing else is touched (alphaXiv/agents#61, maximhq/bifrost#5892, spring-projects/spring-ai#6413)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from providers.gemini.turns import SKIPPED
+from providers.neutral.seal import Issuer, seal, seal_in_base64
+from tests.support.cases import case
+from tests.support.gemini_answers import call, text, thought
+
+OURS, OTHER = Issuer("p", "a1"), Issuer("q", "b2")
+
+
+def said(*turns: Any) -> dict[str, Any]:
+    """What a user says, and then ``turns``: the content of an assistant, or a whole message."""
+    messages = [turn if isinstance(turn, dict) else {"role": "assistant", "content": turn} for turn in turns]
+    return {"messages": [{"role": "user", "content": "hi"}, *messages]}
+
+
+def model(*parts: Any) -> dict[str, Any]:
+    return {"role": "model", "parts": list(parts)}
+
+
+# Chat
+DETAILS = [{"type": "reasoning.text", "text": "t"}]
+
+
+def detailed(*details: Any, **members: Any) -> dict[str, Any]:
+    return {"role": "assistant", **members, "reasoning_details": list(details)}
+
+
+def encrypted(issuer: Issuer, api: str, item: Any) -> dict[str, Any]:
+    return {"type": "reasoning.encrypted", "data": seal(issuer, api, item)}
+
+
+# Messages
+TEXT = {"type": "text", "text": "a"}
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+BOTH = [THOUGHT, {"type": "redacted_thinking", "data": "x"}]
+
+
+def redacted(data: str) -> dict[str, Any]:
+    return {"type": "redacted_thinking", "data": data}
+
+
+def thinking(signature: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": "hm", "signature": signature}
+
+
+# Responses
+ITEM = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+LATER = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gBBB"}
+SAID = {"role": "user", "content": "tg1.not a seal"}
+
+
+def item(content: str) -> dict[str, Any]:
+    return {"type": "reasoning", "id": "rs_tg", "summary": [], "encrypted_content": content}
+
+
+# Converse
+SIGNED, REDACTED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}, {"redactedContent": "AAEC"}
+OWN = {"reasoningText": {"text": "own", "signature": "EqkE"}}
+
+
+def reasoned(*reasoning: Any) -> list[dict[str, Any]]:
+    return [*({"reasoningContent": one} for one in reasoning), {"text": "b"}]
+
+
+def signed(signature: str) -> dict[str, Any]:
+    return {"reasoningText": {"text": "x", "signature": signature}}
+
+
+# Gemini
+TOOL = {"toolCall": {"id": "t"}, "thoughtSignature": "s"}
+SIGNATURE = seal_in_base64(OURS, "gemini", {"part": "functionCall", "id": "x", "signature": "A+/="})
+IN_URLS = SIGNATURE.replace("+", "-").replace("/", "_").rstrip("=")
+SNAKE = {"function_call": {"name": "f"}}
+FOREIGN = (
+    seal_in_base64(OTHER, "gemini", {"part": "functionCall", "signature": "s"}),
+    seal_in_base64(OURS, "messages", {"type": "thinking"}),
+    "dGcxL!!",
+    seal_in_base64(OURS, "gemini", {"part": "functionCall"}),
+)
+
+
+def mixed(mark: str) -> dict[str, Any]:
+    return model(text("a"), thought("hm"), thought("so"), call("f", signature=mark), text("b"))
+
+
+Body = dict[str, Any]
+RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
+    "chat": [
+        (
+            said(
+                detailed(encrypted(OURS, "chat", [{"reasoning_details": DETAILS}])),
+                detailed(encrypted(OTHER, "messages", [{"type": "thinking"}]), content="a", reasoning_content="hm"),
+                detailed(encrypted(OURS, "chat", {"field": "reasoning"}), reasoning_content="hm"),
+                detailed(*DETAILS, {"data": "tg1.broken"}, "odd"),
+            ),
+            said(
+                detailed(*DETAILS), {"role": "assistant", "content": "a"}, {"role": "assistant", "reasoning": "hm"},
+                detailed(*DETAILS, "odd"),
+            ),
+            ("messages[].reasoning_details[]", "messages[].reasoning_content"),
+        ),
+    ],
+    "messages": [
+        (said([redacted(seal(OURS, "messages", THOUGHT)), TEXT]), said([THOUGHT, TEXT]), ()),
+        (said([redacted(seal(OURS, "messages", BOTH)), TEXT]), said([*BOTH, TEXT]), ()),
+        (said([thinking(seal(OURS, "messages", THOUGHT))]), said([THOUGHT]), ()),
+        # No message is left empty (openclaw/openclaw#88020)
+        (said([thinking(seal(OTHER, "messages", THOUGHT))]), said(), ("messages[].content[]",)),
+        (said([thinking(seal(OURS, "chat", {}))]), said(), ("messages[].content[]",)),
+        (said([thinking("tg1.broken")]), said(), ("messages[].content[]",)),
+    ],
+    "responses": [
+        ({"input": [item(seal(OURS, "responses", ITEM))]}, {"input": [ITEM]}, ()),
+        (
+            {"input": [
+                item(seal(OURS, "responses", ITEM)), item(seal(OTHER, "responses", ITEM)),
+                item(seal(OURS, "messages", {"type": "thinking"})), LATER, SAID,
+            ]},
+            {"input": [ITEM, LATER, SAID]},
+            ("input[]",),
+        ),
+    ],
+    "gemini": [
+        *(({"contents": [model(call("f", signature=mark))]}, {"contents": [model(call("f", signature="A+/="))]}, ())
+          for mark in (
+              SIGNATURE, IN_URLS, seal(OURS, "gemini", {"part": "functionCall", "signature": "A+/="}),
+          )),
+        (
+            {"contents": [model(text("", seal_in_base64(OURS, "gemini", {"part": "toolCall", "native": TOOL})))]},
+            {"contents": [model(TOOL)]},
+            (),
+        ),
+        (
+            {"contents": [model({**SNAKE, "thought_signature": SIGNATURE})]},
+            {"contents": [model({**SNAKE, "thought_signature": "A+/="})]},
+            (),
+        ),
+        (
+            {"contents": {"parts": [call("f", signature=SIGNATURE)]}},
+            {"contents": [{"parts": [call("f", signature="A+/=")]}]},
+            (),
+        ),
+        *(({"contents": [mixed(mark)]}, {"contents": [model(text("a"), call("f"), text("b"))]},
+           ("contents[].parts[].thoughtSignature",)) for mark in FOREIGN),
+        *(({"contents": [model(text("a"), thought("hm"), thought("", mark))]}, {"contents": [model(text("a"))]},
+           ("contents[].parts[].thoughtSignature",)) for mark in FOREIGN),
+        (
+            {"contents": [model(thought("", FOREIGN[0])), model(text("x"))]},
+            {"contents": [model(text("x"))]},
+            ("contents[].parts[].thoughtSignature",),
+        ),
+    ],
+    "converse": [
+        (
+            said(reasoned(
+                signed(seal(OURS, "converse", SIGNED)),
+                {"redactedContent": seal_in_base64(OURS, "converse", REDACTED)},
+                signed(seal(OTHER, "messages", {"type": "thinking"})), OWN,
+            )),
+            said(reasoned(SIGNED, REDACTED, OWN)),
+            ("messages[].content[]",),
+        ),
+        (said([{"reasoningContent": signed("tg1.broken")}]), said(), ("messages[].content[]",)),
+    ],
+}  # fmt: skip
+"""What a client sends, what a provider then gets, and what was left out."""
+WITHOUT_SEALS: dict[str, list[Body]] = {
+    "chat": [
+        {},
+        {"messages": 3},
+        {"messages": [None, {"reasoning_details": 1}, {"reasoning_details": [{"data": "gAAA"}]}]},
+    ],
+    "messages": [
+        said([THOUGHT, {"type": "text", "text": "tg1."}]), {"messages": "odd"}, {"messages": [1, {"content": [2]}]},
+    ],
+    "responses": [{"input": [LATER, SAID]}, {"input": "tg1.x"}],
+    "gemini": [
+        {"contents": contents}
+        for contents in ([model(call("f", signature="c2ln"))], "text", None, [{}], [5], [{"parts": [None, 5]}])
+    ],
+    "converse": [said(reasoned(SIGNED)), {"messages": "x"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_our_seals_become_what_is_in_them_and_those_of_others_go(api):
+    for body, expected, lost in RESTORED[api]:
+        with case(body):
+            before = json.dumps(body)
+            assert CODECS[api].restore({"model": "m", **body}, OURS) == (expected, lost)
+            assert json.dumps(body) == before
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_a_request_without_seals_stays_as_it_is(api):
+    for body in WITHOUT_SEALS[api]:
+        with case(body):
+            assert CODECS[api].restore(body, OURS) == ({}, ())
+
+
+def test_reasoning_that_was_refused_is_left_out():
+    """Gemini: signatures go; a call that had one gets what Google documents for those without."""
+    turn = model(thought("hm", "s"), text("a", "s"), text("", "s"), call("f", signature="s"), call("g"))
+    kept = model(text("a"), call("f", signature=SKIPPED), call("g"))
+    for api, body, expected, lost in (
+        ("gemini", {"contents": [turn]}, {"contents": [kept]}, ("contents[].parts[]",)),
+        ("gemini", {"contents": [model(text("a"))]}, {}, ()),
+        ("converse", said(reasoned(SIGNED, REDACTED)), said(reasoned()), ("messages[].content[]",)),
+        ("converse", said(reasoned()), {}, ()),
+    ):
+        with case((api, body)):
+            assert CODECS[api].without_reasoning(body) == (expected, lost)
