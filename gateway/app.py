@@ -21,20 +21,17 @@ from gateway.endpoints.metrics import add_metrics
 from gateway.endpoints.models import add_models
 from gateway.endpoints.provider_kept import ProviderKept
 from gateway.endpoints.responses import add_stored
-from gateway.endpoints.ui.pages import add_ui
-from gateway.endpoints.websocket.connection import add_websocket
+from gateway.endpoints.ui.routes import add_ui
+from gateway.endpoints.websocket.route import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
 from gateway.realtime.routes import add_realtime
-from gateway.relay.passed_websockets import add_passed_websockets
 from gateway.relay.routes import PATHS, RelayedPaths, add_relays
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import MatchedRule, has_route
 from gateway.serving.registry import default_connections
-from gateway.stores.memory import MemoryStore
-from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store
 
 
@@ -86,7 +83,10 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     if config.websocket:
         add_websocket(app, service, partial(_memory, service))
         add_realtime(app, service)
-        add_passed_websockets(app, service)
+        if service.router.passing():
+            from gateway.relay.passed_websockets import add_passed_websockets
+
+            add_passed_websockets(app, service)
     add_models(app, service)
     add_ui(app, service, config)
     add_health(app, service, config)
@@ -111,5 +111,8 @@ def _limit_connections(lifecycle: Lifecycle, config: Config) -> None:
 def _memory(service: Service, owner: str, named: bool) -> StateScope:
     """The turns that one websocket connection remembers: also those that are not to be stored. Codex goes on from
     nothing else."""
+    from gateway.stores.memory import MemoryStore
+    from gateway.stores.overlay import OverlayStore
+
     local = MemoryStore(math.inf, service.limits.request_body)
     return StateScope(owner, service.store, OverlayStore(local, service.store), named)

@@ -12,7 +12,7 @@ from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.answers import client_headers, ids, refused
 from gateway.endpoints.health import ALIVE, READY
-from gateway.endpoints.ui.pages import PREFIX, TEXT
+from gateway.endpoints.ui.paths import PREFIX, TEXT
 from gateway.exchange import responding
 from gateway.exchange.service import Service
 from gateway.http.headers import as_text

@@ -1,27 +1,13 @@
-"""The paths of realtime sessions: a websocket on each, and behind it one at a provider."""
+"""The paths of realtime sessions. What serves them is imported with the first session."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
-from typing import Final
-from urllib.parse import parse_qsl, quote
+from functools import cache, partial
+from typing import Final, TypeAlias
 
-import trio
-from quart import websocket
+from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
-from gateway.realtime.calls import CallIds, require_calls
-from gateway.realtime.dialing import Dialing
-from gateway.realtime.gemini_live import asked_for
-from gateway.realtime.meter import Meter
-from gateway.realtime.models import WHICH, SessionModels, only_target, session_target
-from gateway.realtime.opening import Opening, open_websocket, run_session
-from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, refused_for
-from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
-from gateway.realtime.subprotocols import upstream_protocols
-from gateway.routing.target import Target
-from gateway.upstream.websocket import Piece
-from streams.errors import GatewayError, invalid
 from streams.events import Api
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
@@ -32,97 +18,21 @@ GEMINI_PATHS: Final = tuple(
 
 _PATHS: Final[Mapping[Api, tuple[str, ...]]] = {"chat": OPENAI_PATHS, "gemini": GEMINI_PATHS}
 
-SETUP_SECONDS: Final = 30.0
-"""Within which a client of Gemini's says which model it wants."""
-
-_OURS: Final = frozenset(("model", "deployment", "api-version", "api_key", "api-key", "access_token", "provider"))
-"""Members of the query that do not go on."""
+View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
 
 
 def add_realtime(app: QuartTrio, service: Service) -> None:
     """Serve realtime sessions, of OpenAI's and Azure's clients and of Gemini's."""
-    resumable = ResumableSessions()
+
+    @cache
+    def views() -> Mapping[Api, View]:
+        from gateway.realtime.serving import realtime_views
+
+        return realtime_views(service)
+
+    async def view(api: Api) -> QuartResponse | None:
+        return await views()[api]()
+
     for api, paths in _PATHS.items():
         for path in paths:
-            app.add_websocket(path, f"realtime {path}", partial(open_websocket, service, resumable, api, _SERVE[api]))
-
-
-# OpenAI's API
-
-
-async def _serve_openai(opening: Opening) -> None:
-    """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
-    query = dict(parse_qsl(opening.context.asked.query))
-    if "call_id" in query:
-        await _serve_call(opening, query["call_id"])
-        return
-    model = query.get("model") or query.get("deployment")
-    if not model and query.get("intent") != "transcription":
-        raise invalid(WHICH, "model")
-    find = partial(session_target, model=model) if model else only_target
-    target = find(opening.context, shapes=OF_OPENAI)
-    rest = "&".join(f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _OURS)
-    await _run_openai(opening, target, _shape(target).query(target.model if model else None, rest), named=bool(model))
-
-
-async def _serve_call(opening: Opening, id: str) -> None:
-    """A websocket beside a call, whose sound goes past the gateway. Raises ``GatewayError`` as above."""
-    require_calls(opening.context)
-    target, native = CallIds.of(opening.context).find(id)
-    record = opening.record
-    record.asked, record.target, record.model = target.asked, target.name, target.model
-    record.provider_api, record.lane = target.api, "byte"
-    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", named=True)
-
-
-async def _run_openai(opening: Opening, target: Target, query: str, *, named: bool) -> None:
-    """Open a websocket to ``target`` with ``query``, and pass messages on. ``named``: the client named the model."""
-    meter, shape = Meter(opening.service, opening.record, target), _shape(target)
-    await meter.look()
-    protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    provider = await Dialing(opening.context, target, shape).dial(query, protocols)
-    models = SessionModels(opening.context, target, OF_OPENAI, named=named)
-    async with provider.socket:
-        await opening.accept(opening.offered.chosen)
-        await run_session(opening, provider, shape.reader(), meter, models)
-
-
-def _shape(target: Target) -> RealtimeShape:
-    assert target.endpoint_place is not None, "it was planned for this endpoint"
-    return SHAPES[target.endpoint_place.shape]
-
-
-# Gemini's API
-
-
-async def _serve_gemini(opening: Opening) -> None:
-    """The model is in the first message, so that the client's handshake is answered before the provider is asked."""
-    await opening.accept(opening.offered.chosen)
-    try:
-        first = await _first_message(opening.inbox)
-        model, handle = asked_for(first)
-        target = session_target(opening.context, model, OF_GEMINI)
-        meter = Meter(opening.service, opening.record, target)
-        await meter.look()
-        if handle is not None:
-            await opening.resumable.wait(handle)
-        shape = _shape(target)
-        provider = await Dialing(opening.context, target, shape).dial("", ())
-    except (GatewayError, RecursionError) as error:
-        opening.record.failed = failed = error.failed if isinstance(error, GatewayError) else TOO_DEEP
-        closing = opening.inbox.closing or refused_for(failed)
-        await websocket.close(closing.code, closing.reason)
-        return
-    models = SessionModels(opening.context, target, OF_GEMINI)
-    async with provider.socket:
-        await run_session(opening, provider, shape.reader(), meter, models, first)
-
-
-async def _first_message(inbox: ClientInbox) -> Piece:
-    """Raises ``GatewayError`` where none comes."""
-    with trio.move_on_after(SETUP_SECONDS):
-        return await inbox.receive()
-    raise invalid("no setup has come: the first message names the model")
-
-
-_SERVE: Final[Mapping[Api, Callable[[Opening], Awaitable[None]]]] = {"chat": _serve_openai, "gemini": _serve_gemini}
+            app.add_websocket(path, f"realtime {path}", partial(view, api))

@@ -1,4 +1,4 @@
-"""The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
+"""The pages of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
 
 import base64
 import binascii
@@ -15,7 +15,6 @@ import attrs
 import msgspec
 import trio
 from quart import request
-from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
@@ -23,13 +22,14 @@ from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
+from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
 from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.router import Explanation, Router
 from gateway.routing.walls import Wall
-from gateway.serving.quart_views import add_view, current_scope
+from gateway.serving.quart_views import View, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS
@@ -81,46 +81,16 @@ def _as_bearer(name: str, value: str) -> tuple[str, str]:
     return name, f"Bearer {password}"
 
 
-PREFIX: Final = "ui."
-"""What the names of its endpoints begin with: who may look is asked here."""
-
-_FILES: Final = {
-    "/ui": ("index.html", "text/html; charset=utf-8"),
-    "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
-    "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
-    "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
-    "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
-    "/ui/prompt.js": ("prompt.js", "text/javascript; charset=utf-8"),
-    "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
-    "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
-}
-
-_GUARDED: Headers = (
-    (
-        "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("cache-control", "no-store"),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
-)
-_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *_GUARDED)
-_JSON: Headers = (("content-type", "application/json"), *_GUARDED)
-TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *_GUARDED)
+_EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
+_JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
 _NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
 
 
-def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
-    """Serve the live view of ``service.board``, if there is one."""
-    live_view = service.live_view
-    if not isinstance(live_view, LiveView):
-        return
+def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
+    """Return the views of the live view's pages, by their paths."""
 
-    def guarded(view: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    def guarded(view: Callable[..., Awaitable[Response]]) -> View:
         async def answer(**variables: Any) -> Response:
             try:
                 return await view(_visitor(service, config), **variables)
@@ -130,14 +100,13 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
 
         return answer
 
-    for path, (name, kind) in _FILES.items():
-        add_view(app, path, PREFIX + name, guarded(partial(_file, name, kind)), ["GET"])
     say = saying(config, service.ledger.mask)
-    add_view(app, "/ui/events", PREFIX + "events", guarded(partial(_news, service, live_view, say)), ["GET"])
-    models = guarded(partial(_models, config, service.router, service.authenticator))
-    add_view(app, "/ui/models", PREFIX + "models", models, ["GET"])
-    stream = guarded(partial(_stream, service, live_view, say))
-    add_view(app, "/ui/streams/<int:number>", PREFIX + "stream", stream, ["GET"])
+    return {
+        **{path: guarded(partial(_file, *file)) for path, file in FILES.items()},
+        EVENTS: guarded(partial(_news, service, live_view, say)),
+        MODELS: guarded(partial(_models, config, service.router, service.authenticator)),
+        STREAM: guarded(partial(_stream, service, live_view, say)),
+    }
 
 
 def _visitor(service: Service, config: Config) -> Visitor:
@@ -149,7 +118,7 @@ def _visitor(service: Service, config: Config) -> Visitor:
 
 
 async def _file(name: str, kind: str, visitor: Visitor) -> Response:
-    return Response(200, (("content-type", kind), *_GUARDED), _content(name))
+    return Response(200, (("content-type", kind), *GUARDED), _content(name))
 
 
 @cache

@@ -11,14 +11,13 @@ the connection lives.
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import trio
 from quart import Response as QuartResponse
 from quart import websocket
-from quart_trio import QuartTrio
 
 from gateway.access.body_memory import HeldBody
 from gateway.conversations.resolved import StateScope
@@ -117,13 +116,14 @@ TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
+
 Remembering: TypeAlias = Callable[[str, bool], StateScope]
 """Makes the memory of one connection, for that owner ("" where the door is open to all), who is a client with a name or
 not."""
 
 
-def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) -> None:
-    """Serve ``GET /v1/responses`` with an upgrade."""
+def responses_view(service: Service, remembering: Remembering) -> Callable[[], Awaitable[QuartResponse | None]]:
+    """Return the view of ``GET /v1/responses`` with an upgrade."""
     remembered = RememberedBytes(service.limits.request_body)
 
     async def view() -> QuartResponse | None:
@@ -146,7 +146,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         await websocket.close(*closing)
         return None
 
-    app.add_websocket("/v1/responses", "websocket", view)
+    return view
 
 
 # The handshake

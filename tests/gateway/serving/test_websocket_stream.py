@@ -19,7 +19,7 @@ from gateway.access.shares import Shares
 from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
 from gateway.conversations.resolved import StateScope
-from gateway.endpoints.websocket.connection import add_websocket
+from gateway.endpoints.websocket.route import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router

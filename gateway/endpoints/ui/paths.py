@@ -1,0 +1,37 @@
+"""The paths of the live view, and the headers of its responses."""
+
+from typing import Final
+
+from gateway.http.headers import Headers
+
+PREFIX: Final = "ui."
+"""What the names of its endpoints begin with: who may look is asked here."""
+
+FILES: Final = {
+    "/ui": ("index.html", "text/html; charset=utf-8"),
+    "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
+    "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
+    "/ui/prompt.js": ("prompt.js", "text/javascript; charset=utf-8"),
+    "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
+    "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
+}
+
+EVENTS: Final = "/ui/events"
+MODELS: Final = "/ui/models"
+STREAM: Final = "/ui/streams/<int:number>"
+
+GUARDED: Headers = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+TEXT: Headers = (("content-type", "text/plain; charset=utf-8"), *GUARDED)

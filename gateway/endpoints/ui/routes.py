@@ -1,0 +1,33 @@
+"""The routes of the live view. What serves them is imported with the first request."""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any
+
+from quart_trio import QuartTrio
+
+from gateway.config.loading import Config
+from gateway.endpoints.ui.paths import EVENTS, FILES, MODELS, PREFIX, STREAM
+from gateway.exchange.service import Service
+from gateway.http.response import Response
+from gateway.serving.quart_views import View, add_view
+from gateway.telemetry.live import LiveView
+
+
+def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
+    """Serve the live view of ``service``, if there is one."""
+    live_view = service.live_view
+    if not isinstance(live_view, LiveView):
+        return
+
+    @cache
+    def views() -> Mapping[str, View]:
+        from gateway.endpoints.ui.pages import ui_views
+
+        return ui_views(service, config, live_view)
+
+    async def view(path: str, **variables: Any) -> Response:
+        return await views()[path](**variables)
+
+    for path in (*FILES, EVENTS, MODELS, STREAM):
+        add_view(app, path, PREFIX + path, partial(view, path), ["GET"])

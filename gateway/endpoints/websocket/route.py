@@ -1,0 +1,26 @@
+"""The path of Responses over a WebSocket. What serves it is imported with the first connection."""
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from quart import Response as QuartResponse
+from quart_trio import QuartTrio
+
+from gateway.conversations.resolved import StateScope
+from gateway.exchange.service import Service
+
+
+def add_websocket(app: QuartTrio, service: Service, remembering: Callable[[str, bool], StateScope]) -> None:
+    """Serve ``GET /v1/responses`` with an upgrade. ``remembering`` makes the memory of one connection, for its
+    owner and whether that is a client with a name."""
+
+    @cache
+    def responses_view() -> Callable[[], Awaitable[QuartResponse | None]]:
+        from gateway.endpoints.websocket.connection import responses_view
+
+        return responses_view(service, remembering)
+
+    async def view() -> QuartResponse | None:
+        return await responses_view()()
+
+    app.add_websocket("/v1/responses", "websocket", view)
