@@ -1,6 +1,8 @@
 """The reader: plain content into declared classes, or every mistake that keeps it from being that."""
 
+import functools
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import attrs
@@ -44,7 +46,11 @@ class Reading(Generic[T]):
 def read(content: Any, cls: type[T], advise: Advise | None = None) -> Reading[T]:
     """Read ``content`` as a ``cls``; ``advise`` knows more about keys that people try."""
     reader = _Reader(advise or unknown_key)
-    value = reader.member(content, cls, ())
+    token = _READER.set(reader)
+    try:
+        value = reader.member(content, cls, ())
+    finally:
+        _READER.reset(token)
     return Reading(None if value is _UNUSABLE else value, tuple(reader.faults), reader.given, tuple(reader.ignored))
 
 
@@ -65,8 +71,8 @@ _UNUSABLE: Final = _Unusable()
 
 
 class _Reader:
-    """One run over the content: a converter of cattrs whose hooks know the place of what they read, and go on behind a
-    fault."""
+    """One run over the content: the hooks of the converter, which know the place of what they read and continue after
+    a fault."""
 
     def __init__(self, advise: Advise) -> None:
         self._advise = advise
@@ -74,20 +80,12 @@ class _Reader:
         self.faults: list[Misread] = []
         self.given: dict[Path, frozenset[str]] = {}
         self.ignored: list[tuple[Path, str]] = []
-        self._converter = cattrs.Converter(detailed_validation=False)
-        for takes, hook in (
-            (attrs.has, self._whole), (is_literal, _word), (_is_mapping, self._pairs), (_is_list, self._items),
-            (_is_given, self._given), (is_optional, self._optional), (_is_any, _unchanged), (_has_kind, self._of_kind),
-        ):  # fmt: skip
-            self._converter.register_structure_hook_func(takes, hook)
-        for plain in PLAIN:
-            self._converter.register_structure_hook(plain, self._of_kind)
 
     def member(self, value: Any, of: Any, path: Path) -> Any:
         """The value as the type ``of``, or ``_UNUSABLE`` once its faults are reported."""
         before, self._path = self._path, path
         try:
-            return self._converter.structure(value, of)
+            return _converter().structure(value, of)
         except Wrong as wrong:
             self.faults.append(Misread(path, wrong))
             return _UNUSABLE
@@ -95,12 +93,12 @@ class _Reader:
             self._path = before
 
     def _optional(self, value: Any, of: Any) -> Any:
-        return None if value is None else self._converter.structure(value, present(of))
+        return None if value is None else _converter().structure(value, present(of))
 
     def _of_kind(self, value: Any, of: Any) -> Any:
         kind = kind_of(of) or PLAIN[of]
         if kind.pick is not None and (picked := kind.pick(value)) is not None:
-            value = self._converter.structure(value, picked)
+            value = _converter().structure(value, picked)
         return value if kind.read is None or value is _UNUSABLE else kind.read(value)
 
     def _given(self, value: Any, of: Given) -> Any:
@@ -162,6 +160,29 @@ class _Reader:
             if read is not _UNUSABLE and (word := self.member(name, parts[0], (*path, name))) is not _UNUSABLE:
                 found[word] = read
         return found
+
+
+_READER: ContextVar[_Reader] = ContextVar("_READER")
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    """Return the converter of all readers: it looks up the hook of each type once, which costs more than to read."""
+    converter = cattrs.Converter(detailed_validation=False)
+    for takes, hook in (
+        (attrs.has, _of_run(_Reader._whole)), (is_literal, _word), (_is_mapping, _of_run(_Reader._pairs)),
+        (_is_list, _of_run(_Reader._items)), (_is_given, _of_run(_Reader._given)),
+        (is_optional, _of_run(_Reader._optional)), (_is_any, _unchanged), (_has_kind, _of_run(_Reader._of_kind)),
+    ):  # fmt: skip
+        converter.register_structure_hook_func(takes, hook)
+    for plain in PLAIN:
+        converter.register_structure_hook(plain, _of_run(_Reader._of_kind))
+    return converter
+
+
+def _of_run(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Return a hook of the converter that calls ``hook`` of the reader that runs."""
+    return lambda value, of: hook(_READER.get(), value, of)
 
 
 def _is_given(of: Any) -> bool:
