@@ -9,6 +9,7 @@ import attrs
 import h11
 import trio
 
+from tests.support.bare_provider import listening
 from tests.support.in_process import InProcess, gateway
 
 
@@ -56,8 +57,8 @@ class EndpointProvider:
     the connections that the gateway has closed in the middle of a request or of its answer. ``body_bytes`` is how much
     of bodies has come. Between two pieces of an answer it waits until ``go`` is set."""
 
-    def __init__(self, url: str, answering: Answering) -> None:
-        self.url = url
+    def __init__(self, answering: Answering) -> None:
+        self.url = ""
         self.asked: list[Asked] = []
         self.heads: list[tuple[str, str]] = []
         self.left = 0
@@ -138,12 +139,9 @@ class EndpointProvider:
 @contextlib.asynccontextmanager
 async def endpoint_provider(answering: Answering) -> AsyncIterator[EndpointProvider]:
     """One of them, for as long as the block."""
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        found = EndpointProvider(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", answering)
-        await nursery.start(trio.serve_listeners, found.serve, [listener])
+    found = EndpointProvider(answering)
+    async with listening(found.serve) as found.url:
         yield found
-        nursery.cancel_scope.cancel()
 
 
 def settings(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.stores.store import Store
 from streams.events import ErrorInfo, FailureReason
+from tests.support.bare_provider import head, listening, read_request
 from tests.support.harness import PATIENCE
 from tests.support.set_clock import SetClock
 from tests.support.upstreams import PATHS, STREAMS, Script, render
@@ -31,8 +32,8 @@ class CountingProvider:
     ``held`` it answers nothing; ``told`` are headers of its good answers. ``asked`` are the paths of all requests that
     have come."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self) -> None:
+        self.url = ""
         self.asked: list[str] = []
         self.heads: list[bytes] = []
         self.fails: int | None = None
@@ -66,19 +67,14 @@ class CountingProvider:
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
-                data = b""
-                while not self.refuses and (chunk := await stream.receive_some()):
-                    data += chunk
-                    head, found, body = data.partition(b"\r\n\r\n")
-                    if found and len(body) >= _length(head):
-                        path = head.split()[1].decode()
-                        self.asked.append(path)
-                        self.heads.append(head)
-                        await self._free.wait()
-                        await stream.send_all(self._answer(path, body))
-                        data = b""
-                        if self.cuts:
-                            return
+                while not self.refuses and (request := await read_request(stream)):
+                    path, sent, body = request
+                    self.asked.append(path)
+                    self.heads.append(sent)
+                    await self._free.wait()
+                    await stream.send_all(self._answer(path, body))
+                    if self.cuts:
+                        return
 
     def _answer(self, path: str, body: bytes) -> bytes:
         api = next((api for api, known in PATHS.items() if known == path), None)
@@ -92,36 +88,23 @@ class CountingProvider:
         request = json.loads(body)
         if self.cuts:
             whole = b"".join(list(STREAMS[api](Script(text="one two three"), request))[:4])
-            return _head(200, (("content-type", "text/event-stream"), ("content-length", str(len(whole) + 99)))) + whole
+            return head(200, ("content-type", "text/event-stream"), ("content-length", str(len(whole) + 99))) + whole
         raw = render(Script(text="Hello."), api, request)
         return _response(raw.status, (*raw.headers, *self.told), b"".join(raw.pieces))
 
 
-def _length(head: bytes) -> int:
-    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
-    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
-
-
-def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
-    lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers), "", ""]
-    return "\r\n".join(lines).encode()
-
-
 def _response(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
-    return _head(status, (*headers, ("content-length", str(len(body))))) + body
+    return head(status, *headers, ("content-length", str(len(body)))) + body
 
 
 @contextlib.asynccontextmanager
 async def providers(number: int) -> AsyncIterator[list[CountingProvider]]:
     """So many of them."""
-    async with trio.open_nursery() as nursery:
-        found = []
-        for _ in range(number):
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            found.append(CountingProvider(listener.socket.getsockname()[1]))
-            await nursery.start(trio.serve_listeners, found[-1].serve, [listener])
+    async with contextlib.AsyncExitStack() as stack:
+        found = [CountingProvider() for _ in range(number)]
+        for one in found:
+            one.url = await stack.enter_async_context(listening(one.serve))
         yield found
-        nursery.cancel_scope.cancel()
 
 
 @attrs.frozen

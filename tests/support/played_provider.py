@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 
+from tests.support.bare_provider import read_request, response
 from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens, render
 
 TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
@@ -81,18 +82,13 @@ class PlayedProvider:
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
-                data = b""
-                while chunk := await stream.receive_some():
-                    data += chunk
-                    head, found, body = data.partition(b"\r\n\r\n")
-                    if found and len(body) >= _length(head):
-                        self.open += 1
-                        try:
-                            if not await self._play(stream, head.split()[1].decode().partition("?")[0], body):
-                                return
-                        finally:
-                            self.open -= 1
-                        data = b""
+                while request := await read_request(stream):
+                    self.open += 1
+                    try:
+                        if not await self._play(stream, request[0].partition("?")[0], request[2]):
+                            return
+                    finally:
+                        self.open -= 1
 
     async def _play(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
         """Return whether the connection can be used again."""
@@ -117,12 +113,12 @@ class PlayedProvider:
             await self.released.wait()
         if act in ("busy", "wrong"):
             error = json.dumps({"type": "error", "error": {"type": "api_error", "message": "not now"}}).encode()
-            await stream.send_all(_response(503 if act == "busy" else 400, error))
+            await stream.send_all(response(503 if act == "busy" else 400, error))
             return True
         if act == "no answer":
             return False
         if answer is not None:
-            return await self._say(stream, _response(200, *answer), act)
+            return await self._say(stream, response(200, *answer), act)
         assert api is not None
         return await self._answer(stream, api, request, act)
 
@@ -134,7 +130,7 @@ class PlayedProvider:
     async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
         script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
         if not request.get("stream"):
-            return await self._say(stream, _response(200, render(script, api, request).pieces[0]), act)
+            return await self._say(stream, response(200, render(script, api, request).pieces[0]), act)
         events = list(STREAMS[api](script, request))
         kept = {"cut": -3, "stall": -3, "cut early": 0}.get(act, len(events))
         kind = EVENT_STREAM if api == "converse" else "text/event-stream"
@@ -152,11 +148,6 @@ class PlayedProvider:
         return act not in ("cut", "stall", "cut early")
 
 
-def _length(head: bytes) -> int:
-    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
-    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
-
-
 def _request(body: bytes) -> dict[str, Any]:
     """Return the members of a request in JSON, of a form the model alone."""
     if body.startswith(b"{"):
@@ -164,11 +155,6 @@ def _request(body: bytes) -> dict[str, Any]:
     found = re.search(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)', body)
     assert found is not None, "a form names its model"
     return {"model": found[1].decode()}
-
-
-def _response(status: int, body: bytes, kind: str = "application/json") -> bytes:
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
 
 
 @contextlib.asynccontextmanager

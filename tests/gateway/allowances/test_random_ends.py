@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -19,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.counters.counter import Level
-from tests.support.harness import PATIENCE
+from tests.support.asgi_app import eventually
+from tests.support.bare_provider import listening, read_request, response
 from tests.support.in_process import InProcess, gateway
 from tests.support.upstreams import PATHS, STREAMS, Script, Tokens, render
 
@@ -74,14 +74,9 @@ class Misbehaving:
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
-                data = b""
-                while chunk := await stream.receive_some():
-                    data += chunk
-                    head, found, body = data.partition(b"\r\n\r\n")
-                    if found and len(body) >= _length(head):
-                        if not await self._answer(stream, head.split()[1].decode().partition("?")[0], json.loads(body)):
-                            return
-                        data = b""
+                while request := await read_request(stream):
+                    if not await self._answer(stream, request[0].partition("?")[0], json.loads(request[2])):
+                        return
 
     async def _answer(self, stream: trio.SocketStream, path: str, request: dict[str, Any]) -> bool:
         """Whether the connection can be used again."""
@@ -93,16 +88,16 @@ class Misbehaving:
             await trio.sleep_forever()
         if (status := {"refused": 400, "limited": 429, "down": 503}.get(end)) is not None:
             error = json.dumps({"type": "error", "error": {"type": "api_error", "message": "not now"}}).encode()
-            await stream.send_all(_response(status, error))
+            await stream.send_all(response(status, error))
             return True
         if not request.get("stream"):
             whole = render(SCRIPT, api, request).pieces[0]
             if end in ("cut", "cut early", "silent later", "event"):
-                await stream.send_all(_response(200, whole)[:-20])
+                await stream.send_all(response(200, whole)[:-20])
                 if end == "silent later":
                     await trio.sleep_forever()
                 return False
-            await stream.send_all(_response(200, whole))
+            await stream.send_all(response(200, whole))
             return True
         await stream.send_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -126,16 +121,6 @@ class Misbehaving:
 def _end_of(request: dict[str, Any]) -> str:
     text = json.dumps(request.get("messages") or request.get("input"))
     return next(end for end in sorted(ENDS, key=len, reverse=True) if f"end: {end}." in text)
-
-
-def _length(head: bytes) -> int:
-    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
-    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
-
-
-def _response(status: int, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
 
 
 async def ask(url: str, asked: Asked) -> None:
@@ -166,11 +151,11 @@ async def ask(url: str, asked: Asked) -> None:
                     return
 
 
-def content(port: int) -> dict[str, Any]:
+def content(url: str) -> dict[str, Any]:
     def entry(name: str, speaks: Sequence[str], **more: Any) -> dict[str, Any]:
         return {
             "model": f"made-up/{name}", "name": name, "access_key": f"sk-{name}-0123456789", "speaks": list(speaks),
-            "base_url": f"http://127.0.0.1:{port}/v1", "price": PRICE, "provider_interface": "openai",
+            "base_url": f"{url}/v1", "price": PRICE, "provider_interface": "openai",
             "timeouts": {"first_byte": "250ms", "idle": "250ms"}, "circuit": {"failures": 1000, "error_rate": "100%"},
             **BEARS, **more,
         }  # fmt: skip
@@ -219,17 +204,12 @@ def nanos(line: dict[str, Any]) -> int:
 
 async def play(asked: Sequence[Asked], caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, Misbehaving().serve, 0, host="127.0.0.1"))
-        async with gateway(content(listener.socket.getsockname()[1]), real=True) as process:
-            async with trio.open_nursery() as clients:
-                for one in asked:
-                    clients.start_soon(ask, process.url, one)
-            with trio.fail_after(PATIENCE):
-                while process.service.ledger.open_records:  # noqa: ASYNC110  # nobody tells of it
-                    await trio.sleep(0.005)
-            check(process, [json.loads(one.getMessage()) for one in caplog.records if one.name == "trigate.exchange"])
-        nursery.cancel_scope.cancel()
+    async with listening(Misbehaving().serve) as url, gateway(content(url), real=True) as process:
+        async with trio.open_nursery() as clients:
+            for one in asked:
+                clients.start_soon(ask, process.url, one)
+        await eventually(lambda: not process.service.ledger.open_records)
+        check(process, [json.loads(one.getMessage()) for one in caplog.records if one.name == "trigate.exchange"])
 
 
 def check(process: InProcess, lines: Sequence[dict[str, Any]]) -> None:

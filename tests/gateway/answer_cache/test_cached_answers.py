@@ -3,41 +3,20 @@
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
-import httpx2
 import pytest
 
-from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
-from tests.support.asgi_app import eventually
-from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
+from tests.support.settled_lines import SettledLines
 
 ALICE, BEN, CARL = (f"tg-{name}-a-key-of-more-than-enough-characters" for name in ("alice", "ben", "carl"))
 APIS = ("chat", "messages", "responses")
 KINDS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-
-
-class Lines:
-    """The lines of the ledger, in order: an ``Observer``."""
-
-    def __init__(self, gate: InProcess) -> None:
-        self._found: list[Mapping[str, Any]] = []
-        gate.service.ledger.observers.append(self)
-
-    def opened(self, record: Record) -> None:
-        return
-
-    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        self._found.append(line)
-
-    async def next(self) -> Mapping[str, Any]:
-        await eventually(lambda: self._found)
-        return self._found.pop(0)
 
 
 def entry(provider: CountingProvider, name: str = "m", api: str = "chat", **more: Any) -> dict[str, Any]:
@@ -56,7 +35,7 @@ def settings(*entries: dict[str, Any], use: Any = None, **more: Any) -> dict[str
 class Stage:
     provider: CountingProvider
     gate: InProcess
-    lines: Lines
+    lines: SettledLines
 
     async def ask(self, model: str = "cached-m", api: str = "chat", **members: Any) -> Any:
         """The answer, and by ``asked`` how often the provider was asked for it."""
@@ -68,12 +47,7 @@ async def staged(*, use: Any = None, entries: tuple[dict[str, Any], ...] = ({},)
     async with providers(1) as (provider,):
         made = [entry(provider, **one) for one in entries]
         async with gateway(settings(*made, use=use, **more)) as gate:
-            yield Stage(provider, gate, Lines(gate))
-
-
-async def post(gate: InProcess, path: str, body: dict[str, Any]) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=gate.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        return await client.post(path, json=body)
+            yield Stage(provider, gate, SettledLines(gate))
 
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
@@ -101,9 +75,9 @@ async def test_a_hit_takes_no_tokens_and_says_what_it_saved():
     async with staged(entries=({"price": {"input": 1, "output": 10}},)) as stage:
         for stream in (False, True):
             first = await stage.ask(stream=stream, seed=int(stream))
-            paid = await stage.lines.next()
+            paid = (await stage.lines.next())[0]
             answer = await stage.ask(stream=stream, seed=int(stream))
-            found = await stage.lines.next()
+            found = (await stage.lines.next())[0]
             assert (paid["cache"], paid["cost_usd"]) == ("miss", pytest.approx(81e-6))
             assert (found["cache"], found["cost_usd"], found["attempts"]) == ("hit", 0, 0)
             assert (found["input_tokens"], found["output_tokens"]) == (0, 0)
@@ -334,7 +308,7 @@ async def test_a_turn_of_a_conversation_is_never_answered_from_the_cache(stream)
         content = settings(entry(provider, state="ours"))
         async with gateway(content, store=MemoryStore(60, 2**20)) as gate:
             for _ in range(2):
-                created = (await post(gate, "/v1/conversations", {})).json()
+                created = (await gate.post("/v1/conversations", json={})).json()
                 answer = await gate.ask("cached-m", "responses", stream=stream, conversation=created["id"])
                 assert (answer.status_code, answer.headers["x-trigate-cache"]) == (200, "bypass")
             once = (await gate.ask("cached-m", "responses")).json()
@@ -353,7 +327,7 @@ async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_bot
     async with staged() as stage:
         for body, *paths in ((gemini, whole[0], streamed[0]), (converse, whole[1], streamed[1])):
             first, again, other, once_more = [
-                await post(stage.gate, path, body) for path in (paths[0], paths[0], paths[1], paths[1])
+                await stage.gate.post(path, json=body) for path in (paths[0], paths[0], paths[1], paths[1])
             ]
             assert (first.status_code, stage.provider.take_count()) == (200, 1), first.text
             assert again.content == first.content, paths
@@ -361,7 +335,7 @@ async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_bot
             assert b"Hello." in other.content
             assert [one.headers["x-trigate-cache"] for one in (first, again, other)] == ["miss", "hit", "hit"], paths
         for tool, wanted in ((google, "miss"), (own, "bypass")):
-            found = await post(stage.gate, whole[0], {**gemini, "tools": [tool]})
+            found = await stage.gate.post(whole[0], json={**gemini, "tools": [tool]})
             assert found.headers.get("x-trigate-cache") in (wanted, None), (tool, found.text)
             assert found.status_code == 200 or wanted == "bypass", found.text
 

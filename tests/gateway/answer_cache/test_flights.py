@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.bare_provider import listening, read_request
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.metrics_page import Numbers
@@ -50,9 +51,8 @@ class Provider:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
-            while b"\r\n\r\n" not in (data := await _received(stream)):
-                if not data:
-                    return
+            if not await read_request(stream):
+                return
             self.calls += 1
             if self.refused:
                 self.refused -= 1
@@ -80,22 +80,6 @@ class Provider:
                 pass
         self.closed += 1
         scope.cancel()
-
-
-async def _received(stream: trio.SocketStream) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data or len(data) < _wanted(data):
-        more = await stream.receive_some()
-        if not more:
-            return b""
-        data += more
-    return data
-
-
-def _wanted(data: bytes) -> int:
-    head, _, _ = data.partition(b"\r\n\r\n")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return len(head) + 4 + int(lengths[0].split(b":")[1])
 
 
 class Stage:
@@ -150,13 +134,11 @@ class Client:
 @contextlib.asynccontextmanager
 async def staged(**more: Any) -> AsyncIterator[Stage]:
     provider = Provider()
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(trio.serve_listeners, provider.serve, [listener])
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+    async with listening(provider.serve) as url, trio.open_nursery() as nursery:
+        entry = {"model": "openai/m", "access_key": "k", "base_url": f"{url}/v1", "speaks": ["chat"]}
         content = {
             "version": "v0.4.0",
-            "model_providers": [{"model": "openai/m", "access_key": "k", "base_url": url, "speaks": ["chat"]}],
+            "model_providers": [entry],
             "model_aliases": {"cached": {"target": "openai/m", "cache": {"ttl": "1h"}, "retries": {"attempts": 1}}},
             **more,
         }

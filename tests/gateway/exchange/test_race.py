@@ -17,6 +17,7 @@ from gateway.allowances.standing import standings
 from gateway.request.parse import Incoming
 from gateway.stores.memory import MemoryStore
 from tests.support.asgi_app import eventually
+from tests.support.bare_provider import listening, read_request
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -30,24 +31,19 @@ APIS = ("chat", "messages", "responses")
 class Puppet:
     """A provider that says what the test has it say, when it has it say that, on the connections that it has met."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self) -> None:
+        self.url = ""
         self.lines: list[trio.SocketStream] = []
         self.closed = 0
         self.hangs_up = False
 
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
-            while chunk := await stream.receive_some():
-                data += chunk
-                head, found, body = data.partition(b"\r\n\r\n")
-                if found and len(body) >= int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
-                    self.lines.append(stream)
-                    data = b""
-                    if self.hangs_up:
-                        self.hangs_up = False
-                        await stream.aclose()
+            while await read_request(stream):
+                self.lines.append(stream)
+                if self.hangs_up:
+                    self.hangs_up = False
+                    await stream.aclose()
         self.closed += 1
 
     def say(self, data: bytes) -> None:
@@ -58,14 +54,9 @@ class Puppet:
 
 @contextlib.asynccontextmanager
 async def puppets() -> AsyncIterator[tuple[Puppet, Puppet]]:
-    async with trio.open_nursery() as nursery:
-        found = []
-        for _ in range(2):
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            found.append(Puppet(listener.socket.getsockname()[1]))
-            await nursery.start(trio.serve_listeners, found[-1].serve, [listener])
-        yield found[0], found[1]
-        nursery.cancel_scope.cancel()
+    a, b = Puppet(), Puppet()
+    async with listening(a.serve) as a.url, listening(b.serve) as b.url:
+        yield a, b
 
 
 def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from providers.apis import CODECS
 from streams.errors import GatewayError
+from tests.support.bare_provider import listening, read_request, response
 from tests.support.upstreams import Script, render
 
 SCRIPT = Script(text="fine")
@@ -60,19 +61,11 @@ class Providers:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
-            data = b""
-            while b"\r\n\r\n" not in data:
-                data += await stream.receive_some()
-            head, _, body = data.partition(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            while len(body) < length:
-                body += await stream.receive_some()
-            path = head.split(b" ")[1].decode()
+            path, _, body = await read_request(stream)
             self.asked.append((path, json.loads(body)))
             status, answer = self.answers[path]
-            kind = b"text/event-stream" if answer.startswith((b"event:", b"data:")) else b"application/json"
-            start = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            await stream.send_all(start % (status, kind, len(answer)) + answer)
+            kind = "text/event-stream" if answer.startswith((b"event:", b"data:")) else "application/json"
+            await stream.send_all(response(status, answer, kind, ("connection", "close")))
 
     @property
     def paths(self) -> list[str]:
@@ -99,9 +92,8 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator[Stage]:
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, providers.serve, 0, host="127.0.0.1"))
-        base = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
+    async with listening(providers.serve) as url, trio.open_nursery() as nursery:
+        base = f"{url}/v1"
         entries = [
             {"model": "openai/by-chat", "access_key": "k", "base_url": base, "speaks": ["chat"]},
             {"model": "anthropic/by-messages", "access_key": "k", "base_url": base, "speaks": ["messages"]},

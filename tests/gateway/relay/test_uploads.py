@@ -12,6 +12,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
+from tests.support.bare_provider import listening
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
@@ -29,6 +30,15 @@ async def post(
     served: InProcess, content: bytes | AsyncIterator[bytes], path: str = PATH, **headers: str
 ) -> httpx2.Response:
     return await served.post(path, content=content, headers={"content-type": KIND, **headers})
+
+
+@contextlib.asynccontextmanager
+async def in_front_of(serve: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[InProcess]:
+    """A gateway before a provider that treats its connections as ``serve`` does."""
+    async with listening(serve) as url:
+        entry = {"model": "openai/whisper-1", "access_key": "k", **ENTRY, "base_url": f"{url}/v1"}
+        async with gateway(settings(entry)) as served:
+            yield served
 
 
 async def in_chunks(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
@@ -98,17 +108,12 @@ async def test_an_early_refusal_ends_the_upload():
             while await stream.receive_some():
                 pass
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(trio.serve_listeners, refuse, [listener])
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
-        async with before(lambda asked: told({}), "openai/whisper-1", {**ENTRY, "base_url": url}) as (served, _):
-            form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
-            uploading = await Upload.begun(served, form, 2000)
-            head = await uploading.answer()
-            assert head.startswith(b"HTTP/1.1 413 ")
-            assert b"too many seconds" in head
-        nursery.cancel_scope.cancel()
+    async with in_front_of(refuse) as served:
+        form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
+        uploading = await Upload.begun(served, form, 2000)
+        head = await uploading.answer()
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert b"too many seconds" in head
 
 
 async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
@@ -122,17 +127,12 @@ async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
             got.extend(await stream.receive_some())
         await stream.send_all(b'{"text": "x"}')
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(trio.serve_listeners, begin, [listener])
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
-        async with before(lambda asked: told({}), "openai/whisper-1", {**ENTRY, "base_url": url}) as (served, _):
-            form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
-            with trio.fail_after(10):
-                found = await post(served, form)
-            assert found.json() == {"text": "x"}
-            assert bytes(2**20) in got
-        nursery.cancel_scope.cancel()
+    async with in_front_of(begin) as served:
+        form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
+        with trio.fail_after(10):
+            found = await post(served, form)
+        assert found.json() == {"text": "x"}
+        assert bytes(2**20) in got
 
 
 async def test_a_file_that_never_fits_into_the_spool_is_too_large():
@@ -248,20 +248,9 @@ class Stopping(list[bytes]):
 # A provider that takes nothing
 
 
-@contextlib.asynccontextmanager
-async def deaf() -> AsyncIterator[InProcess]:
-    """A gateway before a provider that accepts and never reads."""
-
-    async def never(stream: trio.SocketStream) -> None:
-        await trio.sleep_forever()
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(trio.serve_listeners, never, [listener])
-        entry = {"name": "fast", "base_url": f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"}
-        async with before(lambda asked: told({}), "openai/whisper-1", entry) as (served, _):
-            yield served
-        nursery.cancel_scope.cancel()
+async def deaf(stream: trio.SocketStream) -> None:
+    """Never read."""
+    await trio.sleep_forever()
 
 
 BEGUN = multipart([MODEL, part("file", b"", "a.wav")]).rpartition(b"\r\n--")[0]
@@ -271,7 +260,7 @@ MOST = 64 * 2**20
 
 async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_all_the_same():
     """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
-    async with deaf() as served:
+    async with in_front_of(deaf) as served:
         upload = await Upload.begun(served, BEGUN, len(BEGUN), length=99 * 2**20)
         assert await sent_until_stuck(upload.send) < MOST
         assert served.service.admission.shares.taken["in_flight"] == 1
@@ -332,7 +321,7 @@ class Http2Upload:
 
 
 async def test_over_http2_the_window_stays_shut():
-    async with deaf() as served:
+    async with in_front_of(deaf) as served:
         stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         size, status = await Http2Upload(stream).send(BEGUN, rest=MOST, seconds=0.5)
         assert (size < MOST, status) == (True, 0)
