@@ -15,7 +15,7 @@ from configfile.document import ConfigError, sentence
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers, write_files
 from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
 from gateway.commands.terminal import say
-from loadtest.crew.members import NoCrew
+from loadtest.crew.channel import NoCrew
 from loadtest.crew.opening import capacity_notes, loading
 from loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
 from loadtest.figures.result import RunResult

@@ -18,10 +18,9 @@ from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
-from loadtest.reports.otlp import NoSdk, OtlpReceiver, exporting
+from loadtest.reports.otlp import MetricsSoFar, NoSdk, OtlpReceiver, RunMetrics, exporting
 from loadtest.reports.report_file import write_whole
 from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
-from loadtest.reports.run_metrics import MetricsSoFar, RunMetrics
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 STDOUT: Final = Path("-")

@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
+import msgspec
 
 from configfile.document import ConfigError, Document, Mistake, sentence
 from configfile.kinds import read_wait
 from configfile.wording import Wrong
+from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.load_answers import AnswerOptions
-from gateway.commands.load_models import only_model
 from gateway.commands.terminal import say
 from loadtest.crew.opening import concurrency_mistake
+from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.plain_text import plain_text
 from loadtest.figures.conditions import NoCondition
 from loadtest.plan import scenario_file
@@ -26,13 +28,14 @@ from loadtest.plan.asked_loads import OF_SEARCHES
 from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
 from loadtest.plan.kinds import percentiles_in
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import secrets, shown
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import processes, read_part, read_start, spelled_start
 from loadtest.reports.parts import digest
-from loadtest.requests.bodies import api_of
+from loadtest.requests.bodies import api_of, headers
 from loadtest.requests.keys import credential_at
+from streams.surrogates import NOT_JSON
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
 """The options that say how much."""
@@ -275,3 +278,48 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
             )
         found[name] = match[2]
     return found
+
+
+PATIENCE: Final = 10.0  # seconds
+LONGEST: Final = 256  # characters of a name; it goes into every request, every report and onto the terminal
+SHOWN: Final = 12  # models that a message lists
+EXPECTED: Final = "name the model: --model MODEL"
+
+
+def only_model(url: str, api: LoadApi, key: str | None) -> str:
+    """The one model that the server at ``url`` lists at ``/v1/models``. Raises ``ConfigError`` where it lists none, or
+    several: then with their names."""
+    parts = urlsplit(url)
+    root = parts.path.partition("/v1")[0].rstrip("/")
+    place = urlunsplit((parts.scheme, parts.netloc, f"{root}/v1/models", parts.query, ""))
+    try:
+        status, body = fetch(place, _asked(api, key), PATIENCE)
+    except FetchError as error:
+        raise _mistake(f"missing, and {shown(place)} cannot be asked for its models: {error}", EXPECTED) from error
+    names = _names(body) if status == 200 else []
+    if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
+        return names[0]
+    if not names:
+        raise _mistake(f"missing, and {shown(place)} lists no models (status {status})", EXPECTED)
+    words = SecretWords.among((key or "", *secrets(url)))
+    shorter = (words.masked(plain_text(name, 100)) for name in names[:SHOWN])
+    listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
+    raise _mistake(f"missing, and {shown(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
+
+
+def _asked(api: LoadApi, key: str | None) -> Mapping[str, str]:
+    return {name: value for name, value in headers(api, key, ()) if name != "content-type"}
+
+
+def _names(body: bytes) -> Sequence[str]:
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON:
+        return ()
+    data = value.get("data") if isinstance(value, dict) else None
+    found = [one.get("id") for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    return [name for name in found if isinstance(name, str) and name]
+
+
+def _mistake(found: str, expected: str) -> ConfigError:
+    return ConfigError((Mistake("--model", "", found, expected),))

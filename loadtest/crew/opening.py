@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from loadtest.crew.members import crew
+from loadtest.crew.channel import crew
 from loadtest.crew.shared_run import SharedRun
 from loadtest.exchange.judging import judging
 from loadtest.plan.scenario import Scenario

@@ -13,8 +13,10 @@ from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
     Begun,
+    CrewMember,
     Finished,
     Halt,
+    NoCrew,
     Order,
     Prepare,
     Progress,
@@ -24,14 +26,13 @@ from loadtest.crew.channel import (
     Unable,
     Wanted,
 )
-from loadtest.crew.members import CrewMember, NoCrew
-from loadtest.figures.numbers import duration
+from loadtest.figures.measures import duration
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.masked_urls import shown
 from loadtest.plan.scenario import Scenario, planned_counts
 from loadtest.plan.shares import PlanShare
-from loadtest.requests.setting import new_mark
+from loadtest.requests.sources import new_mark
 from loadtest.run.overhead import Overhead, SelfTest
 from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
 

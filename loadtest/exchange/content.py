@@ -1,7 +1,11 @@
-"""Reads of an answer which events carry content, how many tokens it had, and its error. As tolerant as can
-be: whether a stream is well formed is for the grammar to say, afterwards and elsewhere."""
+"""Reads of an answer which events carry content, how many tokens it had, and its error.
 
-from collections.abc import Callable, Collection, Mapping
+As tolerant as can be: whether a stream is well formed is for the grammar to say, afterwards and elsewhere. A whole
+answer is read after its end, because that takes longer than reading the socket does.
+"""
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -10,6 +14,7 @@ import msgspec
 from loadtest.exchange.endpoint_answers import endpoint_tokens, is_count
 from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_endpoints import LoadApi, wire_of
+from streams.framing import FramingError
 from streams.surrogates import NOT_JSON
 
 _OUTPUTS = ("content", "refusal", "tool_calls", "function_call", "audio")
@@ -243,3 +248,75 @@ _TELLERS: Mapping[LoadApi, Callable[[dict[str, Any]], EventContent]] = {
     "converse": _converse,
     "completions": _completions,
 }
+
+
+LONGEST: Final = 16 * 2**20  # bytes of an event
+PIECE: Final = 64 * 1024
+
+
+@attrs.frozen
+class AnswerContent:
+    """What an answer says. Its events are known by their numbers in the order in which they came: ``first`` says
+    anything at all, ``contents`` show generation, of which ``output`` is the first that is not reasoning, ``end`` is
+    the API's own. ``says``: there was more than an end. ``error`` is the name of the error in it, ``message`` what that
+    says."""
+
+    first: int | None = None
+    contents: tuple[int, ...] = ()
+    output: int | None = None
+    end: int | None = None
+    says: bool = False
+    tokens: AnswerTokens = attrs.field(factory=AnswerTokens)
+    finish: str = ""
+    error: str | None = None
+    message: str = ""
+
+
+def read_answer(api: LoadApi, body: bytes, *, streamed: bool) -> AnswerContent:
+    """Read what has come of an answer. Raises nothing."""
+    if not streamed:
+        return _read((read_whole(api, body),))
+    return _read(read_event(api, raw) for raw in _events(api, body))
+
+
+def _events(api: LoadApi, body: bytes) -> Iterator[bytes]:
+    splitter = wire_of(api).framing.splitter(LONGEST)
+    with contextlib.suppress(FramingError):
+        for start in range(0, len(body), PIECE):  # what a splitter refuses takes the events of its piece with it
+            yield from splitter.feed(body[start : start + PIECE])
+
+
+def _read(events: Iterable[EventContent]) -> AnswerContent:
+    found: dict[str, int] = {}
+    contents: list[int] = []
+    tokens, finish, failed, says = AnswerTokens(), "", NOTHING, False
+    for number, said in enumerate(events):
+        if said is NOTHING:
+            continue
+        says = says or said is not ONLY_END
+        found.setdefault("first", number)
+        if said.last:
+            found.setdefault("end", number)
+        if said.content:
+            contents.append(number)
+        if said.content and not said.reasoning:
+            found.setdefault("output", number)
+        if said.tokens is not None:
+            tokens = _later(tokens, said.tokens)
+        finish = said.finish or finish
+        failed = said if said.error else failed
+    return AnswerContent(
+        **found,
+        contents=tuple(contents),
+        says=says,
+        tokens=tokens,
+        finish=finish,
+        error=failed.error,
+        message=failed.message,
+    )
+
+
+def _later(before: AnswerTokens, after: AnswerTokens) -> AnswerTokens:
+    """What the later usage counts, and what only the earlier one did."""
+    mixed = zip(attrs.astuple(before), attrs.astuple(after), strict=True)
+    return AnswerTokens(*(old if new is None else new for old, new in mixed))

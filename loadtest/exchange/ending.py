@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from loadtest.exchange.content import error_message
+from loadtest.exchange.content import AnswerContent, error_message
 from loadtest.exchange.plain_text import plain_text
-from loadtest.exchange.reading import AnswerContent
 from loadtest.exchange.record import End, ExchangeRecord, Problem
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from loadtest.exchange.content import NOTHING, error_message, read_event, read_whole
-from loadtest.exchange.reading import LONGEST, PIECE, AnswerContent
+from loadtest.exchange.content import LONGEST, NOTHING, PIECE, AnswerContent, error_message, read_event, read_whole
 from loadtest.exchange.record import AnswerTokens, Manner, Phase, Problem
 from loadtest.exchange.spoken_websocket import SpokenWebSockets
 from loadtest.plan.load_endpoints import LoadApi, wire_of
 from loadtest.plan.load_request import LoadRequest, TokensSeen
-from loadtest.wire.answers import OutgoingRequest, ResponseHead
+from loadtest.wire.answers import OutgoingRequest, ResponseHead, WireError
 from loadtest.wire.connections import Channel, Connections
-from loadtest.wire.faults import WireError
 from loadtest.wire.websocket import HandshakeRefused
 from streams.framing import EventSplitter, EventUnfolds, FramingError
 from streams.sse import DONE

@@ -17,8 +17,8 @@ import attrs
 import msgspec
 import trio
 
+from loadtest.exchange.content import AnswerContent, read_answer
 from loadtest.exchange.endpoint_answers import broken_rule
-from loadtest.exchange.reading import AnswerContent, read_answer
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 from streams.garbage import settle
 from streams.structure import ELEMENTS, holds_more

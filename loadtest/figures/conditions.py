@@ -6,9 +6,8 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES
+from loadtest.figures.measures import MEASURES, duration, plain
 from loadtest.figures.notes import notes
-from loadtest.figures.numbers import duration, plain
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import COUNTS, Tally
 from loadtest.plan.comparison import (

@@ -1,6 +1,6 @@
-"""What is measured of an exchange: a table of names, each with its values of one record.
+"""The measures of an exchange: a table of names, each with its values of one record, and how people read the numbers.
 
-Latencies count from the planned begin: also what a cap of our own, or our own slowness, made of it is the user's time.
+Latencies count from the planned begin: waiting for a cap of the load's own, and its own slowness, are the user's time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -170,3 +170,30 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
     "left_after": Measure("tokens seen by those who left", "tokens", _left_after),
 })  # fmt: skip
 """In the order in which they are told."""
+
+
+Shown: TypeAlias = Callable[[float], str]
+
+
+def plain(value: float) -> str:
+    """Four figures, or all before the point."""
+    return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Three figures, in the unit that suits."""
+    for least, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= least:
+            value = seconds / least
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+    return f"{seconds * 1e6:.0f} µs" if seconds else "0"
+
+
+def several(number: float, what: str) -> str:
+    """``what``, in the singular, so many times."""
+    return f"{plain(number)} {what}{'' if number == 1 else 's'}"
+
+
+def shown(name: str) -> Shown:
+    """The format of a measure's values."""
+    return duration if MEASURES[name].unit == "s" else plain

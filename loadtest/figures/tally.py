@@ -10,8 +10,7 @@ import attrs
 
 from loadtest.exchange.record import ExchangeRecord, Phase
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES
-from loadtest.figures.numbers import several
+from loadtest.figures.measures import MEASURES, several
 
 _PREFIX: Final = "x-trigate-"
 _COUNTED: Final = {"target": "targets", "cache": "cache", "limit": "limits", "lane": "lanes"}

@@ -1,4 +1,4 @@
-"""Lengths of prompts and answers, in tokens: one, or drawn for each request from a distribution."""
+"""Lengths of prompts and answers in tokens, drawn for each request, and the beginnings that prompts share."""
 
 import math
 import random
@@ -157,3 +157,33 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
     if given["p95"] < given["p50"]:
         raise Wrong(shown, "p95 must be p50 or more")
     return LognormalLengths(float(given["p50"]), float(given["p95"]), least, most)
+
+
+MOST_TEXTS: Final = 10_000
+_PREFIXES: Final = re.compile(r"\s*(\d{1,3}(?:\.\d+)?)\s*(%?)\s*:\s*(\d{1,9})\s*(?::\s*(\d{1,9})\s*)?")
+_EXPECTED_PREFIXES: Final = (
+    f"this must be a share, a length in tokens (1 to {LONGEST}) and how many texts there are (1 to {MOST_TEXTS}), "
+    "such as 80%:4000:10"
+)
+
+
+@attrs.frozen
+class SharedPrefixes:
+    """``share`` of all requests begin with one of ``texts`` texts of ``tokens`` tokens each, before prompts of their
+    own."""
+
+    share: float
+    tokens: int
+    texts: int = 1
+
+
+def read_prefixes(value: Any) -> SharedPrefixes:
+    """What ``80%:4000:10`` spells; without the last number it is one text. Raises ``Wrong``."""
+    found = _PREFIXES.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Wrong(describe(value), _EXPECTED_PREFIXES)
+    share = float(found[1]) / (100 if found[2] else 1)
+    tokens, texts = int(found[3]), int(found[4] or 1)
+    if not 0 < share <= 1 or not 1 <= tokens <= LONGEST or not 1 <= texts <= MOST_TEXTS:
+        raise Wrong(describe(value), _EXPECTED_PREFIXES)
+    return SharedPrefixes(share, tokens, texts)

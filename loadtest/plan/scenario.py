@@ -10,9 +10,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from loadtest.plan.arrivals import RateStep, arrivals, bursts, counted, evenly, gamma, poisson
+from loadtest.plan.arrivals import ClientStep, RateStep, arrivals, bursts, counted, evenly, gamma, poisson
 from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
-from loadtest.plan.client_steps import ClientStep
 from loadtest.plan.kinds import PERCENTILES
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.masked_urls import shown

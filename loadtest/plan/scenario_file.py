@@ -13,9 +13,8 @@ from configfile.reading import Misread
 from configfile.reading import read as read_content
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
-from loadtest.plan.arrivals import RateStep, time_of
+from loadtest.plan.arrivals import ClientStep, RateStep, time_of
 from loadtest.plan.asked_loads import AskedLoads, asked_loads
-from loadtest.plan.client_steps import ClientStep
 from loadtest.plan.contradictions import as_they_were, contradictions, name_of
 from loadtest.plan.load_endpoints import streams
 from loadtest.plan.load_request import LoadRequest

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Final
 
-from loadtest.figures.measures import MEASURES
-from loadtest.figures.numbers import shown
+from loadtest.figures.measures import MEASURES, shown
 from loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
 from loadtest.reports.tables import FigureTable, fits, fitted, fitted_table, html_table

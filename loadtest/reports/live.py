@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO
 import trio
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES
-from loadtest.figures.numbers import duration, plain, several, shown
+from loadtest.figures.measures import MEASURES, duration, plain, several, shown
 from loadtest.figures.tally import Tally
 from loadtest.plan.asked_loads import RESOLUTION, SearchBounds
 from loadtest.reports.words import COUNTED, counted, describe_load

@@ -1,23 +1,184 @@
 """``--otlp``: OpenTelemetry's own exporter sends the metrics of a load every few seconds, and once more at the end.
 
-All of them are cumulative, so the next export has what a receiver missed: a failed one is only counted. The exporter
-runs in a thread. Neither it nor a slow receiver delays the load.
+They have the names of OpenTelemetry's conventions for generative AI where these have one, else names of our own. All
+are cumulative, so the next export has what a receiver missed: a failed one is only counted. Times are histograms in
+seconds; percentiles are never sent, because those of two processes cannot be added. The exporter runs in a thread.
+Neither it nor a slow receiver delays the load.
 """
 
 import contextlib
 import logging
+import math
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+import attrs
 import trio
 
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.tally import LEFT_OUT
+from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.masked_urls import shown
-from loadtest.reports.run_metrics import BucketCounts, MetricSeries, MetricsSoFar
+from loadtest.plan.scenario import Scenario
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
+
+TIMES: Final = (*(round(mark * 10.0**power, 6) for power in range(-3, 2) for mark in (1, 1.6, 2.5, 4, 6.3)), 100.0)
+"""Bounds of our own histograms of times: five to a decade, so that a percentile that is read from them is right to a
+quarter."""
+
+OPERATION: Final = tuple(0.01 * 2**power for power in range(14))
+TOKENS: Final = tuple(float(4**power) for power in range(14))
+"""Bounds that OpenTelemetry's conventions for generative AI ask for (opentelemetry.io/docs/specs/semconv/gen-ai)."""
+
+SPEEDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)
+KINDS: Final = 30  # kinds of errors; servers name some of them, and each is a series at the receiver
+
+_OPERATIONS: Final[Mapping[LoadApi, tuple[str, str]]] = {
+    "chat": ("chat", "openai"),
+    "messages": ("chat", "anthropic"),
+    "responses": ("chat", "openai"),
+    "gemini": ("generate_content", "gcp.gemini"),
+    "converse": ("chat", "aws.bedrock"),
+}
+"""The operation's name and the provider's, which says what form the API has, not who answers."""
+
+_OWN_NAMES: Final = {name: f"trigate_load_{name}" for name, measure in MEASURES.items() if measure.unit != "tokens"}
+_THEIRS: Final = ("duration", "first_event")  # these have names of the conventions
+
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+Unit: TypeAlias = Literal["s", "{token}", "{token}/s", "{request}", ""]
+
+
+class BucketCounts:
+    """The values of a histogram, counted by explicit bounds: each at the first bound that is not below it."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = self.most = 0.0
+        self.least = math.inf
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+@attrs.frozen
+class MetricSeries:
+    """One series of a metric, as it stands. A number is a counter or, where it may fall, a ``gauge``."""
+
+    name: str
+    unit: Unit
+    labels: Labels
+    value: float | BucketCounts
+    gauge: bool = False
+
+
+class MetricsSoFar:
+    """All series since the load began."""
+
+    def __init__(self) -> None:
+        self._histograms: dict[tuple[str, Unit, Labels], BucketCounts] = {}
+        self._counts: dict[tuple[str, Unit, Labels], float] = {}
+        self._gauges: dict[tuple[str, Unit, Labels], float] = {}
+
+    def observe(self, name: str, unit: Unit, labels: Labels, bounds: Sequence[float], values: Iterable[float]) -> None:
+        """Add values to a histogram."""
+        found = self._histograms.get((name, unit, labels))
+        if found is None:
+            found = self._histograms[name, unit, labels] = BucketCounts(bounds)
+        for value in values:
+            found.add(value)
+
+    def count(self, name: str, unit: Unit, labels: Labels, number: float = 1) -> None:
+        """Add to a counter."""
+        key = name, unit, labels
+        self._counts[key] = self._counts.get(key, 0) + number
+
+    def set(self, name: str, unit: Unit, labels: Labels, value: float) -> None:
+        """Say how a gauge stands."""
+        self._gauges[name, unit, labels] = value
+
+    def series(self) -> list[MetricSeries]:
+        """All of them, as they stand."""
+        return [
+            *(MetricSeries(*key, value) for key, value in self._histograms.items()),
+            *(MetricSeries(*key, value) for key, value in self._counts.items()),
+            *(MetricSeries(*key, value, gauge=True) for key, value in self._gauges.items()),
+        ]
+
+
+class RunMetrics:
+    """The metrics of one run; they are added to those ``so_far`` of the command."""
+
+    reads_bodies = False
+
+    def __init__(self, so_far: MetricsSoFar, scenario: Scenario, target: str) -> None:
+        self._so_far = so_far
+        self._models = {request.name: request.model for request in scenario.requests}
+        parts = urlsplit(scenario.targets[target])
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._target = target or f"{parts.hostname}:{port}"
+        self._server: Labels = (("server.address", parts.hostname or ""), ("server.port", str(port)))
+        self._kinds: set[str] = set()
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
+        """Count it, unless it belongs to the warm-up."""
+        if not record.counts:
+            return
+        base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
+        self._count(record, missed, base)
+        self._by_convention(record, (*self._of_conventions(record), *base))
+        for name, own in _OWN_NAMES.items():
+            if name not in _THEIRS and (found := MEASURES[name].of(record).values):
+                timed = MEASURES[name].unit == "s"
+                self._so_far.observe(own, "s" if timed else "{token}/s", base, TIMES if timed else SPEEDS, found)
+
+    def under_way(self, count: int) -> None:
+        """Take down how many exchanges are."""
+        self._so_far.set("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
+
+    def _count(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
+        self._so_far.count("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
+        good = record.end == "whole" and not missed
+        self._so_far.count("trigate_load_good_requests", "{request}", base, float(good))
+
+    def _of_conventions(self, record: ExchangeRecord) -> Labels:
+        operation, provider = _OPERATIONS.get(record.api, (record.api, record.api))
+        named = (("gen_ai.operation.name", operation), ("gen_ai.provider.name", provider))
+        return (*named, ("gen_ai.request.model", self._models.get(record.request, "")), *self._server)
+
+    def _by_convention(self, record: ExchangeRecord, labels: Labels) -> None:
+        if record.end not in LEFT_OUT:
+            error = () if record.problem is None else (("error.type", self._kind(record.problem.kind)),)
+            took = (record.end_event or record.ended) - record.planned
+            self._so_far.observe("gen_ai.client.operation.duration", "s", (*labels, *error), OPERATION, (took,))
+        if record.first_event is not None and record.streamed:
+            first = record.first_event - record.planned
+            self._so_far.observe("gen_ai.client.operation.time_to_first_chunk", "s", labels, OPERATION, (first,))
+        for kind, tokens in (("input", record.tokens.input), ("output", record.tokens.output)):
+            if tokens is not None:
+                typed = (*labels, ("gen_ai.token.type", kind))
+                self._so_far.observe("gen_ai.client.token.usage", "{token}", typed, TOKENS, (tokens,))
+
+    def _kind(self, kind: str) -> str:
+        if kind not in self._kinds and len(self._kinds) >= KINDS:
+            return "_OTHER"
+        self._kinds.add(kind)
+        return kind
+
 
 EVERY: Final = 5.0  # seconds between two exports
 PATIENCE: Final = 3.0

@@ -6,9 +6,8 @@ from typing import Final
 
 import msgspec
 
-from loadtest.figures.measures import MEASURES
+from loadtest.figures.measures import MEASURES, duration, plain, shown
 from loadtest.figures.notes import notes
-from loadtest.figures.numbers import duration, plain, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports.plots import curves, over_time

@@ -11,8 +11,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES
-from loadtest.figures.numbers import duration, plain, shown
+from loadtest.figures.measures import MEASURES, duration, plain, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.timeline import LoadTimeline, Second
 

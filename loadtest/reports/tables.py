@@ -9,8 +9,7 @@ from typing import Any, Final
 import attrs
 
 from loadtest.figures.confidence import MeanOfRuns
-from loadtest.figures.measures import MEASURES
-from loadtest.figures.numbers import Shown, duration, plain, shown
+from loadtest.figures.measures import MEASURES, Shown, duration, plain, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports.words import describe_step

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from loadtest.figures.conditions import ConditionVerdict
-from loadtest.figures.measures import MEASURES
+from loadtest.figures.measures import MEASURES, duration, plain, shown
 from loadtest.figures.notes import notes
-from loadtest.figures.numbers import duration, plain, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports.tables import aligned, cut, fitted, fitted_table, stacked, tables

@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import attrs
 
-from loadtest.figures.measures import MEASURES
+from loadtest.figures.measures import MEASURES, Shown, duration, plain, several, shown
 from loadtest.figures.notes import steadiness_of
-from loadtest.figures.numbers import Shown, duration, plain, several, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.run.overhead import Overhead

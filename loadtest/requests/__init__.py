@@ -1,6 +1,5 @@
-"""The requests of a load. ``sources`` says what a source is, and ``mix`` has those of files, recordings and endpoints;
-``made_requests`` writes prompts and images, ``conversation`` holds several turns. ``bodies`` and ``keys`` make a prompt
-a request of an API, ``calibration`` learns how many tokens a prompt has, and ``setting`` is what all requests of a run
-have in common. ``request_file`` reads files of requests, whose lines have one of several forms (``file_requests``).
-``estimate`` says before a load what it will take.
+"""The requests of a load. ``sources`` defines a source and what all sources of a run share, and ``mix`` has those of
+files, recordings and endpoints; ``made_requests`` writes prompts and images, ``conversation`` holds several turns.
+``bodies`` and ``keys`` make a prompt a request of an API. ``file_requests`` reads files of requests. ``estimate`` says
+before a load how many tokens it will take.
 """

@@ -12,11 +12,10 @@ from loadtest.plan.load_endpoints import streams
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import is_recorded, recorded_load, trace_of
 from loadtest.plan.scenario import Scenario
-from loadtest.requests.calibration import TOKENS
+from loadtest.requests.file_requests import RequestFile, request_file
+from loadtest.requests.made_requests import TOKENS
 from loadtest.requests.mix import source_of
-from loadtest.requests.request_file import RequestFile, request_file
-from loadtest.requests.setting import setting_of
-from loadtest.requests.sources import PreparedRequest
+from loadtest.requests.sources import PreparedRequest, setting_of
 from providers.apis import CODECS
 
 DRAWN: Final = 200

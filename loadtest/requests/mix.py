@@ -16,7 +16,6 @@ from loadtest.plan.load_endpoints import wire_of
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import is_recorded, recorded_load
 from loadtest.requests.bodies import spoken_body
-from loadtest.requests.calibration import TOKENS
 from loadtest.requests.conversation import (
     MadeConversations,
     TracedConversations,
@@ -24,11 +23,16 @@ from loadtest.requests.conversation import (
     conversation_of,
     split_turns,
 )
-from loadtest.requests.file_requests import FileRequest, WholeBody, asked_limit, spoken_as, with_model
-from loadtest.requests.made_requests import MadeRequests, PromptTexts
-from loadtest.requests.request_file import request_file
-from loadtest.requests.setting import SourceSetting
-from loadtest.requests.sources import LazySession, LoadSession, PreparedRequest, RequestSource, SingleRequest
+from loadtest.requests.file_requests import FileRequest, WholeBody, asked_limit, request_file, spoken_as, with_model
+from loadtest.requests.made_requests import TOKENS, MadeRequests, PromptTexts
+from loadtest.requests.sources import (
+    LazySession,
+    LoadSession,
+    PreparedRequest,
+    RequestSource,
+    SingleRequest,
+    SourceSetting,
+)
 from providers.apis import CODECS
 from providers.recordings import RecordedRequest
 

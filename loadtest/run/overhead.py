@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import trio
 
+from loadtest.exchange.content import read_answer
 from loadtest.exchange.exchange import LoadTarget, TimedExchange
-from loadtest.exchange.reading import read_answer
 from loadtest.figures.histogram import Histogram
 from loadtest.plan.load_request import LoadRequest
 from loadtest.wire.address import ServerAddress

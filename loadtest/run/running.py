@@ -20,8 +20,7 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import EXACT
-from loadtest.plan.arrivals import RateStep, paced
-from loadtest.plan.client_steps import ClientStep, next_turn_of
+from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, paced
 from loadtest.plan.kinds import wire_version
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.masked_urls import shown
@@ -32,13 +31,12 @@ from loadtest.requests import bodies
 from loadtest.requests.bodies import RequestTemplate
 from loadtest.requests.made_requests import Probes
 from loadtest.requests.mix import source_of
-from loadtest.requests.setting import setting_of
-from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest
+from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest, setting_of
 from loadtest.run.overhead import Lag, Overhead, SelfTest
 from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
 from loadtest.wire.address import ServerAddress
+from loadtest.wire.answers import WireError
 from loadtest.wire.connections import ConnectionRules, Connections
-from loadtest.wire.faults import WireError
 from streams.garbage import tidy
 
 LOOK: Final = 0.1  # seconds between two looks at how many are under way

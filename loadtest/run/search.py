@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
-from loadtest.figures.numbers import duration, plain
+from loadtest.figures.measures import duration, plain
 from loadtest.plan.asked_loads import LoadUnit, SearchBounds
 
 LOWEST: Final = 1 / 16

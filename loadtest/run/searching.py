@@ -10,9 +10,8 @@ import trio
 
 from loadtest.figures.conditions import ALIASES, SHARE, Condition, parse
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES
+from loadtest.figures.measures import MEASURES, plain, several
 from loadtest.figures.notes import BUSY, LATE
-from loadtest.figures.numbers import plain, several
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import COUNTS, Tally
 from loadtest.plan.asked_loads import SearchBounds

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from loadtest.wire.faults import WireError
+from loadtest.wire.answers import WireError
 
 SocketAddress: TypeAlias = tuple[int, tuple[object, ...]]
 """The family of an address, and the address as sockets take it."""

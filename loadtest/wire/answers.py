@@ -1,12 +1,59 @@
-"""What every way to ask a server has in common: the request that goes out, and who takes its answer."""
+"""The request that goes out, who takes its answer, and the faults that end it: alike for every protocol."""
 
+import errno
+import os
 import zlib
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
-from loadtest.wire.faults import WireError
+Fault: TypeAlias = Literal[
+    "dns",
+    "refused",
+    "unreachable",
+    "no port",
+    "tls",
+    "reset",
+    "closed",
+    "not http",
+    "encoding",
+    "too large",
+    "too many files",
+]
+"""What can go wrong below the API. ``closed``: the peer closed before the end of the answer. ``no port``: all local
+ports towards the server are in use, or were until a minute ago."""
+
+_FAULTS: Final[dict[int | None, Fault]] = {
+    errno.ECONNREFUSED: "refused",
+    errno.EMFILE: "too many files",
+    errno.ENFILE: "too many files",
+    errno.EADDRNOTAVAIL: "no port",
+}
+_NO_PORT: Final = "every local port towards this address is in use, or was a minute ago: let connections be reused"
+
+
+class WireError(Exception):
+    """The exchange cannot go on. ``detail`` is for the report."""
+
+    def __init__(self, fault: Fault, detail: str = "") -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault: Fault = fault
+        self.detail = detail
+
+
+def connect_error(error: OSError | None) -> WireError:
+    """The fault by which a connection did not come about; ``None`` where there was no address to try."""
+    if error is None:
+        return WireError("unreachable", "no address")
+    fault = _FAULTS.get(error.errno, "unreachable")
+    return WireError(fault, _NO_PORT if fault == "no port" else _said_of(error))
+
+
+def _said_of(error: OSError) -> str:
+    """The system's words for it, without the address that the library puts in front."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
+
 
 UNPACKED: Final = 16 * 2**20  # bytes that one read of a compressed answer may become
 

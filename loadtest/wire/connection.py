@@ -14,8 +14,7 @@ import h11
 import trio
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, Unpacker, unpacker
-from loadtest.wire.faults import WireError
+from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, Unpacker, WireError, unpacker
 from loadtest.wire.transport import TimedTransport
 
 HEAD: Final = 64 * 1024  # bytes of a head

@@ -9,8 +9,8 @@ import attrs
 import trio
 
 from loadtest.wire.address import AddressTurns, ServerAddress, looked_up
+from loadtest.wire.answers import WireError
 from loadtest.wire.connection import TimedConnection
-from loadtest.wire.faults import WireError
 from loadtest.wire.http2 import Http2Stream, SharedConnection
 from loadtest.wire.transport import Pace, TimedTransport, connected
 

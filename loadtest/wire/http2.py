@@ -17,8 +17,7 @@ import h2.settings
 import trio
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import AnswerTaker, OutgoingRequest, ResponseHead, Unpacker, unpacker
-from loadtest.wire.faults import Fault, WireError
+from loadtest.wire.answers import AnswerTaker, Fault, OutgoingRequest, ResponseHead, Unpacker, WireError, unpacker
 from loadtest.wire.transport import TimedTransport
 
 WINDOW: Final = 2**24  # bytes that one stream may send before we have said that they were read

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import trio
 
 from loadtest.wire.address import AddressTurns
-from loadtest.wire.faults import WireError, connect_error
+from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.read_loop import READ, Broken, Taken, WatchedSocket, read_loop
 
 PIECE: Final = 64 * 1024

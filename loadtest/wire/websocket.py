@@ -24,8 +24,7 @@ from wsproto.events import (
 from wsproto.utilities import RemoteProtocolError
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import Fields
-from loadtest.wire.faults import WireError
+from loadtest.wire.answers import Fields, WireError
 from loadtest.wire.transport import TimedTransport
 
 LARGEST: Final = 16 * 2**20  # characters of a message

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from loadtest.wire.address import AddressTurns, ServerAddress, looked_up
+from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.connections import ConnectionRules, Connections
-from loadtest.wire.faults import WireError, connect_error
 
 V4 = [(int(socket.AF_INET), (f"10.0.0.{number}", 80)) for number in range(1, 4)]
 V6 = [(int(socket.AF_INET6), ("::1", 80, 0, 0))]

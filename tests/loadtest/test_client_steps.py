@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from configfile.document import ConfigError
-from loadtest.plan.client_steps import ClientStep, next_turn_of
+from loadtest.plan.arrivals import ClientStep, next_turn_of
 from loadtest.reports import text
 from tests.support.load_servers import answer, load, scenario, serving
 

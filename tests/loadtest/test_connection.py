@@ -8,9 +8,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.wire.answers import OutgoingRequest
+from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
-from loadtest.wire.faults import WireError
 from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_far
 
 REQUEST = OutgoingRequest("/v1", (("x-one", "1"),), b"{}")

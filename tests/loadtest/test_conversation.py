@@ -7,9 +7,8 @@ import msgspec
 import pytest
 
 from loadtest.plan.lengths import EvenLengths, exactly
-from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.load_request import FollowUp, LoadRequest, ThinkTime, ToolResults, Turns
 from loadtest.plan.traces import load_trace
-from loadtest.plan.turns import FollowUp, ThinkTime, ToolResults, Turns
 from loadtest.requests.conversation import (
     ROUNDS,
     MadeConversations,
@@ -20,8 +19,7 @@ from loadtest.requests.conversation import (
     split_turns,
 )
 from loadtest.requests.made_requests import MadeRequests
-from loadtest.requests.setting import SourceSetting
-from loadtest.requests.sources import PreparedRequest
+from loadtest.requests.sources import PreparedRequest, SourceSetting
 from providers.apis import CODECS
 
 WHOLE = LoadRequest("m", stream=False)

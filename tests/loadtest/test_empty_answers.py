@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from loadtest.exchange.reading import read_answer
+from loadtest.exchange.content import read_answer
 from streams import event_stream
 from tests.support.load_servers import HEAD, chunk, load, serving
 

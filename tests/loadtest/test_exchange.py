@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 import trio
 
+from loadtest.exchange.content import read_answer
 from loadtest.exchange.exchange import LoadTarget, TimedExchange, marks_of
-from loadtest.exchange.reading import read_answer
 from loadtest.plan.load_request import LoadRequest
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest, ResponseHead

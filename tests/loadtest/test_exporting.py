@@ -15,8 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from configfile.document import ConfigError
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers
 from loadtest.exchange.record import AnswerTokens, Problem
-from loadtest.reports.otlp import OtlpReceiver, exporting
-from loadtest.reports.run_metrics import KINDS, MetricsSoFar, RunMetrics
+from loadtest.reports.otlp import KINDS, MetricsSoFar, OtlpReceiver, RunMetrics, exporting
 from tests.support.harness import free_port
 from tests.support.load_records import exchanged
 from tests.support.load_servers import answer, prepared, scenario, serving, serving_bodies

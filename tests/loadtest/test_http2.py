@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
+from loadtest.exchange.content import read_answer
 from loadtest.exchange.exchange import LoadTarget, TimedExchange
-from loadtest.exchange.reading import read_answer
 from loadtest.plan.load_request import Cancelling, LoadRequest
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest

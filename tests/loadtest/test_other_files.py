@@ -14,7 +14,7 @@ import trio
 from configfile.wording import Wrong
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.numbers import duration, plain
+from loadtest.figures.measures import duration, plain
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.kinds import percentiles_in

@@ -3,8 +3,7 @@
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from loadtest.reports.otlp import metrics_data, url_of
-from loadtest.reports.run_metrics import OPERATION, TIMES, TOKENS, BucketCounts, MetricsSoFar
+from loadtest.reports.otlp import OPERATION, TIMES, TOKENS, BucketCounts, MetricsSoFar, metrics_data, url_of
 
 LABELS = (("gen_ai.request.model", "m"), ("trigate.load.target", "a"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.exchange.record import AnswerTokens
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.numbers import duration, plain
+from loadtest.figures.measures import duration, plain
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports.page import page

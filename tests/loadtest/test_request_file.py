@@ -12,10 +12,10 @@ from loadtest.requests.file_requests import (
     SpokenRequest,
     WholeBody,
     read_request,
+    request_file,
     spoken_as,
     with_model,
 )
-from loadtest.requests.request_file import request_file
 
 USER = {"role": "user", "content": "Hello"}
 TALK = [

@@ -4,11 +4,10 @@ import pytest
 
 from configfile.document import ConfigError, read
 from loadtest.plan.arrivals import RateStep
-from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, exactly
+from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, SharedPrefixes, exactly
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
 from loadtest.plan.scenario_file import build
-from loadtest.plan.shared_prefixes import SharedPrefixes
 
 GOOD = """
 targets: {one: "http://127.0.0.1:1", other: "http://127.0.0.1:2"}

@@ -12,13 +12,13 @@ import pytest
 
 from configfile.document import ConfigError, Document
 from loadtest.plan.arrivals import RateStep
+from loadtest.plan.lengths import SharedPrefixes
 from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.plan.scenario_file import build
-from loadtest.plan.shared_prefixes import SharedPrefixes
 from loadtest.plan.traces import load_trace
 from loadtest.requests.estimate import found_in_files
 from loadtest.requests.mix import source_of
-from loadtest.requests.setting import SourceSetting, setting_of
+from loadtest.requests.sources import SourceSetting, setting_of
 
 
 def plan(*requests, **more):

@@ -5,10 +5,9 @@ import random
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.notes import notes
+from loadtest.figures.notes import Steadiness, notes, steadiness, windows
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.figures.steadiness import Steadiness, steadiness, windows
 from loadtest.figures.timeline import LoadTimeline, Second
 from tests.support.load_records import exchanged
 from tests.support.simulated_load import simulated

@@ -6,9 +6,8 @@ from statistics import mean
 import pytest
 
 from configfile.wording import Wrong
-from loadtest.plan.shared_prefixes import SharedPrefixes, read_prefixes
-from loadtest.requests.calibration import ANSWERS, Calibration
-from loadtest.requests.made_requests import PromptTexts
+from loadtest.plan.lengths import SharedPrefixes, read_prefixes
+from loadtest.requests.made_requests import ANSWERS, Calibration, PromptTexts
 
 
 def begins(mark: str, number: int = 300) -> set[str]:

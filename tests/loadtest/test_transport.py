@@ -8,9 +8,8 @@ import trio
 
 from loadtest.wire import read_loop as loops
 from loadtest.wire.address import AddressTurns, ServerAddress
-from loadtest.wire.answers import OutgoingRequest
+from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connections import ConnectionRules, Connections
-from loadtest.wire.faults import WireError
 from loadtest.wire.read_loop import WatchedSocket
 from loadtest.wire.transport import PIECE, connected
 from tests.support.load_servers import answer, serving

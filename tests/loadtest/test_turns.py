@@ -8,7 +8,7 @@ from gateway.mock.script import script
 from loadtest.figures.conditions import parse
 from loadtest.figures.result import RunResult
 from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, exactly
-from loadtest.plan.turns import OTHERS, ThinkTime, ToolResults, Turns
+from loadtest.plan.load_request import OTHERS, ThinkTime, ToolResults, Turns
 from loadtest.reports import report_file, text
 from loadtest.reports.page import page
 from providers.apis import CODECS

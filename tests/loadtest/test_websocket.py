@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from loadtest.wire.address import AddressTurns, ServerAddress
-from loadtest.wire.faults import WireError
+from loadtest.wire.answers import WireError
 from loadtest.wire.transport import connected
 from loadtest.wire.websocket import HandshakeRefused, TimedWebSocket
 from tests.support.websocket_server import websocket_server

@@ -6,9 +6,8 @@ import attrs
 import trio
 
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import ResponseHead
+from loadtest.wire.answers import ResponseHead, WireError
 from loadtest.wire.connection import TimedConnection
-from loadtest.wire.faults import WireError
 from loadtest.wire.transport import Pace, TimedTransport
 
 SERVER = ServerAddress("server", 80, False, ())

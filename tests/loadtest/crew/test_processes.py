@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from loadtest.crew.members import crew
+from loadtest.crew.channel import crew
 from loadtest.crew.shared_run import SharedRun
 from tests.support.command_line import COMMAND, environment
 from tests.support.harness import eventually

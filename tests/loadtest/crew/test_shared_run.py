@@ -11,13 +11,14 @@ import trio.testing
 from loadtest.crew.channel import (
     Begin,
     Begun,
+    CrewMember,
     MessageChannel,
+    NoCrew,
     Prepare,
     Progress,
     ShareReady,
     Unable,
 )
-from loadtest.crew.members import CrewMember, NoCrew
 from loadtest.crew.shared_run import SharedRun
 from loadtest.crew.worker import LoadWorker, OutgoingRecords
 from loadtest.figures.notes import notes
