@@ -35,7 +35,7 @@ from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.readiness import NotReady, check_exact, until_ready
 from loadtest.run.running import Unreachable
 from loadtest.run.searching import rule_of, runs_of
-from loadtest.run.under_way import LoadUnderWay, StartableLoad, TooLate, Watching, unwatched
+from loadtest.run.under_way import LoadUnderWay, TooLate, Watching, unwatched
 from streams.garbage import settled
 
 REFUSED: Final = "status 401"  # as a tally calls it
@@ -161,7 +161,7 @@ async def _load(
             return await _watched(start(scenario, target, sinks), watching)
 
         async def ask(scenario: Scenario, target: str) -> RunResult:
-            return await _watched(start(scenario, target), ())
+            return await _watched(start(scenario, target, ()), ())
 
         for target in plan.targets if wait is not None else ():
             try:
@@ -177,7 +177,7 @@ async def _load(
     return tuple(found)
 
 
-async def _watched(running: StartableLoad, watching: Sequence[Watching]) -> RunResult:
+async def _watched(running: LoadUnderWay, watching: Sequence[Watching]) -> RunResult:
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, running)
         for watch in watching:

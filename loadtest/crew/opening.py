@@ -3,9 +3,9 @@
 import contextlib
 import ipaddress
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -15,7 +15,7 @@ from loadtest.exchange.judging import judging
 from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import self_test
 from loadtest.run.running import ActiveRun, address_of
-from loadtest.run.under_way import RecordSink, StartableLoad
+from loadtest.run.under_way import LoadUnderWay, RecordSink
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.connections import raise_file_limit
 
@@ -117,41 +117,27 @@ def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[st
     )
 
 
-class Starting(Protocol):
-    """Gets a load on the target of that name ready, in however many processes. All records go to ``sinks``, here."""
-
-    def __call__(self, scenario: Scenario, target: str, sinks: Sequence[RecordSink] = ()) -> StartableLoad: ...
+Starting: TypeAlias = Callable[[Scenario, str, Sequence[RecordSink]], LoadUnderWay]
+"""Makes a load of a scenario on the target of that name, in however many processes. All records go to the sinks."""
 
 
 @contextlib.asynccontextmanager
 async def loading(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
     """What makes loads as ``plan`` says, one after the other, until the end of the block. ``keys`` are the targets'.
     Raises ``Unreachable``, ``NoCrew`` and ``TooLate``, which may also come of a load."""
-    async with _alone(plan, keys) if plan.processes == 1 else _together(plan, keys) as start:
-        yield start
-
-
-@contextlib.asynccontextmanager
-async def _alone(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
+    if plan.processes > 1:
+        async with crew(plan.processes) as members:
+            yield lambda scenario, target, sinks: SharedRun(
+                members, scenario, target, keys[target], sinks, self_test=True
+            )
+        return
     raise_file_limit()
     places = {target: await address_of(plan, target) for target in plan.targets}
     async with judging(plan.strict) as judge:
         test = await self_test()
-
-        def start(scenario: Scenario, target: str, sinks: Sequence[RecordSink] = ()) -> ActiveRun:
-            return ActiveRun(scenario, target, places[target], keys[target], judge, sinks=sinks, self_test=test)
-
-        yield start
-
-
-@contextlib.asynccontextmanager
-async def _together(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
-    async with crew(plan.processes) as members:
-
-        def start(scenario: Scenario, target: str, sinks: Sequence[RecordSink] = ()) -> SharedRun:
-            return SharedRun(members, scenario, target, keys[target], sinks, self_test=True)
-
-        yield start
+        yield lambda scenario, target, sinks: ActiveRun(
+            scenario, target, places[target], keys[target], judge, sinks=sinks, self_test=test
+        )
 
 
 # What a machine cannot do

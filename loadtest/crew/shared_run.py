@@ -1,6 +1,5 @@
 """One run by several processes: each makes its share, and what they saw is put together here."""
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,12 +28,11 @@ from loadtest.crew.channel import (
 from loadtest.figures.measures import duration
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.masked_urls import shown
 from loadtest.plan.scenario import Scenario, planned_counts
 from loadtest.plan.shares import PlanShare
 from loadtest.requests.sources import new_mark
 from loadtest.run.overhead import Overhead, SelfTest
-from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
+from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers, start_time
 
 SOON: Final = 0.1
 """Seconds from the order to begin until then, over pipes."""
@@ -84,7 +82,7 @@ class MemberShare:
         return max(0, planned[self.share.index] - ended) if planned else 0
 
 
-class SharedRun:
+class SharedRun(LoadUnderWay):
     """A run under way in several processes; all of it may be looked at while it goes on.
 
     ``key`` is the target's. Of all processes together, ``figures`` are a second old at most."""
@@ -99,13 +97,7 @@ class SharedRun:
         *,
         self_test: bool = False,
     ) -> None:
-        self.scenario = attrs.evolve(scenario, mark=scenario.mark or new_mark())  # so that all prefixes are alike
-        self.target = target
-        self.url = shown(scenario.targets[target])
-        self.interrupted = False
-        self.stopped = ""
-        self.begin = trio.current_time() + scenario.warmup
-        self.end = self.begin + scenario.seconds
+        super().__init__(attrs.evolve(scenario, mark=scenario.mark or new_mark()), target)  # all prefixes are alike
         self._key = key
         self._sinks = sinks
         self._self_test = self_test
@@ -139,24 +131,17 @@ class SharedRun:
         return [share for share in self._shares if share.state == "making"]
 
     @property
+    def begun_share(self) -> float:
+        return self.figures.total.counts["started"] / self.scenario.count if self.scenario.count else 0.0
+
+    @property
     def progress(self) -> float:
-        if not self._began:
-            return 0.0
-        counted = self.figures.total.counts["started"] / self.scenario.count if self.scenario.count else 0.0
-        if math.isinf(self.end):
-            return min(1.0, counted)
-        whole = self.end - self.begin + self.scenario.warmup
-        return min(1.0, max(counted, 1 - (self.end - trio.current_time()) / whole))
+        return super().progress if self._began else 0.0
 
     @property
     def warming_up(self) -> bool:
-        """Also while the processes get ready."""
-        return not self._began or trio.current_time() < self.begin
-
-    @property
-    def measured(self) -> float:
-        """Seconds of arrivals that are measured, so far."""
-        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+        """True also while the processes get ready."""
+        return not self._began or super().warming_up
 
     def unfinished(self) -> UnfinishedAnswers:
         """A second old at most."""
@@ -200,7 +185,7 @@ class SharedRun:
         self.begin = at + self.scenario.warmup
         self.end = self.begin + self.scenario.seconds
         await self._made(at)
-        return self._result(started)
+        return self._completed(self.result(started, self._overhead()))
 
     async def _made(self, at: float) -> None:
         """Have all shares begin at that time, and follow them to their ends."""
@@ -280,8 +265,8 @@ class SharedRun:
 
     # What came of it
 
-    def _result(self, started: datetime) -> RunResult:
-        result = result_of(self, started, self._overhead())
+    def _completed(self, result: RunResult) -> RunResult:
+        """Return the result with the losses and the remarks."""
         seconds = self.end - self.begin
         lost = sum(share.lost(self.scenario, seconds) for share in self._shares)
         result.tally.counts["lost"] += lost

@@ -15,7 +15,7 @@ from loadtest.figures.tally import Tally
 from loadtest.plan.comparison import Comparison, part_of
 from loadtest.plan.masked_urls import shown
 from loadtest.plan.scenario import Scenario
-from loadtest.run.under_way import RecordSink
+from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 WINDOW: Final = 10.0
 LEAST: Final = 20
@@ -123,16 +123,7 @@ class Refusals:
         return f"the first {MANY} answers were all refusals: {found.said}" if self.refused else ""
 
 
-class Stoppable(Protocol):
-    """A load under way."""
-
-    @property
-    def figures(self) -> RunFigures: ...
-
-    def stop(self, reason: str) -> None: ...
-
-
-async def end_early(running: Stoppable, ends: Sequence[EarlyEnd]) -> None:
+async def end_early(running: LoadUnderWay, ends: Sequence[EarlyEnd]) -> None:
     """Stop the load as soon as one of ``ends`` says so."""
     while True:
         if reason := next(filter(None, (one.reason(running.figures) for one in ends)), ""):

@@ -23,7 +23,6 @@ from loadtest.figures.tally import EXACT
 from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, paced
 from loadtest.plan.kinds import wire_version
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.masked_urls import shown
 from loadtest.plan.objectives import by_request, missed_by, read_all
 from loadtest.plan.scenario import Scenario, plays_out, starts
 from loadtest.plan.shares import PlanShare
@@ -33,7 +32,7 @@ from loadtest.requests.made_requests import Probes
 from loadtest.requests.mix import source_of
 from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest, setting_of
 from loadtest.run.overhead import Lag, Overhead, SelfTest
-from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
+from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers, start_time
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import WireError
 from loadtest.wire.connections import ConnectionRules, Connections
@@ -70,11 +69,15 @@ class SessionArrival:
         return cls(number, session, first, manner)
 
 
-class ActiveRun:
+class ActiveRun(LoadUnderWay):
     """A run under way in this process, or the ``share`` of one; all of it may be looked at while it goes on.
 
     ``key`` is the target's. ``begin`` is the trio time at which it begins to count; without it, the start of the plan
     says so, else the warm-up begins now. Raises ``TooLate``."""
+
+    figures: RunFigures
+    in_flight: int
+    judging: int
 
     def __init__(
         self,
@@ -90,16 +93,14 @@ class ActiveRun:
         self_test: SelfTest | None = None,
     ) -> None:
         share = scenario.part if share is None else share
-        self.scenario = scenario
-        self.target = target
-        self.url = shown(scenario.targets[target])
+        if begin is None and scenario.start_at is not None:
+            begin = start_time(scenario.start_at) + scenario.warmup
+        super().__init__(scenario, target, begin)
         self.figures = RunFigures()
         self._lag = Lag()
         self.figures.lag = self._lag.histogram
         self.in_flight = 0
         self.judging = 0
-        self.interrupted = False
-        self.stopped = ""
         self._under_way: dict[TimedExchange, PlaceInPlan] = {}
         self._cap = _cap(scenario, share)
         self._left = scenario.count and share.count(scenario.count)  # sessions of a closed loop
@@ -130,30 +131,14 @@ class ActiveRun:
         self._arriving = trio.CancelScope()
         self._ending: trio.CancelScope | None = None  # of all exchanges
         self._settling: trio.Nursery
-        start = trio.current_time() if scenario.start_at is None else start_time(scenario.start_at)
-        self.begin = start + scenario.warmup if begin is None else begin
-        self.end = self.begin + scenario.seconds
 
     @property
     def _start(self) -> float:
         return self.begin - self.scenario.warmup
 
     @property
-    def progress(self) -> float:
-        counted = self._sessions / self._share.count(self.scenario.count) if self.scenario.count else 0.0
-        if math.isinf(self.end):
-            return min(1.0, counted)
-        whole = self.end - self.begin + self.scenario.warmup
-        return min(1.0, max(counted, 1 - (self.end - trio.current_time()) / whole))
-
-    @property
-    def warming_up(self) -> bool:
-        return trio.current_time() < self.begin
-
-    @property
-    def measured(self) -> float:
-        """Seconds of arrivals that are measured, so far."""
-        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+    def begun_share(self) -> float:
+        return self._sessions / self._share.count(self.scenario.count) if self.scenario.count else 0.0
 
     def unfinished(self) -> UnfinishedAnswers:
         found = [exchange for exchange in self._under_way if exchange.planned >= self.begin]
@@ -204,7 +189,7 @@ class ActiveRun:
                 finally:
                     self._server.close()
             watching.cancel_scope.cancel()
-        return result_of(self, started, Overhead(self.figures.lag, self.figures.late, cpu, self._self_test))
+        return self.result(started, Overhead(self.figures.lag, self.figures.late, cpu, self._self_test))
 
     # Arrivals
 

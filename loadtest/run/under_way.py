@@ -1,20 +1,24 @@
 """A run as others see it: what may be looked at while it goes on, who takes its records."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 import trio
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
-from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import Tally
+from loadtest.plan.masked_urls import shown
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import spelled_start
 from loadtest.run.overhead import Overhead
+
+if TYPE_CHECKING:
+    from loadtest.figures.run_figures import RunFigures
 
 
 @attrs.frozen
@@ -37,43 +41,92 @@ class RecordSink(Protocol):
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None: ...
 
 
-class LoadUnderWay(Protocol):
-    """A run as it may be looked at while it goes on. ``begin`` and ``end`` are trio times between which arrivals count,
-    ``progress`` is 0 to 1, ``measured`` seconds of arrivals so far; ``judging`` are answers that wait for their
-    verdict."""
+class LoadUnderWay:
+    """A run as others see it while it goes on. Arrivals between the trio times ``begin`` and ``end`` count; ``judging``
+    is the number of answers that wait for their verdict."""
 
-    scenario: Scenario
-    target: str
-    url: str
-    begin: float
-    end: float
-    interrupted: bool
-    stopped: str
+    def __init__(self, scenario: Scenario, target: str, begin: float | None = None) -> None:
+        self.scenario = scenario
+        self.target = target
+        self.url = shown(scenario.targets[target])
+        self.interrupted = False
+        self.stopped = ""
+        self.begin = trio.current_time() + scenario.warmup if begin is None else begin
+        self.end = self.begin + scenario.seconds
+
+    if TYPE_CHECKING:  # attributes of one kind of run, properties of another
+
+        @property
+        def figures(self) -> RunFigures: ...
+        @property
+        def in_flight(self) -> int: ...
+        @property
+        def judging(self) -> int: ...
+        @property
+        def begun_share(self) -> float:
+            """The share of the planned count that has begun, 0 to 1; 0 without a count."""
+            ...
 
     @property
-    def figures(self) -> RunFigures: ...
+    def progress(self) -> float:
+        """The part of the load that is over, 0 to 1."""
+        if math.isinf(self.end):
+            return min(1.0, self.begun_share)
+        whole = self.end - self.begin + self.scenario.warmup
+        return min(1.0, max(self.begun_share, 1 - (self.end - trio.current_time()) / whole))
+
     @property
-    def in_flight(self) -> int: ...
+    def measured(self) -> float:
+        """Seconds of arrivals that count, so far."""
+        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+
     @property
-    def judging(self) -> int: ...
-    @property
-    def progress(self) -> float: ...
-    @property
-    def measured(self) -> float: ...
-    @property
-    def warming_up(self) -> bool: ...
+    def warming_up(self) -> bool:
+        return trio.current_time() < self.begin
 
     def unfinished(self) -> UnfinishedAnswers:
-        """Found anew at each call, in milliseconds where thousands are under way."""
-        ...
+        """Return what is known of answers under way. Takes milliseconds where there are thousands."""
+        return UnfinishedAnswers()
 
     def stop(self, reason: str = "") -> None:
-        """End it at once: what is under way counts as interrupted. Without a ``reason`` it was Ctrl-C."""
-        ...
+        """End it immediately: what is under way counts as interrupted. Without a ``reason`` it was Ctrl-C."""
+        raise NotImplementedError
 
     def finish(self, reason: str) -> None:
         """Begin no more; what is under way has the grace to end."""
-        ...
+        raise NotImplementedError
+
+    async def run(self) -> RunResult:
+        """Make all of the load. The result is also that of a run that was ended early."""
+        raise NotImplementedError
+
+    def result(self, started: datetime, overhead: Overhead) -> RunResult:
+        """Return the result of the run, which has ended."""
+        figures, scenario = self.figures, self.scenario
+        parts = figures.requests
+        seconds = max(0.0, self.end - self.begin)
+        if scenario.count is not None and not scenario.open_loop:
+            seconds = min(seconds, figures.last)  # its clients go on asking until the last of them is answered
+        return RunResult(
+            target=self.target,
+            url=self.url,
+            started=started.isoformat(timespec="seconds"),
+            scenario=scenario.described(),
+            seconds=seconds,
+            elapsed=figures.last,
+            interrupted=self.interrupted,
+            stopped=self.stopped,
+            tally=figures.total,
+            requests={request.name: parts.get(request.name, Tally()) for request in scenario.requests},
+            turns=figures.conversations,
+            steps=figures.steps,
+            unbegun=figures.unbegun,
+            cut_off=figures.cut_off,
+            retry_waits=figures.retry_waits,
+            probes=figures.probes,
+            timeline=figures.timeline,
+            overhead=overhead,
+        )
 
 
 Watching: TypeAlias = Callable[[LoadUnderWay], Awaitable[None]]
@@ -82,14 +135,6 @@ Watching: TypeAlias = Callable[[LoadUnderWay], Awaitable[None]]
 
 async def unwatched(running: LoadUnderWay) -> None:
     """Nobody looks."""
-
-
-class StartableLoad(LoadUnderWay, Protocol):
-    """A run that may be begun, and looked at from then on."""
-
-    async def run(self) -> RunResult:
-        """All of it. The result is also that of a run that was ended early."""
-        ...
 
 
 class Runner(Protocol):
@@ -109,32 +154,3 @@ def start_time(start_at: float) -> float:
         late = f"the load was to start at {spelled_start(start_at)}, {-ahead:.3g} s ago"
         raise TooLate(f"--start-at: {late}; give all parts a later time, when each of them is ready")
     return trio.current_time() + ahead
-
-
-def result_of(run: LoadUnderWay, started: datetime, overhead: Overhead) -> RunResult:
-    """The result of a run that has ended."""
-    figures = run.figures
-    parts = figures.requests
-    seconds = max(0.0, run.end - run.begin)
-    if run.scenario.count is not None and not run.scenario.open_loop:
-        seconds = min(seconds, figures.last)  # its clients go on asking until the last of them is answered
-    return RunResult(
-        target=run.target,
-        url=run.url,
-        started=started.isoformat(timespec="seconds"),
-        scenario=run.scenario.described(),
-        seconds=seconds,
-        elapsed=figures.last,
-        interrupted=run.interrupted,
-        stopped=run.stopped,
-        tally=figures.total,
-        requests={request.name: parts.get(request.name, Tally()) for request in run.scenario.requests},
-        turns=figures.conversations,
-        steps=figures.steps,
-        unbegun=figures.unbegun,
-        cut_off=figures.cut_off,
-        retry_waits=figures.retry_waits,
-        probes=figures.probes,
-        timeline=figures.timeline,
-        overhead=overhead,
-    )

@@ -13,25 +13,21 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario, starts
 from loadtest.run.overhead import Overhead
-from loadtest.run.under_way import UnfinishedAnswers, Watching, result_of, unwatched
+from loadtest.run.under_way import LoadUnderWay, Watching, unwatched
 from tests.support.load_records import exchanged
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 
 
-class SimulatedLoad:
+class SimulatedLoad(LoadUnderWay):
     """A load under way on a queue: the answers are known from the start, and come when they are due."""
 
+    figures: RunFigures
     judging = 0
+    begun_share = 0.0
 
     def __init__(self, plan: Scenario, target: str, answers: Sequence[SimulatedAnswer], slow: float) -> None:
-        self.scenario = plan
-        self.target = target
-        self.url = plan.targets[target]
+        super().__init__(plan, target)
         self.figures = RunFigures()
-        self.interrupted = False
-        self.stopped = ""
-        self.begin = trio.current_time() + plan.warmup
-        self.end = self.begin + plan.seconds
         self._answers = answers
         self._slow = slow
         self._planned = [one.planned for one in answers]
@@ -43,21 +39,6 @@ class SimulatedLoad:
     def in_flight(self) -> int:
         return bisect_right(self._planned, trio.current_time() - self.begin) - self._seen
 
-    @property
-    def measured(self) -> float:
-        return max(0.0, min(trio.current_time(), self.end) - self.begin)
-
-    @property
-    def progress(self) -> float:
-        return self.measured / self.scenario.seconds
-
-    @property
-    def warming_up(self) -> bool:
-        return trio.current_time() < self.begin
-
-    def unfinished(self) -> UnfinishedAnswers:
-        return UnfinishedAnswers()
-
     def stop(self, reason: str = "") -> None:
         self.finish(reason)
 
@@ -65,7 +46,7 @@ class SimulatedLoad:
         self.stopped = reason
         self.end = min(self.end, trio.current_time())
 
-    async def run(self, watch: Watching) -> RunResult:
+    async def run_watched(self, watch: Watching) -> RunResult:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, self)
             while self._seen < len(self._ends) and self._due(self._ends[self._seen]):
@@ -74,7 +55,7 @@ class SimulatedLoad:
                 self._seen += 1
             await trio.sleep_until(self.end)
             nursery.cancel_scope.cancel()
-        return result_of(self, datetime(2026, 1, 1, tzinfo=UTC), Overhead(Histogram(), Histogram(), 0.0, None))
+        return self.result(datetime(2026, 1, 1, tzinfo=UTC), Overhead(Histogram(), Histogram(), 0.0, None))
 
     def _due(self, answer: SimulatedAnswer) -> bool:
         """It began before the end of arrivals: those that would come later never did."""
@@ -102,6 +83,6 @@ def simulated(queue: SimulatedQueue, slow: float = float("inf")):
         loads.append(plan)
         planned = [start - plan.warmup for start in starts(plan)]
         answers = queue.answers(planned, random.Random(plan.seed))
-        return await SimulatedLoad(plan, target, answers, slow).run(watch)
+        return await SimulatedLoad(plan, target, answers, slow).run_watched(watch)
 
     return run, loads
