@@ -11,9 +11,9 @@ from loadtest.plan.kinds import HTTP_1
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
 from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
 from loadtest.plan.objectives import objectives
-from loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
+from loadtest.plan.raw_scenario import RawRateStep, RawScenario
 from loadtest.plan.recorded_load import is_recorded
-from loadtest.plan.scenario import Scenario
+from loadtest.plan.scenario import AS_RECORDED, Scenario
 
 _OF_EACH_REQUEST: Final = frozenset(("host", "content-length", "transfer-encoding"))
 

@@ -174,5 +174,4 @@ HttpVersion: TypeAlias = Annotated[int, Kind("a version", _http_version)]
 StreamCount: TypeAlias = Annotated[int, Kind("a number", _stream_count)]  # of one connection
 
 HTTP_1: Final = 1
-STREAMS: Final = 100
 PERCENTILES: Final = (50.0, 95.0, 99.0)  # that a report shows

@@ -1,38 +1,25 @@
 """Load scenarios as they are written."""
 
-import math
 from collections.abc import Callable
 from types import GenericAlias
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import attrs
 
 from configfile.keys import Kind
-from configfile.kinds import Count, Duration, Secret, Wait, read_text
+from configfile.kinds import Count, Secret, Wait, read_text
 from configfile.wording import Wrong
 from loadtest.figures.conditions import early, parse
-from loadtest.plan.asked_loads import Burst, Burstiness
 from loadtest.plan.comparison import NoCondition
 from loadtest.plan.kinds import (
-    HTTP_1,
-    PERCENTILES,
-    STREAMS,
     Address,
     Clients,
-    FilePath,
-    HttpVersion,
-    Percentiles,
     Rate,
-    Requests,
-    Speed,
-    StreamCount,
-    TokenCount,
     as_keys,
 )
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.objectives import objectives
-from loadtest.plan.scenario import Spacing
-from loadtest.plan.shares import Processes
+from loadtest.plan.scenario import ScenarioKeys
 
 
 def _texts(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
@@ -62,11 +49,6 @@ Conditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse, lambda: Conditi
 EarlyConditions: TypeAlias = Annotated[tuple[str, ...], _texts(early, lambda: EarlyConditions)]
 Objectives: TypeAlias = Annotated[tuple[str, ...], _texts(objectives, lambda: Objectives)]
 
-# The defaults
-AS_RECORDED = 1.0
-GRACE, PATIENCE, SEED, ONCE = 30.0, 300.0, 1, 1
-SECONDS, EVER = 30.0, math.inf  # EVER: until there is the count
-
 
 @attrs.frozen(field_transformer=as_keys)
 class RawRequest(LoadRequest):
@@ -84,45 +66,20 @@ class RawRateStep:
 
 
 @attrs.frozen(field_transformer=as_keys)
-class RawScenario:
+class RawScenario(ScenarioKeys):
     requests: tuple[RawRequest, ...]
     targets: dict[str, Address] | None = None
     url: Address | None = None
     rate: Rate | None = None
     steps: tuple[RawRateStep, ...] | None = None
-    spacing: Spacing = "even"
-    burstiness: Burstiness | None = None
-    burst: Burst | None = None
     concurrency: Clients | None = None
-    trace: FilePath | None = None
-    speed: Speed = AS_RECORDED
     find_rate: bool = False
     find_concurrency: bool = False
     max_rate: Rate | None = None
     max_concurrency: Count | None = None
-    repeat: Count = ONCE
     seconds: Wait | None = None
-    count: Requests | None = None
-    max_tokens: TokenCount | None = None
-    warmup: Duration = 0.0
-    grace: Duration = GRACE
-    timeout: Wait = PATIENCE
-    idle: Wait | None = None
-    deadline: Wait | None = None
-    respect_retry_after: bool = False
-    connections: Literal["keep", "new"] = "keep"
-    http: HttpVersion = HTTP_1
-    streams_per_connection: StreamCount = STREAMS
-    resend: bool = True
-    dns_ttl: Duration = 0.0
-    key_env: str | None = None
     headers: dict[str, Secret] = attrs.field(factory=dict)
-    strict: bool = False
     fail_if: Conditions = ()
     until: EarlyConditions = ()
     slo: Objectives = ()
-    seed: Count = SEED
-    processes: Processes = 1
     probe: Rate | None = None
-    percentiles: Percentiles = PERCENTILES
-    same_prompts: bool = False

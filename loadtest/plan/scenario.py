@@ -10,16 +10,29 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.kinds import Count, Duration, Wait
 from loadtest.plan.arrivals import ClientStep, RateStep, arrivals, bursts, counted, evenly, gamma, poisson
-from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
-from loadtest.plan.kinds import PERCENTILES
+from loadtest.plan.asked_loads import Burst, Burstiness, SearchBounds
+from loadtest.plan.kinds import (
+    HTTP_1,
+    PERCENTILES,
+    FilePath,
+    HttpVersion,
+    Percentiles,
+    Requests,
+    Speed,
+    StreamCount,
+    TokenCount,
+    as_keys,
+)
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.masked_urls import shown
 from loadtest.plan.recorded_load import trace_of
-from loadtest.plan.shares import ALL, PlanShare
+from loadtest.plan.shares import ALL, PlanShare, Processes
 
 NAMES: Final = r"[\w-]*(?:api[_-]?key|authorization|password|secret|(?:access|auth|bearer)[_-]?token)"
 MASK: Final = "***"
+AS_RECORDED: Final = 1.0  # speed
 
 _NAMED: Final = re.compile(NAMES, re.IGNORECASE)
 
@@ -52,8 +65,39 @@ Spacing: TypeAlias = Literal["even", "poisson"]
 """How the arrivals of an open loop are spread."""
 
 
+@attrs.frozen(kw_only=True, field_transformer=as_keys)
+class ScenarioKeys:
+    """The keys of a scenario whose values a load takes over from its file."""
+
+    spacing: Spacing = "even"
+    burstiness: Burstiness | None = None
+    burst: Burst | None = None
+    trace: FilePath | None = None
+    speed: Speed = AS_RECORDED
+    repeat: Count = 1
+    count: Requests | None = None
+    max_tokens: TokenCount | None = None
+    warmup: Duration = 0.0
+    grace: Duration = 30.0
+    timeout: Wait = 300.0
+    idle: Wait | None = None
+    deadline: Wait | None = None
+    respect_retry_after: bool = False
+    connections: Literal["keep", "new"] = "keep"
+    http: HttpVersion = HTTP_1
+    streams_per_connection: StreamCount = 100
+    resend: bool = True
+    dns_ttl: Duration = 0.0
+    key_env: str | None = None
+    strict: bool = False
+    seed: Count = 1
+    processes: Processes = 1
+    percentiles: Percentiles = PERCENTILES
+    same_prompts: bool = False
+
+
 @attrs.frozen
-class Scenario:
+class Scenario(ScenarioKeys):
     """A load test. Either ``steps`` (an open loop; the warm-up is not among them), of whose requests ``concurrency``
     may be under way at once (0: all), or ``concurrency`` clients for ``seconds``: without end where ``count`` ends it.
     With ``client_steps`` these say how many of them ask, and when.
@@ -82,41 +126,16 @@ class Scenario:
     requests: tuple[LoadRequest, ...]
     seconds: float
     steps: tuple[RateStep, ...] = ()
-    spacing: Spacing = "even"
-    burstiness: float | None = None
-    burst: ArrivalBurst | None = None
     loads: tuple[float, ...] = ()
     search: SearchBounds | None = None
-    repeat: int = 1
     concurrency: int = 0
     client_steps: tuple[ClientStep, ...] = ()
-    trace: Path | None = None
-    speed: float = 1.0
-    warmup: float = 0.0
-    grace: float = 30.0
-    timeout: float = 300.0
-    count: int | None = None
-    max_tokens: int | None = None
-    idle: float | None = None
-    deadline: float | None = None
-    respect_retry_after: bool = False
-    connections: Literal["keep", "new"] = "keep"
-    http: int = 1
-    streams_per_connection: int = 100
-    resend: bool = True
-    dns_ttl: float = 0.0
-    key_env: str | None = None
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
-    strict: bool = False
     fail_if: tuple[str, ...] = ()
     until: tuple[str, ...] = ()
     slo: tuple[str, ...] = ()
-    seed: int = 1
-    processes: int = 1
     part: PlanShare = ALL
     start_at: float | None = None
-    percentiles: tuple[float, ...] = PERCENTILES
-    same_prompts: bool = False
     probe: float = 0.0
     mark: str = ""
 

@@ -18,10 +18,12 @@ from loadtest.plan.asked_loads import AskedLoads, asked_loads
 from loadtest.plan.contradictions import as_they_were, contradictions, name_of
 from loadtest.plan.load_endpoints import streams
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.raw_scenario import EVER, SECONDS, RawRateStep, RawScenario
+from loadtest.plan.raw_scenario import RawRateStep, RawScenario
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.spellings import KEYS_ELSEWHERE, REMOVED_KEYS
+
+SECONDS: Final = 30.0  # of a load, where nothing else is said
 
 
 def load(path: Path, env: Mapping[str, str]) -> Scenario:
@@ -98,7 +100,7 @@ def _client_step(clients: int, step: RawRateStep) -> ClientStep:
 def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
     steps = tuple(RateStep(step.rate, step.seconds, step.to) for step in raw.steps or () if step.rate is not None)
     clients = tuple(_client_step(step.concurrency, step) for step in raw.steps or () if step.concurrency is not None)
-    seconds = raw.seconds or (SECONDS if raw.count is None else EVER)
+    seconds = raw.seconds or (SECONDS if raw.count is None else math.inf)
     if raw.rate is not None:
         steps = (RateStep(raw.rate, seconds),)
     trace = raw.trace
@@ -108,7 +110,7 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
         steps = (_as_recorded(raw, trace),)
         seconds = steps[0].seconds
     elif steps:
-        seconds = min(sum(step.seconds for step in steps), EVER if raw.count is None else time_of(steps, raw.count))
+        seconds = min(sum(step.seconds for step in steps), math.inf if raw.count is None else time_of(steps, raw.count))
     if clients:
         seconds = sum(step.seconds for step in clients)
     requests = (attrs.asdict(request, recurse=False) for request in raw.requests)

@@ -201,7 +201,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 def test_a_large_file_is_not_held_in_memory(read, monkeypatch):
     """What is kept of a request are two numbers: ShareGPT's file has 640 MB."""
-    monkeypatch.setattr("loadtest.requests.request_file.IN_MEMORY", 50_000)
+    monkeypatch.setattr("loadtest.requests.file_requests.IN_MEMORY", 50_000)
     one = line(prompt="x" * 10_000)
     for content in (one + b"\n", b"\n".join([one] * 17), b"[" + b", ".join([one] * 17) + b"]"):
         file = read(content)
