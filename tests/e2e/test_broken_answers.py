@@ -11,11 +11,9 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
-from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Seen, Upstream, render, served
 
-JSON = (("content-type", "application/json"),)
 HTML = (("content-type", "text/html; charset=utf-8"),)
-EVENTS = (("content-type", "text/event-stream"),)
 
 
 def whole(value: Any, status: int = 200) -> Raw:
@@ -23,7 +21,7 @@ def whole(value: Any, status: int = 200) -> Raw:
 
 
 def stream(*events: bytes, end: Any = "chunked") -> Raw:
-    return Raw(200, EVENTS, events, end)
+    return Raw(200, STREAM, events, end)
 
 
 def said(value: Any, name: str = "") -> bytes:
@@ -142,7 +140,7 @@ def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
         {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
     )
     route = f"{name}, {client}"
-    asked = {"model": route, **talk, "stream": case.raw.headers == EVENTS}
+    asked = {"model": route, **talk, "stream": case.raw.headers == STREAM}
     reply = gateway.request("POST", PATHS[client], asked)
     assert reply.status == 200
     assert b"fi" in reply.body

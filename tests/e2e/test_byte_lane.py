@@ -5,13 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
-from tests.support.upstreams import PATHS, Raw, Script, Upstream
-
-APIS = ("chat", "messages", "responses")
-SSE = (("content-type", "text/event-stream"),)
-JSON = (("content-type", "application/json"),)
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +16,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [
         provider(f"{vendors[api]}/real-{api}", upstream.url, [api], name=f"asked-{api}", key=f"sk-{api}-key")
-        for api in APIS
+        for api in OLDER
     ]
     entries += [
         provider(
@@ -108,7 +105,7 @@ def streaming(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_request_differs_in_the_model_alone(gateway, upstream, api, stream):
     body = streaming(REQUESTS[api]) if stream else REQUESTS[api]
     upstream.script(Script(text="ok"))
@@ -122,7 +119,7 @@ def test_the_request_differs_in_the_model_alone(gateway, upstream, api, stream):
     assert "x-trigate-dropped" not in reply.headers
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_request_that_names_the_providers_model_passes_as_it_is(gateway, upstream, api):
     body = REQUESTS[api].replace(b"MODEL", f"real-{api}".encode())
     upstream.script(Script(text="ok"))
@@ -131,17 +128,17 @@ def test_a_request_that_names_the_providers_model_passes_as_it_is(gateway, upstr
 
 
 @pytest.mark.parametrize("more", [b"", b"\r\n"], ids=["", "and_a_blank_line"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_last_bytes_reach_the_client_too(gateway, upstream, api, more):
     """An event is whole with the CR of its last line end: the LF behind it comes after the end of the answer."""
     whole = b"".join(EVENTS[api]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + more
-    upstream.script(Raw(200, SSE, tuple(whole[i : i + 1] for i in range(len(whole))), "chunked"))
+    upstream.script(Raw(200, STREAM, tuple(whole[i : i + 1] for i in range(len(whole))), "chunked"))
     body = streaming(REQUESTS[api]).replace(b"MODEL", f"asked-{api}".encode())
     assert gateway.request("POST", PATHS[api], body).body == whole
 
 
 @pytest.mark.parametrize("cut", ["as_sent", "joined", "every_7_bytes"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
     events = EVENTS[api]
     whole = b"".join(events)
@@ -150,7 +147,7 @@ def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
         "joined": (whole,),
         "every_7_bytes": tuple(whole[i : i + 7] for i in range(0, len(whole), 7)),
     }[cut]
-    upstream.script(Raw(200, SSE, pieces, "chunked"))
+    upstream.script(Raw(200, STREAM, pieces, "chunked"))
     body = streaming(REQUESTS[api]).replace(b"MODEL", f"asked-{api}".encode())
     reply = gateway.request("POST", PATHS[api], body)
     assert reply.status == 200
@@ -162,7 +159,7 @@ def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
 
 
 @pytest.mark.parametrize("end", ["length", "chunked", "close"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end):
     upstream.script(Raw(200, JSON, (WHOLE[api],), end))
     reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode()))
@@ -175,7 +172,7 @@ def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end
 def test_two_choices_in_another_form_than_was_asked_for_are_refused_and_not_halved(gateway, upstream, n, stream):
     """What comes in another form is translated, and a translation has one choice."""
     body = REQUESTS["chat"].replace(b"MODEL", b'asked-chat","n":%d,"x":"' % n)
-    answer = (JSON, (WHOLE["chat"],)) if stream else (SSE, EVENTS["chat"])
+    answer = (JSON, (WHOLE["chat"],)) if stream else (STREAM, EVENTS["chat"])
     upstream.script(Raw(200, *answer, "close"))
     reply = gateway.request("POST", PATHS["chat"], streaming(body) if stream else body)
     assert reply.status == (200 if n == 1 else 400)
@@ -187,7 +184,7 @@ def test_two_choices_in_another_form_than_was_asked_for_are_refused_and_not_halv
 def test_an_event_of_eight_megabytes_passes(gateway, upstream):
     big = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (8 * 2**20) + b'"}}]}\n\n'
     pieces = tuple(big[i : i + 65536] for i in range(0, len(big), 65536))
-    upstream.script(Raw(200, SSE, (*pieces, *EVENTS["chat"][3:]), "chunked"))
+    upstream.script(Raw(200, STREAM, (*pieces, *EVENTS["chat"][3:]), "chunked"))
     body = streaming(REQUESTS["chat"]).replace(b"MODEL", b"asked-chat")
     assert gateway.request("POST", PATHS["chat"], body).body == big + EVENTS["chat"][3]
 
@@ -201,7 +198,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, query: str = "", **heade
     return upstream.seen[0]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_no_client_chooses_the_version_of_the_providers_api(gateway, upstream, api):
     assert ask(gateway, upstream, api, "?api-version=2&x=a%20b&%62eta=true&key=k").query == ""
 
@@ -211,7 +208,7 @@ def test_the_beta_flag_is_for_messages_upstreams(gateway, upstream):
     assert "beta" not in ask(gateway, upstream, "chat", "?beta=true").query
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_clients_credentials_and_connection_headers_stay_here(gateway, upstream, api):
     private = {
         "authorization": "Bearer sk-client", "x_api_key": "sk-client", "api_key": "sk-client",
@@ -232,7 +229,7 @@ def test_the_clients_credentials_and_connection_headers_stay_here(gateway, upstr
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_other_headers_are_forwarded(gateway, upstream, api):
     seen = ask(gateway, upstream, api, user_agent="my-agent/1", x_stainless_lang="python", openai_beta="x=v1")
     assert seen.header("user-agent") == "my-agent/1"
@@ -253,7 +250,7 @@ CHOICES = (
 )
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_what_a_proxy_in_front_says_of_a_user_stays_here_and_no_client_chooses_who_pays(gateway, upstream, api):
     """(https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json,
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html)"""
@@ -261,7 +258,7 @@ def test_what_a_proxy_in_front_says_of_a_user_stays_here_and_no_client_chooses_w
     assert "tell-nobody" not in str(seen.headers)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_anthropic_headers_go_to_messages_upstreams_only(gateway, upstream, api):
     seen = ask(gateway, upstream, api, anthropic_version="2026-10-21", anthropic_beta="a-1,b-2")
     expected = ("2026-10-21", "a-1,b-2") if api == "messages" else (None, None)
@@ -291,7 +288,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("status", [200, 400])
 def test_no_command_of_a_provider_to_browsers_and_no_endless_wait_reaches_a_client(gateway, upstream, api, status):
     """(https://www.w3.org/TR/clear-site-data/, RFC 9110, section 10.2.3)"""
@@ -309,7 +306,7 @@ def spelled(key: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_error_that_repeats_the_gateways_key_is_given_without_it_in_every_spelling(gateway, upstream, api, way):
     """(RFC 8259, section 7; BerriAI/litellm#15799)"""
     key = spelled(f"sk-{api}-key")[way].encode()
@@ -319,7 +316,7 @@ def test_an_error_that_repeats_the_gateways_key_is_given_without_it_in_every_spe
     reply = gateway.request("POST", PATHS[api], body)
     assert (reply.status, reply.body) == (400, error.replace(key, b"[redacted]"))
     opening = EVENTS[api][0] + (EVENTS[api][2] if api == "messages" else b"")
-    upstream.script(Raw(200, SSE, (opening, b"event: error\ndata: " + error + b"\n\n"), "chunked"))
+    upstream.script(Raw(200, STREAM, (opening, b"event: error\ndata: " + error + b"\n\n"), "chunked"))
     reply = gateway.request("POST", PATHS[api], streaming(body))
     assert key not in reply.body
     assert b"[redacted]" in reply.body
@@ -336,7 +333,7 @@ def test_an_error_that_is_written_anew_says_no_key_in_any_of_its_members(gateway
     assert [told[name] for name in ("message", "param", "code")] == ["a [redacted]", "b [redacted]", "c [redacted]"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_answers_headers_that_repeat_the_gateways_key_are_given_without_it(gateway, upstream, api):
     names = ("openai-processing-ms", "anthropic-x", "x-request-id", "x-ratelimit-key", "cf-ray")
     for key in spelled(f"sk-{api}-key"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import raw_call
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -24,29 +25,26 @@ from tests.support.harness import (
 )
 from tests.support.raw_call import TOKENS, line, said
 from tests.support.responses_api import becomes
-from tests.support.upstreams import PATHS, Raw, Script, Tokens, event, render, responses_answer
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, event, render, responses_answer
 from tests.support.websocket_client import Client
 from tests.support.websocket_client import lines as socket_lines
 
-APIS = tuple(PATHS)
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=1000, cache_read=600, output=50, reasoning=20))
 COST = 0.001075
 """Of that answer, of GPT-5 at 1.25, 0.125 and 10 dollars: 400 x 1250 + 600 x 125 + 50 x 10000 nano-dollars."""
 
-JSON = (("content-type", "application/json"),)
-SSE = (("content-type", "text/event-stream"),)
 OVERLOADED = Raw(529, JSON, (b'{"error": {"type": "overloaded_error", "message": "Overloaded"}}',))
 REFUSED = Raw(400, JSON, (b'{"error": {"type": "invalid_request_error", "message": "no"}}',))
 NUMBERS = itertools.count()
 
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-each_api = pytest.mark.parametrize("api", APIS)
+each_api = pytest.mark.parametrize("api", OLDER)
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     def places(url: str, prefix: str, **more: Any) -> Iterator[dict[str, Any]]:
-        return (provider("openai/gpt-5", url, [api], name=f"{prefix}-{api}", **more) for api in APIS)
+        return (provider("openai/gpt-5", url, [api], name=f"{prefix}-{api}", **more) for api in OLDER)
 
     with refusing_port() as refused:
         entries = [
@@ -70,11 +68,6 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
             yield process
 
 
-def body_of(api: str, model: str, **more: Any) -> dict[str, Any]:
-    said = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
-    return {"model": model, **({"max_tokens": 99} if api == "messages" else {}), **said, **more}
-
-
 def compact(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
@@ -86,7 +79,7 @@ def whole_of(answer: Mapping[str, Any]) -> Raw:
 def ask(gateway: Gateway, api: str, model: str, path: str = "", **more: Any) -> tuple[Reply, dict[str, Any]]:
     """The reply, and the line of its exchange."""
     id = f"charge-{next(NUMBERS)}"
-    reply = gateway.request("POST", PATHS[api] + path, compact(body_of(api, model, **more)), {"x-request-id": id})
+    reply = gateway.request("POST", PATHS[api] + path, compact(question(api, model, **more)), {"x-request-id": id})
     return reply, line(gateway, id)
 
 
@@ -106,7 +99,7 @@ def estimate(size: int, output: int) -> float:
 @each_api
 def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
     """BerriAI/litellm#11789, BerriAI/litellm#35127"""
-    for spoken in APIS:
+    for spoken in OLDER:
         upstream.script(ANSWER)
         reply, line = ask(gateway, api, f"on-{spoken}", stream=stream)
         assert reply.status == 200, reply.body
@@ -124,7 +117,7 @@ def router_answer(stream: bool, **usage: Any) -> Raw:
     chunk = {**head, "choices": [{"index": 0, "delta": said, "finish_reason": "stop"}]}
     last = {**head, "choices": [], "usage": counts}
     pieces = tuple(b"data: %b\n\n" % json.dumps(one).encode() for one in (chunk, last))
-    return Raw(200, SSE, (*pieces, b"data: [DONE]\n\n"), "chunked")
+    return Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked")
 
 
 @both_ways
@@ -158,7 +151,7 @@ def test_an_answer_that_nobody_counted_is_an_estimate(gateway, upstream, stream)
     said = router_answer(stream)
     upstream.script(Raw(200, said.headers, tuple(one.replace(b'"usage"', b'"none"') for one in said.pieces), said.end))
     _, line = ask(gateway, "chat", "on-chat", stream=stream)
-    size = len(compact(body_of("chat", "on-chat", stream=stream)))
+    size = len(compact(question("chat", "on-chat", stream=stream)))
     assert charged(line) == (estimate(size, 1), "estimated")
 
 
@@ -181,10 +174,10 @@ def test_what_no_provider_has_accepted_costs_nothing(gateway, upstream, api, str
 @both_ways
 def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
     """A 200 whose body is none of the API, and the next target's answer."""
-    upstream.script(Raw(200, SSE if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
+    upstream.script(Raw(200, STREAM if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
     reply, line = ask(gateway, "chat", "route", stream=stream)
     assert [one["reason"] for one in line["tried"]] == ["connection", "bad_answer", "ok"]
-    size = len(compact(body_of("chat", "route", stream=stream)))
+    size = len(compact(question("chat", "route", stream=stream)))
     assert charged(line) == (pytest.approx(COST + estimate(size, 0), abs=1e-9), "estimated")
     if not stream:
         assert reply.headers["x-trigate-cost-grade"] == "estimated"
@@ -204,7 +197,7 @@ def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, 
     """The slower provider has all of the request, and may have been at work."""
     upstream.script(ANSWER)
     unstored = {"store": False} if api == "responses" else {}  # what is stored is asked for once
-    id, body = f"charge-{next(NUMBERS)}", compact(body_of(api, "hedged", stream=True, **unstored))
+    id, body = f"charge-{next(NUMBERS)}", compact(question(api, "hedged", stream=True, **unstored))
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], body, {"x-request-id": id, "connection": "close"}))
         with by_hand.accept() as up:
@@ -228,7 +221,7 @@ def begun(
 ) -> Iterator[tuple[Wire, Wire, str, int]]:
     """A stream of which the provider has ``sent`` that much: the client's end, the provider's, the request's id and
     size."""
-    id, body = f"charge-{next(NUMBERS)}", compact(body_of(api, f"hand-{spoken}", stream=True))
+    id, body = f"charge-{next(NUMBERS)}", compact(question(api, f"hand-{spoken}", stream=True))
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], body, {"x-request-id": id}))
         with by_hand.accept() as up:
@@ -240,7 +233,7 @@ def begun(
 @each_api
 def test_a_client_that_leaves_pays_for_what_has_been_streamed(gateway, by_hand, api):
     """BerriAI/litellm#33736, QuantumNous/new-api#5235: five characters are two tokens."""
-    for spoken in APIS:
+    for spoken in OLDER:
         with begun(gateway, by_hand, api, spoken, said(spoken).half) as (client, _, id, size):
             client.read_until(b"one t")
             client.sock.close()
@@ -272,7 +265,7 @@ def test_a_client_that_leaves_before_the_first_word_pays_for_what_was_accepted(g
 
 def test_a_turn_on_a_websocket_is_charged(gateway, upstream):
     with Client.connect(gateway.port) as client:
-        for spoken in APIS:
+        for spoken in OLDER:
             upstream.script(ANSWER)
             client.ask(f"on-{spoken}")
         assert [charged(one) for one in socket_lines(gateway, client, 3)] == [(COST, "exact")] * 3
@@ -283,7 +276,7 @@ def test_a_turn_on_a_websocket_is_charged(gateway, upstream):
 def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream):
     upstream.script(ANSWER)
     id = f"charge-{next(NUMBERS)}"
-    asked = body_of("responses", f"on-{api}", background=True, stream=stream)
+    asked = question("responses", f"on-{api}", background=True, stream=stream)
     reply = gateway.request("POST", PATHS["responses"], asked, {"x-request-id": id})
     assert "x-trigate-cost" not in reply.headers
     response = reply.events()[-1][1]["response"] if stream else reply.json
@@ -315,7 +308,7 @@ def unfinished(stream: bool) -> Raw:
     begun = {"type": "response.created", "sequence_number": 0, "response": response}
     at = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
     delta = {"type": "response.output_text.delta", "sequence_number": 1, **at, "delta": "one t"}
-    return Raw(200, SSE, (event("response.created", begun), event("response.output_text.delta", delta)), "cut")
+    return Raw(200, STREAM, (event("response.created", begun), event("response.output_text.delta", delta)), "cut")
 
 
 @both_ways
@@ -326,7 +319,7 @@ def test_an_answer_that_its_provider_goes_on_with_alone_is_charged_as_expected(g
     asked = {"background": True, "stream": stream, **most}
     reply, line = ask(gateway, "responses", "theirs", **asked)
     assert reply.status == 200
-    about = estimate(len(compact(body_of("responses", "theirs", **asked))), output)
+    about = estimate(len(compact(question("responses", "theirs", **asked))), output)
     assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
 
 
@@ -358,7 +351,7 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
     """A path that went around budgets: maximhq/bifrost#2873; answers booked at zero: BerriAI/litellm#34728."""
     alice = {"name": "alice", "key": KEY, "budgets": ["1 usd/day", "1M tokens/day"]}
     entries = [
-        *(provider("openai/gpt-5", upstream.url, [api], name=f"on-{api}", state="ours") for api in APIS),
+        *(provider("openai/gpt-5", upstream.url, [api], name=f"on-{api}", state="ours") for api in OLDER),
         provider("openai/gpt-5", upstream.url, name="theirs"),
     ]
     bearer = {"authorization": f"Bearer {KEY}"}
@@ -369,22 +362,22 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
             upstream.script(answer)
             return gateway.request("POST", path, body, bearer)
 
-        for api, stream in itertools.product(APIS, (True, False)):
-            post_json(PATHS[api], body_of(api, "on-messages", stream=stream), ANSWER)
-        post_json("/v1/responses/compact", body_of("responses", "on-chat"), ANSWER)
+        for api, stream in itertools.product(OLDER, (True, False)):
+            post_json(PATHS[api], question(api, "on-messages", stream=stream), ANSWER)
+        post_json("/v1/responses/compact", question("responses", "on-chat"), ANSWER)
         post_json(
-            "/v1/responses/compact", body_of("responses", "theirs"), Raw(200, JSON, (json.dumps(native).encode(),))
+            "/v1/responses/compact", question("responses", "theirs"), Raw(200, JSON, (json.dumps(native).encode(),))
         )
         post_json(
-            "/v1/messages/count_tokens", body_of("messages", "on-messages"), Raw(200, JSON, (b'{"input_tokens": 9}',))
+            "/v1/messages/count_tokens", question("messages", "on-messages"), Raw(200, JSON, (b'{"input_tokens": 9}',))
         )
-        post_json("/v1/responses", body_of("responses", "theirs", background=True), unfinished(False))
-        own = post_json("/v1/responses", body_of("responses", "on-chat", background=True), ANSWER).json
+        post_json("/v1/responses", question("responses", "theirs", background=True), unfinished(False))
+        own = post_json("/v1/responses", question("responses", "on-chat", background=True), ANSWER).json
         becomes(gateway, own["id"], "completed", key=KEY)
         with Client.connect(gateway.port, bearer) as client:
             upstream.script(ANSWER)
             client.ask("on-chat")
-        post_json("/v1/chat/completions", body_of("chat", "on-chat"), REFUSED)
+        post_json("/v1/chat/completions", question("chat", "on-chat"), REFUSED)
 
         def lines() -> list[dict[str, Any]]:
             told = [json.loads(text) for text in list(gateway.log) if text.startswith('{"event":"exchange"')]

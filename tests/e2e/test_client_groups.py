@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, Reply, config, eventually, free_port, provider, running
 from tests.support.upstreams import PATHS, Raw, Script
 
 BANK, SHOP, DESK = "sk-gw-bank-0123456789", "sk-gw-shop-0123456789", "sk-gw-desk-0123456789"
-APIS = ("chat", "messages", "responses")
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
 def settings(upstream, port: int = 0) -> dict[str, Any]:
     entries = [
-        {**provider("one/a", upstream.url, APIS), "name": "eu-one"},
-        {**provider("two/b", upstream.url, APIS, key="sk-other"), "name": "us-two"},
+        {**provider("one/a", upstream.url, OLDER), "name": "eu-one"},
+        {**provider("two/b", upstream.url, OLDER, key="sk-other"), "name": "us-two"},
         {**provider("openai/kept", upstream.url, ["responses"], state="upstream"), "name": "us-kept"},
     ]
     return config(
@@ -44,10 +44,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 def ask(gateway: Gateway, key: str, model: str, api: str = "chat", text: str = "hi", **more: Any) -> Reply:
-    said = (
-        {"input": text} if api == "responses" else {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
-    )
-    return gateway.request("POST", PATHS[api], {"model": model, **said, **more}, {"authorization": f"Bearer {key}"})
+    return gateway.request("POST", PATHS[api], question(api, model, text, **more), {"authorization": f"Bearer {key}"})
 
 
 def listed(gateway: Gateway, key: str) -> list[str]:
@@ -57,7 +54,7 @@ def listed(gateway: Gateway, key: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_group_that_must_stay_is_told_the_failure_and_another_is_served(gateway, upstream, api, stream):
     # A key locked to one place got another's answer by way of the fallbacks: BerriAI/litellm#38572.

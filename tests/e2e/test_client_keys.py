@@ -11,12 +11,13 @@ import anthropic
 import openai
 import pytest
 
+from tests.support import apis
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
 from tests.support.upstreams import PATHS, Script
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
-APIS = tuple(PATHS)
 PAGE = "https://app.example"
 
 
@@ -27,10 +28,10 @@ def gateway(upstream) -> Iterator[Gateway]:
         "name": "own",
         "base_url": upstream.url,
         "passthrough_auth": True,
-        "speaks": list(APIS),
+        "speaks": list(OLDER),
     }
     settings = config(
-        [provider("openai/up", upstream.url, APIS), provider("groq/other", upstream.url, ["chat"]), own],
+        [provider("openai/up", upstream.url, OLDER), provider("groq/other", upstream.url, ["chat"]), own],
         model_aliases={"fast": {"target": "up"}},
         client_keys=[{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB, "models": ["fast"]}],
         cors=[PAGE],
@@ -40,10 +41,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 def body(api: str, model: str = "up", **more: Any) -> dict[str, Any]:
-    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return (
-        {"model": model, "max_tokens": 50, **said, **more} if api != "responses" else {"model": model, **said, **more}
-    )
+    return apis.question(api, model, **more)
 
 
 def ask(gateway: Gateway, api: str, headers: Mapping[str, str], model: str = "up", **more: Any) -> Reply:
@@ -79,7 +77,7 @@ def refused(api: str, reply: Reply, status: int) -> str:
 # Keys
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -104,7 +102,7 @@ def test_a_key_opens_the_door_and_stays_behind_it(gateway, upstream, api, header
     assert "sk-something-else" not in repr(seen)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -175,7 +173,7 @@ def test_the_sdks_get_in_and_see_a_refusal_for_what_it_is(gateway, upstream):
 # Models
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_model_that_is_not_the_keys_is_a_403_in_shape(gateway, upstream, api):
     upstream.script(Script(text="hello"))
     assert ask(gateway, api, {"x-api-key": BOB}, model="fast").status == 200
@@ -246,7 +244,7 @@ def test_a_preflight_needs_no_key(gateway):
         assert {"authorization", "content-type", "x-api-key", "anthropic-version", "x-trigate-new"} <= set(allowed)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_a_page_may_read_answers_and_errors(gateway, upstream, api, stream):
     upstream.script(Script(text="hello"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
 
-APIS = ("chat", "messages", "responses")
 OTHERS = ("chat", "responses", "compatible")
 FINE = Script(text="fine")
 KEY = "gw-claude-key"
@@ -129,7 +129,7 @@ def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("model", [*APIS, "compatible"])
+@pytest.mark.parametrize("model", [*OLDER, "compatible"])
 def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gateway, upstream, model, stream):
     sent = body(
         model, stream=stream, thinking={"type": "enabled", "budget_tokens": 31999},
@@ -139,7 +139,7 @@ def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gate
     assert said(ask(gateway, sent), stream) == "ok"
 
 
-@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):
     """It asks again at once without ``stream``, and it is ``stream`` alone that decides, never ``accept``."""

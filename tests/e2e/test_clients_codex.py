@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, provider
-from tests.support.upstreams import PATHS, Raw, Script, ToolCall
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
 
-APIS = ("chat", "messages", "responses")
-JSON = (("content-type", "application/json"),)
-SSE = (("content-type", "text/event-stream"),)
 EXEC = ToolCall("call_LxvMaeyCHxhRc4XSMnxGsMPh", "exec_command", '{"cmd": "cat one.txt"}')
 SCHEMA = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}
 WORDS = [{"type": "input_text", "text": "Run the command."}]
@@ -77,7 +75,7 @@ def items(reply: Reply) -> list[dict[str, Any]]:
     return [event["item"] for name, event in reply.events() if name == "response.output_item.done"]
 
 
-@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("model", OLDER)
 def test_its_usual_request_works_with_every_provider(gateway, upstream, model):
     """(awsl-project/maxx#682)"""
     upstream.script(Script(text="Let me look.", calls=(EXEC,), stop="tool_calls"))
@@ -106,7 +104,7 @@ def test_strict_mode_fails_for_the_hosted_search_alone(gateway, upstream, model)
     assert reply.status == 200, reply.body
 
 
-@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("model", OLDER)
 def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
     """It replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
     upstream.script(Script(thinking="hm", seal="c2ln", text="Let me look.", calls=(EXEC,), stop="tool_calls"))
@@ -144,7 +142,7 @@ def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
     assert (call["namespace"], call["name"]) == ("agents", "close")
 
 
-@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("model", OLDER)
 @pytest.mark.parametrize("end", ["cut", "reset"])
 def test_a_cut_answer_is_never_told_as_complete(gateway, upstream, model, end):
     """It asks again upon a failure, and believes what looks complete."""
@@ -158,13 +156,13 @@ def test_a_cut_answer_is_never_told_as_complete(gateway, upstream, model, end):
                      b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
                      b'"sequence_number":1,"item_id":"m","output_index":0,"content_index":0,"delta":"half"}\n\n',
     }  # fmt: skip
-    upstream.script(Raw(200, SSE, (pieces[model],), end))
+    upstream.script(Raw(200, STREAM, (pieces[model],), end))
     names = [name for name, _ in ask(gateway, turn(model)).events()]
     assert names[-1] == "response.failed"
     assert "response.completed" not in names
 
 
-@pytest.mark.parametrize("model", APIS)
+@pytest.mark.parametrize("model", OLDER)
 def test_a_rate_limit_comes_with_a_wait_without_which_it_gives_up(gateway, upstream, model):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
     reply = ask(gateway, turn(model))

@@ -10,15 +10,15 @@ import openai
 import pydantic
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
-APIS = ("chat", "messages", "responses")
 CALLS = (ToolCall("call_1", "get", '{"a": 1}'), ToolCall("call_2", "get", '{"a": 2}'))
 ANSWER = Script(text="Two calls.", calls=CALLS, stop="tool_calls", tokens=Tokens(prompt=30, cache_read=10, output=7))
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-to_each = pytest.mark.parametrize("model", APIS)
+to_each = pytest.mark.parametrize("model", OLDER)
 
 
 class City(pydantic.BaseModel):
@@ -235,7 +235,7 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
 
 
 @to_each
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
     """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
     upstream.script(Raw(400, (("content-type", "application/json"),), (b'{"error":"no such thing","code":400}',)))
@@ -264,7 +264,7 @@ def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway,
 
 
 @to_each
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_largest_exact_integer_of_a_schema_stays_what_it_is(gateway, upstream, api, model):
     largest = {"type": "object", "properties": {"limit": {"type": "integer", "maximum": 9007199254740991}}}
     body = json.loads(json.dumps(asked(api, model)).replace(json.dumps(SCHEMA), json.dumps(largest)))

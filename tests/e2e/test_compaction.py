@@ -8,11 +8,11 @@ import openai
 import pytest
 
 from providers.responses.ids import is_ours
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.raw_call import check_log
 from tests.support.responses_api import (
-    APIS,
     both_ways,
     check_stream,
     each_api,
@@ -23,7 +23,7 @@ from tests.support.responses_api import (
     text_of,
     turn,
 )
-from tests.support.upstreams import PATHS, Raw, Script, Seen, ToolCall, Upstream, fake_upstream, render
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, ToolCall, Upstream, fake_upstream, render
 
 TRIGGER = {"type": "compaction_trigger"}
 NOTES = "The word is xylophone; next: say it."
@@ -33,7 +33,6 @@ HISTORY = [
     {"role": "user", "content": "Remember the word xylophone."},
     {"role": "assistant", "content": "I do."},
 ]
-JSON = (("content-type", "application/json"),)
 NONE = Raw(404, JSON, (b'{"error": {"message": "no such path", "type": "invalid_request_error"}}',))
 
 
@@ -123,7 +122,7 @@ def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, t
     asked = theirs.seen[0].json
     assert "xylophone" in json.dumps(asked)
     assert "compaction_trigger" not in json.dumps(asked)
-    for other in APIS:
+    for other in OLDER:
         check_understood(gateway, theirs, other, [item, ASK])
 
 

@@ -28,13 +28,13 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.lib.streaming.responses._responses import ResponseStreamState
 
 from providers.grammar import judge
+from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, complaint, config, free_port, provider
 from tests.support.recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
 from tests.support.upstreams import PATHS
 
-APIS = ("chat", "messages", "responses")
 pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)
 
 
@@ -64,7 +64,7 @@ class Cell:
 
 
 def cells(recordings: tuple[Recording, ...]) -> list[Cell]:
-    return [Cell(one, api, stream) for one in recordings for api in APIS for stream in (True, False)]
+    return [Cell(one, api, stream) for one in recordings for api in OLDER for stream in (True, False)]
 
 
 @attrs.frozen
@@ -164,7 +164,7 @@ def streamed(got: Reply) -> bool:
 @pytest.fixture(scope="module")
 def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-    entries = [provider(f"{vendors[api]}/*", upstream, [api], name=f"{api}/*") for api in APIS]
+    entries = [provider(f"{vendors[api]}/*", upstream, [api], name=f"{api}/*") for api in OLDER]
     port = free_port()
     with gateway_thread(config(entries, port), port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

@@ -13,11 +13,11 @@ import pytest
 
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
+from tests.support.apis import OLDER, question
 from tests.support.command_line import started
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
 
-APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse")
 TYPED = ("demo-embedding", "demo-rerank", "demo-image", "demo-speech", "demo-transcription", "demo-moderation")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
@@ -55,9 +55,8 @@ def served() -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, api: str, model: str, **more: object) -> Reply:
-    own = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
     limit = {"max_tokens": 500} if api == "messages" else {}
-    reply = request(served.url, "POST", PATHS[api], {"model": model, **own, **limit, **more})
+    reply = request(served.url, "POST", PATHS[api], question(api, model, "Hello", **(limit | more)))
     assert reply.status == 200, reply.body
     assert not reply.cut
     return reply
@@ -116,7 +115,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 
@@ -134,17 +133,16 @@ def test_text_tools_thinking_and_json(served, api, model, stream):
     assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_schema_that_nothing_fits_is_refused(served, api):
     impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
-    own = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
-    reply = request(served.url, "POST", PATHS[api], {"model": "demo", "max_tokens": 9, **own, **json.loads(impossible)})
+    reply = request(served.url, "POST", PATHS[api], question(api, "demo", "Hello", **json.loads(impossible)))
     assert reply.status == 400
     assert "no value for this schema" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_lane_is_byte_where_the_apis_are_the_same(served, api, model):
     unstored = {"store": False} if api == "responses" else {}  # what is stored is told with an id of ours
     lane = ask(served, api, model, **unstored).headers["x-trigate-lane"]
@@ -226,7 +224,7 @@ def test_words_come_at_the_pace_that_was_asked_for():
 
 def test_the_mock_alone_refuses_what_a_provider_would():
     with mock_thread() as mock:
-        for api in APIS:
+        for api in OLDER:
             reply = request(mock.url, "POST", PATHS[api], b"[]")
             assert reply.status == 400
             assert "request body" in reply.json["error"]["message"]

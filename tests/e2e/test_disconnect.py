@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, eventually, given_attempts, post
 from tests.support.raw_call import (
@@ -28,7 +29,7 @@ from tests.support.raw_call import (
     settings,
     whole,
 )
-from tests.support.streams_page import APIS, TRANSLATED, Cell, shows
+from tests.support.streams_page import TRANSLATED, Cell, shows
 from tests.support.upstreams import PATHS
 
 CUT = "closed by trigate"
@@ -162,7 +163,7 @@ def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
 
 @given_attempts
 def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
-    for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in APIS):
+    for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in OLDER):
         with mid_stream(gateway, by_hand, cell) as one:
             one.up.send(chunks(*[said(cell.model_api).first] * 200))
             one.check_cut(one.leave("FIN"))
@@ -276,7 +277,9 @@ def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cel
 
 # The other side of the coin
 
-STREAMED = [Cell(api, up, True, "", CUT, "499, `client_disconnected`") for api in APIS for up in (api, TRANSLATED[api])]
+STREAMED = [
+    Cell(api, up, True, "", CUT, "499, `client_disconnected`") for api in OLDER for up in (api, TRANSLATED[api])
+]
 streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from tests.support import apis
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
-from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
+from tests.support.raw_call import SUCCESS
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
 
-APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}
 HASTY = {"chat": "hasty-chat", "messages": "hasty-messages", "responses": "hasty-responses"}  # not waited for long
 PATIENT = {"connect": "30s", "first_byte": "30s"}  # name servers may take their time
 SECRET = "sk-verysecret"
-SSE = (("content-type", "text/event-stream"),)
-JSON = (("content-type", "application/json"),)
 
 
 def settings(upstream: Upstream, refusing: int) -> dict[str, Any]:
@@ -43,14 +43,13 @@ def gateway(upstream) -> Iterator[Gateway]:
         assert SECRET not in text
 
 
-@pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
+@pytest.fixture(params=OLDER, ids=[f"{api}_client" for api in OLDER])
 def api(request) -> str:
     return request.param
 
 
 def body(api: str, model: str = "good-chat", **more: Any) -> dict[str, Any]:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
+    return apis.question(api, model, **more)
 
 
 def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
@@ -258,13 +257,13 @@ def test_a_silent_provider_is_a_504(gateway, upstream, api, stream):
 
 
 NO_ANSWERS = {
-    "empty_stream": Raw(200, SSE, (), "chunked"),
-    "only_comments": Raw(200, SSE, (b": hi\n\n",), "chunked"),
+    "empty_stream": Raw(200, STREAM, (), "chunked"),
+    "only_comments": Raw(200, STREAM, (b": hi\n\n",), "chunked"),
     "html": Raw(200, (("content-type", "text/html"),), (b"<html></html>",)),
     "empty": Raw(200, JSON, ()),
     "no_json": Raw(200, JSON, (b'{"id": "c1", "choices": [',)),
-    "cut_headers_only": Raw(200, SSE, (), "cut"),
-    "reset": Raw(200, SSE, (), "reset"),
+    "cut_headers_only": Raw(200, STREAM, (), "cut"),
+    "reset": Raw(200, STREAM, (), "reset"),
 }
 
 
@@ -282,7 +281,7 @@ FIRST_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_member_of_a_wrong_type_is_a_502_where_it_is_translated(gateway, upstream, api, upstream_api):
     """Where client and provider speak the same API, the answer is the provider's, whatever is in it."""
     answer = {
@@ -299,16 +298,15 @@ def test_a_member_of_a_wrong_type_is_a_502_where_it_is_translated(gateway, upstr
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["after_the_opening", "at_once"])
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_stream_that_fails_before_content_keeps_its_true_status(gateway, upstream, api, upstream_api, opened):
     model = MODELS[upstream_api]
     opening = render(Script(text="x"), upstream_api, {"stream": True, "model": model}).pieces[:1] if opened else ()
-    upstream.script(Raw(200, SSE, (*opening, FIRST_ERRORS[upstream_api]), "chunked"))
+    upstream.script(Raw(200, STREAM, (*opening, FIRST_ERRORS[upstream_api]), "chunked"))
     error = complaint(api, ask(gateway, api, body(api, model, stream=True)), 429)
     assert "no quota" in error["message"]
 
 
-SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
 HALF = {"text": Script(text="one two three"), "call": Script(calls=(ToolCall("call_1", "f", '{"a": "bcdefgh"}'),))}
 
 
@@ -321,13 +319,13 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 
 @pytest.mark.parametrize("end", ["cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event"])
 @pytest.mark.parametrize("said", list(HALF))
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
     model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
     raw = {
-        "half_an_event": Raw(200, SSE, (*pieces, b'data: {"choices":[{"ind'), "cut"),
-        "error_event": Raw(200, SSE, (*pieces, FIRST_ERRORS[upstream_api]), "chunked"),
-    }.get(end) or Raw(200, SSE, pieces, end)  # type: ignore[arg-type]
+        "half_an_event": Raw(200, STREAM, (*pieces, b'data: {"choices":[{"ind'), "cut"),
+        "error_event": Raw(200, STREAM, (*pieces, FIRST_ERRORS[upstream_api]), "chunked"),
+    }.get(end) or Raw(200, STREAM, pieces, end)  # type: ignore[arg-type]
     upstream.script(raw)
     reply = ask(gateway, api, body(api, model, stream=True))
     assert reply.status == 200
@@ -353,7 +351,7 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
 
 
 @pytest.mark.parametrize("end", ["cut", "close", "reset"])
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):
     model = MODELS[upstream_api]
     (whole,) = render(Script(text="one two three"), upstream_api, {"model": model}).pieces
@@ -361,7 +359,7 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
     complaint(api, ask(gateway, api, body(api, model)), 502)
 
 
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_a_provider_that_answers_a_stream_request_whole_is_streamed_all_the_same(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
     upstream.script(Raw(200, JSON, render(Script(text="one two three"), upstream_api, {"model": model}).pieces))
@@ -372,7 +370,7 @@ def test_a_provider_that_answers_a_stream_request_whole_is_streamed_all_the_same
     assert SUCCESS[api] in reply.body
 
 
-@pytest.mark.parametrize("upstream_api", APIS)
+@pytest.mark.parametrize("upstream_api", OLDER)
 def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
     upstream.script(Script(text="ok"))

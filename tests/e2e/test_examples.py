@@ -11,12 +11,11 @@ import pytest
 import yaml
 
 from gateway.commands.explaining import explain
+from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, free_port
 from tests.support.repository import ROOT
-from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
-
-JSON = (("content-type", "application/json"),)
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, served
 
 
 def refusal(status: int, **error: Any) -> Raw:
@@ -84,10 +83,8 @@ class Stage:
     providers: Providers
 
     def ask(self, model: str, api: str = "chat", client: str = "nobody", **more: Any) -> Reply:
-        said = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
-        limit = {"max_tokens": 99} if api == "messages" else {}
         headers = {"authorization": f"Bearer {client_key(client)}"}
-        return self.gateway.request("POST", PATHS[api], {"model": model, **said, **limit, **more}, headers)
+        return self.gateway.request("POST", PATHS[api], question(api, model, "Hello", **more), headers)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_views import current_scope
 from providers.grammar import judge
+from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import (
@@ -35,7 +36,7 @@ from tests.support.harness import (
     provider,
     request,
 )
-from tests.support.streams_page import APIS, PAGE, ROWS, shown, table
+from tests.support.streams_page import PAGE, ROWS, shown, table
 from tests.support.upstreams import PATHS
 
 # The provider
@@ -82,7 +83,7 @@ def settings(stand_in: Provider, patience: str = "3s", **more: Any) -> dict[str,
     entries = [
         provider(f"{name}-{api}/*", stand_in.url, [api], provider_interface="openai", **limits)
         for name, limits in (("on", {}), ("hasty", short))
-        for api in APIS
+        for api in OLDER
     ]
     for entry in entries:
         if entry["speaks"] == ["responses"]:
@@ -134,8 +135,8 @@ TABLES = {"When a stream goes wrong": True, "When a whole answer goes wrong": Fa
 
 def cells(heading: str, stream: bool) -> Iterator[Cell]:
     for _, model, lane, *gets, sees, ledger in table(heading):
-        for api, said in zip(APIS, gets, strict=True):
-            for model_api in APIS:
+        for api, said in zip(OLDER, gets, strict=True):
+            for model_api in OLDER:
                 if lane in ("both", "byte" if api == model_api else "hub"):
                     yield Cell(model.strip("`"), api, model_api, stream, said, sees, ledger)
 
@@ -308,7 +309,7 @@ def test_the_test_that_a_row_names_is_about_that_row(row):
 # Beyond the tables
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_client_that_asks_again_gets_through(gateway, api):
     model = f"on-{api}/fault/529-then-ok"
     if api == "messages":
@@ -328,8 +329,8 @@ def test_a_client_that_asks_again_gets_through(gateway, api):
 def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
     stalled = [
         Cell("fault/stall", api, model_api, True, f"3 words, then {ERRORS[api]}", "", "")
-        for api in APIS
-        for model_api in APIS
+        for api in OLDER
+        for model_api in OLDER
     ]
     with ThreadPoolExecutor(len(stalled)) as threads:
         with gateway_thread(settings(stand_in, "60s", drain="0.2s")) as own:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, provider
-from tests.support.upstreams import PATHS, Raw, Script, ToolCall
+from tests.support.upstreams import JSON, PATHS, Raw, Script, ToolCall
 
-APIS = ("chat", "messages", "responses")
-MODELS = {api: f"only-{api}" for api in APIS}
-JSON = (("content-type", "application/json"),)
+MODELS = {api: f"only-{api}" for api in OLDER}
 LONG = "mcp__a_server_with_a_long_name__" + "a.tool_" * 10
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
@@ -24,16 +23,11 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def body(api: str, model: str, **more: Any) -> dict[str, Any]:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
-
-
 # Strict mode
 
 
 def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream):
-    asked = body("chat", MODELS["messages"], seed=7, logit_bias={"1": 2}, user="u-1")
+    asked = question("chat", MODELS["messages"], seed=7, logit_bias={"1": 2}, user="u-1")
     upstream.script(Script(text="fine"))
     reply = gateway.request("POST", PATHS["chat"], asked)
     assert reply.status == 200
@@ -47,7 +41,7 @@ def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream
 
 def test_a_hint_is_no_reason_to_refuse_in_strict_mode(gateway, upstream):
     marked = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
-    asked = body("messages", MODELS["chat"]) | {"messages": [{"role": "user", "content": marked}]}
+    asked = question("messages", MODELS["chat"]) | {"messages": [{"role": "user", "content": marked}]}
     upstream.script(Script(text="fine"))
     reply = gateway.request("POST", PATHS["messages"], asked, {"x-trigate-strict": "1"})
     assert reply.status == 200
@@ -58,8 +52,8 @@ def test_strict_mode_of_the_config_can_be_lifted_for_one_request(upstream):
     entry = provider("anthropic/m", upstream.url, ["messages"], name="m")
     with gateway_thread(config([entry], strict=True)) as process:
         upstream.script(Script(text="fine"))
-        complaint("chat", process.request("POST", PATHS["chat"], body("chat", "m", seed=7)), 400)
-        reply = process.request("POST", PATHS["chat"], body("chat", "m", seed=7), {"x-trigate-strict": "0"})
+        complaint("chat", process.request("POST", PATHS["chat"], question("chat", "m", seed=7)), 400)
+        reply = process.request("POST", PATHS["chat"], question("chat", "m", seed=7), {"x-trigate-strict": "0"})
         assert reply.status == 200
 
 
@@ -77,10 +71,10 @@ def tool(api: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize(("api", "other"), [(a, b) for a in APIS for b in APIS if a != b])
+@pytest.mark.parametrize(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
 def test_a_name_that_providers_refuse_comes_back_as_it_was(gateway, upstream, api, other, stream):
     upstream.script(Raw(500, JSON, (b"{}",)))  # first: which name does the provider get?
-    asked = body(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
+    asked = question(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
     gateway.request("POST", PATHS[api], asked)
     sent = upstream.seen[0].json["tools"][0]
     name = sent["function"]["name"] if other == "chat" else sent["name"]
@@ -111,14 +105,14 @@ def with_thoughts(api: str) -> dict[str, Any]:
             {"role": "assistant", "content": [thought, {"type": "text", "text": "ho"}]},
             {"role": "user", "content": "again"},
         ]
-        return body(api, MODELS[api]) | {"messages": turns}
+        return question(api, MODELS[api]) | {"messages": turns}
     items = [
         {"role": "user", "content": "hi"},
         {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
         {"role": "assistant", "content": "ho"},
         {"role": "user", "content": "again"},
     ]
-    return body(api, MODELS[api]) | {"input": items}
+    return question(api, MODELS[api]) | {"input": items}
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -152,7 +146,7 @@ def test_a_refusal_of_something_else_is_not_asked_again(gateway, upstream):
 @pytest.mark.parametrize("client", ["chat", "responses"])
 def test_sealed_reasoning_that_is_refused_is_left_out_too(gateway, upstream, client):
     upstream.script(Script(thinking="hm", seal="c2ln", text="ho"))
-    answer = gateway.request("POST", PATHS[client], body(client, MODELS["messages"])).json
+    answer = gateway.request("POST", PATHS[client], question(client, MODELS["messages"])).json
     if client == "chat":
         history = {"messages": [{"role": "user", "content": "hi"}, answer["choices"][0]["message"],
                                 {"role": "user", "content": "again"}]}  # fmt: skip
@@ -161,7 +155,7 @@ def test_sealed_reasoning_that_is_refused_is_left_out_too(gateway, upstream, cli
             "input": [{"role": "user", "content": "hi"}, *answer["output"], {"role": "user", "content": "again"}]
         }
     upstream.script(Raw(400, JSON, (REFUSALS["messages"],)), Script(text="fine"))
-    reply = gateway.request("POST", PATHS[client], body(client, MODELS["messages"]) | history)
+    reply = gateway.request("POST", PATHS[client], question(client, MODELS["messages"]) | history)
     assert reply.status == 200
     assert b"c2ln" in upstream.seen[0].body
     assert b"c2ln" not in upstream.seen[1].body
@@ -217,17 +211,17 @@ def test_a_stream_that_breaks_its_grammar_is_logged(gateway, upstream):
         b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\nid: 7\ndata: [DONE]\n\n'
     )
     upstream.script(Raw(200, (("content-type", "text/event-stream"),), (broken,)))
-    gateway.request("POST", PATHS["chat"], body("chat", MODELS["chat"], stream=True))
+    gateway.request("POST", PATHS["chat"], question("chat", MODELS["chat"], stream=True))
     assert eventually(lambda: [line for line in gateway.log if "the stream breaks" in line])
 
 
 def test_good_streams_are_not_logged(gateway, upstream):
-    for api in APIS:
-        for other in APIS:
+    for api in OLDER:
+        for other in OLDER:
             upstream.script(
                 Script(thinking="hm", text="one two", calls=(ToolCall("call_1", "f", "{}"),), stop="tool_calls")
             )
-            reply = gateway.request("POST", PATHS[api], body(api, MODELS[other], stream=True))
+            reply = gateway.request("POST", PATHS[api], question(api, MODELS[other], stream=True))
             request_id = reply.headers["x-request-id"]
             eventually(lambda id=request_id: any(id in line for line in gateway.log))
             assert [line for line in gateway.log if request_id in line and "the stream breaks" in line] == []

@@ -20,13 +20,13 @@ from gateway.serving import quart_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
+from tests.support.apis import OLDER, question
 from tests.support.asgi_app import Client, eventually
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
+from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, Upstream, render
 
-APIS = ("chat", "messages", "responses")
-SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
 ROUNDS = 2  # how often the process gets everything before its memory is looked at again
 GROWTH = 48  # MiB that it may have grown by after that; the largest body alone is 10
 LARGE = ("many_tools", "many_turns", "empty_turns", "many_keys")
@@ -235,7 +235,7 @@ BODIES = tuple(bodies("chat", "on-chat"))
 
 def settings(upstream: Upstream) -> dict[str, Any]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-    entries = [provider(f"{vendors[api]}/on-{api}", upstream.url, [api]) for api in APIS]
+    entries = [provider(f"{vendors[api]}/on-{api}", upstream.url, [api]) for api in OLDER]
     return config([*entries, provider("openai/*", upstream.url, ["chat"])])
 
 
@@ -338,7 +338,7 @@ def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
 
 
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies_are_a_4xx_or_pass_whole(gateway, upstream, api, model, name):
     answered = "chat" if name.startswith("wildcard") else model.removeprefix("on-")
@@ -355,14 +355,13 @@ def rss(pid: int) -> float:
 
 
 def asked(api: str) -> Mapping[str, Any]:
-    turns = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": "on-chat", **turns, "max_tokens": 100, "stream": True}
+    return question(api, "on-chat", max_tokens=100, stream=True)
 
 
 @pytest.mark.process
 def test_the_process_is_as_good_as_new_afterwards(process, upstream):
     everything = [*REFUSED.values(), *TAKEN.values()]
-    sent = [(api, name) for api in APIS for name in BODIES if api == "chat" or name not in LARGE]
+    sent = [(api, name) for api in OLDER for name in BODIES if api == "chat" or name not in LARGE]
     everything += [post(PATHS[api], bodies(api, "on-messages")[name]) for api, name in sent]
 
     def one_round() -> float:
@@ -374,7 +373,7 @@ def test_the_process_is_as_good_as_new_afterwards(process, upstream):
     before = one_round()  # the allocator keeps what the largest body took
     after = [one_round() for _ in range(ROUNDS)][-1]
     assert after - before < GROWTH, (before, after)
-    for api in APIS:
+    for api in OLDER:
         upstream.script(Script("as good as new"))
         reply = process.request("POST", PATHS[api], asked(api))
         assert (reply.status, reply.cut) == (200, False)

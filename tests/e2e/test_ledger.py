@@ -22,16 +22,13 @@ from gateway.request.client_request import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from streams.events import ErrorInfo
+from tests.support.apis import OLDER, VENDORS, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, post, provider
-from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, render
 
-APIS = ("chat", "messages", "responses")
-PAIRS = [(client, api) for client in APIS for api in APIS]
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+PAIRS = [(client, api) for client in OLDER for api in OLDER]
 KEY, CLIENT_KEY, HEADER_KEY = "sk-not-to-be-told", "sk-of-the-client", "tok-in-a-header"
-JSON = (("content-type", "application/json"),)
-SSE = (("content-type", "text/event-stream"),)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
 
@@ -39,8 +36,8 @@ ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, out
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     entries = [
-        *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in APIS),
-        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "1s"}) for api in APIS),
+        *(provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api], key=f"{KEY}-{api}") for api in OLDER),
+        *(provider(f"{VENDORS[api]}/hasty-{api}", upstream.url, [api], timeouts={"idle": "1s"}) for api in OLDER),
         provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
         provider("groq/own", upstream.url, ["chat"], headers={"x-auth-token": HEADER_KEY}, passthrough_auth=True),
     ]
@@ -54,11 +51,6 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
 
 
 numbers = iter(range(10_000))
-
-
-def body(api: str, model: str, **more: Any) -> dict[str, Any]:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
 
 
 @attrs.frozen
@@ -96,7 +88,7 @@ def called(gateway) -> Call:
 def test_a_good_end(called, upstream, api, model_api, stream):
     upstream.script(ANSWER)
     usage = {"stream_options": {"include_usage": True}} if (api, stream) == ("chat", True) else {}
-    assert called.ask(api, body(api, f"on-{model_api}", stream=stream, **usage)).status == 200
+    assert called.ask(api, question(api, f"on-{model_api}", stream=stream, **usage)).status == 200
     line = called.line()
     vendor = VENDORS[model_api]
     expected = {
@@ -112,17 +104,17 @@ def test_a_good_end(called, upstream, api, model_api, stream):
 
 REFUSED: Mapping[str, tuple[Any, int, str]] = {
     "no_json": (b"{", 400, "invalid_request"),
-    "unknown_model": (body("chat", "nobody"), 404, "not_found"),
+    "unknown_model": (question("chat", "nobody"), 404, "not_found"),
     "no_messages": ({"model": "on-chat"}, 400, "invalid_request"),
     "too_large": (b" " * (2 * 2**20), 413, "too_large"),
 }
 
 
 @pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_what_is_refused_here(called, upstream, api, sent, status, error):
     if isinstance(sent, dict) and "messages" in sent:
-        sent = body(api, "nobody")
+        sent = question(api, "nobody")
     elif isinstance(sent, dict) and api == "responses":
         sent = {"model": "on-chat", "input": 5}
     assert called.ask(api, sent).status == status
@@ -145,10 +137,10 @@ def test_a_path_that_is_not_there_and_a_method_that_is_not_allowed(called):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_upstreams_refusal(called, upstream, api, stream):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"spent"}}',)))
-    assert called.ask(api, body(api, "on-chat", stream=stream)).status == 429
+    assert called.ask(api, question(api, "on-chat", stream=stream)).status == 429
     line = called.line()
     assert (line["status"], line["ended"], line["error"]) == (429, "upstream_error", "rate_limited")
     assert line["message"].startswith("the provider sent status 429 ")
@@ -157,7 +149,7 @@ def test_an_upstreams_refusal(called, upstream, api, stream):
 
 def cut(api: str, end: str = "cut") -> Raw:
     said = render(ANSWER, api, {"stream": True, "model": "up"}).pieces
-    return Raw(200, SSE, said[: next(i for i, piece in enumerate(said) if b"one t" in piece) + 1], end)  # type: ignore[arg-type]
+    return Raw(200, STREAM, said[: next(i for i, piece in enumerate(said) if b"one t" in piece) + 1], end)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("end", "error"), [("cut", "upstream"), ("chunked", "upstream"), ("hang", "timeout")])
@@ -165,7 +157,7 @@ def cut(api: str, end: str = "cut") -> Raw:
 def test_a_stream_that_breaks_off(called, upstream, api, model_api, end, error):
     upstream.script(cut(model_api, end))
     model = f"{'hasty' if end == 'hang' else 'on'}-{model_api}"
-    assert called.ask(api, body(api, model, stream=True)).status == 200
+    assert called.ask(api, question(api, model, stream=True)).status == 200
     line = called.line()
     assert (line["status"], line["ended"], line["error"]) == (200, "upstream_error", error)
     assert (line["usage_complete"], "reason" in line) == (False, False)
@@ -193,7 +185,7 @@ def in_mid_stream(client: Wire, up: Wire) -> None:
 )
 def test_a_client_that_leaves(called, by_hand, how, stream):
     with Wire.connect(called.gateway.port) as client:
-        sent = body("chat", "by-hand", stream=stream)
+        sent = question("chat", "by-hand", stream=stream)
         client.send(post(PATHS["chat"], sent, {"x-request-id": called.id}))
         with by_hand.accept() as provider_end:
             provider_end.read_request()
@@ -228,7 +220,7 @@ def test_health_checks_leave_no_line(gateway):
 
 
 def test_long_names_and_messages_are_cut_short(called, upstream):
-    assert called.ask("chat", body("chat", "x" * 100_000)).status == 404
+    assert called.ask("chat", question("chat", "x" * 100_000)).status == 404
     assert len(json.dumps(called.line())) < 5000
 
 
@@ -255,8 +247,8 @@ EVENTS = {
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
 def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):
     echo = EVENTS[model_api].format(key=f"{KEY}-{model_api}").encode()
-    upstream.script(Raw(200, SSE, (*(cut(model_api).pieces if begun else ()), echo), "chunked"))
-    reply = called.ask(api, body(api, f"on-{model_api}", stream=True))
+    upstream.script(Raw(200, STREAM, (*(cut(model_api).pieces if begun else ()), echo), "chunked"))
+    reply = called.ask(api, question(api, f"on-{model_api}", stream=True))
     assert reply.status == (200 if begun else 502)
     assert b"[redacted] is spent" in reply.body
     assert KEY.encode() not in reply.body
@@ -264,11 +256,11 @@ def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream
 
 
 @pytest.mark.parametrize("status", [401, 429])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("secret", [CLIENT_KEY, HEADER_KEY])
 def test_the_clients_own_key_and_configured_ones_stay_out_of_the_log(called, upstream, api, secret, status):
     upstream.script(Raw(status, JSON, (ECHO.format(key=secret).encode(),)))
-    reply = called.ask(api, body(api, "own"), authorization=f"Bearer {CLIENT_KEY}")
+    reply = called.ask(api, question(api, "own"), authorization=f"Bearer {CLIENT_KEY}")
     assert upstream.seen[0].header("authorization") == f"Bearer {CLIENT_KEY}"
     assert upstream.seen[0].header("x-auth-token") == HEADER_KEY
     assert reply.status == status
@@ -289,7 +281,7 @@ class Unsound:
 
 
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
     limits, authenticator = settings.limits, Authenticator(settings)
@@ -306,7 +298,7 @@ async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, 
     record = Record("req_1", api)
     async with trio.open_nursery() as nursery:
         exchange = Exchange(service, api, ClientRequest((), ""), RequestScope(nursery, "req_1"), record)
-        response = await exchange.answer(json.dumps(body(api, "up", stream=True)).encode())
+        response = await exchange.answer(json.dumps(question(api, "up", stream=True)).encode())
         async with as_pieces(response.body) as pieces:
             text = b"".join([data async for data in pieces])
         nursery.cancel_scope.cancel()

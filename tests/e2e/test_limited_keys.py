@@ -7,26 +7,25 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
 LIMITED, FREE = "sk-gw-limited-0123456789", "sk-gw-free-0123456789"
-APIS = ("chat", "messages", "responses")
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    entries = [provider(f"openai/{name}", upstream.url, APIS) for name in ("small", "medium", "big")]
+    entries = [provider(f"openai/{name}", upstream.url, OLDER) for name in ("small", "medium", "big")]
     keys = [{"name": "limited", "key": LIMITED, "models": ["small", "medium"]}, {"name": "free", "key": FREE}]
     with gateway_thread(config(entries, client_keys=keys)) as process:
         yield process
 
 
-def asked(api: str, **more: Any) -> dict[str, Any]:
-    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": "small", **said, **({"max_tokens": 50} if api == "messages" else {}), **more}
+def asked(api: str, model: str = "small", **more: Any) -> dict[str, Any]:
+    return question(api, model, **more)
 
 
 def ask(gateway: Gateway, api: str, key: str, body: object):
@@ -40,7 +39,7 @@ WAYS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: json.dumps(way)[:30])
 def test_a_limited_key_names_its_own_models_alone(gateway, upstream, api, way):
     upstream.script()
@@ -52,7 +51,7 @@ def test_a_limited_key_names_its_own_models_alone(gateway, upstream, api, way):
     assert upstream.seen == []
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_models_that_a_limited_key_may_use_may_be_named_beside_one_another(gateway, upstream, api):
     upstream.script(Script(text="ok"))
     assert ask(gateway, api, LIMITED, asked(api, models=["small", "medium"])).status == 200
@@ -67,7 +66,7 @@ def test_a_key_without_limits_names_what_it_likes(gateway, upstream, way):
 
 
 @pytest.mark.parametrize("key", [LIMITED, FREE])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["model", "Model", "mod\\u0065l", "MODEL"])
 def test_no_key_names_two_models(gateway, upstream, api, name, key):
     upstream.script()

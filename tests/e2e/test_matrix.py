@@ -10,12 +10,12 @@ import attrs
 import openai
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
 from tests.support.wire_transcript import heard
 
-APIS = ("chat", "messages", "responses")
 MODELS = {"chat": "up-chat", "messages": "up-messages", "responses": "up-responses"}
 SCHEMA = {
     "type": "object",
@@ -219,7 +219,7 @@ def gateway(upstream):
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [
         provider(f"{vendors[api]}/{MODELS[api]}", upstream.url, [api], name=f"entry-{api}", key=f"sk-{api}-upstream")
-        for api in APIS
+        for api in OLDER
     ]
     with gateway_thread(config(entries)) as process:
         yield process
@@ -263,12 +263,12 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.fixture(params=APIS, ids=[f"to_{api}" for api in APIS])
+@pytest.fixture(params=OLDER, ids=[f"to_{api}" for api in OLDER])
 def upstream_api(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
+@pytest.fixture(params=OLDER, ids=[f"{api}_client" for api in OLDER])
 def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
     client = CLIENTS[request.param](sdks[request.param], MODELS[upstream_api], stream)
     return Cell(client, request.param, upstream_api, stream, upstream)

@@ -5,11 +5,11 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider, refusing_port
 from tests.support.upstreams import PATHS, Script, Upstream
 
-APIS = ("chat", "messages", "responses")
 FULL, SHARED = "gw-full", "gw-shared"
 ODD = {
     "vllm/Qwen/Qwen3 32B": "Qwen/Qwen3 32B",
@@ -37,13 +37,8 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def body(api: str, model: str) -> dict[str, object]:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **asked, **({"max_tokens": 9} if api == "messages" else {})}
-
-
 def post(gateway: Gateway, api: str, model: str, key: str = FULL):
-    return gateway.request("POST", PATHS[api], body(api, model), {"authorization": f"Bearer {key}"})
+    return gateway.request("POST", PATHS[api], question(api, model), {"authorization": f"Bearer {key}"})
 
 
 @pytest.mark.parametrize(("name", "id"), ODD.items())
@@ -69,7 +64,7 @@ def test_patterns_come_last(gateway, upstream):
     assert [seen.json["model"] for seen in upstream.seen] == ["whatever:free x", "plain"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstream, api):
     """(openai/codex#41095)"""
     upstream.script()
@@ -82,7 +77,7 @@ def test_an_unknown_model_is_a_404_with_near_names_and_no_others(gateway, upstre
     assert upstream.seen == []
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_near_names_are_those_that_the_key_may_use(gateway, upstream, api):
     upstream.script()
     message = complaint(api, post(gateway, api, "secret-modle", SHARED), 404)["message"]
@@ -135,5 +130,5 @@ def _turns(upstream: Upstream, settings: dict[str, object]) -> None:
     with gateway_thread(settings) as process:
         for _ in range(3):
             upstream.script(Script(text="ok"))
-            assert process.request("POST", PATHS["chat"], body("chat", "openai/dead")).status == 502
-            assert process.request("POST", PATHS["chat"], body("chat", "openai/alive")).status == 200
+            assert process.request("POST", PATHS["chat"], question("chat", "openai/dead")).status == 502
+            assert process.request("POST", PATHS["chat"], question("chat", "openai/alive")).status == 200

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
-from tests.support.upstreams import PATHS, Raw, data, event
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, data, event
 
-APIS = ("chat", "messages", "responses")
-JSON = (("content-type", "application/json"),)
-SSE = (("content-type", "text/event-stream"),)
 WORDS = "This model's maximum context length is 1000 tokens. However, your messages resulted in 1200 tokens."
 SENTENCE = "prompt is too long: 1200 tokens > 1000 maximum"
 CODE = "context_length_exceeded"
@@ -27,11 +25,6 @@ def gateway(upstream) -> Iterator[Gateway]:
     )
     with gateway_thread(config(entries)) as process:
         yield process
-
-
-def body(api: str, model: str, **more: object) -> dict[str, object]:
-    asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **asked, **({"max_tokens": 100} if api == "messages" else {}), **more}
 
 
 def refusal(words: str) -> bytes:
@@ -70,31 +63,31 @@ def is_told(api: str, reply) -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("status", [400, 413, 500])
-@pytest.mark.parametrize("model", APIS)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("model", OLDER)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model, status, stream):
     upstream.script(Raw(status, JSON, (refusal(WORDS),)))
-    is_told(api, gateway.request("POST", PATHS[api], body(api, model, stream=stream)))
+    is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=stream)))
     assert len(upstream.seen) == 1
 
 
-@pytest.mark.parametrize("model", APIS)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("model", OLDER)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_overflow_inside_a_stream_before_content_is_the_same_400(gateway, upstream, api, model):
-    upstream.script(Raw(200, SSE, opened(model), end="chunked"))
-    is_told(api, gateway.request("POST", PATHS[api], body(api, model, stream=True)))
+    upstream.script(Raw(200, STREAM, opened(model), end="chunked"))
+    is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=True)))
 
 
 def test_anthropics_own_refusal_passes_byte_for_byte(gateway, upstream):
     own = refusal("prompt is too long: 3333404 tokens > 200000 maximum")
     upstream.script(Raw(400, JSON, (own,)))
-    reply = gateway.request("POST", PATHS["messages"], body("messages", "messages"))
+    reply = gateway.request("POST", PATHS["messages"], question("messages", "messages"))
     assert (reply.status, reply.body) == (400, own)
 
 
 def test_a_compatible_servers_own_words_are_told_as_anthropic_would(gateway, upstream):
     """Bedrock and others answer Messages clients in words that Claude Code does not know."""
     upstream.script(Raw(400, JSON, (refusal("Input is too long for requested model."),)))
-    reply = gateway.request("POST", PATHS["messages"], body("messages", "messages"))
+    reply = gateway.request("POST", PATHS["messages"], question("messages", "messages"))
     message = complaint("messages", reply, 400)["message"]
     assert message == "prompt is too long: Input is too long for requested model."

@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, VENDORS, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, post, provider
 from tests.support.raw_call import SSE, check_log, chunks
-from tests.support.upstreams import PATHS, Raw, Script, render
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, render
 
 REAL = "sk-not-to-be-told"
 KEYS = {"none": "none", "ollama": "ollama", "EMPTY": "EMPTY", "real": REAL}
-JSON = (("content-type", "application/json"),)
-STREAM = (("content-type", "text/event-stream"),)
-APIS = ("chat", "messages", "responses")
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +22,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
     entries = [
         provider(f"{VENDORS[api]}/{name}-{api}", upstream.url, [api], key=key)
         for name, key in KEYS.items()
-        for api in APIS
+        for api in OLDER
     ]
     entries += [provider(f"openai/by-hand-{name}", by_hand.url, ["chat"], key=key) for name, key in KEYS.items()]
     with gateway_thread(config(entries)) as process:
@@ -51,10 +48,7 @@ def judge(name: str, text: str) -> None:
 
 
 def ask(gateway: Gateway, api: str, model: str, stream: bool = False, path: str = "") -> str:
-    own = (
-        {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
-    )
-    return gateway.request("POST", PATHS[api] + path, {"model": model, "stream": stream, **own}).body.decode()
+    return gateway.request("POST", PATHS[api] + path, question(api, model, stream=stream)).body.decode()
 
 
 # Errors: a whole body, an event before and behind content, in either lane
@@ -66,8 +60,8 @@ def failing(api: str, text: str) -> dict[str, Any]:
     return {"error": {"message": text, "type": "invalid_request_error", "code": None, "param": None}}
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("model_api", APIS)
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("model_api", OLDER)
 def test_an_error_is_told_in_the_providers_words(gateway, upstream, name, api, model_api):
     body = json.dumps(failing(model_api, sentence(name))).encode()
     upstream.script(Raw(400, JSON, (body,)))
@@ -90,8 +84,8 @@ def begun(api: str) -> tuple[bytes, ...]:
 
 
 @pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("model_api", APIS)
+@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize("model_api", OLDER)
 def test_an_error_event_is_told_in_the_providers_words(
     gateway, upstream, name, api, model_api, opening: Callable[[str], tuple[bytes, ...]]
 ):
@@ -104,7 +98,7 @@ def test_an_error_event_is_told_in_the_providers_words(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_good_answer_passes_as_it_is(gateway, upstream, name, api, stream):
     raw = render(Script(text=sentence(name)), api, {"model": "up", "stream": stream})
     upstream.script(raw)

@@ -13,12 +13,11 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line
 from tests.support.responses_api import bearer, check_stream, chunked, final, refusal, stored, turn
-from tests.support.upstreams import Raw, Script, Seen, Upstream, fake_upstream, responses_answer, responses_stream
+from tests.support.upstreams import JSON, Raw, Script, Seen, Upstream, fake_upstream, responses_answer, responses_stream
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 KEYS = [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]
 NUMBERS = itertools.count()
-JSON = (("content-type", "application/json"),)
 NO = json.dumps({"error": {"message": "no such thing", "type": "invalid_request_error"}}).encode()
 
 

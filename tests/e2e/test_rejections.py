@@ -8,9 +8,8 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
-from tests.support.upstreams import PATHS, Raw, Script
+from tests.support.upstreams import JSON, PATHS, Raw, Script
 
-JSON = (("content-type", "application/json"),)
 FINE = Script(text="fine")
 BETAS = "claude-code-20250219,prompt-caching-scope-2026-01-05"
 

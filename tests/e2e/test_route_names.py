@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import PATHS, Raw, Script
 
-APIS = ("chat", "messages", "responses")
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    entries = [provider("one/a", upstream.url, APIS), provider("two/b", upstream.url, APIS, key="sk-other")]
+    entries = [provider("one/a", upstream.url, OLDER), provider("two/b", upstream.url, OLDER, key="sk-other")]
     settings = config(
         entries,
         listener={"max_retries": 1},
@@ -47,14 +47,14 @@ def ask(gateway, upstream):
 
 
 def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) -> Reply:
-    said = (
-        {"input": text} if api == "responses" else {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
-    )
-    return gateway.request("POST", PATHS[api], {**({} if model is None else {"model": model}), **said, **more})
+    sent = question(api, model or "", text, **more)
+    if model is None:
+        del sent["model"]
+    return gateway.request("POST", PATHS[api], sent)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("name", ["best", None, "", "code generation"])
 def test_a_route_goes_on_however_its_name_came_in(ask, name, api, stream):
     # An alias did not get its model's fallbacks (BerriAI/litellm#10317), nor did every API (#26067).

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, eventually, provider
-from tests.support.upstreams import PATHS, Raw, Script, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, served
 
-APIS = ("chat", "messages", "responses")
-JSON = (("content-type", "application/json"),)
-EVENTS = (("content-type", "text/event-stream"),)
 SILENT = Raw(end="hang")
 WELL = Script(text="!")
 
@@ -49,7 +47,7 @@ def pinging(providers) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]:
-    def entry(name: str, at: str, speaks: Any = APIS, **more: Any) -> dict[str, Any]:
+    def entry(name: str, at: str, speaks: Any = OLDER, **more: Any) -> dict[str, Any]:
         return provider(f"made-{name}/up", providers[at].url, speaks, key=f"sk-{name}-0123456789", name=name, **more)
 
     entries = [
@@ -89,7 +87,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         yield process
 
 
-@pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
+@pytest.fixture(params=OLDER, ids=[f"{api}_client" for api in OLDER])
 def api(request) -> str:
     return request.param
 
@@ -99,13 +97,8 @@ def stream(request) -> bool:
     return request.param
 
 
-def body(api: str, model: str, stream: bool = False, **more: Any) -> dict[str, Any]:
-    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, "stream": stream, **said, **({"max_tokens": 50} if api == "messages" else {}), **more}
-
-
 def ask(gateway: Gateway, api: str, model: str, stream: bool = False, **more: Any) -> Reply:
-    return gateway.request("POST", PATHS[api], body(api, model, stream, **more))
+    return gateway.request("POST", PATHS[api], question(api, model, stream=stream, **more))
 
 
 def script(providers: Mapping[str, Upstream], **answers: Any) -> None:
@@ -136,7 +129,7 @@ def lines(gateway: Gateway) -> list[dict[str, Any]]:
 def first_events(api: str, *, count: int) -> Raw:
     """A stream that breaks off behind so many of its events."""
     raw = render(WELL, api, {"stream": True, "model": "up"})
-    return Raw(200, EVENTS, raw.pieces[:count], "cut")
+    return Raw(200, STREAM, raw.pieces[:count], "cut")
 
 
 # Fallback
@@ -147,9 +140,9 @@ def test_the_next_target_answers_the_same_request(gateway, providers, api, strea
     # agentgateway/agentgateway#1081, kgateway-dev/kgateway#13216, BerriAI/litellm#28216
     raw = {
         "status": OVERLOADED,
-        "nothing": Raw(200, EVENTS if stream else JSON, (), "close"),
+        "nothing": Raw(200, STREAM if stream else JSON, (), "close"),
         "cut": first_events(api, count=1) if stream else Raw(200, JSON, (b'{"id": "a', ), "cut"),
-        "reset": Raw(200, EVENTS if stream else JSON, (), "reset"),
+        "reset": Raw(200, STREAM if stream else JSON, (), "reset"),
     }[failing]  # fmt: skip
     script(providers, a=raw, b=WELL)
     reply = ask(gateway, api, "two", stream)
@@ -164,7 +157,7 @@ def test_nothing_of_a_lost_attempt_reaches_the_client(pinging, providers, api):
     """Also where the response was opened for keep-alives in the meantime."""
     gateway = pinging
     lost = first_events(api, count=1)
-    script(providers, a=Raw(200, EVENTS, (*lost.pieces, b": still here\n\n"), "hang"), b=WELL)
+    script(providers, a=Raw(200, STREAM, (*lost.pieces, b": still here\n\n"), "hang"), b=WELL)
     reply = ask(gateway, api, "patient", stream=True)
     alone = ask_alone(gateway, providers, api)
     assert events(reply.body) == events(alone.body)
@@ -243,7 +236,7 @@ def test_the_overflow_is_told_where_the_place_for_it_fails(gateway, providers):
 @pytest.mark.parametrize(
     ("name", "api", "stream"),
     [
-        *(("best", api, stream) for api in APIS for stream in (False, True)),
+        *(("best", api, stream) for api in OLDER for stream in (False, True)),
         *((name, "chat", True) for name in ("stubborn", "two", "grouped")),
     ],
 )
@@ -304,10 +297,10 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
     silent = {
         "head": SILENT,
         "wait": refusal(429, ("retry-after", "1.5"), code="rate_limit_exceeded"),
-        "content": Raw(200, EVENTS, (b": here\n\n",), "hang"),
+        "content": Raw(200, STREAM, (b": here\n\n",), "hang"),
     }[when]
     script(providers, a=(silent, silent))
-    data = json.dumps(body("chat", f"left-{when}", stream=when == "content")).encode()
+    data = json.dumps(question("chat", f"left-{when}", stream=when == "content")).encode()
 
     def mine() -> list[dict[str, Any]]:
         return [line for line in lines(gateway) if line["model"] == f"left-{when}"]
@@ -330,7 +323,7 @@ def test_nobody_else_is_asked_once_the_answer_has_begun(gateway, providers, api)
     # Portkey-AI/gateway#1797, BerriAI/litellm#27967
     raw = render(WELL, api, {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
-    script(providers, a=Raw(200, EVENTS, raw.pieces[:begun], "cut"), b=WELL)
+    script(providers, a=Raw(200, STREAM, raw.pieces[:begun], "cut"), b=WELL)
     reply = ask(gateway, api, "two", stream=True)
     assert (reply.status, sent(providers)) == (200, {"a": 1})
     assert reply.headers["x-trigate-tried"] == "a=ok"
@@ -342,7 +335,7 @@ def test_failures_behind_the_beginning_take_a_target_out(gateway, providers):
     # BerriAI/litellm#34836
     raw = render(WELL, "chat", {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
-    broken = Raw(200, EVENTS, raw.pieces[:begun], "cut")
+    broken = Raw(200, STREAM, raw.pieces[:begun], "cut")
     script(providers, a=(broken, broken), b=WELL)
     for _ in range(2):
         ask(gateway, "chat", "blocked", stream=True)
@@ -375,7 +368,7 @@ def test_a_first_attempt_that_answers_in_time_is_alone(gateway, providers, strea
 
 def test_what_may_not_happen_twice_is_not_hedged(gateway, providers):
     # anthony-chaudhary/fak#8975, praxis-proxy/praxis#924
-    script(providers, a=Raw(200, EVENTS, (b": \n\n",), "hang"), b=WELL)
-    asked = body("responses", "hedged", True, store=False, tools=[{"type": "web_search"}])
+    script(providers, a=Raw(200, STREAM, (b": \n\n",), "hang"), b=WELL)
+    asked = question("responses", "hedged", stream=True, store=False, tools=[{"type": "web_search"}])
     gateway.request("POST", "/v1/responses", asked, {"x-trigate-deadline": "600ms"})
     assert sent(providers) == {"a": 1}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 from tests.support.websocket_client import Client
 
 ALL, BANK, SOME = "sk-gw-all-0123456789", "sk-gw-bank-0123456789", "sk-gw-some-0123456789"
-APIS = ("chat", "messages", "responses")
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
 OVERFLOW = Raw(
     400,
@@ -29,11 +29,11 @@ SMALL = {"context_window": 8192}
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [
-        provider("one/a", upstream.url, APIS),
-        provider("two/b", upstream.url, APIS, key="sk-other"),
-        provider("three/eu-c", upstream.url, APIS, key="sk-third"),
-        provider("one/small", upstream.url, APIS, quirks=SMALL),
-        provider("one/blind", upstream.url, APIS, quirks={"cannot": ["images"]}),
+        provider("one/a", upstream.url, OLDER),
+        provider("two/b", upstream.url, OLDER, key="sk-other"),
+        provider("three/eu-c", upstream.url, OLDER, key="sk-third"),
+        provider("one/small", upstream.url, OLDER, quirks=SMALL),
+        provider("one/blind", upstream.url, OLDER, quirks={"cannot": ["images"]}),
         provider("four/chat-only", upstream.url, ["chat"]),
         provider("openrouter/r", f"{upstream.url}/v1", ["chat"]),
         provider("openai/kept", upstream.url, ["responses"], state="upstream", key="sk-kept"),
@@ -73,8 +73,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 def asked(api: str, model: str = "best", **more: Any) -> dict[str, Any]:
-    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": model, **said, **({"max_tokens": 50} if api == "messages" else {}), "stream": False, **more}
+    return question(api, model, **{"stream": False, **more})
 
 
 def ask(gateway: Gateway, body: Mapping[str, Any], api: str = "chat", key: str = ALL, **headers: str) -> Reply:
@@ -90,7 +89,7 @@ def models(upstream: Upstream) -> list[str]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_listed_models_are_asked_in_place_of_the_name(gateway, upstream, api, stream):
     upstream.script(DOWN, Script(text="ok"))
     reply = ask(gateway, asked(api, stream=stream), api, models="b, eu-c")
@@ -106,7 +105,7 @@ def test_a_listed_route_is_all_that_it_stands_for(gateway, upstream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream):
     # BerriAI/litellm#19077
     begun = Raw(200, (("content-type", "text/event-stream"),), (b": \n\n",), "cut")
@@ -116,7 +115,7 @@ def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream)
     assert reply.status >= 500
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_entry_by_its_own_name_has_no_fallback(gateway, upstream, api):
     # BerriAI/litellm#10317
     upstream.script(DOWN, DOWN, DOWN)
@@ -124,7 +123,7 @@ def test_an_entry_by_its_own_name_has_no_fallback(gateway, upstream, api):
     assert set(models(upstream)) == {"a"}
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, stream):
     kind = "text/event-stream" if stream else "application/json"
@@ -153,7 +152,7 @@ def test_a_deadline_is_over_all_attempts(gateway, upstream, stream):
         ({"deadline": "later"}, ALL, "must be a duration"),
     ],
 )
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_wrong_header_is_a_mistake_of_the_client(gateway, upstream, api, headers, key, words):
     # BerriAI/litellm#38572: each name is checked as if it had been asked for alone
     upstream.script()
@@ -166,7 +165,7 @@ def test_a_wrong_header_is_a_mistake_of_the_client(gateway, upstream, api, heade
 # Walls
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_nothing_outside_of_a_wall_is_asked(gateway, upstream, api):
     # BerriAI/litellm#38572, #39998
     upstream.script(DOWN, DOWN, DOWN)
@@ -175,7 +174,7 @@ def test_nothing_outside_of_a_wall_is_asked(gateway, upstream, api):
     assert set(models(upstream)) == {"eu-c"}
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("model", ["a", "home"])
 def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, api, model):
     upstream.script()
@@ -283,7 +282,7 @@ def test_several_choices_go_where_they_can_be_had(gateway, upstream):
 # Bodies of other routers
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_openrouters_list_of_models(gateway, upstream, api):
     # https://openrouter.ai/docs/features/model-routing
     upstream.script(DOWN, Script(text="ok"))

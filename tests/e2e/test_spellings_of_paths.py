@@ -8,12 +8,12 @@ import openai
 import pytest
 
 from tests.support import websocket_client as ws
+from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, eventually, provider
 from tests.support.metrics_page import numbers
 from tests.support.upstreams import Script, Tokens
 
-APIS = ("chat", "messages", "responses")
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, output=9))
 KEY = "key-of-a-client"
 ORIGIN = "https://app.example"
@@ -21,7 +21,7 @@ ORIGIN = "https://app.example"
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config([provider("openai/m", upstream.url, APIS)])) as process:
+    with gateway_thread(config([provider("openai/m", upstream.url, OLDER)])) as process:
         yield process
 
 
@@ -29,14 +29,9 @@ def gateway(upstream) -> Iterator[Gateway]:
 def guarded(request, upstream) -> Iterator[Gateway]:
     """With ``cors`` every request goes through Quart's routing."""
     more = {"cors": [ORIGIN]} if "cors" in request.param else {}
-    entry = provider("openai/m", upstream.url, APIS)
+    entry = provider("openai/m", upstream.url, OLDER)
     with gateway_thread(config([entry], client_keys=[{"name": "one", "key": KEY}], **more)) as process:
         yield process
-
-
-def body(api: str) -> dict[str, object]:
-    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-    return {"model": "m", "max_tokens": 100, **said} if api == "messages" else {"model": "m", **said}
 
 
 PATHS = [
@@ -50,7 +45,7 @@ PATHS = [
 def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream, path, api):
     upstream.script(ANSWER)
     before = numbers(gateway)("trigate_exchanges_total", api=api, ended="complete")
-    reply = gateway.request("POST", path, body(api))
+    reply = gateway.request("POST", path, question(api, "m"))
     assert (reply.status, reply.headers["x-trigate-lane"]) == (200, "byte")
     assert b"one two three" in reply.body
     eventually(lambda: numbers(gateway)("trigate_exchanges_total", api=api, ended="complete") == before + 1)
@@ -59,9 +54,9 @@ def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream
 @pytest.mark.parametrize(("path", "api"), PATHS)
 def test_the_door_is_before_every_spelling(guarded, upstream, path, api):
     upstream.script(ANSWER)
-    complaint_of_none = guarded.request("POST", path, body(api))
+    complaint_of_none = guarded.request("POST", path, question(api, "m"))
     assert complaint_of_none.status == 401
-    reply = guarded.request("POST", path, body(api), {"x-api-key": KEY, "origin": ORIGIN})
+    reply = guarded.request("POST", path, question(api, "m"), {"x-api-key": KEY, "origin": ORIGIN})
     assert reply.status == 200
     assert len(upstream.seen) == 1
 
@@ -77,12 +72,12 @@ def test_cors_knows_every_spelling(guarded, upstream):
 @pytest.mark.parametrize("path", ["/messages/count_tokens", "/v1/v1/messages/count_tokens"])
 def test_what_is_below_a_route_has_the_same_spellings(gateway, upstream, path):
     upstream.script(ANSWER)
-    assert gateway.request("POST", path, body("messages")).json["input_tokens"] > 0
+    assert gateway.request("POST", path, question("messages", "m")).json["input_tokens"] > 0
 
 
 def test_stored_responses_and_models_have_the_same_spellings(gateway, upstream):
     upstream.script(ANSWER)
-    sent = {**body("responses"), "conversation": gateway.request("POST", "/conversations", {}).json["id"]}
+    sent = {**question("responses", "m"), "conversation": gateway.request("POST", "/conversations", {}).json["id"]}
     id = gateway.request("POST", "/responses", sent).json["id"]
     assert gateway.request("GET", f"/responses/{id}").json["id"] == id
     assert gateway.request("GET", f"/v1/v1/responses/{id}/input_items").json["object"] == "list"
@@ -135,7 +130,7 @@ def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
     ],
 )
 def test_an_unknown_path_says_which_base_url_to_set(gateway, path, api, right):
-    error = complaint(api, gateway.request("POST", path, body(api)), 404)
+    error = complaint(api, gateway.request("POST", path, question(api, "m")), 404)
     assert error["message"].endswith(f"set it to {right.format(gateway.url)}")
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import openai
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
-from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
+from tests.support.sdk_conversation import PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
-EACH = [(api, stream) for api in APIS for stream in (True, False)]
+EACH = [(api, stream) for api in OLDER for stream in (True, False)]
 OVER_EACH_STORE = [
     *((store, api, stream) for store in ("memory", "sqlite") for api, stream in EACH),
     *(pytest.param("postgres", api, stream, marks=pytest.mark.process) for api, stream in EACH[::2]),
@@ -130,7 +131,7 @@ def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstrea
     id = sdk.conversations.create().id
 
     def ask(number: int) -> int:
-        body = {"model": f"on-{APIS[number % 3]}", "input": str(number), "conversation": id, "stream": number % 2 == 0}
+        body = {"model": f"on-{OLDER[number % 3]}", "input": str(number), "conversation": id, "stream": number % 2 == 0}
         return gateway.request("POST", "/v1/responses", body).status
 
     with ThreadPoolExecutor(6) as threads:

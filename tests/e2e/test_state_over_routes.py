@@ -7,13 +7,12 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
-from tests.support.upstreams import PATHS, Raw, Script, Upstream, event
+from tests.support.upstreams import PATHS, STREAM, Raw, Script, Upstream, event
 
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
-SSE = (("content-type", "text/event-stream"),)
 FAILS = Raw(
     200,
-    SSE,
+    STREAM,
     (
         event(
             "error",
@@ -147,7 +146,7 @@ def test_what_a_provider_has_is_not_summed_up_by_another(gateway, upstream):
     assert (reply.status, paths(upstream)) == (503, ["/v1/responses/compact"])
 
 
-SILENT = Raw(200, SSE, (b": \n\n",), "hang")
+SILENT = Raw(200, STREAM, (b": \n\n",), "hang")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

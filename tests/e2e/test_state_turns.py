@@ -7,10 +7,11 @@ import openai
 import pytest
 from openai.types.responses import Response
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, eventually, provider
 from tests.support.responses_api import both_ways, each_api
-from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, settings, told
+from tests.support.sdk_conversation import TURNS, Talk, as_heard, settings, told
 from tests.support.upstreams import Raw, Script, render
 
 
@@ -26,7 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 @each_api
 def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, api, stream):
     """And the first one gets its own thoughts back, with what it has sealed them."""
-    others = [other for other in APIS if other != api]
+    others = [other for other in OLDER if other != api]
     models = [api, *others, api, api]
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)

@@ -19,6 +19,7 @@ import attrs
 import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
+from tests.support.apis import OLDER, VENDORS, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     PATIENCE,
@@ -35,15 +36,13 @@ from tests.support.harness import (
     provider,
     running,
 )
+from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, render
 
-APIS = ("chat", "messages", "responses")
-PAIRS = [(client, api) for client in APIS for api in APIS]
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
+PAIRS = [(client, api) for client in OLDER for api in OLDER]
 KEY = "sk-not-for-clients"
 
 SCRIPT = Script(text="one two three")
-SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
 COMMENT = b": ping\n\n"
 PING = {"chat": COMMENT, "messages": b'event: ping\ndata: {"type":"ping"}\n\n', "responses": COMMENT}
 
@@ -52,7 +51,7 @@ END = b"0\r\n\r\n"
 
 
 def settings(by_hand: Listening, **more: Any) -> dict[str, Any]:
-    entries = [provider(f"{VENDORS[api]}/on-{api}", by_hand.url, [api], key=f"{KEY}-{api}") for api in APIS]
+    entries = [provider(f"{VENDORS[api]}/on-{api}", by_hand.url, [api], key=f"{KEY}-{api}") for api in OLDER]
     return config(entries, **more)
 
 
@@ -84,10 +83,9 @@ class Client:
     """A client that reads its answer while it comes."""
 
     def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True) -> None:
-        asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-        body = {"model": model, **asked, "stream": stream, **({"max_tokens": 100} if api == "messages" else {})}
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
-        self.connection.request("POST", PATHS[api], json.dumps(body), {"content-type": "application/json"})
+        asked = json.dumps(question(api, model, stream=stream))
+        self.connection.request("POST", PATHS[api], asked, {"content-type": "application/json"})
         self.body = b""
         self.response: http.client.HTTPResponse | None = None
 
@@ -305,7 +303,7 @@ def test_a_client_gets_its_end_though_the_provider_holds_the_connection(gateway,
             provider_end.closed_after(begun)  # the grace is 0.25 s, the limit on silence minutes
 
 
-@pytest.mark.parametrize("model_api", APIS)
+@pytest.mark.parametrize("model_api", OLDER)
 def test_a_connection_whose_answer_ended_well_is_used_again(gateway, by_hand, model_api):
     with call(gateway, by_hand, "chat", model_api) as (first, provider_end):
         provider_end.send(SSE + chunked(*pieces(model_api)) + END)
@@ -340,14 +338,14 @@ def test_a_whole_answer_to_a_streamed_question_is_streamed(gateway, by_hand, api
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_answer_without_content_is_a_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         provider_end.send(b"HTTP/1.1 204 No Content\r\n\r\n")
         complaint(api, client.reply(), 502)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(b'HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 900\r\n\r\n{"error":')
@@ -362,14 +360,14 @@ def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
 LARGE = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 300_000 + b'"}}]}\n\n'
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_event_above_the_limit_before_content_is_a_502(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(SSE + chunk(LARGE))
         assert "limits.event" in complaint(api, client.reply(), 502)["message"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(SSE + half("chat"))
@@ -381,7 +379,7 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         head = SSE.replace(b"text/event-stream", b"application/json")
@@ -390,7 +388,7 @@ def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_compressed_answer_is_passed_on_plain(gateway, by_hand, api, stream):
     said = pieces("chat", stream)
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
@@ -474,7 +472,7 @@ def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
                 client, provider_end = stack.enter_context(call(own, by_hand, "chat", "chat"))
                 provider_end.send(SSE + half("chat"))
                 client.until(b"one t")
-            for api in APIS:
+            for api in OLDER:
                 with Client(own, api, "on-chat") as refused:
                     reply = refused.reply()
                 complaint(api, reply, 503)
@@ -499,8 +497,8 @@ def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         with contextlib.closing(connection):
             for _ in range(each):
-                body = {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-                connection.request("POST", PATHS["chat"], json.dumps(body), {"content-type": "application/json"})
+                body = json.dumps(question("chat", "m", stream=stream))
+                connection.request("POST", PATHS["chat"], body, {"content-type": "application/json"})
                 reply = connection.getresponse()
                 reply.read()
                 statuses.append(reply.status)

@@ -8,12 +8,12 @@ import anthropic
 import pytest
 from anthropic import beta_tool
 
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 from tests.support.wire_transcript import heard
 
-APIS = ("chat", "messages", "responses")
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
 SYSTEM = "Be brief."
 PLEASE = "What do the boxes hold?"
@@ -97,7 +97,7 @@ def text_of(message: Any) -> str:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_tool_loop_says_everything_once_and_the_provider_hears_it_all(client, upstream, api, stream):
     upstream.script(*ROUNDS)
     steps = client.run(f"on-{api}", stream)

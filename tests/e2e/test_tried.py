@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script
@@ -36,11 +37,7 @@ def lines_of(gateway: Gateway, id: str) -> list[dict[str, Any]]:
 
 
 def ask(gateway: Gateway, api: str, stream: bool, id: str) -> Any:
-    said = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
-    limit = {"max_tokens": 99} if api == "messages" else {}
-    return gateway.request(
-        "POST", PATHS[api], {"model": "best", "stream": stream, **limit, **said}, {"x-request-id": id}
-    )
+    return gateway.request("POST", PATHS[api], question(api, "best", "Hello", stream=stream), {"x-request-id": id})
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from providers.responses.ids import is_ours
+from tests.support.apis import OLDER
 from tests.support.command_line import started
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
 from tests.support.raw_call import END, chunks, lines, said, whole
 from tests.support.responses_api import (
-    APIS,
     becomes,
     both_ways,
     check_stream,
@@ -47,7 +47,7 @@ def file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand, file) -> Iterator[Gateway]:
     finishing = [
-        provider(f"openai/finish-{api}", by_hand.url, [api], state="ours", on_disconnect="finish") for api in APIS
+        provider(f"openai/finish-{api}", by_hand.url, [api], state="ours", on_disconnect="finish") for api in OLDER
     ]
     settings = config([*entries(upstream, by_hand), *finishing], state_storage=sqlite_at(file))
     with gateway_thread(settings) as process:

@@ -21,6 +21,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta
 from tests.support import postgres
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, free_port
 from tests.support.raw_call import END, chunks, said
@@ -38,7 +39,6 @@ from tests.support.responses_api import (
     text_of,
     turn,
 )
-from tests.support.sdk_conversation import APIS
 from tests.support.upstreams import Script
 
 RESPONSE = {"id": "x", "status": "completed", "output": []}
@@ -65,7 +65,7 @@ def server() -> Iterator[postgres.Server]:
 
 POSTGRES = pytest.param("postgres", "chat", marks=pytest.mark.process)
 over_failing_stores = pytest.mark.parametrize(
-    ("failing", "api"), [*(("sqlite", api) for api in APIS), POSTGRES], indirect=["failing"]
+    ("failing", "api"), [*(("sqlite", api) for api in OLDER), POSTGRES], indirect=["failing"]
 )
 """Stores that go away, and APIs of providers: how a store goes away is the same to each API."""
 

@@ -11,11 +11,10 @@ import pytest
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, config, post, refusing_port
-from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
-JSON = (("content-type", "application/json"),)
 QUESTION = "What is the weather in Oslo today?"
 
 

@@ -10,11 +10,9 @@ from openai import OpenAI
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
-from tests.support.upstreams import Raw, Script, Tokens
+from tests.support.upstreams import JSON, STREAM, Raw, Script, Tokens
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
-JSON = (("content-type", "application/json"),)
-SSE = (("content-type", "text/event-stream"),)
 UNCOUNTED = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "x" * 40_000}, "finish_reason": "stop"}],
 }  # fmt: skip
@@ -85,7 +83,7 @@ def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upst
     ended = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
     usage = b'data: {"choices" : [ ],"usage":{"prompt_tokens":20,"completion_tokens":9,"total_tokens":29}}\n\n'
     data = filtered + said + ended + usage + b"data: [DONE]\n\n"
-    upstream.script(Raw(200, SSE, tuple(data[i : i + every] for i in range(0, len(data), every)), "chunked"))
+    upstream.script(Raw(200, STREAM, tuple(data[i : i + every] for i in range(0, len(data), every)), "chunked"))
     reply = ask(gateway, "xai/m", stream=True)
     assert reply.body == filtered + said + ended + b"data: [DONE]\n\n"
     assert counted(gateway, reply)["output_tokens"] == 9
@@ -126,7 +124,7 @@ def test_a_provider_that_counts_unasked_and_refuses_to_be_asked_is_not_asked(gat
     chunk = (
         b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],%b}\n\ndata: [DONE]\n\n' % usage
     )
-    upstream.script(Raw(200, SSE, (chunk,), "chunked"))
+    upstream.script(Raw(200, STREAM, (chunk,), "chunked"))
     reply = ask(gateway, "mistral/m", stream=True, stream_options={"include_usage": True})
     assert "stream_options" not in upstream.seen[0].json
     assert reply.body == chunk

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from providers.responses.ids import is_ours
+from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -23,15 +24,14 @@ from tests.support.raw_call import LIMIT, SSE, chunks, said
 from tests.support.upstreams import Raw, Script, ToolCall, Upstream
 from tests.support.websocket_client import Client, handshake, lines
 
-APIS = ["chat", "messages", "responses"]
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 KEYS = {"good-key-of-a-client": "alice", "another-key-of-a-client": "bob"}
 
 
 def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:
     return [
-        *(provider(f"openai/on-{api}", upstream.url, [api]) for api in APIS),
-        *(provider(f"openai/hand-{api}", by_hand.url, [api]) for api in APIS),
+        *(provider(f"openai/on-{api}", upstream.url, [api]) for api in OLDER),
+        *(provider(f"openai/hand-{api}", by_hand.url, [api]) for api in OLDER),
     ]
 
 
@@ -68,7 +68,7 @@ def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -
 # Answers
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_answer_of_every_api_comes_as_the_events_of_the_stream(gateway, client, upstream, api):
     upstream.script(Script(text="one two three"), Script(text="one two three"))
     frames = client.ask(f"on-{api}")
@@ -191,7 +191,7 @@ def test_a_prewarm_of_a_model_that_is_not_there_is_an_error(client):
 # State
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_what_is_not_stored_is_continued_on_its_connection_and_on_no_other(gateway, client, upstream, api):
     upstream.script(Script(calls=(ToolCall("call_1", "look", "{}"),)), Script(text="a cat"), Script(text="bye"))
     first = client.ask(f"on-{api}", "look", tools=[TOOL], store=False)[-1]["response"]
@@ -274,7 +274,7 @@ def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstr
     assert [line["ended"] for line in lines(gateway, client, 2)] == ["upstream_error", "complete"]
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand, upstream, api):
     upstream.script(Script(text="ok"))
     with called(client, by_hand, api) as up:

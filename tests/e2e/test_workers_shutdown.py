@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from gateway.serving.lifecycle import CUT_AFTER
+from tests.support.apis import OLDER, VENDORS, question
 from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
 from tests.support.processes import is_running, peers, pending, state, stop, workers
-from tests.support.raw_call import flood
+from tests.support.raw_call import SUCCESS, flood
 from tests.support.upstreams import PATHS, Script, render
 
 pytestmark = [
@@ -27,10 +28,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc"),
 ]
 
-APIS = ("chat", "messages", "responses")
-PAIRS = [(api, model_api) for api in APIS for model_api in APIS]
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
+PAIRS = [(api, model_api) for api in OLDER for model_api in OLDER]
 ERROR = {"chat": b'data: {"error":', "messages": b"event: error\n", "responses": b"event: response.failed\n"}
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -61,12 +59,9 @@ class Calls:
 
     def ask(self, api: str, model_api: str, stream: bool = True, room: int | None = None) -> Call:
         """``room`` is what the client's kernel takes for it while it does not read."""
-        asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
-        body = {"model": f"on-{model_api}", **asked, "stream": stream}
-        body |= {"max_tokens": 100} if api == "messages" else {}
         id = f"call-{len(self.all)}"
         client = self._stack.enter_context(connected(self.port, room))
-        client.send(post(PATHS[api], body, {"x-request-id": id}))
+        client.send(post(PATHS[api], question(api, f"on-{model_api}", stream=stream), {"x-request-id": id}))
         provider_end = self._stack.enter_context(self._upstream.accept())
         provider_end.read_request()
         self.all.append(Call(id, api, client, provider_end))
@@ -74,7 +69,7 @@ class Calls:
 
     def silent_providers(self) -> list[Call]:
         """Providers that have not answered, of a stream and of a whole answer."""
-        return [self.ask(api, "chat", stream) for api in APIS for stream in (True, False)]
+        return [self.ask(api, "chat", stream) for api in OLDER for stream in (True, False)]
 
     def stalled_providers(self) -> list[Call]:
         """In both lanes, providers that have fallen silent in mid-answer."""
@@ -148,7 +143,7 @@ def serving(tmp_path: Path, drain: float) -> Iterator[Calls]:
     """Two workers that answer; afterwards no process is left of them, and nothing went wrong inside."""
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(Listening())
-        entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api]) for api in APIS]
+        entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api]) for api in OLDER]
         (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(config(entries, 12000, drain=drain)))
         program = stack.enter_context(started("serve", "--port", "0", "--workers", str(CREW), cwd=tmp_path))
         calls = Calls(program, upstream, stack)

@@ -15,8 +15,9 @@ import h2.connection
 import h2.events
 from h2.errors import ErrorCodes
 
+from tests.support.apis import OLDER
 from tests.support.harness import Gateway, Listening, Wire, config, eventually, post, provider
-from tests.support.streams_page import APIS, Cell
+from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Script, Tokens, render
 
 LIMIT = 0.1  # seconds from the client's close to the provider's socket seeing it
@@ -35,7 +36,7 @@ def new_id() -> str:
 def settings(upstream: Listening, port: int = 0, **more: Any) -> dict[str, Any]:
     """One model for each API that the provider can be asked in: ``on-chat`` and so on. ``entry`` goes into each."""
     entry = more.pop("entry", {})
-    entries = [provider(f"openai/on-{api}", upstream.url, [api], **entry) for api in APIS]
+    entries = [provider(f"openai/on-{api}", upstream.url, [api], **entry) for api in OLDER]
     return config(entries, port, **more)
 
 

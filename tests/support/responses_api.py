@@ -13,13 +13,12 @@ from gateway.conversations.recorder import TurnRecorder
 from gateway.streaming.progress import StreamProgress
 from providers.grammar import judge
 from streams.sse import COMMENT_PING
+from tests.support.apis import OLDER
 from tests.support.harness import Gateway, Listening, Reply, Wire, eventually, post, provider
 from tests.support.raw_call import SSE, chunks, said
 from tests.support.upstreams import Upstream
 
-APIS = ("chat", "messages", "responses")
-
-each_api = pytest.mark.parametrize("api", APIS)
+each_api = pytest.mark.parametrize("api", OLDER)
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
@@ -35,7 +34,7 @@ def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -
     return [
         provider(f"openai/{name}-{api}", url, [api], state="ours", **more)
         for name, url in places.items()
-        for api in APIS
+        for api in OLDER
     ]
 
 

@@ -14,7 +14,6 @@ from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, Script, Seen, ToolCall, Upstream
 from tests.support.wire_transcript import Line, heard
 
-APIS = ("chat", "messages", "responses")
 ENTRIES = {"chat": "groq/on-chat", "messages": "vercel/on-messages", "responses": "lab/on-responses"}
 """Providers that keep nothing, one for each API. The model's name begins with ``on-``."""
 

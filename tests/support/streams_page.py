@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.support.apis import OLDER
 from tests.support.harness import ROOT
 
-APIS = ("chat", "messages", "responses")
 TRANSLATED = {"chat": "messages", "messages": "responses", "responses": "chat"}
 """The API of a provider whose answers are translated for a client of another one."""
 
@@ -28,7 +28,7 @@ LEAVING, ENDING = "When the client goes", "When the process ends"
 
 @attrs.frozen
 class Row:
-    """One row of the tables about what a client or the process does. ``gets`` is in the order of ``APIS``."""
+    """One row of the tables about what a client or the process does. ``gets`` is in the order of ``OLDER``."""
 
     what: str
     call: str
@@ -43,7 +43,7 @@ def rows(heading: str) -> Iterator[Row]:
     for what, call, lane, *gets, sees, ledger, shown_by in table(heading):
         named = re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", shown_by)
         assert named, shown_by
-        gets = gets if len(gets) == len(APIS) else gets * len(APIS)
+        gets = gets if len(gets) == len(OLDER) else gets * len(OLDER)
         yield Row(what, call, lane, tuple(gets), sees, ledger, (named[1], named[2]))
 
 
@@ -80,7 +80,7 @@ def cells(what: str) -> list[Cell]:
     calls = {"both": (True, False), "stream": (True,), "whole": (False,), "–": (True,)}[row.call]
     return [
         Cell(api, api if lane == "byte" else TRANSLATED[api], stream, gets, row.sees, row.ledger)
-        for api, gets in zip(APIS, row.gets, strict=True)
+        for api, gets in zip(OLDER, row.gets, strict=True)
         for lane in lanes
         for stream in calls
     ]

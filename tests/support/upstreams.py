@@ -22,6 +22,8 @@ from tests.support.certificates import Pair
 
 Stop: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
+JSON = (("content-type", "application/json"),)
+STREAM = (("content-type", "text/event-stream"),)
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 
 STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
