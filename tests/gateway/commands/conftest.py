@@ -1,10 +1,14 @@
 """What tests of commands share."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gateway.commands.client import KEY_VARIABLE
+from tests.support.command_line import Finished, invoke, script
 
 ELSEWHERE = (
     "ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", "XDG_CONFIG_HOME",
@@ -22,3 +26,29 @@ def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def keys(request, tmp_path) -> Callable[..., Finished]:
+    """Runs ``trigate keys`` with a configuration: the module's ``settings`` for a folder, with ``more``."""
+
+    def run(*args: str, **more: object) -> Finished:
+        file = tmp_path / "c.yaml"
+        file.write_text(yaml.safe_dump(request.module.settings(tmp_path, **more)))
+        return invoke("keys", *args, "--config", str(file))
+
+    return run
+
+
+@pytest.fixture
+def started(home) -> Callable[..., Finished]:
+    """Runs ``trigate connect WORDS`` in the home directory, where ``program`` can be found."""
+
+    def run(*words: str, program: str = "", **env: str) -> Finished:
+        if program:
+            script(home, program, "")
+        return invoke(
+            "connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env}
+        )
+
+    return run

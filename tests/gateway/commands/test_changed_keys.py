@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import trio
 import yaml
-from click.testing import CliRunner, Result
 
-from gateway.__main__ import main
 from gateway.config.loading import Config, load
 from gateway.followed_keys import FollowedKeys
 from gateway.open_store import open_key_store
+from tests.support.command_line import Finished
 
-Keys = Callable[..., Result]
+Keys = Callable[..., Finished]
 OWN = "a-key-that-the-client-has-already"
 DIGEST = hashlib.sha256(OWN.encode()).hexdigest()
 
@@ -34,27 +33,15 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def keys(tmp_path) -> Keys:
-    """Runs the command with the configuration, of which ``more`` is changed."""
-
-    def run(*args: str, **more: Any) -> Result:
-        file = tmp_path / "c.yaml"
-        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
-        return CliRunner().invoke(main, ["keys", *args, "--config", str(file)])
-
-    return run
-
-
-def good(result: Result) -> str:
-    assert result.exit_code == 0, result.output
+def good(result: Finished) -> str:
+    assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def refused(result: Result) -> str:
-    assert result.exit_code == 1, result.output
+def refused(result: Finished) -> str:
+    assert result.returncode == 1, result.stderr
     assert result.stdout == ""
-    assert "Traceback" not in result.output
+    assert "Traceback" not in result.stderr
     return " ".join(result.stderr.split())
 
 
@@ -138,7 +125,7 @@ def test_what_cannot_be_set_is_refused_and_changes_nothing(keys, args, says):
 def test_a_client_keeps_a_key_that_it_has(keys):
     done = keys("add", "old", "--sha256", DIGEST.upper(), "--models", "gpt-4o", "--json")
     assert json.loads(good(done))["name"] == "old"
-    assert "sk-trigate-" not in done.output
+    assert "sk-trigate-" not in done.stdout + done.stderr
     assert "the key of old" in refused(keys("add", "other", "--sha256", DIGEST))
     assert "boss" in refused(keys("add", "other", "--sha256", "b" * 64))
     assert "sha256" in refused(keys("add", "other", "--sha256", "nothing-of-that-kind"))

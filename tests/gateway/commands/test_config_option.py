@@ -1,12 +1,10 @@
 """``--config FILE``: every command that reads a configuration takes it, some also as ``FILE`` alone."""
 
-from pathlib import Path
-
 import click
 import pytest
-from click.testing import CliRunner
 
 from gateway.__main__ import main
+from tests.support.command_line import invoke
 
 CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
 READING = {
@@ -35,26 +33,24 @@ def test_every_command_that_reads_a_configuration_is_known_here():
 
 
 @pytest.mark.parametrize("line", READING.values(), ids=READING)
-def test_a_mistyped_path_is_one_short_sentence(line, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("other.yaml").write_text(CONFIG)
-    found = CliRunner().invoke(main, [*line, "--config", "trigat.yaml"])
-    assert found.exit_code == 1
+def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
+    (tmp_path / "other.yaml").write_text(CONFIG)
+    found = invoke(*line, "--config", "trigat.yaml", cwd=tmp_path)
+    assert found.returncode == 1
     assert found.stderr == "trigat.yaml: no such file (named by the command line); give the path of a file.\n"
 
 
 @pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["mine.yaml"]])
-def test_both_spellings_read_the_same_file(words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").write_text(CONFIG)
-    checked = CliRunner().invoke(main, ["check", *words])
-    assert (checked.exit_code, checked.stdout) == (0, "mine.yaml: good (1 provider, 1 model name)\n")
-    costs = CliRunner().invoke(main, ["costs", *words])
-    assert (costs.exit_code, costs.stderr.startswith("mine.yaml: state_storage: of type memory")) == (2, True)
+def test_both_spellings_read_the_same_file(words, tmp_path):
+    (tmp_path / "mine.yaml").write_text(CONFIG)
+    checked = invoke("check", *words, cwd=tmp_path)
+    assert (checked.returncode, checked.stdout) == (0, "mine.yaml: good (1 provider, 1 model name)\n")
+    costs = invoke("costs", *words, cwd=tmp_path)
+    assert (costs.returncode, costs.stderr.startswith("mine.yaml: state_storage: of type memory")) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "costs"])
 def test_two_files_are_a_wrong_command_line(command):
-    found = CliRunner().invoke(main, [command, "a.yaml", "--config", "b.yaml"])
-    assert found.exit_code == 2
+    found = invoke(command, "a.yaml", "--config", "b.yaml")
+    assert found.returncode == 2
     assert "two configurations, a.yaml and b.yaml: leave out one" in found.stderr

@@ -20,7 +20,7 @@ from gateway.commands.finding import ConnectOptions, address
 from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
-from tests.support.command_line import Finished, invoke, run, script
+from tests.support.command_line import run, script
 from tests.support.harness import refusing_port
 
 ROOT = "http://127.0.0.1:12000"
@@ -389,13 +389,6 @@ def test_line_ends_stay_those_of_the_file(form):
 WHERE = ("--url", "http://gw.example", "--model", "m")
 
 
-def started(home, *words: str, program: str = "", **env: str) -> Finished:
-    """Run ``trigate connect WORDS`` with ``program``, which is only found."""
-    if program:
-        script(home, program, "")
-    return invoke("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
-
-
 @pytest.mark.process
 def test_the_client_is_started_and_its_status_passed_on(home):
     words = 'echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN [$ANTHROPIC_API_KEY]"; shift 2; echo "$*"; exit 7'
@@ -407,22 +400,22 @@ def test_the_client_is_started_and_its_status_passed_on(home):
     assert list(home.iterdir()) == [home / "claude"]
 
 
-def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(home):
-    found = started(home, "claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
+def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(started):
+    found = started("claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
     assert found.env["ANTHROPIC_AUTH_TOKEN"] == "sk-secret"
     assert found.argv[:2] == ["claude", "--settings"]
     assert json.loads(found.argv[2])["env"]["ANTHROPIC_BASE_URL"] == "http://gw.example"
     assert "sk-secret" not in found.argv[2]
 
 
-def test_dashes_alone_start_it_too_and_say_if_nothing_listens(home):
-    found = started(home, "claude", "--url", "http://127.0.0.1:1", "--model", "m", "--", program="claude")
+def test_dashes_alone_start_it_too_and_say_if_nothing_listens(started):
+    found = started("claude", "--url", "http://127.0.0.1:1", "--model", "m", "--", program="claude")
     assert len(found.argv) == len(("claude", "--settings", "..."))
     assert "nothing listens on http://127.0.0.1:1" in found.stderr
 
 
-def test_codex_is_told_by_flags(home):
-    found = started(home, "codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
+def test_codex_is_told_by_flags(started):
+    found = started("codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
     words = found.argv[1:]
     assert words[-2:] == ["exec", "hi"]
     assert words[0::2][:-1] == ["-c"] * (len(words) // 2 - 1)
@@ -431,19 +424,19 @@ def test_codex_is_told_by_flags(home):
         tomllib.loads(word)
 
 
-def test_opencode_gets_its_whole_file_in_a_variable(home):
-    found = started(home, "opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
+def test_opencode_gets_its_whole_file_in_a_variable(started):
+    found = started("opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
     assert json.loads(found.env["OPENCODE_CONFIG_CONTENT"])["provider"]["trigate"]["models"] == {"a/b": {}}
 
 
-def test_any_program_is_started_with_the_variables_of_an_sdk(home):
-    found = started(home, "openai-python", *WHERE, "--", "sh", "-c", "echo $OPENAI_BASE_URL")
+def test_any_program_is_started_with_the_variables_of_an_sdk(started):
+    found = started("openai-python", *WHERE, "--", "sh", "-c", "echo $OPENAI_BASE_URL")
     assert found.argv == ["sh", "-c", "echo $OPENAI_BASE_URL"]
     assert found.env["OPENAI_BASE_URL"] == "http://gw.example/v1"
 
 
-def test_a_program_that_is_not_there(home):
-    found = started(home, "opencode", "--url", ROOT, "--model", "m", "--", PATH=str(home))
+def test_a_program_that_is_not_there(home, started):
+    found = started("opencode", "--url", ROOT, "--model", "m", "--", PATH=str(home))
     assert found.returncode == 127
     assert "opencode is not installed; install it with: npm install -g opencode-ai" in found.stderr
 
@@ -452,13 +445,13 @@ def test_a_program_that_is_not_there(home):
     ("words", "says"),
     [([], "--list"), (["claude", "--write", "--"], "leave out one"), (["claude", "hi"], "unexpected extra argument")],
 )
-def test_a_wrong_command_line(home, words, says):
-    found = started(home, *words)
+def test_a_wrong_command_line(started, words, says):
+    found = started(*words)
     assert found.returncode == 2
     assert says in found.stderr
 
 
-def test_the_list_has_every_client(home):
-    found = started(home, "--list")
+def test_the_list_has_every_client(started):
+    found = started("--list")
     assert [line.split()[0] for line in found.stdout.splitlines()] == list(CLIENTS)
     assert max(map(len, found.stdout.splitlines())) <= 80

@@ -1,6 +1,7 @@
 """``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from operator import getitem
 from typing import Any, get_args
@@ -189,6 +190,31 @@ def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path
     assert "now      vllm/large: in, 0 open\n" in capsys.readouterr().out
 
 
+@pytest.fixture
+def limited(upstream, tmp_path, capsys, monkeypatch):
+    """Explains ``small`` for alice after requests of so many tokens to a gateway with ``LIMITED`` that have these
+    statuses; ``holder`` picks the mapping that gets a budget of 5 usd/day."""
+
+    def explained(tokens: int, statuses: Sequence[int], holder: Callable[[Any], dict[str, Any]] | None = None) -> str:
+        monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
+        file, port = tmp_path / "trigate.yaml", free_port()
+        settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
+        settings["model_providers"][0]["base_url"] = upstream.url
+        if holder is not None:
+            holder(settings)["budgets"] = ["5 usd/day"]
+        file.write_text(yaml.safe_dump(settings))
+        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
+        key = {"authorization": "Bearer alices-key-0123456789"}
+        with gateway_thread(file, port) as gateway:
+            upstream.script(Script("Hello.", tokens=Tokens(prompt=tokens, output=1)))
+            for status in statuses:
+                assert gateway.request("POST", "/v1/chat/completions", body, key).status == status
+            assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
+        return capsys.readouterr().out
+
+    return explained
+
+
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     file = tmp_path / "trigate.yaml"
@@ -202,21 +228,8 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     ("holder", "where"),
     [("everybody", ()), ("client_keys.alice", ("client_keys", 0)), ("model_providers.small", ("model_providers", 0))],
 )
-def test_a_gateway_whose_budget_is_used_up_answers_402(upstream, tmp_path, capsys, monkeypatch, holder, where):
-    monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
-    file, port = tmp_path / "trigate.yaml", free_port()
-    settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
-    settings["model_providers"][0]["base_url"] = upstream.url
-    reduce(getitem, where, settings)["budgets"] = ["5 usd/day"]
-    file.write_text(yaml.safe_dump(settings))
-    with gateway_thread(file, port) as gateway:
-        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
-        upstream.script(Script("Hello.", tokens=Tokens(prompt=40_000_000, output=1)))
-        key = {"authorization": "Bearer alices-key-0123456789"}
-        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 200
-        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 402
-        assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
-    said = capsys.readouterr().out.splitlines()
+def test_a_gateway_whose_budget_is_used_up_answers_402(limited, holder, where):
+    said = limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
     assert said[-1] == f"answer   402 billing: {holder}: 5 usd/day is used up"
     assert not [line for line in said if line.startswith("tried")]
 
@@ -256,19 +269,8 @@ def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, cap
     assert "no client key of" in capsys.readouterr().err
 
 
-def test_a_gateway_that_runs_says_how_much_of_them_is_used(upstream, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
-    file, port = tmp_path / "trigate.yaml", free_port()
-    settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
-    settings["model_providers"][0]["base_url"] = upstream.url
-    file.write_text(yaml.safe_dump(settings))
-    with gateway_thread(file, port) as gateway:
-        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
-        upstream.script(Script("Hello.", tokens=Tokens(prompt=1_000_000, output=1)))
-        key = {"authorization": "Bearer alices-key-0123456789"}
-        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 200
-        assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
-    said = capsys.readouterr().out
+def test_a_gateway_that_runs_says_how_much_of_them_is_used(limited):
+    said = limited(1_000_000, (200,))
     assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
     assert "client_groups.team: 5 usd/run, each run its own" in said
     assert "model_providers.small: 50 usd/day, 0.1500006 usd of 50 usd used (0%)" in said

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from click.testing import CliRunner, Result
 
-from gateway.__main__ import main
 from gateway.commands.keys import MOST_KEYS
+from tests.support.command_line import Finished
 
-Keys = Callable[..., Result]
+Keys = Callable[..., Finished]
 
 
 def settings(folder: Path, **more: Any) -> dict[str, Any]:
@@ -31,20 +29,8 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-@pytest.fixture
-def keys(tmp_path) -> Keys:
-    """Runs the command with the configuration, of which ``more`` is changed."""
-
-    def run(*args: str, **more: Any) -> Result:
-        file = tmp_path / "c.yaml"
-        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
-        return CliRunner().invoke(main, ["keys", *args, "--config", str(file)])
-
-    return run
-
-
-def refused(result: Result) -> str:
-    assert result.exit_code == 1, result.output
+def refused(result: Finished) -> str:
+    assert result.returncode == 1, result.stderr
     assert result.stdout == ""
     return result.stderr
 
@@ -56,7 +42,7 @@ def listed(keys: Keys) -> dict[str, Any]:
 def test_the_key_alone_is_on_standard_output_and_no_secret_but_that_of_the_storage_is_needed(keys):
     limits = ("--budget", "20 usd/day", "--ratelimit", "requests=60/m")
     done = keys("add", "ci", "--group", "search", *limits, "--for", "30d")
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"sk-trigate-\w{43}\n", done.stdout)
     assert "this once" in done.stderr
     row = listed(keys)["ci"]
@@ -111,7 +97,7 @@ def test_without_a_place_for_keys_it_says_which_to_give(keys, storage):
 def test_no_key_is_made_that_would_let_nobody_in(keys):
     assert "write `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
     keys("add", "ci")
-    assert keys("revoke", "ci", stored_keys=None).exit_code == 0, "but one can always be taken out"
+    assert keys("revoke", "ci", stored_keys=None).returncode == 0, "but one can always be taken out"
 
 
 def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
@@ -120,15 +106,15 @@ def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
 
 
 def test_two_ends_are_one_too_many(keys):
-    assert keys("add", "ci", "--until", "2099-01-01", "--for", "1d").exit_code == 2
+    assert keys("add", "ci", "--until", "2099-01-01", "--for", "1d").returncode == 2
 
 
 def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
     keys("add", "ci")
     for _ in range(MOST_KEYS - 1):
-        assert keys("rotate", "ci").exit_code == 0
+        assert keys("rotate", "ci").returncode == 0
     assert "wait for the end of some" in refused(keys("rotate", "ci"))
-    assert keys("rotate", "ci", "--keep-old", "0").exit_code == 0
+    assert keys("rotate", "ci", "--keep-old", "0").returncode == 0
     assert len(listed(keys)["ci"]["keys"]) == 1
 
 
@@ -154,12 +140,12 @@ def test_history_has_who_did_what_and_no_key(keys):
 
 @pytest.mark.parametrize("item", ["{", "[]", '{"client": 5}', '{"client": {"keys": 5}}'])
 def test_what_nobody_here_has_written_is_listed_and_can_be_revoked(keys, tmp_path, item):
-    assert keys("add", "ci").exit_code == 0
+    assert keys("add", "ci").returncode == 0
     name = "odd\x1b[31m"
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
         database.execute("INSERT INTO client_keys (name, item) VALUES (?, ?)", (name, item))
     assert {one: row["state"] for one, row in listed(keys).items()} == {"boss": "good", "ci": "good", name: "refused"}
     assert r"odd\u001b[31m " in keys("list").stdout
     assert refused(keys("rotate", name))
-    assert keys("revoke", name).exit_code == 0
+    assert keys("revoke", name).returncode == 0
     assert set(listed(keys)) == {"boss", "ci"}

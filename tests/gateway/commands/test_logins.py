@@ -1,7 +1,6 @@
 """``trigate connect --login``: programs keep their own login and get the address alone."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.logins import LOGINS
-from tests.support.command_line import Finished, invoke, script
 
 ROOT = "http://gw.example"
 PASSING = """\
@@ -123,16 +121,10 @@ def test_other_clients_have_no_login(home, capsys, name):
     )
 
 
-def started(home: Path, program: str, *words: str, **env: str) -> Finished:
-    """Run ``trigate connect WORDS`` with ``program``, which is only found."""
-    script(home, program, "")
-    return invoke("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
-
-
-def test_claude_is_started_with_its_login(home):
+def test_claude_is_started_with_its_login(home, started):
     configured(home)
     words = ("claude", "--login", "--config", "trigate.yaml", "--")
-    found = started(home, "claude", *words, ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
+    found = started(*words, program="claude", ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
     assert found.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4100"
     assert not any(found.env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"))
     assert json.loads(found.argv[2])["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
@@ -164,9 +156,9 @@ def test_gemini_cli_with_its_login_loses_the_sign_in_by_key(home):
     ]
 
 
-def test_gemini_cli_is_started_in_an_empty_home(home):
+def test_gemini_cli_is_started_in_an_empty_home(home, started):
     """Vertex AI is the only way to sign in that Gemini CLI 0.61 takes from its environment beside a base URL."""
-    found = started(home, "gemini", "gemini-cli", "--url", ROOT, "--model", "m", "--", GOOGLE_API_KEY="of-google")
+    found = started("gemini-cli", "--url", ROOT, "--model", "m", "--", program="gemini", GOOGLE_API_KEY="of-google")
     assert {
         "GOOGLE_GENAI_USE_VERTEXAI": "true",
         "GOOGLE_VERTEX_BASE_URL": "http://gw.example",
