@@ -100,6 +100,16 @@ async def before_all(answering: Any, **entries: Any) -> AsyncIterator[tuple[InPr
             yield served, provider
 
 
+@contextlib.asynccontextmanager
+async def before_two(answering: Any) -> AsyncIterator[InProcess]:
+    """A gateway whose route ``r`` has the targets a and b."""
+    async with endpoint_provider(answering) as provider:
+        own = {"access_key": "k", "base_url": f"{provider.url}/v1"}
+        entries = [{"model": f"vllm/{name}", "name": name, **own} for name in ("a", "b")]
+        async with gateway(settings(*entries, model_aliases={"r": {"targets": ["a", "b"]}})) as served:
+            yield served
+
+
 async def post(served: InProcess, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx2.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return await served.post(path, content=content, headers={"content-type": "application/json", **(headers or {})})
@@ -224,15 +234,8 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
             return told(body, first, FIRST, ("retry-after", "90"))
         return told(body, second, SECOND, ("retry-after", "60"))
 
-    async with endpoint_provider(answering) as provider:
-        entries = [
-            {"model": f"vllm/{name}", "name": name, "access_key": "k", "base_url": f"{provider.url}/v1"}
-            for name in ("a", "b")
-        ]
-        route = {"targets": ["a", "b"]}
-        config = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
-        async with gateway(config) as served:
-            reply = await post(served, *request_to("chat", "r", stream=stream))
+    async with before_two(answering) as served:
+        reply = await post(served, *request_to("chat", "r", stream=stream))
     assert reply.status_code == status, reply.text
     found = {name for name in (FIRST[0], SECOND[0]) if name in reply.headers}
     assert found == {FIRST[0] if of_first else SECOND[0]}
@@ -245,14 +248,8 @@ async def test_a_good_response_after_a_fallback_has_its_own_headers_alone():
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
         return told({"id": "x", "object": "chat.completion", "model": "b", "choices": [choice]}, 200, SECOND)
 
-    async with endpoint_provider(answering) as provider:
-        entries = [
-            {"model": f"vllm/{name}", "name": name, "access_key": "k", "base_url": f"{provider.url}/v1"}
-            for name in ("a", "b")
-        ]
-        config = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": {"targets": ["a", "b"]}}}
-        async with gateway(config) as served:
-            reply = await post(served, *request_to("chat", "r"))
+    async with before_two(answering) as served:
+        reply = await post(served, *request_to("chat", "r"))
     assert reply.status_code == 200
     assert SECOND[0] in reply.headers
     assert FIRST[0] not in reply.headers

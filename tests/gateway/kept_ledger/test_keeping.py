@@ -64,6 +64,23 @@ def ledger_to(kept: KeptLedger) -> Ledger:
     return ledger
 
 
+def keeping_in(table: LedgerTable, **given: Any) -> tuple[KeptLedger, Ledger]:
+    """A ledger whose lines ``table`` keeps, and the task that writes them."""
+    kept = kept_in(table, **given)
+    return kept, ledger_to(kept)
+
+
+async def end(kept: KeptLedger, how: str) -> None:
+    """End the process, in order or immediately."""
+    if how == "finish":
+        await kept.finish()
+    else:
+        kept.write_here()
+
+
+each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
+
+
 def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
     record = ledger.open("req", "chat")
     record.asked, record.client = "best", "alice"
@@ -81,8 +98,7 @@ async def nanos(table: LedgerTable) -> int:
 
 
 async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
-    kept = kept_in(table := table_in(tmp_path))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path))
     records = [settle(ledger, output) for output in range(50)]
     await kept.flush()
     assert await nanos(table) == sum(cost.nanos for record in records if (cost := record.bill.cost()) is not None) > 0
@@ -117,8 +133,7 @@ async def test_what_named_no_model_and_asked_nobody_leaves_no_line(tmp_path):
 
 async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "EVERY", 0.01)
-    kept = kept_in(table := table_in(tmp_path, Telling))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
         settle(ledger)
@@ -132,8 +147,7 @@ async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypat
 
 async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
     caplog.set_level(logging.INFO, "trigate.ledger")
-    kept = kept_in(table := table_in(tmp_path / "away"))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     settle(ledger)
     await kept.flush()
     settle(ledger)
@@ -152,8 +166,7 @@ async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
 async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplog, monkeypatch):
     """A database that is away for long costs lines, and no cent."""
     monkeypatch.setattr(keeping, "MOST", 3)
-    kept = kept_in(table := table_in(tmp_path / "away"))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     for place in range(9):
         settle(ledger, client=("alice", "ben")[place % 2], run="a-run")
     assert (kept.take_lost(), kept.take_folded(), kept.take_folded()) == (0, 6, 0)
@@ -182,8 +195,7 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
             raise Unavailable("the connection broke")
 
     monkeypatch.setattr(keeping, "MOST", 0)
-    kept = kept_in(table := table_in(tmp_path, Breaking))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Breaking))
     settle(ledger)
     await kept.flush()
     settle(ledger)
@@ -195,8 +207,7 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
 async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "MOST", 0)
     monkeypatch.setattr(overflow, "MOST", 2)
-    kept = kept_in(table := table_in(tmp_path))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path))
     for place in range(8):
         name = f"groq/{place}"
         settle(ledger, client=f"c{place % 4}", tried=(Tried(name, "groq", "chat", "byte", committed=True, model=name),))
@@ -210,17 +221,13 @@ async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, 
     await kept.finish()
 
 
-@pytest.mark.parametrize("ends", ["finish", "write_here"])
-async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, ends):
+@each_end
+async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, how):
     monkeypatch.setattr(keeping, "MOST", 1)
-    kept = kept_in(table_in(tmp_path))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table_in(tmp_path))
     for _ in range(3):
         settle(ledger)
-    if ends == "finish":
-        await kept.finish()
-    else:
-        kept.write_here()
+    await end(kept, how)
     assert await nanos(table_in(tmp_path)) == 3 * 97_000
 
 
@@ -232,16 +239,13 @@ async def marked(kept: KeptLedger, table: Telling) -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("ends", ["finish", "write_here"])
-async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, ends):
+@each_end
+async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, how):
     kept = kept_in(table := table_in(tmp_path, Telling))
     await marked(kept, table)
     assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == [AT]
     settle(ledger_to(kept))
-    if ends == "finish":
-        await kept.finish()
-    else:
-        kept.write_here()
+    await end(kept, how)
     assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == []
     assert await nanos(table_in(tmp_path)) == 97_000
 
@@ -261,8 +265,7 @@ async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp
 
 
 async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path, caplog):
-    kept = kept_in(table := table_in(tmp_path, Telling), most=2)
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling), most=2)
     for age in range(5):
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()
@@ -278,8 +281,7 @@ async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path,
 
 
 async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twice(tmp_path):
-    kept = kept_in(table := table_in(tmp_path))
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path))
     settle(ledger)
     kept.write_here()
     assert await nanos(table) == 97 * 1000
@@ -288,17 +290,11 @@ async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twic
     assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
 
 
-def test_a_process_that_exits_at_once_does_not_fail_where_it_cannot_write(tmp_path, caplog):
-    kept = kept_in(table_in(tmp_path / "away"))
-    settle(ledger_to(kept))
-    kept.write_here()
-    assert "1 lines of the ledger could not be kept" in caplog.text
-
-
-async def test_the_end_does_not_wait_for_a_database_that_is_away(tmp_path, caplog):
-    kept = kept_in(table_in(tmp_path / "away"))
-    settle(ledger_to(kept))
-    await kept.finish()
+@each_end
+async def test_an_end_neither_fails_nor_waits_where_the_database_is_away(tmp_path, caplog, how):
+    kept, ledger = keeping_in(table_in(tmp_path / "away"))
+    settle(ledger)
+    await end(kept, how)
     assert "1 lines of the ledger could not be kept" in caplog.text
 
 
@@ -313,8 +309,7 @@ class Reserved:
 
 
 async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(tmp_path):
-    kept = kept_in(table := table_in(tmp_path, Telling), keep=60.0)
-    ledger = ledger_to(kept)
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling), keep=60.0)
     for age in (61.0, 59.0):
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
     await kept.flush()

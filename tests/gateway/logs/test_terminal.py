@@ -99,27 +99,16 @@ def test_a_name_that_is_too_long_keeps_both_ends():
     assert re.search(r" anthropic/x+…x*-20250929 ", shown(line)[0])
 
 
-def test_a_model_that_was_asked_for_by_its_own_name_is_named_once():
+def test_what_both_sides_call_alike_is_named_once():
     for asked in ("gpt-4o-mini", "openai/gpt-4o-mini"):
         assert "→ openai" not in shown({**GOOD, "model": asked})[0]
-
-
-def test_the_same_api_on_both_sides_is_named_once():
     assert " chat fast" in shown({**GOOD, "api": "chat"})[0]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "text"),
-    [
-        ((0, 0), "0→0"), ((9999, 1), "9999→1"), ((12_345, 0), "12.3k→0"), ((456_789, 0), "456k→0"),
-        ((2_345_678, 0), "2.3M→0"),
-    ],
-)  # fmt: skip
-def test_tokens_are_short(tokens, text):
-    assert f" {text} " in shown({**GOOD, "input_tokens": tokens[0], "output_tokens": tokens[1]})[0]
-
-
-def test_estimated_tokens_are_marked():
+def test_tokens_are_short_and_estimates_are_marked():
+    for tokens, text in {0: "0", 9999: "9999", 12_345: "12.3k", 456_789: "456k", 2_345_678: "2.3M"}.items():
+        assert f" {text}→1 " in shown({**GOOD, "input_tokens": tokens, "output_tokens": 1})[0]
+    assert " 0→0 " in shown({**GOOD, "input_tokens": 0, "output_tokens": 0})[0]
     assert " ~1234→567 " in shown(CUT)[0]
 
 

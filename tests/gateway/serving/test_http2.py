@@ -1,7 +1,10 @@
 """HTTP/2 over real sockets, and the bytes that wait to be sent."""
 
+import contextlib
 import json
 import re
+from collections.abc import AsyncIterator
+from typing import Any
 
 import h2.events
 import pytest
@@ -25,15 +28,26 @@ from gateway.serving import http2
 from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
 from gateway.serving.http2 import HIGH_WATER, LOW_WATER, SendBuffer
 from gateway.serving.listeners import ListenerOptions
-from tests.support.asgi_app import PATIENCE, eventually, serving, within
+from tests.support.asgi_app import PATIENCE, Server, eventually, serving, within
 from tests.support.harness import given_attempts
 from tests.support.http2_client import Http2Client
 
 
+@contextlib.asynccontextmanager
+async def connected(window: int | None = None, **options: Any) -> AsyncIterator[tuple[Server, Http2Client]]:
+    """A server, and a client that speaks HTTP/2 to it."""
+    async with serving(**options) as server, server.connect() as client:
+        yield server, Http2Client(client) if window is None else Http2Client(client, window=window)
+
+
+async def answers(peer: Http2Client) -> None:
+    """Wait until the connection has answered one more request."""
+    await peer.until(h2.events.StreamEnded, await peer.ask("/whole"))
+
+
 @given_attempts
 async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
-    async with serving(keep_alive=0.5) as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected(keep_alive=0.5) as (server, peer):
         hanging = await peer.ask("/hang")
         await server.witness.begun.wait()
         peer.connection.reset_stream(hanging, ErrorCodes.CANCEL)
@@ -62,8 +76,7 @@ async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset()
 
 
 async def test_a_cut_answer_resets_its_http2_stream():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (server, peer):
         stream = await peer.ask("/stream")
         await peer.until(h2.events.DataReceived, stream)
         await server.witness.feed.send(b"last;")
@@ -72,13 +85,11 @@ async def test_a_cut_answer_resets_its_http2_stream():
         reset = await peer.until(h2.events.StreamReset, stream)
         assert reset.error_code == ErrorCodes.INTERNAL_ERROR
         assert peer.data(stream) == b"first;last;"
-        whole = await peer.ask("/whole")
-        await peer.until(h2.events.StreamEnded, whole)
+        await answers(peer)
 
 
 async def test_a_crash_is_a_500_over_http2_too(caplog):
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (_, peer):
         stream = await peer.ask("/crash")
         response = await peer.until(h2.events.ResponseReceived, stream)
         await peer.until(h2.events.StreamEnded, stream)
@@ -88,8 +99,7 @@ async def test_a_crash_is_a_500_over_http2_too(caplog):
 
 
 async def test_a_late_body_does_not_cost_the_http2_connection():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (server, peer):
         other = await peer.ask("/stream")
         await peer.until(h2.events.DataReceived, other)
         missing = await peer.ask("/missing", "POST", end=False)
@@ -102,18 +112,15 @@ async def test_a_late_body_does_not_cost_the_http2_connection():
 
 
 async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (_, peer):
         odd = await peer.ask("/\u00e9")
         await peer.until(h2.events.StreamReset, odd)
-        whole = await peer.ask("/whole")
-        await peer.until(h2.events.StreamEnded, whole)
+        await answers(peer)
 
 
 async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
     """RFC 9113, section 8.5: it has no path. Proxies send the streams of many users over one connection."""
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (_, peer):
         whole = await peer.ask("/whole", end=False)
         odd = peer.connection.get_next_available_stream_id()
         peer.connection.send_headers(odd, [(":method", "CONNECT"), (":authority", "a:1")], end_stream=True)
@@ -125,8 +132,7 @@ async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
 
 
 async def test_an_http2_client_that_keeps_its_window_shut_is_given_up():
-    async with serving(write_timeout=0.2) as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected(write_timeout=0.2) as (server, peer):
         await peer.ask("/flood")
         await eventually(lambda: server.witness.closed == [True])
 
@@ -146,8 +152,7 @@ async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request
 
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves):
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (server, peer):
         stream = await peer.ask("/stream")
         await server.witness.begun.wait()
         await server.witness.feed.send(b"x" * (65535 + 10_000))  # more than the window lets through
@@ -155,7 +160,7 @@ async def test_an_http2_answer_given_up_in_its_last_bytes_is_not_complete(leaves
         await trio.testing.wait_all_tasks_blocked(0.02)
         assert not server.witness.closed
         if leaves:
-            client.leave()
+            peer.client.leave()
         else:
             peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
             await peer.flush()
@@ -225,8 +230,7 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_an_answer_that_nobody_was_admitted_for_does_not_wait_for_its_window(path):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client, window=0)
+    async with connected(window=0) as (server, peer):
         streams = [await peer.ask(path) for _ in range(99)]
         for stream in streams:
             reset = await peer.until(h2.events.StreamReset, stream)
@@ -236,8 +240,7 @@ async def test_an_answer_that_nobody_was_admitted_for_does_not_wait_for_its_wind
 
 
 async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client, window=100)
+    async with connected(window=100) as (_, peer):
         missing, whole = await peer.ask("/missing"), await peer.ask("/whole")
         await peer.until(h2.events.StreamReset, missing)
         await peer.until(h2.events.StreamEnded, whole)
@@ -245,8 +248,7 @@ async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(
 
 
 async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client, window=0)
+    async with connected(window=0) as (server, peer):
         peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         peer.connection.remote_settings.acknowledge()
         line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/"), (":scheme", "http")]
@@ -258,8 +260,7 @@ async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window():
 
 
 async def test_an_answer_that_streams_waits_for_its_window():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client, window=0)
+    async with connected(window=0) as (_, peer):
         stream = await peer.ask("/stream")
         await peer.until(h2.events.ResponseReceived, stream)
         await trio.testing.wait_all_tasks_blocked(0.02)
@@ -271,8 +272,7 @@ async def test_an_answer_that_streams_waits_for_its_window():
 
 async def test_a_client_whose_answers_never_fit_is_told_to_calm_down(monkeypatch):
     bound(monkeypatch, FrameType.RST_STREAM, 3)
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client, window=0)
+    async with connected(window=0) as (_, peer):
         for _ in range(4):
             await peer.ask("/whole")
         await goes_away(peer)
@@ -335,17 +335,15 @@ async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(se
 
 async def test_headers_that_never_end_are_no_burden():
     """CVE-2024-27316 and its like: CONTINUATION upon CONTINUATION, empty or not."""
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (server, peer):
         await peer.flush()
-        await client.send(HeadersFrame(1, b"\x82").serialize() + ContinuationFrame(1).serialize() * 2000)
-        await client.rest()
+        await peer.client.send(HeadersFrame(1, b"\x82").serialize() + ContinuationFrame(1).serialize() * 2000)
+        await peer.client.rest()
         await eventually(lambda: not server.lifecycle.connections)
 
 
 async def test_an_agent_may_cancel_all_it_has_asked_for_and_go_on():
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (server, peer):
         for _ in range(3):
             streams = [await peer.ask("/hang") for _ in range(90)]
             await eventually(lambda: len(server.witness.scopes) % 90 == 0)
@@ -353,18 +351,15 @@ async def test_an_agent_may_cancel_all_it_has_asked_for_and_go_on():
                 peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
             await peer.flush()
             await eventually(lambda: not server.lifecycle.in_flight)
-        whole = await peer.ask("/whole")
-        await peer.until(h2.events.StreamEnded, whole)
+        await answers(peer)
 
 
 async def test_more_priorities_than_streams_are_ignored(caplog):
     """RFC 9113, section 5.3.2: they may be. Hypercorn would keep each of them."""
-    async with serving() as server, server.connect() as client:
-        peer = Http2Client(client)
+    async with connected() as (_, peer):
         for stream in range(1, 401, 2):
             peer.connection.prioritize(stream, weight=7, depends_on=stream + 2)
-        whole = await peer.ask("/whole")
-        await peer.until(h2.events.StreamEnded, whole)
+        await answers(peer)
         assert not caplog.records
 
 
