@@ -69,6 +69,10 @@ combinations ARRAYS="8":
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}
 
+# what this tree costs beside another revision, e.g. `just bench-before v0.2.0 --cases burst,start`
+bench-before REVISION *ARGS:
+    .venv/bin/python bench/before.py {{REVISION}} {{ARGS}}
+
 # everything that has to be green
 ci:
     .ci/run

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.comparison import Comparison
 from bench.plots import Line
 from tests import shared_parts
 from tests.support.harness import ROOT
@@ -41,6 +42,33 @@ def test_a_line_through_points_on_a_line_is_that_line():
 def test_a_line_through_points_beside_it_is_that_of_the_least_squares_and_says_how_far_off_they_are():
     line = Line.through([(0, 1), (1, 1), (2, 4)])
     assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 where 1 was measured
+
+
+@pytest.mark.parametrize(
+    ("this", "verdict"),
+    [
+        pytest.param((5, 6, 5, 6), "less", id="less in every round"),
+        pytest.param((12, 13, 12, 11), "more", id="more in every round"),
+        pytest.param((8, 12, 9, 13), "noise", id="rounds disagree"),
+        pytest.param((9.9, 9.9, 9.9, 9.9), "noise", id="within two per cent"),
+        pytest.param((5, 5), "noise", id="too few rounds"),
+    ],
+)
+def test_two_revisions_differ_only_if_most_rounds_agree(this, verdict):
+    assert Comparison("unary", "ms", this, (10.0,) * len(this)).verdict == verdict
+
+
+@pytest.mark.process
+def test_this_tree_is_compared_with_another_revision(tmp_path):
+    options = "--python", sys.executable, "--cases", "unary,start", "--json", str(tmp_path / "figures.json")
+    command = [sys.executable, "bench/before.py", "HEAD", *QUICK, *options]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert not said.returncode, said.stderr
+    names = ["unary", "start", "start CPU", "memory"]
+    assert [row[0] for row in rows(said.stdout)] == names
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [one["case"] for one in figures] == names
+    assert all(min(*one["this"], *one["before"]) > 0 for one in figures)
 
 
 @pytest.mark.process
