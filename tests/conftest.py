@@ -8,6 +8,7 @@ import platform
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
     if not config.getoption("fast"):
-        # Files whose tests wait for processes come first, so that no core idles at the end beside the last long one.
+        # Files whose tests wait for processes come first, then those with the most tests, so that no core idles at the
+        # end next to a long file.
         waiting = {item.path for item in items if item.get_closest_marker("process")}
-        items.sort(key=lambda item: item.path not in waiting)
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path not in waiting, -tests[item.path]))
 
 
 def _passed_in(report: Path) -> set[tuple[str, str]]:
