@@ -75,7 +75,7 @@ FAILURE_REASON: dict[ErrorKind, FailureReason | None] = {
 """The reason where nobody has said more than the kind."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class AnswerStart:
     """The answer has begun. ``id`` and ``model`` are the provider's words ("" where it says none)."""
 
@@ -259,7 +259,7 @@ class UsageStep:
     usage: Usage
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class AnswerEnd:
     """The answer is whole. ``raw`` is the provider's own word for the reason; ``details`` are Messages'
     ``stop_details`` (a JSON object that says why an answer was refused)."""

@@ -27,7 +27,7 @@ from streams.events import (
 )
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class TextBlock:
     text: str
     citations: tuple[Citation, ...] = ()
@@ -66,7 +66,7 @@ class NativeBlock:
 Block: TypeAlias = TextBlock | RefusalBlock | ReasoningBlock | ToolCallBlock | NativeBlock
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Answer:
     """A whole answer; ``blocks`` in the order in which they opened."""
 

@@ -8,6 +8,9 @@ from typing import Final
 PIECE: Final = 128 * 1024
 """Bytes that are looked at in one go, which takes some hundred microseconds: between two of them other threads run."""
 
+LOOK: Final = 16 * 1024
+"""Bytes after each of which it is asked whether the rest can still matter."""
+
 ELEMENTS: Final = 200_000
 """Arrays, objects and commas that a provider's event or whole answer may have: 20 MB of memory at most, and less than a
 tenth of a second to decode, in one call in which no stream moves. A whole answer of 20,000 tokens with their
@@ -22,7 +25,18 @@ def holds_more(data: bytes, most: int) -> bool:
     """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number
     of its values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as
     the answer is known. One comparison for what has no more bytes than that."""
-    return len(data) > most and count(data, most, most) > most
+    return _may_hold_more(data, most) and _count(data, most) > most
+
+
+def _may_hold_more(data: bytes, most: int) -> bool:
+    """Return false if there are not more with those in strings. Looks at no more than has to be: it is false once so
+    many other bytes have been seen that the rest cannot be more than ``most``, as of a long text."""
+    found, start, size = 0, 0, len(data)
+    while start < size and found <= most < found + size - start:
+        piece = data[start : start + LOOK]
+        found += _signs(piece)
+        start += LOOK
+    return found > most
 
 
 def count(data: bytes, most: int, few: int) -> int:

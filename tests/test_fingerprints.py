@@ -74,9 +74,13 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
     ],
+    "gateway/serving/app_tasks.py": [
+        ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
+        ("replaced", "hypercorn.trio.task_group:TaskGroup.spawn_app", "9f6470a136bc"),
+        ("used", "hypercorn.trio.task_group:_handle", "0b4acb3a06f0"),
+    ],
     "gateway/serving/connections.py": [
         ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
-        ("used", "hypercorn.trio.task_group:_handle", "0b4acb3a06f0"),
         ("used", "hypercorn.trio.worker_context:WorkerContext", "6e5e0fcfd521"),
     ],
     "gateway/serving/worker.py": [

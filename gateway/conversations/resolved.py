@@ -82,7 +82,7 @@ _KEPT: Final[Mapping[bytes, re.Pattern[bytes]]] = {
 """Members by which a request names what OpenAI and Anthropic keep for an account, and how the ids of these begin."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class StateScope:
     """The stores of a client's turns: under ``owner``'s name in ``store``, none if nothing is. What the client wants
     not to be stored is still remembered in ``local``, as long as the connection lives that has one. ``named``: the
@@ -94,7 +94,7 @@ class StateScope:
     named: bool = True
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class ResolvedRequest:
     """A request with all that it refers to, the ``candidates`` that can answer it, at least one, and the recorder of
     its turn. ``headers`` tell the client what could not be done as it wished."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import attrs
 
@@ -14,7 +13,7 @@ from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Cause, Tried, TriedReason
 from gateway.request.public_errors import passthrough_error
-from gateway.request.wire import signed
+from gateway.request.wire import signature
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
 from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
@@ -181,11 +180,11 @@ class Attempt:
         if credential is not None:
             self._disclosure.sent_words += secrets_of_credential(credential)
         size = len(request.body) // 16  # the most that is done to it is a digest
-        out = await offload(size, signed, request, self.target, credential, time.time())
+        proof = await offload(size, signature, request, self.target, credential, time.time())
         most = None if made.request.incoming.stream else context.service.limits.answer
         upload = made.request.upload
         out = attrs.evolve(
-            out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most,
+            request, headers=(*request.headers, *proof), placed=self._on_send, again=self._send_again, max_chunk=most,
             upload=None if upload is None else watched(upload, self.watch, self._before_end),
             before_end=self._before_end,
         )  # fmt: skip

@@ -175,7 +175,8 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
     """The parts of a request that the target's provider has refused before."""
-    paths = context.service.learned.of(RejectionKey.to(target, context.asked))
+    learned = context.service.learned
+    paths = learned.of(RejectionKey.to(target, context.asked)) if learned else ()
     return Omissions(paths=paths) if paths else NOTHING
 
 

@@ -1,5 +1,7 @@
 """A whole answer: read, folded, and written for its client."""
 
+from typing import Final
+
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import FoldedAnswer, fold_answer, further_answers, has_several, written_answer
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
@@ -13,6 +15,9 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.fold import Answer
+
+UNREAD: Final = 8
+"""Bytes of an answer without its texts that take as long as one of an answer with them: they are passed over."""
 
 
 class WholeAnswer:
@@ -45,7 +50,8 @@ class WholeAnswer:
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self.came)
         size, texts = len(body) + source.made.request.incoming.size, self.lane_name != "byte"
-        self._folded = folded = await offload(size, fold_answer, source.made, source.stamp, response, body, texts=texts)
+        read = size if texts else len(body) // UNREAD
+        self._folded = folded = await offload(read, fold_answer, source.made, source.stamp, response, body, texts=texts)
         self.lane_name, self.usage = folded.lane, folded.fold.usage
         failed = folded.fold.failed
         if failed is not None:

@@ -104,12 +104,12 @@ class RequestScope:
                 part.close()
 
     def leave(self) -> None:
-        """Note that the client has left, unless its answer is complete by now, and end the request."""
+        """Note that the client has left, and end the request; one whose last bytes are being sent ends by itself."""
         if self.ending:
             self._give_back()
         else:
             self.left = True
-        self.nursery.cancel_scope.cancel()
+            self.nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Run the callbacks of ``on_close``; every task has ended."""

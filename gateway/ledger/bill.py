@@ -19,7 +19,7 @@ Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """Why an attempt was made: ``retry`` at a target that was asked before, ``fallback`` at another one."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Tried:
     """One attempt of an exchange, as its record tells of it.
 
@@ -48,7 +48,7 @@ class Tried:
     price: Price | None = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Charge:
     """What an attempt is billed for: tokens, and what they cost, ``None`` where nobody knows their price."""
 

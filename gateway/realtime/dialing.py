@@ -3,7 +3,6 @@ honest status (h2o/h2o#1276, BerriAI/litellm#39851)."""
 
 import math
 import time
-from functools import partial
 from typing import Final
 
 import attrs
@@ -16,7 +15,7 @@ from gateway.http.passing import to_provider
 from gateway.realtime.session import LARGEST
 from gateway.realtime.shapes import RealtimeShape
 from gateway.request.public_errors import client_headers, passthrough_error, public_error, secrets_of, with_passed
-from gateway.request.wire import signed
+from gateway.request.wire import signature
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -111,8 +110,8 @@ class Dialing:
         context = self._context
         if credential is not None:
             self._sent += secrets_of_credential(credential)
-        out = signed(request, self._target, credential, time.time())
-        out = attrs.evolve(out, placed=partial(self._on_send, out), again=lambda: True)
+        headers = (*request.headers, *signature(request, self._target, credential, time.time()))
+        out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
         response = await context.service.upstream.send(out)
         context.record.upstream_id = upstream_id(response.headers)
         context.observer.responded(out, response)

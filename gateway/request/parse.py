@@ -34,7 +34,7 @@ class PathParameters:
 NO_PARAMETERS = PathParameters()
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Incoming:
     """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched; ``earlier``
     are the Responses items that its conversation holds already, ``earlier_size`` their bytes."""

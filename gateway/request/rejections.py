@@ -18,7 +18,7 @@ MOST_PATHS = 32
 DIGEST = 16  # characters of the digest of a credential
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class RejectionKey:
     """The two parties of a rejection: one model at one address, in one version of its API, by one entry; and the client
     that met it. What one account may not say another may, and no client decides what others send."""
@@ -54,6 +54,9 @@ class RejectionCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._found: OrderedDict[RejectionKey, OrderedDict[Path, float]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
 
     def of(self, spoken: RejectionKey) -> tuple[Path, ...]:
         """The paths to leave out of a request, in the order in which it was learned."""

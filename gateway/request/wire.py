@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from gateway.http.headers import upstream_headers, upstream_query
+from gateway.http.headers import Headers, upstream_headers, upstream_query
 from gateway.http.passing import HeaderNames, to_provider, translated
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
@@ -87,7 +87,7 @@ def _passing(target: Target) -> HeaderNames:
     return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
-def signed(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> UpstreamRequest:
-    """``request`` with what proves who asks, at ``at`` (Unix seconds). Nothing may be changed in it afterwards."""
-    added = target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)
-    return attrs.evolve(request, headers=(*request.headers, *added))
+def signature(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> Headers:
+    """Return the headers that prove who sends ``request``, at ``at`` (Unix seconds). Its method, URL, headers and body
+    may not be changed afterwards."""
+    return target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)

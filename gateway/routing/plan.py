@@ -77,7 +77,7 @@ class Candidate:
     when: frozenset[FailureReason] = UNAVAILABLE
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Send:
     """The step that sends the request to ``target``, without ``omissions``, ``after`` so many seconds."""
 

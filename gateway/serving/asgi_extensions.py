@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
+from hypercorn.typing import ASGIReceiveEvent
+
 LEFT: Final = "trigate.left"
 """Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
 
@@ -49,6 +51,12 @@ bytes that were taken each time. ASGI's queue has no bound."""
 
 PACE_BODY: Final = "trigate.pace_body"
 """The ASGI extension that is the server's ``PaceBody``."""
+
+TakeNow: TypeAlias = Callable[[], ASGIReceiveEvent | None]
+"""Takes the next message of a request if it has come, else ``None``."""
+
+TAKE_NOW: Final = "trigate.take_now"
+"""The ASGI extension that is the server's ``TakeNow``."""
 
 OnReading: TypeAlias = Callable[[], Awaitable[object]]
 """Lets a client send its body that waits for a word that it is wanted (RFC 9110, section 10.1.1)."""

@@ -22,6 +22,7 @@ from hypercorn.utils import parse_socket_addr
 from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
 from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
+from gateway.serving.app_tasks import AppTasks
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
@@ -176,7 +177,7 @@ class ClientConnection:
         local = parse_socket_addr(sock.family, sock.getsockname())
         place = ConnectionPlace(self.end_soon)
         try:
-            async with TaskGroup() as tasks:
+            async with AppTasks() as tasks:
                 self._tasks = tasks
                 is_stopping = server.worker.terminated.is_set
                 config = server.config

@@ -11,14 +11,23 @@ from typing import Final, Protocol, TypeAlias, cast
 import attrs
 import quart
 import trio
-from hypercorn.typing import ASGIReceiveCallable, HTTPScope
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
 from quart import Quart
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
-from gateway.serving.asgi_extensions import ON_LEAVING, ON_READING, PACE_BODY, OnLeaving, OnReading, PaceBody
+from gateway.serving.asgi_extensions import (
+    ON_LEAVING,
+    ON_READING,
+    PACE_BODY,
+    TAKE_NOW,
+    OnLeaving,
+    OnReading,
+    PaceBody,
+    TakeNow,
+)
 from gateway.serving.quart_views import KEY, current_scope
 from streams.errors import GatewayError
 
@@ -112,6 +121,7 @@ class AsgiRequest:
         self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
+        self._take_now = cast("TakeNow", asgi["extensions"].get(TAKE_NOW, _nothing_now))
         self._most = most
         self._seconds = seconds
         on_leaving = asgi["extensions"].get(ON_LEAVING)
@@ -125,26 +135,25 @@ class AsgiRequest:
             raise too_large(self._most)
         if ON_READING in self.asgi["extensions"]:
             await ask_for_body(self.asgi)
-        with trio.move_on_after(self._seconds):
-            body = await self._whole(arriving)
-            self.listen()
-            return body
-        raise too_slow()
+        body = _ArrivingBody(self._most, arriving)
+        while not body.is_whole and (message := self._take_now()) is not None:  # mostly all has come with the head
+            await self._add(body, message)
+        if not body.is_whole:
+            with trio.move_on_after(self._seconds) as time:
+                while not body.is_whole:
+                    await self._add(body, await self._receive())
+            if time.cancelled_caught:
+                raise too_slow()
+        self.listen()
+        return b"".join(body.parts)
 
-    async def _whole(self, arriving: Arriving) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while (message := await self._receive())["type"] == "http.request":
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._most:
-                raise too_large(self._most)
-            arriving(size)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return b"".join(parts)
-        self.scope.leave()
-        return await trio.sleep_forever()
+    async def _add(self, body: "_ArrivingBody", message: ASGIReceiveEvent) -> None:
+        """Add the part in ``message``. Raises ``GatewayError``; if the client has left, the request is cancelled."""
+        if message["type"] == "http.request":
+            body.add(message)
+        else:
+            self.scope.leave()
+            await trio.sleep_forever()
 
     def pieces(self, most: int) -> AsyncIterator[bytes]:
         return _BodyPieces(self, self._receive, most, self._seconds)
@@ -159,6 +168,33 @@ class AsgiRequest:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.scope.leave()
+
+
+class _ArrivingBody:
+    """The parts of a body that have come, up to ``most`` bytes. ``arriving`` is called with their size."""
+
+    __slots__ = ("_arriving", "_most", "_size", "is_whole", "parts")
+
+    def __init__(self, most: int, arriving: Arriving) -> None:
+        self.parts: list[bytes] = []
+        self.is_whole = False
+        self._size = 0
+        self._most = most
+        self._arriving = arriving
+
+    def add(self, message: HTTPRequestEvent) -> None:
+        """Raises ``GatewayError`` (413), also of ``arriving``."""
+        if part := message.get("body", b""):
+            self._size += len(part)
+            if self._size > self._most:
+                raise too_large(self._most)
+            self._arriving(self._size)
+            self.parts.append(part)
+        self.is_whole = not message.get("more_body", False)
+
+
+def _nothing_now() -> None:
+    """Take nothing: a server without ``TakeNow`` gives its messages one at a time."""
 
 
 class _BodyPieces:

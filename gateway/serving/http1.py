@@ -188,6 +188,7 @@ class Http1:
                     await self._wait_for(self._stream.backlog)
             elif isinstance(event, h11.EndOfMessage):
                 await self._stream.handle(EndBody(stream_id=STREAM_ID))
+                return  # the next request, perhaps, which waits for the answer
             else:  # the client has ended the connection
                 return
         if self._state is ReadState.SKIPPING:
@@ -206,12 +207,12 @@ class Http1:
             await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
-        if any(name == b"upgrade" for name, _ in request.headers) and asks_for_websocket(request):
+        headers = list(request.headers)
+        if b"upgrade" in dict(headers) and asks_for_websocket(request):
             await self._speak_websocket(request)
             return
         # Any other upgrade is ignored, as a server may (RFC 9110, section 7.8): also to h2c, cleartext HTTP/2.
         self._began = True
-        headers = list(request.headers)
         self._line = RequestLine.of(request.method, request.http_version, headers)
         self._stream = HttpStream(self._context, STREAM_ID, self._on_event, self._give, self._write_now)
         method, version = request.method.decode().upper(), request.http_version.decode()

@@ -183,10 +183,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         published.ending = True
         if len(message["body"]) <= MAX_WRITE:  # a larger one may take its client a while
             published.send_last_bytes()
-        # The server answers the last message with a disconnect, which cancels this task: unless the send is shielded,
-        # the server does not get to start the idle timer again, and idle connections stay for ever.
-        with trio.CancelScope(shield=True):
-            await send(message)
+        await send(message)
         published.left = published.left or bool(self.scope.get(LEFT, False))
         published.complete = not published.left
 

@@ -73,7 +73,7 @@ class RequestReader(h11.Connection):
         if event is h11.PAUSED:
             return h11.NEED_DATA  # whoever stops reading does not see the client leave
         if isinstance(event, h11.Request):
-            names = {name for name, _ in event.headers}
+            names = {name for name, _ in list(event.headers)}
             # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
             if b"content-length" in names and b"transfer-encoding" in names:
                 raise h11.RemoteProtocolError("content-length together with transfer-encoding")

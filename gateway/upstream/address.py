@@ -50,15 +50,21 @@ class Origin:
 
 @attrs.frozen
 class Address:
-    """A URL. ``target`` is its path with its query, which stands in the first line of a request."""
+    """A URL. ``target`` is its path with its query, which stands in the first line of a request, ``host_header`` that
+    of its origin."""
 
     origin: Origin
     target: bytes
+    host_header: bytes = attrs.field(init=False)
+
+    @host_header.default
+    def _of_origin(self) -> bytes:
+        return self.origin.host_header
 
     @property
     def absolute(self) -> bytes:
         """The target as a proxy wants it (RFC 9112, section 3.2.2)."""
-        return b"%b://%b%b" % (self.origin.scheme.encode("ascii"), self.origin.host_header, self.target)
+        return b"%b://%b%b" % (self.origin.scheme.encode("ascii"), self.host_header, self.target)
 
 
 @lru_cache(maxsize=256)

@@ -63,7 +63,7 @@ class Upstream(trio.abc.AsyncResource):
         slot = await self._slots.take(CLIENT.get())
         try:
             if request.placed is not None:
-                request.placed(slot.waited)
+                request.placed(request, slot.waited)
             return await self._answer(request, slot)
         except BaseException:
             slot.free()
@@ -85,7 +85,7 @@ class Upstream(trio.abc.AsyncResource):
     def _prepared(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)
         route = UpstreamRoute(address.origin, self._proxies.proxy_for(address.origin))
-        headers, target = wire_headers(request, address.origin.host_header), address.target
+        headers, target = wire_headers(request, address.host_header), address.target
         if route.forwarded and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
         most = self._max_chunk if request.max_chunk is None else request.max_chunk

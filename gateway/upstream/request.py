@@ -26,7 +26,7 @@ class UploadedBody:
     length: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class UpstreamRequest:
     """One request to a provider.
 
@@ -34,12 +34,12 @@ class UpstreamRequest:
     them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
     holds for the name and the TCP connection together, and again for the TLS handshake and for a proxy's answer.
     ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
-    bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
-    it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a second time
-    because a kept connection was dead, which it allows or not; ``before_end()`` right before the last bytes of ``body``
-    are written, because the provider may have all of it then. ``upgrade`` is the protocol that the connection is to
-    speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does. An ``upload`` takes the place of
-    ``body``, over a connection of its own.
+    bound does. ``placed(request, waited)`` is called once it has its slot among those under way, with whether it had to
+    wait for it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a
+    second time because a kept connection was dead, which it allows or not; ``before_end()`` right before the last bytes
+    of ``body`` are written, because the provider may have all of it then. ``upgrade`` is the protocol that the
+    connection is to speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does. An ``upload``
+    takes the place of ``body``, over a connection of its own.
     """
 
     method: str
@@ -49,7 +49,7 @@ class UpstreamRequest:
     connect_timeout: float = 5.0
     max_chunk: int | None = None
     upgrade: str | None = None
-    placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
+    placed: Callable[["UpstreamRequest", bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
     before_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)

@@ -7,7 +7,7 @@ import attrs
 from providers.auth.credential import Credential
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class UnsignedRequest:
     """A request to a provider as it goes out, but for what the signer adds. Header names are in lower case."""
 

@@ -37,7 +37,7 @@ class AnswerStage(enum.Enum):
 WAITING, ANSWERING, ENDED = AnswerStage
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Outgoing:
     """A request as it goes to a provider. ``edits`` are what is not as the client said it."""
 

@@ -520,9 +520,9 @@ async def test_who_has_a_place_is_told_whether_it_waited(serve, nursery):
 
     async def ask(number: int) -> None:
         with scopes[number]:
-            await fetch(upstream, post(server.url, placed=lambda waited: told.append((number, waited))))
+            await fetch(upstream, post(server.url, placed=lambda _, waited: told.append((number, waited))))
 
-    async with await upstream.send(post(server.url, placed=lambda waited: told.append((-1, waited)))) as response:
+    async with await upstream.send(post(server.url, placed=lambda _, waited: told.append((-1, waited)))) as response:
         for number in range(3):
             nursery.start_soon(ask, number)
             await eventually(lambda number=number: upstream.stats().queued == number + 1)

@@ -1,5 +1,6 @@
 """The reader of answers' heads, held against h11: what the one takes the other takes, and to the same effect."""
 
+import attrs
 import h11
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ def ours(*pieces: bytes) -> Head | None:
 
 
 def attributes(head: Head) -> dict[str, object]:
-    return {name: getattr(head, name) for name in Head.__slots__ if not name.startswith("__")}
+    return {name: getattr(head, name) for name in (field.name for field in attrs.fields(Head))}
 
 
 def theirs(data: bytes) -> tuple[int, list[tuple[bytes, bytes]], bool, bytes] | None:
