@@ -10,10 +10,10 @@ import attrs
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
-from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
+from tests.support.harness import Gateway, Reply, config, eventually, provider
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, served
 
-BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"type": "api_error", "message": "broke"}}',))
+BROKEN = Raw(500, JSON, (b'{"error": {"type": "api_error", "message": "broke"}}',))
 OFFERED, AT_ONCE = 300, 12
 
 
@@ -61,8 +61,7 @@ def stage() -> Iterator[Stage]:
         ]
         aliases = {"best": {"targets": [["a", "b"], "c"]}, "bare": {"targets": ["bare-a", "bare-b"]}}
         circuit = {"cooldown": "500ms", "longest": "500ms"}
-        port = free_port()
-        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as gateway:
+        with gateway_thread(config(entries, model_aliases=aliases, circuit=circuit)) as gateway:
             yield Stage(gateway, upstream)
 
 

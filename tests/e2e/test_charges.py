@@ -18,7 +18,7 @@ from tests.support.harness import (
     Wire,
     config,
     eventually,
-    free_port,
+    exchanges,
     post,
     provider,
     refusing_port,
@@ -63,8 +63,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
             "hedged": {"targets": ["hand-chat", "on-chat"], "hedge": {"after": "150ms", "at_most": "100%"}},
         }
         circuit = {"failures": 1000, "error_rate": "100%"}
-        port = free_port()
-        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
+        with gateway_thread(config(entries, model_aliases=aliases, circuit=circuit)) as process:
             yield process
 
 
@@ -380,7 +379,7 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
         post_json("/v1/chat/completions", question("chat", "on-chat"), REFUSED)
 
         def lines() -> list[dict[str, Any]]:
-            told = [json.loads(text) for text in list(gateway.log) if text.startswith('{"event":"exchange"')]
+            told = exchanges(gateway.log)
             return [one for one in told if one.get("client") == "alice" and one.get("method", "POST") == "POST"]
 
         def shares() -> dict[str, float]:

@@ -11,10 +11,10 @@ import yaml
 from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, Reply, config, eventually, free_port, provider, running
-from tests.support.upstreams import PATHS, Raw, Script
+from tests.support.upstreams import JSON, PATHS, Raw, Script
 
 BANK, SHOP, DESK = "sk-gw-bank-0123456789", "sk-gw-shop-0123456789", "sk-gw-desk-0123456789"
-DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
 def settings(upstream, port: int = 0) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
-from tests.support.upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
 CALLS = (ToolCall("call_1", "get", '{"a": 1}'), ToolCall("call_2", "get", '{"a": 2}'))
 ANSWER = Script(text="Two calls.", calls=CALLS, stop="tool_calls", tokens=Tokens(prompt=30, cache_read=10, output=7))
@@ -238,7 +238,7 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
 @pytest.mark.parametrize("api", OLDER)
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
     """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
-    upstream.script(Raw(400, (("content-type", "application/json"),), (b'{"error":"no such thing","code":400}',)))
+    upstream.script(Raw(400, JSON, (b'{"error":"no such thing","code":400}',)))
     reply = gateway.request("POST", PATHS[api], asked(api, model))
     assert reply.status == 400
     error = reply.json["error"]
@@ -256,7 +256,7 @@ def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway,
     body = asked("chat", "chat", messages=[{"role": "system", "content": "s", "cache_control": {}}, marked])
     refusal = {"message": "Unknown parameter: 'messages[0].cache_control'.", "type": "invalid_request_error",
                "param": "messages[0].cache_control", "code": "unknown_parameter"}  # fmt: skip
-    json_type = (("content-type", "application/json"),)
+    json_type = JSON
     upstream.script(Raw(400, json_type, (json.dumps({"error": refusal}).encode(),)), Script(text="ok"))
     reply = gateway.request("POST", PATHS["chat"], body)
     assert (reply.status, reply.headers["x-trigate-dropped"]) == (200, "messages[].cache_control")

@@ -9,7 +9,7 @@ import pytest
 from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, provider
-from tests.support.upstreams import JSON, PATHS, Raw, Script, ToolCall
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
 
 MODELS = {api: f"only-{api}" for api in OLDER}
 LONG = "mcp__a_server_with_a_long_name__" + "a.tool_" * 10
@@ -210,7 +210,7 @@ def test_a_stream_that_breaks_its_grammar_is_logged(gateway, upstream):
     broken = (
         b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\nid: 7\ndata: [DONE]\n\n'
     )
-    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (broken,)))
+    upstream.script(Raw(200, STREAM, (broken,)))
     gateway.request("POST", PATHS["chat"], question("chat", MODELS["chat"], stream=True))
     assert eventually(lambda: [line for line in gateway.log if "the stream breaks" in line])
 

@@ -1,7 +1,6 @@
 """The kept ledger of real processes: each exchange once, its cost as in the log, whatever ended it."""
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,10 @@ import trio
 from gateway.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider, running
-from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
+from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, running
+from tests.support.upstreams import JSON, Raw, Script, Seen, Tokens, Upstream, served
 
-BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
+BROKEN = Raw(500, JSON, (b'{"error": {"message": "broken"}}',))
 
 
 BEN = "b" * 32
@@ -57,10 +56,6 @@ def sums(file: Any, *by: Any) -> list[LedgerSum]:
         return found
 
     return trio.run(read)
-
-
-def exchanges(log: list[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log if '"event":"exchange"' in line]
 
 
 def nanos_in_the_log(log: list[str]) -> list[int]:

@@ -7,7 +7,6 @@ sent after the line: what had not been sent is missing there, and never is there
 kills once while nothing ends, where both are equal to the last unit, and once amid what ends.
 """
 
-import json
 import os
 import signal
 import sqlite3
@@ -24,7 +23,17 @@ import yaml
 
 from tests.support import redis
 from tests.support.command_line import started
-from tests.support.harness import PATIENCE, Gateway, config, eventually, free_port, provider, request, running
+from tests.support.harness import (
+    PATIENCE,
+    Gateway,
+    config,
+    eventually,
+    exchanges,
+    free_port,
+    provider,
+    request,
+    running,
+)
 from tests.support.metrics_page import numbers
 from tests.support.processes import peers, workers
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, render, served
@@ -165,8 +174,7 @@ def client(upstream) -> Iterator[Client]:
 
 def lines(log: list[str]) -> dict[str, Spent]:
     """What each exchange has cost, as the log has it."""
-    found = [json.loads(line) for line in log if '"event":"exchange"' in line]
-    asked = [one for one in found if one.get("model") == "gpt-4o"]
+    asked = [one for one in exchanges(log) if one.get("model") == "gpt-4o"]
     made = {one["request_id"]: _spent(one) for one in asked}
     assert len(made) == len(asked), "each has one line"
     return made
@@ -259,11 +267,8 @@ def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held
 
 def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(upstream, client, tmp_path):
     """Phantom spending, and double the cap with two replicas (BerriAI/litellm#27639, #39390)."""
-    bin = redis.binary()
-    if bin is None:
-        pytest.skip(redis.MISSING)
     ports, file = (free_port(), free_port()), tmp_path / "other.yaml"
-    with redis.running_redis(bin) as server:
+    with redis.server_or_skip() as server:
         one, other = (
             settings(upstream, port, counters={"type": "redis", "url": server.url}, listener={"address": "127.0.0.1"})
             for port in ports

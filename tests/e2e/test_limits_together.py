@@ -49,6 +49,20 @@ def burst(gateways: list[Gateway], number: int) -> list[int]:
         return list(pool.map(ask, [gateways[one % len(gateways)] for one in range(number)]))
 
 
+@pytest.fixture
+def server() -> Iterator[redis.RedisServer]:
+    with redis.server_or_skip() as started:
+        yield started
+
+
+@pytest.fixture
+def pair(upstream, server) -> Iterator[tuple[Gateway, Gateway]]:
+    """Two gateways that count in one Redis."""
+    given = settings(upstream, counters={"type": "redis", "url": server.url})
+    with running(given) as one, running(given) as other:
+        yield one, other
+
+
 def test_workers_hold_a_limit_together(upstream):
     """Held once per worker (BerriAI/litellm#16011)."""
     port = free_port()
@@ -61,56 +75,38 @@ def test_workers_hold_a_limit_together(upstream):
         assert burst([gateway], 4) == [429] * 4, "what was used stays used"
 
 
-def test_an_idle_gateway_shows_what_others_use(upstream):
+def test_an_idle_gateway_shows_what_others_use(pair):
     """The probe and the metrics showed what a process had heard when it last took part."""
-    bin = redis.binary()
-    if bin is None:
-        pytest.skip(redis.MISSING)
-    with redis.running_redis(bin) as server:
-        shared = {"counters": {"type": "redis", "url": server.url}}
-        ports = free_port(), free_port()
-        with (
-            running(settings(upstream, ports[0], **shared), ports[0]) as one,
-            running(settings(upstream, ports[1], **shared), ports[1]) as other,
-        ):
-            assert burst([one, other], 6) == [200] * 6
+    one, other = pair
+    assert burst([one, other], 6) == [200] * 6
 
-            def figures(gateway: Gateway) -> dict[str, tuple[int, int]]:
-                said = gateway.request("GET", "/readyz?verbose", None, BEARER).json
-                return {limit["text"]: (limit["used"], limit["held"]) for limit in said["limits"]}
+    def figures(gateway: Gateway) -> dict[str, tuple[int, int]]:
+        said = gateway.request("GET", "/readyz?verbose", None, BEARER).json
+        return {limit["text"]: (limit["used"], limit["held"]) for limit in said["limits"]}
 
-            def ratios(gateway: Gateway) -> dict[str, float]:
-                page = gateway.request("GET", "/metrics", None, BEARER).body.decode()
-                lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("trigate_budget_")]
-                return {name.partition("{")[0]: float(value) for name, value in lines}
+    def ratios(gateway: Gateway) -> dict[str, float]:
+        page = gateway.request("GET", "/metrics", None, BEARER).body.decode()
+        lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("trigate_budget_")]
+        return {name.partition("{")[0]: float(value) for name, value in lines}
 
-            budget = "100000 tokens/month"
-            eventually(lambda: figures(one)[budget] == figures(other)[budget])
-            used, held = figures(one)[budget]
-            assert (used > 0, held) == (True, 0)
-            assert burst([one], 2) == [200] * 2
-            eventually(lambda: figures(other)[budget] > (used, 0) and figures(other)[budget][1] == 0)
-            eventually(lambda: ratios(other) == ratios(one))
-            assert ratios(other)["trigate_budget_held_ratio"] == 0
+    budget = "100000 tokens/month"
+    eventually(lambda: figures(one)[budget] == figures(other)[budget])
+    used, held = figures(one)[budget]
+    assert (used > 0, held) == (True, 0)
+    assert burst([one], 2) == [200] * 2
+    eventually(lambda: figures(other)[budget] > (used, 0) and figures(other)[budget][1] == 0)
+    eventually(lambda: ratios(other) == ratios(one))
+    assert ratios(other)["trigate_budget_held_ratio"] == 0
 
 
-def test_two_gateways_hold_a_limit_together(upstream):
+def test_two_gateways_hold_a_limit_together(pair, server):
     """Double the cap with two replicas (BerriAI/litellm#39390)."""
-    bin = redis.binary()
-    if bin is None:
-        pytest.skip(redis.MISSING)
-    with redis.running_redis(bin) as server:
-        shared = {"counters": {"type": "redis", "url": server.url}}
-        ports = free_port(), free_port()
-        with (
-            running(settings(upstream, ports[0], **shared), ports[0]) as one,
-            running(settings(upstream, ports[1], **shared), ports[1]) as other,
-        ):
-            answers = burst([one, other], 16)
-            assert (answers.count(200), answers.count(429)) == (10, 6)
-            server.stop()
-            assert ask(one) == 429, "the last numbers seen hold on"
-            said = one.request("GET", "/readyz?verbose", None, BEARER).json
-            assert said["counters"]["state"] == "away"
-            assert one.request("GET", "/healthz").status == 200
-            assert "are away" in "".join(one.log)
+    one, other = pair
+    answers = burst([one, other], 16)
+    assert (answers.count(200), answers.count(429)) == (10, 6)
+    server.stop()
+    assert ask(one) == 429, "the last numbers seen hold on"
+    said = one.request("GET", "/readyz?verbose", None, BEARER).json
+    assert said["counters"]["state"] == "away"
+    assert one.request("GET", "/healthz").status == 200
+    assert "are away" in "".join(one.log)

@@ -1,7 +1,6 @@
 """A LiteLLM proxy's file of ten models and its keys: imported, checked, served, and asked by its clients."""
 
 import itertools
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import ROOT, Gateway, eventually, free_port, refusing_port, request
+from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
@@ -125,8 +124,8 @@ def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway
             headers = {"authorization": "Bearer sk-everything"}
             reply = request(gateway.url, "POST", "/v1/chat/completions", body, headers)
             assert reply.status == 200, reply.body
-        lines = [json.loads(line) for line in gateway.log if line.startswith('{"event":"exchange"')]
-        return wanted <= {(one["target"], one["reason"]) for line in lines for one in line.get("tried", ())}
+        tried = [one for line in exchanges(gateway.log) for one in line.get("tried", ())]
+        return wanted <= {(one["target"], one["reason"]) for one in tried}
 
     eventually(asked)
 

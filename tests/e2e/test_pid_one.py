@@ -22,7 +22,7 @@ from tests.support.harness import (
     provider,
     request,
 )
-from tests.support.upstreams import PATHS, Raw, fake_upstream
+from tests.support.upstreams import PATHS, STREAM, Raw, fake_upstream
 
 
 def may_unshare() -> bool:
@@ -53,7 +53,7 @@ def child_of(pid: int) -> int | None:
 def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
     port = free_port()
     with fake_upstream() as upstream:
-        upstream.script(Raw(200, (("content-type", "text/event-stream"),), (CHUNK,), "hang"))
+        upstream.script(Raw(200, STREAM, (CHUNK,), "hang"))
         file = tmp_path / "trigate.yaml"
         settings = config([provider("openai/m", upstream.url, ["chat"])], port, drain=0.3)
         file.write_text(str(settings).replace("True", "true").replace("None", "null"))

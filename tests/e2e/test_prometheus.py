@@ -29,7 +29,7 @@ from tests.support.harness import (
     running,
 )
 from tests.support.processes import workers
-from tests.support.upstreams import PATHS, Raw, Script, Tokens, Upstream, data
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, Upstream, data
 
 pytestmark = pytest.mark.process
 
@@ -38,14 +38,14 @@ RULES = ROOT / "deploy/prometheus/alerts.yaml"
 SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"
 MISSING = "{} is not installed here (Debian's and Ubuntu's package prometheus has it)"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
-BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
-AWAY = Raw(503, (("content-type", "application/json"),), (b'{"error": {"message": "overloaded"}}',))
+BUSY = Raw(429, JSON, (b'{"error": {"message": "slow down"}}',))
+AWAY = Raw(503, JSON, (b'{"error": {"message": "overloaded"}}',))
 CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
 WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
 LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100},
                  "queue": {"size": 9, "wait": "1s"}}  # fmt: skip
 SOUND = Raw(200, (("content-type", "audio/mpeg"),), (b"sound",))
-ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
+ENDLESS = Raw(200, STREAM, (data(WORD),), "hang")
 
 
 def tool(name: str) -> str:

@@ -13,7 +13,17 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line
 from tests.support.responses_api import bearer, check_stream, chunked, final, refusal, stored, turn
-from tests.support.upstreams import JSON, Raw, Script, Seen, Upstream, fake_upstream, responses_answer, responses_stream
+from tests.support.upstreams import (
+    JSON,
+    STREAM,
+    Raw,
+    Script,
+    Seen,
+    Upstream,
+    fake_upstream,
+    responses_answer,
+    responses_stream,
+)
 
 ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 KEYS = [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]
@@ -71,7 +81,7 @@ class Keeper:
         pieces = tuple(
             piece.replace(b"resp_up1", id.encode()) for piece in responses_stream(Script(text="It is 7."), asked)
         )
-        return Raw(200, (("content-type", "text/event-stream"),), pieces, "chunked")
+        return Raw(200, STREAM, pieces, "chunked")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +203,7 @@ def test_calls_about_a_conversation_pass(gateway, one, two, method, rest, body):
 
 def test_a_stream_that_is_replayed_passes(gateway, one):
     pieces = tuple(responses_stream(Script(text="It is 7."), {"model": "one"}))[-4:]
-    one.replies = lambda seen: Raw(200, (("content-type", "text/event-stream"),), pieces, "chunked")
+    one.replies = lambda seen: Raw(200, STREAM, pieces, "chunked")
     reply = stored(gateway, "resp_theirs", "?stream=true&starting_after=4")
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.body == b"".join(pieces)

@@ -50,9 +50,7 @@ class Looping:
 
 @pytest.fixture
 def server() -> Iterator[redis.RedisServer]:
-    if (bin := redis.binary()) is None:
-        pytest.skip(redis.MISSING)
-    with redis.running_redis(bin) as started:
+    with redis.server_or_skip() as started:
         yield started
 
 

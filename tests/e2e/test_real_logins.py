@@ -15,7 +15,7 @@ import pytest
 from tests.clients import install
 from tests.clients.rows import Place
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import ROOT, Gateway, config, eventually, provider
+from tests.support.harness import ROOT, Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import Script, Seen, Upstream
 
 pytestmark = pytest.mark.process
@@ -90,8 +90,7 @@ def answered(upstream: Upstream, path: str) -> list[Seen]:
 
 
 def grades(gateway: Gateway) -> set[str | None]:
-    lines = [json.loads(line) for line in gateway.log if '"event":"exchange"' in line]
-    return {line.get("cost_grade") for line in lines if line.get("attempts")}
+    return {line.get("cost_grade") for line in exchanges(gateway.log) if line.get("attempts")}
 
 
 @pytest.mark.slow

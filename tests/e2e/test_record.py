@@ -39,7 +39,7 @@ from tests.support.harness import (
 )
 from tests.support.own_log import own_log
 from tests.support.raw_call import SSE, chunks, line, lines, new_id, said
-from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream, render
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"
@@ -149,7 +149,7 @@ def test_of_two_requests_beside_one_another_it_is_the_one_that_answered(recorder
 def test_a_key_in_a_url_comes_back_to_nobody(recorder, api):
     path = f"/v1/chat/completions?api_key={URL_KEY}"
     error = {"error": {"message": f"cannot read {path}", "type": "invalid_request_error", "param": None, "code": None}}
-    recorder.upstream.script(Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),)))
+    recorder.upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)))
     id, got = ask(recorder, api, body_of("in-url", api))
     assert b"cannot read /v1/chat/completions?api_key=[redacted]" in got
     assert b"[redacted]" in recorder.of(id)["provider"][1].response  # and the fixture looks into all files, and the log
@@ -162,7 +162,7 @@ def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):
     assert found["client"][1].response == got
     assert b"one two three" in found["provider"][1].response
     error = {"error": {"message": f"who is {KEY}?", "type": "rate_limit_error", "param": None, "code": "x"}}
-    recorder.upstream.script(Raw(429, (("content-type", "application/json"),), (json.dumps(error).encode(),)))
+    recorder.upstream.script(Raw(429, JSON, (json.dumps(error).encode(),)))
     id, got = ask(recorder, "chat", body_of("on-chat", "chat"))
     found = recorder.of(id)
     assert all(path.parent.name == "error_responses" for path in recorder.files(id))

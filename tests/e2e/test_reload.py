@@ -19,7 +19,7 @@ import trio
 import yaml
 
 from tests.support.command_line import COMMAND, Started, environment, started
-from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, post, request
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, exchanges, post, request
 from tests.support.processes import workers
 from tests.support.warm_start import EXECUTED
 from tests.support.websocket_client import Client
@@ -66,10 +66,6 @@ def put(file: Path, content: Any) -> None:
 
 def said(gateway: Started, what: str) -> list[str]:
     return [json.loads(line)["message"] for line in gateway.log if what in line]
-
-
-def exchanges(gateway: Started) -> list[dict[str, Any]]:
-    return [line for line in map(json.loads, list(gateway.log)) if line["event"] == "exchange"]
 
 
 def reload(gateway: Started, what: str = RELOADED) -> str:
@@ -240,7 +236,7 @@ async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tm
     for asked, answer in load.answered.items():
         assert len(set(answer.values())) == 1, f"request {asked} saw {answer}"
     assert len({answer["model"] for answer in load.answered.values()}) > RELOADS // 2
-    lines = {line["request_id"]: line for line in exchanges(gateway)}
+    lines = {line["request_id"]: line for line in exchanges(gateway.log)}
     assert len(lines) == REQUESTS
     for asked, answer in load.answered.items():
         assert lines[f"load-{asked}"]["client"] == f"client-{answer['model']}"
@@ -338,7 +334,9 @@ def test_a_stream_that_is_under_way_ends_by_the_configuration_it_began_with(gate
             assert models(gateway) == 401
             upstream.send(b"".join(rest))
             assert b"[DONE]" in client.read_until(b"[DONE]")
-    line = eventually(lambda: [line for line in exchanges(gateway) if "target" in line], what="the exchange's line")[0]
+    line = eventually(
+        lambda: [line for line in exchanges(gateway.log) if "target" in line], what="the exchange's line"
+    )[0]
     assert (line["client"], line["target"], line["ended"]) == ("client-0", "up/model-0", "complete")
 
 

@@ -2,7 +2,6 @@
 thinking, which go to their end whoever answers which of their turns."""
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from tests.clients import install
 from tests.clients.rows import ROWS, Place
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
+from tests.support.harness import Gateway, Reply, config, eventually, exchanges, free_port, provider
 from tests.support.session_replay import Replay, recorded
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, WORDS, StandIn
 from tests.support.upstreams import PATHS, served
@@ -50,10 +49,9 @@ class Stage:
 
     def tried(self, since: int) -> list[str]:
         """The targets of the attempts of each exchange in the log."""
-        lines = [json.loads(line) for line in self.gateway.log[since:] if line.startswith("{")]
-        exchanges = [line for line in lines if line["event"] == "exchange"]
-        assert [line for line in exchanges if line["ended"] != "complete"] == []
-        return [one["target"] for line in exchanges for one in line.get("tried", ())]
+        lines = exchanges(self.gateway.log[since:])
+        assert [line for line in lines if line["ended"] != "complete"] == []
+        return [one["target"] for line in lines for one in line.get("tried", ())]
 
 
 @pytest.fixture

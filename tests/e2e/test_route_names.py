@@ -8,9 +8,9 @@ import pytest
 from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
-from tests.support.upstreams import PATHS, Raw, Script
+from tests.support.upstreams import JSON, PATHS, Raw, Script
 
-DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
 @pytest.fixture(scope="module")

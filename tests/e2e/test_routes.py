@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, complaint, config, eventually, provider
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, served
 
 SILENT = Raw(end="hang")
@@ -118,12 +118,6 @@ def refreshed(gateway, providers) -> None:
 
 def sent(providers: Mapping[str, Upstream]) -> dict[str, int]:
     return {name: len(upstream.seen) for name, upstream in providers.items() if upstream.seen}
-
-
-def lines(gateway: Gateway) -> list[dict[str, Any]]:
-    """What the log says of exchanges so far."""
-    found = [json.loads(line) for line in gateway.log if line.startswith("{")]
-    return [line for line in found if line["event"] == "exchange"]
 
 
 def first_events(api: str, *, count: int) -> Raw:
@@ -303,7 +297,7 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
     data = json.dumps(question("chat", f"left-{when}", stream=when == "content")).encode()
 
     def mine() -> list[dict[str, Any]]:
-        return [line for line in lines(gateway) if line["model"] == f"left-{when}"]
+        return [line for line in exchanges(gateway.log) if line["model"] == f"left-{when}"]
 
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
@@ -327,8 +321,8 @@ def test_nobody_else_is_asked_once_the_answer_has_begun(gateway, providers, api)
     reply = ask(gateway, api, "two", stream=True)
     assert (reply.status, sent(providers)) == (200, {"a": 1})
     assert reply.headers["x-trigate-tried"] == "a=ok"
-    eventually(lambda: lines(gateway)[-1].get("error") is not None)
-    assert lines(gateway)[-1]["tried"][0]["reason"] == "connection"
+    eventually(lambda: exchanges(gateway.log)[-1].get("error") is not None)
+    assert exchanges(gateway.log)[-1]["tried"][0]["reason"] == "connection"
 
 
 def test_failures_behind_the_beginning_take_a_target_out(gateway, providers):
@@ -354,8 +348,8 @@ def test_the_first_content_wins(gateway, providers, api, stream):
     assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
     assert b"!" in reply.body
     assert reply.headers["x-trigate-tried"] == "a=hedge_lost, b=ok"
-    eventually(lambda: "tried" in lines(gateway)[-1])
-    lost, won = lines(gateway)[-1]["tried"]
+    eventually(lambda: "tried" in exchanges(gateway.log)[-1])
+    lost, won = exchanges(gateway.log)[-1]["tried"]
     assert (lost["usage"], won["cause"]) == ("unknown", "hedge")
     assert lost["input_tokens"] > 0
 

@@ -14,7 +14,7 @@ import pytest
 from tests.clients import install
 from tests.clients.rows import Place
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import ROOT, Gateway, config, provider
+from tests.support.harness import ROOT, Gateway, config, exchanges, provider
 from tests.support.stand_in import ENTRIES, TOOLS, StandIn, offered
 from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, served
 from tests.support.wire_transcript import Line
@@ -64,11 +64,6 @@ def gateway(provider_of_more) -> Iterator[Gateway]:
         yield process
 
 
-def lines(gateway: Gateway) -> list[Mapping[str, Any]]:
-    found = [json.loads(line) for line in gateway.log if line.startswith("{")]
-    return [line for line in found if line["event"] == "exchange"]
-
-
 def run(
     gateway: Gateway, folder: Path, program: str, model: str, *arguments: str
 ) -> "subprocess.CompletedProcess[str]":
@@ -114,7 +109,7 @@ def test_a_runaway_program_stops_at_its_purse_and_says_why(gateway, provider_of_
     done = run(gateway, tmp_path, program, model, *arguments)
     said = done.stdout + done.stderr
     assert PURSE in said
-    spent = lines(gateway)
+    spent = exchanges(gateway.log)
     refused = [line for line in spent if line["status"] == 402]
     assert 1 <= len(refused) <= most, "it has tried again and again"
     assert 3 <= len(provider_of_more.seen) <= 12

@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
-from tests.support.upstreams import PATHS, STREAM, Raw, Script, Upstream, event
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, event
 
-DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 FAILS = Raw(
     200,
     STREAM,
@@ -118,7 +118,7 @@ def test_a_thread_goes_on_over_a_failure(gateway, upstream, stream, failure):
 
 def test_tokens_are_counted_by_the_first_target_or_estimated(gateway, upstream):
     body = {"model": "threads-first", "messages": [{"role": "user", "content": "hi"}]}
-    upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 7}',)))
+    upstream.script(Raw(200, JSON, (b'{"input_tokens": 7}',)))
     reply = gateway.request("POST", "/v1/messages/count_tokens", body)
     assert (reply.json, "x-trigate-estimated" in reply.headers) == ({"input_tokens": 7}, False)
     upstream.script(DOWN)

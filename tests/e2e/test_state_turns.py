@@ -12,7 +12,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, eventually, provider
 from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import TURNS, Talk, as_heard, settings, told
-from tests.support.upstreams import Raw, Script, render
+from tests.support.upstreams import STREAM, Raw, Script, render
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def broken(api: str, end) -> Raw:
     """An answer of which only the beginning comes."""
     pieces = render(Script(text="one two three"), api, {"stream": True, "model": "up"}).pieces
     text = next(i for i, piece in enumerate(pieces) if re.search(rb"one|tw", piece))
-    return Raw(200, (("content-type", "text/event-stream"),), pieces[: text + 1], end)
+    return Raw(200, STREAM, pieces[: text + 1], end)
 
 
 def eventually_there(gateway: Gateway, id: str) -> Response:

@@ -18,7 +18,6 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.apis import OLDER, VENDORS, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
@@ -441,28 +440,7 @@ def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_ha
             in_time(begun, 0.1)
 
 
-# The end of the process
-
-
-def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
-    with (
-        gateway_thread(settings(by_hand, drain="0.4s")) as own,
-        all_pairs(own, by_hand) as calls,
-        call(own, by_hand, "chat", "chat", stream=False) as (waiting, _),
-    ):
-        for (_, model_api), (client, provider_end) in calls.items():
-            provider_end.send(SSE + half(model_api))
-            client.until(b"one t")
-        begun = time.perf_counter()
-        own.stop()
-        for (api, _), (client, _) in calls.items():
-            assert is_error_event(api, client.rest())
-            assert b"shutting down" in client.body
-        reply = waiting.reply()
-        complaint("chat", reply, 503)
-        assert reply.headers["retry-after"] == "1"
-        assert 0.2 < time.perf_counter() - begun < 0.4 + CUT_AFTER
-        eventually(own.has_ended, what="the gateway's end")
+# Limits
 
 
 def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):

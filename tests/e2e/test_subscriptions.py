@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
-from tests.support.upstreams import PATHS, Raw, Script, Upstream
+from tests.support.upstreams import PATHS, STREAM, Raw, Script, Upstream
 
 LOGIN = "sk-ant-oat01-0123456789abcdef"
 API_KEY = "sk-ant-api03-0123456789abcdef"
@@ -139,7 +139,7 @@ def test_the_google_login_of_gemini_cli_passes_below_an_entry(place):
     """Paths and headers are those of Gemini CLI 0.61 with ``CODE_ASSIST_ENDPOINT``."""
     chunk = {"response": {"candidates": [], "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 7}}}
     answer = f"data: {json.dumps(chunk)}\n\n".encode()
-    place.upstream.script(Raw(200, (("content-type", "text/event-stream"),), (answer,)))
+    place.upstream.script(Raw(200, STREAM, (answer,)))
     body = {"model": "gemini-2.5-pro", "project": "p", "request": {"contents": []}}
     shown = {"authorization": "Bearer ya29.login", **place.headers}
     path = "/code-assist/v1internal:streamGenerateContent?alt=sse"

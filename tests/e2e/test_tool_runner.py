@@ -11,7 +11,7 @@ from anthropic import beta_tool
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
-from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
+from tests.support.upstreams import PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
 from tests.support.wire_transcript import heard
 
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
@@ -165,7 +165,7 @@ def test_a_lost_thread_is_told_again_by_the_sdk(upstream):
 
 def test_a_turn_that_broke_off_is_no_part_of_the_thread(client, upstream):
     cut = render(Script(text="one two three"), "chat", {"stream": True, "model": "on-chat"}).pieces[:3]
-    broken = Raw(200, (("content-type", "text/event-stream"),), cut, "cut")
+    broken = Raw(200, STREAM, cut, "cut")
     upstream.script(Script(text="one"), broken, Script(text="two"))
     thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000)
     thread.send({"role": "user", "content": "first"})

@@ -22,7 +22,7 @@ from tests.support import websocket_client as ws
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, refusing_port, running
 from tests.support.metrics_page import HEAD, chunk, numbers, reaching
-from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, render
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"
@@ -142,14 +142,13 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("groq/*", f"{upstream.url}/v1", ["chat"]),
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
         ]
-        port = free_port()
         aliases = {
             "routed": {"targets": ["gone", "on-chat"]},
             "hedged": {"targets": ["by-hand", "on-chat"], "hedge": {"after": "50ms", "at_most": "100%"}},
         }
         traced = {"endpoint": collector.url, "random_sampling": 100}
-        settings = config(entries, port, tracing=traced, model_aliases=aliases)
-        with gateway_thread(settings, port) as process:
+        settings = config(entries, tracing=traced, model_aliases=aliases)
+        with gateway_thread(settings) as process:
             yield process
 
 
@@ -417,7 +416,7 @@ def test_tokens_written_to_a_cache_are_said_under_both_names(gateway, upstream, 
 def test_an_answer_that_is_cut_finishes_in_error(gateway, upstream, collector, name):
     api = "chat" if name == "on-chat" else "messages"
     pieces = render(ANSWER, api, {"stream": True, "model": name}).pieces  # type: ignore[arg-type]
-    upstream.script(Raw(200, (("content-type", "text/event-stream"),), pieces[:3], "cut"))
+    upstream.script(Raw(200, STREAM, pieces[:3], "cut"))
     ask(gateway, name, f"cut-{name}", stream=True)
     call = collector.of(f"cut-{name}")[f"chat {name}"]
     assert (call.status, call.attributes["error.type"]) == (ERROR, "upstream")
@@ -425,7 +424,7 @@ def test_an_answer_that_is_cut_finishes_in_error(gateway, upstream, collector, n
 
 
 def test_an_answer_that_never_began_has_no_reason_to_finish(gateway, upstream, collector):
-    upstream.script(Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow"}}',)))
+    upstream.script(Raw(429, JSON, (b'{"error": {"message": "slow"}}',)))
     assert ask(gateway, "on-chat", "limited-429") == 429
     assert "gen_ai.response.finish_reasons" not in collector.of("limited-429")["chat on-chat"].attributes
 
@@ -549,7 +548,7 @@ def test_no_traces_are_sent_for_a_share_of_nothing(upstream, collector):
 
 
 def test_a_provider_that_fails_in_mid_stream_is_an_error_of_a_call_that_was_answered(gateway, upstream, collector):
-    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (b": hello\n\n",), "cut"))
+    upstream.script(Raw(200, STREAM, (b": hello\n\n",), "cut"))
     assert ask(gateway, "on-chat", "cut", stream=True) == 502
     call = collector.of("cut")["chat on-chat"]
     assert (call.status, call.attributes["error.type"]) == (ERROR, "upstream")

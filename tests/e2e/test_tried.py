@@ -1,6 +1,5 @@
 """What an exchange of several attempts leaves behind: one line, with each attempt, whatever API and form."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,12 +7,12 @@ import pytest
 
 from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port
-from tests.support.upstreams import PATHS, Raw, Script
+from tests.support.harness import Gateway, config, eventually, exchanges, provider, refusing_port
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script
 
-OVERLOADED = Raw(529, (("content-type", "application/json"),),
+OVERLOADED = Raw(529, JSON,
                  (b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}',))  # fmt: skip
-CUT = Raw(200, (("content-type", "text/event-stream"),), (b": begun\n\n",), "cut")
+CUT = Raw(200, STREAM, (b": begun\n\n",), "cut")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +25,8 @@ def gateway(upstream) -> Iterator[Gateway]:
         ]
         circuit = {"failures": 1000, "error_rate": "100%"}
         aliases = {"best": {"targets": ["vllm-a", "gpt", "claude"]}}
-        port = free_port()
-        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
+        with gateway_thread(config(entries, model_aliases=aliases, circuit=circuit)) as process:
             yield process
-
-
-def lines_of(gateway: Gateway, id: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in gateway.log if id in line]
-    return [line for line in found if line["event"] == "exchange"]
 
 
 def ask(gateway: Gateway, api: str, stream: bool, id: str) -> Any:
@@ -49,7 +42,7 @@ def test_an_exchange_has_one_line_with_each_of_its_attempts(gateway, upstream, a
     reply = ask(gateway, api, stream, id)
     assert reply.status == 200, reply.body
     assert reply.headers["x-trigate-tried"] == "vllm-a=connection, gpt=overloaded, claude=ok"
-    (line,) = eventually(lambda: lines_of(gateway, id))
+    (line,) = eventually(lambda: exchanges(gateway.log, id))
     assert (line["route"], line["attempts"], line["ended"]) == ("best", 3, "complete")
     first, second, third = line["tried"]
     assert (first["target"], first["cause"], first["reason"]) == ("vllm-a", "first", "connection")
@@ -64,7 +57,7 @@ def test_an_attempt_that_may_be_billed_says_that_nobody_knows_for_what(gateway, 
     """A ledger that calls a cut call nothing: bircex/llmr#48."""
     upstream.script(CUT, Script(text="ok"))
     assert ask(gateway, "chat", True, "may-be-billed").status == 200
-    (line,) = eventually(lambda: lines_of(gateway, "may-be-billed"))
+    (line,) = eventually(lambda: exchanges(gateway.log, "may-be-billed"))
     cut = line["tried"][1]
     assert (cut["target"], cut["reason"], cut["usage"]) == ("gpt", "connection", "unknown")
     assert cut["input_tokens"] > 0
@@ -74,7 +67,7 @@ def test_where_all_have_failed_the_line_has_each_of_them_and_the_wait(gateway, u
     upstream.script(*[OVERLOADED] * 3)
     reply = ask(gateway, "messages", False, "all-failed")
     assert reply.status == 529
-    (line,) = eventually(lambda: lines_of(gateway, "all-failed"))
+    (line,) = eventually(lambda: exchanges(gateway.log, "all-failed"))
     assert [one["reason"] for one in line["tried"][:3]] == ["connection", "overloaded", "overloaded"]
     assert (line["attempts"], line["tried"][3]["cause"]) == (4, "retry")
     assert line["waited_ms"] > 0

@@ -21,7 +21,7 @@ from tests.support.harness import (
     provider,
 )
 from tests.support.raw_call import LIMIT, SSE, chunks, said
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream
+from tests.support.upstreams import STREAM, Raw, Script, ToolCall, Upstream
 from tests.support.websocket_client import Client, handshake, lines
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
@@ -287,7 +287,7 @@ def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand
 
 def stream(*events: dict[str, Any]) -> Raw:
     pieces = tuple(f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
-    return Raw(200, (("content-type", "text/event-stream"),), pieces, "chunked")
+    return Raw(200, STREAM, pieces, "chunked")
 
 
 def test_an_error_in_the_stream_and_the_failed_response_behind_it_are_one_end(client, upstream):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
-from tests.support.upstreams import Raw, Script
+from tests.support.upstreams import STREAM, Raw, Script
 from tests.support.websocket_client import Client
 
 ASKED = {
@@ -57,7 +57,7 @@ def events(*items: dict[str, Any], id: str = "resp_p1", repeats: bool = True) ->
         f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': place})}\n\n"
         for place, event in enumerate(found)
     )
-    return Raw(200, (("content-type", "text/event-stream"),), (text.encode(),))
+    return Raw(200, STREAM, (text.encode(),))
 
 
 def sent(raw: Raw) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import pytest
 from gateway.shared.layout import AMOUNT, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import peers, workers
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import STREAM, Raw, Script, Seen, Upstream, render, served
 
 pytestmark = [
     pytest.mark.process,
@@ -32,7 +32,7 @@ JSON = {"content-type": "application/json"}
 LATER = (b'{"error": {"message": "later"}}',)
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), LATER)
 BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "3")), LATER)
-CUT = Raw(200, (("content-type", "text/event-stream"),), (b"data: {",), "cut")
+CUT = Raw(200, STREAM, (b"data: {",), "cut")
 EMPTY = Raw(200, (("content-type", "application/json"),), (b"{}",))
 WELL = Script("Hello")
 

@@ -11,6 +11,7 @@ import trio
 
 from tests.support.bare_provider import listening
 from tests.support.in_process import InProcess, gateway
+from tests.support.upstreams import STREAM
 
 
 @attrs.frozen
@@ -46,7 +47,7 @@ def told(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
 
 def events(*pieces: bytes, cut: bool = False) -> Told:
     """Server-sent events as they are."""
-    return Told(pieces, headers=(("content-type", "text/event-stream"),), cut=cut)
+    return Told(pieces, headers=STREAM, cut=cut)
 
 
 Answering: TypeAlias = Callable[[Asked], Told | Awaitable[Told]]

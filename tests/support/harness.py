@@ -126,6 +126,12 @@ def placed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     return {**settings, "listeners": listeners}, listeners[0]["port"]
 
 
+def exchanges(log: Sequence[str], request_id: str = "") -> list[dict[str, Any]]:
+    """Return the ledger's lines in ``log`` so far, or those of one request."""
+    found = [json.loads(line) for line in list(log) if line.startswith('{"event":"exchange"')]
+    return [line for line in found if request_id in ("", line["request_id"])]
+
+
 @attrs.frozen
 class Gateway:
     """A gateway that answers. ``log`` grows while it runs: its standard output and error, line by line. ``pid`` is that

@@ -2,7 +2,6 @@
 ledger's line about it."""
 
 import contextlib
-import json
 import select
 import socket
 import time
@@ -16,7 +15,7 @@ import h2.events
 from h2.errors import ErrorCodes
 
 from tests.support.apis import OLDER
-from tests.support.harness import Gateway, Listening, Wire, config, eventually, post, provider
+from tests.support.harness import Gateway, Listening, Wire, config, eventually, exchanges, post, provider
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Script, Tokens, render
 
@@ -92,7 +91,7 @@ def whole(api: str, text: str = "one two three") -> bytes:
 
 def lines(gateway: Gateway, id: str) -> list[dict[str, Any]]:
     """The ledger's lines about a request so far."""
-    return [json.loads(text) for text in list(gateway.log) if f'"{id}"' in text and text.startswith('{"event"')]
+    return exchanges(gateway.log, id)
 
 
 def line(gateway: Gateway, id: str) -> dict[str, Any]:
@@ -105,7 +104,7 @@ def check_log(gateway: Gateway) -> None:
     """Nothing went wrong inside, and no exchange has two lines; to be called when all is over."""
     text = "\n".join(gateway.log)
     assert "Traceback" not in text, text[-3000:]
-    ids = [json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"')]
+    ids = [line["request_id"] for line in exchanges(gateway.log)]
     assert len(ids) == len(set(ids))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+import pytest
 
 from tests.support.harness import START_SECONDS, eventually
 
@@ -105,3 +106,12 @@ def collect_left_open() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@contextlib.contextmanager
+def server_or_skip() -> Iterator[RedisServer]:
+    """Run a server until the end of the block. Skip the test where none is installed."""
+    if (bin := binary()) is None:
+        pytest.skip(MISSING)
+    with running_redis(bin) as server:
+        yield server

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.support.harness import config, free_port, provider
-from tests.support.upstreams import PATHS, Raw, Script, Seen, Tokens, ToolCall, Upstream, render
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Tokens, ToolCall, Upstream, render
 from tests.support.wire_transcript import Line, heard
 
 PLEASE = "Look into the boxes a and b with the tool, then tell me what they hold."
@@ -141,7 +141,7 @@ def _thought(lines: Sequence[Line]) -> bool:
 
 
 def _json(status: int, value: Any) -> Raw:
-    return Raw(status, (("content-type", "application/json"),), (json.dumps(value).encode(),))
+    return Raw(status, JSON, (json.dumps(value).encode(),))
 
 
 def script_for(api: str, body: Mapping[str, Any], lines: Sequence[Line], number: int) -> Script:
