@@ -15,6 +15,7 @@ from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send,
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+from tests.support.moment import Moment
 
 NAMES = ("a", "b", "c", "d")
 ROUTER = Router(
@@ -27,29 +28,6 @@ ROUTER = Router(
 )
 TARGETS = {name: ROUTER.resolve(name, "chat") for name in NAMES}
 REASONS: Sequence[FailureReason] = ORDER
-
-
-@attrs.define
-class Moment:
-    """Conditions as a test wants them; ``out`` by the names of places."""
-
-    now: float = 100.0
-    out: Mapping[str, Outage] = attrs.field(factory=dict)
-    warm: Collection[str] = ()
-    random: float = 1.0
-    full: Collection[str] = ()
-
-    def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        return self.out.get(target.place)
-
-    def may_add(self, target: Target) -> bool:
-        return target.place not in self.full
-
-    def is_warm(self, target: Target) -> bool:
-        return target.place in self.warm
-
-    def jitter(self) -> float:
-        return self.random
 
 
 def plan(*groups: str | tuple[str, ...], whens: Mapping[str, Collection[FailureReason]] | None = None, **more) -> Plan:
@@ -125,7 +103,6 @@ def test_what_holds_for_every_place_goes_only_where_it_is_listed(reason):
     assert place(step(listed, failed("a", reason))) == "c"
     assert place(step(listed, failed("a"), failed("b", reason))) == "c"
     end = step(listed, failed("a", reason), failed("c"), failed("c"), failed("c"))
-    assert isinstance(end, GiveUp)
     assert end.failed.reason == reason
 
 
@@ -151,7 +128,6 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     out = {"a": Outage("overloaded", 109.0), "b": Outage("rate_limited", 104.0)}
     assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
     end = step(plan("a", "b"), out={**out, "b": attrs.evolve(out["b"], tried=True)})
-    assert isinstance(end, GiveUp)
     assert (end.failed.status, end.failed.headers) == (503, (("retry-after", "4"),))
     assert "a is out (overloaded, for 9 s)" in end.failed.message
 
@@ -160,7 +136,6 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
     # mnfst/llm-gateway#1180
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
     end = step(plan("a", "b"), out=out)
-    assert isinstance(end, GiveUp)
     assert end.failed.message == (
         "a is out (credential, being tried; check its credential), b is out (quota, for 600 s): ask again in 600 s"
     )
@@ -169,7 +144,6 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
 def test_nobody_repeats_what_only_people_set_right():
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("gone", 700.0, tried=True)}
     end = step(plan("a", "b"), out=out)
-    assert isinstance(end, GiveUp)
     assert dict(end.failed.headers)["x-should-retry"] == "false"
 
 
@@ -183,7 +157,6 @@ def test_a_request_that_has_failed_waits_for_a_told_limit_alone():
 def test_where_all_are_limited_the_client_is_told_so():
     out = {"a": Outage("rate_limited", 160.0), "b": Outage("quota", 170.5)}
     end = step(plan("a", "b"), out=out)
-    assert isinstance(end, GiveUp)
     assert (end.failed.status, dict(end.failed.headers)["retry-after"]) == (429, "60")
 
 
@@ -218,7 +191,6 @@ def test_a_place_that_has_the_conversation_is_asked_once_more_on_the_spot():
 def test_beyond_the_budget_the_first_failure_is_the_answer():
     # bman654/clodex#81, ray-project/ray#64399
     end = step(plan("a", "b"), failed("a"), full=["a", "b"])
-    assert isinstance(end, GiveUp)
     assert end.failed.message == "a failed"
 
 
@@ -230,13 +202,11 @@ def test_a_target_that_cannot_be_given_the_request_leads_to_the_next():
     unprepared = failed("a", "invalid", stage=Stage.PREPARING)
     assert place(step(plan("a", "b"), unprepared)) == "b"
     end = step(plan("a", "b"), unprepared, failed("b", "invalid", stage=Stage.PREPARING))
-    assert isinstance(end, GiveUp)
     assert end.failed.message == "a failed"
 
 
 def test_the_most_useful_failure_is_told_with_the_reasons_of_all():
     end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
-    assert isinstance(end, GiveUp)
     assert end.failed.message == "a failed (asked: a: rate_limited, b: connection)"
 
 

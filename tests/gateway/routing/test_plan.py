@@ -1,7 +1,5 @@
 """Policies as tables: the outcomes so far, and the step that comes next."""
 
-from collections.abc import Collection, Mapping
-
 import attrs
 import pytest
 
@@ -9,11 +7,11 @@ from gateway.config.loading import from_mapping
 from gateway.routing.in_order import InOrder
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.once import ONCE
-from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, PolicyRule, Send, Stage
+from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, PolicyRule, Send, Stage
 from gateway.routing.retry_without import MOST, RetryWithout
 from gateway.routing.router import POLICY, Router
-from gateway.routing.target import Target
 from streams.events import ErrorInfo
+from tests.support.moment import Moment
 
 CONFIG = {
     "version": "v0.3.0",
@@ -30,29 +28,6 @@ USER, SEED = ("user",), ("seed",)
 WITHOUT_USER = Omissions(paths=(USER,))
 WITHOUT_BOTH = Omissions(paths=(USER, SEED))
 REASONING = Omissions(reasoning=True)
-
-
-@attrs.define
-class Moment:
-    """Conditions as a test wants them."""
-
-    now: float = 0.0
-    out: Mapping[str, Outage] = attrs.field(factory=dict)
-    warm: Collection[str] = ()
-    random: float = 1.0
-    adds: bool = True
-
-    def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        return self.out.get(target.place)
-
-    def may_add(self, target: Target) -> bool:
-        return self.adds
-
-    def is_warm(self, target: Target) -> bool:
-        return target.place in self.warm
-
-    def jitter(self) -> float:
-        return self.random
 
 
 CONDITIONS = Moment()
