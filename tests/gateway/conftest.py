@@ -1,10 +1,39 @@
-"""What tests of the gateway share."""
+"""What tests of the gateway share: a clock, and servers of databases, one of each for a whole run."""
+
+import itertools
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support import postgres, redis
 from tests.support.set_clock import SetClock
+
+SCHEMAS = itertools.count()
 
 
 @pytest.fixture
 def clock() -> SetClock:
     return SetClock()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    with postgres.server_or_skip() as running:
+        yield running
+
+
+@pytest.fixture
+def database(request) -> str:
+    """The connection string of an empty place on the PostgreSQL server."""
+    name = f"t{next(SCHEMAS)}"
+    server = request.getfixturevalue("server")
+    server.sql(f"CREATE SCHEMA {name}")
+    return f"{server.url}&options=-csearch_path%3D{name}"
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.RedisServer]:
+    if (bin := redis.binary()) is None:
+        pytest.skip(redis.MISSING)
+    with redis.running_redis(bin) as running:
+        yield running

@@ -4,7 +4,6 @@ import base64
 import builtins
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -17,7 +16,6 @@ from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Unavailable
-from tests.support import postgres
 
 KEY = base64.b64encode(bytes(32)).decode()
 NODE = Node("r1", "", "response", b"{}")
@@ -116,15 +114,9 @@ async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path)
     await store.aclose()
 
 
-@pytest.fixture
-def server() -> Iterator[postgres.Server]:
-    with postgres.server_or_skip() as server:
-        yield server
-
-
 @pytest.mark.process
-async def test_a_server_that_is_there_is_used(server):
-    store = await open_store(config(type="postgres", connection_string=server.url))
+async def test_a_server_that_is_there_is_used(database):
+    store = await open_store(config(type="postgres", connection_string=database))
     await store.put([NODE])
     assert await store.get("", "r1") == NODE
     await store.aclose()

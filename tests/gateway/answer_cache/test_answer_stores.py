@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,9 @@ from tests.support.set_clock import SetClock
 KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.process), "encrypted")
 
 
-@pytest.fixture(scope="module")
-def server():
-    if (bin := redis.binary()) is None:
-        pytest.skip(redis.MISSING)
-    with redis.running_redis(bin) as server:
-        yield server
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    yield
     redis.collect_left_open()
 
 
@@ -37,7 +34,7 @@ async def opened(kind: str, folder: Path, clock: SetClock, request, most: int = 
     if kind == "redis":
         from gateway.answer_cache.redis import RedisAnswers
 
-        server = request.getfixturevalue("server")
+        server = request.getfixturevalue("redis_server")
         server.say("FLUSHALL")
         store: AnswerStore = RedisAnswers(server.url, most, clock)
     elif kind == "memory":
@@ -104,7 +101,7 @@ async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
 
 
 @pytest.mark.process
-async def test_redis_lets_go_of_what_is_past_its_time(server, tmp_path, request):
+async def test_redis_lets_go_of_what_is_past_its_time(redis_server, tmp_path, request):
     async with opened("redis", tmp_path, SetClock(), request) as store:
         await store.put(key(1), "alice", b"one", 0.001)
         with trio.fail_after(PATIENCE):
@@ -161,7 +158,7 @@ async def test_an_answer_is_no_older_than_it_may_be():
 
 @pytest.mark.process
 @pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")  # coredis leaves the channels of a broken connection
-async def test_a_lost_connection_is_a_miss_for_all_who_use_it(server, tmp_path, request):
+async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_path, request):
     """The task that notices it closes the client, in whose connections the others are waiting."""
     outcomes: Counter[str] = Counter()
 
@@ -178,7 +175,7 @@ async def test_a_lost_connection_is_a_miss_for_all_who_use_it(server, tmp_path, 
             except Exception as error:
                 outcomes[repr(error)] += 1
             if number == 0 and turn % 10 == 0:
-                await trio.to_thread.run_sync(server.say, "CLIENT", "KILL", "TYPE", "normal")
+                await trio.to_thread.run_sync(redis_server.say, "CLIENT", "KILL", "TYPE", "normal")
 
     async with opened("redis", tmp_path, SetClock(), request) as store, trio.open_nursery() as nursery:
         for number in range(60):

@@ -4,9 +4,6 @@ import pytest
 
 from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
-from tests.gateway.stores.conftest import database, server
-
-__all__ = ["database", "server"]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.process)])

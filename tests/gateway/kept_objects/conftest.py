@@ -6,9 +6,6 @@ from gateway.kept_objects.inventory import Inventory, MemoryInventory
 from gateway.kept_objects.inventory_table import Clear, InventoryTable
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
-from tests.gateway.stores.conftest import database, server
-
-__all__ = ["database", "server"]
 
 MOST, AT_ONCE = 12, 4
 
