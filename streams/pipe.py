@@ -13,11 +13,10 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
-from configfile.keys import setting
-from configfile.kinds import TimeLimit, Wait
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.handoff import Handoff
+from streams.timeouts import Timeouts
 
 PIECE: Final = 4096  # bytes; larger reads are queued in pieces, so that the number of items bounds their size
 PIECES_QUEUED: Final = 64  # an upstream that writes each event on its own still gives many at once
@@ -26,21 +25,6 @@ WRITES_QUEUED: Final = 2  # writes that wait for a client, where a stream may ou
 
 Chunk: TypeAlias = bytes | ErrorInfo
 """An item on its way from the pump: bytes of the upstream's body, or last of all how it failed."""
-
-
-@attrs.frozen
-class Timeouts:
-    """Limits on an upstream's silence, in seconds; ``None`` is no limit."""
-
-    connect: Wait = setting("To open a connection to the provider.", 5.0)
-    first_byte: TimeLimit = setting(
-        "From the request to the head of the answer: reasoning models think before it.", 600.0
-    )
-    idle: TimeLimit = setting(
-        "The longest silence inside an answer. While the client is the slow one, it does not count.",
-        300.0,
-    )
-    total: TimeLimit = setting("A whole answer.", None, shown="no limit")
 
 
 SHUTTING_DOWN: Final = ErrorInfo(

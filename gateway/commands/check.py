@@ -12,6 +12,7 @@ from gateway.config.changes import changes
 from gateway.config.listening import exposure
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.config.model_entry import ModelEntry
+from gateway.config.names import listed_names
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic
@@ -54,9 +55,7 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     except CertificateFailed as error:
         say(f"{config.path}: {error}")
         return 1
-    from gateway.routing.router import Router  # most of the gateway, which commands that only read a file do without
-
-    models = len(Router(config).models())
+    models = len({*config.aliases, *config.routes, *(name for one in config.entries for name in listed_names(one))})
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
     for line in _endpoints(config) if endpoints else ():
         click.echo(line)

@@ -33,7 +33,7 @@ from providers.auth.credential import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_of_messages
 from streams.events import APIS, Api
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ANY_ADDRESS = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"

@@ -41,7 +41,7 @@ from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, KeyDigest, Trust
 from gateway.config.state_storage import KEEPING_KEYS, build_state_storage
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 __all__ = [
     "Config",

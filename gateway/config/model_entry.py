@@ -28,7 +28,7 @@ from providers.endpoints.model_types import ModelType, model_type
 from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import Api
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 Keeper: TypeAlias = Literal["ours", "upstream"]
 """Who keeps the responses that a client continues: trigate, or the provider."""

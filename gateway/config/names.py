@@ -91,6 +91,14 @@ def _long(name: str) -> bool:
     return "[1m]" in name[len(unmarked(name)) :].lower()
 
 
+def listed_names(entry: ModelEntry, listed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the names that lists of models have for ``entry``: of a wildcard what its provider has ``listed``, else
+    what the catalogue lists."""
+    if not entry.wildcard:
+        return (entry.name,)
+    return tuple(f"{entry.prefixes[0]}/{model}" for model in listed or entry.provider.models)
+
+
 class Names:
     """The index over all entries, aliases and routes."""
 

@@ -40,7 +40,7 @@ from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]

@@ -25,7 +25,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from providers.neutral.quirks import Quirks
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Listener
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from configfile.expanded import Unresolved
 from configfile.wording import Wrong, describe, nearest
@@ -13,6 +12,8 @@ _UTC: Final = "UTC"
 
 def read_zone(value: Any) -> str:
     """The name of a time zone that is known here. Raises ``Wrong``."""
+    from zoneinfo import ZoneInfoNotFoundError, available_timezones
+
     if isinstance(value, Unresolved):
         return value
     if not isinstance(value, str):
@@ -30,7 +31,11 @@ def read_zone(value: Any) -> str:
 
 def zone_of(name: str) -> tzinfo:
     """The time zone of a name; UTC needs no database. Raises what ``ZoneInfo`` raises."""
-    return UTC if name == _UTC else ZoneInfo(name)
+    if name == _UTC:
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 def _near(word: str, known: set[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import trio
 
 from gateway.http.response import Truncated
 from gateway.routing.target import Target
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 GRACE = 60.0
 """Seconds that an answer may go on without its client where no ``timeouts.total`` bounds it."""

@@ -10,7 +10,7 @@ import attrs
 from gateway.config.aliases import Route
 from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
-from gateway.config.names import Found, May, Meaning, Names
+from gateway.config.names import Found, May, Meaning, Names, listed_names
 from gateway.config.settings import Config
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
@@ -30,7 +30,7 @@ from providers.errors.rejected import BETA
 from providers.neutral.codec import Recipient
 from streams.errors import GatewayError, invalid
 from streams.events import Api
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
@@ -228,7 +228,7 @@ class Router:
         provider has ``listed``, else what the catalogue lists, then aliases and routes."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
-            for name in _listed(entry, listed.get(entry.name, ())):
+            for name in listed_names(entry, listed.get(entry.name, ())):
                 owners.setdefault(name, entry.provider.display_name)
         for alias in (*self._config.aliases, *self._config.routes):
             owners[alias] = self._names.find(alias).entry.provider.display_name
@@ -251,12 +251,6 @@ def _masked(target: Target) -> Headers:
         return ((entry.sign_in.signer.names[0], MASK), *((name, MASK) for name, _ in entry.headers))
     shown = attrs.evolve(entry, key=entry.key and MASK, headers=tuple((name, MASK) for name, _ in entry.headers))
     return attrs.evolve(target, entry=shown).headers(MASK)
-
-
-def _listed(entry: ModelEntry, listed: tuple[str, ...]) -> tuple[str, ...]:
-    if not entry.wildcard:
-        return (entry.name,)
-    return tuple(f"{entry.prefixes[0]}/{model}" for model in listed or entry.provider.models)
 
 
 def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:

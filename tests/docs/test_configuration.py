@@ -10,7 +10,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
 from providers.neutral.quirks import Quirks
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 from tests.pages.configuration import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
 from tests.support.declared import classes_of
 

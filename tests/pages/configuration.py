@@ -35,7 +35,7 @@ from gateway.config import (
 from gateway.config.unknown import ABSENT
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
-from streams.pipe import Timeouts
+from streams.timeouts import Timeouts
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/configuration.md"

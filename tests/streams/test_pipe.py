@@ -9,7 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from streams.events import ErrorInfo
 from streams.handoff import Handoff
-from streams.pipe import BATCH_BYTES, PIECE, PIECES_QUEUED, Chunk, Timeouts, Watch, receive_batch
+from streams.pipe import BATCH_BYTES, PIECE, PIECES_QUEUED, Chunk, Watch, receive_batch
+from streams.timeouts import Timeouts
 from tests.support.scripted_source import BROKEN, Upstream, pump_from
 
 Items: TypeAlias = list[Chunk]

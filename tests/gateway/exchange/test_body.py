@@ -13,7 +13,8 @@ from gateway.ledger.record import Record
 from streams import sse
 from streams.events import Api
 from streams.handoff import Handoff
-from streams.pipe import PIECES_QUEUED, Chunk, Timeouts, Watch
+from streams.pipe import PIECES_QUEUED, Chunk, Watch
+from streams.timeouts import Timeouts
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, half
 from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content, pump_from
 

@@ -12,7 +12,8 @@ from gateway.exchange.disconnect import survive_disconnect_later
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
-from streams.pipe import Timeouts, Watch
+from streams.pipe import Watch
+from streams.timeouts import Timeouts
 
 
 @pytest.fixture
