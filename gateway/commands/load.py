@@ -94,7 +94,7 @@ def _cost(test: SelfTest) -> str:
 
 def _keys(plan: Scenario) -> dict[str, Credential]:
     """The key of each target. Raises ``ConfigError``."""
-    found = {target: credential(url, plan, os.environ) for target, url in plan.targets.items()}
+    found = {target: credential(url, plan.key_env, os.environ) for target, url in plan.targets.items()}
     if plan.key_env is not None and not all(key.value for key in found.values()):
         unset = f"the environment variable {plan.key_env} is not set" if plan.key_env else "no name of a variable"
         raise mistaken("key_env", unset, f"set {plan.key_env}" if plan.key_env else "give one")

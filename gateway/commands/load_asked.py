@@ -34,7 +34,7 @@ from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import processes, read_part, read_start, spelled_start
 from loadtest.reports.parts import digest
 from loadtest.requests.bodies import api_of, headers
-from loadtest.requests.keys import credential_at
+from loadtest.requests.keys import credential
 from streams.surrogates import NOT_JSON
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
@@ -232,7 +232,7 @@ def _is_good(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 
 def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
     """The server's, which is told. Raises ``ConfigError``."""
-    key = credential_at(url, options.load.get("key_env"), os.environ)
+    key = credential(url, options.load.get("key_env"), os.environ)
     model = only_model(url, api, key.value)
     say(sentence(f"{shown(url)}: the model is {plain_text(model)}, the only one that it lists"))
     return model

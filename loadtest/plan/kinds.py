@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from configfile.keys import KEY, Key, Kind, kind_of
 from configfile.kinds import USER_NAME, Url, read_text
@@ -147,17 +147,6 @@ def _http_version(value: Any) -> int:
     return found
 
 
-def _stream_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_STREAMS:
-        raise Wrong(describe(value), f"this must be a number of exchanges that share a connection, 1 to {MOST_STREAMS}")
-    return value
-
-
-def wire_version(http: int) -> Literal[1, 2]:
-    """The same, for those who speak it."""
-    return cast("Literal[1, 2]", http)
-
-
 # The kinds
 
 Share: TypeAlias = Annotated[float, Kind("a share", _share)]  # 0 to 1
@@ -170,8 +159,10 @@ Percentiles: TypeAlias = Annotated[tuple[float, ...], Kind("percentiles", percen
 FilePath: TypeAlias = Annotated[Path, Kind("a path", _file_path)]
 ImageSize: TypeAlias = Annotated[tuple[int, int], Kind("a size in pixels", _image_size)]
 Address: TypeAlias = Annotated[str, Kind("a URL", _address, takes_text=True)]  # no message repeats it with its key
-HttpVersion: TypeAlias = Annotated[int, Kind("a version", _http_version)]
-StreamCount: TypeAlias = Annotated[int, Kind("a number", _stream_count)]  # of one connection
+HttpVersion: TypeAlias = Annotated[Literal[1, 2], Kind("a version", _http_version)]
+StreamCount: TypeAlias = Annotated[
+    int, Kind("a number", _whole(MOST_STREAMS, "a number of exchanges that share a connection"))
+]  # of one connection
 
 HTTP_1: Final = 1
 PERCENTILES: Final = (50.0, 95.0, 99.0)  # that a report shows

@@ -13,19 +13,19 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports import report_file
 from loadtest.reports.comparing import (
-    COMPARED,
     CONFIDENCE,
+    FAILED,
     FEW,
     MARGIN,
     PERCENTILES,
     ComparedLoad,
+    LoggedLine,
     SideFigures,
     compared_load,
 )
 from loadtest.reports.report_file import NoReport
 from loadtest.reports.words import load_of
 
-FAILED: Final = ("error", "unfinished", "lost")  # ends; how often is compared
 TOLD: Final = 8  # differences of plans
 LENGTHS: Final = ("input_tokens", "output_tokens")
 UNLIKE: Final = 0.05  # from this share on, what was asked for or answered was of another length
@@ -199,22 +199,22 @@ def _told(value: Any) -> str:
 def read_runs(path: Path) -> list[ReadRun]:
     """The runs in a report or in a log of requests. Raises ``NoReport``."""
     try:
-        results = report_file.load(path)
+        report = report_file.read(path)
     except NoReport as error:
         if (lines := _lines(path)) is None:
             raise error from None
         return [_logged(name, found) for name, found in _by(lines, "target").items()]
-    logged = list(_by(_log_beside(path), "run").values())
-    found = [_reported(run, _lines_of(run, logged)) for run in results]
+    logged = list(_by(_log_beside(path, report.log), "run").values())
+    found = [_reported(run, _lines_of(run, logged)) for run in report.runs]
     if len({run.name for run in found}) == len(found):
         return found
     # Several loads of one target: each goes by what it was.
     return [
-        attrs.evolve(run, name=f"{run.name}, {load_of(result)}") for run, result in zip(found, results, strict=True)
+        attrs.evolve(run, name=f"{run.name}, {load_of(result)}") for run, result in zip(found, report.runs, strict=True)
     ]
 
 
-def _lines_of(run: RunResult, logged: list[list["LoggedLine"]]) -> Sequence["LoggedLine"]:
+def _lines_of(run: RunResult, logged: list[list[LoggedLine]]) -> Sequence[LoggedLine]:
     """The lines of this run among those of all that a command made, which are taken out: it has as many lines as
     requests began there."""
     for lines in logged:
@@ -224,14 +224,13 @@ def _lines_of(run: RunResult, logged: list[list["LoggedLine"]]) -> Sequence["Log
     return ()
 
 
-def _log_beside(path: Path) -> Sequence["LoggedLine"]:
+def _log_beside(path: Path, named: str) -> Sequence[LoggedLine]:
     """The lines of a report's log: the one that it names, if that lies where it does, or the one of its name."""
-    named = report_file.log_of(path)
     places = ([path.parent / Path(named).name] if named else []) + [path.with_suffix(".jsonl")]
     return next((lines for place in places if place != path and (lines := _lines(place))), ())
 
 
-def _lines(path: Path) -> Sequence["LoggedLine"] | None:
+def _lines(path: Path) -> Sequence[LoggedLine] | None:
     """The lines of a log that count; ``None`` if it is none. A load that was killed may have left half a last line."""
     try:
         with path.open("rb") as file:
@@ -244,46 +243,6 @@ def _lines(path: Path) -> Sequence["LoggedLine"] | None:
             names.get(name) or names.setdefault(name, plain_text(name)) for name in (line.target, line.kind)
         )
     return [line for line in found if not line.warmup and line.planned >= 0] or None
-
-
-class _GapsOfStream(msgspec.Struct, gc=False):
-    mean: float
-
-
-class _LoggedTokens(msgspec.Struct, gc=False):
-    input: int | None = None
-    output: int | None = None
-
-
-class LoggedLine(msgspec.Struct, gc=False):
-    """A line of a log, as far as it is compared."""
-
-    run: int
-    target: str
-    kind: str
-    planned: float
-    warmup: bool
-    end: str
-    tokens: _LoggedTokens
-    ttfb: float | None
-    ttft: float | None
-    ttfo: float | None
-    gap: _GapsOfStream | None
-    stall: float | None
-    tpot: float | None
-    duration: float | None
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is counted among the errors."""
-        return self.end in FAILED
-
-    @property
-    def values(self) -> Mapping[str, Sequence[float]]:
-        """Those of its measures. The gaps of a stream are their mean: one stream is one value, however long it is."""
-        gap = None if self.gap is None else self.gap.mean
-        found = {name: gap if name == "gap" else getattr(self, name) for name in COMPARED}
-        return {name: (value,) for name, value in found.items() if value is not None}
 
 
 _LINE: Final = msgspec.json.Decoder(LoggedLine)

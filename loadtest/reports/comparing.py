@@ -4,9 +4,10 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from loadtest.figures.bootstrap import (
     LEAST,
@@ -21,6 +22,7 @@ from loadtest.figures.bootstrap import (
 )
 from loadtest.figures.histogram import Histogram
 
+FAILED: Final = ("error", "unfinished", "lost")  # ends; how often is compared
 CONFIDENCE: Final = 0.95
 MARGIN: Final = 0.03
 NOTICED: Final = 1e-4  # seconds: nobody notices less, and a loader does not measure it
@@ -39,15 +41,44 @@ Evidence: TypeAlias = Literal["lines", "buckets"]
 """What intervals are made from: the log of requests, or the histograms of a report."""
 
 
-class LoggedAnswer(Protocol):
-    """One line of a log of requests, as far as it is compared. ``values`` are those of its measures."""
+class _GapsOfStream(msgspec.Struct, gc=False):
+    mean: float
+
+
+class _LoggedTokens(msgspec.Struct, gc=False):
+    input: int | None = None
+    output: int | None = None
+
+
+class LoggedLine(msgspec.Struct, gc=False):
+    """A line of a log, as far as it is compared."""
+
+    run: int
+    target: str
+    kind: str
+    planned: float
+    warmup: bool
+    end: str
+    tokens: _LoggedTokens
+    ttfb: float | None
+    ttft: float | None
+    ttfo: float | None
+    gap: _GapsOfStream | None
+    stall: float | None
+    tpot: float | None
+    duration: float | None
 
     @property
-    def planned(self) -> float: ...
+    def failed(self) -> bool:
+        """Whether it is counted among the errors."""
+        return self.end in FAILED
+
     @property
-    def failed(self) -> bool: ...
-    @property
-    def values(self) -> Mapping[str, Sequence[float]]: ...
+    def values(self) -> Mapping[str, Sequence[float]]:
+        """Those of its measures. The gaps of a stream are their mean: one stream is one value, however long it is."""
+        gap = None if self.gap is None else self.gap.mean
+        found = {name: gap if name == "gap" else getattr(self, name) for name in COMPARED}
+        return {name: (value,) for name, value in found.items() if value is not None}
 
 
 @attrs.frozen
@@ -59,7 +90,7 @@ class SideFigures:
     begun: int
     failed: int
     measures: Mapping[str, Histogram]
-    answers: Sequence[LoggedAnswer] = ()
+    answers: Sequence[LoggedLine] = ()
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:

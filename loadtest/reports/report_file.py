@@ -115,15 +115,6 @@ def shown(*paths: Path) -> Iterator[None]:
         raise NoReport(f"{files}: it has a value that no report of trigate load has ({error})") from error
 
 
-def log_of(path: Path) -> str:
-    """The name of the file with a line for each request, as a report has it; "" if it has none."""
-    try:
-        value = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError):
-        return ""
-    return str(value.get("log") or "") if isinstance(value, dict) else ""
-
-
 def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:
     """The runs of two reports as those of one: each two of one target side by side, told apart by ``names``."""
     labels = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")

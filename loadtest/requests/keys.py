@@ -30,13 +30,8 @@ class Credential:
     named: bool = False
 
 
-def credential(url: str, plan: Scenario, env: Mapping[str, str]) -> Credential:
-    """The key for the target at ``url``."""
-    return credential_at(url, plan.key_env, env)
-
-
-def credential_at(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
-    """The key for the server at ``url``, where ``key_env`` is the variable that the user named."""
+def credential(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
+    """Return the key for the server at ``url``; ``key_env`` is the variable that the user named."""
     variable = key_env or _own(url)
     value = env.get(variable, "").strip() if variable else ""
     return Credential(variable, value or None, key_env is not None)

@@ -21,7 +21,6 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import EXACT
 from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, paced
-from loadtest.plan.kinds import wire_version
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.objectives import by_request, missed_by, read_all
 from loadtest.plan.scenario import Scenario, plays_out, starts
@@ -120,7 +119,7 @@ class ActiveRun(LoadUnderWay):
         rules = ConnectionRules(
             scenario.connections == "keep",
             scenario.dns_ttl,
-            wire_version(scenario.http),
+            scenario.http,
             scenario.streams_per_connection,
         )
         deadline = math.inf if scenario.deadline is None else scenario.deadline
