@@ -274,16 +274,8 @@ class SharedRun(LoadUnderWay):
 
     def _overhead(self) -> Overhead:
         figures, parts = self.figures, {share.member.name: share.overhead for share in self._shares}
-        tests = [part.self_test for part in parts.values() if part.self_test is not None]
-        return Overhead(
-            figures.lag,
-            figures.late,
-            sum(part.cpu for part in parts.values()),
-            max(tests, key=lambda test: test.event, default=None),
-            parts=parts,
-            apart=self._apart,
-            lost=[share.loss for share in self._shares if share.state == "lost"],
-        )
+        lost = [share.loss for share in self._shares if share.state == "lost"]
+        return Overhead.of_parts(parts, figures.lag, figures.late, self._apart, lost)
 
     def _remarks(self, lost: int) -> Sequence[str]:
         found = [f"{share.loss}." for share in self._shares if share.state == "lost"]

@@ -179,7 +179,8 @@ class Scenario(ScenarioKeys):
         del whole["mark"], whole["part"], whole["start_at"]
         for request in whole["requests"]:
             request["extra"] = without_secrets(request["extra"])
-        return whole | {"targets": targets, "headers": [name for name, _ in self.headers]}
+        first = {name: whole[name] for name in ("targets", "requests", "seconds", "steps")}
+        return first | whole | {"targets": targets, "headers": [name for name, _ in self.headers]}
 
 
 def _spelled(value: Any) -> Any:

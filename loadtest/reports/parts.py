@@ -172,27 +172,15 @@ def _by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
 
 
 def _overhead(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
-    own = [one.run.overhead for one in found]
     lag, late = Histogram(), Histogram()
-    for part in own:
-        lag.merge(part.lag)
-        late.merge(part.late)
-    parts = {
-        f"part {one.part.number} {name}".rstrip(): process
-        for one in found
-        for name, process in one.run.overhead.processes.items()
-    }
-    tests = [part.self_test for part in own if part.self_test is not None]
+    parts: dict[str, Overhead] = {}
+    for one in found:
+        own = one.run.overhead
+        lag.merge(own.lag)
+        late.merge(own.late)
+        parts |= {f"part {one.part.number} {name}".rstrip(): process for name, process in own.processes.items()}
     losses = [*(f"part {one.part.number}: {loss}" for one in found for loss in one.run.overhead.lost), *lost]
-    return Overhead(
-        lag,
-        late,
-        sum(part.cpu for part in own),
-        max(tests, key=lambda test: test.event, default=None),
-        parts,
-        max(part.apart for part in own),
-        losses,
-    )
+    return Overhead.of_parts(parts, lag, late, max(one.run.overhead.apart for one in found), losses)
 
 
 def _remarks(found: Sequence[_PartReport], missing: Sequence[int], lost: int) -> Iterator[str]:

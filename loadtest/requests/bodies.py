@@ -117,7 +117,7 @@ def _endpoint(request: LoadRequest, prompt: str, limit: int) -> Body:
 
 
 def _chat(request: LoadRequest, prompt: str, limit: int) -> Body:
-    functions = [{"type": "function", "function": tool} for tool in _tools(request, "parameters")]
+    functions = [{"type": "function", "function": tool} for tool in _tools(request)]
     return {
         "model": request.model,
         "messages": [{"role": "user", "content": prompt}],
@@ -128,19 +128,8 @@ def _chat(request: LoadRequest, prompt: str, limit: int) -> Body:
     }
 
 
-def _messages(request: LoadRequest, prompt: str, limit: int) -> Body:
-    tools = _tools(request, "input_schema")
-    return {
-        "model": request.model,
-        "max_tokens": limit,
-        "messages": [{"role": "user", "content": prompt}],
-        "stream": request.stream,
-        **({"tools": tools} if tools else {}),
-    }
-
-
 def _responses(request: LoadRequest, prompt: str, limit: int) -> Body:
-    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(request, "parameters")]
+    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(request)]
     return {
         "model": request.model,
         "input": prompt,
@@ -151,9 +140,9 @@ def _responses(request: LoadRequest, prompt: str, limit: int) -> Body:
     }
 
 
-def _tools(request: LoadRequest, schema: str) -> list[Body]:
+def _tools(request: LoadRequest) -> list[Body]:
     return [
-        {"name": f"look_up_{number}", "description": "Look up a place.", schema: _SCHEMA}
+        {"name": f"look_up_{number}", "description": "Look up a place.", "parameters": _SCHEMA}
         for number in range(1, request.tools + 1)
     ]
 
@@ -178,12 +167,13 @@ def _written(asked: Request, request: LoadRequest, limit: int) -> Body:
     )
     written = CODECS[request.api].write_request(whole, Recipient(request.model, Issuer("", "")))
     body: Body = msgspec.json.decode(written.body)
+    if CODECS[request.api].wire.stream_member:
+        body["stream"] = request.stream
     return body | ({"store": False} if request.api == "responses" else {})
 
 
 _WRITERS: Mapping[str, Callable[[LoadRequest, str, int], Body]] = {
     "chat": _chat,
-    "messages": _messages,
     "responses": _responses,
     **dict.fromkeys(LOAD_ENDPOINTS, _endpoint),
 }

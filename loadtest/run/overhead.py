@@ -144,6 +144,15 @@ class Overhead:
     apart: float = 0.0
     lost: Sequence[str] = ()
 
+    @classmethod
+    def of_parts(
+        cls, parts: Mapping[str, "Overhead"], lag: Histogram, late: Histogram, apart: float, lost: Sequence[str]
+    ) -> "Overhead":
+        """Return the figures of several processes together, with the slowest self-test."""
+        tests = [part.self_test for part in parts.values() if part.self_test is not None]
+        slowest = max(tests, key=lambda test: test.event, default=None)
+        return cls(lag, late, sum(part.cpu for part in parts.values()), slowest, parts, apart, lost)
+
     @property
     def processes(self) -> Mapping[str, "Overhead"]:
         """The figures of each process by name, also where there is but one, which has none."""

@@ -72,20 +72,15 @@ EXTENSIONS: Final = ("ignore_eos", "min_tokens")
 """Members of vLLM's; SGLang has the first."""
 
 
-async def check_exact(plan: Scenario, ask: Callable[[Scenario, str], Awaitable[RunResult]]) -> None:
+async def check_exact(plan: Scenario, ask: Asking) -> None:
     """Ask each target once for each kind of request with an exact length. Raises ``ConfigError`` where it is refused
     for that; what else may be wrong, the load shows."""
     for target in plan.targets:
         for request in plan.requests:
             if request.exact and not request.requests:
-                result = await ask(_once(plan, request), target)
+                short = attrs.evolve(request, prompt=1, output=1, prefix=None)
+                result = await ask(single(plan, short, plan.timeout), target)
                 _check(target or plan.targets[target], result.tally.failures)
-
-
-def _once(plan: Scenario, request: LoadRequest) -> Scenario:
-    only = attrs.evolve(request, weight=EVEN, prompt=1, output=1, prefix=None, cancel=None, slow=None)
-    return attrs.evolve(plan, requests=(only,), steps=(), trace=None, concurrency=1, count=1, warmup=0.0,
-                        part=ALL, start_at=None)  # fmt: skip
 
 
 def _check(target: str, failures: Iterable[Failures]) -> None:

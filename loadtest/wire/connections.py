@@ -20,32 +20,6 @@ Channel: TypeAlias = TimedConnection | Http2Stream
 """What one exchange goes over."""
 
 
-class IdleConnections:
-    """Connections that wait for the next request; the youngest is taken first."""
-
-    def __init__(self) -> None:
-        self._waiting: list[TimedConnection] = []
-
-    def take(self) -> TimedConnection | None:
-        """One that its server has not closed meanwhile, as far as we know."""
-        while self._waiting:
-            connection = self._waiting.pop()
-            if connection.reusable:
-                return connection
-        return None
-
-    def give(self, connection: TimedConnection) -> None:
-        """Keep it if it can be used again, else close it."""
-        if connection.reusable:
-            self._waiting.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        while self._waiting:
-            self._waiting.pop().close()
-
-
 @attrs.frozen
 class ConnectionRules:
     """How connections are had: ``keep`` them for the next request, look the name up anew every ``dns_ttl`` seconds (0:
@@ -68,7 +42,7 @@ class Connections:
         self._opening = trio.Lock()
         if tls is not None and rules.http == 2:
             tls.set_alpn_protocols(["h2"])
-        self._idle = IdleConnections()
+        self._idle: list[TimedConnection] = []  # the youngest is taken first
         self._turns = AddressTurns(address.addresses)
         self._looked_up = trio.current_time()
 
@@ -78,8 +52,9 @@ class Connections:
 
     def kept(self) -> Channel | None:
         """A connection that is there already, or room on one."""
-        if self._rules.http == 1:
-            return self._idle.take()
+        while self._idle:
+            if (connection := self._idle.pop()).reusable:  # its server has not closed it, as far as we know
+                return connection
         self._close_where(lambda shared: shared.useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
 
@@ -113,13 +88,14 @@ class Connections:
             connection.close()
             if not self._rules.keep:
                 self._close_where(lambda shared: shared.idle)
-        elif self._rules.keep and not connection.paced:
-            self._idle.give(connection)
+        elif self._rules.keep and not connection.paced and connection.reusable:
+            self._idle.append(connection)
         else:
             connection.close()
 
     def close(self) -> None:
-        self._idle.close()
+        while self._idle:
+            self._idle.pop().close()
         self._close_where(lambda shared: shared.idle)
 
     def _close_where(self, wanted: Callable[[SharedConnection], bool]) -> None:
