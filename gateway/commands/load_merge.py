@@ -10,8 +10,7 @@ from configfile.document import ConfigError
 from configfile.wording import Wrong
 from gateway.commands.load import FAILED, UNUSABLE, finish
 from gateway.commands.load_answers import AnswerOptions
-from loadtest.figures.conditions import NoCondition, parse
-from loadtest.plan.comparison import NoPart
+from loadtest.figures.conditions import parse
 from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import report_file
 from loadtest.reports.parts import merged
@@ -32,7 +31,7 @@ def run(paths: Sequence[Path], answers: AnswerOptions, fail_if: Sequence[str], p
     except ConfigError as error:
         click.echo(error.listed("mistakes"), err=True)
         return UNUSABLE
-    except (NoReport, NoPart, NoCondition, Wrong) as error:
-        click.echo(f"{error}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
+    except (NoReport, Wrong) as error:
+        click.echo(f"{error.found}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
         return UNUSABLE
     return FAILED if whole.interrupted else status

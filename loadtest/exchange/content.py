@@ -6,14 +6,15 @@ answer is read after its end, because that takes longer than reading the socket 
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import attrs
 import msgspec
 
-from loadtest.exchange.endpoint_answers import endpoint_tokens, is_count
 from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_endpoints import LoadApi, wire_of
+from providers.endpoints.rerank import read_costs
+from providers.neutral.billing import MOST_TOKENS
 from streams.framing import FramingError
 from streams.surrogates import NOT_JSON
 
@@ -238,6 +239,21 @@ def _endpoint(value: dict[str, Any]) -> EventContent:
     if value.get("error"):
         return _failed(value["error"])
     return EventContent(tokens=endpoint_tokens(value))
+
+
+def endpoint_tokens(value: Mapping[str, Any]) -> AnswerTokens | None:
+    """The tokens that an answer counts, in OpenAI's older or newer words, or in Cohere's."""
+    usage = value.get("usage")
+    words = usage if isinstance(usage, Mapping) else {}
+    output = next((one for name in ("completion_tokens", "output_tokens") if is_count(one := words.get(name))), None)
+    taken = next((one for name in ("prompt_tokens", "input_tokens") if is_count(one := words.get(name))), None)
+    taken = read_costs(value).tokens if taken is None else taken
+    return None if taken is None and output is None else AnswerTokens(taken, output)
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether it is a number of tokens that an answer can have."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
 
 
 _TELLERS: Mapping[LoadApi, Callable[[dict[str, Any]], EventContent]] = {

@@ -1,7 +1,11 @@
 """Every answer is held against its API's grammar, in a process of its own.
 
 Judging an event costs more than reading it, and done here it would hold up the clock that times the next. That process
-has the lowest priority: it must not take from a server on the same machine what it needs to answer."""
+has the lowest priority: it must not take from a server on the same machine what it needs to answer.
+
+Endpoints that are no conversation are judged by the readers of ``providers.endpoints`` where there is one; else a good
+answer is JSON with something in it.
+"""
 
 import contextlib
 import os
@@ -9,7 +13,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
@@ -18,10 +22,74 @@ import msgspec
 import trio
 
 from loadtest.exchange.content import AnswerContent, read_answer
-from loadtest.exchange.endpoint_answers import broken_rule
-from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, wire_of
+from providers.endpoints.completions import CompletionReader
+from providers.endpoints.embeddings.openai import read_answer as read_embeddings
+from streams.errors import GatewayError
 from streams.garbage import settle
 from streams.structure import ELEMENTS, holds_more
+from streams.surrogates import NOT_JSON
+
+
+def broken_rule(api: LoadApi, body: bytes, *, streamed: bool) -> tuple[str, str]:
+    """The rule that a complete answer of an endpoint breaks, with what was found; empty where it is good."""
+    if not body:
+        return f"{api}.empty", "there is nothing in it"
+    try:
+        _JUDGES.get(api, _listed)(api, body, streamed)
+    except (GatewayError, ValueError) as error:
+        return f"{api}.answer", str(error)
+    return "", ""
+
+
+def _embeddings(api: LoadApi, body: bytes, streamed: bool) -> None:
+    if not read_embeddings(body, "float", None).count:
+        raise ValueError("it has no vectors")
+
+
+def _completions(api: LoadApi, body: bytes, streamed: bool) -> None:
+    if not streamed:
+        _listed(api, body, streamed)
+        return
+    reader, framing = CompletionReader(1), wire_of(api).framing
+    for raw in framing.splitter(len(body) + 1).feed(body):
+        if (found := framing.parse(raw)) is not None:
+            reader.event(*found)
+    reader.close(streamed=True)
+
+
+def _listed(api: LoadApi, body: bytes, streamed: bool) -> None:
+    member = LOAD_ENDPOINTS[api].answer
+    value = _json(body)
+    if not isinstance(value, dict) or not isinstance(value.get(member), list) or not value[member]:
+        raise ValueError(f"{member} is no list with anything in it")
+
+
+def _transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
+    """As JSON, or in one of the forms of text that can be asked for."""
+    if body.lstrip()[:1] == b"{" and not isinstance(_json(body).get("text"), str):
+        raise ValueError("text is no text")
+
+
+def _sound(api: LoadApi, body: bytes, streamed: bool) -> None:
+    if body.lstrip()[:1] == b"{":
+        raise ValueError("it is JSON, not sound")
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except NOT_JSON:
+        raise ValueError("it is no JSON") from None
+
+
+_JUDGES: Final[Mapping[LoadApi, Callable[[LoadApi, bytes, bool], None]]] = {
+    "embeddings": _embeddings,
+    "completions": _completions,
+    "transcriptions": _transcript,
+    "speech": _sound,
+}
+
 
 _LENGTH = struct.Struct("<I")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from configfile.wording import nearest
+from configfile.wording import Wrong, nearest
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
@@ -27,12 +27,22 @@ _SEVERAL: Final = re.compile(r"[<>]=?\s*[0-9]")
 EXAMPLE: Final = "write one such as ttft.p95>500ms, errors>0 or not_whole>1%"
 
 
-class NoCondition(ValueError):
-    """Raised where there is no condition; ``found`` says what is wrong, ``expected`` how one looks."""
+class ToldWrong(Wrong):
+    """A mistake whose text says also what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.expected}"
+
+
+class NoCondition(ToldWrong):
+    """Raised for a text that is no condition."""
 
     def __init__(self, text: str, found: str, expected: str) -> None:
-        self.found, self.expected = f"{text!r}: {found}", expected
-        super().__init__(f"{self.found}; {expected}")
+        super().__init__(f"{text!r}: {found}", expected)
+
+
+class NoPart(ToldWrong):
+    """Raised for a name that no part of the load has."""
 
 
 @attrs.frozen
@@ -105,14 +115,6 @@ def percent_of(text: str, statistic: str) -> float:
 
 
 _ON: Final = " on "
-
-
-class NoPart(ValueError):
-    """Raised for a name that no part has; ``found`` says what is wrong, ``expected`` which there are."""
-
-    def __init__(self, found: str, expected: str) -> None:
-        self.found, self.expected = found, expected
-        super().__init__(f"{found}; {expected}")
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from configfile.wording import describe
+from configfile.wording import Wrong, describe
 from loadtest.exchange.plain_text import plain_text
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 from loadtest.plan.load_request import LoadRequest
@@ -29,14 +29,6 @@ from streams.surrogates import NOT_JSON, any_json
 
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 Object: TypeAlias = dict[str, Any]
-
-
-class NoRequest(ValueError):
-    """A line that cannot be sent: ``found`` is what is wrong, ``expected`` what would be right."""
-
-    def __init__(self, found: str, expected: str) -> None:
-        super().__init__(found)
-        self.found, self.expected = found, expected
 
 
 class LeftOut(ValueError):
@@ -74,14 +66,14 @@ EXPECTED: Final = (
 
 
 def read_request(line: bytes, api: LoadApi) -> FileRequest:
-    """The request in ``line``. A body that more than one API could read is one of ``api``. Raises ``NoRequest`` and
+    """The request in ``line``. A body that more than one API could read is one of ``api``. Raises ``Wrong`` and
     ``LeftOut``."""
     try:
         members: Members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
-        raise NoRequest("this is no JSON object", EXPECTED) from None
+        raise Wrong("this is no JSON object", EXPECTED) from None
     except NOT_JSON as error:
-        raise NoRequest(f"this is no JSON ({_where(error)})", EXPECTED) from None
+        raise Wrong(f"this is no JSON ({_where(error)})", EXPECTED) from None
     read = next((read for name, read in _OURS.items() if _is_ours(members, name)), None)
     if read is None and api in LOAD_ENDPOINTS:
         return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, asked_limit(members, api))
@@ -109,7 +101,7 @@ def _is_ours(members: Members, name: str) -> bool:
 def _prompt(members: Members) -> SpokenRequest:
     text = _value(members["prompt"])
     if not isinstance(text, str):
-        raise NoRequest(f"prompt: {describe(text)}", "this must be text")
+        raise Wrong(f"prompt: {describe(text)}", "this must be text")
     if not text:
         raise LeftOut("a prompt without text")
     return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
@@ -123,7 +115,7 @@ def _messages(members: Members) -> SpokenRequest:
     try:
         CODECS["chat"].read_request({"model": "", "messages": [*messages], **({"tools": [*tools]} if tools else {})})
     except GatewayError as error:
-        raise NoRequest(error.failed.message, "messages and tools are those of Chat Completions") from None
+        raise Wrong(error.failed.message, "messages and tools are those of Chat Completions") from None
     return SpokenRequest(messages, tools, _output(members))
 
 
@@ -148,7 +140,7 @@ def _turn(turn: Object) -> tuple[str, str]:
     """Who said what: ``from`` and ``value``, or ``role`` and ``content``."""
     who, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if not isinstance(who, str) or not isinstance(text, str):
-        raise NoRequest("a turn of conversations without from and value", EXPECTED)
+        raise Wrong("a turn of conversations without from and value", EXPECTED)
     return who.lower(), text
 
 
@@ -166,7 +158,7 @@ def _value(raw: msgspec.Raw) -> Any:
 def _objects(name: str, raw: msgspec.Raw) -> tuple[Object, ...]:
     value = _value(raw)
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise NoRequest(f"{name}: {describe(value)}", "this must be a list of objects")
+        raise Wrong(f"{name}: {describe(value)}", "this must be a list of objects")
     return tuple(value)
 
 
@@ -176,7 +168,7 @@ def _output(members: Members) -> int | None:
     value = _value(members["output_tokens"])
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OUTPUT:
         return value
-    raise NoRequest(f"output_tokens: {describe(value)}", "this must be a whole number, 1 or more")
+    raise Wrong(f"output_tokens: {describe(value)}", "this must be a whole number, 1 or more")
 
 
 # Bodies
@@ -196,7 +188,7 @@ _UNTYPED: Final = re.compile(rb'"content"\s*:\s*\[\s*\{\s*"(?:text|toolUse|toolR
 def _body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
     able = _able(line, members)
     if not able:
-        raise NoRequest(_unknown(members), EXPECTED)
+        raise Wrong(_unknown(members), EXPECTED)
     spoken = api if api in able else able[0]
     wire = CODECS[spoken].wire
     stream = None if wire.stream_member is None else bytes(members.get(wire.stream_member, b"")) == b"true"
@@ -243,7 +235,7 @@ _MEMBER: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """``body`` with another ``model``, and nothing else changed. Raises ``NoRequest`` where a member stands twice."""
+    """``body`` with another ``model``, and nothing else changed. Raises ``Wrong`` where a member stands twice."""
     members: Members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     name = msgspec.json.encode(model)
     start = body.index(b"{") + 1
@@ -253,7 +245,7 @@ def with_model(body: bytes, model: str) -> bytes:
     for key, value in members.items():
         found = _MEMBER.match(body, at)
         if found is None or msgspec.json.decode(found[1]) != key or not body.startswith(bytes(value), found.end()):
-            raise NoRequest("a member that stands twice", "leave one out: servers differ in which they take")
+            raise Wrong("a member that stands twice", "leave one out: servers differ in which they take")
         at = found.end() + len(value)
         if key == "model":
             return body[: found.end()] + name + body[at:]
@@ -334,7 +326,7 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
     for line, start, end in _pieces(data, mistakes):
         try:
             found = _checked(data[start:end], api)
-        except NoRequest as error:
+        except Wrong as error:
             mistakes.add(line, error.found, error.expected)
         except LeftOut as error:
             left_out[str(error)] += 1
@@ -349,11 +341,11 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
 
 
 def _checked(line: bytes, api: LoadApi) -> FileRequest:
-    """Return the request in a line that can be sent. Raises ``NoRequest`` and ``LeftOut``."""
+    """Return the request in a line that can be sent. Raises ``Wrong`` and ``LeftOut``."""
     try:
         line.decode()  # the decoder of JSON does not look into texts that nobody reads yet
     except UnicodeDecodeError as error:
-        raise NoRequest(f"this is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8") from None
+        raise Wrong(f"this is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8") from None
     found = read_request(line, api)
     match found:
         case WholeBody():
@@ -362,7 +354,7 @@ def _checked(line: bytes, api: LoadApi) -> FileRequest:
             try:
                 spoken_body(LoadRequest("", api=api), found.messages, found.tools, 1)
             except GatewayError as error:
-                raise NoRequest(error.failed.message, f"give what {api} can say too") from None
+                raise Wrong(error.failed.message, f"give what {api} can say too") from None
     return found
 
 

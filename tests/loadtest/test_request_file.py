@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from configfile.document import ConfigError
+from configfile.wording import Wrong
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.file_requests import (
-    NoRequest,
     SpokenRequest,
     WholeBody,
     read_request,
@@ -103,7 +103,7 @@ def test_nothing_of_a_body_changes_but_its_model():
         assert with_model(body, 'n"') == sent, body
         assert msgspec.json.decode(sent)["model"] == 'n"'
     for twice in (b'{"a":1,"a":2,"model":"x"}', b'{"model":"x","model":"y"}'):
-        with pytest.raises(NoRequest, match="stands twice"):
+        with pytest.raises(Wrong, match="stands twice"):
             with_model(twice, "n")
 
 
