@@ -1,7 +1,7 @@
 """One exchange: a request, and its answer with a time on everything.
 
 While it runs, an answer is cut into events and little more: each has its time, and the first with content, the API's
-end and what may be an error are looked at. What else they say is read after the end (``reading``), not here: it takes
+end and what may be an error are looked at. What else they say is read after the end (``content``), not here: it takes
 longer than all the rest, and would be added to the times of other streams.
 
 Over a WebSocket (OpenAI's WebSocket mode of Responses) one message asks, and each event of the answer is a message.
