@@ -1,6 +1,6 @@
 """The commands, a module each: ``check``, ``connect``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``,
 ``keys`` (with ``changed_keys`` and ``key_options``), ``lint``, ``load`` (with ``load_options``, ``load_asked``,
-``load_answers``, ``load_compare``, ``load_merge`` and ``load_models``), ``replay``, ``schema``,
+``load_answers`` and ``load_reports``), ``replay``, ``schema``,
 ``serve`` (``mock``, and the ``demo``), ``translate``. ``terminal`` folds what they print, ``fetching`` is one GET or
 POST, ``listening`` has the sockets that ``serve`` opens, ``rehearsal`` the walk of a plan that ``explaining`` tells of,
 and ``probing`` the requests that ``doctor`` sends.

@@ -184,7 +184,7 @@ def merge(reports: tuple[Path, ...], fail_if: tuple[str, ...], percentiles: str 
     The exit status is 0, 1 if a condition holds or a part is missing, 2 if the reports are not parts of one load.
     """
     from gateway.commands.load_answers import AnswerOptions
-    from gateway.commands.load_merge import run
+    from gateway.commands.load_reports import merge as run
 
     sys.exit(run(reports, AnswerOptions(**files), fail_if, percentiles))
 
@@ -221,7 +221,7 @@ def compare(before: Path, after: Path, **options: Any) -> None:
     together, so of a hundred comparisons of a server with itself 95 find no difference at all. The exit status is 0, 1
     if what --fail-if asks is so, or nothing could be compared, 2 if a file is none of these.
     """
-    from gateway.commands.load_compare import run
+    from gateway.commands.load_reports import compare as run
 
     sys.exit(run(before, after, **options))
 

@@ -1,24 +1,30 @@
-"""``trigate load compare``: whether the second of two runs is slower, and how sure that is."""
+"""``trigate load compare``: whether the second of two runs is slower, and how sure that is; and ``trigate load merge``:
+one report of the parts that several machines made of one plan."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import attrs
 import click
 
+from configfile.document import ConfigError
 from configfile.wording import Wrong
+from gateway.commands.load_answers import AnswerOptions
+from loadtest.figures.conditions import parse
 from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES
+from loadtest.reports.parts import merged
 from loadtest.reports.report_file import NoReport, write_whole
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
 _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
 
 
-def run(
+def compare(
     before: Path, after: Path, margin: str | None, percentiles: str | None, html: Path | None, asked: Sequence[Question]
 ) -> int:
     """Exit status 0, 1 if the answer to one of ``asked`` is yes for any target, 2 if there is nothing to compare."""
@@ -33,8 +39,7 @@ def run(
             if html is not None:
                 write_whole(html, _page(before, after, found).encode())
     except (NoReport, Wrong) as error:
-        click.echo(f"{error}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
-        return UNUSABLE
+        return _unusable(error)
     except OSError as error:
         click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
@@ -42,6 +47,11 @@ def run(
     for question, target in failures:
         click.echo(f"failed: {question}: {comparison_text.headline(target, found.names)}", err=True)
     return FAILED if failures else GOOD
+
+
+def _unusable(error: NoReport | Wrong) -> int:
+    click.echo(f"{error.found}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
+    return UNUSABLE
 
 
 def _margin(given: str | None) -> float:
@@ -62,3 +72,24 @@ def _page(before: Path, after: Path, found: LoadComparison) -> str:
     except NoReport:  # logs alone: there are no runs to show
         runs = ()
     return page(runs, above=comparison_text.html(found))
+
+
+def merge(paths: Sequence[Path], answers: AnswerOptions, fail_if: Sequence[str], percentiles: str | None) -> int:
+    """Exit status 0, 1 if a condition holds or a part is missing, 2 if the reports are no parts of one load."""
+    from gateway.commands.load import finish  # not needed to compare
+
+    try:
+        shown = {} if percentiles is None else {"percentiles": percentiles_in(percentiles)}
+        asked = tuple(map(parse, fail_if))
+        with report_file.shown(*paths):
+            whole = merged(paths)
+            whole = attrs.evolve(whole, scenario={**whole.scenario, **shown})
+            conditions = (*asked, *map(parse, whole.scenario.get("fail_if") or ()))
+            answers.check(tells=bool(conditions))
+            status = finish((whole,), answers, conditions)
+    except ConfigError as error:
+        click.echo(error.listed("mistakes"), err=True)
+        return UNUSABLE
+    except (NoReport, Wrong) as error:
+        return _unusable(error)
+    return FAILED if whole.interrupted else status
