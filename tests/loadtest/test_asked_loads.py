@@ -4,15 +4,15 @@ import math
 
 import pytest
 
-from configfile.document import ConfigError, Document
+from configfile.document import ConfigError
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
-from loadtest.plan.scenario_file import build
 from loadtest.run.searching import planned_runs
+from tests.support.load_servers import scenario
 
 
 def plan(**keys):
-    return build(Document("test", {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], **keys}), {})
+    return scenario("http://127.0.0.1:1", **keys)
 
 
 def test_several_rates_are_a_run_each():

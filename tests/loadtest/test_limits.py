@@ -5,11 +5,7 @@ import trio
 
 from loadtest.exchange.ending import retry_after
 from loadtest.figures.notes import notes
-from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
-
-
-async def quick(stream, head):
-    await answer(stream, "one", " two", " three")
+from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, quick, scenario, serving
 
 
 def taking(seconds):

@@ -12,11 +12,7 @@ from loadtest.figures.notes import notes
 from loadtest.reports import report_file as report
 from loadtest.reports import text
 from loadtest.reports.page import page
-from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
-
-
-async def quick(stream, head):
-    await answer(stream, "one", " two", " three")
+from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, quick, scenario, serving
 
 
 def stalling(begin: float, end: float):

@@ -7,12 +7,10 @@ import attrs
 import pytest
 import trio
 
-from configfile.document import Document
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.plan.scenario_file import build
 from loadtest.reports.live import SearchLines
 from loadtest.reports.tables import search_table
 from loadtest.run.overhead import Overhead
@@ -45,8 +43,7 @@ class Telling:
 
 
 def plan(**keys):
-    keys = {"find_rate": True, **keys}
-    return build(Document("test", {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], **keys}), {})
+    return scenario("http://127.0.0.1:1", **{"find_rate": True, **keys})
 
 
 def constant(chance: random.Random) -> float:

@@ -37,16 +37,15 @@ def record(**said: Any) -> ExchangeRecord:
     """A whole stream of three tokens, 40 ms apart, the first 0.2 s after the plan."""
     planned = said.get("planned", 0.0)
     contents = said.pop("contents", tuple(planned + 0.2 + 0.04 * number for number in range(3)))
-    good: dict[str, Any] = {
-        "number": 0, "request": "chat m", "api": "chat", "streamed": True, "manner": "reads", "turn": 1, "step": 0,
-        "planned": planned, "queued": 0.0, "began": planned, "connected": None, "sent": planned,
-        "first_byte": planned + 0.1, "first_event": planned + 0.1, "contents": contents,
-        "first_output": contents[0] if contents else None, "end_event": None, "ended": planned + 0.3, "status": 200,
-        "end": "whole", "problem": None, "tokens": AnswerTokens(1, len(contents)), "asked_input": None,
-        "asked_output": None, "finish": "stop", "request_id": "", "route": (), "resent": False,
-        "version": "HTTP/1.1", "events": len(contents) + 3, "reads": len(contents), "received": 1000, "waived": (),
-    }  # fmt: skip
-    return ExchangeRecord(**good | said)
+    times = {"planned": planned, "began": planned, "sent": planned, "ended": planned + 0.3}
+    first = {
+        "first_byte": planned + 0.1,
+        "first_event": planned + 0.1,
+        "first_output": contents[0] if contents else None,
+    }
+    counts = {"tokens": AnswerTokens(1, len(contents)), "events": len(contents) + 3, "reads": len(contents)}
+    same = {"contents": contents, "end_event": None, "version": "HTTP/1.1", "received": 1000}
+    return exchanged(**{**times, **first, **counts, **same, **said})
 
 
 def result(

@@ -51,6 +51,11 @@ async def answer(stream: trio.abc.Stream, *words: str, pause: float = 0) -> None
     await stream.send_all(b"0\r\n\r\n")
 
 
+async def quick(stream: trio.abc.Stream, head: bytes) -> None:
+    """Answer at once, in three words."""
+    await answer(stream, "one", " two", " three")
+
+
 def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> contextlib.AbstractAsyncContextManager[str]:
     """Serve on a free port until the end of the block; the URL."""
     return serving_bodies(lambda stream, head, _: serve(stream, head), tls)

@@ -2,20 +2,19 @@
 
 import pytest
 
-from configfile.document import Document
 from loadtest.crew.opening import (
     PortRange,
     file_mistake,
     new_connections,
     port_note,
 )
-from loadtest.plan.scenario_file import build
+from tests.support.load_servers import scenario
 
 LINUX = PortRange(32768, 60999)
 
 
 def plan(**members):
-    return build(Document("", {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], "rate": 5, **members}), {})
+    return scenario("http://127.0.0.1:1", **{"rate": 5, **members})
 
 
 def test_connections_that_are_opened_anew_each_second():
