@@ -175,9 +175,6 @@ def _count(value: float) -> str:
     return plain(round(value, 1))
 
 
-STEADY_NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (_cold, _drifting)
-
-
 CACHED: Final = 0.01
 """From this share of the input on, what came from a cache of prompts makes the figures better than they are."""
 
@@ -210,9 +207,6 @@ def _short(run: RunResult) -> str | None:
         f"{short} answers are shorter than asked for (--exact), and are not good: the server does not know ignore_eos "
         "and min_tokens, or does not let everybody set them."
     )
-
-
-PROMPT_NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (_cached, _short)
 
 
 LATE: Final = 0.010
@@ -311,7 +305,7 @@ def _buffered(run: RunResult) -> str | None:
 
 
 NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (
-    _lag, _busy, _backlog, _capped, _buffered, *PROMPT_NOTES, *STEADY_NOTES,
+    _lag, _busy, _backlog, _capped, _buffered, _cached, _short, _cold, _drifting,
 )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from loadtest.reports.words import (
     describe_course,
     describe_overhead,
     describe_probes,
-    has_conversations,
     lines,
     load_of,
     told,
@@ -171,7 +170,7 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
     yield _cards(run)
     yield _measures(run.tally, run.percentiles)
     yield from (f'<p class="note">{escape(note)}</p>' for note in notes(run))
-    if has_conversations(run):
+    if run.turns:
         yield "<h3>Conversations, turn by turn</h3>"
         yield from (f"<p>{escape(line)}.</p>" for line in conversations(run))
         yield html_table(HEADINGS, turn_rows(run))

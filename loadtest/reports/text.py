@@ -17,7 +17,6 @@ from loadtest.reports.words import (
     describe_course,
     describe_overhead,
     describe_probes,
-    has_conversations,
     lines,
     load_of,
     told,
@@ -42,11 +41,11 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         *_goodput(run),
         *_tokens(run),
         *(f"  {line}" for line in describe_course(run)),
-        *(f"  {line}" for line in conversations(run) if has_conversations(run)),
+        *(f"  {line}" for line in conversations(run) if run.turns),
     ]
     said = [part for line in said for part in fitted(line)]
     said += ["", *_table(run.tally, run.percentiles)]
-    if has_conversations(run):
+    if run.turns:
         said += [
             "",
             *stacked([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),

@@ -239,11 +239,6 @@ ALONE: Final = 8
 HEADINGS: Final = ("turn", "begun", "whole", "ttft p50", "p95", "duration p50", "p95", "input", "cached")
 
 
-def has_conversations(run: RunResult) -> bool:
-    """Whether any request was of a conversation."""
-    return bool(run.turns)
-
-
 def conversations(run: RunResult) -> Sequence[str]:
     """How many began, and which of their turns did not, as lines."""
     begun = run.turns[1].counts["started"] if 1 in run.turns else 0

@@ -6,7 +6,7 @@ import io
 import random
 import wave
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -187,45 +187,23 @@ class Mix:
         return chance.choices(self._sources, self._weights)[0].session(number, chance)
 
 
-def _recorded(request: LoadRequest, setting: SourceSetting) -> RequestSource | None:
-    return RecordedRequests(request) if is_recorded(request.requests) else None
-
-
-def _of_file(request: LoadRequest, setting: SourceSetting) -> RequestSource | None:
-    return FileRequests(request, setting) if request.requests else None
-
-
-def _conversations(request: LoadRequest, setting: SourceSetting) -> RequestSource | None:
-    if not request.turns.several:
-        return None
-    made = MadeRequests(request, setting)
-    return MadeConversations(request, made, made.words)
-
-
-def _traced(request: LoadRequest, setting: SourceSetting) -> RequestSource | None:
-    trace = setting.trace
-    if trace is None or not trace.behind:
-        return None
-    made = MadeRequests(request, setting)
-    return TracedConversations(trace, setting.speed, made, made.words)
-
-
-def _sounds(request: LoadRequest, setting: SourceSetting) -> RequestSource | None:
-    return SoundRequests(request) if request.api == "transcriptions" else None
-
-
-SOURCES: tuple[Callable[[LoadRequest, SourceSetting], RequestSource | None], ...] = (
-    _recorded,
-    _of_file,
-    _sounds,
-    _conversations,
-    _traced,
-    MadeRequests,
-)
-"""The makers of sources, the first that takes a kind of request makes its own."""
+def _source(request: LoadRequest, setting: SourceSetting) -> RequestSource:
+    """Return the source of one kind of request."""
+    if is_recorded(request.requests):
+        return RecordedRequests(request)
+    if request.requests:
+        return FileRequests(request, setting)
+    if request.api == "transcriptions":
+        return SoundRequests(request)
+    made, trace = MadeRequests(request, setting), setting.trace
+    if request.turns.several:
+        return MadeConversations(request, made, made.words)
+    if trace is not None and trace.behind:
+        return TracedConversations(trace, setting.speed, made, made.words)
+    return made
 
 
 def source_of(requests: Sequence[LoadRequest], setting: SourceSetting) -> RequestSource:
     """The source of the mix of a scenario."""
-    made = [(request.weight, next(filter(None, (make(request, setting) for make in SOURCES)))) for request in requests]
+    made = [(request.weight, _source(request, setting)) for request in requests]
     return made[0][1] if len(made) == 1 else Mix(made)
