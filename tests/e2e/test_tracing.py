@@ -144,7 +144,7 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
         ]
         aliases = {
             "routed": {"targets": ["gone", "on-chat"]},
-            "hedged": {"targets": ["by-hand", "on-chat"], "hedge": {"after": "50ms", "at_most": "100%"}},
+            "hedged": {"targets": ["by-hand", "on-chat"], "hedge": {"after": "300ms", "at_most": "100%"}},
         }
         traced = {"endpoint": collector.url, "random_sampling": 100}
         settings = config(entries, tracing=traced, model_aliases=aliases)
