@@ -212,7 +212,7 @@ def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, 
 
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
     """None where the choice names a tool that is not there. ``kinds`` are the tools as they go out, by name."""
-    if choice.allowed is not None:
+    if choice.allowed is not None and choice.mode != "none":
         return _allowed(choice, [_named(kinds[name], name) for name in choice.allowed if name in kinds])
     match choice.mode:
         case "auto" | "none" | "required":

@@ -122,7 +122,7 @@ def _calling(
     allowed = (choice.name,) if choice.mode == "tool" else choice.allowed
     kept = [name for name in allowed or () if name in names]
     mode = _MODES[choice.mode]
-    if choice.mode == "tool" and not kept:
+    if allowed is not None and not kept and mode != "NONE":
         drops.add(choice.at)
         mode = "AUTO"
     if mode == "AUTO" and (mixed or kept):  # names may be given with ANY and VALIDATED alone

@@ -46,12 +46,12 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
     tools = [item for tool in request.tools if (item := _tool(tool, request, drops)) is not None]
     if (options := request.parameters.get("web_search_options")) is not None:
         tools.append(_chat_search(options.value, options.at, drops))
-    choice = None
-    if request.tool_choice is not None:
-        choice = _tool_choice(request.tool_choice, request, tools)
-        forces = request.tools and request.tool_choice.mode in ("required", "tool")
-        if choice is None and (forces or request.tool_choice.hosted):
-            drops.add(request.tool_choice.at)  # what it names went with the tools that are dropped
+    choice, asked = None, request.tool_choice
+    if asked is not None:
+        choice = _tool_choice(asked, request, tools)
+        demands = request.tools and (asked.mode in ("required", "tool") or asked.allowed is not None)
+        if choice is None and (demands or asked.hosted):
+            drops.add(asked.at)  # what it names went with the tools that are dropped
     if not tools:
         return
     body["tools"] = tools

@@ -8,7 +8,7 @@ import pytest
 
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
-from providers.neutral.request import Format, Parameter, Reasoning, Request, Tool, ToolChoice
+from providers.neutral.request import Format, Reasoning, Request
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.cases import case
@@ -90,36 +90,6 @@ def test_what_a_chat_client_asks_reaches_a_chat_provider_as_it_was():
 def test_the_members_come_in_a_sensible_order():
     body = CHAT.write_request(CHAT.read_request(ROUND_TRIP), Recipient("gpt", OWN)).body
     assert list(msgspec.json.decode(body))[:4] == ["model", "messages", "tools", "tool_choice"]
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected", "dropped"),
-    [
-        (ToolChoice("auto", at="tool_choice"), "auto", ()),
-        (ToolChoice("tool", "f", at="tool_choice"), {"type": "function", "function": {"name": "f"}}, ()),
-        (ToolChoice("tool", "g", at="tool_choice"), {"type": "function", "function": {"name": "g"}}, ()),
-        (
-            ToolChoice("required", allowed=("g", "gone"), at="tool_choice"),
-            {
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]},
-            },
-            (),
-        ),
-        (ToolChoice("auto", allowed=("gone",), at="tool_choice"), None, ("tool_choice",)),
-        (ToolChoice("tool", "gone", at="tool_choice"), None, ("tool_choice",)),
-    ],
-)
-def test_tool_choice_names_only_tools_that_are_there(choice, expected, dropped):
-    call = Request("messages", "m", (USER,), tools=(Tool("f"), Tool("g", kind="custom")), tool_choice=choice)
-    body, lost = sent(call)
-    assert body.get("tool_choice") == expected
-    assert lost == dropped
-
-
-def test_nothing_is_said_about_tools_when_there_are_none():
-    call = Request("chat", "m", (USER,), tool_choice=ToolChoice("auto"), parallel_tools=Parameter(True, "p"))
-    assert sent(call)[0].keys() == {"model", "messages"}
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,9 @@ def test_strict_tools_go_where_they_are_known():
 @pytest.mark.parametrize(
     ("choice", "model", "written", "dropped"),
     [
-        (ToolChoice("auto", at="tool_choice"), CLAUDE, None, ()),
-        (ToolChoice("required", at="tool_choice"), CLAUDE, {"any": {}}, ()),
         (ToolChoice("tool", "get_weather", at="tool_choice"), NOVA, {"tool": {"name": "get_weather"}}, ()),
         (ToolChoice("tool", "get_weather", at="tool_choice"), "mistral.mistral-large-2402-v1:0", {"any": {}}, ()),
         (ToolChoice("required", at="tool_choice"), LLAMA, None, ("tool_choice",)),
-        (ToolChoice("tool", "gone", at="tool_choice"), CLAUDE, None, ("tool_choice",)),
         (ToolChoice("required", at="tool_choice"), "us.anthropic.claude-opus-5-5", None, ("tool_choice",)),
     ],
 )
@@ -134,12 +131,6 @@ def test_no_tools_may_be_called_is_said_by_leaving_them_out():
 def test_serial_calls_are_no_setting_here():
     fields = {"tools": (WEATHER,), "parallel_tools": Parameter(False, "parallel_tool_calls")}
     assert write(chat(**fields))[1] == ("parallel_tool_calls",)
-
-
-def test_allowed_tools_are_those_that_are_sent():
-    choice = ToolChoice("auto", allowed=("g",))
-    body, _ = write(chat(tools=(WEATHER, Tool("g")), tool_choice=choice))
-    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["g"]
 
 
 # Turns

@@ -22,7 +22,6 @@ from providers.neutral.request import (
     TextPart,
     Tool,
     ToolCallPart,
-    ToolChoice,
     ToolResultPart,
 )
 from providers.neutral.request import Parameter as P
@@ -264,23 +263,6 @@ def test_schemas_are_reduced_where_the_server_knows_no_other():
     smaller = {"type": "object", "properties": {"x": {"type": "string", "nullable": True}}}
     assert body["tools"][0]["functionDeclarations"][0]["parameters"] == smaller
     assert set(dropped) == {"tools[].additionalProperties", "tools[].$schema", "tools[].default"}
-
-
-CHOICES = (
-    (ToolChoice("auto"), {"mode": "AUTO"}),
-    (ToolChoice("none"), {"mode": "NONE"}),
-    (ToolChoice("required"), {"mode": "ANY"}),
-    (ToolChoice("tool", "weather"), {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
-    (ToolChoice("required", allowed=("weather",)), {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
-    (ToolChoice("auto", allowed=("weather",)), {"mode": "VALIDATED", "allowedFunctionNames": ["weather"]}),
-)
-
-
-def test_the_choice_of_a_tool():
-    for choice, calling in CHOICES:
-        body, _ = written(chat(tools=(WEATHER, Tool("other")), tool_choice=choice))
-        assert body["toolConfig"] == {"functionCallingConfig": calling}, choice
-    assert "toolConfig" not in written(chat(tool_choice=ToolChoice("required", at="tool_choice")))[0]
 
 
 def test_what_googles_search_cannot_be_told_is_named():

@@ -33,71 +33,17 @@ def test_tools_are_written_in_order_with_a_schema():
 
 
 @pytest.mark.parametrize(
-    ("choice", "serial", "written"),
+    ("choice", "written"),
     [
-        (None, False, None),
-        (None, True, {"type": "auto", "disable_parallel_tool_use": True}),
-        (ToolChoice("auto"), False, {"type": "auto"}),
-        (ToolChoice("required"), True, {"type": "any", "disable_parallel_tool_use": True}),
-        (ToolChoice("tool", "f"), False, {"type": "tool", "name": "f"}),
-        (ToolChoice("none"), True, {"type": "none"}),
-        (ToolChoice("tool", "gone", at="tool_choice"), False, {"type": "auto"}),
+        (None, {"type": "auto", "disable_parallel_tool_use": True}),
+        (ToolChoice("required"), {"type": "any", "disable_parallel_tool_use": True}),
+        (ToolChoice("none"), {"type": "none"}),
     ],
 )
-def test_tool_choice_is_written(choice, serial, written):
-    """The whole table, and no choice of what is gone (theopenco/llmgateway#4149)."""
-    parallel = Parameter(False, "parallel_tool_calls") if serial else None
+def test_serial_calls_are_said_with_the_choice(choice, written):
+    parallel = Parameter(False, "parallel_tool_calls")
     body, _ = write(chat(tools=(Tool("f"),), tool_choice=choice, parallel_tools=parallel))
     assert body.get("tool_choice") == written
-
-
-def test_a_choice_without_tools_is_left_out():
-    assert "tool_choice" not in write(chat(tool_choice=ToolChoice("auto")))[0]
-
-
-@pytest.mark.parametrize(
-    ("mode", "allowed", "names", "written"),
-    [
-        ("auto", ("g",), ["g"], {"type": "auto"}),
-        ("required", ("g", "f"), ["f", "g"], {"type": "any"}),
-        ("none", ("f",), ["f"], {"type": "none"}),
-        ("required", (), [], None),
-        ("required", ("gone",), [], None),
-    ],
-)
-def test_allowed_tools_filter_the_tools_and_keep_the_mode(mode, allowed, names, written):
-    """A choice without tools is a 400 (theopenco/llmgateway#4149)."""
-    body, _ = write(chat(tools=(Tool("f"), Tool("g")), tool_choice=ToolChoice(mode, allowed=allowed)))
-    assert [tool["name"] for tool in body.get("tools", ())] == names
-    assert body.get("tool_choice") == written
-
-
-def test_hosted_tools_of_other_apis_are_left_out_with_the_choice_that_names_them():
-    """Function tools beside them are untouched (caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328)."""
-    hosted = NativeTool("responses", "web_search", {"type": "web_search"}, "tools[0]")
-    choice = ToolChoice("tool", "web_search", at="tool_choice")
-    body, dropped = write(chat(tools=(hosted, Tool("f")), tool_choice=choice))
-    assert [tool["name"] for tool in body["tools"]] == ["f"]
-    assert (body["tool_choice"], dropped) == ({"type": "auto"}, ("tools[]", "tool_choice"))
-
-
-@pytest.mark.parametrize(
-    ("mode", "dropped"),
-    [("required", ("tools[]", "tool_choice")), ("tool", ("tools[]", "tool_choice")), ("auto", ("tools[]",)),
-     ("none", ("tools[]",))],
-)  # fmt: skip
-def test_a_call_that_nobody_can_make_any_more_is_not_demanded_and_that_is_said(mode, dropped):
-    """A choice without tools is a 400; a client that forces a call must know that there will be none."""
-    hosted = NativeTool("responses", "web_search", {"type": "web_search"}, "tools[0]")
-    choice = ToolChoice(mode, "web_search" if mode == "tool" else None, at="tool_choice")
-    body, told = write(chat(tools=(hosted,), tool_choice=choice))
-    assert ("tools" in body, "tool_choice" in body, told) == (False, False, dropped)
-
-
-def test_a_custom_tool_is_chosen_by_its_name():
-    """(theopenco/llmgateway#4149)"""
-    body, _ = write(chat(tools=(Tool("patch", kind="custom"),), tool_choice=ToolChoice("tool", "patch", "custom")))
-    assert body["tool_choice"] == {"type": "tool", "name": "patch"}
 
 
 def test_what_other_apis_say_beside_a_schema_stays_out_of_the_tool():
@@ -106,12 +52,6 @@ def test_what_other_apis_say_beside_a_schema_stays_out_of_the_tool():
     body, dropped = write(chat(tools=(tool,)))
     assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
     assert dropped == ("tools[].defer_loading", "tools[].async")
-
-
-def test_allowed_tools_are_the_only_ones_sent():
-    body, _ = write(chat(tools=(Tool("f"), Tool("g")), tool_choice=ToolChoice("required", allowed=("g",))))
-    assert [tool["name"] for tool in body["tools"]] == ["g"]
-    assert body["tool_choice"] == {"type": "any"}
 
 
 # Reasoning, formats and settings

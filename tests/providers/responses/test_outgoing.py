@@ -332,16 +332,3 @@ def test_a_call_for_a_summary_forces_no_hosted_tool() -> None:
     tools = [{"type": "web_search"}, {"type": "function", "name": "f"}]
     body, _ = send(read(input=items, tools=tools, tool_choice={"type": "web_search"}))
     assert body["tool_choice"] == "none"
-
-
-@pytest.mark.parametrize("mode", ["tool", "required"])
-def test_a_choice_goes_with_the_tools_that_it_names(mode: Any) -> None:
-    """ding113/claude-code-hub#1328."""
-    choice = ToolChoice(mode, "bash" if mode == "tool" else None, at="tool_choice")
-    tools = (NativeTool("messages", "bash_20250124", {"type": "bash_20250124", "name": "bash"}, "tools[0]"),)
-    body, outgoing = send(foreign(user(TextPart("x")), tools=tools, tool_choice=choice))
-    assert not {"tools", "tool_choice"} & set(body)
-    assert set(outgoing.dropped) == {"tools[]", "tool_choice"}
-    beside, outgoing = send(foreign(user(TextPart("x")), tools=(*tools, Tool("f")), tool_choice=choice))
-    assert beside.get("tool_choice") == (None if mode == "tool" else "required")
-    assert [tool["name"] for tool in beside["tools"]] == ["f"]

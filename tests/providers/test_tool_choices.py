@@ -1,0 +1,135 @@
+"""What each API is told about which tool to call. No choice names a tool that is not there: that is a 400
+(theopenco/llmgateway#4149)."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.apis import CODECS
+from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.request import Message, NativeTool, Parameter, Request, TextPart, Tool, ToolChoice
+from tests.support.cases import case
+from tests.support.converse_requests import CLAUDE, OURS, recipient
+
+APIS = ("chat", "messages", "responses", "gemini", "converse")
+TOOLS = (Tool("f"), Tool("g", kind="custom"))
+
+
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def chats(mode: str, *names: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [function(name) for name in names]}}
+
+
+def allowing(mode: str, *tools: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": list(tools)}
+
+
+def google(mode: str, *names: str) -> dict[str, Any]:
+    return {"mode": mode} | ({"allowedFunctionNames": list(names)} if names else {})
+
+
+F, G = {"type": "function", "name": "f"}, {"type": "custom", "name": "g"}
+AUTO, ANY, NONE = {"type": "auto"}, {"type": "any"}, {"type": "none"}
+WRITTEN = (
+    (None, None, None, None, None, None),
+    (ToolChoice("auto"), "auto", AUTO, "auto", google("AUTO"), None),
+    (ToolChoice("none"), "none", NONE, "none", google("NONE"), None),
+    (ToolChoice("required"), "required", ANY, "required", google("ANY"), {"any": {}}),
+    (ToolChoice("tool", "f"), function("f"), {"type": "tool", "name": "f"}, F, google("ANY", "f"),
+     {"tool": {"name": "f"}}),
+    (ToolChoice("tool", "g", "custom"), function("g"), {"type": "tool", "name": "g"}, G, google("ANY", "g"),
+     {"tool": {"name": "g"}}),
+    (ToolChoice("auto", allowed=("g",)), chats("auto", "g"), AUTO, allowing("auto", G), google("VALIDATED", "g"), None),
+    (ToolChoice("auto", allowed=("f", "g")), chats("auto", "f", "g"), AUTO, allowing("auto", F, G),
+     google("VALIDATED", "f", "g"), None),
+    (ToolChoice("required", allowed=("g", "gone")), chats("required", "g"), ANY, allowing("required", G),
+     google("ANY", "g"), {"any": {}}),
+    (ToolChoice("none", allowed=("f",)), "none", NONE, "none", google("NONE"), None),
+)  # fmt: skip
+"""A choice, and its words in each of ``APIS``."""
+# What is said where a tool that was named is gone, by API; nothing by the others.
+UNNAMED = {"messages": AUTO, "gemini": google("AUTO")}
+WITHOUT = (
+    (ToolChoice("tool", "gone"), AUTO),
+    (ToolChoice("required", allowed=()), None),
+    (ToolChoice("required", allowed=("gone",)), None),
+    (ToolChoice("auto", allowed=("gone",)), None),
+)
+"""A choice of nothing that is there, and what is left of it for Messages."""
+
+
+def write(api: str, choice: ToolChoice | None, tools: Any, **members: Any) -> Outgoing:
+    turns = (Message("user", (TextPart("hi"),)),)
+    request = Request("neutral", "m", turns, tools=tools, tool_choice=choice, **members)  # type: ignore[arg-type]
+    to = recipient(CLAUDE) if api == "converse" else Recipient("m", OURS)
+    return CODECS[api].write_request(request, to)
+
+
+def sent(api: str, choice: ToolChoice | None, tools: Any = TOOLS) -> tuple[list[str], Any, tuple[str, ...]]:
+    """The names of the tools that go to a provider, the choice, and what was dropped."""
+    outgoing = write(api, choice, tools)
+    body = json.loads(outgoing.body)
+    config = body.get("toolConfig", {})
+    items = config.get("tools", []) if api == "converse" else body.get("tools", [])
+    if api == "gemini":
+        items = [one for item in items for one in item["functionDeclarations"]]
+    names = [(item.get("toolSpec") or item.get("function") or item.get("custom") or item)["name"] for item in items]
+    found = {"gemini": config.get("functionCallingConfig"), "converse": config.get("toolChoice")}
+    return names, found.get(api, body.get("tool_choice")), outgoing.dropped
+
+
+def left(api: str, choice: ToolChoice | None) -> list[str]:
+    """The tools that remain where those alone go out that may be called."""
+    if choice is not None and api == "converse" and choice.mode == "none":
+        return []
+    everything = choice is None or choice.allowed is None or api not in ("messages", "converse")
+    return [tool.name for tool in TOOLS if everything or tool.name in choice.allowed]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_choice_has_the_words_of_its_api(api):
+    for choice, *written in WRITTEN:
+        with case(choice):
+            assert sent(api, choice) == (left(api, choice), written[APIS.index(api)], ())
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_choice_of_what_is_gone_is_left_out_and_named(api):
+    for choice, messages in WITHOUT:
+        with case(choice):
+            names, written = left(api, choice), {**UNNAMED, "messages": messages}.get(api)
+            lost = ("tool_choice",) if names or choice.mode != "auto" else ()  # without tools nothing may be called
+            assert sent(api, attrs.evolve(choice, at="tool_choice")) == (names, written, lost)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_nothing_is_said_about_tools_when_there_are_none(api):
+    for choice, *_ in WRITTEN:
+        body = write(api, choice, (), parallel_tools=Parameter(True, "p")).body
+        assert body == write(api, None, ()).body, choice
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_choice_goes_with_the_tools_of_other_apis_that_it_names(api):
+    """A client that forces a call must know that there will be none; functions beside them are untouched
+    (caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328)."""
+    kind, owner = ("web_search", "responses") if api == "messages" else ("bash_20250124", "messages")
+    hosted = NativeTool(owner, kind, {"type": kind, "name": "x"}, "tools[0]")
+    for mode, dropped in (
+        ("required", ("tools[]", "tool_choice")),
+        ("tool", ("tools[]", "tool_choice")),
+        ("auto", ("tools[]",)),
+        ("none", () if api == "converse" else ("tools[]",)),
+    ):
+        with case(mode):
+            choice = ToolChoice(mode, "x" if mode == "tool" else None, at="tool_choice")
+            assert sent(api, choice, (hosted,)) == ([], None, dropped)
+            names, beside, lost = sent(api, choice, (hosted, Tool("f")))
+            assert names == ([] if (api, mode) == ("converse", "none") else ["f"])
+            assert lost == (dropped[:1] if mode == "required" else dropped)
+            assert beside == (UNNAMED.get(api) if mode == "tool" else sent(api, choice, (Tool("f"),))[1])
