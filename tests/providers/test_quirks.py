@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 
 from providers.apis import CODECS
@@ -13,6 +14,7 @@ from providers.neutral.request import Format, Message, Parameter, Reasoning, Req
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from tests.support.apis import OLDER
+from tests.support.cases import case
 
 USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -58,6 +60,49 @@ def test_sampling_goes_only_to_models_that_take_it(api, sampling, effort, taken)
     body |= {"logprobs": True} if "message.output_text.logprobs" in body.get("include", ()) else {}
     assert asked.keys() & body.keys() == (asked.keys() if taken else set())
     assert set(dropped) == (set() if taken else asked.keys() - {"top_p"})
+
+
+FEW, SOME = ("low", "high"), ("none", "low", "medium", "high")
+THINKER, LATER = ("minimal", "low", "medium", "high"), ("none", "low", "medium", "high", "xhigh")
+LEVELS = (
+    (Reasoning(effort="max"), SOME, "high", True),
+    (Reasoning(effort="max"), LATER, "xhigh", True),
+    (Reasoning(effort="max"), (), "max", False),
+    (Reasoning(effort="xhigh"), THINKER, "high", True),
+    (Reasoning(effort="high"), SOME, "high", False),
+    (Reasoning(effort="medium"), THINKER, "medium", False),
+    (Reasoning(effort="low"), ("medium", "high"), "medium", True),
+    (Reasoning(effort="minimal"), SOME, "low", True),
+    (Reasoning(effort="minimal"), LATER, "low", True),
+    (Reasoning(budget=50_000), SOME, "high", True),
+    (Reasoning(budget=31_999), THINKER, "high", True),
+    (Reasoning("disabled"), SOME, "none", False),
+    (Reasoning("disabled"), FEW, None, True),
+    (Reasoning("disabled"), (), None, True),
+    (Reasoning("disabled", "none"), (), "none", False),
+    (Reasoning("disabled", "none"), FEW, None, True),
+    (Reasoning("adaptive"), SOME, None, False),
+)
+"""What is asked for, the efforts of the model, the one that OpenAI's APIs are told, and whether the change is named."""
+
+
+@pytest.mark.parametrize("api", OLDER)
+def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(api):
+    """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479, liuw1535/antigravity2api-nodejs#149.
+    Anthropic has no word for none, which it is told otherwise, and none for the least, which is its own lowest."""
+    for reasoning, efforts, effort, named in LEVELS:
+        with case((reasoning, efforts)):
+            request = asking(reasoning=attrs.evolve(reasoning, at="r"))
+            body, dropped = written(api, request, efforts=efforts, adaptive_thinking=True)
+            silent = api == "messages" and (reasoning.mode == "disabled" or reasoning.effort == "minimal")
+            none = api == "messages" and effort == "none"
+            assert effort_of(body) == (None if none else effort)
+            assert dropped == (("r",) if named and not silent else ())
+
+
+def effort_of(body: dict[str, Any]) -> str | None:
+    said = body.get("reasoning") or body.get("output_config") or {}
+    return body.get("reasoning_effort", said.get("effort"))
 
 
 @pytest.mark.parametrize("api", OLDER)

@@ -164,29 +164,9 @@ def test_recorded_requests_are_read_and_written():
             assert body.get("stream", False) == (source.get("stream") or False)
 
 
-LEVELS = ("none", "low", "medium", "high")
-
-
-@pytest.mark.parametrize(
-    ("reasoning", "efforts", "expected", "named"),
-    [
-        (Reasoning(effort="max"), LEVELS, "high", True),
-        (Reasoning(effort="high"), LEVELS, "high", False),
-        (Reasoning(effort="minimal"), LEVELS, "low", True),
-        (Reasoning(budget=50_000), LEVELS, "high", True),
-        (Reasoning("disabled", "none"), ("low", "high"), None, True),
-        (Reasoning("disabled"), LEVELS, "none", False),
-        (Reasoning("disabled"), ("low", "high"), None, True),
-        (Reasoning("adaptive"), LEVELS, None, False),
-    ],
-)
-def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(reasoning, efforts, expected, named):
-    """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479."""
-    call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
-    body, dropped = sent(call, efforts=efforts)
-    assert body.get("reasoning_effort") == expected
-    assert dropped[:1] == (("thinking",) if named else ())
-    assert dropped[1:] == (("output_config.effort",) if named and reasoning.effort else ())
+def test_an_effort_of_messages_is_named_in_both_its_places():
+    call = Request("messages", "m", (USER,), reasoning=Reasoning(effort="max", at="thinking"))
+    assert sent(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
 
 
 def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():

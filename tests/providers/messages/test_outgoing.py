@@ -104,24 +104,6 @@ def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum(budget, l
     assert dropped == (("thinking",) if written[0] < budget else ())
 
 
-@pytest.mark.parametrize(
-    ("asked", "known", "level", "named"),
-    [
-        ("xhigh", ("low", "medium", "high", "max"), "high", True),
-        ("max", ("low", "medium", "high"), "high", True),
-        ("max", (), "max", False),
-        ("minimal", ("low", "medium", "high"), "low", False),
-        ("low", ("medium", "high"), "medium", True),
-    ],
-)
-def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_named(asked, known, level, named):
-    """(docker/docker-agent#2563, liuw1535/antigravity2api-nodejs#149)"""
-    call = chat(reasoning=Reasoning(effort=asked, at="reasoning_effort"))
-    body, dropped = write(call, adaptive_thinking=True, efforts=known)
-    assert body["output_config"] == {"effort": level}
-    assert dropped == (("reasoning_effort",) if named else ())
-
-
 @pytest.mark.parametrize("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
 def test_thinking_is_turned_off_in_words_where_models_think_unasked(reasoning):
     """Sonnet 5 thinks when nothing is said (recorded)."""

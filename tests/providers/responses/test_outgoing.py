@@ -143,32 +143,6 @@ LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="onl
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "quirks", "effort", "named"),
-    [
-        (Reasoning("enabled", "xhigh", at="r"), THINKER, "high", True),
-        (Reasoning("enabled", "max", at="r"), LATER, "xhigh", True),
-        (Reasoning("enabled", "minimal", at="r"), LATER, "low", True),
-        (Reasoning("enabled", "medium", at="r"), THINKER, "medium", False),
-        (Reasoning("enabled", budget=31999, at="r"), THINKER, "high", True),
-        (Reasoning("enabled", "max", at="r"), Quirks(), "max", False),
-        (Reasoning("disabled", at="r"), LATER, "none", False),
-        (Reasoning("disabled", at="r"), THINKER, None, True),
-        (Reasoning("disabled", at="r"), Quirks(), None, True),
-        (Reasoning("disabled", "none", at="r"), Quirks(), "none", False),
-        (Reasoning("disabled", "none", at="r"), THINKER, None, True),
-        (Reasoning("adaptive", at="r"), THINKER, None, False),
-    ],
-)
-def test_a_level_that_the_model_lacks_becomes_the_next_lower_one_by_name(
-    reasoning: Reasoning, quirks: Quirks, effort: str | None, named: bool
-) -> None:
-    """theopenco/llmgateway#2753, docker/docker-agent#2563."""
-    body, outgoing = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
-    assert body.get("reasoning", {}).get("effort") == effort
-    assert outgoing.dropped == (("r",) if named else ())
-
-
-@pytest.mark.parametrize(
     ("reasoning", "quirks", "asked"),
     [
         (None, Quirks(), False),
