@@ -20,6 +20,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    Usage,
 )
 
 
@@ -55,7 +56,10 @@ def check_order(events: Sequence[Event]) -> None:
     """Fail if ``events`` break a promise of ``streams/events.py`` about their order."""
     *body, last = events
     assert isinstance(last, AnswerEnd | ErrorInfo)
-    assert isinstance(events[0], AnswerStart | ErrorInfo)
+    if len(events) == 2 and isinstance(last, ErrorInfo):  # what an answer used that failed before it began
+        assert isinstance(events[0], AnswerStart | Usage)
+    else:
+        assert isinstance(events[0], AnswerStart | ErrorInfo)
     opened: dict[int, bool] = {}  # block: is it a tool call
     live: set[int] = set()
     for event in body[1:]:
