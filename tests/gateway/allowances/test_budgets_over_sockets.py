@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from gateway.request.wishes import BUDGET
-from tests.support.harness import PATIENCE
+from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.websocket_client import Client
 
@@ -184,9 +184,7 @@ async def test_a_burst_spends_no_more_than_reservations_were_short_of():
             with place.held():
                 for _ in range(30):
                     nursery.start_soon(one)
-                with trio.fail_after(PATIENCE):
-                    while len(place.asked) < 4:  # noqa: ASYNC110  # polled, with a deadline
-                        await trio.sleep(0.001)
+                await eventually(lambda: len(place.asked) >= 4)
         assert set(statuses) == {200, 402}
         assert statuses.count(200) == place.take_count()
         assert 9 <= statuses.count(200) <= 11

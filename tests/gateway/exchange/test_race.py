@@ -327,6 +327,5 @@ async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):
 
 async def _release(provider):
     """Let a late answer go once both have been asked."""
-    while provider.asked.total() < 2:  # noqa: ASYNC110  # nobody tells of it
-        await trio.lowlevel.checkpoint()
+    await eventually(lambda: provider.asked.total() >= 2)
     provider.released.set()

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from gateway.routing.target import Target
+from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -151,14 +152,10 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            with trio.fail_after(PATIENCE):
-                while provider.asked["first"] < 1:  # noqa: ASYNC110  # nobody tells of it
-                    await trio.sleep(0.001)
+            await eventually(lambda: provider.asked["first"] >= 1)
             nursery.start_soon(ask)
             cache = client.running.service.answer_cache
-            with trio.fail_after(PATIENCE):
-                while not any(flight.followers for flight in cache.flights.values()):  # noqa: ASYNC110  # the same
-                    await trio.sleep(0.001)
+            await eventually(lambda: any(flight.followers for flight in cache.flights.values()))
             provider.released.set()
         assert sorted(found) == ["hit", "miss"]
         assert (await client.ask("r", stream=stream)).headers["x-trigate-cache"] == "hit"
@@ -189,13 +186,9 @@ async def test_whoever_waits_for_an_answer_is_not_given_that_of_a_hedge_in_anoth
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask)
                 flights = running.service.answer_cache.flights
-                with trio.fail_after(PATIENCE):
-                    while provider.asked["second"] < 1:  # noqa: ASYNC110  # nobody tells of it
-                        await trio.sleep(0.001)
+                await eventually(lambda: provider.asked["second"] >= 1)
                 nursery.start_soon(ask)
-                with trio.fail_after(PATIENCE):
-                    while not any(flight.followers for flight in flights.values()):  # noqa: ASYNC110  # the same
-                        await trio.sleep(0.001)
+                await eventually(lambda: any(flight.followers for flight in flights.values()))
                 provider.released.set()
 
 

@@ -21,6 +21,7 @@ from providers.neutral.request import Message, Parameter, Request, TextPart, Too
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
+from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.command_line import demo, run, started
 from tests.support.harness import PATIENCE, ROOT, request
@@ -189,8 +190,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
                 pass  # the end of what was being said
         assert waited.cancelled_caught
         await stream.aclose()
-        while served.lifecycle.in_flight:  # noqa: ASYNC110  # polled, with the deadline of ``mock``
-            await trio.sleep(0.001)
+        await eventually(lambda: not served.lifecycle.in_flight)
 
 
 @pytest.mark.parametrize("tools", [(), (TOOL,)], ids=["text", "call"])
