@@ -80,6 +80,10 @@ def cost_headers(record: Record) -> Headers:
     return (*dollars, ("x-trigate-cost-grade", cost.grade))
 
 
+def _paths(paths: tuple[str, ...]) -> str | None:
+    return (paths_header(paths) or None) if paths else None
+
+
 def own_headers(record: Record) -> Headers:
     """The headers that trigate adds to every answer of an exchange."""
     own = {
@@ -92,8 +96,8 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": paths_header(tuple(chain.from_iterable(map(explained, record.dropped)))) or None,
-        "x-trigate-adapted": paths_header(record.adapted) or None,
+        "x-trigate-dropped": _paths(tuple(chain.from_iterable(map(explained, record.dropped)))),
+        "x-trigate-adapted": _paths(record.adapted),
     }
     left = () if record.reservation is None else record.reservation.left(record)
     if record.failed is not None:

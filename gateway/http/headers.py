@@ -35,9 +35,7 @@ def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingNames) -
     """The client's headers for an upstream of its own API (the byte lane), of those whose names are ``passing``."""
     headers = tuple(client)
     named = _named(headers)
-    return tuple(
-        (name, value) for name, value in headers if name in passing and name not in named and value.isprintable()
-    )
+    return tuple([pair for pair in headers if pair[0] in passing and pair[0] not in named and pair[1].isprintable()])
 
 
 def upstream_query(client: str, passing: PassingNames) -> str:
@@ -50,12 +48,13 @@ def upstream_query(client: str, passing: PassingNames) -> str:
 def passthrough_headers(upstream: Headers, passing: PassingNames) -> Headers:
     """The upstream's headers for a client of its own API (the byte lane), of those whose names are ``passing``."""
     named = _named(upstream)
-    return bounded_waits(tuple(pair for pair in upstream if pair[0] in passing and pair[0] not in named))
+    return bounded_waits(tuple([pair for pair in upstream if pair[0] in passing and pair[0] not in named]))
 
 
 def _named(headers: Headers) -> set[str]:
     """The headers that ``Connection`` names, which are hop-by-hop too."""
-    return {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
+    found = [value for name, value in headers if name == "connection"]
+    return {token.strip().lower() for value in found for token in value.split(",")} if found else set()
 
 
 def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
@@ -63,16 +62,18 @@ def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> 
     named = _named(upstream)
     return bounded_waits(
         tuple(
-            (name, value)
-            for name, value in upstream
-            if (name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added) and name not in named
+            [
+                (name, value)
+                for name, value in upstream
+                if (name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added) and name not in named
+            ]
         )
     )
 
 
 def bounded_waits(headers: Headers) -> Headers:
     """``headers`` with waits of ``LONGEST_WAIT`` at most, and without those that nobody could keep to."""
-    if not any(name in _TELLING for name, _ in headers):
+    if _TELLING.isdisjoint([name for name, _ in headers]):
         return headers
     told = ((name, _telling(name, value) if name in _TELLING else value) for name, value in headers)
     return tuple((name, value) for name, value in told if value is not None)

@@ -30,6 +30,8 @@ _MARKS: Final[Mapping[str, str]] = {
 _LOOKS_LIKE_A_KEY = re.compile(
     "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _MARKS.items()) + ")"
 )
+_SIGNS: Final = tuple(mark for mark in _MARKS if not any(other != mark and other in mark for other in _MARKS))
+"""Without those that contain another: who looks for ``sk-`` finds ``csk-`` as well."""
 _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
 _SPACE: Final = re.compile(r"\s")
@@ -82,8 +84,8 @@ class Mask:
                 text = text.replace(secret, MASKED)
         if self._digests:
             text = _WORDS.sub(self._known, text)
-        for mark in _MARKS:  # nearly no line has any, and this is a twentieth of what it costs to look closely
-            if mark in text:
+        for sign in _SIGNS:  # nearly no line has any, and this is a twentieth of what it costs to look closely
+            if sign in text:
                 return _LOOKS_LIKE_A_KEY.sub(MASKED, text)
         return text
 

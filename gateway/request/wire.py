@@ -42,7 +42,7 @@ def upstream_request(
     of a client's own credential; in both what ``pass_headers`` names. ``suffix`` is the end of the path, by default
     that of an answer; ``media`` are JSON and what the target answers in, where nothing else is said."""
     wire = CODECS[target.api].wire
-    url = target.address((target.end("answer", stream) or "") if suffix is None else suffix)
+    url = target.answer_addresses[stream] if suffix is None else target.address(suffix)
     headers = outgoing.headers
     if target.lane == "byte":
         headers = (*upstream_headers(asked.headers, _passing(target)), *headers)
@@ -57,11 +57,11 @@ def upstream_request(
             )
         if betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
             headers = (*headers, (BETA, ",".join(betas)))
-    names = {"content-type", "accept", *target.signer.names, *(name for name, _ in target.configured)}
+    replaced = target.replaced_headers
     if media is None:
         media = MediaTypes(_JSON, target.framing.media_type if stream else _JSON)
     headers = (
-        *((name, value) for name, value in headers if name.lower() not in names),
+        *[pair for pair in headers if pair[0].lower() not in replaced],
         *(() if media.body is None else (("content-type", media.body),)),
         ("accept", media.accepted),
         ("accept-encoding", "identity"),  # compressed events would wait for one another

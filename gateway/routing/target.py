@@ -96,6 +96,16 @@ class Target:
         found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
 
+    @cached_property
+    def replaced_headers(self) -> frozenset[str]:
+        """The names of the headers that a request to it has from the gateway, and not from its client."""
+        return frozenset(("content-type", "accept", *self.signer.names, *(name for name, _ in self.configured)))
+
+    @cached_property
+    def answer_addresses(self) -> tuple[str, str]:
+        """The URLs at which it answers, whole and with a stream."""
+        return self.address(self.end("answer") or ""), self.address(self.end("answer", True) or "")
+
     def credential(self, client: str | None, *, as_bearer: bool = False) -> str | BearerToken | None:
         """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,
         the client's own (the bare token), which the client sent ``as_bearer``. One that has to be fetched first is not
