@@ -17,6 +17,8 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
     ``trio.ClosedResourceError`` where it was closed on our side. Cancelled, it has taken nothing."""
     while (fd := socket.fileno()) >= 0:
         await trio.lowlevel.wait_readable(fd)
+        if socket.fileno() != fd:  # closed by another task since it was readable: the number may be another socket's
+            break
         try:
             return os.read(fd, size)
         except BlockingIOError:

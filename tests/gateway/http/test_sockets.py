@@ -1,0 +1,65 @@
+"""A read of a socket that another task closes."""
+
+import contextlib
+import os
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.http.sockets import receive
+
+
+class BeforeNextStep(trio.abc.Instrument):
+    """Does something right before the next step of ``task``, once it is ``armed``."""
+
+    def __init__(self, task: trio.lowlevel.Task, work) -> None:
+        self.armed = False
+        self._task = task
+        self._work = work
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self.armed and task is self._task:
+            self.armed = False
+            self._work()
+
+
+@contextlib.contextmanager
+def doing(instrument: trio.abc.Instrument):
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield instrument
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+
+
+async def test_a_reader_takes_nothing_of_the_next_socket_with_its_number():
+    """The kernel gives the number of a closed socket to the next one that is opened, such as another client's."""
+    mine, peer = trio.socket.socketpair()
+    others, other_peer = socket.socketpair()
+    number, tasks, ended = mine.fileno(), [], trio.Event()
+    other_peer.send(b"another client's request")
+
+    def close_and_open() -> None:
+        mine.close()
+        os.dup2(others.fileno(), number)
+
+    async def read() -> None:
+        tasks.append(trio.lowlevel.current_task())
+        with pytest.raises(trio.ClosedResourceError):
+            await receive(mine, 1000)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        with doing(BeforeNextStep(tasks[0], close_and_open)) as swap:
+            swap.armed = True
+            peer.close()
+            with trio.fail_after(5):
+                await ended.wait()
+    assert others.recv(1000) == b"another client's request"
+    os.close(number)
+    others.close()
+    other_peer.close()
