@@ -233,7 +233,7 @@ async def test_a_small_request(provider):
         client.sock.close()
         return 20
 
-    within(await measured(provider, talk), 2250, 7)
+    within(await measured(provider, talk), 2150, 6)
 
 
 @pytest.mark.parametrize("stream", [True, False])
