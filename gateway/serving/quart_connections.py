@@ -178,7 +178,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
             await send(message)
             return
         # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
-        # is cancelled by then, and the shield below must not hide it.
+        # is cancelled by then, and a send that needs no turn of the loop would not notice.
         await trio.lowlevel.checkpoint_if_cancelled()
         published.ending = True
         if len(message["body"]) <= MAX_WRITE:  # a larger one may take its client a while
