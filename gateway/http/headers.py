@@ -60,15 +60,12 @@ def _named(headers: Headers) -> set[str]:
 def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
     """The headers that a client of another API still needs: waits and limits, and what was ``added`` to these."""
     named = _named(upstream)
-    return bounded_waits(
-        tuple(
-            [
-                (name, value)
-                for name, value in upstream
-                if (name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added) and name not in named
-            ]
-        )
-    )
+    wanted = [
+        pair
+        for pair in upstream
+        if (pair[0] in _TELLING or pair[0].startswith(_TELLING_PREFIXES) or pair[0] in added) and pair[0] not in named
+    ]
+    return bounded_waits(tuple(wanted))
 
 
 def bounded_waits(headers: Headers) -> Headers:
