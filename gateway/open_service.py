@@ -9,7 +9,7 @@ import attrs
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
-from gateway.access.shares import Shares, UpstreamShare, stored_by
+from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.allowances.seeds import budgets_of, seed
@@ -60,7 +60,7 @@ def open_service(
     """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else.
     ``shared`` is what it knows in common with other workers. Raises as ``create_app`` does."""
     if store is not None:
-        store.limit_owners(stored_by(config))
+        store.limit_owners(storage_limits(config))
     ledger = Ledger(readable)
     ledger.mask.follow(config)
     recorder = ExchangeRecorder()
@@ -192,7 +192,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
-        service.store.limit_owners(stored_by(config))
+        service.store.limit_owners(storage_limits(config))
     service.kept_ledger.follow(config)
     allowances = service.allowances.next(config)
     if budgets := budgets_of(allowances, service.allowances):

@@ -1,4 +1,7 @@
-"""Who may come in: ``admission`` (whose requests may begin) by ``authentication`` (client keys and their models), and
-``shares`` (the places that they take) with ``body_memory`` (what their bodies hold of the process's memory);
-``page_guard`` (CORS, and the guard against what browsers send for any page), and ``peers``, the addresses of clients
-behind proxies; ``refused_keys``, counted and logged for the audit."""
+"""Access of clients: keys, models, shares of the gateway's capacity, and protection against web pages.
+- ``admission``: which requests may begin.
+- ``authentication``: client keys, certificates, and the models that each may use.
+- ``shares``: how many requests and connections each client may have; ``body_memory``: memory of request bodies.
+- ``page_guard``: CORS, and protection against requests that web pages make browsers send.
+- ``peers``: addresses of clients, also those that connect through proxies.
+- ``refused_keys``: rejected keys, counted and logged for the audit."""

@@ -1,15 +1,14 @@
-"""Admission: which requests may begin, and the place that each takes until it ends.
+"""Admission: decides which requests may begin, and counts each until it ends.
 
-A refused request takes no place. An admitted one counts as soon as its head is known to be good, and returns its place
-when its answer is complete or its scope closes, whatever ends it.
-"""
+A refused request counts nowhere. An admitted one counts as soon as its head is valid, until its response is complete or
+its scope closes."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
 
-from gateway.access.authentication import Authenticator, passed_by
+from gateway.access.authentication import Authenticator, credential_pseudonym
 from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
@@ -22,7 +21,7 @@ from streams.errors import GatewayError
 
 
 class Arrival(Protocol):
-    """A request or a websocket's handshake before admission: its head, and the connection that it came on."""
+    """A request or a websocket handshake before admission."""
 
     @property
     def scope(self) -> RequestScope: ...
@@ -32,66 +31,70 @@ class Arrival(Protocol):
 
     @property
     def asgi(self) -> Mapping[str, Any]:
-        """The ASGI scope, with the addresses of both ends in ``client`` and ``server``."""
+        """The ASGI scope; ``client`` and ``server`` have the addresses of both ends."""
         ...
 
 
-def _tell_nobody(event: str, address: str | None, **fields: Any) -> None:
+def _log_nothing(event: str, address: str | None, **fields: Any) -> None:
     return
 
 
 class Admission:
-    """The admission of requests by one configuration. ``shares`` counts the places of the process, ``refused`` the keys
-    that it has refused."""
+    """The admission of requests by one configuration.
+
+    ``shares`` counts the requests and connections of the process, ``refused`` the keys that the process rejected."""
 
     def __init__(
         self, config: Config, authenticator: Authenticator, shares: Shares, refused: RefusedKeys | None = None
     ) -> None:
         self.shares = shares
-        self.refused = refused or RefusedKeys(_tell_nobody)
+        self.refused = refused or RefusedKeys(_log_nothing)
         self._authenticator = authenticator
         self._limits = ShareLimits(config, shares)
         self._bodies = BodyBudget(config, shares.bodies)
         self._by_credential = not config.asks_for_key and any(entry.passthrough_auth for entry in config.entries)
 
     def admit(self, arrival: Arrival) -> str | None:
-        """Authenticate a request, reserve a place for it until its end, and return the name of its client; ``None``
-        where no key is needed. Raises ``GatewayError``: 401, 429, 503."""
+        """Authenticate a request, count it until it ends, and return its client's name.
+
+        Return ``None`` if no key is required. Raises ``GatewayError`` (401, 429, 503)."""
         client = self.authenticate(arrival)
         self.admit_as(self.holder(client, arrival.headers), arrival)
         return client
 
     def admit_as(self, holder: str, arrival: Arrival) -> None:
-        """Reserve a place for a request of ``holder``, whose key was checked. Raises ``GatewayError``: 429, 503."""
+        """Count a request of ``holder``, whose key was checked. Raises ``GatewayError`` (429, 503)."""
         if holder != NOBODY:
             CLIENT.set(holder)
             self.take_connection(arrival, holder)
         self.take("in_flight", holder, arrival.scope)
 
     def authenticate(self, arrival: Arrival) -> str | None:
-        """Return the client of a request, without a place for it. Raises ``GatewayError`` (401, 429)."""
+        """Return the client of a request without counting the request. Raises ``GatewayError`` (401, 429)."""
         try:
             return self._authenticator.authenticate(arrival.headers, shown_in(arrival.asgi))
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
     def authenticate_operator(self, arrival: Arrival) -> None:
-        """Check that a request may see what concerns all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""
+        """Check that a request may see data of all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""
         try:
             self._authenticator.authenticate_operator(arrival.headers, shown_in(arrival.asgi))
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
     def holder(self, client: str | None, headers: Headers) -> str:
-        """Return the name under which the places of ``client`` count and its state is stored. A client without a name
-        is known by the credential that it passes on."""
+        """Return the name under which requests of ``client`` count and its state is stored.
+
+        A client without a name is identified by the provider credential that it sends."""
         if client is not None:
             return client
-        return passed_by(headers) if self._by_credential else NOBODY
+        return credential_pseudonym(headers) if self._by_credential else NOBODY
 
     def take_connection(self, arrival: Arrival, holder: str) -> None:
-        """Count the connection of a request as one of ``holder``, whoever had it before. Raises ``GatewayError`` (429)
-        for one too many, and ends that connection."""
+        """Count the request's connection for ``holder``, whichever client it counted for before.
+
+        If ``holder`` has too many connections, end this one and raise ``GatewayError`` (429)."""
         place: ConnectionPlace | None = arrival.asgi["extensions"].get(CONNECTION)
         if place is None or place.holder == holder:
             return
@@ -106,11 +109,12 @@ class Admission:
         place.hold(holder, self.shares.take("connections", holder))
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
-        """Return the memory for the body of an admitted request."""
+        """Return the memory account for the body of an admitted request."""
         return HeldBody(self._bodies, holder, scope)
 
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
-        """Reserve a place for ``holder`` until the answer of ``scope`` is complete, or the scope closes. Raises
-        ``GatewayError`` (429, 503) where none is free."""
+        """Count one ``share`` for ``holder`` until the response of ``scope`` is complete or the scope closes.
+
+        Raises ``GatewayError`` (429, 503) if none is free."""
         self._limits.check(share, holder)
         scope.hold(self.shares.take(share, holder))

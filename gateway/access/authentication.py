@@ -1,10 +1,8 @@
-"""Authentication: which clients may come in, and which models each of them may use.
+"""Authentication: which clients may connect, and which models each may use.
 
-A client shows its key as ``Authorization: Bearer``, ``x-api-key`` or ``x-goog-api-key``, or in several of these, as
-SDKs for different APIs do. With ``x-trigate-key`` those are left for the provider's own key, which
-``passthrough_auth`` sends on. Or it shows a certificate, where the listener asks for one; a key of this gateway beside
-that outranks it.
-"""
+A client sends its key as ``Authorization: Bearer``, ``x-api-key`` or ``x-goog-api-key``, or in several of them, as the
+SDKs do. With ``x-trigate-key``, the other headers can carry the provider's own key for ``passthrough_auth``. A client
+certificate also identifies a client; a gateway key in the same request takes precedence."""
 
 import hashlib
 import math
@@ -28,7 +26,7 @@ from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"
 
-# Claude Code repeats a 401 for minutes without the first; RFC 9110, section 11.6.1, requires the second.
+# Claude Code retries a 401 for minutes without the first header; RFC 9110, section 11.6.1, requires the second.
 _HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
 
 _MISSING = (
@@ -57,13 +55,15 @@ _NOT_OPERATOR = (
 _OPERATOR_KEY = "this shows what all clients do and spend: send the metrics_key or the ui_key as Authorization: Bearer"
 
 _Grant: TypeAlias = str | tuple[str, str]
-"""An alias, a route or a wildcard entry by its name, or one model of an entry."""
+"""The name of an alias, route or wildcard entry, or the names of an entry and one of its models."""
 
 
 @attrs.frozen
 class _Holder:
-    """A client of the configuration. It may use what is in each of its ``grants``: with none, everything. ``wall`` is
-    ``None`` where every entry may serve it; else it has the names of those that may."""
+    """A client of the configuration.
+
+    The client may use a model that each list in ``grants`` contains; without lists, every model. ``wall`` has the names
+    of the entries that may serve it, ``None`` for all."""
 
     key: ClientKey
     grants: tuple[frozenset[_Grant], ...]
@@ -72,18 +72,19 @@ class _Holder:
 
 @attrs.frozen
 class _Accepted:
-    """A key of ``holder``, refused from ``until`` on."""
+    """A key of ``holder``, rejected from ``until`` on."""
 
     holder: _Holder
     until: datetime | None
 
 
 class Authenticator:
-    """The clients of one configuration, and the models that each may use. Where it asks for no key everybody may. Has
-    no state; safe to share."""
+    """The clients of one configuration and the models that each may use.
+
+    If the configuration requires no key, every client may use everything. Stateless and safe to share."""
 
     def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
-        """``now`` is the time as Unix has it, by which keys end."""
+        """``now`` returns Unix time; keys expire by it."""
         self._now = now
         self._is_open = not config.asks_for_key
         self._unread = config.stored_keys == "unread"
@@ -113,18 +114,18 @@ class Authenticator:
         return frozenset(name for name in names if all(matches_one(name, patterns) for patterns in key.walls))
 
     def wall(self, client: str | None) -> frozenset[str] | None:
-        """The names of the entries that may ever serve ``client``, ``None`` for all."""
+        """Return the names of the entries that may ever serve ``client``, ``None`` for all."""
         return None if client is None else self._by_name[client].wall
 
     def authenticate(self, headers: Headers, certificate: CertificateNames = NOBODY) -> str | None:
-        """The name of the client whose key ``headers`` hold, or whose verified ``certificate`` has come; ``None`` where
-        the door is open to all.
+        """Return the name of the client that the key in ``headers`` or the verified ``certificate`` identifies.
 
-        Raises ``GatewayError`` (401), which never repeats the key; 503 for one that nobody could look up yet."""
+        Return ``None`` if no key is required. Raises ``GatewayError``: 401 without repeating the key, 503 if the stored
+        keys could not be read yet."""
         if self._is_open:
             return None
         shown = _keys(headers)
-        if certificate and (client := self._certified(headers, shown, certificate)) is not None:
+        if certificate and (client := self._client_of_certificate(headers, shown, certificate)) is not None:
             return client
         if not shown:
             missing = _SIGNED if _is_signed(headers) else _MISSING
@@ -140,9 +141,10 @@ class Authenticator:
             raise _unauthorized(_ENDED.format(spelled_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
 
-    def _certified(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
-        """The client of a ``certificate``, unless one of the keys ``shown`` beside it is meant for this gateway: SDKs
-        send some key always, and ``passthrough_auth`` needs the provider's."""
+    def _client_of_certificate(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
+        """Return the client that ``certificate`` identifies, unless the request also has a key of this gateway.
+
+        SDKs always send some key, and ``passthrough_auth`` needs the provider's: other keys do not count."""
         holder = next((one for name, one in self._certificates.items() if name in certificate), None)
         if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self._find, shown)):
             return None
@@ -151,16 +153,16 @@ class Authenticator:
         return holder.key.name
 
     def seconds_left(self, headers: Headers) -> float:
-        """The seconds until the key in ``headers``, which is a good one, ends: infinitely many for most."""
+        """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
         found = [self._find(key) for key in _keys(headers)]
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
     def authenticate_operator(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
-        """Check that a request may see what concerns all clients: it shows ``metrics_key`` or ``ui_key``. With neither
-        of the two in the configuration a client key without ``models`` is enough.
+        """Check that a request has the ``metrics_key`` or ``ui_key``, and so may see data of all clients.
 
-        Raises ``GatewayError``: 401 and 503 as ``authenticate`` does, 403 for a client's key."""
+        If neither is configured, a client key without ``models`` is enough. Raises ``GatewayError``: 401 and 503 as
+        ``authenticate`` does, 403 for a client's key."""
         shown = _keys(headers)
         if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in shown):
             return
@@ -173,31 +175,32 @@ class Authenticator:
             raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 
     def _find(self, key: str) -> _Accepted | None:
-        """Takes the same time for every key, and for any number of clients: nobody can choose the bytes of a digest,
-        and it is compared with those alone whose hash, made with a secret of this process, is the same."""
+        """Return the accepted key that equals ``key``, in constant time.
+
+        The lookup compares digests whose hash depends on a secret of this process, so timing reveals nothing about
+        other keys."""
         return self._accepted.get(_digest(key))
 
-    def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
-        """Check that the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out,
-        where the entry passes ``credential`` on.
+    def check(self, client: str | None, model_name: str, entry: ModelEntry, model: str, credential: str | None) -> None:
+        """Check that ``client`` may use ``model`` of ``entry``, which may pass ``credential`` on.
 
-        Raises ``GatewayError``: 403 for a model that is not the client's, 401 where a key of this gateway would go to
-        a provider."""
-        if not self.allows(client, asked, entry, model):
-            message = f"the key {client!r} may not use model {asked!r}; GET /v1/models lists those that it may"
+        Raises ``GatewayError``: 403 if the client may not use the model, 401 if a gateway key would reach a
+        provider."""
+        if not self.allows(client, model_name, entry, model):
+            message = f"the key {client!r} may not use model {model_name!r}; GET /v1/models lists those that it may"
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 
     def reaches(self, client: str | None, entry: ModelEntry) -> bool:
-        """True if ``client`` may use a model of ``entry``, whichever that is."""
+        """Return whether ``client`` may use any model of ``entry``."""
         if client is None:
             return True
         wall = self.wall(client)
         return (wall is None or entry.name in wall) and all(
-            any(self._leads_to(grant, entry) for grant in grants) for grants in self._by_name[client].grants
+            any(self._covers(grant, entry) for grant in grants) for grants in self._by_name[client].grants
         )
 
-    def _leads_to(self, grant: _Grant, entry: ModelEntry) -> bool:
+    def _covers(self, grant: _Grant, entry: ModelEntry) -> bool:
         if isinstance(grant, tuple):
             return grant[0] == entry.name
         if grant == entry.name:
@@ -208,37 +211,38 @@ class Authenticator:
             return False
 
     def knows(self, client: str) -> bool:
-        """True if ``client`` is one of this configuration whose time is not over."""
+        """Return whether ``client`` is configured and has not expired."""
         holder = self._by_name.get(client)
         return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())
 
     def is_limited(self, client: str | None) -> bool:
-        """True if ``client`` may use some models only."""
+        """Return whether ``client`` may use some models only."""
         return client is not None and bool(self._by_name[client].grants)
 
-    def check_further(self, client: str | None, at: str, name: str, entry: ModelEntry) -> None:
-        """Check that ``client`` may have the provider of ``entry`` use the model ``name`` that stands ``at`` a place of
-        the request beside its own: it goes there as it is, so that only the provider's own name will do. Raises
-        ``GatewayError`` (403)."""
+    def check_additional_model(self, client: str | None, at: str, name: str, entry: ModelEntry) -> None:
+        """Check that ``client`` may use the additional model ``name`` that member ``at`` of the request contains.
+
+        The gateway sends this name unchanged, so it must be the provider's own. Raises ``GatewayError`` (403)."""
         if client is None:
             return
-        beside = [(other, name) for other in self._beside(entry)]
+        alternatives = [(other, name) for other in self._at_same_endpoint(entry)]
         if all(
-            (entry.wildcard and entry.name in grants) or not grants.isdisjoint(beside)
+            (entry.wildcard and entry.name in grants) or not grants.isdisjoint(alternatives)
             for grants in self._by_name[client].grants
         ):
             return
         message = f"the key {client!r} may not use the model {name[:100]!r} that {at} names: leave {at} out"
         raise GatewayError("permission", message, param=at, headers=(("x-should-retry", "false"),))
 
-    def _beside(self, entry: ModelEntry) -> tuple[str, ...]:
-        """The entries of the same provider at the same place, ``entry`` among them."""
+    def _at_same_endpoint(self, entry: ModelEntry) -> tuple[str, ...]:
+        """Return the names of the entries for the same provider and base URL, ``entry`` included."""
         place = (entry.provider.id, entry.base_url)
         return tuple(other.name for other in self._entries if (other.provider.id, other.base_url) == place)
 
-    def check_passage(self, client: str | None, entry: ModelEntry, credential: str | None) -> None:
-        """Check that ``client`` may pass any request to ``entry``, which may pass ``credential`` on. Raises
-        ``GatewayError``: 403, and 401 as ``check`` does."""
+    def check_pass_through(self, client: str | None, entry: ModelEntry, credential: str | None) -> None:
+        """Check that ``client`` may send any request through ``entry``, which may pass ``credential`` on.
+
+        Raises ``GatewayError``: 403, and 401 as ``check`` does."""
         if client is not None:
             key, wall = self._by_name[client].key, self.wall(client)
             if (wall is not None and entry.name not in wall) or not matches_one(entry.name, key.passthrough):
@@ -247,39 +251,39 @@ class Authenticator:
         self.check_credential(entry, credential)
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
-        """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
+        """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key on to its provider."""
         if entry.passthrough_auth and self.is_misplaced(entry, credential):
             raise _unauthorized(_WRONG_PLACE, "wrong place")
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
-        """True if ``entry`` would pass a key of this gateway on to its provider."""
+        """Return whether ``entry`` would pass a gateway key on to its provider."""
         return entry.passthrough_auth and bool(credential) and self._find(credential or "") is not None
 
-    def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
-        """True if ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
+    def allows(self, client: str | None, model_name: str, entry: ModelEntry, model: str) -> bool:
+        """Return whether ``client`` may use ``model`` of ``entry`` when it requests ``model_name``."""
         if client is None or not (lists := self._by_name[client].grants):
             return True
-        named = self._names.configured(asked)
+        named = self._names.configured(model_name)
         return all(
             named in grants or (entry.name, model) in grants or (entry.wildcard and entry.name in grants)
             for grants in lists
         )
 
     def realtime_grant(self, client: str | None) -> RealtimeGrant:
-        """What ``client`` may have of realtime sessions that go past the gateway."""
+        """Return the permissions of ``client`` for realtime sessions that bypass the gateway."""
         return RealtimeGrant() if client is None else self._by_name[client].key.realtime
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
-        """The ``names`` (configured models) that ``client`` may ask for."""
+        """Return those of ``names`` (configured models) that ``client`` may request."""
         return frozenset(name for name in names if self.can_use(client, name))
 
     def can_use(self, client: str | None, name: str) -> bool:
-        """True if ``client`` may ask for a model by ``name``, one of the configuration's."""
+        """Return whether ``client`` may request the configured model ``name``."""
         if client is None or not (self._by_name[client].grants or self._by_name[client].key.walls):
             return True
         try:
             meaning = self._names.meaning(name)
-        except GatewayError:  # two entries offer it: nobody gets it under this name
+        except GatewayError:  # two entries have it: ambiguous for every client
             return False
         wall = self.wall(client)
         inside = [one for one in meaning.found if wall is None or one.entry.name in wall]
@@ -287,7 +291,7 @@ class Authenticator:
 
 
 def _accepted(holder: _Holder) -> Iterator[tuple[bytes, _Accepted]]:
-    """Its keys, by their digests."""
+    """Yield the digest of each key of ``holder`` with the accepted key."""
     for key in holder.key.keys:
         ends = [end for end in (key.until, holder.key.until) if end is not None]
         yield key.digest, _Accepted(holder, min(ends, default=None))
@@ -298,7 +302,7 @@ def _digest(key: str) -> bytes:
 
 
 def _keys(headers: Headers) -> set[str]:
-    """The different keys that a request shows; of a proxy's ``Authorization: Basic`` nothing is to be said here."""
+    """Return the different keys in a request; ``Authorization: Basic`` of a proxy is ignored."""
     if own := {value.strip() for name, value in headers if name == OWN_HEADER}:
         return own
     bearers = (value[7:] for name, value in headers if name == "authorization" and value[:7].lower() == "bearer ")
@@ -307,13 +311,14 @@ def _keys(headers: Headers) -> set[str]:
 
 
 def _is_signed(headers: Headers) -> bool:
-    """Whether an SDK of AWS's has signed the request with credentials of its own, as it does unless it has a token."""
+    """Return whether an AWS SDK signed the request, as it does unless it has a bearer token."""
     return any(name == "authorization" and value.startswith("AWS4-HMAC-") for name, value in headers)
 
 
-def passed_by(headers: Headers) -> str:
-    """A name for whoever shows the credential for a provider in ``headers``, from which it cannot be had: one name for
-    all who show none."""
+def credential_pseudonym(headers: Headers) -> str:
+    """Return a pseudonym of the provider credential in ``headers``.
+
+    The credential cannot be derived from it. All requests without a credential share one."""
     shown = (shown_credential(headers) or "").encode("latin-1", "replace")
     return "credential " + hashlib.sha256(shown).hexdigest()[:32]
 

@@ -1,10 +1,9 @@
-"""Pages in browsers: which may read our responses (CORS, https://fetch.spec.whatwg.org), and the guard against others.
+"""CORS (https://fetch.spec.whatwg.org), and protection against requests that web pages make browsers send.
 
-A gateway that lets requests in without a key lets in what any page makes a browser send, by forms, images and
-WebSockets, and everything that a page may read whose own name points at this machine (DNS rebinding: CVE-2024-28224).
-A page can neither choose ``Host``, ``Origin`` and ``Sec-Fetch-Site`` nor leave out the first, programs that are no
-browsers send no ``Origin``, and no page has a name without a dot.
-"""
+Without client keys, any page could send requests by forms, images and WebSockets. A page whose host name resolves to
+this machine could even read the responses (DNS rebinding: CVE-2024-28224). The guard relies on three facts: pages
+cannot choose ``Host``, ``Origin`` and ``Sec-Fetch-Site`` nor omit ``Host``; programs other than browsers send no
+``Origin``; no page's host name lacks a dot."""
 
 import re
 import socket
@@ -27,12 +26,12 @@ _ALLOWED = (
     "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
     "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client",
 )  # fmt: skip
-_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-")  # what the SDKs add in a browser
-_REMEMBERED = "600"  # seconds; browsers cap it themselves
+_ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-")  # added by SDKs in a browser
+_REMEMBERED = "600"  # seconds; browsers limit it
 
 
 class Cors:
-    """The origins that may read our answers: ``*`` for all, none for no cross-origin requests at all."""
+    """The origins that may read responses: ``*`` for all; none forbids cross-origin requests."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.lower() for origin in origins)
@@ -41,12 +40,13 @@ class Cors:
         return bool(self._origins)
 
     def preflight(self, origin: str | None, requested: str) -> Headers:
-        """The headers of the answer to ``OPTIONS`` before a request with the header names in ``requested``."""
+        """Return the headers of the response to an ``OPTIONS`` preflight, which lists the header names
+        ``requested``."""
         allowed = self._origin(origin)
         if not allowed:
             return self._vary()
-        wished = (name.strip().lower() for name in requested.split(","))
-        more = (name for name in wished if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
+        requested_names = (name.strip().lower() for name in requested.split(","))
+        more = (name for name in requested_names if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
         names = dict.fromkeys((*_ALLOWED, *sorted(more)))
         return (
             *allowed,
@@ -56,8 +56,8 @@ class Cors:
             *self._vary(),
         )
 
-    def answered(self, origin: str | None, names: Iterable[str]) -> Headers:
-        """Headers to add to an answer with the headers ``names``: a browser's script sees those that are named."""
+    def response_headers(self, origin: str | None, names: Iterable[str]) -> Headers:
+        """Return the headers to add to a response with the headers ``names``, so that scripts can read all of them."""
         allowed = self._origin(origin)
         if not allowed:
             return self._vary()
@@ -72,19 +72,19 @@ class Cors:
         return (("access-control-allow-origin", origin),) if origin.lower() in self._origins else ()
 
     def _vary(self) -> Headers:
-        """Whatever origin asked: a cache must not give one origin's answer to another."""
+        """Return ``Vary: Origin`` unless all origins are equal: caches must not mix responses for different origins."""
         return () if ANY in self._origins or not self._origins else (("vary", "Origin"),)
 
 
-Named: TypeAlias = Mapping[bytes, bytes]
-"""The headers of a request by their names in lower case."""
+HeaderMap: TypeAlias = Mapping[bytes, bytes]
+"""The headers of a request by lower-case name."""
 
 _LOCAL: Final = (".localhost", ".internal")
-"""Ends of names that no public DNS answers: RFC 6761, section 6.3, and ICANN's resolution of 2024-07-29."""
+"""Suffixes of host names that no public DNS resolves: RFC 6761, section 6.3, and ICANN's resolution of 2024-07-29."""
 
-_OTHERS: Final = (b"cross-site", b"same-site")
+_FOREIGN_SITES: Final = (b"cross-site", b"same-site")
 _PAGES: Final = frozenset(("/", "/ui", "/ui/"))
-"""Where a link of another page may lead: what is there is for people, and does nothing."""
+"""Paths that links on other pages may open: they are for people, and have no effects."""
 
 _FORWARDED: Final = frozenset(
     (
@@ -97,11 +97,11 @@ _FORWARDED_PREFIXES: Final = (
     b"x-appengine-", b"x-vercel-", b"x-nf-", b"x-akamai-", b"x-goog-iap-", b"x-ms-client-principal", b"tailscale-",
     b"ngrok-",
 )  # fmt: skip
-"""Headers that a proxy adds, of which no program on this machine has any."""
+"""Headers that proxies add and programs on this machine never send."""
 
 _PORT: Final = re.compile(r"(?::[0-9]*)?")
-_LONGEST: Final = 255  # characters of a name (RFC 1035, section 2.3.4)
-_KNOWN: Final = 256  # verdicts that are remembered
+_LONGEST: Final = 255  # characters of a host name (RFC 1035, section 2.3.4)
+_KNOWN: Final = 256  # remembered verdicts
 
 _OTHER_NAME: Final = (
     "the gateway is not called {!r}: call it by localhost or by its address, or add the name to hosts in its "
@@ -125,76 +125,79 @@ class _Ends:
 
 
 class PageGuard:
-    """What holds for requests by one configuration. Where clients need a key, that is what no page has, and only
-    ``hosts`` are asked for; WebSockets and the live view, which a browser may show a remembered password, are guarded
-    always, and so is what comes with a client's certificate, which a browser shows for every page."""
+    """The checks of requests by one configuration against hostile pages.
+
+    If clients need a key, only ``hosts`` are checked: pages have no key. WebSockets, the live view (whose password
+    browsers may remember) and requests with a client certificate (which browsers send for every page) are always
+    checked."""
 
     def __init__(self, config: Config, open: Collection[str]) -> None:
-        """``open`` are the paths of probes, which anybody may ask in any name."""
+        """``open`` has the paths of probes, which are never checked."""
         self._open = frozenset(open)
         self._keyed = config.asks_for_key
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
-        self._knows: Callable[[bytes, bool], bool] = lru_cache(_KNOWN)(self._is_known)
+        self._is_known_cached: Callable[[bytes, bool], bool] = lru_cache(_KNOWN)(self._is_known)
 
-    def check(self, asgi: Mapping[str, Any], named: Named) -> None:
-        """Raises ``GatewayError`` (403) for the request or handshake of an ASGI scope that a page may have made a
-        browser send. ``named`` are its headers."""
+    def check(self, asgi: Mapping[str, Any], headers: HeaderMap) -> None:
+        """Raise ``GatewayError`` (403) for a request or handshake that a page may have made a browser send.
+
+        ``headers`` are the request's headers by lower-case name."""
         path = asgi["path"]
         if path in self._open:
             return
         is_ui = is_live_view(path)
-        host = named.get(b"host", b"")
+        host = headers.get(b"host", b"")
         if is_ui:
-            self._check_viewer(asgi, named, host)
-        elif host and not self._knows(
+            self._check_viewer(asgi, headers, host)
+        elif host and not self._is_known_cached(
             host[: _LONGEST + 9], (end := asgi.get("server")) is None or _is_loopback(end[0])
         ):
             raise _refused(_OTHER_NAME, host)
-        if (b"origin" in named or b"sec-fetch-site" in named) and (
+        if (b"origin" in headers or b"sec-fetch-site" in headers) and (
             is_ui or not self._keyed or asgi["type"] == "websocket" or shown_in(asgi)
         ):
-            self._check_page(asgi, named, host, is_ui)
+            self._check_page(asgi, headers, host, is_ui)
 
-    # By name
+    # Checks of the host name
 
     def _is_known(self, host: bytes, local: bool) -> bool:
         """``local``: the connection has come to a loopback address, to which any page's name may have been made to
         point. Without ``hosts`` those alone are guarded: elsewhere nothing says which names are right."""
         if not self._hosts and (self._keyed or not local):
             return True
-        name = _name(host)
+        name = _host_name(host)
         if name is None:
             return False
         if name in self._hosts or parse_ip(name) is not None or (local and _is_localhost(name)):
             return True
         return not self._hosts and ("." not in name or name.endswith(_LOCAL) or name == _machine())
 
-    def _check_viewer(self, asgi: Mapping[str, Any], named: Named, host: bytes) -> None:
+    def _check_viewer(self, asgi: Mapping[str, Any], headers: HeaderMap, host: bytes) -> None:
         """Without a key: both ends of the connection are this machine's, nobody else asks through it, and the name is
         this machine's too."""
         if self._ui_keyed:
-            if host and self._hosts and not self._knows(host[: _LONGEST + 9], _ends(asgi).server):
+            if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _ends(asgi).server):
                 raise _refused(_OTHER_NAME, host)
             return
-        ends, name = _ends(asgi), _name(host)
+        ends, name = _ends(asgi), _host_name(host)
         here = ends.client and ends.server and name is not None and (_is_localhost(name) or _is_loopback(name))
-        if not here or any(one in _FORWARDED or one.startswith(_FORWARDED_PREFIXES) for one in named):
+        if not here or any(one in _FORWARDED or one.startswith(_FORWARDED_PREFIXES) for one in headers):
             raise GatewayError("permission", _NOT_HERE)
 
     # By page
 
-    def _check_page(self, asgi: Mapping[str, Any], named: Named, host: bytes, is_ui: bool) -> None:
+    def _check_page(self, asgi: Mapping[str, Any], headers: HeaderMap, host: bytes, is_ui: bool) -> None:
         method = asgi.get("method", "GET")
         if method == "OPTIONS":  # the question whether a page may ask; CORS answers it
             return
-        origin = named.get(b"origin")
+        origin = headers.get(b"origin")
         if origin is not None and not self._is_own(origin, host) and (is_ui or not self._may_call(origin)):
             raise GatewayError("permission", _OTHER_PAGE) if is_ui else _refused(_OTHER_ORIGIN, origin)
-        if named.get(b"sec-fetch-site") not in _OTHERS:
+        if headers.get(b"sec-fetch-site") not in _FOREIGN_SITES:
             return
-        if named.get(b"sec-fetch-mode") == b"navigate" and asgi["path"] in _PAGES and method in ("GET", "HEAD"):
+        if headers.get(b"sec-fetch-mode") == b"navigate" and asgi["path"] in _PAGES and method in ("GET", "HEAD"):
             return
         if is_ui:
             raise GatewayError("permission", _OTHER_PAGE)
@@ -202,9 +205,11 @@ class PageGuard:
             raise GatewayError("permission", _OTHER_SITE)
 
     def _is_own(self, origin: bytes, host: bytes) -> bool:
-        """Some clients that are no browser send the server's own origin. A proxy may have changed ``Host``."""
+        """Return whether ``origin`` is the server's own, which some programs other than browsers send.
+
+        A proxy may have changed ``Host``."""
         place = origin.lower().partition(b"://")[2]
-        return place == host.lower() or _name(place) in self._hosts
+        return place == host.lower() or _host_name(place) in self._hosts
 
     def _may_call(self, origin: bytes | None) -> bool:
         if ANY in self._origins:
@@ -213,7 +218,7 @@ class PageGuard:
 
 
 def is_live_view(path: str) -> bool:
-    """Whether ``path`` is one of the live view's."""
+    """Return whether ``path`` belongs to the live view."""
     return path == "/ui" or path.startswith("/ui/")
 
 
@@ -221,8 +226,8 @@ def _refused(text: str, value: bytes) -> GatewayError:
     return GatewayError("permission", text.format(value[:100].decode("latin-1")))
 
 
-def _name(host: bytes) -> str | None:
-    """The name or the address in a ``Host`` without its port, ``None`` where there is none that could be right."""
+def _host_name(host: bytes) -> str | None:
+    """Return the host name or address in a ``Host`` header without its port, ``None`` if it is invalid."""
     text = host.decode("latin-1").lower().strip()
     if text.startswith("["):
         name, bracket, port = text[1:].partition("]")

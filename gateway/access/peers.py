@@ -1,9 +1,7 @@
 """Addresses of clients: the peer's, or behind trusted proxies the one in ``X-Forwarded-For``.
 
-That header begins with whatever the client sent itself: only the addresses that trusted proxies appended count
-(https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For, "Selecting an IP
-address").
-"""
+Clients can send any value in that header, so only addresses that trusted proxies appended count
+(https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For, "Selecting an IP address")."""
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +11,12 @@ from typing import Any, Final
 from gateway.config.kinds import UNIX
 from gateway.http.addresses import parse_ip
 
-_HOPS: Final = 32  # addresses that are looked at
+_HOPS: Final = 32  # addresses that are read
 _KNOWN: Final = 1024  # peers whose trust is remembered
 
 
 class Peers:
-    """The clients at the other end of connections. ``trusted`` are the networks of proxies, and ``unix``."""
+    """The clients at the other end of connections; ``trusted`` has the networks of proxies, and ``unix``."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
         words = frozenset(trusted)
@@ -36,8 +34,9 @@ class Peers:
         return self._forwarded(peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for"))
 
     def _forwarded(self, peer: str, value: bytes) -> str:
-        """Return the last address that is not trusted; the first one if all are trusted. A word that is no address ends
-        the search at the proxy after it."""
+        """Return the last untrusted address in ``value``, or the first address if all are trusted.
+
+        At a word that is no address, return the address after it."""
         for word in reversed(value.decode("latin-1").rsplit(",", _HOPS)[-_HOPS:]):
             found = _address(word.strip())
             if found is None:

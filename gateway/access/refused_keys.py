@@ -1,6 +1,6 @@
-"""Refused keys: they are logged for the audit and counted by address, which slows guessing down.
+"""Rejected keys: logged for the audit, and limited by address to slow down guessing.
 
-A good key is accepted whatever else comes from its address, because many clients may share one."""
+A valid key is accepted whatever else its address sends, because many clients may share an address."""
 
 import time
 from collections.abc import Callable
@@ -12,23 +12,24 @@ from streams.errors import GatewayError
 
 MINUTE: Final = 60.0
 MOST: Final = 30
-"""Wrong keys of one address in a minute; beyond these the response to a wrong key is a 429."""
+"""Wrong keys from one address per minute; further ones get a 429."""
 ADDRESSES: Final = 4096
-"""Addresses with a count of their own; all others share one."""
+"""Addresses with a count of their own; all others share one count."""
 
 _OTHERS: Final = "others"
 _GUESSED: Final = "too many wrong keys have come from this address: wait, then send the right one"
 
 
-class TellOften(Protocol):
-    """The audit's logging of events that anybody can cause."""
+class LogOften(Protocol):
+    """The audit's rate-limited logging of events that anyone can cause."""
 
     def __call__(self, event: str, address: str | None, **fields: Any) -> None: ...
 
 
 class KeyRefused(GatewayError):
-    """The error of a request without a good key (401). ``reason`` is a word for the audit; ``client`` is the former
-    client of a key that has ended."""
+    """The error for a request without a valid key (401).
+
+    ``reason`` is a word for the audit, ``client`` the former client of an expired key."""
 
     def __init__(self, message: str, reason: str, client: str | None = None, **fields: Any) -> None:
         super().__init__("authentication", message, **fields)
@@ -37,40 +38,41 @@ class KeyRefused(GatewayError):
 
 
 class RefusedKeys:
-    """The refused keys of a process, in all its configurations. ``tell`` logs for the audit."""
+    """The rejected keys of a process, across configurations; ``log_event`` logs for the audit."""
 
-    def __init__(self, tell: TellOften, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell = tell
+    def __init__(self, log_event: LogOften, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log_event = log_event
         self._clock = clock
         self._began = clock()
         self._counts: dict[str, int] = {}
 
     def judge(self, refused: GatewayError, address: str | None, path: str) -> GatewayError:
-        """Return the error for a request that was ``refused``: that error, or for an address with too many wrong keys
-        a 429 that ends the connection."""
+        """Log and count a rejected request, and return its error.
+
+        An address with too many wrong keys gets a 429 that ends its connection instead of ``refused``."""
         reason = refused.reason if isinstance(refused, KeyRefused) else "refused"
         client = refused.client if isinstance(refused, KeyRefused) else None
-        self._tell("key_refused", address, path=path, reason=reason, client=client)
-        if reason == "missing" or (wait := self._wait(address)) == 0:
+        self._log_event("key_refused", address, path=path, reason=reason, client=client)
+        if reason == "missing" or (wait := self._count_wrong_key(address)) == 0:
             return refused
-        self._tell("keys_guessed", address, path=path)
+        self._log_event("keys_guessed", address, path=path)
         headers = (("retry-after", str(wait)), ("x-should-retry", "false"), ("connection", "close"))
         return GatewayError("rate_limited", _GUESSED, headers=headers)
 
-    def _wait(self, address: str | None) -> int:
-        """Count a wrong key of ``address``, and return the seconds that it has to wait."""
+    def _count_wrong_key(self, address: str | None) -> int:
+        """Count a wrong key of ``address``, and return the seconds that it must wait."""
         now = self._clock()
         if now - self._began >= MINUTE:
             self._began, self._counts = now, {}
-        whose = _whose(address or "")
-        if whose not in self._counts and len(self._counts) >= ADDRESSES:
-            whose = _OTHERS
-        self._counts[whose] = count = self._counts.get(whose, 0) + 1
+        name = _counted_name(address or "")
+        if name not in self._counts and len(self._counts) >= ADDRESSES:
+            name = _OTHERS
+        self._counts[name] = count = self._counts.get(name, 0) + 1
         return max(1, int(self._began + MINUTE - now)) if count > MOST else 0
 
 
 @lru_cache(256)
-def _whose(address: str) -> str:
-    """Return the name under which the refusals of ``address`` are counted."""
+def _counted_name(address: str) -> str:
+    """Return the name under which wrong keys of ``address`` count."""
     parsed = parse_ip(address)
     return address if parsed is None else customer_of(parsed)

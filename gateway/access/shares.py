@@ -1,4 +1,4 @@
-"""Shares: the places that each client takes in this process, and how many it may take."""
+"""Shares: the requests and connections of each client in this process, and their limits."""
 
 import math
 from collections import defaultdict
@@ -14,17 +14,17 @@ from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", "upstream_connections"]
-"""The kinds of places: requests, connections of clients, open websockets, viewers of the live view, and connections to
+"""What counts: requests in progress, client connections, websockets, viewers of the live view, and connections to
 providers."""
 
 NOBODY: Final = ""
-"""The holder of the places of clients without a name, where no key is needed; of the live view, its operator."""
+"""The holder for clients without a name when no key is required; for the live view, its operator."""
 
 MOST_VIEWERS: Final = 16
-"""Viewers of the live view in a process: a page takes one place, and one more for a stream that it opens."""
+"""Viewers of the live view in a process; a page counts once, and once more for its stream."""
 
 KEPT_FOR_OPERATOR: Final = 2
-"""Places among these that clients cannot take."""
+"""Viewers reserved for the operator."""
 
 _UNITS: Final[Mapping[Share, str]] = {
     "in_flight": "requests under way",
@@ -37,7 +37,7 @@ _WAIT: Final = (("retry-after", "1"),)
 
 
 class Shares:
-    """The places that are taken in a process, whichever configurations its requests began in."""
+    """The requests and connections of a process, across configurations."""
 
     def __init__(self) -> None:
         self.bodies = BodyMemory()
@@ -45,42 +45,43 @@ class Shares:
         """Bytes of uploads in temporary files."""
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
-        # All of them from the first reading on: Prometheus sees no rise from nothing to one.
+        # Start every kind at 0: Prometheus does not see a counter rise that appears with 1.
         self.refused: defaultdict[Share, int] = defaultdict(int, dict.fromkeys(get_args(Share), 0))
-        """How often a client has been refused for its own share since this was last read."""
+        """Requests refused because a client exceeded its own share, since the last read."""
 
     def take(self, share: Share, holder: str) -> Callable[[], object]:
-        """Take a place for ``holder``, and return the function that returns it, to be called once."""
+        """Count one ``share`` for ``holder``, and return the function that releases it, to be called once."""
         self.taken[share] += 1
         self.held[share, holder] += 1
-        return partial(self._give_back, share, holder)
+        return partial(self._release, share, holder)
 
-    def _give_back(self, share: Share, holder: str) -> None:
+    def _release(self, share: Share, holder: str) -> None:
         self.taken[share] -= 1
         left = self.held[share, holder] - 1
         if left:
             self.held[share, holder] = left
         else:
-            del self.held[share, holder]  # there may be any number of holders, where none needs a key
+            del self.held[share, holder]  # without keys the number of holders is unbounded
 
 
 class ShareLimits:
-    """The limits of one configuration on the places in ``shares``: what each client may take of them, and what all
-    together may."""
+    """The limits of one configuration for each client and for all clients together."""
 
     def __init__(self, config: Config, shares: Shares) -> None:
         self._shares = shares
-        every = _over(_fair(config), config.limits.per_client)
-        self._own = {key.name: _over(every, key.limits) for key in config.client_keys}
+        every = _override(_default_shares(config), config.limits.per_client)
+        self._own = {key.name: _override(every, key.limits) for key in config.client_keys}
         self._others = every
-        # Servers have limits of their own on connections of clients, and the client towards providers on those to them.
+        # Limits on all client connections belong to the servers, limits on provider connections to the HTTP client.
         self._whole: Mapping[Share, int] = {"in_flight": config.limits.in_flight, "viewers": MOST_VIEWERS}
         kept = 0 if config.ui_key is None else KEPT_FOR_OPERATOR
         self._for_clients: Mapping[Share, int] = {**self._whole, "viewers": MOST_VIEWERS - kept}
 
     def check(self, share: Share, holder: str) -> None:
-        """Raise ``GatewayError`` where ``holder`` has its share already (429; ``NOBODY`` has none), or where no place
-        is free (503), but for those that are kept for the operator."""
+        """Check that ``holder`` may have one more ``share``.
+
+        Raises ``GatewayError``: 429 if the holder has reached its share (``NOBODY`` has none), 503 if none is free.
+        Only the operator can use those reserved for it."""
         if holder != NOBODY and self.most(share, holder) <= self._shares.held.get((share, holder), 0):
             raise self.refusal(share, holder)
         most = (self._for_clients if holder else self._whole).get(share, math.inf)
@@ -88,11 +89,11 @@ class ShareLimits:
             raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
 
     def most(self, share: Share, holder: str) -> float:
-        """Return how many places ``holder`` may have, infinite without a limit."""
+        """Return the share of ``holder``, infinity without a limit."""
         return self._own.get(holder, self._others)[share] or math.inf
 
     def refusal(self, share: Share, holder: str) -> GatewayError:
-        """Return the error (429) for ``holder``, which has its share, and count it."""
+        """Count and return the error (429) for ``holder``, which has reached its share."""
         self._shares.refused[share] += 1
         who = f"the key {holder!r}" if holder in self._own else "the client"
         most = self._own.get(holder, self._others)[share]
@@ -102,17 +103,17 @@ class ShareLimits:
 
 
 class UpstreamShare:
-    """The share of each client in ``limits.upstream_connections``, for the client towards providers."""
+    """The share of each client in ``limits.upstream_connections``, for the HTTP client."""
 
     def __init__(self, config: Config, shares: Shares) -> None:
         self._limits = ShareLimits(config, shares)
 
     def most(self, holder: str) -> float:
-        """Return how many connections ``holder`` may use, infinite without a limit."""
+        """Return how many connections ``holder`` may use, infinity without a limit."""
         return self._limits.most("upstream_connections", holder)
 
     def refusal(self, holder: str) -> GatewayError:
-        """Return the error for ``holder``, which says nothing about the provider."""
+        """Return the error for ``holder``; it does not count as the provider's failure."""
         failed = self._limits.refusal("upstream_connections", holder).failed
         return GatewayError.of(attrs.evolve(failed, reason=None))
 
@@ -123,19 +124,20 @@ _FULL: Final[Mapping[Share, str]] = {
 }
 
 
-def stored_by(config: Config) -> Callable[[str], float]:
-    """Return the function that gives the bytes that an owner of state may keep; ``math.inf`` is no limit."""
+def storage_limits(config: Config) -> Callable[[str], float]:
+    """Return a function that returns how many bytes of state an owner may store; ``math.inf`` is no limit."""
     every = config.limits.per_client.stored
-    given = {key.name: every if key.limits.stored is None else key.limits.stored for key in config.client_keys}
+    limits = {key.name: every if key.limits.stored is None else key.limits.stored for key in config.client_keys}
 
     def most(owner: str) -> float:
-        return (given.get(owner, every) if owner != NOBODY else None) or math.inf
+        return (limits.get(owner, every) if owner != NOBODY else None) or math.inf
 
     return most
 
 
-def _fair(config: Config) -> Mapping[Share, int]:
-    """Return the default share of a client: half of the places, rounded up, if there are several clients; 0 is all."""
+def _default_shares(config: Config) -> Mapping[Share, int]:
+    """Return the default share of a client: half of the limit, rounded up, if there are several clients; 0 means
+    all."""
     if len(config.client_keys) < 2:
         return dict.fromkeys(get_args(Share), 0)
     half = -(-config.limits.in_flight // 2)
@@ -145,6 +147,6 @@ def _fair(config: Config) -> Mapping[Share, int]:
             "upstream_connections": upstream}  # fmt: skip
 
 
-def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
-    """Return ``most`` with the numbers that ``given`` has in place of its own."""
-    return {share: number if (own := getattr(given, share)) is None else own for share, number in most.items()}
+def _override(most: Mapping[Share, int], limits: ClientLimits) -> Mapping[Share, int]:
+    """Return ``most`` with the numbers that ``limits`` sets."""
+    return {share: number if (own := getattr(limits, share)) is None else own for share, number in most.items()}

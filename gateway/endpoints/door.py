@@ -78,7 +78,7 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
 
     async def share(response: QuartResponse) -> QuartResponse:
         if request.method != "OPTIONS" and request.path.startswith("/v1/"):
-            for name, value in cors.answered(request.headers.get("origin"), response.headers.keys()):
+            for name, value in cors.response_headers(request.headers.get("origin"), response.headers.keys()):
                 response.headers.add(name, value)
         return response
 

@@ -202,7 +202,7 @@ def _named(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
 
 def _check_further_model(context: ExchangeContext, at: str, name: str, target: Target) -> None:
     if name != target.model:
-        context.service.authenticator.check_further(context.asked.client, at, name, target.entry)
+        context.service.authenticator.check_additional_model(context.asked.client, at, name, target.entry)
 
 
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:

@@ -100,4 +100,4 @@ class SessionModels:
     def further(self, at: str, name: str) -> None:
         authenticator, client = self.context.service.authenticator, self.context.asked.client
         if authenticator.is_limited(client):
-            authenticator.check_further(client, at, name, self.target.entry)
+            authenticator.check_additional_model(client, at, name, self.target.entry)

@@ -123,7 +123,7 @@ class BatchModels:
         authenticator, client = self._request.service.authenticator, self._request.client
         if authenticator.is_limited(client):
             for at, name in further_models(incoming):
-                authenticator.check_further(client, at, name, first.entry)
+                authenticator.check_additional_model(client, at, name, first.entry)
 
     def _plan(self, model: str, url: str) -> Plan:
         context = self._request.relaying.context

@@ -52,7 +52,7 @@ REDIRECTED: Final = frozenset((301, 302, 303, 304, 307, 308))
 
 async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     service, asked, record = relaying.context.service, relaying.context.asked, relaying.context.record
-    service.authenticator.check_passage(asked.client, entry, asked.credential)
+    service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)
     api = api_of("/" + rest, relaying.headers)
     target = passing_target(
@@ -66,7 +66,7 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
     incoming, upload, more = await (limited_body(relaying) if limited else _body(relaying, target))
     for at, model in (*models, *more):
         if limited:
-            service.authenticator.check_further(asked.client, at, model, entry)
+            service.authenticator.check_additional_model(asked.client, at, model, entry)
     if (named := incoming.model or next((model for _, model in models), None)) is not None:
         target = attrs.evolve(target, model=named)
     record.asked = record.asked or target.asked

@@ -45,7 +45,7 @@ async def _view(
 async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
     service, asked, record = opening.service, opening.context.asked, opening.record
-    service.authenticator.check_passage(asked.client, entry, asked.credential)
+    service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
     query = passed_query(asked.query, opening.arrival.headers)
     target = passing_target(entry, record.api, entry.model, address_below(entry, rest, query))
@@ -94,4 +94,4 @@ class PassedModels:
     def further(self, at: str, name: str) -> None:
         authenticator, client = self.context.service.authenticator, self.context.asked.client
         if authenticator.is_limited(client):
-            authenticator.check_further(client, at, name, self.target.entry)
+            authenticator.check_additional_model(client, at, name, self.target.entry)

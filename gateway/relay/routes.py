@@ -204,7 +204,9 @@ class _ServedRoute:
         response = await self._answer(incoming, names)
         if not self.cors:
             return response
-        shared = self.cors.answered(dict(incoming.headers).get("origin"), (name for name, _ in response.headers))
+        shared = self.cors.response_headers(
+            dict(incoming.headers).get("origin"), (name for name, _ in response.headers)
+        )
         return attrs.evolve(response, headers=(*response.headers, *shared))
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
