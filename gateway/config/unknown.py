@@ -32,9 +32,10 @@ ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Lis
 
 @attrs.frozen
 class Absent:
-    """A feature that is not here (yet). ``title`` is its name in the plural and ``says`` what holds in its place: a
-    clause, to stand behind a colon. ``keys``, in snake case and between blanks, are tried in ``places``, and so is any
-    key with one of ``words``."""
+    """A feature that trigate does not have. ``title`` is its name, ``says`` a clause with the alternative.
+
+    ``keys`` (in snake case, separated by spaces) select the advice in ``places``, and so does any key that contains one
+    of ``words``."""
 
     title: str
     says: str
@@ -45,7 +46,7 @@ class Absent:
     @property
     def advice(self) -> str:
         acronym = self.title[:2].isupper()
-        return f"{self.title if acronym else self.title[0].lower() + self.title[1:]} are not here (yet): {self.says}"
+        return f"trigate has no {self.title if acronym else self.title[0].lower() + self.title[1:]}: {self.says}"
 
 
 @attrs.frozen
@@ -65,7 +66,7 @@ class Instead:
 ABSENT: Final = (
     Absent(
         "Guardrails",
-        "prompts and answers are neither inspected nor masked nor blocked",
+        "trigate does not inspect, mask or block prompts and answers",
         "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
         "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks",
         (ROOT, ENTRY, CLIENT, LISTENER),
@@ -73,40 +74,40 @@ ABSENT: Final = (
     ),
     Absent(
         "Plugins and callbacks",
-        "the log can be JSON, `/metrics` is for Prometheus, and traces go to any OpenTelemetry collector",
+        "use the JSON log, `/metrics` for Prometheus, or traces for an OpenTelemetry collector",
         "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks webhook "
         "middleware middlewares alerting alerts litellm_callbacks langfuse",
         words="callback callbacks plugin plugins webhook webhooks",
     ),
     Absent(
-        "Users and their login",
-        "who may come in has a key, of `client_keys` or made by `trigate keys` while it runs, and may have a group",
+        "User accounts and login",
+        "each client has a key, from `client_keys` or `trigate keys`, and may belong to a group",
         "users user organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
         "roles permissions admin_key custom_auth",
         (ROOT,),
     ),
     Absent(
-        "MCP servers and tools of its own",
-        "the tools that a request brings go to its provider, and none are run here",
+        "MCP servers and built-in tools",
+        "the tools of a request go to its provider; trigate runs none",
         "mcp mcp_servers mcp_server mcp_settings mcp_aliases mcp_client tools tool_servers a2a",
         words="mcp",
     ),
     Absent(
         "Fine-tuning",
-        "no job is started or followed here, but `passthrough: true` on an entry lets requests for it pass",
+        "trigate starts no jobs, but `passthrough: true` on an entry forwards requests for them",
         "fine_tuning finetuning finetune_settings",
         (ROOT,),
     ),
     Absent(
         "Secret stores",
-        "a secret comes from the environment or a file, as in `access_key: $NAME` and `access_key: {file: PATH}`",
+        "secrets come from the environment or a file: `access_key: $NAME` or `access_key: {file: PATH}`",
         "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
         "api_key_file access_key_env api_key_env key_env env_key",
         (ROOT, ENTRY, CLIENT),
     ),
     Absent(
-        "Defaults and overrides of requests",
-        "a request goes out as its client wrote it; an entry sets `headers`, `quirks` and `timeouts`",
+        "Request defaults and overrides",
+        "the gateway sends requests as the client wrote them; an entry sets `headers`, `quirks` and `timeouts`",
         "temperature top_p top_k max_completion_tokens max_output_tokens seed stop thinking reasoning "
         "reasoning_effort system system_prompt override_params default_params defaults params parameters extra_body "
         "extra_params body prompt_template prompt_templates prompts transforms",

@@ -15,6 +15,7 @@ from tests.support.gateway_thread import demo_thread
 from tests.support.harness import ROOT
 
 README = (ROOT / "README.md").read_text()
+FIRST_STEPS = (ROOT / "docs/first-steps.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -112,16 +113,14 @@ def test_what_it_costs_is_what_the_page_of_costs_says():
     measured = table(section((ROOT / "docs/performance.md").read_text(), "Measured"))
     assert shown[""] == measured["case"]
     for name, case in {
-        "a small request with its answer": "unary: a small answer",
-        "the same, Messages from Chat": "unary, Messages from Chat",
+        "a small request and its response": "unary: a small answer",
+        "the same, Messages client, Chat provider": "unary, Messages from Chat",
         "memory, idle – at most": "resident memory, idle and at most, MiB",
-        "from the start to the first answer": "from the start to the first good answer, s",
+        "from the start to the first response": "from the start to the first good answer, s",
     }.items():
         assert [without_unit(cell) for cell in shown[name]] == measured[case]
     streams = measured["paced: an event every 20 ms, 20 streams"]
-    assert [without_unit(cell) for cell in shown["an event of a stream"]] == [
-        f"{float(ms) / 104:.2f}" for ms in streams
-    ]
+    assert [without_unit(cell) for cell in shown["one streamed event"]] == [f"{float(ms) / 104:.2f}" for ms in streams]
 
 
 # Every configuration
@@ -150,14 +149,14 @@ def test_the_readmes_configuration_passes_check(configured):
     assert "good" in found.stdout
 
 
-def test_explain_says_what_the_readme_shows(configured):
-    assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
+def test_explain_prints_what_the_first_steps_show(configured):
+    assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(FIRST_STEPS, "")
 
 
-def test_check_says_what_the_readme_shows(configured):
+def test_check_prints_what_the_first_steps_show(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
-    assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
+    assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(FIRST_STEPS, "")
 
 
 def test_python_is_as_new_as_the_readme_says():

@@ -1,5 +1,5 @@
 """The tables of keys in ``docs/configuration.md``, from the classes that read them and what is said of each key, and
-the README's list of what is not here, from the table that ``trigate check`` answers from.
+the README's list of missing features, from the table that ``trigate check`` uses.
 
 ``python -m tests.pages.configuration`` writes them; ``tests/docs/test_configuration.py`` keeps them true.
 """
@@ -183,13 +183,13 @@ def defaults(cls: type) -> dict[str, Any]:
 
 
 def readme(text: str) -> str:
-    """``text`` with the list of what is not here as it should be. Raises ``LookupError`` where it has no place."""
+    """Return ``text`` with its list of missing features renewed. Raises ``LookupError`` if it has no such list."""
     lines = [textwrap.fill(f"- **{row.title}**: {row.says}.", 125, subsequent_indent="  ") for row in ABSENT]
     written = "".join(f"{line}\n" for line in lines)
-    place = r"(^## Not here \(yet\)\n(?:(?!^#|^-).*\n)*)(?:^(?:-|  ).*\n)+"
+    place = r"(^## What trigate does not do\n(?:(?!^#|^-).*\n)*)(?:^(?:-|  ).*\n)+"
     text, count = re.subn(place, lambda match: match[1] + written, text, flags=re.M)
     if not count:
-        raise LookupError("no list of what is not here")
+        raise LookupError("no list of missing features")
     return text
 
 
