@@ -317,7 +317,7 @@ class Summary:
         return f"{100 * self.answered:.1f} %", f"{self.sent:.2f}", late, f"{100 * self.hits:.0f} %"
 
 
-HEADS: Final = ("answered", "requests sent for each", "later by, 1 in 100", "follow-ups from the cache")
+HEADS: Final = ("answered", "requests sent for each", "added delay, 99th percentile", "follow-ups from the cache")
 
 
 def table(found: dict[Mode, dict[int, Minute]]) -> list[str]:
