@@ -10,12 +10,12 @@ from configfile.kinds import TimeLimit, Wait
 class Timeouts:
     """Limits on an upstream's silence, in seconds; ``None`` is no limit."""
 
-    connect: Wait = setting("To open a connection to the provider.", 5.0)
+    connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
-        "From the request to the head of the answer: reasoning models think before it.", 600.0
+        "The time from the request to the response headers. Reasoning models think before they send them.", 600.0
     )
     idle: TimeLimit = setting(
-        "The longest silence inside an answer. While the client is the slow one, it does not count.",
+        "The longest silence within a response. Time spent waiting for a slow client does not count.",
         300.0,
     )
-    total: TimeLimit = setting("A whole answer.", None, shown="no limit")
+    total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")

@@ -21,9 +21,11 @@ class RouteTarget:
     and the failures of those before it that lead here."""
 
     target: str = setting("A `name`, a `provider/model id` or a bare model id of `model_providers`.")
-    weight: Weight = setting("Its share within its group. With `0` it is asked only when the others are out.", 1.0)
+    weight: Weight = setting(
+        "Its share within its group. A target with `0` gets requests only while the others are unavailable.", 1.0
+    )
     when: Reasons = setting(
-        "The failures of those before it that lead here; see [targets](#targets).",
+        "The failures of earlier targets that lead to this one. The list is below the example.",
         UNAVAILABLE,
         shown="`[unavailable]`",
         shape={"minItems": 1},
@@ -90,39 +92,49 @@ class Route:
     ``None`` are those of the configuration."""
 
     target: str | None = setting(
-        "A `name`, a `provider/model id` or a bare model id of the list above.", None, example=True, compared=False
+        "One model: a `name`, a `provider/model id` or a bare model id of `model_providers`.",
+        None,
+        example=True,
+        compared=False,
     )
     groups: TargetGroups = setting(
-        "In place of `target`: several of these, asked in this order until one answers; see [targets](#targets).",
+        "Several models, instead of `target`. The gateway tries them in this order until one responds. See "
+        "[targets](#targets).",
         (),
         name="targets",
         shape=_GROUPS,
     )
     default: bool = setting(
-        "Serves requests that name no model, as an entry's `default` does; one of both for each `type`.", False
+        "Use this name for requests without a model, as an entry's `default` does. Entries and names together have "
+        "one default for each `type`.",
+        False,
     )
     balance: Balance = setting(
-        "Which one of a group is asked: the one with the fewest open answers, each by its `weight`, the one whose "
-        "answers begin soonest, or the one that costs least.",
+        "The choice within a group: the target with the fewest open responses (`least_busy`), by `weight` "
+        "(`weighted`), with the shortest time to first content (`lowest_latency`), or with the lowest price "
+        "(`cheapest`).",
         "least_busy",
     )
     sticky: Stickiness = setting(
-        "Whether the turns of a conversation stay with the one of a group that has them in its prompt cache: `auto` "
-        "goes by what clients send anyway, the name of a header by that header's value.",
+        "Keep a conversation with the target that has its prompt in the cache. `auto` recognises conversations by "
+        "what clients already send; a header name uses that header's value; `false` turns it off.",
         "auto",
         absent="false",
     )
     first_content: Wait | None = setting(
-        "How long a streamed answer may go without content while there is another target; then that is asked.",
+        "The time that a stream may take to its first content while another target is left. Then the next target "
+        "is tried.",
         None,
-        shown="no limit of its own",
+        shown="no extra limit",
     )
     hedge: Hedge | None = setting(
-        "Ask the next target as well when the first one is slow; see [hedge](#hedge).", None, shown="never"
+        "Also send a slow request to the next target. See [hedge](#hedge).", None, shown="never"
     )
     retries: Retries | None = setting("As [retries](#retries), for this name only.", None, shown="the root's")
     cache: CacheUse | None = setting(
-        "Give the same answer to the same request again; see [below](#of-a-name-or-a-client).", None, shown="never"
+        "Return the same answer for the same request. See [cache of a name or a client](#of-a-name-or-a-client).",
+        None,
+        shown="never",
     )
     name: str = ""
 
@@ -136,7 +148,7 @@ class Route:
 class EntryPreference:
     """A use that the model of an entry is preferred for."""
 
-    name: str = setting("The name of a route that this entry is a target of.")
+    name: str = setting("The name of a route with this entry as a target.")
     description: Any = ignored(BY_NAME)
 
 
@@ -145,7 +157,7 @@ class SelectionPolicy:
     """How one of the preferred models is chosen."""
 
     prefer: Literal["cheapest", "fastest", "none"] = setting(
-        "`cheapest` and `fastest` make a group of them all, with the `balance` that is called so or `lowest_latency`; "
+        "`cheapest` and `fastest` make one group of all models, with `balance: cheapest` or `lowest_latency`. "
         "`none` keeps their order.",
         "none",
     )
@@ -155,9 +167,7 @@ class SelectionPolicy:
 class RoutingPreference:
     """A use, and the models that are preferred for it."""
 
-    name: str = setting("The name of a route.")
+    name: str = setting("The name of the route.")
     models: tuple[str, ...] = setting("Its targets.")
-    selection_policy: SelectionPolicy | None = setting(
-        "`prefer` says how one of them is chosen.", None, shown="in their order"
-    )
+    selection_policy: SelectionPolicy | None = setting("`prefer` sets the choice among them.", None, shown="in order")
     description: Any = ignored(BY_NAME)

@@ -70,20 +70,17 @@ class RateLimits:
     """The rates of one holder, and how many simultaneous requests it may have; ``None`` is no limit. With
     ``count_cached`` tokens that were read from a cache count, too."""
 
-    requests: RateAmount | None = setting("Requests in a time, such as `600/m`.", None, shown="no limit")
+    requests: RateAmount | None = setting("Requests per time, such as `600/m`.", None, shown="no limit")
     tokens: RateAmount | None = setting(
-        "Tokens in a time, those of requests and of answers together, such as `2M/m`.", None, shown="no limit"
+        "Tokens per time, of prompts and answers together, such as `2M/m`.", None, shown="no limit"
     )
-    input_tokens: RateAmount | None = setting("Tokens of requests in a time.", None, shown="no limit")
-    output_tokens: RateAmount | None = setting(
-        "Tokens of answers in a time, with what the model thinks.", None, shown="no limit"
-    )
-    concurrent: Natural | None = setting("Requests under way at once.", None, shown="no limit")
+    input_tokens: RateAmount | None = setting("Prompt tokens per time.", None, shown="no limit")
+    output_tokens: RateAmount | None = setting("Answer tokens per time, including reasoning.", None, shown="no limit")
+    concurrent: Natural | None = setting("Simultaneous requests.", None, shown="no limit")
     count_cached: bool = setting(
-        "Whether tokens that the provider reads from its cache count among `tokens` and `input_tokens`. Most providers"
-        " do not count them either.",
+        "Count tokens that the provider reads from its cache in `tokens` and `input_tokens`. Most providers do not.",
         False,
-        shown="`false`; of an entry as its provider counts (`counts_cached` of [quirks](#quirks))",
+        shown="`false`; for an entry, `counts_cached` of its [quirks](#quirks)",
     )
 
 
@@ -91,9 +88,9 @@ class RateLimits:
 class HeaderSelector:
     """The requests that a limit by a header applies to."""
 
-    key: HeaderName = setting("The name of a header. Requests without it are not limited.")
+    key: HeaderName = setting("The header's name. Requests without it are not limited.")
     value: str | None = setting(
-        "What stands in that header. Without it, or with `*`, each value has its own.", None, shown="any"
+        "The header's value. Without it, or with `*`, each value has a limit of its own.", None, shown="any"
     )
 
 
@@ -101,19 +98,17 @@ class HeaderSelector:
 class TokenLimit:
     """The tokens of a limit by a header."""
 
-    tokens: int = setting("Tokens, of requests and of answers together, as in [ratelimits](#ratelimits).")
-    unit: Literal["second", "minute", "hour", "day"] = setting("The time for which they are.")
+    tokens: int = setting("Tokens of prompts and answers together, as in [ratelimits](#ratelimits).")
+    unit: Literal["second", "minute", "hour", "day"] = setting("The period.")
 
 
 @attrs.frozen
 class HeaderLimit:
     """A limit by a header, as Plano writes it."""
 
-    model: str = setting(
-        "The name that requests ask for, or the model that they are for, as `provider/model id` or bare."
-    )
-    selector: HeaderSelector = setting("The requests that it holds for.")
-    limit: TokenLimit = setting("What they may take.")
+    model: str = setting("The model: as requests name it, as `provider/model id`, or as a bare id.")
+    selector: HeaderSelector = setting("The requests that count.")
+    limit: TokenLimit = setting("The limit for them.")
 
 
 @attrs.frozen
@@ -168,9 +163,9 @@ class QueueSettings:
     """The requests that may wait at a target, ``size`` at most and for ``wait`` seconds each."""
 
     size: Natural = setting(
-        "The requests that may wait at once; one more goes on to the next target.", 0, required=True
+        "The largest number of waiting requests. Others go to the next target immediately.", 0, required=True
     )
-    wait: Wait = setting("How long each of them waits at most; then it goes on to the next target.", 5.0)
+    wait: Wait = setting("The longest wait. Then the request goes to the next target.", 5.0)
 
 
 NO_QUEUE: Final = QueueSettings(0, 0.0)

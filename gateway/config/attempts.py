@@ -18,11 +18,15 @@ class Retries:
     until the ``deadline`` (seconds from its arrival), with no longer ``wait`` between two of them. ``budget`` is the
     share of a provider's other requests that repeated ones may reach."""
 
-    attempts: Natural = setting("Requests to providers for one request of a client, the first one and all others.", 4)
-    deadline: Wait = setting("From the client's request to the first content of its answer.", 300.0)
-    wait: Duration = setting("The longest wait between two attempts; a longer one is not begun.", 20.0)
+    attempts: Natural = setting(
+        "The largest number of provider requests for one client request, the first one included.", 4
+    )
+    deadline: Wait = setting("The longest time from the client's request to the first content.", 300.0)
+    wait: Duration = setting("The longest wait between two attempts. The gateway does not start a longer one.", 20.0)
     budget: Share = setting(
-        "How many more requests a provider may get by further attempts, of those that it gets anyway.", 0.2
+        "The additional requests that a provider may get from retries, fallbacks and hedges, as a share of its "
+        "other requests.",
+        0.2,
     )
 
 
@@ -33,8 +37,8 @@ class CircuitSettings:
 
     failures: Natural = setting("Failures in a row.", 5)
     error_rate: Share = setting("The share of failures within 30 seconds, from ten requests on.", 0.5)
-    cooldown: Wait = setting("How long it is left alone at first; the time doubles while it goes on failing.", 5.0)
-    longest: Wait = setting("The end of that doubling.", 20.0, shown="`20s`, or `cooldown` where that is longer")
+    cooldown: Wait = setting("The first rest. It doubles while the target keeps failing.", 5.0)
+    longest: Wait = setting("The longest rest.", 20.0, shown="`20s`, or `cooldown` if that is longer")
 
 
 def _wait_or_p95(value: object) -> float | Literal["p95"]:
@@ -64,10 +68,9 @@ class Hedge:
     95 of 100 answers begin; for the share ``at_most`` of a route's requests."""
 
     after: WaitOrP95 = setting(
-        "How long without content: a duration, or `p95` for the time within which 95 of 100 of the target's answers "
-        "begin.",
+        "The time without content: a duration, or `p95` for the time within which 95 % of the target's answers begin.",
     )
-    at_most: Share = setting("The share of the name's requests that may go out twice.", 0.05)
+    at_most: Share = setting("The largest share of the name's requests that may be sent twice.", 0.05)
 
 
 def build_retries(retries: Retries | None, max_retries: int | None, findings: Findings) -> Retries | None:

@@ -23,22 +23,20 @@ CachePace: TypeAlias = Literal["none", "recorded"]
 class CacheUse:
     """The use of the response cache for a name or a client."""
 
-    ttl: Wait = setting("How long an answer is given again.")
+    ttl: Wait = setting("The time for which an answer is reused.")
     scope: CacheScope = setting(
-        "Who shares an answer: the requests of one client key, of its group (its own where it has none), or of all "
-        "keys for which the cache is used with `all`.",
+        "The clients that share an answer: one client key, its group (the key itself if it has none), or all keys "
+        "that use the cache with `all`.",
         "key",
     )
     strict: bool = setting(
-        "Let requests share no answer that differ in anything they say: not in `stream`, `user`, `metadata` and the "
-        "other members which [no answer depends on](caching.md#what-counts-as-the-same-request).",
+        "Reuse an answer only if all members of the request are equal, except `stream`, `user`, `metadata` and "
+        "others that [do not affect answers](caching.md#what-counts-as-the-same-request).",
         False,
     )
-    when: CacheWhen = setting(
-        "`deterministic`: only requests that say `temperature: 0` are answered from the cache.", "always"
-    )
+    when: CacheWhen = setting("`deterministic` uses the cache only for requests with `temperature: 0`.", "always")
     pace: CachePace = setting(
-        "Whether a cached stream comes at once (`none`), or with the pauses in which it came first (`recorded`).",
+        "`none` sends a cached stream immediately, `recorded` with its original pauses.",
         "none",
     )
 
@@ -62,24 +60,24 @@ class AnswerCacheSettings:
     """Where answers are kept, and how many. ``path`` is set for sqlite and ``url`` for redis."""
 
     type: Literal["memory", "sqlite", "redis"] = setting(
-        "`memory`: each worker has its own, which ends with it; `sqlite`: all workers of this machine; `redis` "
-        "(Valkey, too): several gateways.",
+        "`memory`: a cache in each worker, until it ends. `sqlite`: one for all workers of this machine. `redis` "
+        "(or Valkey): one for several gateways.",
         "memory",
     )
     path: FilePath | None = setting(
-        "`sqlite`, required: the file, readable by its owner alone. Its directory must be there.", None
+        "Required with `sqlite`: the file, readable only by its owner. Its directory must exist.", None
     )
     url: Secret | None = setting(
-        "`redis`, required: `rediss://user:password@host:6379/1` (`redis://` without TLS, `unix:///path/socket`). Keys"
-        " begin with `{trigate-answers}:`.",
+        "Required with `redis`: `rediss://user:password@host:6379/1` (`redis://` without TLS, "
+        "`unix:///path/socket`). Keys begin with `{trigate-answers}:`.",
         None,
         secret=True,
     )
     max_bytes: Size = setting(
-        "When there is more, what was used least recently goes. No client's answers take more than half of it.",
+        "The size at which the least recently used answers are removed. One client's answers take at most half of it.",
         64 * 2**20,
         shown="`memory`: `64MiB`; else `1GiB`",
     )
-    max_request: Size = setting("Longer requests are not answered from the cache.", 2**20)
-    max_answer: Size = setting("Longer answers are not kept.", 4 * 2**20)
-    max_ttl: Wait = setting("The longest `ttl` that a name or a client may have.", 86400.0)
+    max_request: Size = setting("Longer requests do not use the cache.", 2**20)
+    max_answer: Size = setting("Longer answers are not cached.", 4 * 2**20)
+    max_ttl: Wait = setting("The longest `ttl` of a name or a client.", 86400.0)

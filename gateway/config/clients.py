@@ -32,9 +32,9 @@ class AcceptedKey:
     holds_secrets = True
 
     key: Secret | None = setting("The key, best from a variable.", None, secret=True, eq=False)
-    sha256: Digest | None = setting("In place of `key`, its digest.", None, secret=True, eq=False)
+    sha256: Digest | None = setting("The digest of the key, instead of `key`.", None, secret=True, eq=False)
     until: Timestamp | None = setting(
-        "The end of this key, as the client's `until` above; of the two, the earlier one holds.",
+        "The expiry of this key, as `until` of the client. The earlier of the two applies.",
         None,
         shown="never",
         absent="without an end",
@@ -48,7 +48,7 @@ class ClientGroup:
 
     holds_secrets = True
 
-    name: str = setting("What `group` of a client calls it. Unique.", shape={"minLength": 1})
+    name: str = setting("The unique name for `group` of a client.", shape={"minLength": 1})
     models: tuple[str, ...] | None = setting(
         "As a client's `models`.", None, shown="all", shape={"minItems": 1}, absent="all"
     )
@@ -56,10 +56,10 @@ class ClientGroup:
         "As a client's `only`.", None, shown="all", shape={"minItems": 1}, absent="all"
     )
     ratelimits: RateLimits = setting(
-        "As a client's `ratelimits`, for all of its clients together.", factory=RateLimits, shown="no limit"
+        "As a client's `ratelimits`, for all clients of the group together.", factory=RateLimits, shown="no limit"
     )
     budgets: tuple[Budget, ...] = setting(
-        "What all of its clients together may spend, as a client's `budgets`.", (), shown="none"
+        "As a client's `budgets`, for all clients of the group together.", (), shown="none"
     )
 
 
@@ -68,12 +68,13 @@ class RealtimeGrant:
     """What a client may use of realtime sessions that bypass the gateway."""
 
     client_secrets: bool = setting(
-        "`POST /v1/realtime/client_secrets`: a credential of the provider that lives for minutes, for a browser. "
-        "Whoever has it talks to the provider unseen.",
+        "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
+        "minutes. The gateway does not see its holder's sessions.",
         False,
     )
     calls: bool = setting(
-        "`POST /v1/realtime/calls`: a call over WebRTC, whose sound goes past the gateway, and what is done with it.",
+        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and the "
+        "actions on such a call.",
         False,
     )
 
@@ -87,95 +88,94 @@ class ClientKey:
 
     holds_secrets = True
 
-    name: str = setting("Who it is: `client` in the log. Unique.", shape={"minLength": 1})
+    name: str = setting("The client's unique name, `client` in the log.", shape={"minLength": 1})
     key: Secret | None = setting("The key, best from a variable.", None, secret=True)
     certificate: CertificateName | None = setting(
-        "In place of a key or beside it, a name in the certificate that the client shows to a listener with "
-        "`tls.client_ca`; see [below](#certificates-of-clients).",
+        "A name in the certificate that the client shows to a listener with `tls.client_ca`, instead of a key or "
+        "in addition. See [certificates of clients](#certificates-of-clients).",
         None,
     )
     sha256: Digest | None = setting(
-        'In place of `key`, its digest: `printf %s "$KEY" | sha256sum`. The file then holds no secret.',
+        'The digest of the key, instead of `key`: `printf %s "$KEY" | sha256sum`. The file then contains no secret.',
         None,
         secret=True,
     )
     keys: tuple[AcceptedKey, ...] = setting(
-        "In place of both, several keys of the one client, each as `{key: …}` or `{sha256: …}`: while one takes "
-        "another's place, both are good. See [below](#several-keys).",
+        "Several valid keys, instead of `key` and `sha256`, each as `{key: …}` or `{sha256: …}`, so that you can "
+        "replace a key without a gap. See [several keys](#several-keys).",
         (),
         shape={"minItems": 1},
     )
     until: Timestamp | None = setting(
-        "The end of all its keys: a date, to whose end they are good, or a time as RFC 3339 writes it, both in UTC. "
-        "From then on they are a 401 that says so.",
+        "The expiry of all its keys: a date (valid to the end of that day) or an RFC 3339 time, in UTC. Then "
+        "requests get 401 with the reason.",
         None,
         shown="never",
         absent="without an end",
     )
     models: tuple[str, ...] | None = setting(
-        "The models that it may use: names, `provider/model id`s or aliases of this file; a wildcard entry's name "
-        "(`groq/*`) is all of its models. Others are a 403 and are not in its `GET /v1/models`, also where a request "
-        "names them beside its own (`models`, `fallbacks`, a tool's `model`, …). An alias in the list allows no other "
-        "name of its model.",
+        "The models that it may use: names, `provider/model id`s or aliases of this file. A wildcard's name "
+        "(`groq/*`) allows all of its models. Other models get 403 and are not in its `GET /v1/models`. The check "
+        "includes every model that a request lists (`models`, `fallbacks`, a tool's `model`, …). An alias does not "
+        "allow other names of its model.",
         None,
         shown="all",
         shape={"minItems": 1},
         absent="all",
     )
     group_name: str | None = setting(
-        "The one of [client_groups](#client_groups) that it is of. What that allows, and what the client itself is "
-        "allowed, both hold: it may use what is in both lists.",
+        "One of the [client_groups](#client_groups). The client may use what both the group and the client itself "
+        "allow.",
         None,
         shown="none",
         compared=False,
         name="group",
     )
     only: tuple[str, ...] | None = setting(
-        "The entries that may ever serve it, by their names; `*` stands for any letters, as in `eu-*`. Nothing else is"
-        " asked for it, whatever fails and whatever its request says. It may use a name with several targets by way of"
-        " those that are among these.",
+        "The entries that may serve it, by name; `*` matches any letters, as in `eu-*`. No other entry ever gets "
+        "its requests. A name with several targets uses only those that are allowed.",
         None,
         shown="all",
         shape={"minItems": 1},
         absent="all",
     )
     ratelimits: RateLimits = setting(
-        "How much it may ask for, and how much at once; see [ratelimits](#ratelimits). One request too many is a 429 "
-        "that says which limit it is, and when to try again.",
+        "Its rates and simultaneous requests. A request over a limit gets 429, with the limit and the time to "
+        "retry. See [ratelimits](#ratelimits).",
         factory=RateLimits,
         shown="no limit",
     )
     limits: ClientLimits = setting(
-        "Its own [shares](#shares), where they are not those of all.", ClientLimits(), shown="`limits.per_client`"
+        "Its own [shares](#shares), instead of everyone's.", ClientLimits(), shown="`limits.per_client`"
     )
     budgets: tuple[Budget, ...] = setting(
-        "What it may spend, such as `[20 usd/day, 5 usd/run]`; see [below](#budgets). Its group's hold besides.",
+        "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`. The budgets of its group apply too. See "
+        "[budgets](#budgets).",
         (),
         shown="none",
     )
     passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` to which it may pass any request, by their names; `*` stands for any "
-        "letters.",
+        "The entries with `passthrough: true` to which it may send any request, by name; `*` matches any letters.",
         (),
         shown="none",
     )
     realtime: RealtimeGrant = setting(
-        "What it may have of realtime sessions that go past the gateway, such as `{client_secrets: true}`; see "
+        "The direct realtime connections to a provider that it may open, such as `{client_secrets: true}`. See "
         "[realtime sessions](realtime.md#past-the-gateway).",
         RealtimeGrant(),
-        shown="nothing",
+        shown="none",
     )
     foreign_ids: bool = setting(
-        "Let it use the provider's own ids of files, vector stores, batches and their like, and see the provider's "
-        "lists: all that was made with the provider's key, by whomever. Others see what they have made themselves; see"
-        " [files](files.md).",
+        "Accept the provider's own ids of files, vector stores, batches and the like, and show the provider's "
+        "lists: everything made with the provider's key, by anyone. Other clients see only their own objects. See "
+        "[files](files.md).",
         False,
     )
     cache: CacheSwitch = setting(
-        "Give it the same answer to the same request again, whichever model it asks: in place of what the name says "
-        "that it asks for. `false`: never. See [below](#of-a-name-or-a-client).",
+        "Return the same answer for the same request, for every model. It replaces the `cache` of the requested "
+        "name; `false` turns caching off. See [cache of a name or a client](#of-a-name-or-a-client).",
         None,
-        shown="as the name says",
+        shown="as the name sets it",
     )
     group: ClientGroup | None = None
     source: KeySource = "file"

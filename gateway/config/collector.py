@@ -22,7 +22,7 @@ Scraping: TypeAlias = Literal["off", "keyed", "open"]
 class MetricsSettings:
     """Who may read ``/metrics``, where it is not simply on or off."""
 
-    open: bool = setting("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", False)
+    open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
 
 
 def _metrics(value: Any) -> Any:
@@ -60,18 +60,18 @@ class TracingSettings:
     for OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
 
     sampling: Sampling | None = setting(
-        "How many of 100 exchanges are traced, of those whose clients do not say (`traceparent`). `0`: no traces.",
+        "The percentage of exchanges to trace, if the client's `traceparent` does not decide it. `0` turns traces off.",
         None,
         shown="`OTEL_TRACES_SAMPLER`, else all",
         name="random_sampling",
     )
     endpoint: Url | None = setting(
-        "The collector, by its address for OTLP over HTTP, such as `http://localhost:4318`.",
+        "The collector's address for OTLP over HTTP, such as `http://localhost:4318`.",
         None,
-        shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else that",
+        shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
     )
     opentracing_grpc_endpoint: Url | None = setting(
-        "Plano's name for a collector. trigate speaks OTLP over HTTP: for port 4317 it asks port 4318.",
+        "Plano's name for a collector. The gateway uses OTLP over HTTP: instead of port 4317 it uses 4318.",
         None,
         compared=False,
     )

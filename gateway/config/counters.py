@@ -24,20 +24,20 @@ class CounterSettings:
     its share, or refuses requests with limits."""
 
     type: Literal["memory", "redis", "postgres"] = setting(
-        "`memory` is one for all workers of this machine, and ends with them. `redis` (Valkey, too) and `postgres` are"
-        " for several gateways, which together keep each limit; see [limits](limits.md#several-gateways).",
+        "`memory` is shared by all workers of this machine and ends with them. `redis` (or Valkey) and `postgres` "
+        "share every limit between several gateways. See [limits](limits.md#several-gateways).",
         "memory",
     )
     url: Secret | None = setting(
-        "`redis`, `postgres`, required: `rediss://user:password@host:6379/0` (`redis://` without TLS, "
-        "`unix:///path/socket`), `postgresql://user:password@host:5432/database`. Keys begin with `{trigate}:`, tables"
-        " with `trigate_`.",
+        "Required with `redis` and `postgres`: `rediss://user:password@host:6379/0` (`redis://` without TLS, "
+        "`unix:///path/socket`), `postgresql://user:password@host:5432/database`. Keys begin with `{trigate}:`, "
+        "tables with `trigate_`.",
         None,
         secret=True,
     )
     when_down: Literal["share", "refuse"] = setting(
-        "While it is away: `share`, each process goes on with its share of what was left; `refuse`, what is limited is"
-        " refused with 429.",
+        "While the storage is unavailable: `share` lets each process use its share of the rest, `refuse` refuses "
+        "limited requests with 429.",
         "share",
     )
 

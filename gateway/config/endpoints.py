@@ -22,12 +22,12 @@ class EndpointPlace:
     """Where an endpoint is, and in whose form."""
 
     path: EndpointPath | None = setting(
-        "A path behind `base_url` as it is written there, or a whole URL; `{model}` stands for the model's id.",
+        "A path, appended to `base_url`, or a whole URL. `{model}` is replaced with the model's id.",
         None,
         shown="the provider's",
     )
     shape: BodyShape | None = setting(
-        "In whose form bodies are there: `openai`, `cohere`, `jina`, `tei`, …", None, shown="the provider's"
+        "The form of the bodies there: `openai`, `cohere`, `jina`, `tei`, …", None, shown="the provider's"
     )
 
 
@@ -66,8 +66,8 @@ EmbeddingChanges: TypeAlias = Annotated[
 class RealtimeLimits:
     """How long a realtime session may be silent (``None``: as any websocket) and open, in seconds."""
 
-    idle: Wait | None = setting("The longest silence of both sides together.", None, shown="`websocket_idle`")
-    max_session: Wait = setting("How long one stays open at most.", math.inf, shown="as long as the provider lets it")
+    idle: Wait | None = setting("The longest silence, of both sides together.", None, shown="`websocket_idle`")
+    max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
 
 
 @attrs.frozen
@@ -75,8 +75,8 @@ class ImageSettings:
     """How a place answers with pictures."""
 
     inline: bool = setting(
-        "`true`: pictures that the provider gives the address of are fetched, without any credential, and stand in the"
-        " answer as `b64_json`. For clients that would ask those addresses with the gateway's key, as Open WebUI does.",
+        "Download images that the provider returns as URLs, without any credential, and return them as `b64_json`. "
+        "This is for clients that would send the gateway's key to those URLs, such as Open WebUI.",
         False,
     )
 

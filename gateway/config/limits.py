@@ -14,36 +14,38 @@ class ClientLimits:
     clients."""
 
     in_flight: Count | None = setting(
-        "Requests at once, turns in the background and requests on websockets included; one more is a 429 with "
+        "Simultaneous requests, including turns in the background and requests on WebSockets. More get 429 with "
         "`retry-after`.",
         None,
         shown="half of `limits.in_flight`",
     )
     connections: Count | None = setting(
-        "Connections at once, each that of the client whose request was last let in on it; a request on one more is a "
-        "429, and closes it. Behind a proxy, whose connections are everybody's, leave it at `0`.",
+        "Simultaneous connections. A connection belongs to the client of its last admitted request. A request on "
+        "one more gets 429, and the connection closes. Leave it at `0` after a proxy, whose connections serve "
+        "several clients.",
         None,
-        shown="half of `limits.connections`, where the file gives that",
+        shown="half of `limits.connections`, if the file sets that",
         absent="by descriptors",
     )
-    websockets: Count | None = setting("Websockets open at once.", None, shown="half of `limits.in_flight`")
+    websockets: Count | None = setting("Open WebSockets.", None, shown="half of `limits.in_flight`")
     viewers: Count | None = setting(
-        "Pages of the live view at once, of the 16 that there are; the holder of `ui_key` always gets in.",
+        "Open pages of the live view, of which there are at most 16. The holder of `ui_key` always gets one.",
         None,
-        shown="half of these",
+        shown="half of 16",
     )
     upstream_connections: Count | None = setting(
-        "Connections to providers in use at the same time. One more request waits for up to 5 s, then gets a 429.",
+        "Simultaneous connections to providers. One more request waits for up to 5 s, then gets 429.",
         None,
-        shown="half of `limits.upstream_connections`, where the file gives that",
+        shown="half of `limits.upstream_connections`, if the file sets that",
     )
     bodies: Size | None = setting(
-        "Memory for the bodies of requests under way; beyond it a 429.", None, shown="half of `limits.bodies`"
+        "Memory for the bodies of open requests. More get 429.", None, shown="half of `limits.bodies`"
     )
     stored: Size | None = setting(
-        "Bytes in the [state storage](#state_storage); beyond them the client's own oldest conversations go.",
+        "Bytes in the [state storage](#state_storage). If they are exceeded, the client's own oldest conversations "
+        "are removed.",
         None,
-        shown="no limit of its own",
+        shown="no extra limit",
     )
 
 
@@ -56,58 +58,53 @@ class Limits:
     """The sizes of requests and answers, and how many there may be at the same time."""
 
     request_body: Size = setting(
-        "Of a request, as it comes and once it is decompressed; a larger one is a 413.", _REQUEST_BODY
+        "The size of a request, before and after decompression. A larger one gets 413.", _REQUEST_BODY
     )
     elements: Count = setting(
-        "Objects, arrays and commas in the JSON of a request or of the conversation that it goes on from, those in "
-        "texts not counted; more are a 413. They take far more memory and work than bytes do: a long session has some "
-        "ten thousands. What comes compressed may have as many as it has compressed bytes, and 50,000 in any case.",
+        "Objects, arrays and commas (outside texts) in the JSON of a request or of the conversation that it "
+        "continues. More get 413, because they need far more memory and work than bytes. A long session has some "
+        "ten thousand. A compressed body may have as many as it has compressed bytes, and always 50,000.",
         _ELEMENTS,
-        shown="`200000`; `500000` for embeddings, whose texts may be ids of tokens",
+        shown="`200000`; `500000` for embeddings, whose inputs may be token ids",
     )
     bodies: Size = setting(
-        "Memory for the bodies of requests under way in each worker: three bytes for each of theirs and 400 for each "
-        "element, from its arrival until the answer begins. One that does not fit beside the others is a 503 with "
-        "`retry-after`; alone it always fits. With two client keys or more one client has half of it, beyond which its"
-        " requests are a 429. Many agents with long conversations at once want more.",
+        "Memory in each worker for request bodies, from arrival until the response begins: three bytes per byte "
+        "and 400 per element. A body that does not fit next to others gets 503 with `retry-after`; alone, every "
+        "body fits. With two or more client keys, one client may use half, then gets 429. Raise it for many agents "
+        "with long conversations.",
         256 * 2**20,
     )
     spool: Size = setting(
-        "Disk for uploads in which a file comes before `model`, in each worker: what comes before is kept until then, "
-        "beyond 1 MiB in a file without a name in the directory for temporary files (`TMPDIR`). If other uploads take "
-        "the room, the response is a 503 with `retry-after`; a file larger than this is a 413. Clients that send "
-        "`model` first need none.",
+        "Disk space in each worker for uploads whose file precedes `model`. Until `model` arrives, data beyond 1 "
+        "MiB is in an unnamed file in `TMPDIR`. If other uploads use the space, the response is 503 with "
+        "`retry-after`; a file larger than the limit gets 413. Uploads that send `model` first need no space.",
         2 * 2**30,
     )
-    event: Size = setting("Of one event in a stream.", 16 * 2**20)
-    answer: Size = setting("Of an answer that is not streamed.", 64 * 2**20)
-    in_flight: Count = setting("Requests at once in each worker; one more is a 503 with `retry-after`.", 1024)
+    event: Size = setting("The size of one event in a stream.", 16 * 2**20)
+    answer: Size = setting("The size of a response that is not streamed.", 64 * 2**20)
+    in_flight: Count = setting("Simultaneous requests in each worker. More get 503 with `retry-after`.", 1024)
     connections: Count | None = setting(
-        "Clients' connections at once in each worker. One more takes the place of one that is idle; where all are busy"
-        " it is answered 503 with `retry-after`, unless it is a health check, and closed. `0` is no limit.",
+        "Client connections in each worker. One more replaces an idle connection. If all are busy, it gets 503 "
+        "with `retry-after`, unless it is a health check, and is closed. `0` means no limit.",
         None,
-        shown=(
-            "as many as there are descriptors for (`ulimit -n`), less one for each of `in_flight`; at most "
-            "4096, or four for each of `in_flight`"
-        ),
+        shown=("the open file limit (`ulimit -n`), less `in_flight`; at most 4096, or four times `in_flight`"),
         absent="by descriptors",
     )
     connections_per_address: Count | None = setting(
-        "Of these, connections from one address (of IPv6: one /64); one more is a 429, and closed. Loopback, Unix "
-        "sockets and `trusted_proxies` are not held to it. `0` is no limit.",
+        "Connections from one address (for IPv6, one /64) in each worker. One more gets 429 and is closed. "
+        "Loopback, Unix sockets and `trusted_proxies` are exempt. `0` means no limit.",
         None,
-        shown="half of `connections`, and never less than `in_flight`: a proxy in front is one address",
+        shown="half of `connections`, at least `in_flight`, because a proxy is one address",
         absent="half",
     )
     upstream_connections: Count = setting(
-        "Connections to providers in use at once in each worker. One more request waits for up to 5 s, then gets a 503"
-        " with `retry-after`; a free connection goes to the waiting client that has the fewest. `0` is no limit of its"
-        " own: `in_flight` is one.",
+        "Simultaneous connections to providers in each worker. One more request waits for up to 5 s, then gets 503 "
+        "with `retry-after`. A free connection goes to the waiting client that has the fewest. `0` sets no limit "
+        "besides `in_flight`.",
         0,
     )
     per_client: ClientLimits = setting(
-        "The share of each client in what there is for all; see [below](#shares). `limits` of one of the `client_keys`"
-        " goes before it.",
+        "The share of each client in these limits. `limits` of a client key takes precedence. See [shares](#shares).",
         ClientLimits(),
     )
 

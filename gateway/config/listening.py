@@ -20,14 +20,12 @@ Serving: TypeAlias = Literal["all", "health"]
 class TlsSettings:
     """The files of a listener's TLS, in PEM."""
 
-    certificate: FilePath = setting("The file of the certificate, in PEM, followed by those that lead to its root.")
-    key: FilePath | None = setting(
-        "The file of its key, in PEM, without a passphrase.", None, shown="the certificate's file"
-    )
+    certificate: FilePath = setting("The certificate file in PEM, followed by the intermediate certificates.")
+    key: FilePath | None = setting("The key file in PEM, without a passphrase.", None, shown="the certificate's file")
     client_ca: FilePath | None = setting(
-        "A file of roots: every client must show a certificate that comes from one of them.",
+        "A file of root certificates. Every client must show a certificate issued by one of them.",
         None,
-        shown="no client is asked for one",
+        shown="no client certificates",
     )
 
 
@@ -36,30 +34,32 @@ class Listener:
     """An address that requests arrive at, or the Unix ``socket`` in its place."""
 
     type: Literal["model", "prompt", "agent"] = setting("Only `model` is served.", "model")
-    name: str = setting("For people.", "models")
+    name: str = setting("A label for people.", "models")
     address: str = setting(
-        "A name, an IPv4 or an IPv6 address; `0.0.0.0` for all IPv4 addresses, `::` for all.", "127.0.0.1"
+        "A host name, an IPv4 or an IPv6 address. `0.0.0.0` means all IPv4 addresses, `::` all addresses.", "127.0.0.1"
     )
     port: Port = setting("", 12000)
-    socket: FilePath | None = setting("The path of a Unix socket, in place of `address` and `port`.", None)
+    socket: FilePath | None = setting("The path of a Unix socket, instead of `address` and `port`.", None)
     mode: Mode = setting(
-        "The permissions of that socket: who may open it may come in.", 0o600, shown='`"0600"`: this user alone'
+        "The permissions of the socket. Users who can open it can use the gateway.",
+        0o600,
+        shown='`"0600"`: this user only',
     )
-    tls: TlsSettings | None = setting("HTTPS; see [below](#tls).", None, shown="plain HTTP")
+    tls: TlsSettings | None = setting("HTTPS. See [tls](#tls).", None, shown="plain HTTP")
     proxy_protocol: bool = setting(
-        "A proxy in front says in the PROXY protocol, version 1 or 2, whose connection it is: that address stands in "
-        "the log. A connection without that header is closed.",
+        "Read the client's address from the PROXY protocol header, version 1 or 2, of a proxy in front. The log "
+        "shows that address. A connection without the header is closed.",
         False,
     )
     timeout: Duration | None = setting(
-        "For the first byte of an answer, and for any silence after it; never for a whole answer. Short for "
-        "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
+        "Sets `first_byte` and `idle` of [timeouts](#timeouts). It limits the wait for the first byte and every "
+        "later silence, never a whole response. All model listeners share one value.",
         None,
         compared=False,
         eq=False,
     )
     max_retries: Count | None = setting(
-        "Plano's name for further attempts: one less than `attempts` in [retries](#retries), which outranks it. All "
+        "Plano's name for retries: one less than `attempts` of [retries](#retries), which takes precedence. All "
         "model listeners share one value.",
         None,
         shown="`0`",
@@ -67,13 +67,13 @@ class Listener:
         eq=False,
     )
     http2: bool = setting(
-        "`false`: clients that begin in HTTP/2 without TLS (“prior knowledge”) get a 505 in HTTP/1.1. Programs and "
-        "SDKs speak HTTP/1.1 there, unless they are told otherwise.",
+        "With `false`, clients that begin HTTP/2 without TLS (“prior knowledge”) get 505 over HTTP/1.1. Programs "
+        "and SDKs use HTTP/1.1 there by default.",
         True,
     )
     serves: Literal["all", "health"] = setting(
-        "`health`: only `/healthz`, `/readyz` and their like are answered here, anything else is a 404; connections "
-        "are not counted in `limits.connections`. For an orchestrator's probes, on their own port.",
+        "`health` serves only `/healthz`, `/readyz` and similar checks, on a port of their own for an "
+        "orchestrator's probes. Other paths get 404. Its connections do not count in `limits.connections`.",
         "all",
     )
     router: Any = ignored(OUTSIDE)
@@ -98,8 +98,8 @@ class LegacyListener:
 
     address: str = setting("", "127.0.0.1")
     port: Port = setting("", 12000)
-    message_format: Literal["openai"] | None = setting("Without effect: every API is served.", None)
-    timeout: Duration | None = setting("As above.", None)
+    message_format: Literal["openai"] | None = setting("No effect: every API is served.", None)
+    timeout: Duration | None = setting("As `timeout` of [listeners](#listeners).", None)
 
 
 @attrs.frozen

@@ -57,181 +57,190 @@ class ModelEntry:
     """
 
     written: str = setting(
-        "`provider/model id`, or `provider/*` for all models of a provider. Everything after the first slash goes to "
-        "the provider as it is.",
+        "`provider/model id`, or `provider/*` for all models of a provider. The provider receives everything after "
+        "the first slash unchanged.",
         shape={"anyOf": [text_shape(r"[^/]+/[\s\S]+"), VARIABLE]},
         name="model",
     )
     name: str = setting(
-        "The name in `GET /v1/models`; unique. One provider may stand in the list several times under different names.",
+        "The unique name in `GET /v1/models`. With different names, one model may be listed several times.",
         "",
         shown="the value of `model`",
     )
     key: Secret | None = setting(
-        "The provider's key. Without it, and without `passthrough_auth` and `sign_in`, no credential is sent.",
+        "The provider's key. Without it, `passthrough_auth` or `sign_in`, requests carry no credential.",
         None,
         shown="none",
         secret=True,
         name="access_key",
     )
     written_sign_in: SigningIn | None = setting(
-        "In place of a key: requests are from this machine's own identity at a cloud, or from one that is described. "
-        "`aws`, `google`, `azure`, or a mapping with one of them as its `type`; `none` for nobody. See "
-        "[sign_in](#sign_in) and [signing in](sign-in.md).",
+        "Credentials from a cloud instead of a key: `aws`, `google`, `azure`, a mapping with one of these as its "
+        "`type`, or `none`. By default, the identity of this machine is used. See [sign_in](#sign_in) and [signing "
+        "in](sign-in.md).",
         None,
-        shown="that of the provider's cloud, where its own address is asked without a key",
+        shown="the provider's cloud, at the cloud's own address without a key",
         compared=False,
         name="sign_in",
     )
     passthrough_auth: bool = setting(
-        "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
-        "`x-api-key` or `x-goog-api-key`. In the provider's own API it keeps its header; a login's token is always a "
-        "Bearer. See [subscriptions](subscriptions.md).",
+        "Send the client's own key to the provider instead of `access_key`: the token of `Authorization: Bearer`, "
+        "else `x-api-key` or `x-goog-api-key`. If client and provider speak the same API, the key keeps its "
+        "header; a login token is always sent as Bearer. See [subscriptions](subscriptions.md).",
         False,
     )
     passthrough: bool = setting(
-        "Serve any path of the provider's below `/NAME/…`, NAME being the entry's name, or the provider's where one "
-        "entry of it passes through: with this entry's credential, and with everything that holds for other requests. "
-        "See [pass-through](endpoints.md#pass-through).",
+        "Serve every path of the provider under `/NAME/…`, with this entry's credential and all limits. NAME is "
+        "the entry's name; the provider's name works too if only one of its entries passes through. See "
+        "[pass-through](endpoints.md#pass-through).",
         False,
     )
     default: bool = setting(
-        "Serves requests that name no model, at the endpoints of the model's `type`. At most one of each type; not a "
-        "wildcard.",
+        "Use this entry for requests without a model, at the endpoints of its `type`. Only one entry of each type "
+        "can be the default, and no wildcard.",
         False,
     )
     base_url: Url | None = setting(
-        "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is kept,"
-        " and its values masked as `access_key` is, but for versions (`api-version`). An address for Anthropic's SDKs "
-        "works as it is: the gateway adds `/v1` to `…/anthropic`, and to any path on an entry of `anthropic`, of its "
-        "interface or with `speaks: [messages]`.",
+        "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such as `/v1`. A query is "
+        "kept; its values are masked like keys, except versions (`api-version`). Base URLs for Anthropic's SDKs "
+        "work: the gateway adds `/v1` to `…/anthropic`, and to any path if the entry is for `anthropic`, has its "
+        "interface, or has `speaks: [messages]`.",
         None,
         shown="the provider's",
         absent="the provider's own",
     )
     region: AddressPart | None = setting(
-        "Amazon Bedrock: the region, such as `us-east-1`. An ARN as the model id says its own.", None, compared=False
+        "Amazon Bedrock: the region, such as `us-east-1`. If the model id is an ARN, its region applies.",
+        None,
+        compared=False,
     )
     project: AddressPart | None = setting("Vertex AI: the project.", None, compared=False)
     location: AddressPart | None = setting(
         "Vertex AI: the location, such as `global` or `europe-west1`.", None, compared=False
     )
     http_host: str | None = setting(
-        "The `Host` header. The TLS name stays that of the URL.", None, shown="the URL's host"
+        "The `Host` header. TLS still uses the host name of the URL.", None, shown="the URL's host"
     )
     provider_interface: str | None = setting(
-        "For a provider that trigate does not know: the known one that it behaves like.",
+        "For an unknown provider: the known provider that it behaves like.",
         None,
         shown="`openai`'s Chat",
         compared=False,
     )
     headers: SetHeaders = setting(
-        "Set on every request to the provider, over anything else.",
+        "Headers for every request to the provider. They replace any others of the same name.",
         (),
         shown="none",
         shape={"propertyNames": {"pattern": f"^{HEADER}$"}},
         secret=True,
     )
     pass_headers: tuple[str, ...] = setting(
-        "Headers that pass between client and provider, in both directions, beside those that always do; with a `*` at"
-        " the end all that begin so. See [what passes](#what-passes).",
+        "More headers to pass between client and provider in both directions. A `*` at the end matches any ending. "
+        "See [what passes](#what-passes).",
         (),
         shown="none",
     )
     speaks: Speaking = setting(
-        "The APIs that it is asked in: `chat`, `messages`, `responses`, `gemini`, `converse`; [speaks](#speaks).",
+        "The APIs in which the gateway calls the provider: `chat`, `messages`, `responses`, `gemini`, `converse`. "
+        "See [speaks](#speaks).",
         factory=dict,
         shown="the provider's",
     )
     quirks: QuirkChanges = setting(
-        "How it departs from its API; see [quirks](#quirks).", factory=dict, shown="the provider's"
+        "Differences of the provider or model from its API. See [quirks](#quirks).",
+        factory=dict,
+        shown="the provider's",
     )
     timeouts: Timeouts = setting("As [timeouts](#timeouts), for this entry only.", factory=Timeouts, shown="the root's")
     on_disconnect: OnDisconnect = setting(
-        "When the client leaves: close the provider's connection at once, so that it stops generating; or read its "
-        "answer to the end, so that the log line has all of its tokens. `finish` ends with `total` of "
-        "[timeouts](#timeouts) (60 s where there is none), with the limit of `answer` in [limits](#limits) and with "
-        "the drain.",
+        "When the client leaves: `cancel` closes the provider's connection immediately, so that generation stops; "
+        "`finish` reads the response to its end, so that the log has all tokens. `finish` is limited by `total` of "
+        "[timeouts](#timeouts) (60 s if unset), by `answer` of [limits](#limits) and by the drain.",
         "cancel",
     )
     state: Keeper | None = setting(
-        "Who keeps the responses that clients go on from: trigate, in [state_storage](#state_storage), or the "
-        "provider. `upstream` where the provider keeps them and is asked in Responses (`openai`), else `ours`. "
-        "`upstream` is a mistake where Responses clients are translated for.",
+        "The keeper of responses that clients continue from: the gateway, in [state_storage](#state_storage) "
+        "(`ours`), or the provider (`upstream`). The default is `upstream` if the provider keeps them and is "
+        "called in Responses (`openai`), else `ours`. `upstream` is an error if requests of Responses clients are "
+        "translated.",
         None,
         shown="by the provider",
     )
     usage: Counting = setting(
-        "Streamed Chat: `counted` asks the provider for the tokens of an answer (`stream_options.include_usage`) where"
-        " the client does not, and takes the chunk that this adds out again; `as_asked` leaves the request alone, and "
-        "the log has an estimate. A provider that trigate does not know, without a `provider_interface`, is asked only"
-        " with `quirks: {stream_usage: true}`.",
+        "Streamed Chat: `counted` requests the token usage (`stream_options.include_usage`) if the client does "
+        "not, and removes the extra chunk from the stream. `as_asked` leaves the request unchanged; the log then "
+        "has an estimate. An unknown provider without `provider_interface` gets this only with `quirks: "
+        "{stream_usage: true}`.",
         "counted",
     )
     type: ModelType | None = setting(
-        "What the model is for: lists of models say it (`GET /v1/models`, with `?type=`), and a request for "
-        "moderations, rerank or pictures that names no model means the one entry that is made for it.",
+        "The purpose of the model. Lists of models show it (`GET /v1/models`, filtered by `?type=`). A request for "
+        "moderations, rerank or images without a model goes to the only entry of that type.",
         None,
         shown="by the model's name, else `chat`",
     )
     retries: Retries | None = setting(
-        "As [retries](#retries), for requests that name this entry.", None, shown="the root's"
+        "As [retries](#retries), for requests to this entry's name.", None, shown="the root's"
     )
     circuit: CircuitSettings | None = setting("As [circuit](#circuit), for this entry only.", None, shown="the root's")
     routing_preferences: tuple[EntryPreference, ...] = setting(
-        "Plano's older way to write routes, as a list of `{name: …}`: the entries under which one name stands are the "
-        "targets of a route of this name, in the order of the file. See [below](#routing_preferences).",
+        "Plano's older form of routes, a list of `{name: …}`: all entries with the same name become targets of one "
+        "route, in the order of the file. See [routing_preferences](#routing_preferences).",
         (),
         shown="none",
         compared=False,
     )
     ratelimits: RateLimits = setting(
-        "What this place bears, for all clients together; a wildcard's are for all of its models. Of several targets "
-        "one that is full is passed over. See [ratelimits](#ratelimits).",
+        "The rates that this target allows for all clients together. The rates of a wildcard cover all of its "
+        "models. In a route, requests skip a full target. See [ratelimits](#ratelimits).",
         factory=RateLimits,
         shown="no limit",
     )
     queue: QueueOrNone = setting(
-        "Requests wait here for a place of `ratelimits`, before they go on to the next target; see [queue](#queue).",
+        "Requests wait here until `ratelimits` allow them, before they go to the next target. See [queue](#queue).",
         default=NO_QUEUE,
         shown="`0`: none",
     )
     probe: ProbePath | None = setting(
-        "A path of a server of your own, such as `/health`, that is asked every 5 seconds: while it fails the server "
-        "is left alone.",
+        "A path of your own server, such as `/health`, that the gateway requests every 5 seconds. While it fails, "
+        "the target gets no requests.",
         None,
         shown="none",
     )
     own_endpoints: OwnEndpoints = setting(
-        "What it has beside conversations, where that is not as the [table](endpoints.md) says: `{embeddings: /embed, "
-        "rerank: false}`; see [endpoints](#endpoints).",
+        "The entry's endpoints besides conversations, if they differ from the [table](endpoints.md): `{embeddings: "
+        "/embed, rerank: false}`. See [endpoints](#endpoints).",
         factory=dict,
         shown="as the provider has them",
         compared=False,
         name="endpoints",
     )
     embeddings: EmbeddingChanges = setting(
-        "How it takes [embeddings](#embeddings), where that is not known.", factory=dict, shown="as the provider does"
+        "The [embeddings](#embeddings) requests that it accepts, if the gateway does not know.",
+        factory=dict,
+        shown="as the provider does",
     )
     realtime: RealtimeLimits = setting(
-        "The limits of [realtime sessions](realtime.md) there, such as `{max_session: 30m}`; see [below](#realtime).",
+        "Limits on [realtime sessions](realtime.md) there, such as `{max_session: 30m}`. See [realtime](#realtime).",
         RealtimeLimits(),
         shown="as the provider has them",
     )
     images: ImageSettings = setting(
-        "How it answers with [pictures](endpoints.md#images).", ImageSettings(), shown="as the provider does"
+        "The form in which clients get [images](endpoints.md#images) from it. See [images](#images).",
+        ImageSettings(),
+        shown="as the provider does",
     )
     budgets: tuple[Budget, ...] = setting(
-        "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used up "
-        "the place is passed over, and the next target is asked.",
+        "The amounts that may be spent on this target, such as `[10 usd/day, 100 usd/month]`. When one is "
+        "exhausted, requests go to the next target. See [budgets](#budgets).",
         (),
         shown="none",
     )
     written_price: PriceOfModel | None = setting(
-        "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what costs nothing: a"
-        " server of your own; `subscription` for what a [plan](subscriptions.md) pays for.",
+        "The price of tokens, in dollars per million. `free` is for your own server, `subscription` for a model "
+        "that a [plan](subscriptions.md) pays for. See [price](#price).",
         None,
-        shown="that of the [list of prices](costs.md#prices)",
+        shown="from the [price list](costs.md#prices)",
         compared=False,
         name="price",
     )

@@ -47,49 +47,53 @@ class ProviderSettings:
     """A row of the catalogue: what is new in it, or all of it."""
 
     base_url: Url | None = setting(
-        "Its address, as on an entry.", None, shown="the known one's; else each entry gives it"
+        "The provider's address, as on an entry.", None, shown="the known provider's; otherwise each entry sets it"
     )
     provider_interface: str | None = setting(
-        "The known provider that it behaves like. With it nothing is left of a known provider of its own name.",
+        "The known provider that it behaves like. It replaces everything known about a provider of the same name.",
         None,
         shown="`openai`'s Chat",
     )
     speaks: Speaking = setting(
-        "The APIs that it is asked in, as [on an entry](#speaks).", factory=dict, shown="the known one's, else `[chat]`"
+        "The APIs in which the gateway calls it, as [on an entry](#speaks).",
+        factory=dict,
+        shown="the known provider's, else `[chat]`",
     )
     paths: ApiPaths = setting(
-        "By API the whole path on its host, where that is not the usual one: `{messages: /anthropic/v1/messages}`. "
-        "`{model}` stands for the model's id.",
+        "Whole paths on its host by API, if they differ from the usual ones: `{messages: /anthropic/v1/messages}`. "
+        "`{model}` is replaced with the model's id.",
         factory=dict,
     )
     auth: KeyHeader | None = setting(
-        "The header for its key: `bearer`, or the name of another; also by API: `{messages: x-api-key}`.",
+        "The header for its key: `bearer` or a header name, or a mapping by API: `{messages: x-api-key}`.",
         None,
-        shown="as the API has it",
+        shown="the API's usual header",
     )
     written_sign_in: SigningIn | None = setting(
-        "As [on an entry](#sign_in), for entries that have neither their own nor a key.",
+        "As [on an entry](#sign_in), for entries with neither their own `sign_in` nor a key.",
         None,
         shown="none",
         name="sign_in",
     )
-    headers: SetHeaders = setting("Headers of all of its entries; an entry's own come first.", (), shown="none")
+    headers: SetHeaders = setting(
+        "Headers for all of its entries. An entry's own headers take precedence.", (), shown="none"
+    )
     quirks: QuirkChanges = setting(
-        "What is different about its APIs; see [quirks](#quirks).", factory=dict, shown="the known one's"
+        "Differences from its APIs. See [quirks](#quirks).", factory=dict, shown="the known provider's"
     )
     own_endpoints: OwnEndpoints = setting(
         "As [on an entry](#endpoints), for all of its entries.",
         factory=dict,
-        shown="the known one's, else OpenAI's",
+        shown="the known provider's, else OpenAI's",
         name="endpoints",
     )
     families: tuple[str, ...] | None = setting(
-        "Shell patterns of the ids of its models, by which a bare name finds `NAME/*`.", None, shown="none"
+        "Shell patterns of its model ids. A bare model id that matches goes to `NAME/*`.", None, shown="none"
     )
     models: tuple[str, ...] | None = setting(
-        "Ids that `GET /v1/models` lists of `NAME/*`, the most able first.", None, shown="none"
+        "Model ids that `GET /v1/models` lists for `NAME/*`, most capable first.", None, shown="none"
     )
-    display_name: str | None = setting("What people call it.", None, shown="its name")
+    display_name: str | None = setting("Its name for people.", None, shown="its name")
 
 
 @attrs.frozen

@@ -47,39 +47,40 @@ class PriceTable:
     whole nano-dollars."""
 
     input: Dollars | None = setting(
-        "Tokens of the prompt that were neither read from a cache nor written to one.",
+        "Prompt tokens that were neither read from a cache nor written to one.",
         None,
         shown="required without `per`",
     )
-    output: Dollars | None = setting("Tokens of the answer, with its reasoning.", None, shown="required without `per`")
-    cached: Dollars | None = setting("Tokens that were read from a cache.", None, shown="as `input`")
+    output: Dollars | None = setting("Answer tokens, including reasoning.", None, shown="required without `per`")
+    cached: Dollars | None = setting("Tokens read from a cache.", None, shown="as `input`")
     cache_write: Dollars | None = setting(
-        "Tokens that were written to a cache.", None, shown="as `input`; 1.25 times that where Messages is spoken"
+        "Tokens written to a cache.", None, shown="as `input`; 1.25 times `input` in Messages"
     )
     cache_write_1h: Dollars | None = setting(
-        "Those that stay there for an hour.", None, shown="as `cache_write`; 2 times `input` where Messages is spoken"
+        "Tokens written to a cache for an hour.", None, shown="as `cache_write`; 2 times `input` in Messages"
     )
     above: dict[PromptLength, TokenPrice] = setting(
-        "Prices of longer prompts, by the tokens that they have more than: `{200k: {input: 6, output: 22.5}}`. The "
-        "whole prompt of a request counts, with what was read from a cache and written to one, and all of its tokens "
-        "have these prices. Those not given are as for shorter ones.",
+        "Prices for longer prompts, by a number of tokens: `{200k: {input: 6, output: 22.5}}`. If the whole "
+        "prompt, cached tokens included, exceeds it, these prices apply to all tokens of the request. Missing "
+        "prices are those of shorter prompts.",
         factory=dict,
         shown="none",
     )
     tiers: dict[str, TierPrice] = setting(
-        "Prices by the service tier that the provider says it used (`priority`, `flex`), each with an `above`. Those "
-        "not given are as in no tier. `batch` is for [batches](files.md#batches), half of the price without it.",
+        "Prices by the service tier that the provider reports (`priority`, `flex`), each with an optional `above`. "
+        "Missing prices are those without a tier. `batch` is for [batches](files.md#batches), by default half the "
+        "price.",
         factory=dict,
         shown="none",
     )
     per: dict[UnitWord, Dollars] = setting(
-        "What is billed beside tokens, in dollars for one: `{image: 0.04}`, `{second: 0.0001}`; see "
-        "[units](costs.md#units). With it `input` and `output` may be left out.",
+        "Prices per unit other than tokens, in dollars: `{image: 0.04}`, `{second: 0.0001}`. `input` and `output` "
+        "are then optional. See [units](costs.md#units).",
         factory=dict,
         shown="none",
     )
     tools: dict[str, Dollars] = setting(
-        "Fees for a call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict, shown="none"
+        "Fees per call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict, shown="none"
     )
 
 

@@ -109,14 +109,14 @@ class Overrides:
     accepts_unknown_keys: ClassVar[bool] = True
 
     upstream_connect_timeout: Wait | None = setting(
-        "Plano's name for `connect` in [timeouts](#timeouts), which takes precedence.",
+        "Plano's name for `connect` of [timeouts](#timeouts), which takes precedence.",
         None,
         shown="`5s`",
         compared=False,
         eq=False,
     )
     upstream_tls_ca_path: FilePath | None = setting(
-        "The certificates that providers are checked against: a file or a directory.",
+        "The root certificates for verifying providers: a file or a directory.",
         None,
         shown="the system's",
         restart=True,
@@ -140,230 +140,252 @@ class Config:
     gateway; without ``state_storage`` state ends with the process."""
 
     version: Version | None = setting(
-        "`v0.3.0` or `v0.4.0`; the older `v0.1`, `v0.1.0`, `0.1-beta` and `0.2.0` too. It selects nothing: all of them"
-        " have the same keys.",
+        "`v0.3.0` or `v0.4.0`; also the older `v0.1`, `v0.1.0`, `0.1-beta` and `0.2.0`. All of them have the same "
+        "keys.",
         None,
         shown="required",
         needed=True,
         compared=False,
     )
     listeners: Listeners = setting(
-        "Where to listen; see [below](#listeners).", (Listener(),), shown="one on 127.0.0.1:12000", restart=True
+        "The addresses to listen on. See [listeners](#listeners).",
+        (Listener(),),
+        shown="one on 127.0.0.1:12000",
+        restart=True,
     )
     model_providers: tuple[ModelEntry | None, ...] | None = setting(
-        "The models and how to reach them; see [below](#model_providers).", None, shown="required", compared=False
+        "The models and how to reach them. See [model_providers](#model_providers).",
+        None,
+        shown="required",
+        compared=False,
     )
     llm_providers: tuple[ModelEntry | None, ...] | None = setting(
-        "The older name of `model_providers`. Only one of the two may be given.", None, compared=False
+        "The older name of `model_providers`. Give only one of the two.", None, compared=False
     )
     providers: dict[str, ProviderSettings] = setting(
-        "Providers that trigate does not know, and changes to those that it does; see [below](#providers).",
+        "Providers that trigate does not know, and changes to known ones. See [providers](#providers).",
         factory=dict,
         shown="none",
         compared=False,
     )
     model_aliases: dict[str, Route] = setting(
-        "Names of your own for models, and for several that stand in for one another; see [below](#model_aliases).",
+        "Your own names for models, and routes with several targets. See [model_aliases](#model_aliases).",
         factory=dict,
         shown="none",
         compared=False,
     )
     routing_preferences: tuple[RoutingPreference, ...] = setting(
-        "Plano's way to write routes; see [below](#routing_preferences).", (), shown="none", compared=False
+        "Routes in Plano's form. See [routing_preferences](#routing_preferences).", (), shown="none", compared=False
     )
     retries: Retries | None = setting(
-        "How often and how long providers are asked for one request; see [below](#retries).",
+        "The number of attempts for one request, and their deadline. See [retries](#retries).",
         None,
-        shown="for names with several targets alone",
+        shown="only for names with several targets",
     )
-    circuit: CircuitSettings = setting("When a target is left alone; see [below](#circuit).", factory=CircuitSettings)
+    circuit: CircuitSettings = setting(
+        "The failures after which a target rests, and for how long. See [circuit](#circuit).", factory=CircuitSettings
+    )
     client_routing: tuple[ClientRouting, ...] = setting(
-        "The forms in which clients may say in a body where their request goes: `openrouter`, `vercel`, `litellm`.",
+        "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.",
         (),
         shown="none",
     )
     unpriced: Unpriced = setting(
-        "Whether a model without a price is asked where a budget limits money: `refuse`, or `allow` as if it cost "
-        "nothing; see [costs](costs.md#models-without-a-price).",
+        "The treatment of a model without a price while a budget in money applies: `refuse` its requests, or "
+        "`allow` them as if they were free. See [costs](costs.md#models-without-a-price).",
         "refuse",
     )
     client_keys: ClientKeys = setting(
-        "Who may come in, and what for; see [below](#client_keys).",
+        "The keys that clients must send, with each client's rights and limits. See [client_keys](#client_keys).",
         (),
-        shown="everybody may come in",
+        shown="no key needed",
         shape={"minItems": 1},
         compared=False,
     )
     stored_keys: StoredKeysSwitch = setting(
-        "Let in who shows a key that `trigate keys` has made, too, which keeps them in the state storage. Then "
-        "everybody needs a key, also before there is one; see [below](#stored_keys).",
+        "Also accept keys made with `trigate keys`, which are in the state storage. Every request then needs a "
+        "key, even before the first key exists. See [stored_keys](#stored_keys).",
         "off",
         compared=False,
         shown="`false`",
     )
     written_ratelimits: RatesOrHeaderLimits | None = setting(
-        "The [rates](#ratelimits) that all clients share, with a key or without, such as `{requests: 600/m, "
-        "concurrent: 20}`. A list is Plano's way to limit tokens by a header; see [below](#limits-by-a-header).",
+        "The [rates](#ratelimits) that all clients share, with or without keys, such as `{requests: 600/m, "
+        "concurrent: 20}`. A list limits tokens by a header, as in Plano; see [limits by a "
+        "header](#limits-by-a-header).",
         None,
         shown="none",
         compared=False,
         name="ratelimits",
     )
     budgets: tuple[Budget, ...] = setting(
-        "What all clients together may spend, with a key or without, such as `[5 usd/day]`; see [below](#budgets).",
+        "The amounts that all clients together may spend, with or without keys, such as `[5 usd/day]`. See "
+        "[budgets](#budgets).",
         (),
         shown="none",
     )
     client_groups: ClientGroups = setting(
-        "What holds for several clients; see [below](#client_groups).", (), shown="none", compared=False
+        "Settings that several clients share. See [client_groups](#client_groups).", (), shown="none", compared=False
     )
     open: bool = setting(
-        "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
-        "beyond this machine where there are neither `client_keys` nor `stored_keys` nor a listener's `tls.client_ca`.",
+        "Accept clients from other machines without a key. Otherwise `trigate serve` listens on other addresses "
+        "than loopback only with `client_keys`, `stored_keys` or a listener's `tls.client_ca`.",
         False,
     )
     state_storage: StateStorage | None = setting(
-        "Where responses, conversations and threads are kept; see [below](#state_storage).",
+        "The storage for responses, conversations and threads. See [state_storage](#state_storage).",
         None,
         shown="in memory",
         restart=True,
     )
     signing_key: SealingKeys = setting(
-        "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and of whatever else "
-        "providers keep for clients. Of a list the first key signs, and all of them are believed. Without it ids are "
-        "signed with a secret made from the provider's key, and end when that changes.",
+        "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and other objects "
+        "that providers store for clients. In a list, the first key signs and every key verifies. Without it the "
+        "gateway derives the secret from the provider's key, so ids become invalid when that key changes.",
         (),
-        shown="made from the provider's key",
+        shown="derived from the provider's key",
         secret=True,
     )
     public_url: Url | None = setting(
-        "Where clients reach the gateway, such as `https://llm.example`: the beginning of the addresses in answers "
-        "that clients go on with, such as those of uploads.",
+        "The URL at which clients reach the gateway, such as `https://llm.example`. Responses use it in addresses "
+        "that clients call next, such as those of uploads.",
         None,
-        shown="what the client dialled (`Host`)",
+        shown="the request's `Host`",
     )
     counters: CounterSettings = setting(
-        "Where rates, requests at once and budgets are counted; see [below](#counters).",
+        "The storage that counts rates, simultaneous requests and budgets. See [counters](#counters).",
         factory=CounterSettings,
-        shown="in memory, for all workers of this machine",
+        shown="in memory, shared by all workers of this machine",
         restart=True,
     )
     cache: AnswerCacheSettings = setting(
-        "Where the answers are kept that are given again, and how many; see [below](#cache).",
+        "The storage for cached answers, and its size. See [cache](#cache).",
         factory=AnswerCacheSettings,
-        shown="in memory, and of those names and clients alone that say `cache`",
+        shown="in memory; used only for names and clients with `cache`",
         restart=True,
     )
     timezone: ZoneName = setting(
-        "Where the hours, days, weeks and months of [budgets](#budgets) begin: a name such as `Europe/Berlin`.", "UTC"
+        "The time zone in which the hours, days, weeks and months of [budgets](#budgets) begin, such as "
+        "`Europe/Berlin`.",
+        "UTC",
     )
     reserve: Reserve = setting(
-        "How much of a budget a request has to find there before it is sent. `expected`: what an answer like it is "
-        "likely to cost; `max`: what the longest answer would.",
+        "The amount that must be left in a budget before a request is sent: the likely cost of its answer "
+        "(`expected`), or the cost of the longest possible answer (`max`).",
         "expected",
     )
     charge_undelivered: bool = setting(
-        "Whether budgets pay for answers that no client got a word of, as providers do. `false` is for those who "
-        "resell.",
+        "Charge budgets for answers of which the client received nothing, as providers charge for them. `false` is "
+        "for resellers.",
         True,
     )
     metrics: MetricsAccess = setting(
-        "Whether there is `/metrics`, and for whom; see [below](#metrics).", "keyed", restart=True, shown="`true`"
+        "`true` serves `/metrics`, `false` does not. A mapping sets who may read it; see [metrics](#metrics).",
+        "keyed",
+        restart=True,
+        shown="`true`",
     )
     tracing: TracingSettings | None = setting(
-        "Where traces go; see [below](#tracing).", None, shown="as the environment says", restart=True
+        "The destination of traces. See [tracing](#tracing).", None, shown="from the environment", restart=True
     )
     cors: tuple[Origin, ...] = setting(
-        "The web pages that may call from a browser: origins such as `https://app.example`, or `*` for all; see "
-        "[below](#browsers).",
+        "The origins of web pages that may call the gateway from a browser, such as `https://app.example`; `*` "
+        "allows all. See [browsers](#browsers).",
         (),
         shown="none",
     )
     hosts: tuple[HostName, ...] = setting(
-        "The names by which clients call the gateway, as `Host` has them without a port. Where it is given every other"
-        " name is a 403 (addresses and, on loopback, `localhost` stay good); see [below](#browsers).",
+        "The host names under which clients may call the gateway, without a port. Any other `Host` gets 403, "
+        "except addresses and, on loopback, `localhost`. See [browsers](#browsers).",
         (),
-        shown="none: on loopback without `client_keys` local names only, else any",
+        shown="on loopback without `client_keys` only local names; otherwise any",
     )
     audit: AuditPlace | None = setting(
-        "Where the [audit](log.md#audit) goes: `stderr`, or the path of a file, which is made so that its owner alone "
-        "may read it, and made anew where it was moved away.",
+        "The destination of the [audit](log.md#audit): `stderr` or a file. Only the file's owner can read it, and "
+        "the gateway creates it again after it was moved.",
         None,
-        shown="refused keys and pages alone, as warnings in the log",
+        shown="warnings in the log, for refused keys and pages only",
     )
     trusted_proxies: tuple[Network, ...] = setting(
-        "The proxies whose `X-Forwarded-For` is believed: addresses, networks such as `10.0.0.0/8`, and `unix` for "
-        "peers on a Unix socket. The last address in it that is none of theirs is the client's, in the [log](log.md) "
-        "and wherever something is counted by address.",
+        "The proxies whose `X-Forwarded-For` is trusted: addresses, networks such as `10.0.0.0/8`, or `unix` for "
+        "peers on a Unix socket. The client's address, in the [log](log.md) and in counts by address, is the last "
+        "one in that header that belongs to no trusted proxy.",
         (),
         shown="none",
     )
-    timeouts: Timeouts = setting("Limits on the silence of providers; see [below](#timeouts).", factory=Timeouts)
-    limits: Limits = setting("Sizes, and how much at once; see [below](#limits).", factory=Limits)
-    overrides: Overrides = setting("Plano's place for a few settings; see [below](#overrides).", factory=Overrides)
+    timeouts: Timeouts = setting("Limits on a provider's silence. See [timeouts](#timeouts).", factory=Timeouts)
+    limits: Limits = setting("Limits on sizes and on simultaneous work. See [limits](#limits).", factory=Limits)
+    overrides: Overrides = setting(
+        "A few settings under Plano's names. See [overrides](#overrides).", factory=Overrides
+    )
     drain: Duration = setting(
-        "How long answers under way may go on after SIGTERM; then their clients get an error event.", 25.0, restart=True
+        "The time that responses in progress have after SIGTERM. Then their clients receive an error event.",
+        25.0,
+        restart=True,
     )
     write_timeout: Wait = setting(
-        "How long a client may leave what it was sent unacknowledged before it is cut. One that reads slowly, but "
-        "reads, is not cut.",
+        "The time for which a client may leave sent data unacknowledged before the gateway disconnects it. A "
+        "client that reads slowly stays connected.",
         30.0,
         restart=True,
     )
     drain_delay: Duration = setting(
-        "How long to go on accepting requests after SIGTERM, while `/readyz` says 503: the time that a load balancer "
-        "needs to notice.",
+        "The time for which the gateway still accepts requests after SIGTERM while `/readyz` returns 503, so that "
+        "a load balancer can notice.",
         0.0,
         restart=True,
         shown="`0`",
     )
-    keep_alive: Wait = setting("The longest silence towards a client; a ping, or a comment, is sent then.", 15.0)
+    keep_alive: Wait = setting(
+        "The longest silence towards a client. Then the gateway sends a ping or a comment.", 15.0
+    )
     websocket_idle: Wait = setting(
-        "How long a websocket stays open while nothing is asked on it; then it is closed (1001), and its client "
-        "connects again.",
+        "The time after which the gateway closes a WebSocket without requests (code 1001). Its client then reconnects.",
         600.0,
     )
     strict: bool = setting(
-        "Refuse (400) a request of which something cannot be carried to the provider that may change the answer, and "
-        "name it. Hints, such as cache marks and user ids, are dropped all the same and named in `x-trigate-dropped`. "
-        "The header `x-trigate-strict: 1` or `0` decides for one request.",
+        "Refuse a request with 400 if a field that may change the answer cannot be sent to the provider. The error "
+        "lists such fields. Hints, such as cache marks and user ids, are still dropped and listed in "
+        "`x-trigate-dropped`. The header `x-trigate-strict: 1` or `0` decides for one request.",
         False,
     )
     websocket: bool = setting(
-        "Serve `/v1/responses` over a WebSocket too, as Codex asks for it. Where it is off an upgrade is a 426, upon "
-        "which Codex goes on over HTTP.",
+        "Serve `/v1/responses` over WebSocket too, as Codex requests it. With `false` an upgrade gets 426, and "
+        "Codex continues over HTTP.",
         True,
     )
     ui: bool = setting(
-        "Serve the [live view](ui.md) at `/ui`: without a key on this machine alone, elsewhere with one.", True
+        "Serve the [live view](ui.md) at `/ui`. Without `client_keys` and `ui_key` it is available only on this "
+        "machine.",
+        True,
     )
     ui_key: OperatorKey | None = setting(
-        "The key that shows everything in the live view. Holders of `client_keys` see their own exchanges there.",
+        "The key that shows everything in the live view. With one of the `client_keys`, a client sees its own "
+        "exchanges.",
         None,
         shown="none",
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
-        "The key that reads [`/metrics`](metrics.md#who-may-read-it) and `/readyz?verbose`, which show what all "
-        "clients do and spend. The holder of `ui_key` may read them too. With neither of the two keys every client key"
-        " without `models` may, and `trigate check` warns of it.",
+        "The key for [`/metrics`](metrics.md#who-may-read-it) and `/readyz?verbose`, which show the usage and "
+        "spending of all clients. `ui_key` works there too. With neither of them, every client key without "
+        "`models` works, and `trigate check` warns about it.",
         None,
         shown="none",
         secret=True,
     )
     ui_keep: bool = setting(
-        "Keep in memory what passed in the last streams, 16 MiB at most, so that the live view can open those that "
-        "have ended. Prompts are kept with `ui_prompts` alone.",
+        "Keep the last streams in memory, at most 16 MiB, so that the live view can open streams that have ended. "
+        "Prompts are kept only with `ui_prompts`.",
         True,
     )
     ui_prompts: bool = setting(
-        "Keep the bodies of the last requests in memory, too, 8 MiB at most, so that the live view shows them where a "
-        "request is opened: to the operator those of all clients, to a client its own.",
+        "Keep the bodies of the last requests in memory, at most 8 MiB, so that the live view can show them. The "
+        "operator sees those of all clients, a client its own.",
         False,
     )
     log_level: LogLevel = setting(
-        "The least that is logged: `debug`, `info`, `warning` or `error`. Exchanges are `info`. `--log-level` outranks"
-        " it.",
+        "The lowest level that is logged. Exchanges are `info`. `--log-level` takes precedence.",
         "info",
     )
     routing: Any = ignored(BY_NAME)

@@ -46,31 +46,29 @@ class AwsSignIn:
 
     type: Literal["aws"] = setting("`aws`. It needs `pip install 'trigate[aws]'`.", "aws", required=True)
     region: str | None = setting(
-        "Where requests go whose address and whose model (an ARN) do not say it.",
+        "The region, unless the address or the model (an ARN) contains it.",
         None,
-        shown="the entry's own, or as AWS's chain says",
+        shown="the entry's own, else from AWS's credential chain",
     )
     service: str | None = setting(
-        "The name that is signed for, at an address of your own: `bedrock`, `bedrock-mantle`.",
+        "The service name to sign for at your own address: `bedrock` or `bedrock-mantle`.",
         None,
-        shown="as the address says",
+        shown="by the address",
     )
     profile: str | None = setting(
-        "The profile of AWS's shared files to begin with.", None, shown="`AWS_PROFILE`, or AWS's chain"
+        "The profile in AWS's shared files.", None, shown="`AWS_PROFILE`, else from AWS's credential chain"
     )
-    role_arn: str | None = setting("A role that is assumed with the credentials that were found.", None, shown="none")
+    role_arn: str | None = setting("A role to assume with these credentials.", None, shown="none")
     external_id: Secret | None = setting(
-        "What the role asks for from others' accounts.", None, shown="none", secret=True
+        "The external id that a role in another account requires.", None, shown="none", secret=True
     )
-    session_name: str | None = setting(
-        "The name of the role's sessions, which AWS's logs show.", None, shown="`trigate`"
-    )
+    session_name: str | None = setting("The name of the role's sessions, as in AWS's logs.", None, shown="`trigate`")
     access_key_id: Secret | None = setting(
-        "Keys of your own, in place of AWS's chain.", None, shown="AWS's chain", secret=True
+        "An access key, instead of AWS's credential chain.", None, shown="from AWS's credential chain", secret=True
     )
-    secret_access_key: Secret | None = setting("Goes with `access_key_id`.", None, shown="none", secret=True)
+    secret_access_key: Secret | None = setting("The secret of `access_key_id`.", None, shown="none", secret=True)
     session_token: Secret | None = setting(
-        "Goes with `access_key_id`, where that ends.", None, shown="none", secret=True
+        "The session token of a temporary `access_key_id`.", None, shown="none", secret=True
     )
 
     @property
@@ -102,12 +100,12 @@ class GoogleSignIn:
 
     type: Literal["google"] = setting("`google`. It needs `pip install 'trigate[google]'`.", "google", required=True)
     credentials_file: str | None = setting(
-        "A service account's key, or the configuration of a workload identity pool.",
+        "The key of a service account, or the configuration of a workload identity pool.",
         None,
         shown="application-default credentials",
     )
     scopes: tuple[str, ...] = setting(
-        "What tokens are for.",
+        "The scopes of the tokens.",
         ("https://www.googleapis.com/auth/cloud-platform",),
         shown="`https://www.googleapis.com/auth/cloud-platform`",
     )
@@ -135,30 +133,29 @@ class AzureSignIn:
 
     type: Literal["azure"] = setting("`azure`. It needs `pip install 'trigate[azure]'`.", "azure", required=True)
     identity: Literal["default", "managed", "workload"] | None = setting(
-        "`managed` for a managed identity, `workload` for that of a Kubernetes pod, `default` for all that "
-        "azure-identity tries in turn.",
+        "`managed` for a managed identity, `workload` for the identity of a Kubernetes pod, `default` for every "
+        "method that azure-identity tries.",
         None,
         shown="`default`",
     )
     tenant_id: str | None = setting(
-        "The directory of `client_secret` or of a workload's identity.", None, shown="`AZURE_TENANT_ID`"
+        "The tenant of `client_secret` or of a workload identity.", None, shown="`AZURE_TENANT_ID`"
     )
     client_id: str | None = setting(
-        "The application of `client_secret` or of a workload's identity, or a managed identity that a user has "
-        "assigned.",
+        "The application of `client_secret` or of a workload identity, or a user-assigned managed identity.",
         None,
-        shown="`AZURE_CLIENT_ID`, or the system's own identity",
+        shown="`AZURE_CLIENT_ID`, else the system-assigned identity",
     )
     client_secret: Secret | None = setting(
-        "The secret of an application; with `tenant_id` and `client_id`.", None, shown="none", secret=True
+        "An application's secret. It needs `tenant_id` and `client_id`.", None, shown="none", secret=True
     )
     scope: str = setting(
-        "What tokens are for.",
+        "The scope of the tokens.",
         _AZURE_SCOPE,
         shown=("by the address: `https://cognitiveservices.azure.com/.default`, or `https://ai.azure.com/.default`"),
     )
     authority: Url | None = setting(
-        "Where Entra is, for other clouds than the public one.", None, shown="`AZURE_AUTHORITY_HOST`"
+        "The address of Entra, for clouds other than the public one.", None, shown="`AZURE_AUTHORITY_HOST`"
     )
 
     @property

@@ -22,10 +22,10 @@ class KeptLedgerSettings:
     """How much of the ledger is kept in a database: the lines of the last ``keep`` seconds (0: none), ``max_bytes`` of
     them at most."""
 
-    keep: Duration = setting("How long. `0`: nothing is kept.", 400 * 86400.0)
+    keep: Duration = setting("The time for which lines are kept. `0` keeps none.", 400 * 86400.0)
     max_bytes: Size = setting(
-        "Beyond it the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A line takes some"
-        " 256 bytes.",
+        "The size at which the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A "
+        "line takes about 256 bytes.",
         2**30,
     )
 
@@ -36,40 +36,38 @@ class StateStorage:
     ``max_bytes`` None is no limit. ``path`` is set for sqlite and ``connection_string`` for postgres. The first
     ``encryption_key`` writes and all read; without any nothing is encrypted. The ``ledger`` is kept in databases."""
 
-    type: StorageType = setting("`memory` ends with the process, `none` keeps nothing.", "memory", required=True)
+    type: StorageType = setting("`memory` ends with the process; `none` keeps nothing.", "memory", required=True)
     ttl: Wait = setting(
-        "How long a conversation is kept after the last turn that was added to it: all of it, or nothing.",
+        "The time for which a whole conversation is kept after its last turn.",
         24 * 3600.0,
         shown="`30d`; `memory`: `24h`",
     )
     max_bytes: Size | None = setting(
-        "When there is more, conversations of the client that has most make room, those first that were least recently"
-        " added to.",
+        "The size at which conversations are removed: those of the client that has most, oldest last turn first.",
         16 * 2**20,
         shown="`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
     )
     path: FilePath | None = setting(
-        "`sqlite`, required: the file, readable by its owner alone. Its directory must be there, on a disk of this "
-        "machine.",
+        "Required with `sqlite`: the file on a local disk, readable only by its owner. Its directory must exist.",
         None,
     )
     connection_string: Secret | None = setting(
-        "`postgres`, required: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. Its "
-        "tables `trigate_*` are made on first use.",
+        "Required with `postgres`: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. "
+        "The gateway creates its tables `trigate_*` on first use.",
         None,
         secret=True,
     )
     encryption_key: SealingKeys = setting(
-        "32 bytes in base64 (`openssl rand -base64 32`): what is said is stored in AES-256-GCM. Ids, the names of "
-        "clients, sizes and times stay readable. What was written with another key, or without one, cannot be read. Of"
-        " a list the first key writes, and all of them read; see [state](state.md#encryption).",
+        "32 bytes in base64 (`openssl rand -base64 32`) that encrypt contents with AES-256-GCM. Ids, client names, "
+        "sizes and times stay readable. Contents written with another key, or without one, cannot be read. In a "
+        "list, the first key writes and every key reads. See [state](state.md#encryption).",
         (),
         shown="not encrypted",
         secret=True,
     )
     ledger: KeptLedgerSettings = setting(
-        "`sqlite` and `postgres`: how much of the ledger is kept there, a line for each exchange; see "
-        "[below](#ledger).",
+        "With `sqlite` and `postgres`: the part of the ledger that is kept there, one line for each exchange. See "
+        "[ledger](#ledger).",
         KeptLedgerSettings(),
     )
 

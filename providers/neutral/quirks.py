@@ -30,7 +30,8 @@ class Quirks:
     """Chat: the name under which the token limit goes out (most OpenAI-compatible servers know only max_tokens)."""
 
     takes_max_tokens: bool = setting(
-        "Chat: whether the older name `max_tokens` is taken too; else it goes out as `max_completion_tokens`.",
+        "Chat: `true` if the older name `max_tokens` also works. Otherwise the limit is sent as "
+        "`max_completion_tokens`.",
         True,
         shown="by the model",
     )
@@ -38,24 +39,24 @@ class Quirks:
     (continuedev/continue#7052); it then goes out as ``max_tokens_field``."""
 
     default_max_tokens: int = setting(
-        "Messages: the `max_tokens` of requests that give none, which Messages does not allow.",
+        "Messages: the `max_tokens` of requests without one, because Messages requires it.",
         8192,
         shown="by the model, else `8192`",
     )
     """Messages: ``max_tokens`` is required there; sent when the client gave none."""
 
     developer_role: bool = setting(
-        "Chat: whether the role `developer` is known; else `system` is sent.",
+        "Chat: `true` if the role `developer` works. Otherwise `system` is sent.",
         True,
         shown="`true`; `false` for all but OpenAI",
     )
     """Chat: false where role ``developer`` is refused; ``system`` is sent instead."""
 
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
-        "Which clients' requests go to Responses, where the provider has that API. `with_tools`: what is translated "
-        "anyway, and a Chat client's request with tools while the model thinks, which newer models of OpenAI refuse in"
-        " Chat. `to_keep_reasoning`: the same, but only at the maker's own address. `always`: the model is in "
-        "Responses alone. `speaks` comes first.",
+        "The requests that go to Responses, if the provider has that API. `with_tools`: translated requests, and "
+        "Chat requests with tools while the model thinks, which newer OpenAI models refuse in Chat. "
+        "`to_keep_reasoning`: the same, but only at the maker's own address. `always`: all requests, because the "
+        "model exists only in Responses. `speaks` takes precedence.",
         "by_responses_clients",
         shown="by the model",
     )
@@ -65,29 +66,33 @@ class Quirks:
     reasoning between calls (``to_keep_reasoning``: as ``with_tools`` at the maker's own address, where Responses
     certainly is). The ``speaks`` of an entry comes first."""
 
-    stream_usage: bool = setting("Chat: whether `stream_options` is known; else usage may stay unknown.", True)
+    stream_usage: bool = setting("Chat: `true` if `stream_options` works. Otherwise the usage may stay unknown.", True)
     """Chat: false where ``stream_options`` is refused; usage is then unknown unless the server sends it unasked."""
 
-    reasoning_effort: bool = setting("Chat: whether `reasoning_effort` is known.", True)
+    reasoning_effort: bool = setting("Chat: `true` if `reasoning_effort` works.", True)
     """Chat: false where ``reasoning_effort`` is refused."""
 
     efforts: tuple[str, ...] = setting(
-        "The levels of effort that the model takes; for another one the next lower goes out.", (), shown="by the model"
+        "The effort levels that the model accepts. Any other level is lowered to the next accepted one.",
+        (),
+        shown="by the model",
     )
     """The levels of effort that the model knows; empty: not known, any goes out as it came."""
 
     reasoning_field: Literal["reasoning_content", "reasoning"] = setting(
-        "Chat: where reasoning is given back to the provider that made it.", "reasoning_content"
+        "Chat: the member in which the provider gets its reasoning back.", "reasoning_content"
     )
     """Chat: the member in which reasoning is given back to the provider that made it, where it did not say itself."""
 
     reasoning_replay: Literal["own", "every_message"] = setting(
-        "Chat: `every_message` where, once one assistant message has reasoning, every later one needs the field.", "own"
+        "Chat: `every_message` if every assistant message after the first one with reasoning needs the reasoning "
+        "field.",
+        "own",
     )
     """Chat: ``every_message`` where, once an assistant message has reasoning, every later one must have the field."""
 
     adaptive_thinking: bool = setting(
-        "Messages: whether thinking is `adaptive` with an effort, in place of `enabled` with a budget.",
+        "Messages: `true` if thinking is `adaptive` with an effort, `false` if it is `enabled` with a token budget.",
         False,
         shown="by the model",
     )
@@ -95,23 +100,23 @@ class Quirks:
     ``enabled`` with a token budget."""
 
     thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = setting(
-        "Messages: how a model is told not to think; `lowest_effort` where it always does.",
+        "Messages: the way to turn thinking off. `lowest_effort` is for models that always think.",
         "disabled",
         shown="by the model",
     )
     """Messages: how thinking is turned off; ``lowest_effort`` where it always does."""
 
     forced_tools: bool = setting(
-        "Messages: whether `tool_choice` may force a tool; else `auto` goes out, and `tool_choice` is named in "
-        "`x-trigate-dropped`.",
+        "Messages: `true` if `tool_choice` may force a tool. Otherwise `auto` is sent, and `x-trigate-dropped` "
+        "lists `tool_choice`.",
         True,
         shown="by the model",
     )
     """Messages: false where ``tool_choice`` may not be ``any`` or a tool's name; ``auto`` goes out, and is named."""
 
     short_call_ids: bool = setting(
-        "Chat and Responses: whether ids of tool calls that are longer than 64 characters are shortened, in the call "
-        "and its result alike. OpenAI refuses them; a server that makes such ids needs its own back.",
+        "Chat and Responses: shorten ids of tool calls over 64 characters, in the call and its result. OpenAI "
+        "refuses longer ids; a server that creates longer ids needs them back unchanged.",
         True,
         shown="`true`; `false` for all but OpenAI and Azure",
     )
@@ -119,30 +124,32 @@ class Quirks:
     Others' own ids may be longer, and have to come back to them as they were."""
 
     structured_output: bool = setting(
-        "Messages: whether `output_config.format` is known; else the schema is told in words.", True
+        "Messages: `true` if `output_config.format` works. Otherwise the prompt describes the schema.", True
     )
     """Messages: ``output_config.format`` is known; else the schema is put in words."""
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = setting(
-        "When `temperature`, `top_p` and `top_k` are taken.", "free", shown="by the model"
+        "The condition under which the model accepts `temperature`, `top_p` and `top_k`.", "free", shown="by the model"
     )
     """When the model takes temperature, top_p and top_k, and Chat's penalties."""
 
     one_of_temperature_top_p: bool = setting(
-        "Whether `temperature` and `top_p` are refused together; `top_p` is left out then.", False, shown="by the model"
+        "`true` if the model refuses `temperature` and `top_p` together. Then `top_p` is dropped.",
+        False,
+        shown="by the model",
     )
     """The model refuses temperature and top_p together; top_p goes."""
 
     cache_breakpoints: bool = setting(
-        "Chat and Responses: whether `prompt_cache_breakpoint` is taken.", False, shown="by the model"
+        "Chat and Responses: `true` if `prompt_cache_breakpoint` works.", False, shown="by the model"
     )
     """Chat and Responses: the model takes ``prompt_cache_breakpoint`` on content parts (GPT-5.6 and later)."""
 
     bedrock_family: Literal[
         "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
     ] = setting(
-        "Converse: whose model it is, which decides how reasoning is asked for, and whether tools are forced and "
-        "prompts cached; for names that do not say it, such as that of an inference profile.",
+        "Converse: the model's family, which decides how reasoning is requested, and whether tools can be forced "
+        "and prompts cached. Needed if the model's name does not show it, as with an inference profile.",
         "other",
         shown="by the model, else `other`",
     )
@@ -150,12 +157,14 @@ class Quirks:
     forced tools, cache points, how reasoning is asked for. A name that does not say it, such as that of an inference
     profile, needs this."""
 
-    anthropic_version: str = setting("Messages: the version in requests that trigate writes.", "2023-06-01")
+    anthropic_version: str = setting(
+        "Messages: the `anthropic-version` of requests that the gateway writes.", "2023-06-01"
+    )
     """Messages: what requests that trigate writes declare; a Messages client's own header passes unchanged."""
 
     billing_line: bool = setting(
-        "Messages: whether the billing line of Claude Code goes along. Only Anthropic wants it, and it changes with "
-        "every request, which keeps others' prompt caches from being hit.",
+        "Messages: send Claude Code's billing line. Only Anthropic needs it. It changes with every request and so "
+        "prevents prompt cache hits at other providers.",
         True,
         shown="`true`; `false` for all but Anthropic",
     )
@@ -163,8 +172,8 @@ class Quirks:
     request, so that nobody else's prompt cache would ever be hit (anthropics/claude-code#68900)."""
 
     deferred_tools: Literal["native", "found", "all"] = setting(
-        "Tools with `defer_loading`: `native` where the server searches them itself; `found` sends those that the "
-        "client's own search has found, `all` sends all of them at once.",
+        "Tools with `defer_loading`: `native` if the server searches them, `found` to send the tools that the "
+        "client's own search has found, `all` to send all of them immediately.",
         "native",
         shown="`native`; `found` for all but OpenAI and Anthropic",
     )
@@ -172,8 +181,8 @@ class Quirks:
     client's own search has found them, or ``all`` of them at once. Translated, ``native`` means ``found``."""
 
     refused_fields: tuple[str, ...] = setting(
-        "Members that the server refuses, such as `store` or `tools[].strict`: left out and named in "
-        "`x-trigate-dropped`.",
+        "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them and lists "
+        "them in `x-trigate-dropped`.",
         (),
         shown="by the provider",
     )
@@ -181,24 +190,25 @@ class Quirks:
     ``x-trigate-dropped``."""
 
     unavailable_statuses: tuple[int, ...] = setting(
-        "Statuses of errors by which the server says that it is overloaded, such as `[403, 422]`: a route goes on to "
-        "its next target, and the client gets a 503.",
+        "More error statuses with which the server reports overload, such as `[403, 422]`. A route then continues "
+        "with its next target, and the client gets 503.",
         (),
-        shown="none beside 503 and 529",
+        shown="only 503 and 529",
     )
     """Statuses of errors by which the server says that it is overloaded, beside 503 and 529: another target is asked
     (api7/aisix#752)."""
 
     refused_betas: tuple[str, ...] = setting(
-        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns: left out and named likewise.",
+        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns. The gateway drops them "
+        "and lists them in `x-trigate-dropped`.",
         (),
         shown="by the provider",
     )
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
 
     counts_cached: bool = setting(
-        "Whether tokens that are read from a cache count towards the provider's rates, and so among the entry's "
-        "`ratelimits` where these do not say `count_cached`.",
+        "`true` if tokens read from a cache count towards the provider's rate limits. The entry's `ratelimits` "
+        "then count them too, unless they set `count_cached`.",
         False,
         shown="`false`; `true` for OpenAI and Azure OpenAI",
     )
@@ -206,33 +216,33 @@ class Quirks:
     ``ratelimits``; Anthropic, Bedrock and Groq leave them out."""
 
     context_window: int | None = setting(
-        "Tokens of the context window, as the server has it. Of a name's several targets, one that is certainly too "
-        "small for a prompt is passed over. See [models](models.md#facts).",
+        "The size of the context window in tokens. A route skips a target if the prompt certainly exceeds it. See "
+        "[models](models.md#facts).",
         None,
         shown="by the model",
     )
     """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
 
     max_output: int | None = setting(
-        "The most tokens that an answer may have: told to clients in lists of models, and reserved where a budget says"
-        " `reserve: max`. No request's own limit is changed by it.",
+        "The longest answer in tokens. Lists of models show it, and `reserve: max` reserves its cost. It does not "
+        "change a request's own limit.",
         None,
         shown="by the model",
     )
     """The most tokens that an answer may have; not known: none is taken to be too long."""
 
     can: tuple[Skill, ...] = setting(
-        "What lists of models say that it can do, of `images`, `pdf`, `audio`, `video`, `tools`, `structured_output` "
-        "and `reasoning`.",
+        "The abilities shown in lists of models: `images`, `pdf`, `audio`, `video`, `tools`, `structured_output`, "
+        "`reasoning`.",
         (),
         shown="by the model",
     )
     """What the model is known to do, for lists of models. What stands in neither of both is not known."""
 
     cannot: tuple[Ability, ...] = setting(
-        "What the model or the server cannot do, of `images`, `pdf`, `tools`, `choices` (`n` above 1) and "
-        "`structured_output`: of a name's several targets, those that can are asked. With `images` and nobody else to "
-        "ask, a request that has some is a 400. `[]` where it can do all, whatever is known of it.",
+        "The abilities that the model or the server lacks: `images`, `pdf`, `tools`, `choices` (`n` above 1), "
+        "`structured_output`. A route prefers targets that have them. A request with images gets 400 if no target "
+        "can see images. `[]` means that it can do everything, whatever the gateway knows of it.",
         (),
         shown="by the model",
     )
@@ -240,29 +250,29 @@ class Quirks:
     here is tried."""
 
     thinking_control: Literal["level", "budget", "none"] = setting(
-        "Gemini: how a request says how much the model thinks: by `level`, by `budget`, or `none` where it cannot.",
+        "Gemini: the way to set the amount of thinking: by `level`, by `budget`, or `none`.",
         "level",
         shown="by the model",
     )
     """Gemini: how a request says how much the model thinks (models before 3 take tokens, those before 2.5 nothing)."""
 
     thinking_levels: tuple[str, ...] = setting(
-        "Gemini: the levels of thinking that the model knows.",
+        "Gemini: the thinking levels that the model knows.",
         ("minimal", "low", "medium", "high"),
         shown="by the model",
     )
     """Gemini: the levels of thinking that the model knows."""
 
     thinking_budgets: tuple[int, int] = setting(
-        "Gemini: the least and the most tokens of thinking that may be asked for, such as `[128, 32768]`.",
+        "Gemini: the smallest and largest thinking budget in tokens, such as `[128, 32768]`.",
         (1, 24_576),
         shown="by the model",
     )
     """Gemini: the least and the most tokens of thinking that a request may ask for."""
 
     signed_calls: bool = setting(
-        "Gemini: whether a history is refused whose calls have no thought signature; where one is missing, the value "
-        "that Google documents for that goes out.",
+        "Gemini: `true` if the model refuses earlier tool calls without a thought signature. The gateway then adds "
+        "the placeholder that Google documents.",
         False,
         shown="by the model",
     )
@@ -270,35 +280,36 @@ class Quirks:
     then put in its place."""
 
     mixed_tools: bool = setting(
-        "Gemini: whether Google's own tools, or a schema for the answer, are taken beside functions; else the tools "
-        "are left out, the schema is told in words, and both are named in `x-trigate-dropped`.",
+        "Gemini: `true` if Google's own tools, or a response schema, work together with functions. Otherwise "
+        "Google's tools are dropped, the prompt describes the schema, and `x-trigate-dropped` lists both.",
         True,
         shown="by the model",
     )
     """Gemini: the model takes Google's own tools, or a schema for its answer, beside functions."""
 
     server_tool_invocations: bool = setting(
-        "Gemini: whether `includeServerSideToolInvocations` is known, which Vertex AI does not know.", True
+        "Gemini: `true` if `includeServerSideToolInvocations` works. Vertex AI does not know it.", True
     )
     """Gemini: ``includeServerSideToolInvocations`` is known (Vertex AI does not know it)."""
 
     media_in_results: bool = setting(
-        "Gemini: whether images and files may stand in the result of a tool; else they follow all results.",
+        "Gemini: `true` if a tool result may contain images and files. Otherwise they follow after all results.",
         True,
         shown="by the model",
     )
     """Gemini: images and files may stand in the result of a function."""
 
     schemas: Literal["json", "subset"] = setting(
-        "Gemini: `json` where `parametersJsonSchema` and `responseJsonSchema` are known; with `subset` schemas are "
-        "reduced to Google's own form, and what is left out is named.",
+        "Gemini: `json` if `parametersJsonSchema` and `responseJsonSchema` work. `subset` reduces schemas to "
+        "Google's own form, and `x-trigate-dropped` lists the lost parts.",
         "json",
     )
     """Gemini: ``parametersJsonSchema`` and ``responseJsonSchema`` are known; else schemas are reduced to what
     ``parameters`` and ``responseSchema`` can say."""
 
     wrapped_count: bool = setting(
-        "Gemini: whether `countTokens` takes the request in `generateContentRequest`; else its members themselves.",
+        "Gemini: `true` if `countTokens` expects the request in `generateContentRequest`, `false` if it expects "
+        "the members directly.",
         True,
     )
     """Gemini: ``countTokens`` takes a whole request as ``generateContentRequest``; else its members themselves."""

@@ -16,10 +16,13 @@ LINKS = [(page, *found) for page in PAGES for found in LINK.findall(FENCED.sub("
 
 @functools.cache
 def anchors(page: Path) -> set[str]:
-    """What links to the headings of ``page`` are written with: letters, digits and ``-`` for a space, in lower case."""
-    headings = re.findall(r"^#+ +(.+?) *$", FENCED.sub("", page.read_text()), re.M)
+    """Return the anchors of ``page``: those of its headings (letters, digits and ``-`` for a space, in lower case), and
+    those written as ``<a id="…">``, which keep old links working."""
+    text = FENCED.sub("", page.read_text())
+    headings = re.findall(r"^#+ +(.+?) *$", text, re.M)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", SPAN.sub(r"\1", one)) for one in headings]
-    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in plain}
+    slugs = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in plain}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

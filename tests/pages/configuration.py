@@ -1,5 +1,5 @@
-"""The tables of keys in ``docs/configuration.md``, from the classes that read them and what is said of each key, and
-the README's list of missing features, from the table that ``trigate check`` uses.
+"""Writers of two generated texts: the tables of keys in ``docs/configuration-reference.md``, from the classes that
+declare the keys, and the README's list of missing features, from the table that ``trigate check`` uses.
 
 ``python -m tests.pages.configuration`` writes them; ``tests/docs/test_configuration.py`` keeps them true.
 """
@@ -38,7 +38,7 @@ from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.support.repository import ROOT
 
-PAGE = ROOT / "docs/configuration.md"
+PAGE = ROOT / "docs/configuration-reference.md"
 README = ROOT / "README.md"
 HEAD = ("key", "type", "default", "meaning")
 

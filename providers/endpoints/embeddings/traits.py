@@ -76,36 +76,41 @@ class EmbeddingTraits:
     client says nothing."""
 
     inputs: Natural | None = setting(
-        "How many texts it takes at once. A longer list is cut, and the answers are joined.", None, shown="no limit"
+        "The largest number of texts in one request. The gateway splits a longer list and joins the results.",
+        None,
+        shown="no limit",
     )
     tokens: Natural | None = setting(
-        "How many tokens it takes at once, of all texts together. They are estimated.", None, shown="no limit"
+        "The largest number of tokens in one request, for all texts together. The gateway estimates them.",
+        None,
+        shown="no limit",
     )
-    splits: bool = setting("`false`: a list is never cut, and the provider judges its length.", True, name="split")
+    splits: bool = setting(
+        "`false` never splits a list. The provider then decides whether it is too long.", True, name="split"
+    )
     token_arrays: bool = setting(
-        "`true`: the model takes token ids as input, which have to be of its own vocabulary. LangChain and other "
-        "clients send ids of OpenAI's vocabulary. A model with another one reads other words in them.",
+        "`true` if the model accepts token ids of its own vocabulary as input. LangChain and other clients send "
+        "ids of OpenAI's vocabulary, which mean other words to other models.",
         False,
         shown=(
-            "`true` for models that are called `text-embedding-3-…` or `text-embedding-ada-…`, and at the "
-            "addresses of OpenAI and Azure; else `false`"
+            "`true` for models named `text-embedding-3-…` or `text-embedding-ada-…` and at the addresses of OpenAI "
+            "and Azure; else `false`"
         ),
     )
     base64: bool = setting(
-        "`false`: it is not asked for base64. Clients that want it get it all the same, made from its numbers. A "
-        "refusal is learned from, too.",
+        "`false` never requests base64. Clients that want it still get it: the gateway converts the numbers. The "
+        "gateway also learns this from a refusal.",
         True,
     )
     takes_purpose: TakesPurpose = "unknown"
     purpose: _ConfiguredPurpose = setting(
-        "What texts are embedded for, where a client does not say it and the provider has a word for it: `query`, "
-        "`document`, `classification`, `clustering` or `similarity`.",
+        "The purpose of the texts, if the client does not state it and the provider supports one.",
         "document",
-        shown="`document` where it is required",
+        shown="`document` if the provider requires one",
         name="input_type",
     )
     dimensions: Natural | None = setting(
-        "How long vectors are, where a client does not say it.", None, shown="the model's own length"
+        "The length of the vectors, if the client does not state it.", None, shown="the model's own length"
     )
 
 
