@@ -1,1 +1,1 @@
-"""What flows: events, server-sent-event framing, folding, pipes. No HTTP and no providers in here."""
+"""Event types, framings, folding and pipes for streams; knows nothing of HTTP or providers."""

@@ -1,4 +1,4 @@
-"""The one exception family. Whatever goes wrong on purpose is a ``GatewayError`` around a ``ErrorInfo``."""
+"""``GatewayError``, the exception for every expected failure; it carries an ``ErrorInfo``."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from streams.events import ErrorInfo, ErrorKind
 
 
 class GatewayError(Exception):
-    """A request's failure, ready to be written in the client's own API.
+    """A failure of a request, with everything needed to report it in the client's API.
 
-    The message is read by the person at the client: it says what was wrong, where, and what to do, and never holds a
+    The message is shown to the user of the client. It states the fault, its location and a remedy, and never contains a
     credential or an internal address.
     """
 
@@ -18,13 +18,15 @@ class GatewayError(Exception):
 
     @classmethod
     def of(cls, failed: ErrorInfo) -> "GatewayError":
-        """Return the exception that carries ``failed`` as it is."""
+        """Return an exception that carries ``failed`` unchanged."""
         error = cls(failed.kind, failed.message)
         error.failed = failed
         return error
 
 
 def invalid(message: str, param: str | None = None, **fields: Any) -> GatewayError:
-    """Return the error for a client's request that is wrong at ``param`` (a path such as ``messages[2].content[1]``):
-    status 400."""
+    """Return the error (status 400) for a client's invalid request.
+
+    ``param`` is the path of the invalid value, such as ``messages[2].content[1]``.
+    """
     return GatewayError("invalid_request", message, param=param, **fields)

@@ -1,8 +1,8 @@
-"""Amazon's event streams (``application/vnd.amazon.eventstream``): bytes to frames and back, split anywhere.
+"""Reader and writer of Amazon's event streams (``application/vnd.amazon.eventstream``), for reads split anywhere.
 
-A frame is its length and that of its headers (4 bytes each), a checksum of these eight bytes, the headers, the payload,
-and a checksum of all that stands before it; numbers are big-endian, both checksums CRC-32. Source: "Event stream
-encoding" of the Smithy specification, and Amazon Transcribe's "Event stream encoding".
+A frame consists of its total length and its headers' length (4 bytes each), a checksum of these eight bytes, the
+headers, the payload, and a checksum of all preceding bytes. Numbers are big-endian; both checksums are CRC-32. Source:
+"Event stream encoding" of the Smithy specification and of Amazon Transcribe.
 """
 
 import struct
@@ -20,12 +20,12 @@ from streams.surrogates import NOT_JSON, any_json
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 
 EXCEPTION: Final = ":exception"
-"""The name that ``parse`` gives to a failure which the service's model knows, in place of an event's."""
+"""The event name that ``parse`` returns for a failure declared in the service's model."""
 ERROR: Final = ":error"
-"""The name that ``parse`` gives to any other failure, also to a frame whose headers cannot be read."""
+"""The event name that ``parse`` returns for any other failure, including unreadable headers."""
 
 HeaderValue: TypeAlias = bool | int | bytes | str | UUID
-"""A timestamp is its milliseconds since 1970."""
+"""The value of a header; a timestamp is an ``int`` of milliseconds since 1970."""
 
 _PRELUDE: Final = 12
 _LEAST: Final = 16
@@ -34,7 +34,7 @@ _LENGTHS = struct.Struct(">III")
 _WHOLE = struct.Struct(">I")
 _JSON: Final = "application/json"
 
-# Types of headers: the number of bytes (None where two bytes in front of them say it), and how they are read.
+# Header types: the size of the value in bytes (None: a two-byte length precedes it) and its decoder.
 _TYPES: Final[Mapping[int, tuple[int | None, Callable[[bytes], HeaderValue]]]] = {
     0: (0, lambda value: True),
     1: (0, lambda value: False),
@@ -50,7 +50,7 @@ _TYPES: Final[Mapping[int, tuple[int | None, Callable[[bytes], HeaderValue]]]] =
 
 
 class ChecksumError(FramingError):
-    """A frame is not as it was sent. Where the next one begins nobody can say either."""
+    """A frame with a wrong checksum; the start of the next frame is unknown, so the stream cannot continue."""
 
     def __init__(self) -> None:
         super().__init__("the provider sent a frame with a wrong checksum")
@@ -60,10 +60,10 @@ class ChecksumError(FramingError):
 
 
 class FrameSplitter:
-    """Cuts a byte stream into whole frames, both checksums of each verified.
+    """A splitter of a byte stream into whole frames, which verifies both checksums of each.
 
-    The pieces put together are the input, byte for byte. Work is linear in the input whatever the sizes of frames and
-    reads: what is held is put together when a prelude is complete and when its frame is.
+    The returned pieces add up to the input, byte for byte. Work is linear in the input for any sizes of frames and
+    reads: buffered bytes are joined only when a prelude or a frame is complete.
     """
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
@@ -73,8 +73,11 @@ class FrameSplitter:
         self._needs = _PRELUDE
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the frames that ``data`` completes. Raises ``ChecksumError``; ``EventTooLarge`` as soon as a frame
-        says that it is; ``EventUnfolds`` where decoding would make too much of one."""
+        """Return the frames that ``data`` completes.
+
+        Raises ``ChecksumError``, ``EventTooLarge`` as soon as a frame announces too large a size, and ``EventUnfolds``
+        for a frame with too many JSON elements.
+        """
         self._held.append(data)
         self._size += len(data)
         if self._size < self._needs:
@@ -95,7 +98,7 @@ class FrameSplitter:
         return frames
 
     def close(self) -> bytes:
-        """Return what is left of a frame that has not come to its end."""
+        """Return the bytes of an unfinished frame."""
         rest = b"".join(self._held)
         self._held.clear()
         self._size, self._needs = 0, _PRELUDE
@@ -122,7 +125,7 @@ def _verified(raw: bytes) -> bytes:
 
 
 def headers(raw: bytes) -> dict[str, HeaderValue] | None:
-    """Return the headers of a whole frame by name, ``None`` where they cannot be read."""
+    """Return the headers of a whole frame by name, or ``None`` if they are unreadable."""
     at, end = _PRELUDE, _payload_start(raw)
     found: dict[str, HeaderValue] = {}
     try:
@@ -136,7 +139,7 @@ def headers(raw: bytes) -> dict[str, HeaderValue] | None:
                 at += 2
             found[name] = read(raw[at : at + size])
             at += size
-    except (KeyError, IndexError, ValueError):  # a type that is not known, or more than there is
+    except (KeyError, IndexError, ValueError):  # an unknown type, or a length beyond the frame
         return None
     return found if at == end else None
 
@@ -151,10 +154,10 @@ def _payload_start(raw: bytes) -> int:
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """Return the name of a whole frame's event and its payload.
+    """Return the event name and the payload of a whole frame.
 
-    Failures in mid-stream come as events of their own kind, whatever else a frame calls itself: their name is
-    ``EXCEPTION`` or ``ERROR``, their data a JSON object with ``type``, ``message`` and what else the payload has.
+    For a failure, the name is ``EXCEPTION`` or ``ERROR`` and the data is a JSON object with ``type``, ``message`` and
+    the payload's other members.
     """
     said = headers(raw)
     if said is None:
@@ -189,22 +192,25 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """Return a frame with right checksums. Names of headers have 255 bytes at most, their values 32,767."""
+    """Return a frame with correct checksums.
+
+    Header names may have up to 255 bytes, values up to 32,767.
+    """
     return _sealed(b"".join(_header(name, value) for name, value in headers.items()), payload)
 
 
 def event(name: str, payload: bytes) -> bytes:
-    """Return the frame of an event with JSON as its payload."""
+    """Return the frame of an event with a JSON payload."""
     return frame({":event-type": name, ":content-type": _JSON, ":message-type": "event"}, payload)
 
 
 def exception(kind: str, payload: bytes) -> bytes:
-    """Return the frame of a failure that the service's model knows, with JSON as its payload. Nothing may follow it."""
+    """Return the frame of a failure declared in the service's model, with a JSON payload; it ends the stream."""
     return frame({":exception-type": kind, ":content-type": _JSON, ":message-type": "exception"}, payload)
 
 
 def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return the frame with its payload changed, its headers as they were."""
+    """Return the frame with ``change`` applied to its payload and its headers unchanged."""
     start = _payload_start(raw)
     return _sealed(raw[_PRELUDE:start], change(raw[start:-4]))
 
@@ -221,7 +227,7 @@ def _sealed(block: bytes, payload: bytes) -> bytes:
 
 
 class FrameWriter:
-    """Puts events into frames: what ``parse`` has named a failure becomes one."""
+    """A writer of frames; an event that ``parse`` named a failure becomes a failure frame."""
 
     def event(self, name: str, data: bytes) -> bytes:
         return _failed(data) if name in (EXCEPTION, ERROR) else event(name, data)
@@ -241,7 +247,7 @@ EVENT_STREAM = Framing(
     content_type=MEDIA_TYPE,
     splitter=FrameSplitter,
     parse=parse,
-    completed=lambda rest: b"",  # what the splitter has left is never whole
+    completed=lambda rest: b"",  # the splitter's rest is never a whole frame
     writer=FrameWriter,
     changed=changed,
 )

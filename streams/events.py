@@ -1,14 +1,13 @@
-"""The closed union of events that one answer consists of, whatever API it was said in.
+"""The events of an answer, the same for every API.
 
-A reader turns a provider's bytes into these, a writer turns them into the client's. The order is: ``AnswerStart``, then
-any number of block events, at most one ``Usage`` that counts (the last one wins), then exactly one of ``AnswerEnd`` and
-``ErrorInfo``, which is the last event.
+A reader turns a provider's bytes into events, a writer turns events into the client's bytes. The order is:
+``AnswerStart``, any number of block events, any number of ``Usage`` events (the last one counts), and finally one
+``AnswerEnd`` or ``ErrorInfo``.
 
-Blocks are numbered by the reader, in the order in which they open: 0, 1, 2, … A block opens with its first event
-(``TextDelta``, ``ReasoningDelta``, ``RefusalDelta``, ``ReasoningState`` or ``ToolCallStart`` with an unseen number) and
-never opens again after its ``BlockEnd``. At most one block that is not a tool call is open at a time; tool calls may
-interleave (Chat does that). A reader closes every block before ``AnswerEnd``; after ``ErrorInfo`` blocks may be left
-open.
+The reader numbers blocks in the order in which they open: 0, 1, 2, … A block opens with its first event (``TextDelta``,
+``ReasoningDelta``, ``RefusalDelta``, ``ReasoningState`` or ``ToolCallStart`` with a new number) and never reopens after
+its ``BlockEnd``. Tool calls may interleave, as Chat's do; at most one other block is open at a time. A reader closes
+every block before ``AnswerEnd``; after ``ErrorInfo`` blocks may remain open.
 """
 
 from collections import Counter
@@ -17,15 +16,16 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 Api: TypeAlias = str
-"""The name of a wire API. Which there are, the registry knows (``providers/apis.py``)."""
+"""The name of a wire API registered in ``providers/apis.py``."""
 APIS: tuple[Api, ...] = ("chat", "messages", "responses", "gemini", "converse")
-"""Those that rows of providers, configurations and tables of documentation are about: a name each."""
+"""The wire APIs that provider rows, configurations and documentation tables refer to."""
 
 Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"]
-"""Why an answer ended. ``refusal`` is also Chat's ``content_filter``; ``pause`` is Messages' ``pause_turn``."""
+"""The reason why an answer ended. ``refusal`` includes Chat's ``content_filter``; ``pause`` is Messages'
+``pause_turn``."""
 
 ToolKind: TypeAlias = Literal["function", "custom"]
-"""``function`` takes a JSON object, ``custom`` takes free text (OpenAI's custom tools)."""
+"""``function`` tools take a JSON object, ``custom`` tools (OpenAI's) take free text."""
 
 ErrorKind: TypeAlias = Literal[
     "invalid_request", "authentication", "billing", "permission", "not_found", "too_large", "rate_limited",
@@ -51,12 +51,12 @@ FailureReason: TypeAlias = Literal[
     "rate_limited", "quota", "overloaded", "server_error", "timeout", "connection", "bad_answer", "credential", "gone",
     "context_too_long", "content_filter", "invalid",
 ]  # fmt: skip
-"""Why an attempt failed, finer than ``ErrorKind``: what routing decides by."""
+"""The reason why an attempt failed, finer than ``ErrorKind``; routing decides by it."""
 
 UNAVAILABLE: frozenset[FailureReason] = frozenset(
     ("rate_limited", "quota", "overloaded", "server_error", "timeout", "connection", "bad_answer", "credential", "gone")
 )
-"""The reasons that say something about the place that was asked, and nothing about the request."""
+"""The reasons that concern the target rather than the request."""
 
 FAILURE_REASON: dict[ErrorKind, FailureReason | None] = {
     "invalid_request": "invalid",
@@ -72,12 +72,12 @@ FAILURE_REASON: dict[ErrorKind, FailureReason | None] = {
     "unsupported": "invalid",
     "internal": None,
 }
-"""The reason where nobody has said more than the kind."""
+"""The default reason for each kind of error."""
 
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class AnswerStart:
-    """The answer has begun. ``id`` and ``model`` are the provider's words ("" where it says none)."""
+    """The start of an answer. ``id`` and ``model`` come from the provider, or are "" if it sends none."""
 
     id: str = ""
     model: str = ""
@@ -86,10 +86,12 @@ class AnswerStart:
 
 @attrs.frozen
 class TextDelta:
-    """A piece of visible text. Never empty. ``logprobs`` are its tokens' log probabilities where they were asked for:
-    a list of objects ``{token, logprob, bytes, top_logprobs}``, the same in Chat and Responses. ``phase`` stands in the
-    first piece of a block: what the message that holds it is (``commentary``, ``final_answer``), which only Responses
-    says."""
+    """A piece of visible text, never empty.
+
+    ``logprobs`` are the log probabilities of its tokens, if requested: a list of objects ``{token, logprob, bytes,
+    top_logprobs}``, as in Chat and Responses. ``phase`` (``commentary`` or ``final_answer``) is set on the first piece
+    of a block by Responses only.
+    """
 
     block: int
     text: str
@@ -99,7 +101,7 @@ class TextDelta:
 
 @attrs.frozen
 class RefusalDelta:
-    """A piece of the model's refusal (``message.refusal``, a ``refusal`` part). Never empty."""
+    """A piece of the model's refusal (``message.refusal``, a ``refusal`` part), never empty."""
 
     block: int
     text: str
@@ -107,7 +109,7 @@ class RefusalDelta:
 
 @attrs.frozen
 class ReasoningDelta:
-    """A piece of visible reasoning. Never empty."""
+    """A piece of visible reasoning, never empty."""
 
     block: int
     text: str
@@ -115,12 +117,12 @@ class ReasoningDelta:
 
 @attrs.frozen
 class ReasoningState:
-    """The state that the provider needs back with this reasoning block on the next turn, whole, in its own API's words.
+    """The state of a reasoning block that the provider requires back on the next turn, in the format of ``api``.
 
     ``item`` is a JSON value: a Messages ``thinking`` or ``redacted_thinking`` block, a Responses ``reasoning`` item, or
-    for Chat ``{"reasoning_details": [...]}`` or ``{"field": NAME}``, where NAME is the member in which the text came
-    (``reasoning_content``, ``reasoning``, ``content``) and the text itself is in the ``ReasoningDelta`` events. Comes
-    at most once in a block, after its ``ReasoningDelta`` events and before its ``BlockEnd``.
+    for Chat ``{"reasoning_details": [...]}`` or ``{"field": NAME}``. NAME is the member that carried the reasoning
+    (``reasoning_content``, ``reasoning``, ``content``); its text is in the ``ReasoningDelta`` events. A block has at
+    most one, after its ``ReasoningDelta`` events and before its ``BlockEnd``.
     """
 
     block: int
@@ -130,7 +132,7 @@ class ReasoningState:
 
 @attrs.frozen
 class Citation:
-    """A citation of the text block that is open, in the words of ``api`` (a JSON object)."""
+    """A citation of the open text block: a JSON object in the format of ``api``."""
 
     block: int
     api: Api
@@ -139,7 +141,7 @@ class Citation:
 
 @attrs.frozen
 class ToolCallStart:
-    """A call of one of the client's own tools begins. ``id`` is never empty and unique in the answer."""
+    """The start of a call of one of the client's tools. ``id`` is not empty and is unique in the answer."""
 
     block: int
     id: str
@@ -149,7 +151,7 @@ class ToolCallStart:
 
 @attrs.frozen
 class ToolCallDelta:
-    """A piece of the call's arguments, as text; the pieces of a block put together are what the model wrote."""
+    """A piece of the arguments of a tool call; the pieces of a block add up to the text that the model wrote."""
 
     block: int
     text: str
@@ -157,7 +159,7 @@ class ToolCallDelta:
 
 @attrs.frozen
 class NativeItem:
-    """An item that only its own API can express (server tools and their results), whole. Opens and closes its block."""
+    """A whole item that only its own API can express, such as a server tool's result. Opens and closes its block."""
 
     block: int
     api: Api
@@ -167,31 +169,29 @@ class NativeItem:
 
 @attrs.frozen
 class BlockEnd:
-    """Nothing more comes in this block."""
+    """The end of a block."""
 
     block: int
 
 
 @attrs.frozen(slots=False)  # with slots each member is set by a call, and this is made for each event that counts
 class Usage:
-    """Token counts of the whole exchange so far; the last ``Usage`` of an answer is the true one. All are tokens.
+    """The token counts of the exchange so far; the last ``Usage`` of an answer is final.
 
-    ``input`` counts only what was neither read from nor written to a cache; ``output`` includes ``reasoning``.
+    ``input`` excludes tokens read from or written to a cache; ``output`` includes ``reasoning``.
 
-    The rest says what else a price depends on, and is no part of what two answers are compared by: a client of another
-    API is not told of it. ``tier`` is the service tier that the provider says it used, in its own words, ``calls``
-    how often each of its own tools ran, by name, ``told_nanos`` the cost that it states itself, in nano-dollars.
-    ``steps`` are the turns of models that this one answer took, where the provider lists them: they are all that is
-    billed by the token, so that the counts above are not added to them. ``units`` are what is billed beside
-    tokens: how many of each, by name (``search``, ``image``, ``second``, ``character``; the tokens of a picture or a
-    sound among those above as ``input_audio_token`` and the like). ``estimated``: nobody has told them, they are taken
-    from the request.
+    The other members only affect the price. They do not take part in comparisons and are not sent to clients of another
+    API. ``tier`` is the service tier that the provider reports, ``calls`` the number of runs of each of its own tools,
+    ``told_nanos`` the cost that it reports, in nano-dollars. ``steps`` are the model turns of this answer, if the
+    provider lists them; then only their tokens are billed, and the counts above are not added. ``units`` are other
+    billed quantities by name (``search``, ``image``, ``second``, ``character``) and the media tokens within the counts
+    above (``input_audio_token`` and the like). ``estimated`` means that the counts were derived from the request.
     """
 
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
-    cache_write_5m: int | None = None  # parts of cache_write by lifetime, None when the provider does not say
+    cache_write_5m: int | None = None  # parts of cache_write by lifetime, None if not reported
     cache_write_1h: int | None = None
     output: int = 0
     reasoning: int | None = None
@@ -204,12 +204,11 @@ class Usage:
 
     @property
     def prompt(self) -> int:
-        """All input tokens, as the OpenAI APIs count them."""
+        """The number of all input tokens, as the OpenAI APIs count them."""
         return self.input + self.cache_read + self.cache_write
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Return what both have taken: tokens, calls and units. What is one answer's own (its tier, its steps, the cost
-        that its provider states) is not the sum's."""
+        """Return the sum of tokens, calls and units, without the tier, steps and reported cost of either."""
         return Usage(
             input=self.input + other.input,
             cache_read=self.cache_read + other.cache_read,
@@ -225,7 +224,7 @@ class Usage:
 
     @property
     def of_all_steps(self) -> "Usage":
-        """The same with the tokens of all its steps, where it lists them."""
+        """A copy with the tokens of all its steps, if it lists steps."""
         if not self.steps:
             return self
         used = [step.usage for step in self.steps]
@@ -251,8 +250,11 @@ def _merged(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]
 
 @attrs.frozen
 class UsageStep:
-    """One of several turns of models that an answer took, with what that turn used. ``kind`` is the provider's word for
-    it (``compaction``, ``advisor_message``), ``model`` its model where that is named, else the answer's."""
+    """The usage of one of several model turns of an answer.
+
+    ``kind`` is the provider's name for the turn (``compaction``, ``advisor_message``); ``model`` is None for the
+    answer's own model.
+    """
 
     kind: str
     model: str | None
@@ -261,8 +263,11 @@ class UsageStep:
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class AnswerEnd:
-    """The answer is whole. ``raw`` is the provider's own word for the reason; ``details`` are Messages'
-    ``stop_details`` (a JSON object that says why an answer was refused)."""
+    """The end of a complete answer.
+
+    ``raw`` is the provider's own reason. ``details`` are Messages' ``stop_details``, a JSON object that explains a
+    refusal.
+    """
 
     reason: Reason
     raw: str | None = None
@@ -272,13 +277,13 @@ class AnswerEnd:
 
 @attrs.frozen
 class ErrorInfo:
-    """The answer did not become whole, or never began. Also what every ``GatewayError`` carries.
+    """A failure that prevented or cut short an answer; every ``GatewayError`` carries one.
 
-    ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
-    value that goes into Messages' ``error.details``. ``native``: the answer's own object says so (a Responses object
-    with status ``failed`` or ``queued``), and a client of the same API takes it as an answer. ``body`` is a provider's
-    own error body where a client of its API may have that as it is. ``log_message`` replaces ``message`` in the log
-    where the message is a provider's: a provider may quote the prompt in it.
+    ``headers`` are additional response headers (``retry-after``, ``x-should-retry``); ``details`` is a JSON value for
+    Messages' ``error.details``. ``native`` means that the answer's own object reports the failure (a Responses object
+    with status ``failed`` or ``queued``), which a client of the same API reads as an answer. ``body`` is a provider's
+    error body that a client of its API may receive unchanged. ``log_message`` replaces ``message`` in the log, because
+    a provider's message may quote the prompt.
     """
 
     kind: ErrorKind
@@ -298,7 +303,7 @@ class ErrorInfo:
 
     @property
     def loggable_message(self) -> str:
-        """The message without anything that a provider may have quoted from the request."""
+        """The message without text that a provider may have quoted from the request."""
         return self.message if self.log_message is None else self.log_message
 
 
@@ -319,5 +324,7 @@ Event: TypeAlias = (
 )
 
 CONTENT = (TextDelta, RefusalDelta, ReasoningDelta, ReasoningState, ToolCallStart, NativeItem, AnswerEnd)
-"""Events that commit an exchange: from the first of them on the client has seen an answer, and there is no second
-start. A whole answer without any content commits by its ``AnswerEnd``."""
+"""The events that commit an exchange: after the first of them the gateway cannot retry.
+
+An answer without content commits with its ``AnswerEnd``.
+"""

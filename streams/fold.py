@@ -1,5 +1,4 @@
-"""Events folded into one finished answer. What streams and what does not are one code path: a whole answer is the
-fold of the same events that a stream would have been."""
+"""Folding of events into one finished answer, so that streams and whole answers share one code path."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -31,7 +30,7 @@ from streams.events import (
 class TextBlock:
     text: str
     citations: tuple[Citation, ...] = ()
-    logprobs: tuple[Any, ...] = ()  # of all its tokens, where they were asked for
+    logprobs: tuple[Any, ...] = ()  # of all its tokens, if requested
     phase: str | None = None
 
 
@@ -42,7 +41,7 @@ class RefusalBlock:
 
 @attrs.frozen
 class ReasoningBlock:
-    """Reasoning: its readable text ("" if there is none) and what the provider wants back."""
+    """Reasoning: its readable text (or "") and the state that the provider requires back."""
 
     text: str
     state: ReasoningState | None = None
@@ -68,7 +67,7 @@ Block: TypeAlias = TextBlock | RefusalBlock | ReasoningBlock | ToolCallBlock | N
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Answer:
-    """A whole answer; ``blocks`` in the order in which they opened."""
+    """A whole answer; ``blocks`` are in the order in which they opened."""
 
     start: AnswerStart
     blocks: tuple[Block, ...]
@@ -77,12 +76,12 @@ class Answer:
 
     @property
     def called(self) -> bool:
-        """True if a tool of the client's is called."""
+        """True if the answer calls a tool of the client."""
         return any(isinstance(block, ToolCallBlock) for block in self.blocks)
 
 
 class _OpenBlock:
-    """A block while its pieces come in."""
+    """A block whose pieces are still arriving."""
 
     __slots__ = ("citations", "first", "logprobs", "pieces", "state")
 
@@ -110,7 +109,7 @@ class _OpenBlock:
 
 
 class Fold:
-    """Takes events in order; ``answer()`` once ``AnswerEnd`` has come. Memory is linear in the answer."""
+    """An accumulator of events in order; ``answer()`` is available after ``AnswerEnd``. Memory is linear in the answer."""
 
     def __init__(self) -> None:
         self.start = AnswerStart()
@@ -153,7 +152,7 @@ class Fold:
         return found
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks so far, unfinished ones as far as they came."""
+        """Return the blocks so far, including unfinished ones."""
         return tuple(self._blocks[block].block() for block in sorted(self._blocks))
 
     @property
@@ -170,7 +169,7 @@ class Fold:
 
 
 def fold(events: Iterable[Event]) -> Answer:
-    """Return the whole answer that ``events`` tell. Raises ``GatewayError`` as ``Fold.answer`` does."""
+    """Return the whole answer that ``events`` make up. Raises ``GatewayError`` as ``Fold.answer`` does."""
     folded = Fold()
     for event in events:
         folded.add(event)

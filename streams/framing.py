@@ -1,6 +1,6 @@
-"""Framings: how a stream of events is cut out of the bytes of a body. ``sse.SSE`` is one; binary frames are another.
+"""The interface of framings, which split a body's bytes into whole events without interpreting them.
 
-A framing finds whole events without understanding them. What they say is for the readers of ``providers/``.
+``sse.SSE`` is one, ``event_stream.EVENT_STREAM`` another. The readers in ``providers/`` interpret the events.
 """
 
 from collections.abc import Callable
@@ -12,62 +12,63 @@ from streams.structure import UNFOLDS
 
 
 class FramingError(Exception):
-    """The bytes are no stream of this framing. Its text is fit for the client."""
+    """Bytes that violate the framing. The message may be shown to the client."""
 
 
 class EventTooLarge(FramingError):
-    """One event is larger than the limit: the stream cannot be forwarded in whole events."""
+    """An event larger than the limit, which the gateway cannot buffer."""
 
     def __init__(self) -> None:
         super().__init__("the provider sent an event larger than limits.event allows")
 
 
 class EventUnfolds(FramingError):
-    """One event is small enough, and would be large once it is decoded."""
+    """An event that would take too much memory once decoded."""
 
     def __init__(self) -> None:
         super().__init__(f"the provider sent an event {UNFOLDS}")
 
 
 class EventSplitter(Protocol):
-    """Cuts a byte stream into whole events. The pieces put together are the input, byte for byte."""
+    """A splitter of a byte stream into whole events; the pieces add up to the input, byte for byte."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the events that ``data`` completes. Raises ``FramingError``."""
         ...
 
     def close(self) -> bytes:
-        """Return what is left of an event that has not come to its end."""
+        """Return the bytes of an unfinished event."""
         ...
 
 
 class EventWriter(Protocol):
-    """Puts the events of one stream into bytes of its framing."""
+    """A writer of the events of one stream in its framing."""
 
     def event(self, name: str, data: bytes) -> bytes:
-        """Return an event with that name ("" if none) and data."""
+        """Return the bytes of an event with that name ("" for none) and data."""
         ...
 
     def close(self) -> bytes:
-        """Return what stands behind the last event."""
+        """Return the bytes that follow the last event."""
         ...
 
 
 @attrs.frozen
 class Framing:
-    """One way to put events into bytes. A stream of it is announced by ``media_type`` (lower case), and goes to clients
-    as ``content_type``.
+    """A framing: a way to encode events as bytes.
 
-    ``splitter(limit)`` is a splitter that holds ``limit`` bytes at most. ``parse(raw)`` gives the name ("" if none) and
-    the data of a whole event, ``None`` where there is nothing to read; it raises nothing. ``completed(rest)`` is what
-    ``close`` has left as a whole event where it lacks nothing but its end, and nothing where it is only half there.
-
-    ``writer()`` writes what another framing has said anew, for one stream.
-
-    ``comment`` is a keep-alive that every client skips, ``b""`` where the framing has none. Events in which one of
-    ``marks`` stands may be such that comments do harm from then on: ``is_plain(raw)`` says whether they are not.
-    ``is_seen(raw)`` says whether a client takes the event for one at all. ``changed(raw, change)`` is the event with
-    what it says changed.
+    - ``media_type`` (lower case) identifies a stream of this framing; clients receive ``content_type``.
+    - ``splitter(limit)`` returns a splitter that buffers up to ``limit`` bytes.
+    - ``parse(raw)`` returns the name ("" for none) and the data of a whole event, or ``None`` if it has no data. It
+      never raises.
+    - ``completed(rest)`` turns the result of the splitter's ``close`` into a whole event if only its end is missing,
+      else returns ``b""``.
+    - ``writer()`` returns a writer for one stream.
+    - ``comment`` is a keep-alive that every client skips, or ``b""``.
+    - ``marks``: an event that contains one of these may make later comments harmful; ``is_plain(raw)`` returns whether
+      comments remain safe.
+    - ``is_seen(raw)`` returns whether clients recognize the event at all.
+    - ``changed(raw, change)`` returns the event with ``change`` applied to its data.
     """
 
     media_type: str

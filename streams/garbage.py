@@ -1,6 +1,7 @@
-"""Settings for Python's garbage collector, which would stop streams: a full collection over all that a thousand streams
-hold takes a tenth of a second, in which no event moves, and the load tester would take it for the server's. Connections
-and requests leave no cycles behind, but for errors, which are young when they go: full collections are seldom needed.
+"""Settings of Python's garbage collector that avoid pauses of streams.
+
+A full collection over the objects of a thousand streams takes a tenth of a second, in which no event moves. Connections
+and requests create no cycles except in errors, which young collections remove, so full ones are rarely needed.
 """
 
 import contextlib
@@ -13,19 +14,19 @@ from typing import Final, Protocol
 
 import trio
 
-YOUNG: Final = 10_000  # new objects before these alone are collected, in a millisecond or two
+YOUNG: Final = 10_000  # new objects before a young collection, which takes a millisecond or two
 NEVER: Final = 2**30
 
 EVERY: Final = 10.0
 """Seconds between two checks whether a full collection may run."""
 
 
-_TRIM, _MAP = -1, -3  # of glibc's malloc.h
+_TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
 _MIB = 2**20
 
 
 def settle() -> None:
-    """Exempt all that start-up has made from collection, because it lives as long as the process."""
+    """Exempt all existing objects from collection, as objects from start-up live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, NEVER, NEVER)
@@ -35,7 +36,10 @@ def settle() -> None:
 
 @contextlib.contextmanager
 def settled() -> Iterator[None]:
-    """The same until the end of the block. What was exempted stays so: others may have exempted more."""
+    """Apply ``settle`` until the end of the block, then restore the thresholds.
+
+    Exempted objects stay exempt, because other code may have exempted more.
+    """
     before = gc.get_threshold()
     settle()
     try:
@@ -45,8 +49,11 @@ def settled() -> Iterator[None]:
 
 
 def _keep_pages() -> None:
-    """Let glibc keep free memory. It gives memory back as soon as a few hundred kilobytes are free, and each larger
-    answer asks for its pages again: a tenth of what one of 256 kB costs. Other libraries have no such setting."""
+    """Make glibc keep free memory instead of returning it to the system.
+
+    By default it returns memory as soon as a few hundred kilobytes are free, and each large response pays for its pages
+    again: a tenth of the cost of one of 256 kB. Other C libraries have no such setting.
+    """
     with contextlib.suppress(OSError, AttributeError):
         setting = ctypes.CDLL(None).mallopt
         setting(_MAP, _MIB)
@@ -54,15 +61,17 @@ def _keep_pages() -> None:
 
 
 class Busy(Protocol):
-    """Who has so many requests under way."""
+    """An object that knows the number of its requests in flight."""
 
     @property
     def in_flight(self) -> int: ...
 
 
 async def tidy(busy: Busy, spare: int = 0) -> None:
-    """Collect everything when no request is under way, or when memory (beyond ``spare`` bytes) has doubled all the
-    same; until cancelled."""
+    """Run full collections until cancelled: when no request is in flight, or when memory has doubled.
+
+    Memory up to ``spare`` bytes does not count as growth.
+    """
     most = max(spare, _most_memory())
     while True:
         await trio.sleep(EVERY)
@@ -73,5 +82,5 @@ async def tidy(busy: Busy, spare: int = 0) -> None:
 
 
 def _most_memory() -> int:
-    """The most that the process has ever held, in bytes."""
+    """Return the peak memory of the process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

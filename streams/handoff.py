@@ -1,8 +1,8 @@
-"""A bounded channel between two tasks, whose consumer may take an item in the producer's task.
+"""A bounded channel between two tasks, whose consumer may process an item in the producer's task.
 
-A hop from one task to another costs more than most items are worth. While the consumer waits and nothing is on the way
-to it, it needs none: the producer offers it the item, and it is dealt with where it is. In all other cases items queue
-in a memory channel of trio, which is full at some time and so slows the producer.
+Switching tasks costs more than processing most items. While the consumer waits and the queue is empty, the producer
+therefore runs the consumer's function directly. Otherwise items queue in a trio memory channel; a full one slows the
+producer.
 """
 
 import contextlib
@@ -16,22 +16,23 @@ T = TypeVar("T")
 
 
 class Consumer(Enum):
-    """The consumer's state, as the producer has to know it."""
+    """The state of the consumer that decides whether an item may bypass the queue."""
 
     BUSY = auto()
-    """It works, or is about to: an item has to queue."""
+    """The consumer works or is about to: items must queue."""
     WAITING = auto()
-    """It waits, and nothing is on the way to it: an item may be taken on the spot."""
+    """The consumer waits and the queue is empty: an item may bypass it."""
 
 
 class Handoff(Generic[T]):
-    """A bounded channel from one producer's task to one consumer's task. No item may be ``None``.
+    """A bounded channel from one producer task to one consumer task. Items must not be ``None``.
 
-    The producer first offers an item and sends it where the offer was not taken; in the end it closes its side, best
-    by using the handoff as a context manager. Items arrive in their order, whichever way each takes."""
+    The producer first offers an item and sends it if the offer was declined. It closes its side at the end, preferably
+    by using the handoff as a context manager. Items arrive in order whichever way they take.
+    """
 
     def __init__(self, capacity: int) -> None:
-        """``capacity``: how many items may queue, at least one."""
+        """Open the channel for up to ``capacity`` queued items, at least one."""
         self._sender, self._receiver = trio.open_memory_channel[T | None](capacity)  # ``None`` wakes the consumer
         self._consumer = Consumer.BUSY
         self._take: Callable[[T], bool] = _wait_no_more
@@ -39,8 +40,10 @@ class Handoff(Generic[T]):
     # The producer's side
 
     def offer(self, item: T) -> bool:
-        """Have ``item`` taken on the spot, and return true; false if it has to be sent. Raises what the consumer's
-        ``take`` raises."""
+        """Pass ``item`` to the waiting consumer's ``take``; return false if the item must be sent instead.
+
+        Raises whatever ``take`` raises.
+        """
         if self._consumer is Consumer.BUSY:
             return False
         if not self._take(item):
@@ -48,18 +51,21 @@ class Handoff(Generic[T]):
         return True
 
     def send_nowait(self, item: T) -> None:
-        """Queue ``item``. Raises ``trio.WouldBlock`` where there is no room, and what ``send`` raises."""
+        """Queue ``item``. Raises ``trio.WouldBlock`` if the queue is full, else the exceptions of ``send``."""
         self._consumer = Consumer.BUSY
         self._sender.send_nowait(item)
 
     async def send(self, item: T) -> None:
-        """Queue ``item`` once there is room for it. Raises ``trio.BrokenResourceError`` when the consumer has closed
-        its side, ``trio.ClosedResourceError`` when the producer has. Cancelled, it has not queued the item."""
+        """Queue ``item`` as soon as there is space.
+
+        Raises ``trio.BrokenResourceError`` if the consumer has closed its side, ``trio.ClosedResourceError`` if the
+        producer has. If cancelled, the item is not queued.
+        """
         self._consumer = Consumer.BUSY
         await self._sender.send(item)
 
     def close(self) -> None:
-        """Say that no more items come. The consumer still gets what is queued. Closing twice does nothing more."""
+        """Close the producer's side; the consumer still receives queued items. Closing twice is harmless."""
         self._consumer = Consumer.BUSY
         self._sender.close()
 
@@ -71,7 +77,7 @@ class Handoff(Generic[T]):
 
     @property
     def is_blocked(self) -> bool:
-        """True while the producer waits for room."""
+        """True while the producer waits for space."""
         return self._sender.statistics().tasks_waiting_send > 0
 
     def _wake(self) -> None:
@@ -82,12 +88,15 @@ class Handoff(Generic[T]):
     # The consumer's side
 
     async def receive(self, take: Callable[[T], bool] | None = None) -> T | None:
-        """Wait for the next item. Raises ``trio.EndOfChannel`` when the producer has closed its side and all items have
-        been received. Cancelled, it has received none.
+        """Wait for the next item.
 
-        While it waits ``take`` is called with each item that is offered, in the producer's task: it must not wait. It
-        returns true to wait on; false ends the waiting with ``None``."""
-        if take is not None and self.is_empty:  # else what is queued would be overtaken
+        Raises ``trio.EndOfChannel`` when the producer has closed its side and every item has been received. If
+        cancelled, no item is lost.
+
+        While waiting, calls ``take`` with each offered item, in the producer's task; ``take`` must not block. It
+        returns true to keep waiting, false to end the wait with ``None``.
+        """
+        if take is not None and self.is_empty:  # else the item would overtake queued ones
             self._consumer, self._take = Consumer.WAITING, take
         try:
             return await self._receiver.receive()
@@ -95,23 +104,23 @@ class Handoff(Generic[T]):
             self._consumer, self._take = (
                 Consumer.BUSY,
                 _wait_no_more,
-            )  # the handoff would hold its consumer, and it that
+            )  # a stored ``take`` would make a reference cycle with its consumer
 
     def receive_nowait(self) -> T | None:
-        """Return the next item if it is queued, else ``None``."""
+        """Return the next queued item, or ``None``."""
         try:
             return self._receiver.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             return None
 
     def close_receiving(self) -> None:
-        """Say that no item is wanted any more. What is queued is lost."""
+        """Close the consumer's side; queued items are lost."""
         self._consumer = Consumer.BUSY
         self._receiver.close()
 
     @property
     def is_empty(self) -> bool:
-        """True while nothing is on the way to the consumer."""
+        """True while no item is queued or waits to be queued."""
         queue = self._receiver.statistics()
         return not (queue.current_buffer_used or queue.tasks_waiting_send)
 

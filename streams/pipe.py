@@ -1,9 +1,8 @@
-"""The trio side of a stream: the pump that reads an upstream, and the watch over its silence.
+"""The I/O of a stream: the pump that reads a provider's response, and the watch that limits its silence.
 
-The pump hands its chunks to the response body through one bounded channel. Its capacity and the most that the body
-takes at once bound the memory of a stream to 1 MiB and the largest event, whatever its length (a writer may hold its
-answer besides: that of Responses repeats it at the end); a slow client fills the channel and so slows its own upstream
-and nobody else's.
+The pump passes chunks to the response body through one bounded channel. This limits a stream to 1 MiB and its largest
+event, whatever its length (the writer of Responses also keeps the answer, to repeat it at the end). A slow client fills
+the channel and slows only its own upstream.
 """
 
 import math
@@ -18,13 +17,13 @@ from streams.events import ErrorInfo
 from streams.handoff import Handoff
 from streams.timeouts import Timeouts
 
-PIECE: Final = 4096  # bytes; larger reads are queued in pieces, so that the number of items bounds their size
-PIECES_QUEUED: Final = 64  # an upstream that writes each event on its own still gives many at once
-BATCH_BYTES: Final = 64 * 1024  # what the body takes in one go
-WRITES_QUEUED: Final = 2  # writes that wait for a client, where a stream may outlive it
+PIECE: Final = 4096  # bytes; larger reads queue in pieces, so that the number of items limits the memory
+PIECES_QUEUED: Final = 64  # enough to batch the events of an upstream that writes each one separately
+BATCH_BYTES: Final = 64 * 1024  # the most that the body receives in one call
+WRITES_QUEUED: Final = 2  # writes that wait for a client whose stream may outlive it
 
 Chunk: TypeAlias = bytes | ErrorInfo
-"""An item on its way from the pump: bytes of the upstream's body, or last of all how it failed."""
+"""An item from the pump: bytes of the upstream's body, or finally its failure."""
 
 
 SHUTTING_DOWN: Final = ErrorInfo(
@@ -33,14 +32,14 @@ SHUTTING_DOWN: Final = ErrorInfo(
 
 
 class Watch:
-    """One cancel scope over a request to a provider, whose deadline moves: first byte, then idle, all within total.
+    """A cancel scope over a request to a provider, with a moving deadline: first byte, then idle, all within total.
 
-    A scope per read would cost three times as much as moving a deadline, and that (1.5 µs) is more than looking at the
-    clock: it is moved only once in a hundredth of the idle limit, which is therefore held to one percent.
+    Moving a deadline costs a third of a new scope for each read, but still more (1.5 µs) than reading the clock. The
+    deadline therefore moves only once in a hundredth of the idle limit, which makes that limit exact to one percent.
     """
 
     def __init__(self, timeouts: Timeouts, patience: float = math.inf) -> None:
-        """``patience``: the seconds that the first content may take (see ``begun``)."""
+        """Start the watch; ``patience`` is the number of seconds until the first content must arrive (see ``begun``)."""
         now = trio.current_time()
         self._timeouts = timeouts
         self._patience = patience
@@ -49,46 +48,46 @@ class Watch:
         self.scope = trio.CancelScope(deadline=min(self._end, self._begins_by, now + _seconds(timeouts.first_byte)))
         self.reading = False
         self._idle = _seconds(timeouts.idle)
-        self._moves = -math.inf  # when hearing something moves the deadline again
+        self._moves = -math.inf  # before this time the deadline stays
 
     def heard(self) -> None:
-        """Count the upstream's silence from now: it has sent something."""
+        """Restart the idle limit because the upstream has sent something."""
         now = trio.current_time()
-        if now >= self._moves and not self.scope.cancel_called:  # what is past cannot be put off
+        if now >= self._moves and not self.scope.cancel_called:  # an expired deadline cannot move
             self.reading = True
             self._moves = now + self._idle / 100
             self.scope.deadline = min(self._end, self._begins_by, self._moves + self._idle)
 
     def begun(self) -> None:
-        """Note that the first content has arrived."""
+        """Lift the limit of the first content, which has arrived."""
         if self._begins_by < math.inf:
             self._begins_by, self._moves = math.inf, -math.inf
             self.heard()
 
     def again(self) -> trio.CancelScope:
-        """Return a scope over what is left: a scope is entered once only, and by one task."""
+        """Return a new scope with the same deadline, because a scope can be entered only once, by one task."""
         self.scope = trio.CancelScope(deadline=self.scope.deadline)
         return self.scope
 
     def pause(self) -> None:
-        """Pause the watch: the client is the slow one, and the upstream's silence does not count until ``heard``."""
+        """Stop counting the upstream's silence until ``heard``, because the client is the slow side."""
         self._moves = -math.inf
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._end, self._begins_by)
 
     def asked(self) -> None:
-        """More of the request has been sent: the first byte of the answer is waited for from now."""
+        """Restart the first-byte limit because more of the request was sent."""
         if not self.scope.cancel_called:
             first = trio.current_time() + _seconds(self._timeouts.first_byte)
             self.scope.deadline = min(self._end, self._begins_by, first)
 
     @property
     def _is_paused(self) -> bool:
-        """The client has been the slow one since the upstream was heard: it is no failure of the upstream's."""
+        """True if the client has been the slow side since the upstream last sent something."""
         return self.reading and self._moves == -math.inf
 
     def failed(self) -> ErrorInfo:
-        """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
+        """Return the reason for the cancellation. Call it only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
             return SHUTTING_DOWN
         if trio.current_time() >= self._end:
@@ -106,23 +105,22 @@ def _seconds(limit: float | None) -> float:
 
 
 class ByteSource(Protocol):
-    """An upstream's response body."""
+    """The body of an upstream response."""
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises ``GatewayError`` when it breaks off."""
+        """Yield the body as it arrives. Raises ``GatewayError`` if it breaks off."""
         ...
 
     async def aclose(self) -> None:
-        """Close it, whatever state it is in; shielded from cancellation."""
+        """Close the body in any state, shielded from cancellation."""
         ...
 
 
 async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorInfo | None:
-    """Hand every chunk of ``source`` on ``into`` the handoff, under ``watch``, and close ``source``; return how the
-    upstream failed, if it did. The caller closes the handoff.
+    """Pass every chunk of ``source`` to the handoff under ``watch``, then close ``source``; return the failure, if any.
 
-    Without a failure the body ended well as HTTP; whether the *answer* is whole only its API can say. Raises no
-    ``GatewayError``: the request's nursery would take it for the end of the request.
+    The caller closes the handoff. ``None`` means that the HTTP body is complete; only a reader of its API knows whether
+    the *answer* is. Failures are returned instead of raised, because an exception would end the request's nursery.
     """
     failed: ErrorInfo | None = None
     with watch.scope:
@@ -130,7 +128,7 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
             await _hand_on(source.chunks(), into, watch)
         except GatewayError as error:
             failed = error.failed
-        except trio.BrokenResourceError:  # nobody reads any more: the answer is over
+        except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
             pass
         finally:
             await source.aclose()
@@ -139,7 +137,7 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
 
 async def _hand_on(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
     async for chunk in chunks:
-        if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed one may have any size
+        if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed chunk may have any size
             await _queue(chunk, into, watch)
         watch.heard()
 
@@ -162,9 +160,10 @@ def _pieces(chunk: bytes) -> Iterable[bytes]:
 async def receive_batch(
     handoff: Handoff[Chunk], take: Callable[[Chunk], bool] | None = None
 ) -> tuple[bytes, ErrorInfo | None]:
-    """Receive what is queued, as one piece of up to ``BATCH_BYTES``, and the failure behind it: batching that regulates
-    itself and adds no latency. Waits for the first item only, and returns nothing where ``take`` (see
-    ``Handoff.receive``) ends the waiting. Raises ``trio.EndOfChannel`` once the pump has ended and all is received.
+    """Receive queued chunks, joined to ``BATCH_BYTES`` or a little more, and the failure that follows them.
+
+    Waits only for the first chunk, so batching adds no latency. Returns nothing if ``take`` ends the wait (see
+    ``Handoff.receive``). Raises ``trio.EndOfChannel`` after the last item of a pump that has ended.
     """
     item = await handoff.receive(take)
     parts: list[bytes] = []

@@ -1,8 +1,8 @@
-"""Server-sent events: bytes to events and back, split anywhere.
+"""Reader and writer of server-sent events, for reads split anywhere.
 
-Framing as WHATWG HTML section 9.2.6 has it: lines end at LF, CR or CRLF and at nothing else (U+2028, U+0085 and VT are
-data), ``data:`` with or without the space, several ``data:`` lines joined by LF, comments, a byte-order mark at the
-start. ``Splitter`` finds whole events without looking into them, so that they can be forwarded untouched.
+Framing follows WHATWG HTML section 9.2.6. Lines end at LF, CR or CRLF only (U+2028, U+0085 and VT are data). ``data:``
+may omit the space; several ``data:`` lines are joined by LF. ``Splitter`` finds whole events without parsing them, so
+that they can be forwarded unchanged.
 """
 
 import re
@@ -15,23 +15,23 @@ from streams.structure import ELEMENTS, holds_more
 from streams.surrogates import NOT_JSON, any_json
 
 DONE = b"[DONE]"
-"""The data of the last event of OpenAI's streams, and of many others that end as those do."""
+"""The data of the last event of streams of OpenAI and many others."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-# Atomic groups: a CRLF must not be taken for two line ends on backtracking.
+# Atomic groups keep backtracking from reading a CRLF as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_SEAM = 3  # "\r\n\r": the most of a blank line that can be held back
+_SEAM = 3  # "\r\n\r": the longest buffered part of a blank line
 _BOM = b"\xef\xbb\xbf"
 
 COMMENT_PING = b": ping\n\n"
 
 
 class Splitter:
-    """Cuts a byte stream into whole events, each with the blank line that ends it.
+    """A splitter of a byte stream into whole events, each with its final blank line.
 
-    The pieces put together are the input, byte for byte. The LF of a CRLF whose CR ended an event in the read before is
-    a piece of its own, so that it can be kept or left out with that event. Work is linear in the input whatever the
-    sizes of events and reads: of what is held back only the seam is looked at again.
+    The pieces add up to the input, byte for byte. If a CRLF after an event is split between reads, its LF becomes a
+    piece of its own, to be kept or dropped with the event. Work is linear in the input for any sizes of events and
+    reads, because only the seam between reads is scanned twice.
     """
 
     __slots__ = ("_held", "_limit", "_size", "_was_cr")
@@ -43,14 +43,17 @@ class Splitter:
         self._was_cr = False  # the last byte so far is the CR that ended an event
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
-        ``EventUnfolds`` where decoding would make too much of one; what comes in one read is too small for that."""
+        """Return the events that ``data`` completes.
+
+        Raises ``EventTooLarge`` if more than the limit would be buffered, ``EventUnfolds`` for an event with too many
+        JSON elements (only buffered events are large enough).
+        """
         if self._was_cr and data:
             self._was_cr = False
             if data.startswith(b"\n"):
                 return [b"\n", *self.feed(data[1:])]
         if not self._held and -1 < data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
-            return [data]  # one event, no more and no less, as most reads of a stream are
+            return [data]  # exactly one event, like most reads of a stream
         events: list[bytes] = []
         start = 0
         if self._held:
@@ -60,7 +63,7 @@ class Splitter:
                 self._hold(data)
                 return events
             cut = match.end() - (len(seam) if match.string is not data else 0)
-            if data[cut - 1 : cut + 1] == b"\r\n":  # the seam ends between the two
+            if data[cut - 1 : cut + 1] == b"\r\n":  # the seam ends between CR and LF
                 cut += 1
             self._held.append(data[:cut])
             whole = self.close()
@@ -82,7 +85,7 @@ class Splitter:
         return events
 
     def close(self) -> bytes:
-        """Return what is left without a blank line at the end: an event some servers do not finish, or half of one."""
+        """Return the rest after the last blank line: an unfinished event."""
         rest = b"".join(self._held)
         self._held.clear()
         self._size = 0
@@ -96,12 +99,12 @@ class Splitter:
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """Return the event name ("" if none) and the data of one raw event; ``None`` for comments and events without data.
+    """Return the name ("" for none) and the data of one raw event, or ``None`` for comments and events without data.
 
-    Two things that are no SSE are taken for errors, because real servers send them in mid-stream: a bare JSON object
-    and a field ``error:`` with one. They come back as data without a name.
+    Real servers send errors in mid-stream as a bare JSON object or in an ``error:`` field. Both are returned as data
+    without a name.
     """
-    # The shape nearly all have: one data line and the blank line.
+    # Nearly all events have this shape: one data line and the blank line.
     if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and b"\r" not in raw:
         return ("", raw[6:-2]) if len(raw) > 8 else None
     name = ""
@@ -119,9 +122,10 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def completed(rest: bytes) -> bytes:
-    """Return ``rest``, what a splitter has left, as a whole event where it lacks nothing but its blank line; where it
-    is what is left of a blank line (the LF of a CRLF that came in two reads), that; nothing if the event is only half
-    there."""
+    """Return ``rest``, left by the splitter, as a whole event if it only lacks its blank line.
+
+    Returns a lone line end unchanged and ``b""`` for an incomplete event.
+    """
     if holds_more(rest, ELEMENTS):
         return b""
     if (parsed := parse(rest)) is None:
@@ -130,7 +134,7 @@ def completed(rest: bytes) -> bytes:
 
 
 def is_malformed(data: bytes) -> bool:
-    """Return whether the data of an event are neither JSON nor the last word of a stream."""
+    """Return whether an event's data is neither JSON nor ``DONE``."""
     if data == DONE:
         return False
     try:
@@ -141,19 +145,24 @@ def is_malformed(data: bytes) -> bool:
 
 
 def has_data(raw: bytes) -> bool:
-    """Return whether the event has a line of data. Clients see no other, though some servers tell errors so."""
+    """Return whether the event has a ``data:`` line; clients ignore events without one."""
     return any(line.startswith(b"data:") for line in raw.splitlines())
 
 
 def is_plain(raw: bytes) -> bool:
-    """Return whether the event has neither ``id:`` nor ``retry:`` (after one, the openai SDK takes comments for
-    events)."""
+    """Return whether the event has no ``id:`` and no ``retry:``.
+
+    After either of them, the openai SDK reads comments as events.
+    """
     return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
 
 
 def dump(value: Any) -> bytes:
-    """Return ``value`` as compact JSON on one line that no client splits by mistake: U+2028, U+2029 and U+0085 are
-    escaped (modelcontextprotocol/typescript-sdk#1926)."""
+    """Return ``value`` as compact JSON on one line.
+
+    Escapes U+2028, U+2029 and U+0085, because some clients split lines at them
+    (modelcontextprotocol/typescript-sdk#1926).
+    """
     data = msgspec.json.encode(value)
     if b"\xe2\x80" in data or b"\xc2\x85" in data:
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
@@ -167,12 +176,12 @@ def event(name: str, value: Any) -> bytes:
 
 
 def data(value: Any) -> bytes:
-    """Return an event without a name, as Chat has them."""
+    """Return an event without a name, as in Chat."""
     return b"data: %b\n\n" % dump(value)
 
 
 class SseEvents:
-    """A writer of server-sent events, which need nothing around them."""
+    """A writer of server-sent events."""
 
     def event(self, name: str, data: bytes) -> bytes:
         head = b"event: %b\n" % name.encode() if name else b""

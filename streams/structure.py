@@ -1,20 +1,23 @@
-"""JSON's structure, counted before it is decoded: a few bytes of it may become a hundred of memory.
+"""Counting of JSON elements before decoding, because a few bytes may decode to a hundred bytes of memory.
 
-``[],`` is three bytes and a list of 64, ``{"a":1},`` eight and an object of 240. Strings cost what they have bytes.
+``[],`` is three bytes and decodes to a list of 64; ``{"a":1},`` is eight and decodes to an object of 240. Strings take
+as much memory as they have bytes.
 """
 
 from typing import Final
 
 PIECE: Final = 128 * 1024
-"""Bytes that are looked at in one go, which takes some hundred microseconds: between two of them other threads run."""
+"""Bytes that are scanned in one call, which takes some hundred microseconds; other threads run between calls."""
 
 LOOK: Final = 16 * 1024
-"""Bytes after each of which it is asked whether the rest can still matter."""
+"""Bytes between two checks whether the scan can stop early."""
 
 ELEMENTS: Final = 200_000
-"""Arrays, objects and commas that a provider's event or whole answer may have: 20 MB of memory at most, and less than a
-tenth of a second to decode, in one call in which no stream moves. A whole answer of 20,000 tokens with their
-probabilities has as many."""
+"""Limit of arrays, objects and commas in a provider's event or whole answer.
+
+Decoding takes at most 20 MB of memory and less than a tenth of a second, in one call that blocks every stream. An
+answer of 20,000 tokens with their probabilities has as many.
+"""
 
 UNFOLDS: Final = f"of more than {ELEMENTS:,} JSON elements"
 
@@ -22,15 +25,19 @@ _STRUCTURE: Final = b"[{,"
 
 
 def holds_more(data: bytes, most: int) -> bool:
-    """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number
-    of its values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as
-    the answer is known. One comparison for what has no more bytes than that."""
+    """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas outside strings.
+
+    That number is close to the number of values. ``data`` need not be valid. Work is linear and stops as soon as the
+    result is known; ``data`` of at most ``most`` bytes takes one comparison.
+    """
     return _may_hold_more(data, most) and _count(data, most) > most
 
 
 def _may_hold_more(data: bytes, most: int) -> bool:
-    """Return false if there are not more with those in strings. Looks at no more than has to be: it is false once so
-    many other bytes have been seen that the rest cannot be more than ``most``, as of a long text."""
+    """Return false if ``data`` has at most ``most`` such bytes, in strings or not.
+
+    Stops as soon as the remaining bytes are too few to exceed ``most``, as in a long text.
+    """
     found, start, size = 0, 0, len(data)
     while start < size and found <= most < found + size - start:
         piece = data[start : start + LOOK]
@@ -40,8 +47,10 @@ def _may_hold_more(data: bytes, most: int) -> bool:
 
 
 def count(data: bytes, most: int, few: int) -> int:
-    """Return the number of those, counted as far as ``most``. Where there are no more than ``few`` with those in
-    strings it is the number of both, which is cheaper to tell."""
+    """Return the number of arrays, objects and commas, counting little further than ``most``.
+
+    If there are at most ``few`` including those in strings, returns that number, which is cheaper to determine.
+    """
     with_strings = _count_all(data, few)
     return with_strings if with_strings <= few else _count(data, most)
 
@@ -71,6 +80,6 @@ def _signs(piece: bytes) -> int:
 
 
 def _whole_escapes(data: bytes, end: int) -> int:
-    """Return ``end``, or one more where that would part a backslash from what it escapes."""
+    """Return ``end``, or ``end + 1`` if it would separate a backslash from the character that it escapes."""
     head = data[max(0, end - PIECE) : end]
     return end + (len(head) - len(head.rstrip(b"\\"))) % 2

@@ -1,5 +1,8 @@
-r"""JSON in which a string has half of a surrogate pair, such as "\ud83d": its grammar allows that (RFC 8259, section
-8.2), and programs that cut text by UTF-16 units send it (openclaw/openclaw#110642), but it is no Unicode text."""
+r"""Decoding of JSON strings that contain half of a surrogate pair, such as "\ud83d".
+
+JSON's grammar allows it (RFC 8259, section 8.2) and programs that cut text by UTF-16 units send it
+(openclaw/openclaw#110642), but it is not valid Unicode text.
+"""
 
 import re
 from collections.abc import Callable
@@ -11,14 +14,14 @@ T = TypeVar("T")
 
 REPLACEMENT: Final = rb"\ufffd"
 
-# Each escape is taken whole, so that the backslash of "\\ud83d" begins none; a pair goes by as one.
+# Matches each escape whole, so that the backslash of "\\ud83d" starts none; a pair is one match.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|[\s\S])"
 )
 
 
 def paired(json: bytes) -> bytes:
-    """Return ``json`` with U+FFFD for each half of a pair; the same object where there is none."""
+    """Return ``json`` with U+FFFD for each half of a surrogate pair; the same object if there is none."""
     if b"\\ud" not in json and b"\\uD" not in json:
         return json
     found = _ESCAPE.sub(lambda match: REPLACEMENT if match[1] else match[0], json)
@@ -26,12 +29,12 @@ def paired(json: bytes) -> bytes:
 
 
 def lone(json: bytes) -> int | None:
-    """Return the place of the first half of a pair, ``None`` where there is none."""
+    """Return the index of the first half of a surrogate pair, or ``None``."""
     return next((match.start() for match in _ESCAPE.finditer(json) if match[1]), None)
 
 
 def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Return ``decode``, of msgspec, that reads half of a pair as U+FFFD. Raises what it raises."""
+    """Return msgspec's ``decode``, extended to read half of a surrogate pair as U+FFFD. Raises the same exceptions."""
 
     def read(json: bytes) -> T:
         try:
@@ -47,7 +50,7 @@ def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
 
 
 any_json: Callable[[bytes], Any] = reading(msgspec.json.Decoder().decode)
-"""JSON of any shape as Python values. Raises one of ``NOT_JSON``."""
+"""Decode JSON of any shape to Python values. Raises one of ``NOT_JSON``."""
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises for bytes that are no JSON, no UTF-8, or nested too deeply."""
+"""The exceptions of decoding for invalid JSON, invalid UTF-8 or too deep nesting."""

@@ -1,4 +1,4 @@
-"""How long a provider may be silent, as configurations say it."""
+"""Limits on a provider's silence, as keys of the configuration."""
 
 import attrs
 
@@ -8,7 +8,7 @@ from configfile.kinds import TimeLimit, Wait
 
 @attrs.frozen
 class Timeouts:
-    """Limits on an upstream's silence, in seconds; ``None`` is no limit."""
+    """Limits on a provider's silence, in seconds; ``None`` is no limit."""
 
     connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
