@@ -220,10 +220,10 @@ def folders() -> list[str]:
 def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing | None:
     """The framing of an answer that is a stream, also one of a hosting or in one array; ``None`` if it is none."""
     wire = CODECS[api].wire
-    if found := next((one for one in (wire.framing, *FRAMINGS.values()) if one.announced_by(content_type)), None):
+    if found := next((one for one in (wire.framing, *FRAMINGS.values()) if one.matches_type(content_type)), None):
         return found
     array = None if wire.unless_asked is None else wire.unless_asked[1]
-    return array if array and array.announced_by(content_type) and body.lstrip().startswith(b"[") else None
+    return array if array and array.matches_type(content_type) and body.lstrip().startswith(b"[") else None
 
 
 def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:

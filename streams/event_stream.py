@@ -13,8 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from streams.framing import EventTooLarge, EventUnfolds, Framing, FramingError
-from streams.structure import ELEMENTS, holds_more
+from streams.framing import EventTooComplex, EventTooLarge, Framing, FramingError
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
@@ -28,10 +28,10 @@ HeaderValue: TypeAlias = bool | int | bytes | str | UUID
 """The value of a header; a timestamp is an ``int`` of milliseconds since 1970."""
 
 _PRELUDE: Final = 12
-_LEAST: Final = 16
-_STRING: Final = 7
+_MIN_FRAME: Final = 16
+_STRING_TYPE: Final = 7
 _LENGTHS = struct.Struct(">III")
-_WHOLE = struct.Struct(">I")
+_CHECKSUM = struct.Struct(">I")
 _JSON: Final = "application/json"
 
 # Header types: the size of the value in bytes (None: a two-byte length precedes it) and its decoder.
@@ -43,7 +43,7 @@ _TYPES: Final[Mapping[int, tuple[int | None, Callable[[bytes], HeaderValue]]]] =
     4: (4, lambda value: int.from_bytes(value, "big", signed=True)),
     5: (8, lambda value: int.from_bytes(value, "big", signed=True)),
     6: (None, bytes),
-    _STRING: (None, lambda value: value.decode("utf-8", "replace")),
+    _STRING_TYPE: (None, lambda value: value.decode("utf-8", "replace")),
     8: (8, lambda value: int.from_bytes(value, "big", signed=True)),
     9: (16, lambda value: UUID(bytes=value)),
 }
@@ -75,8 +75,8 @@ class FrameSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes.
 
-        Raises ``ChecksumError``, ``EventTooLarge`` as soon as a frame announces too large a size, and ``EventUnfolds``
-        for a frame with too many JSON elements.
+        Raises ``ChecksumError``, ``EventTooLarge`` as soon as a frame announces too large a size, and
+        ``EventTooComplex`` for a frame with too many JSON elements.
         """
         self._held.append(data)
         self._size += len(data)
@@ -90,7 +90,7 @@ class FrameSplitter:
             if len(held) - start < size:
                 self._needs = size
                 break
-            frames.append(_verified(held[start : start + size]))
+            frames.append(_verify(held[start : start + size]))
             start += size
         if start < len(held):
             self._held.append(held[start:])
@@ -109,18 +109,18 @@ def _frame_size(held: bytes, start: int, limit: int) -> int:
     size, headers, checksum = _LENGTHS.unpack_from(held, start)
     if zlib.crc32(held[start : start + 8]) != checksum:
         raise ChecksumError
-    if size < _LEAST or headers > size - _LEAST:
+    if size < _MIN_FRAME or headers > size - _MIN_FRAME:
         raise FramingError("the provider sent a frame whose lengths contradict one another")
     if size > limit:
         raise EventTooLarge
     return int(size)
 
 
-def _verified(raw: bytes) -> bytes:
-    if zlib.crc32(memoryview(raw)[:-4]) != _WHOLE.unpack_from(raw, len(raw) - 4)[0]:
+def _verify(raw: bytes) -> bytes:
+    if zlib.crc32(memoryview(raw)[:-4]) != _CHECKSUM.unpack_from(raw, len(raw) - 4)[0]:
         raise ChecksumError
-    if len(raw) > ELEMENTS and holds_more(payload(raw), ELEMENTS):
-        raise EventUnfolds
+    if len(raw) > MAX_ELEMENTS and has_more_elements(payload(raw), MAX_ELEMENTS):
+        raise EventTooComplex
     return raw
 
 
@@ -161,26 +161,28 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     """
     said = headers(raw)
     if said is None:
-        return ERROR, _failure("", {"message": "the provider sent a frame whose headers cannot be read"})
+        return ERROR, _failure_payload("", {"message": "the provider sent a frame whose headers cannot be read"})
     match said.get(":message-type", "event"):
         case "event":
-            return _text(said, ":event-type"), payload(raw)
+            return _text_header(said, ":event-type"), payload(raw)
         case "exception":
-            return EXCEPTION, _failure(_text(said, ":exception-type"), _object(payload(raw)))
+            return EXCEPTION, _failure_payload(_text_header(said, ":exception-type"), _decode_object(payload(raw)))
         case _:
-            return ERROR, _failure(_text(said, ":error-code"), {"message": _text(said, ":error-message")})
+            return ERROR, _failure_payload(
+                _text_header(said, ":error-code"), {"message": _text_header(said, ":error-message")}
+            )
 
 
-def _text(said: Mapping[str, HeaderValue], name: str) -> str:
+def _text_header(said: Mapping[str, HeaderValue], name: str) -> str:
     value = said.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _failure(kind: str, said: Mapping[str, Any]) -> bytes:
+def _failure_payload(kind: str, said: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode({"message": "", **said, "type": kind})
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _decode_object(data: bytes) -> dict[str, Any]:
     try:
         value = any_json(data)
     except NOT_JSON:
@@ -196,7 +198,7 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
 
     Header names may have up to 255 bytes, values up to 32,767.
     """
-    return _sealed(b"".join(_header(name, value) for name, value in headers.items()), payload)
+    return _with_checksums(b"".join(_header(name, value) for name, value in headers.items()), payload)
 
 
 def event(name: str, payload: bytes) -> bytes:
@@ -209,35 +211,35 @@ def exception(kind: str, payload: bytes) -> bytes:
     return frame({":exception-type": kind, ":content-type": _JSON, ":message-type": "exception"}, payload)
 
 
-def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
+def change_payload(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """Return the frame with ``change`` applied to its payload and its headers unchanged."""
     start = _payload_start(raw)
-    return _sealed(raw[_PRELUDE:start], change(raw[start:-4]))
+    return _with_checksums(raw[_PRELUDE:start], change(raw[start:-4]))
 
 
 def _header(name: str, value: str) -> bytes:
     label, text = name.encode(), value.encode()
-    return bytes([len(label)]) + label + bytes([_STRING]) + len(text).to_bytes(2, "big") + text
+    return bytes([len(label)]) + label + bytes([_STRING_TYPE]) + len(text).to_bytes(2, "big") + text
 
 
-def _sealed(block: bytes, payload: bytes) -> bytes:
-    lengths = (_LEAST + len(block) + len(payload)).to_bytes(4, "big") + len(block).to_bytes(4, "big")
-    content = b"".join((lengths, _WHOLE.pack(zlib.crc32(lengths)), block, payload))
-    return content + _WHOLE.pack(zlib.crc32(content))
+def _with_checksums(block: bytes, payload: bytes) -> bytes:
+    lengths = (_MIN_FRAME + len(block) + len(payload)).to_bytes(4, "big") + len(block).to_bytes(4, "big")
+    content = b"".join((lengths, _CHECKSUM.pack(zlib.crc32(lengths)), block, payload))
+    return content + _CHECKSUM.pack(zlib.crc32(content))
 
 
 class FrameWriter:
     """A writer of frames; an event that ``parse`` named a failure becomes a failure frame."""
 
     def event(self, name: str, data: bytes) -> bytes:
-        return _failed(data) if name in (EXCEPTION, ERROR) else event(name, data)
+        return _failure_frame(data) if name in (EXCEPTION, ERROR) else event(name, data)
 
     def close(self) -> bytes:
         return b""
 
 
-def _failed(data: bytes) -> bytes:
-    said = _object(data)
+def _failure_frame(data: bytes) -> bytes:
+    said = _decode_object(data)
     kind = said.pop("type", "")
     return exception(kind if isinstance(kind, str) else "", msgspec.json.encode(said))
 
@@ -247,7 +249,7 @@ EVENT_STREAM = Framing(
     content_type=MEDIA_TYPE,
     splitter=FrameSplitter,
     parse=parse,
-    completed=lambda rest: b"",  # the splitter's rest is never a whole frame
+    complete=lambda rest: b"",  # the splitter's rest is never a whole frame
     writer=FrameWriter,
-    changed=changed,
+    change_payload=change_payload,
 )

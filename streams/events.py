@@ -182,7 +182,7 @@ class Usage:
 
     The other members only affect the price. They do not take part in comparisons and are not sent to clients of another
     API. ``tier`` is the service tier that the provider reports, ``calls`` the number of runs of each of its own tools,
-    ``told_nanos`` the cost that it reports, in nano-dollars. ``steps`` are the model turns of this answer, if the
+    ``reported_nanos`` the cost that it reports, in nano-dollars. ``steps`` are the model turns of this answer, if the
     provider lists them; then only their tokens are billed, and the counts above are not added. ``units`` are other
     billed quantities by name (``search``, ``image``, ``second``, ``character``) and the media tokens within the counts
     above (``input_audio_token`` and the like). ``estimated`` means that the counts were derived from the request.
@@ -197,7 +197,7 @@ class Usage:
     reasoning: int | None = None
     tier: str | None = attrs.field(default=None, eq=False)
     calls: tuple[tuple[str, int], ...] = attrs.field(default=(), eq=False)
-    told_nanos: int | None = attrs.field(default=None, eq=False)
+    reported_nanos: int | None = attrs.field(default=None, eq=False)
     steps: tuple["UsageStep", ...] = attrs.field(default=(), eq=False)
     units: tuple[tuple[str, int], ...] = attrs.field(default=(), eq=False)
     estimated: bool = attrs.field(default=False, eq=False)
@@ -223,7 +223,7 @@ class Usage:
         )
 
     @property
-    def of_all_steps(self) -> "Usage":
+    def with_all_steps(self) -> "Usage":
         """A copy with the tokens of all its steps, if it lists steps."""
         if not self.steps:
             return self

@@ -75,7 +75,7 @@ class Answer:
     end: AnswerEnd
 
     @property
-    def called(self) -> bool:
+    def calls_tools(self) -> bool:
         """True if the answer calls a tool of the client."""
         return any(isinstance(block, ToolCallBlock) for block in self.blocks)
 
@@ -109,7 +109,7 @@ class _OpenBlock:
 
 
 class Fold:
-    """An accumulator of events in order; ``answer()`` is available after ``AnswerEnd``. Memory is linear in the answer."""
+    """An accumulator of events; ``answer()`` is available after ``AnswerEnd``. Memory is linear in the answer."""
 
     def __init__(self) -> None:
         self.start = AnswerStart()

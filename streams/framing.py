@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from streams.structure import UNFOLDS
+from streams.structure import TOO_MANY_ELEMENTS
 
 
 class FramingError(Exception):
@@ -22,11 +22,11 @@ class EventTooLarge(FramingError):
         super().__init__("the provider sent an event larger than limits.event allows")
 
 
-class EventUnfolds(FramingError):
+class EventTooComplex(FramingError):
     """An event that would take too much memory once decoded."""
 
     def __init__(self) -> None:
-        super().__init__(f"the provider sent an event {UNFOLDS}")
+        super().__init__(f"the provider sent an event {TOO_MANY_ELEMENTS}")
 
 
 class EventSplitter(Protocol):
@@ -61,28 +61,28 @@ class Framing:
     - ``splitter(limit)`` returns a splitter that buffers up to ``limit`` bytes.
     - ``parse(raw)`` returns the name ("" for none) and the data of a whole event, or ``None`` if it has no data. It
       never raises.
-    - ``completed(rest)`` turns the result of the splitter's ``close`` into a whole event if only its end is missing,
+    - ``complete(rest)`` turns the result of the splitter's ``close`` into a whole event if only its end is missing,
       else returns ``b""``.
     - ``writer()`` returns a writer for one stream.
     - ``comment`` is a keep-alive that every client skips, or ``b""``.
     - ``marks``: an event that contains one of these may make later comments harmful; ``is_plain(raw)`` returns whether
       comments remain safe.
     - ``is_seen(raw)`` returns whether clients recognize the event at all.
-    - ``changed(raw, change)`` returns the event with ``change`` applied to its data.
+    - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
     """
 
     media_type: str
     content_type: str
     splitter: Callable[[int], EventSplitter]
     parse: Callable[[bytes], tuple[str, bytes] | None]
-    completed: Callable[[bytes], bytes]
+    complete: Callable[[bytes], bytes]
     writer: "Callable[[], EventWriter] | None" = None
     comment: bytes = b""
     marks: tuple[bytes, ...] = ()
     is_plain: Callable[[bytes], bool] = lambda raw: True
     is_seen: Callable[[bytes], bool] = lambda raw: True
-    changed: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
+    change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
 
-    def announced_by(self, content_type: str | None) -> bool:
+    def matches_type(self, content_type: str | None) -> bool:
         """Return whether a body with that ``content-type`` is a stream of this framing."""
         return (content_type or "").lower().startswith(self.media_type)

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 import trio
 
-YOUNG: Final = 10_000  # new objects before a young collection, which takes a millisecond or two
+YOUNG_THRESHOLD: Final = 10_000  # new objects before a young collection, which takes a millisecond or two
 NEVER: Final = 2**30
 
-EVERY: Final = 10.0
+CHECK_SECONDS: Final = 10.0
 """Seconds between two checks whether a full collection may run."""
 
 
@@ -25,23 +25,23 @@ _TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.
 _MIB = 2**20
 
 
-def settle() -> None:
+def freeze_startup_objects() -> None:
     """Exempt all existing objects from collection, as objects from start-up live as long as the process."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, NEVER, NEVER)
+    gc.set_threshold(YOUNG_THRESHOLD, NEVER, NEVER)
     gc.enable()
     _keep_pages()
 
 
 @contextlib.contextmanager
-def settled() -> Iterator[None]:
-    """Apply ``settle`` until the end of the block, then restore the thresholds.
+def frozen_startup_objects() -> Iterator[None]:
+    """Apply ``freeze_startup_objects`` until the end of the block, then restore the thresholds.
 
     Exempted objects stay exempt, because other code may have exempted more.
     """
     before = gc.get_threshold()
-    settle()
+    freeze_startup_objects()
     try:
         yield
     finally:
@@ -60,27 +60,27 @@ def _keep_pages() -> None:
         setting(_TRIM, 4 * _MIB)
 
 
-class Busy(Protocol):
+class InFlight(Protocol):
     """An object that knows the number of its requests in flight."""
 
     @property
     def in_flight(self) -> int: ...
 
 
-async def tidy(busy: Busy, spare: int = 0) -> None:
+async def collect_when_idle(requests: InFlight, spare: int = 0) -> None:
     """Run full collections until cancelled: when no request is in flight, or when memory has doubled.
 
     Memory up to ``spare`` bytes does not count as growth.
     """
-    most = max(spare, _most_memory())
+    peak = max(spare, _peak_memory())
     while True:
-        await trio.sleep(EVERY)
-        _, looks, _ = gc.get_count()
-        if looks and (not busy.in_flight or _most_memory() > 2 * most):
+        await trio.sleep(CHECK_SECONDS)
+        _, middle_collections, _ = gc.get_count()
+        if middle_collections and (not requests.in_flight or _peak_memory() > 2 * peak):
             gc.collect()
-            most = max(spare, _most_memory())
+            peak = max(spare, _peak_memory())
 
 
-def _most_memory() -> int:
+def _peak_memory() -> int:
     """Return the peak memory of the process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

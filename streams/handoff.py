@@ -15,7 +15,7 @@ import trio
 T = TypeVar("T")
 
 
-class Consumer(Enum):
+class ConsumerState(Enum):
     """The state of the consumer that decides whether an item may bypass the queue."""
 
     BUSY = auto()
@@ -34,8 +34,8 @@ class Handoff(Generic[T]):
     def __init__(self, capacity: int) -> None:
         """Open the channel for up to ``capacity`` queued items, at least one."""
         self._sender, self._receiver = trio.open_memory_channel[T | None](capacity)  # ``None`` wakes the consumer
-        self._consumer = Consumer.BUSY
-        self._take: Callable[[T], bool] = _wait_no_more
+        self._consumer = ConsumerState.BUSY
+        self._take: Callable[[T], bool] = _decline
 
     # The producer's side
 
@@ -44,7 +44,7 @@ class Handoff(Generic[T]):
 
         Raises whatever ``take`` raises.
         """
-        if self._consumer is Consumer.BUSY:
+        if self._consumer is ConsumerState.BUSY:
             return False
         if not self._take(item):
             self._wake()
@@ -52,7 +52,7 @@ class Handoff(Generic[T]):
 
     def send_nowait(self, item: T) -> None:
         """Queue ``item``. Raises ``trio.WouldBlock`` if the queue is full, else the exceptions of ``send``."""
-        self._consumer = Consumer.BUSY
+        self._consumer = ConsumerState.BUSY
         self._sender.send_nowait(item)
 
     async def send(self, item: T) -> None:
@@ -61,12 +61,12 @@ class Handoff(Generic[T]):
         Raises ``trio.BrokenResourceError`` if the consumer has closed its side, ``trio.ClosedResourceError`` if the
         producer has. If cancelled, the item is not queued.
         """
-        self._consumer = Consumer.BUSY
+        self._consumer = ConsumerState.BUSY
         await self._sender.send(item)
 
     def close(self) -> None:
         """Close the producer's side; the consumer still receives queued items. Closing twice is harmless."""
-        self._consumer = Consumer.BUSY
+        self._consumer = ConsumerState.BUSY
         self._sender.close()
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class Handoff(Generic[T]):
         return self._sender.statistics().tasks_waiting_send > 0
 
     def _wake(self) -> None:
-        self._consumer = Consumer.BUSY
+        self._consumer = ConsumerState.BUSY
         with contextlib.suppress(trio.BrokenResourceError):
             self._sender.send_nowait(None)
 
@@ -97,13 +97,13 @@ class Handoff(Generic[T]):
         returns true to keep waiting, false to end the wait with ``None``.
         """
         if take is not None and self.is_empty:  # else the item would overtake queued ones
-            self._consumer, self._take = Consumer.WAITING, take
+            self._consumer, self._take = ConsumerState.WAITING, take
         try:
             return await self._receiver.receive()
         finally:
             self._consumer, self._take = (
-                Consumer.BUSY,
-                _wait_no_more,
+                ConsumerState.BUSY,
+                _decline,
             )  # a stored ``take`` would make a reference cycle with its consumer
 
     def receive_nowait(self) -> T | None:
@@ -115,7 +115,7 @@ class Handoff(Generic[T]):
 
     def close_receiving(self) -> None:
         """Close the consumer's side; queued items are lost."""
-        self._consumer = Consumer.BUSY
+        self._consumer = ConsumerState.BUSY
         self._receiver.close()
 
     @property
@@ -125,5 +125,5 @@ class Handoff(Generic[T]):
         return not (queue.current_buffer_used or queue.tasks_waiting_send)
 
 
-def _wait_no_more(_: object) -> bool:
+def _decline(_: object) -> bool:
     return False

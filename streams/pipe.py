@@ -39,61 +39,64 @@ class Watch:
     """
 
     def __init__(self, timeouts: Timeouts, patience: float = math.inf) -> None:
-        """Start the watch; ``patience`` is the number of seconds until the first content must arrive (see ``begun``)."""
+        """Start the watch; ``patience`` is the number of seconds until the first content must arrive (see
+        ``content_arrived``)."""
         now = trio.current_time()
         self._timeouts = timeouts
         self._patience = patience
-        self._begins_by = now + patience
-        self._end = now + _seconds(timeouts.total)
-        self.scope = trio.CancelScope(deadline=min(self._end, self._begins_by, now + _seconds(timeouts.first_byte)))
+        self._content_deadline = now + patience
+        self._total_deadline = now + _seconds(timeouts.total)
+        self.scope = trio.CancelScope(
+            deadline=min(self._total_deadline, self._content_deadline, now + _seconds(timeouts.first_byte))
+        )
         self.reading = False
         self._idle = _seconds(timeouts.idle)
-        self._moves = -math.inf  # before this time the deadline stays
+        self._next_move = -math.inf  # before this time the deadline stays
 
-    def heard(self) -> None:
+    def data_arrived(self) -> None:
         """Restart the idle limit because the upstream has sent something."""
         now = trio.current_time()
-        if now >= self._moves and not self.scope.cancel_called:  # an expired deadline cannot move
+        if now >= self._next_move and not self.scope.cancel_called:  # an expired deadline cannot move
             self.reading = True
-            self._moves = now + self._idle / 100
-            self.scope.deadline = min(self._end, self._begins_by, self._moves + self._idle)
+            self._next_move = now + self._idle / 100
+            self.scope.deadline = min(self._total_deadline, self._content_deadline, self._next_move + self._idle)
 
-    def begun(self) -> None:
+    def content_arrived(self) -> None:
         """Lift the limit of the first content, which has arrived."""
-        if self._begins_by < math.inf:
-            self._begins_by, self._moves = math.inf, -math.inf
-            self.heard()
+        if self._content_deadline < math.inf:
+            self._content_deadline, self._next_move = math.inf, -math.inf
+            self.data_arrived()
 
-    def again(self) -> trio.CancelScope:
+    def renew_scope(self) -> trio.CancelScope:
         """Return a new scope with the same deadline, because a scope can be entered only once, by one task."""
         self.scope = trio.CancelScope(deadline=self.scope.deadline)
         return self.scope
 
     def pause(self) -> None:
-        """Stop counting the upstream's silence until ``heard``, because the client is the slow side."""
-        self._moves = -math.inf
+        """Stop counting the upstream's silence until ``data_arrived``, because the client is the slow side."""
+        self._next_move = -math.inf
         if not self.scope.cancel_called:
-            self.scope.deadline = min(self._end, self._begins_by)
+            self.scope.deadline = min(self._total_deadline, self._content_deadline)
 
-    def asked(self) -> None:
+    def request_sent(self) -> None:
         """Restart the first-byte limit because more of the request was sent."""
         if not self.scope.cancel_called:
             first = trio.current_time() + _seconds(self._timeouts.first_byte)
-            self.scope.deadline = min(self._end, self._begins_by, first)
+            self.scope.deadline = min(self._total_deadline, self._content_deadline, first)
 
     @property
     def _is_paused(self) -> bool:
         """True if the client has been the slow side since the upstream last sent something."""
-        return self.reading and self._moves == -math.inf
+        return self.reading and self._next_move == -math.inf
 
-    def failed(self) -> ErrorInfo:
+    def failure(self) -> ErrorInfo:
         """Return the reason for the cancellation. Call it only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
             return SHUTTING_DOWN
-        if trio.current_time() >= self._end:
+        if trio.current_time() >= self._total_deadline:
             failed = ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
             return attrs.evolve(failed, reason=None) if self._is_paused else failed
-        if trio.current_time() >= self._begins_by:
+        if trio.current_time() >= self._content_deadline:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._patience:g} s")
         if self.reading:
             return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
@@ -125,21 +128,21 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
     failed: ErrorInfo | None = None
     with watch.scope:
         try:
-            await _hand_on(source.chunks(), into, watch)
+            await _forward(source.chunks(), into, watch)
         except GatewayError as error:
             failed = error.failed
         except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
             pass
         finally:
             await source.aclose()
-    return watch.failed() if watch.scope.cancelled_caught else failed
+    return watch.failure() if watch.scope.cancelled_caught else failed
 
 
-async def _hand_on(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
+async def _forward(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:
     async for chunk in chunks:
         if len(chunk) > BATCH_BYTES or not into.offer(chunk):  # a decompressed chunk may have any size
             await _queue(chunk, into, watch)
-        watch.heard()
+        watch.data_arrived()
 
 
 async def _queue(chunk: bytes, into: Handoff[Chunk], watch: Watch) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from streams.framing import EventTooLarge, EventUnfolds, Framing
-from streams.structure import ELEMENTS, holds_more
+from streams.framing import EventTooComplex, EventTooLarge, Framing
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 DONE = b"[DONE]"
@@ -45,8 +45,8 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the events that ``data`` completes.
 
-        Raises ``EventTooLarge`` if more than the limit would be buffered, ``EventUnfolds`` for an event with too many
-        JSON elements (only buffered events are large enough).
+        Raises ``EventTooLarge`` if more than the limit would be buffered, ``EventTooComplex`` for an event with too
+        many JSON elements (only buffered events are large enough).
         """
         if self._was_cr and data:
             self._was_cr = False
@@ -67,8 +67,8 @@ class Splitter:
                 cut += 1
             self._held.append(data[:cut])
             whole = self.close()
-            if len(whole) > ELEMENTS and holds_more(whole, ELEMENTS):
-                raise EventUnfolds
+            if len(whole) > MAX_ELEMENTS and has_more_elements(whole, MAX_ELEMENTS):
+                raise EventTooComplex
             events.append(whole)
             start = cut
         if b"\r" in data:
@@ -121,12 +121,12 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     return (name, b"\n".join(data)) if any(data) else None
 
 
-def completed(rest: bytes) -> bytes:
+def complete(rest: bytes) -> bytes:
     """Return ``rest``, left by the splitter, as a whole event if it only lacks its blank line.
 
     Returns a lone line end unchanged and ``b""`` for an incomplete event.
     """
-    if holds_more(rest, ELEMENTS):
+    if has_more_elements(rest, MAX_ELEMENTS):
         return b""
     if (parsed := parse(rest)) is None:
         return b"" if rest.strip() else rest
@@ -196,7 +196,7 @@ SSE = Framing(
     content_type="text/event-stream; charset=utf-8",
     splitter=Splitter,
     parse=parse,
-    completed=completed,
+    complete=complete,
     writer=SseEvents,
     comment=COMMENT_PING,
     marks=(b"id:", b"retry:"),

@@ -9,40 +9,40 @@ from typing import Final
 PIECE: Final = 128 * 1024
 """Bytes that are scanned in one call, which takes some hundred microseconds; other threads run between calls."""
 
-LOOK: Final = 16 * 1024
+_CHECK_BYTES: Final = 16 * 1024
 """Bytes between two checks whether the scan can stop early."""
 
-ELEMENTS: Final = 200_000
+MAX_ELEMENTS: Final = 200_000
 """Limit of arrays, objects and commas in a provider's event or whole answer.
 
 Decoding takes at most 20 MB of memory and less than a tenth of a second, in one call that blocks every stream. An
 answer of 20,000 tokens with their probabilities has as many.
 """
 
-UNFOLDS: Final = f"of more than {ELEMENTS:,} JSON elements"
+TOO_MANY_ELEMENTS: Final = f"of more than {MAX_ELEMENTS:,} JSON elements"
 
 _STRUCTURE: Final = b"[{,"
 
 
-def holds_more(data: bytes, most: int) -> bool:
+def has_more_elements(data: bytes, most: int) -> bool:
     """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas outside strings.
 
     That number is close to the number of values. ``data`` need not be valid. Work is linear and stops as soon as the
     result is known; ``data`` of at most ``most`` bytes takes one comparison.
     """
-    return _may_hold_more(data, most) and _count(data, most) > most
+    return _may_have_more_elements(data, most) and _count(data, most) > most
 
 
-def _may_hold_more(data: bytes, most: int) -> bool:
+def _may_have_more_elements(data: bytes, most: int) -> bool:
     """Return false if ``data`` has at most ``most`` such bytes, in strings or not.
 
     Stops as soon as the remaining bytes are too few to exceed ``most``, as in a long text.
     """
     found, start, size = 0, 0, len(data)
     while start < size and found <= most < found + size - start:
-        piece = data[start : start + LOOK]
-        found += _signs(piece)
-        start += LOOK
+        piece = data[start : start + _CHECK_BYTES]
+        found += _count_marks(piece)
+        start += _CHECK_BYTES
     return found > most
 
 
@@ -51,35 +51,35 @@ def count(data: bytes, most: int, few: int) -> int:
 
     If there are at most ``few`` including those in strings, returns that number, which is cheaper to determine.
     """
-    with_strings = _count_all(data, few)
-    return with_strings if with_strings <= few else _count(data, most)
+    upper_bound = _count_all(data, few)
+    return upper_bound if upper_bound <= few else _count(data, most)
 
 
 def _count_all(data: bytes, most: int) -> int:
     total, start = 0, 0
     while start < len(data) and total <= most:
-        total += _signs(data[start : start + PIECE])
+        total += _count_marks(data[start : start + PIECE])
         start += PIECE
     return total
 
 
 def _count(data: bytes, most: int) -> int:
-    total, quoted, start = 0, False, 0
+    total, in_string, start = 0, False, 0
     while start < len(data) and total <= most:
-        end = _whole_escapes(data, start + PIECE)
+        end = _end_after_escape(data, start + PIECE)
         bare = data[start:end].replace(rb"\\", b"").replace(rb"\"", b"")
         parts = bare.split(b'"')
-        total += _signs(b"".join(parts[quoted::2]))
-        quoted ^= len(parts) % 2 == 0
+        total += _count_marks(b"".join(parts[in_string::2]))
+        in_string ^= len(parts) % 2 == 0
         start = end
     return total
 
 
-def _signs(piece: bytes) -> int:
+def _count_marks(piece: bytes) -> int:
     return len(piece) - len(piece.translate(None, _STRUCTURE))
 
 
-def _whole_escapes(data: bytes, end: int) -> int:
+def _end_after_escape(data: bytes, end: int) -> int:
     """Return ``end``, or ``end + 1`` if it would separate a backslash from the character that it escapes."""
     head = data[max(0, end - PIECE) : end]
     return end + (len(head) - len(head.rstrip(b"\\"))) % 2

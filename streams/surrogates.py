@@ -20,7 +20,7 @@ _ESCAPE = re.compile(
 )
 
 
-def paired(json: bytes) -> bytes:
+def replace_lone_surrogates(json: bytes) -> bytes:
     """Return ``json`` with U+FFFD for each half of a surrogate pair; the same object if there is none."""
     if b"\\ud" not in json and b"\\uD" not in json:
         return json
@@ -28,7 +28,7 @@ def paired(json: bytes) -> bytes:
     return json if found == json else found
 
 
-def lone(json: bytes) -> int | None:
+def find_lone_surrogate(json: bytes) -> int | None:
     """Return the index of the first half of a surrogate pair, or ``None``."""
     return next((match.start() for match in _ESCAPE.finditer(json) if match[1]), None)
 
@@ -42,9 +42,9 @@ def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            if (mended := paired(json)) is json:
+            if (repaired := replace_lone_surrogates(json)) is json:
                 raise
-            return decode(mended)
+            return decode(repaired)
 
     return read
 

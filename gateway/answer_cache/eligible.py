@@ -107,7 +107,7 @@ def _events(api: Api, body: bytes, framing: Framing | None) -> Iterator[Event]:
         yield from codec.read_answer(body)
         return
     reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
-    for raw in filter(None, (*splitter.feed(body), framing.completed(splitter.close()))):
+    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
             yield from reader.take(*parsed)
     yield from reader.close()

@@ -36,7 +36,7 @@ from loadtest.run.readiness import NotReady, check_exact, until_ready
 from loadtest.run.running import Unreachable
 from loadtest.run.searching import rule_of, runs_of
 from loadtest.run.under_way import LoadUnderWay, TooLate, Watching, unwatched
-from streams.garbage import settled
+from streams.garbage import frozen_startup_objects
 
 REFUSED: Final = "status 401"  # as a tally calls it
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -54,7 +54,7 @@ def run(options: LoadOptions) -> int:
             with report.shown(*options.compare):
                 return finish(_both(*options.compare), options.answers, conditions, compares=True)
         if options.self_test:
-            with settled():
+            with frozen_startup_objects():
                 click.echo(_cost(trio.run(self_test)))
             return GOOD
         plan = planned(options)
@@ -120,7 +120,7 @@ def _loaded(
     failed: list[Exception] = []
     try:
         screen = screen_for(sys.stderr, os.environ)
-        with settled():
+        with frozen_startup_objects():
             runs = trio.run(_load, plan, keys, answers, ends, wait, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted, without a report", err=True)

@@ -56,7 +56,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         if key_env is not None and not key:
             raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
         address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
-        if not CODECS[recorded.api].wire.framing.announced_by(recorded.content_type):
+        if not CODECS[recorded.api].wire.framing.matches_type(recorded.content_type):
             address = address.partition("?")[0]  # a stream that came as one array was asked for without
         return _send(address, recorded.api, body, key)
     except Unreadable as error:

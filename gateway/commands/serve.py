@@ -53,7 +53,7 @@ from gateway.serving.worker import serve
 from gateway.shared.tables import SharedTables
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
-from streams.garbage import settle
+from streams.garbage import freeze_startup_objects
 
 T = TypeVar("T")
 
@@ -168,7 +168,7 @@ def run_mock(host: str, port: int, pace: float) -> int:
         return _refused(error)
     state = Lifecycle()
     app = create_mock(pace, state)
-    settle()
+    freeze_startup_objects()
     announce = partial(_banner, "trigate mock", [one], MODELS, MODELS[0])
     _run(partial(serve, app, [one.sock], state=state, drain=1, ready=announce))
     return 0
@@ -306,7 +306,7 @@ async def serve_config(
         if alone:
             service.metrics.reloaded(good)
 
-    settle()
+    freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         if others is not None:
             nursery.start_soon(others.answer, lambda: served.current)
@@ -347,7 +347,7 @@ def _supervise(
     ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
-        settle()
+        freeze_startup_objects()
         drain = config.drain + config.drain_delay
         inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
         command = [*command, "--copies", str(copies.fd)]
@@ -484,7 +484,7 @@ async def _demo(
         check_streams=options.check_streams, record=options.record, readable=log.readable,
     )  # fmt: skip
     mock = create_mock(pace, mock_state)
-    settle()
+    freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))
         announce = partial(_announce, config, [one])

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 def is_stream(made: TargetRequest, content_type: str | None) -> bool:
     """Return whether a provider answers with a stream of its API's events, whatever it was asked for."""
-    return made.target.framing.announced_by(content_type)
+    return made.target.framing.matches_type(content_type)
 
 
 def refuse_change_of_form(made: TargetRequest) -> None:
@@ -225,7 +225,7 @@ def _events(
     splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []
     raws = splitter.feed(body)
-    for raw in filter(None, (*raws, framing.completed(splitter.close()))):
+    for raw in filter(None, (*raws, framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
             events.extend(reader.take(*parsed))
     return [*events, *reader.close()]

@@ -104,7 +104,7 @@ class Attempt:
         self.made = attrs.evolve(self.made, prepared=attrs.evolve(self.made.prepared, outgoing=outgoing))
         self.stage = Stage.SENDING
         self._resends = Resends(1)
-        self.watch.asked()
+        self.watch.request_sent()
         return await self.send()
 
     def release(self) -> None:
@@ -272,7 +272,7 @@ class _Watched:
             self._ends()
             raise
         finally:
-            self._watch.asked()
+            self._watch.request_sent()
         if self._left is not None:
             self._left -= len(piece)
             if self._left <= 0:

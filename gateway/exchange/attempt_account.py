@@ -102,7 +102,7 @@ class AttemptAccount:
         """Book that the answer goes to the client."""
         attempt = self._sent()
         self._content, self.committed = time.perf_counter(), True
-        attempt.watch.begun()
+        attempt.watch.content_arrived()
         self._teach(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.began()

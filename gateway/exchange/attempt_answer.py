@@ -97,7 +97,7 @@ async def begun(context: ExchangeContext, watch: Watch, answer: A) -> A:
             return answer
     finally:  # cancelled, too: a client that does not read is never told
         context.record.shut_down = is_shut_down(watch)
-    raise GatewayError.of(watch.failed())
+    raise GatewayError.of(watch.failure())
 
 
 class UnchangedAnswer:
@@ -136,13 +136,13 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, came: Piec
     context, watch = source.made.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
-    watch.heard()
+    watch.data_arrived()
     pieces = None if source.stamp is None else came
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
         async for chunk in response.chunks():
-            watch.heard()
+            watch.data_arrived()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
             parts.append(chunk)
@@ -158,4 +158,4 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, came: Piec
 
 def is_shut_down(watch: Watch) -> bool:
     """Return whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
-    return watch.scope.cancelled_caught and watch.failed() is SHUTTING_DOWN
+    return watch.scope.cancelled_caught and watch.failure() is SHUTTING_DOWN

@@ -142,7 +142,7 @@ class CacheHit:
             if isinstance(error, GatewayError):
                 self._tell(error.failed)
             raise
-        self.watch.begun()
+        self.watch.content_arrived()
         self._has_begun = True
         record.lane = answer.lane_name
         if turn.records:

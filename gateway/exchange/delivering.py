@@ -140,7 +140,7 @@ class DeliveredAnswer(Generic[B]):
         except BaseException:
             await answer.aclose()
             raise
-        with context.service.lifecycle.pump(watch.again()):
+        with context.service.lifecycle.pump(watch.renew_scope()):
             try:
                 failed = await pump(answer, self.chunks, watch)
             finally:  # cancelled, too: a client that does not read never takes the failure from the channel

@@ -103,7 +103,7 @@ def _show(ids: OwnIds, limits: Limits, target: Target, response: UpstreamRespons
     kind = (response.header("content-type") or "").lower()
     if account is None or not account.secrets:
         return
-    if SSE.announced_by(kind):
+    if SSE.matches_type(kind):
         response.change(ShownEvents(ids, account, limits.event))
     elif "json" in kind:
         response.change(ShownAnswer(ids, account, limits.answer))

@@ -106,7 +106,7 @@ class BegunStream:
     async def begin(self) -> None:
         self.response = response = await self.source.send()
         try:
-            self.source.watch.heard()
+            self.source.watch.data_arrived()
             self.lane = beside(self._tap, await self._choose_lane(response))
             self.first = await self._read_on(response)
         except BaseException:
@@ -158,7 +158,7 @@ class BegunStream:
             kept.append((trio.current_time(), b""))
         try:
             async for chunk in response.chunks():
-                source.watch.heard()
+                source.watch.data_arrived()
                 if kept is not None:
                     kept.append((trio.current_time(), chunk))
                 out = lane.feed(chunk)

@@ -139,10 +139,10 @@ class Bill:
             return Charge(tried, Usage(), _at_least(Cost(0, "at_least"), tried.price))
         else:
             return None
-        if tried.price is None and usage.told_nanos is None:
-            return Charge(tried, usage.of_all_steps, None)
+        if tried.price is None and usage.reported_nanos is None:
+            return Charge(tried, usage.with_all_steps, None)
         cost = cost_of(tried.price, usage, estimated=estimated)
-        return Charge(tried, usage.of_all_steps if usage.steps else usage, cost)
+        return Charge(tried, usage.with_all_steps if usage.steps else usage, cost)
 
     def cost(self) -> Cost | None:
         """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""

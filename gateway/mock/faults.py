@@ -158,7 +158,7 @@ def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], 
         return
     for raw in answer.framing.splitter(LONGEST).feed(piece.data):
         if _COUNT_ALONE not in raw or change is not _without_usage:
-            yield answer.framing.changed(raw, change)
+            yield answer.framing.change_payload(raw, change)
 
 
 def _unfinished(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:

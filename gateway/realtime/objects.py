@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, Union
 import msgspec
 
 from streams.errors import GatewayError, invalid
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import reading
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
@@ -29,7 +29,7 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
     """The members of a JSON object, ``None`` for anything else. Half a character in it is read as U+FFFD. Raises
     ``RecursionError`` where it is nested too deeply, ``GatewayError`` where it holds more than is looked through."""
     if is_too_much(body):
-        raise GatewayError("too_large", f"the frame holds more than {ELEMENTS} JSON elements")
+        raise GatewayError("too_large", f"the frame holds more than {MAX_ELEMENTS} JSON elements")
     try:
         return _OBJECT(bytes(body))
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -38,7 +38,7 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
 
 def is_too_much(body: bytes | msgspec.Raw) -> bool:
     """Whether decoding would keep the interpreter for itself for long."""
-    return len(body) > COUNTED and holds_more(bytes(body), ELEMENTS)
+    return len(body) > COUNTED and has_more_elements(bytes(body), MAX_ELEMENTS)
 
 
 def text_of(raw: msgspec.Raw | None) -> str | None:

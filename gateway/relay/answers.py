@@ -13,7 +13,7 @@ from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class PassedAnswer(PassedBytes):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
-        self._streamed = SSE.announced_by(kind)
+        self._streamed = SSE.matches_type(kind)
         if self._streamed:
             self.ping = SSE.comment
             return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED)
@@ -194,7 +194,7 @@ class PassedAnswer(PassedBytes):
                 self._reading.whole(value)
             self._reading.close(streamed=False)
             return b""
-        rest = SSE.completed(self._splitter.close())
+        rest = SSE.complete(self._splitter.close())
         out = self._event(rest) if rest else b""
         self._reading.close(streamed=True)
         return out
@@ -281,7 +281,7 @@ class RewrittenEvents(PassedBytes):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "")
-        self._streamed = SSE.announced_by(kind)
+        self._streamed = SSE.matches_type(kind)
         if not self._streamed:
             return self._whole.head(status, headers)
         self.held, self.ping = 0, SSE.comment
@@ -295,7 +295,7 @@ class RewrittenEvents(PassedBytes):
     def close(self) -> bytes:
         if not self._streamed:
             return self._whole.close()
-        rest = SSE.completed(self._splitter.close())
+        rest = SSE.complete(self._splitter.close())
         out = self._written(rest) if rest else b""
         self._reading.close(streamed=True)
         return out
@@ -316,7 +316,7 @@ class RewrittenEvents(PassedBytes):
 
 def decoded(body: bytes) -> object:
     """``None`` for what is no JSON, or would be too much of it."""
-    if holds_more(body, ELEMENTS):
+    if has_more_elements(body, MAX_ELEMENTS):
         return None
     try:
         return any_json(body)

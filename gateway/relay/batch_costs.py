@@ -52,7 +52,7 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
     by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
     if by_lines and output:
         return EndedBatch(id, None, output)
-    has_tools = value.get("endpoint") == "/v1/responses" and usage.told_nanos is None
+    has_tools = value.get("endpoint") == "/v1/responses" and usage.reported_nanos is None
     return EndedBatch(id, booking(price, usage), output, has_tools)
 
 
@@ -76,8 +76,8 @@ def booking(price: Price | None, usage: Usage) -> Booking:
     tier = "" if usage.tier is None or usage.tier.lower() in USUAL_TIERS else usage.tier
     if not tier.startswith(BATCH):  # Anthropic says it
         usage = attrs.evolve(usage, tier=f"{BATCH} {tier}".rstrip())
-    known = price is not None or usage.told_nanos is not None
-    return Booking(usage.of_all_steps, cost_of(price, usage) if known else None)
+    known = price is not None or usage.reported_nanos is not None
+    return Booking(usage.with_all_steps, cost_of(price, usage) if known else None)
 
 
 def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Price | None:

@@ -29,7 +29,7 @@ class UsageReading(Unread):
     usage: Usage | None = None
 
     def __init__(self, *, free: bool = False) -> None:
-        self.usage = Usage(told_nanos=0) if free else None
+        self.usage = Usage(reported_nanos=0) if free else None
 
     def whole(self, value: object) -> None:
         if isinstance(value, dict):

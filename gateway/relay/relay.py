@@ -124,7 +124,7 @@ class RelayedAnswer:
 
     async def _open(self, response: UpstreamResponse) -> None:
         source, self._response = self.source, response
-        source.watch.heard()
+        source.watch.data_arrived()
         if source.stamp is not None:
             self.came.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
@@ -138,7 +138,7 @@ class RelayedAnswer:
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
-                source.watch.heard()
+                source.watch.data_arrived()
                 if came is not None and source.stamp is not None:
                     came.append((trio.current_time(), piece))
                 out = self.filter.take(piece)

@@ -91,4 +91,4 @@ def usage_of(costs: RerankCosts) -> Usage:
     searches = 1 if costs.searches is None else costs.searches
     untold = costs.searches is None and costs.tokens is None and costs.nanos is None
     units = (("search", searches),)
-    return Usage(input=costs.tokens or 0, told_nanos=costs.nanos, units=units, estimated=untold)
+    return Usage(input=costs.tokens or 0, reported_nanos=costs.nanos, units=units, estimated=untold)

@@ -13,7 +13,7 @@ import attrs
 
 from providers.neutral.fields import too_deep
 from streams.errors import GatewayError, invalid
-from streams.structure import PIECE, count, holds_more
+from streams.structure import PIECE, count, has_more_elements
 
 COUNTED: Final = 64 * 1024
 """Bytes of a body that is looked at: a smaller one cannot hold enough elements to matter."""
@@ -83,7 +83,7 @@ class Bounds:
             if size > self.size:
                 raise _too_long(f"{self.size} bytes: limits.request_body")
             kept.append(turn)
-        if size > COUNTED and holds_more(b"".join(kept), self.elements):
+        if size > COUNTED and has_more_elements(b"".join(kept), self.elements):
             raise _too_long(f"{self.elements} JSON elements: limits.elements")
         return kept
 

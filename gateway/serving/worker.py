@@ -19,7 +19,7 @@ from gateway.serving.http2 import speak_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.server_config import HEAD_TIMEOUT, WRITE_TIMEOUT, ServerConfig
-from streams.garbage import tidy
+from streams.garbage import collect_when_idle
 
 log = logging.getLogger("trigate.connections")
 
@@ -116,7 +116,7 @@ async def serve(
         if signals:
             await nursery.start(watch_signals, state, reload)
         nursery.start_soon(state.stop_in_order, drain_delay, drain)
-        nursery.start_soon(tidy, state)
+        nursery.start_soon(collect_when_idle, state)
         async with trio.open_nursery() as serving:
             doors = tuple(zip(sockets, options or [PLAIN] * len(sockets), strict=True))
             await serving.start(_accept_until_closing, app, doors, config, state)

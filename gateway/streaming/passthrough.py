@@ -51,7 +51,7 @@ class Passthrough:
         return b"".join(map(self._pass, self._splitter.feed(data)))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        rest = self.source.completed(self._splitter.close())
+        rest = self.source.complete(self._splitter.close())
         out = self._pass(rest) if rest else b""
         passed: ErrorInfo | None = None  # by the events that passed; one from outside is of another lane's
         for event in self._reader.close():
@@ -106,7 +106,7 @@ class Passthrough:
         words = self._codec.wire.words
         if not words.may_hold_error(name, data):
             return self._tell(failed)
-        out = self._framing.changed(raw, self._redact)
+        out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):
             self.seen.see(self._map_error(failed))
             return out
@@ -117,7 +117,7 @@ class Passthrough:
         if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
         raw = raw if self._again is None else self._again(*parsed)
-        return self._framing.changed(raw, self._redact)
+        return self._framing.change_payload(raw, self._redact)
 
     def _accept(self, failed: ErrorInfo) -> bytes:
         """Note a failure that the events which passed report in the API's own words: nothing has to follow them."""

@@ -65,7 +65,7 @@ class Translation:
         return b"".join(map(self._take, self._splitter.feed(data)))
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        rest = self.source.completed(self._splitter.close())
+        rest = self.source.complete(self._splitter.close())
         out = [self._take(rest)] if rest else []
         events = self._reader.close()
         if failed is not None:  # says more than the reader, which knows only that something is missing

@@ -81,7 +81,7 @@ class Side:
     @property
     def suffix(self) -> str:
         """That of the answer's file."""
-        return next((end for end, framing in FRAMINGS.items() if framing.announced_by(self.content_type)), WHOLE)
+        return next((end for end, framing in FRAMINGS.items() if framing.matches_type(self.content_type)), WHOLE)
 
     @property
     def folder(self) -> str:

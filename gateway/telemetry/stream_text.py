@@ -69,7 +69,7 @@ def _redacted(raw: bytes, secrets: Secrets) -> bytes:
     said = text_of(raw)
     if redact(said, secrets) == said:
         return raw
-    plain = EVENT_STREAM.changed(raw, lambda payload: redact(payload, secrets))
+    plain = EVENT_STREAM.change_payload(raw, lambda payload: redact(payload, secrets))
     if plain != raw and redact(text_of(plain), secrets) == text_of(plain):
         return plain
-    return INVOKED.changed(raw, lambda event: redact(event, secrets))
+    return INVOKED.change_payload(raw, lambda event: redact(event, secrets))

@@ -34,7 +34,7 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.running import ActiveRun, Unreachable, address_of
 from loadtest.wire.connections import raise_file_limit
-from streams.garbage import settle
+from streams.garbage import freeze_startup_objects
 
 PROGRESS: Final = 1.0  # seconds between two looks at the figures
 RECORDS: Final = 0.2  # seconds for which records are collected
@@ -225,7 +225,7 @@ def main() -> None:
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commanding process, which says what to do
     raise_file_limit()
-    settle()
+    freeze_startup_objects()
     trio.run(_serve)
 
 

@@ -24,9 +24,9 @@ from loadtest.plan.load_request import LoadRequest, TokensSeen
 from loadtest.wire.answers import OutgoingRequest, ResponseHead, WireError
 from loadtest.wire.connections import Channel, Connections
 from loadtest.wire.websocket import HandshakeRefused, TimedWebSocket
-from streams.framing import EventSplitter, EventUnfolds, FramingError
+from streams.framing import EventSplitter, EventTooComplex, FramingError
 from streams.sse import DONE
-from streams.structure import UNFOLDS
+from streams.structure import TOO_MANY_ELEMENTS
 from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
@@ -300,8 +300,8 @@ class TimedExchange:
         try:
             for start in range(0, len(data), PIECE):  # longer is what was compressed: it may be millions of events
                 self._take_events(splitter.feed(data[start : start + PIECE]), at)
-        except EventUnfolds:
-            self.take_fault(WireError("too large", f"it has an event {UNFOLDS}"), at)
+        except EventTooComplex:
+            self.take_fault(WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"), at)
         except FramingError:
             self.take_fault(WireError("too large", f"one event is larger than {LONGEST // 2**20} MiB"), at)
         except WireError as error:

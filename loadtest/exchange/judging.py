@@ -26,8 +26,8 @@ from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, wire_of
 from providers.endpoints.completions import CompletionReader
 from providers.endpoints.embeddings.openai import read_answer as read_embeddings
 from streams.errors import GatewayError
-from streams.garbage import settle
-from streams.structure import ELEMENTS, holds_more
+from streams.garbage import freeze_startup_objects
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON
 
 
@@ -138,8 +138,8 @@ def judged(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
     """The verdict, in this process."""
     from providers.grammar import judge
 
-    most = MOST_ELEMENTS.get(answer.api, ELEMENTS)
-    if not answer.streamed and holds_more(answer.body, most):
+    most = MOST_ELEMENTS.get(answer.api, MAX_ELEMENTS)
+    if not answer.streamed and has_more_elements(answer.body, most):
         return StreamVerdict("too large", found=f"the answer has more than {most:,} JSON elements")
     reading = read_answer(answer.api, answer.body, streamed=answer.streamed)
     if not answer.complete:
@@ -254,7 +254,7 @@ def main() -> None:
         os.nice(19)
     strict = "--strict" in sys.argv[1:]
     verdict = judged(ReceivedAnswer("chat", True, None, b""), strict)  # all that is needed is loaded then
-    settle()
+    freeze_startup_objects()
     _say(0, verdict)
     while (message := _unpacked(sys.stdin.buffer)) is not None:
         number, *fields = message

@@ -33,7 +33,7 @@ from streams.errors import GatewayError
 from streams.events import Api, Event, ReasoningState
 from streams.fold import Answer, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from streams.framing import FramingError
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON
 
 Object: TypeAlias = dict[str, Any]
@@ -62,7 +62,7 @@ class TurnAnswer:
     @classmethod
     def read(cls, api: Api, body: bytes, streamed: bool) -> "TurnAnswer":
         """The answer in ``body``, streamed or in one piece. Raises ``NoNextTurn``."""
-        if len(body) > LONGEST or (not streamed and holds_more(body, ELEMENTS)):
+        if len(body) > LONGEST or (not streamed and has_more_elements(body, MAX_ELEMENTS)):
             raise NoNextTurn("the answer is too long to go on from")
         try:
             answer = fold(_events(api, body, streamed))
@@ -138,7 +138,7 @@ def _events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
         return
     framing = codec.wire.framing
     reader, splitter = codec.reader(), framing.splitter(len(body) + 1)
-    for raw in filter(None, (*splitter.feed(body), framing.completed(splitter.close()))):
+    for raw in filter(None, (*splitter.feed(body), framing.complete(splitter.close()))):
         if (parsed := framing.parse(raw)) is not None:
             yield from reader.take(*parsed)
     yield from reader.close()

@@ -35,7 +35,7 @@ from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers, 
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import WireError
 from loadtest.wire.connections import ConnectionRules, Connections
-from streams.garbage import tidy
+from streams.garbage import collect_when_idle
 
 LOOK: Final = 0.1  # seconds between two looks at how many are under way
 SPARE: Final = 256 * 2**20  # bytes for which nothing is collected: that would be a gap in all streams
@@ -177,7 +177,7 @@ class ActiveRun(LoadUnderWay):
         async with trio.open_nursery() as watching:
             watching.start_soon(self._lag.watch)
             watching.start_soon(self._watch)
-            watching.start_soon(tidy, self, SPARE)
+            watching.start_soon(collect_when_idle, self, SPARE)
             if self.scenario.probe and not self._share.index:
                 watching.start_soon(self._probing)
             async with trio.open_nursery() as self._settling:

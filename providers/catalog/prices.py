@@ -30,7 +30,8 @@ SUBSCRIPTION_RANK: Final = -1
 
 BATCH: Final = "batch"
 """The service tier of what is worked off in a batch. Where a price says nothing of it, it is half of the price
-(https://platform.openai.com/docs/guides/batch, https://platform.claude.com/docs/en/build-with-claude/batch-processing)."""
+(https://platform.openai.com/docs/guides/batch, https://platform.claude.com/docs/en/build-with-claude/batch-processing).
+"""
 
 USUAL_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
 """Words of providers for the service tier that the price itself is for."""
@@ -156,9 +157,9 @@ def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: f
     """Return what ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the
     price list, the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for
     now."""
-    if usage.told_nanos is not None and (price is None or price.origin == "catalogue"):
+    if usage.reported_nanos is not None and (price is None or price.origin == "catalogue"):
         listed = None if price is None else computed_cost(price, usage, at=at).nanos
-        return Cost(usage.told_nanos, "exact", listed)
+        return Cost(usage.reported_nanos, "exact", listed)
     return computed_cost(price, usage, estimated=estimated, at=at)
 
 

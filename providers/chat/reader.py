@@ -174,7 +174,7 @@ class ChatReader:
         if self._usage is None:
             return (failed,)
         # The cost so far is none: Perplexity says 0 until its last chunk.
-        return (attrs.evolve(self._usage, told_nanos=None), failed)
+        return (attrs.evolve(self._usage, reported_nanos=None), failed)
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
         failed = array_failure(data)

@@ -314,7 +314,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "index": 0,
         "message": _message(answer, reply, tools),
         "logprobs": _logprobs(tokens) if tokens else None,
-        "finish_reason": _finish(answer.end, tools, answer.called),
+        "finish_reason": _finish(answer.end, tools, answer.calls_tools),
     }
     whole = {
         "id": new_id("chatcmpl-"),
@@ -338,7 +338,7 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
             seals.add(block.state)
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": None if not content and (answer.called or refusal) else content,
+        "content": None if not content and (answer.calls_tools or refusal) else content,
         "refusal": refusal or None,
         "annotations": annotations_of(texts),
     }

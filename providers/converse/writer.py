@@ -45,7 +45,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     return msgspec.json.encode(
         {
             "output": {"message": message},
-            **write_end(answer.end, answer.called, reply.request),
+            **write_end(answer.end, answer.calls_tools, reply.request),
             "usage": write_usage(usage),
             "metrics": NOT_MEASURED,
         }

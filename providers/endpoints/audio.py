@@ -10,7 +10,7 @@ from providers.errors.failures import EARLY, read_event_failure
 from providers.neutral.values import Json, as_object, load
 from streams.errors import GatewayError
 from streams.events import Usage
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 
 SPEECH_TYPES: Final[Mapping[str, str]] = {
     "mp3": "audio/mpeg",
@@ -47,7 +47,7 @@ class AudioReader:
         if data == b"[DONE]":
             self._done = True
             return
-        if holds_more(data, ELEMENTS) or not (value := as_object(load(data))):
+        if has_more_elements(data, MAX_ELEMENTS) or not (value := as_object(load(data))):
             return
         kind = value.get("type") or name
         if kind == "error" or (value.get("error") and "type" not in value):

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from streams.errors import GatewayError, invalid
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 
 LONGEST_LINE: Final = 16 * 2**20
 """Bytes of a line, which is held until it is whole."""
@@ -80,7 +80,7 @@ class BatchLines:
         self.count += 1
         if self.count > MOST_LINES:
             raise invalid(f"the file has more than {MOST_LINES} lines: make several batches of it", "file")
-        if holds_more(line, ELEMENTS):
+        if has_more_elements(line, MAX_ELEMENTS):
             raise self._wrong("unfolds to too many values")
         members = self._object(line, "is no JSON object")
         self._check_once(line, members)

@@ -15,7 +15,7 @@ from providers.neutral.edits import Edit
 from providers.neutral.values import load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
-from streams.structure import ELEMENTS, holds_more
+from streams.structure import MAX_ELEMENTS, has_more_elements
 
 ENDS: Final = 16 * 1024
 """Bytes at both ends of a whole answer in which its ``usage`` is looked for."""
@@ -110,4 +110,4 @@ _BRACE: Final = re.compile(rb"[{}]")
 
 
 def _any(data: bytes) -> Any:
-    return None if holds_more(data, ELEMENTS) else load(data)
+    return None if has_more_elements(data, MAX_ELEMENTS) else load(data)

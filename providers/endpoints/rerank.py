@@ -15,12 +15,12 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from providers.neutral.billing import MOST_TOKENS, told_nanos
+from providers.neutral.billing import MOST_TOKENS, reported_nanos
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.values import as_object
 from streams.errors import GatewayError, invalid
-from streams.structure import ELEMENTS, UNFOLDS, holds_more
+from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 AnswerForm: TypeAlias = Literal["results", "data", "list", "scores"]
@@ -234,9 +234,9 @@ def read_costs(answer: object) -> RerankCosts:
     units, counted = as_object(meta.get("billed_units")), as_object(meta.get("tokens"))
     tokens = (usage.get("total_tokens"), usage.get("prompt_tokens"), units.get("input_tokens"),
               counted.get("input_tokens"), said.get("input_tokens"))  # fmt: skip
-    nanos = told_nanos(usage)
+    nanos = reported_nanos(usage)
     if nanos is None and "cost" in status:
-        nanos = told_nanos({"cost": status["cost"]})  # DeepInfra
+        nanos = reported_nanos({"cost": status["cost"]})  # DeepInfra
     return RerankCosts(
         searches=_first((units.get("search_units"), usage.get("search_units")), _MOST_SEARCHES),
         tokens=_first(tokens, MOST_TOKENS),
@@ -256,8 +256,8 @@ def translate_answer(
     """Write the answer of a provider of the shape ``source`` for the client: the best first, as many as are
     ``wanted``, each index one of the client's own list; and what it says that it took. ``model`` is the provider's
     name, ``id`` the request's. Raises ``GatewayError`` (502) for what is no such answer."""
-    if holds_more(body, ELEMENTS):
-        raise GatewayError("upstream", f"the provider sent an answer {UNFOLDS}", reason=None)
+    if has_more_elements(body, MAX_ELEMENTS):
+        raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
     costs = _costs(body)

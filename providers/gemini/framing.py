@@ -12,8 +12,8 @@ from typing import Any, Final
 import attrs
 
 from streams import sse
-from streams.framing import EventTooLarge, EventUnfolds, Framing
-from streams.structure import ELEMENTS, holds_more
+from streams.framing import EventTooComplex, EventTooLarge, Framing
+from streams.structure import MAX_ELEMENTS, has_more_elements
 
 _BEFORE: Final = b"data: "
 _END: Final = b"\r\n\r\n"
@@ -36,8 +36,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def completed(rest: bytes) -> bytes:
-    """See ``streams.sse.completed``. The lines of an event have to end alike for some clients."""
-    whole = sse.completed(rest)
+    """See ``streams.sse.complete``. The lines of an event have to end alike for some clients."""
+    whole = sse.complete(rest)
     return whole.rstrip(b"\r\n") + _END if whole.strip() else whole
 
 
@@ -76,7 +76,7 @@ CRLF_SSE: Final = attrs.evolve(
     sse.SSE,
     splitter=CrlfSplitter,
     parse=parse,
-    completed=completed,
+    complete=completed,
     writer=CrlfEvents,
     comment=KEEP_ALIVE,
     marks=(),
@@ -105,7 +105,7 @@ class ArraySplitter:
         self._escaped = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventUnfolds``."""
+        """Return the objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventTooComplex``."""
         events: list[bytes] = []
         start = at = 0
         while at < len(data):
@@ -156,8 +156,8 @@ class ArraySplitter:
     def _whole(self, last: bytes) -> bytes:
         self._hold(last)
         whole = self.close()
-        if len(whole) > ELEMENTS and holds_more(whole, ELEMENTS):
-            raise EventUnfolds
+        if len(whole) > MAX_ELEMENTS and has_more_elements(whole, MAX_ELEMENTS):
+            raise EventTooComplex
         return whole
 
     def _hold(self, data: bytes) -> None:
@@ -197,6 +197,6 @@ ARRAY: Final = Framing(
     content_type="application/json; charset=UTF-8",
     splitter=ArraySplitter,
     parse=parse_element,
-    completed=completed_element,
+    complete=completed_element,
     writer=ArrayElements,
 )

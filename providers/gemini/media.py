@@ -19,7 +19,7 @@ from providers.neutral.media import actual_type
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource, TextPart, ToolResultPart
 from streams.errors import invalid
-from streams.structure import holds_more
+from streams.structure import has_more_elements
 from streams.surrogates import NOT_JSON
 
 GeminiPart: TypeAlias = dict[str, Any]
@@ -132,7 +132,7 @@ def _value(text: str) -> Any:
         return text
     try:
         data = text.encode()
-        value = text if holds_more(data, MANY) else msgspec.json.decode(data)
+        value = text if has_more_elements(data, MANY) else msgspec.json.decode(data)
     except NOT_JSON:
         return text
     return text if isinstance(value, str) else value

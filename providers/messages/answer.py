@@ -240,7 +240,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     usage = answer.usage or Usage(input=reply.input_estimate)
     message = message_begun(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
-        **write_end(answer.end, answer.called),
+        **write_end(answer.end, answer.calls_tools),
     }
     return msgspec.json.encode(message)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.neutral.billing import MOST_TOKENS, tier_of, told_nanos, tool_calls
+from providers.neutral.billing import MOST_TOKENS, reported_nanos, tier_of, tool_calls
 from providers.neutral.bounds import bounded
 from streams.events import Usage, UsageStep
 
@@ -60,7 +60,7 @@ class Counts:
         if self._seen is None:
             return None
         tier, said = _tier(self._said), self._said
-        return _account(self._seen, tier, tool_calls(said), told_nanos(said), _steps(said, tier))
+        return _account(self._seen, tier, tool_calls(said), reported_nanos(said), _steps(said, tier))
 
 
 def _account(

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.events import ToolKind
-from streams.structure import holds_more
+from streams.structure import has_more_elements
 from streams.surrogates import NOT_JSON
 
 MANY: Final = 20_000
@@ -39,7 +39,7 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
         return _EMPTY_OBJECT
     try:
         data = text.encode()
-        many = holds_more(data, MANY)
+        many = has_more_elements(data, MANY)
         if many and len(data) > LONGEST:
             return {"_raw": text}
         msgspec.json.decode(data, type=_UnreadObject if many else dict[str, Any])

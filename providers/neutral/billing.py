@@ -56,7 +56,7 @@ _TOOL_COUNTS = (
 _SUFFIXES = {"quests": "_requests", "_calls": "_calls"}
 
 
-def told_nanos(usage: Mapping[str, Any]) -> int | None:
+def reported_nanos(usage: Mapping[str, Any]) -> int | None:
     """Return the cost that the provider states, in nano-dollars, ``None`` if it states none."""
     for member, read in _TOLD:
         if member in usage and (nanos := read(usage)) is not None:

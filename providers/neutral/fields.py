@@ -12,7 +12,7 @@ import msgspec
 
 from providers.neutral.hints import is_loss
 from streams.errors import GatewayError, invalid
-from streams.surrogates import lone
+from streams.surrogates import find_lone_surrogate
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ def malformed(error: Exception, body: bytes = b"") -> GatewayError:
     """Return the 400 for ``error``, of decoding a request. ``body``: where half of a surrogate pair is looked for."""
     if isinstance(error, RecursionError):
         return too_deep()
-    if (place := lone(body)) is not None:
+    if (place := find_lone_surrogate(body)) is not None:
         half = body[place : place + 6].decode("ascii")
         return invalid(f"the request body has half of a surrogate pair ({half} at byte {place}), which is no text")
     return invalid(f"the request body is not valid JSON: {error}")

@@ -14,7 +14,7 @@ import msgspec
 from providers.neutral.values import as_object, load
 from streams import event_stream
 from streams.framing import Framing
-from streams.structure import ELEMENTS, UNFOLDS, holds_more
+from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 
@@ -34,8 +34,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
         return "error", _error(as_object(load(data)))
     inner = _inner(data)
-    if holds_more(inner, ELEMENTS):  # the splitter has seen no more than its base64
-        return "error", _error({"message": f"the provider sent an event {UNFOLDS}"})
+    if has_more_elements(inner, MAX_ELEMENTS):  # the splitter has seen no more than its base64
+        return "error", _error({"message": f"the provider sent an event {TOO_MANY_ELEMENTS}"})
     said = as_object(load(inner))
     kind = said.get("type")
     if METRICS in said:
@@ -45,7 +45,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """Return the frame with the event in it changed."""
-    return event_stream.changed(raw, lambda data: _outer(change(_inner(data))))
+    return event_stream.change_payload(raw, lambda data: _outer(change(_inner(data))))
 
 
 def _inner(data: bytes) -> bytes:
@@ -72,7 +72,7 @@ INVOKED = Framing(
     content_type=event_stream.MEDIA_TYPE,
     splitter=event_stream.FrameSplitter,
     parse=parse,
-    completed=lambda rest: b"",  # what the splitter has left is never whole
-    changed=changed,
+    complete=lambda rest: b"",  # what the splitter has left is never whole
+    change_payload=changed,
 )
 """The frames of ``invoke-with-response-stream``."""

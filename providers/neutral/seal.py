@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from streams.events import APIS, Api
-from streams.structure import holds_more
+from streams.structure import has_more_elements
 
 PREFIX = "tg1."
 _IN_BASE64 = "dGcxL"
@@ -110,7 +110,7 @@ def unseal(text: str) -> Seal | None:
     body = text[len(PREFIX) :]
     try:
         packed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-        if holds_more(packed, LARGEST):
+        if has_more_elements(packed, LARGEST):
             return None
         provider, account, api, item = msgspec.json.decode(packed, type=tuple[str, str, str, Any])
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.neutral.billing import count, tier_of, told_nanos, tool_calls
+from providers.neutral.billing import count, reported_nanos, tier_of, tool_calls
 from streams.events import Usage
 
 
@@ -71,7 +71,7 @@ def read_tokens(
         reasoning=None if reasoning is None else min(count(reasoning), output),
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
         calls=tool_calls(usage) or calls,
-        told_nanos=told_nanos(usage),
+        reported_nanos=reported_nanos(usage),
         units=_units(asked, said, senses, prompt + output),
     )
 

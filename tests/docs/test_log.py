@@ -49,7 +49,7 @@ def full() -> Record:
                 Tried("a", "openai", "chat", "byte", "timeout"),
                 Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
             ),
-            Usage(1, 2, 3, output=4, told_nanos=5, units=(("image", 1),)),
+            Usage(1, 2, 3, output=4, reported_nanos=5, units=(("image", 1),)),
             said=99, asked_size=9,
         ),
         "reservation": None,

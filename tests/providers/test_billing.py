@@ -88,7 +88,7 @@ def told(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Usage:
 
 
 def parts(usage: Usage) -> tuple[Any, ...]:
-    return (usage, usage.tier, usage.calls, usage.told_nanos, usage.steps)
+    return (usage, usage.tier, usage.calls, usage.reported_nanos, usage.steps)
 
 
 # Tiers
@@ -206,7 +206,7 @@ def test_the_number_that_the_provider_states_outranks_the_items() -> None:
 )  # fmt: skip
 def test_a_cost_that_the_provider_states_is_read(usage: dict[str, Any], nanos: int | None) -> None:
     for api in OLDER:
-        assert told(api, usage).told_nanos == nanos
+        assert told(api, usage).reported_nanos == nanos
 
 
 def test_a_cost_so_far_is_no_cost() -> None:
@@ -275,10 +275,10 @@ def test_one_answer_lists_no_endless_number_of_steps() -> None:
 def test_what_all_steps_have_taken_is_added_up() -> None:
     """A limit counts them all, though the answer's own counts leave some out."""
     used = told("messages", {"iterations": [step("compaction", 100, 83, read=55096), step("message", 5, 2, written=7)]})
-    taken = used.of_all_steps
+    taken = used.with_all_steps
     assert (taken.input, taken.cache_read, taken.cache_write, taken.output) == (105, 55096, 7, 85)
     plain = Usage(input=3)
-    assert plain.of_all_steps is plain
+    assert plain.with_all_steps is plain
 
 
 def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
@@ -286,7 +286,7 @@ def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
     start = {"type": "message_start", "message": MESSAGE | {"content": [], "usage": {"input_tokens": 5, "cost": 0}}}
     (_, usage) = reader.take("message_start", json.dumps(start).encode())
     assert isinstance(usage, Usage)
-    assert usage.told_nanos is None
+    assert usage.reported_nanos is None
 
 
 # What clients are told
@@ -321,7 +321,7 @@ def test_what_a_provider_counts_fits_into_the_numbers_of_databases(api: Api, num
     step = {"type": "message", "model": "m", **counts}
     more = {"iterations": [step] * 1000, "server_tool_use": {"web_search_requests": number}}
     usage = usage_of([*CODECS[api].read_answer(whole(api, counts | more, [], {}))])
-    tokens = usage.of_all_steps
+    tokens = usage.with_all_steps
     assert all(0 <= one <= 1000 * MOST_TOKENS for one in (tokens.input, tokens.cache_read, tokens.output))
     assert all(0 < times <= 10**6 for _, times in usage.calls)
     dear = Price(600 * 10**9, 600 * 10**9, fees=(("web_search", 10**8),))

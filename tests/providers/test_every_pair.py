@@ -53,7 +53,7 @@ def read(api: str, body: bytes) -> list[Event]:
         return list(codec.read_answer(body))
     framing, reader = codec.wire.framing, codec.reader()
     splitter = framing.splitter(len(body) + 1)
-    raws = [*splitter.feed(body), framing.completed(splitter.close())]
+    raws = [*splitter.feed(body), framing.complete(splitter.close())]
     events = [event for raw in raws if raw and (said := framing.parse(raw)) for event in reader.take(*said)]
     return [*events, *reader.close()]
 

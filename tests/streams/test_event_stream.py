@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from streams import event_stream
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION, ChecksumError, FrameSplitter
-from streams.framing import EventTooLarge, EventUnfolds, FramingError
+from streams.framing import EventTooComplex, EventTooLarge, FramingError
 from tests.support.growth import Work, assert_steps_grow_linearly
 from tests.support.recordings import ABSENT, CORPUS
 
@@ -104,7 +104,7 @@ def test_a_frame_comes_out_with_the_read_that_ends_it():
 def test_half_a_frame_is_never_completed():
     splitter = FrameSplitter()
     splitter.feed(SAMPLE[0][:-1])
-    assert EVENT_STREAM.completed(splitter.close()) == b""
+    assert EVENT_STREAM.complete(splitter.close()) == b""
 
 
 @given(FRAMES, st.data())
@@ -146,7 +146,7 @@ def test_the_limit_is_for_one_frame_not_for_the_stream():
 
 
 def test_a_frame_that_unfolds_to_too_much_is_refused():
-    with pytest.raises(EventUnfolds):
+    with pytest.raises(EventTooComplex):
         FrameSplitter().feed(event_stream.event("metadata", b"[" + b"[]," * 210_000 + b"1]"))
 
 
@@ -253,7 +253,7 @@ def test_a_written_frame_reads_back(headers, payload):
 
 def test_a_changed_frame_has_its_headers_and_right_checksums():
     said = header("id", b"\x09" + uuid.UUID(int=7).bytes) + header("no", b"\x01")
-    raw = EVENT_STREAM.changed(built(said, b'{"a":1}'), lambda payload: payload.replace(b"1", b"100"))
+    raw = EVENT_STREAM.change_payload(built(said, b'{"a":1}'), lambda payload: payload.replace(b"1", b"100"))
     assert raw == built(said, b'{"a":100}')
 
 

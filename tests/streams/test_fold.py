@@ -27,7 +27,7 @@ def test_pieces_of_a_block_come_together_in_order():
     assert answer.blocks == (TextBlock("ab"),)
     assert answer.end == AnswerEnd("stop", "end_turn")
     assert answer.usage is None
-    assert not answer.called
+    assert not answer.calls_tools
 
 
 def test_interleaved_tool_calls_keep_their_own_arguments():
@@ -46,7 +46,7 @@ def test_interleaved_tool_calls_keep_their_own_arguments():
         ]
     )
     assert answer.blocks == (ToolCallBlock("c0", "f", '{"a":1}'), ToolCallBlock("c1", "g", "free text", "custom"))
-    assert answer.called
+    assert answer.calls_tools
 
 
 def test_a_call_without_arguments_has_empty_input():

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.serving.registry import ConnectionRegistry
 from streams import garbage
-from streams.garbage import EVERY, tidy
+from streams.garbage import CHECK_SECONDS, collect_when_idle
 
 
 class Knot:
@@ -40,7 +40,7 @@ def by_hand() -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def tidied(registry: ConnectionRegistry, spare: int = 0):
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tidy, registry, spare)
+        nursery.start_soon(collect_when_idle, registry, spare)
         await wait_all_tasks_blocked()
         yield
         nursery.cancel_scope.cancel()
@@ -51,25 +51,25 @@ async def test_all_is_collected_when_nobody_waits(autojump_clock):
     registry.in_flight = 1
     async with tidied(registry):
         left = knot()
-        await trio.sleep(3 * EVERY)
+        await trio.sleep(3 * CHECK_SECONDS)
         assert left() is not None
         registry.in_flight = 0
-        await trio.sleep(EVERY + 1)
+        await trio.sleep(CHECK_SECONDS + 1)
         assert left() is None
 
 
 @pytest.mark.parametrize(("spare", "held"), [(0, 100), (300, 100)])
 async def test_all_is_collected_when_memory_has_doubled(spare, held, autojump_clock, monkeypatch):
-    monkeypatch.setattr(garbage, "_most_memory", lambda: held)
+    monkeypatch.setattr(garbage, "_peak_memory", lambda: held)
     registry = ConnectionRegistry()
     registry.in_flight = 1
     async with tidied(registry, spare):
         left = knot()
         held = 2 * max(spare, held)
-        await trio.sleep(EVERY + 1)
+        await trio.sleep(CHECK_SECONDS + 1)
         assert left() is not None
         held += 1
-        await trio.sleep(EVERY)
+        await trio.sleep(CHECK_SECONDS)
         assert left() is None
 
 
@@ -79,7 +79,7 @@ async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, 
     async with tidied(ConnectionRegistry()):
         gc.callbacks.append(lambda phase, info: looked.append(phase))
         try:
-            await trio.sleep(3 * EVERY)
+            await trio.sleep(3 * CHECK_SECONDS)
         finally:
             gc.callbacks.pop()
     assert looked == []
@@ -87,7 +87,7 @@ async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, 
 
 def test_the_settings_hold_until_the_end_of_the_block():
     before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    with garbage.settled():
+    with garbage.frozen_startup_objects():
         assert gc.get_threshold() > before
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() >= frozen

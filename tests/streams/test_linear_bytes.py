@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from streams import sse
-from streams.structure import holds_more
-from streams.surrogates import lone, paired
+from streams.structure import has_more_elements
+from streams.surrogates import find_lone_surrogate, replace_lone_surrogates
 from tests.support.growth import Work, assert_time_grows_linearly
 
 UNITS = (
@@ -34,12 +34,12 @@ WORK: dict[str, Callable[[bytes], object]] = {
     "split at once": split_at_once,
     "split in small reads": split_in_small_reads,
     "parse": sse.parse,
-    "complete": sse.completed,
+    "complete": sse.complete,
     "look for comments that do harm": sse.is_plain,
     "look for data": sse.has_data,
-    "mend surrogates": paired,
-    "find a lone surrogate": lone,
-    "count elements": lambda data: holds_more(data, 8),
+    "mend surrogates": replace_lone_surrogates,
+    "find a lone surrogate": find_lone_surrogate,
+    "count elements": lambda data: has_more_elements(data, 8),
 }
 
 

@@ -140,11 +140,11 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
             await trio.sleep(1.5)
-        watch.heard()
+        watch.data_arrived()
         watch.pause()
         await trio.lowlevel.checkpoint()
     assert watch.scope.cancelled_caught
-    assert (watch.failed().kind, watch.failed().reason) == ("timeout", "timeout")
+    assert (watch.failure().kind, watch.failure().reason) == ("timeout", "timeout")
 
 
 @pytest.mark.parametrize(("slow", "reason"), [("client", None), ("upstream", "timeout")])
@@ -152,13 +152,13 @@ async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojum
     """What a client does cools nothing (BerriAI/litellm#41223): it may read too slowly for ``total``."""
     watch = Watch(Timeouts(total=10))
     with watch.scope:
-        watch.heard()
+        watch.data_arrived()
         watch.pause()
         await trio.sleep(5)
         if slow == "upstream":
-            watch.heard()
+            watch.data_arrived()
         await trio.sleep_forever()
-    assert (watch.failed().kind, watch.failed().reason) == ("timeout", reason)
+    assert (watch.failure().kind, watch.failure().reason) == ("timeout", reason)
 
 
 async def test_batches_take_what_is_queued_and_never_wait_for_more():

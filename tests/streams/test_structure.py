@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import structure
-from streams.structure import holds_more
+from streams.structure import has_more_elements
 
 _LEAVES = st.none() | st.integers() | st.text(alphabet=[*'[]{},:"\\ax', "é", "\u2028"])
 JSON = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='"\\,['), inner))
@@ -25,21 +25,21 @@ def counted(data: bytes) -> int:
 def test_what_stands_in_strings_does_not_count(value: Any, ascii: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii).encode()
     expected = counted(data)
-    assert not holds_more(data, expected)
-    assert expected == 0 or holds_more(data, expected - 1)
+    assert not has_more_elements(data, expected)
+    assert expected == 0 or has_more_elements(data, expected - 1)
 
 
 @pytest.mark.parametrize("piece", range(1, 12))
 def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "PIECE", piece)
     data = rb'{"a\\\\":["\",[{\\",{"\\\"":[]},"\n,"],"b":"\\","c":[1,2]}'
-    assert not holds_more(data, counted(data))
-    assert holds_more(data, counted(data) - 1)
+    assert not has_more_elements(data, counted(data))
+    assert has_more_elements(data, counted(data) - 1)
 
 
 @pytest.mark.parametrize("data", [b'"' * 99, b"\\" * 99, b"[" * 99, b',"\\' * 33, b"\xff,\x00" * 33])
 def test_what_is_no_json_is_counted_all_the_same(data: bytes) -> None:
-    assert holds_more(data, 98) is (data == b"[" * 99)
+    assert has_more_elements(data, 98) is (data == b"[" * 99)
 
 
 def test_no_more_is_counted_than_has_to_be() -> None:
@@ -51,7 +51,7 @@ def test_no_more_is_counted_than_has_to_be() -> None:
                 Watched.sliced += len(range(len(self))[index])
             return super().__getitem__(index)
 
-    assert holds_more(Watched(b"[]," * 2**20), 1000)
+    assert has_more_elements(Watched(b"[]," * 2**20), 1000)
     assert Watched.sliced <= 3 * structure.PIECE
 
 

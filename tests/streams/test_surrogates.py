@@ -11,7 +11,7 @@ from gateway.request.parse import read_incoming
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import TextDelta
-from streams.surrogates import lone, paired, reading
+from streams.surrogates import find_lone_surrogate, reading, replace_lone_surrogates
 
 decode = reading(msgspec.json.Decoder().decode)
 
@@ -31,8 +31,8 @@ decode = reading(msgspec.json.Decoder().decode)
     ],
 )
 def test_half_a_pair_is_replaced_and_nothing_else(given, found):
-    assert paired(given) == found
-    assert (paired(given) is given) == (given == found) == (lone(given) is None)
+    assert replace_lone_surrogates(given) == found
+    assert (replace_lone_surrogates(given) is given) == (given == found) == (find_lone_surrogate(given) is None)
 
 
 @given(st.text(st.characters(codec=None)))

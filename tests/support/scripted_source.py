@@ -54,12 +54,12 @@ async def pump_from(upstream: Upstream, into: Handoff[Chunk], watch: Watch) -> E
     with watch.scope:
         try:
             upstream.opened.append(await upstream.connect())
-            watch.heard()
+            watch.data_arrived()
         except GatewayError as error:
             failed = error.failed
     if failed is not None or watch.scope.cancelled_caught:
-        return failed or watch.failed()
-    watch.again()
+        return failed or watch.failure()
+    watch.renew_scope()
     return await pump(upstream, into, watch)
 
 

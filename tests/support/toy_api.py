@@ -93,8 +93,8 @@ FRAMES = Framing(
     content_type="application/vnd.toy.frames",
     splitter=FrameSplitter,
     parse=parse,
-    completed=lambda rest: b"",  # a whole frame is never left over
-    changed=changed,
+    complete=lambda rest: b"",  # a whole frame is never left over
+    change_payload=changed,
 )
 
 WIRE = WireApi(

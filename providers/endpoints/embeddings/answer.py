@@ -130,12 +130,12 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
     counted = [usage for usage in known if usage is not None]
     if len(counted) < len(known):
         return None
-    costs = [usage.told_nanos for usage in counted]
+    costs = [usage.reported_nanos for usage in counted]
     told = sum(cost for cost in costs if cost is not None) if None not in costs else None
     units: Counter[str] = Counter()
     for usage in counted:
         units.update(dict(usage.units))
-    return Usage(input=sum(usage.input for usage in counted), told_nanos=told, units=tuple(units.items()))
+    return Usage(input=sum(usage.input for usage in counted), reported_nanos=told, units=tuple(units.items()))
 
 
 def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:

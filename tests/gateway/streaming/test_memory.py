@@ -18,9 +18,9 @@ from providers.neutral.bounds import PARTS
 from streams import event_stream
 from streams.errors import GatewayError
 from streams.fold import fold
-from streams.framing import EventUnfolds
+from streams.framing import EventTooComplex
 from streams.sse import SSE, SseEvents
-from streams.structure import ELEMENTS
+from streams.structure import MAX_ELEMENTS
 from tests.support.growing_streams import STREAMS
 from tests.support.lanes import byte_lane, reply_for, told, whole_lane
 
@@ -116,22 +116,22 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
 @pytest.mark.parametrize("api", CODECS)
 def test_an_event_that_unfolds_ends_the_stream(api):
     splitter = CODECS[api].wire.framing.splitter(16 * 2**20)
-    event = wire(api, [("metadata", {"type": "response.created", "response": {"tools": [[]] * (ELEMENTS + 1)}})])
+    event = wire(api, [("metadata", {"type": "response.created", "response": {"tools": [[]] * (MAX_ELEMENTS + 1)}})])
     splitter.feed(event[:READ])
-    with pytest.raises(EventUnfolds, match="more than 200,000 JSON elements"):
+    with pytest.raises(EventTooComplex, match="more than 200,000 JSON elements"):
         splitter.feed(event[READ:])
     assert splitter.close() == b""
 
 
 @pytest.mark.parametrize("api", CODECS)
 def test_what_is_left_of_a_stream_is_measured_before_it_is_decoded(api):
-    rest = b'data: {"type":"message_stop","more":[' + b"[]," * ELEMENTS + b"0]}"
-    assert CODECS[api].wire.framing.completed(rest) == b""
+    rest = b'data: {"type":"message_stop","more":[' + b"[]," * MAX_ELEMENTS + b"0]}"
+    assert CODECS[api].wire.framing.complete(rest) == b""
 
 
 @pytest.mark.parametrize("api", CODECS)
 def test_an_answer_that_unfolds_is_a_failure(api):
-    body = b'{"choices":[],"content":[],"output":[],"more":[' + b"[]," * ELEMENTS + b"0]}"
+    body = b'{"choices":[],"content":[],"output":[],"more":[' + b"[]," * MAX_ELEMENTS + b"0]}"
     with pytest.raises(GatewayError, match="more than 200,000 JSON elements"):
         read_whole(CODECS[api], body)
     lane = whole_lane(api, "chat", 2**26)

@@ -153,7 +153,7 @@ def test_reasoning_is_output_and_counted_once():
 def test_what_the_provider_states_is_the_cost_unless_the_file_has_a_price():
     # BerriAI/litellm#39441, #27588
     listed = attrs.evolve(SONNET, origin="catalogue")
-    usage = Usage(input=1000, told_nanos=7)
+    usage = Usage(input=1000, reported_nanos=7)
     assert cost_of(listed, usage) == cost_of(None, usage) == Cost(7, "exact")
     assert cost_of(listed, usage).computed == 3_000_000
     assert cost_of(None, usage).computed is None
@@ -165,7 +165,7 @@ def test_without_a_price_the_cost_is_at_least_nothing():
 
 
 def test_free_is_a_price():
-    usage = Usage(input=10**9, output=10**9, tier="priority", calls=(("web_search", 9),), told_nanos=5)
+    usage = Usage(input=10**9, output=10**9, tier="priority", calls=(("web_search", 9),), reported_nanos=5)
     assert cost_of(FREE, usage) == cost_of(FREE.with_cache_writes, usage) == Cost(0, "exact")
 
 
@@ -271,7 +271,7 @@ def test_a_name_of_megabytes_is_not_remembered():
 
 
 def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
-    usage = Usage(input=10, output=5, calls=(("sorcery", 1),), told_nanos=7)
+    usage = Usage(input=10, output=5, calls=(("sorcery", 1),), reported_nanos=7)
     assert cost_of(SUBSCRIPTION, usage, estimated=True) == Cost(0, "subscription")
     assert total_cost([Cost(0, "subscription"), Cost(0, "subscription")]).grade == "subscription"
     assert total_cost([Cost(0, "subscription"), Cost(3, "exact")]) == Cost(3, "exact")

@@ -189,7 +189,7 @@ def test_what_is_written_is_read_as_it_was():
         assert [getattr(one, "text", getattr(one, "input", "")) or "{}" for one in again.blocks] == [
             getattr(one, "text", getattr(one, "input", "")) or "{}" for one in first.blocks
         ], name
-        assert again.end.reason == ("tool_calls" if first.called else first.end.reason), name
+        assert again.end.reason == ("tool_calls" if first.calls_tools else first.end.reason), name
         assert (again.usage and again.usage.prompt, again.usage and again.usage.output) == (15, 5)
 
 

@@ -21,7 +21,7 @@ VALUES = [
 def all_of(framing: Framing, pieces: list[bytes]) -> list[object]:
     splitter = framing.splitter(10_000)
     raws = [raw for piece in pieces for raw in splitter.feed(piece)]
-    raws.append(framing.completed(splitter.close()))
+    raws.append(framing.complete(splitter.close()))
     return [json.loads(parsed[1]) for raw in raws if raw and (parsed := framing.parse(raw)) is not None]
 
 
@@ -73,9 +73,9 @@ def test_too_large_a_piece_is_not_held(body):
 def test_an_event_without_its_end_gets_the_end_that_all_have():
     """@google/genai for JavaScript reads no event whose line ends differ."""
     for rest in (b'data: {"a":1}', b'data: {"a":1}\r\n', b'data: {"a":1}\n'):
-        assert CRLF_SSE.completed(rest) == b'data: {"a":1}\r\n\r\n'
-    assert CRLF_SSE.completed(b'data: {"a":') == b""
-    assert CRLF_SSE.completed(b"\n") == b"\n"
+        assert CRLF_SSE.complete(rest) == b'data: {"a":1}\r\n\r\n'
+    assert CRLF_SSE.complete(b'data: {"a":') == b""
+    assert CRLF_SSE.complete(b"\n") == b"\n"
 
 
 def test_lines_may_end_in_any_way():
