@@ -331,6 +331,10 @@ def is_written_by_its_test(found: re.Match[str]) -> None:
     assert f'PAGE.read_text() == page(), "run: {found[0]}"\n' in (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
 
 
+def is_in_lint(found: re.Match[str]) -> None:
+    assert f".venv/bin/{found[1]}\n" in (ROOT / ".ci/lint").read_text()
+
+
 def is_for_the_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -434,6 +438,7 @@ FOREIGN = (
     ),
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
     Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
+    Foreign(r"(python \.ci/prose\.py) .*", "would read the whole repository; tests/test_prose.py runs it", is_in_lint),
     Foreign("just (lock)", NETWORK, locks_all),
     Foreign(
         r"just bench( --workers| --capacity| --growth( --html growth\.html)? --svg docs/growth\.svg)?",
