@@ -104,7 +104,6 @@ RUNS = (
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
     Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", r"trigate costs costs.yaml\1",
         (r"total +0|requests,failed|.since.:",)),
-    Row(r"trigate costs \[.*", "trigate costs costs.yaml", ("total +0",)),
     Row("trigate lint( --tolerant| FILE)", "trigate lint --tolerant stream.txt", ("well formed",)),
     Row(r"trigate schema > trigate\.schema\.json", leaves=("trigate.schema.json", r"\$schema")),
     Row(r"trigate import litellm_config\.yaml", says=("model: openai/gpt-4o-mini",)),
