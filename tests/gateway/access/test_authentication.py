@@ -388,11 +388,11 @@ def test_a_preflight_is_told_what_may_be_sent():
 def test_another_origin_gets_nothing_but_the_word_for_caches(origin):
     cors = Cors(["https://app.example"])
     assert cors.preflight(origin, "authorization") == (("vary", "Origin"),)
-    assert cors.answered(origin, ["x-request-id"]) == (("vary", "Origin"),)
+    assert cors.response_headers(origin, ["x-request-id"]) == (("vary", "Origin"),)
 
 
 def test_an_answer_shows_all_of_its_headers():
-    headers = dict(Cors(["*"]).answered("https://any.example", ["Content-Type", "x-request-id", "x-request-id"]))
+    headers = dict(Cors(["*"]).response_headers("https://any.example", ["Content-Type", "x-request-id", "x-request-id"]))
     assert headers == {
         "access-control-allow-origin": "*", "access-control-expose-headers": "content-type, x-request-id",
     }  # fmt: skip
