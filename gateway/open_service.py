@@ -12,7 +12,7 @@ from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
-from gateway.allowances.seeds import budgets_of, seed
+from gateway.allowances.seeds import budgets_of, seed_budgets
 from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
 from gateway.answer_cache.cache import AnswerCache
 from gateway.answer_cache.opening import open_answers
@@ -80,7 +80,7 @@ def open_service(
     counters = _counters(config, shared)
     allowances = Allowances(config, counters, queues=_queues(counters, shared))
     if budgets := budgets_of(allowances):
-        kept_ledger.then(partial(seed, allowances, budgets, config.entries))
+        kept_ledger.then(partial(seed_budgets, allowances, budgets, config.entries))
     authenticator, shares = Authenticator(config), Shares()
     health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
     health.follow(config)
@@ -196,7 +196,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     service.kept_ledger.follow(config)
     allowances = service.allowances.next(config)
     if budgets := budgets_of(allowances, service.allowances):
-        service.kept_ledger.then(partial(seed, allowances, budgets, config.entries))
+        service.kept_ledger.then(partial(seed_budgets, allowances, budgets, config.entries))
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         cache_uses=CacheUses.of(config),

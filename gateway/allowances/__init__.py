@@ -1,8 +1,8 @@
-"""The limits of clients and targets: rates, requests at once, budgets.
-
-``allowance`` is the contract and the amount that a request uses. ``rates`` and ``budgets`` (by ``periods``) make
-allowances of the configuration, and ``allowances`` has all of one configuration. ``reservation`` is one request's way
-through them: ``expected`` is its likely use, ``runs`` the run that it belongs to, ``refusals`` its errors. ``queue``
-lets requests wait for a place at a target, ``shared_queue`` over several workers. ``seeds`` starts budgets with what
-the kept ledger says of their periods. ``standing`` reports how much is used.
-"""
+"""The limits of clients and targets: rates, simultaneous requests, budgets.
+- ``allowance``: the protocol of all limits, and the amount that a request uses.
+- ``rates`` and ``budgets`` (with ``periods``): the limits of the configuration; ``allowances`` has all of one.
+- ``reservation``: what one request reserves; ``expected`` estimates its output, ``runs`` finds its run, ``refusals``
+  makes its errors.
+- ``queue``: requests that wait for a target; ``shared_queue``: the same across workers.
+- ``seeds``: initial budget levels from the kept ledger.
+- ``allowance_level``: reports of usage."""

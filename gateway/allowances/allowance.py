@@ -1,4 +1,4 @@
-"""An allowance: what one holder may use of one thing, and what a request takes of it."""
+"""An allowance: the limit of one holder on one measure, and the consumption that counts towards it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from gateway.counters.counter import Counter
 from streams.events import Usage
 
 HolderKind: TypeAlias = Literal["everybody", "client_keys", "client_groups", "model_providers", "ratelimits"]
-"""The key of the file that lists the holder; ``everybody`` for the limits at its root."""
+"""The configuration key that lists the holder; ``everybody`` for limits at the root."""
 
 Measure: TypeAlias = Literal["requests", "tokens", "input_tokens", "output_tokens", "concurrent", "usd"]
-"""What is counted; ``usd`` in nano-dollars."""
+"""The unit of a limit; ``usd`` counts nano-dollars."""
 
 
 _TITLES: Final[Mapping[HolderKind, str]] = {
@@ -26,8 +26,8 @@ _TITLES: Final[Mapping[HolderKind, str]] = {
 
 @attrs.frozen
 class Holder:
-    """The owner of an allowance: all clients together, a client key, a group of them, an entry, or one of Plano's
-    limits by a header."""
+    """The owner of an allowance: all clients, a client key, a client group, an entry, or one of Plano's header
+    limits."""
 
     kind: HolderKind
     name: str
@@ -47,7 +47,7 @@ EVERYBODY: Final = Holder("everybody", "everybody")
 
 @attrs.frozen
 class Consumption:
-    """What a request uses, expected or real: ``usage`` in tokens, ``nanos`` in nano-dollars."""
+    """The usage of a request, expected or actual: ``usage`` in tokens, ``nanos`` in nano-dollars."""
 
     usage: Usage
     nanos: int = 0
@@ -55,7 +55,7 @@ class Consumption:
 
 
 class Allowance(Protocol):
-    """What ``holder`` may use of what ``measure`` says. ``text`` is how it stands in the file."""
+    """A limit on what ``holder`` may use of ``measure``; ``text`` is its text in the file."""
 
     @property
     def holder(self) -> Holder: ...
@@ -72,13 +72,14 @@ class Allowance(Protocol):
         ...
 
     def counter(self, at: float, run: str | None) -> Counter | None:
-        """The counter of a request that began ``at`` (Unix seconds) and belongs to ``run``; ``None`` where it does not
-        concern it: a budget for runs, and there is none."""
+        """Return the counter for a request that began ``at`` (Unix seconds) and belongs to ``run``.
+
+        Return ``None`` if the allowance does not apply: a budget for runs without a run."""
         ...
 
 
-def measured(measure: Measure, consumption: Consumption, *, count_cached: bool) -> int:
-    """How much of ``consumption`` counts (BerriAI/litellm#18728)."""
+def counted_amount(measure: Measure, consumption: Consumption, *, count_cached: bool) -> int:
+    """Return how much of ``consumption`` counts towards ``measure`` (BerriAI/litellm#18728)."""
     usage = consumption.usage
     fresh = usage.input + usage.cache_write + (usage.cache_read if count_cached else 0)
     match measure:
@@ -97,6 +98,8 @@ def measured(measure: Measure, consumption: Consumption, *, count_cached: bool) 
 
 
 def counter_key(text: str) -> bytes:
-    """The key of the counter that ``text`` names: whose it is, of what, and where that may change of how much and of
-    which period, such as ``client_keys.alice.tokens 400k/m``. 16 bytes."""
+    """Return the 16-byte key of the counter with the name ``text``.
+
+    The name has the holder, the measure and, where they may change, amount and period, such as
+    ``client_keys.alice.tokens 400k/m``."""
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""All allowances of one configuration: which of them a request meets, and the parts that outlive a configuration."""
+"""All allowances of one configuration, and the parts that outlive a configuration."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,11 +7,11 @@ from typing import Final
 import trio
 
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
-from gateway.allowances.budgets import BudgetAllowance, HolderKey, SetAside, budget_allowances
+from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
+from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import rate_allowances, root_allowances
-from gateway.allowances.standing import Refusals
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Reserve
@@ -20,11 +20,11 @@ from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target
 
 POLL: Final = 0.25
-"""Seconds after which whoever waits for room looks again: other processes make some, too."""
+"""Seconds between checks for room: other processes also free some."""
 
 
 class Room:
-    """Lets requests wait for others of this process that end, and so make room."""
+    """A place to wait until another request of this process ends and frees room."""
 
     def __init__(self, counters: Counters) -> None:
         self._waiting = trio.lowlevel.ParkingLot()
@@ -34,7 +34,7 @@ class Room:
         self._waiting.unpark_all()
 
     async def wait(self, until: float) -> bool:
-        """Wait until there may be room, or until a moment of trio's clock: false if that has passed."""
+        """Wait until there may be room; return false once ``until`` (trio's clock) has passed."""
         if trio.current_time() >= until:
             return False
         with trio.move_on_at(min(until, trio.current_time() + POLL)):
@@ -45,7 +45,7 @@ class Room:
 class Allowances:
     """The allowances of one configuration, counted in ``counters``, which outlive it.
 
-    ``now`` is the time as Unix has it, by which periods begin."""
+    ``now`` returns Unix time; periods begin by it."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class Allowances:
         refusals: Refusals | None = None,
         outputs: ExpectedOutputs | None = None,
         queues: Queueing | None = None,
-        aside: SetAside | None = None,
+        batch_reserves: BatchReserves | None = None,
     ) -> None:
-        self.aside = SetAside() if aside is None else aside
+        self.batch_reserves = BatchReserves() if batch_reserves is None else batch_reserves
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
@@ -71,67 +71,75 @@ class Allowances:
         keys: Iterable[ClientKey] = () if config is None else config.client_keys
         entries: Iterable[ModelEntry] = () if config is None else config.entries
         zone = "UTC" if config is None else config.timezone
-        self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.aside)
+        self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.batch_reserves)
         self._clients: Mapping[str, tuple[Allowance, ...]] = {
-            key.name: (*found, *self._everybody) for key in keys if (found := _of_key(key, zone, self.aside))
+            key.name: (*found, *self._everybody) for key in keys if (found := _of_key(key, zone, self.batch_reserves))
         }
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
-            entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.aside))
+            entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.batch_reserves))
         }
         self.by_header = root_allowances(config)
-        self.any: Final = bool(self._everybody or self._clients or self._entries or self.by_header)
-        """Whether anybody is limited at all."""
-        self.aside.is_wanted = any(isinstance(one, BudgetAllowance) for one in self.all())
+        self.has_limits: Final = bool(self._everybody or self._clients or self._entries or self.by_header)
+        """Whether any limit is configured."""
+        self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for one in self.all())
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
-        """Return those of a request of ``client``: its own, its group's, then those of the root, which apply also where
-        it has no key."""
+        """Return the allowances for a request of ``client``: its own, its group's, then those at the root.
+
+        The root's allowances also apply to requests without a key."""
         return self._everybody if client is None else self._clients.get(client, self._everybody)
 
-    def seen_by(self, client: str | None) -> tuple[Allowance, ...]:
-        """Return those whose level ``client`` may see: all that apply to it, without those of the root where clients
-        have keys, because they show what the others spend."""
+    def visible_to(self, client: str | None) -> tuple[Allowance, ...]:
+        """Return the allowances whose level ``client`` may see.
+
+        If clients have keys, those at the root are left out, because they reveal the spending of others."""
         return tuple(one for one in self.of_client(client) if client is None or one.holder != EVERYBODY)
 
     def of_target(self, target: Target) -> tuple[Allowance, ...]:
-        """Those of a target's entry."""
         return self._entries.get(target.entry.name, ())
 
     def payers(self, client: str | None, target: Target) -> tuple[HolderKey, ...]:
-        """Whose budgets pay for work that outlives its request; none of those are for runs."""
+        """Return the holders whose budgets pay for work that outlives its request; budgets for runs do not."""
         found = (*self.of_client(client), *self.of_target(target))
         budgets = (one for one in found if isinstance(one, BudgetAllowance) and one.budget.period != "run")
         return tuple(dict.fromkeys((one.holder.kind, one.holder.name) for one in budgets))
 
     def has_budget(self, client: str | None, entries: Iterable[ModelEntry]) -> bool:
-        """Whether there are budgets of the client's, or of one of ``entries``."""
+        """Return whether the client or one of ``entries`` has a budget."""
         own = (self.of_client(client), *(self._entries.get(entry.name, ()) for entry in entries))
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
     def all(self) -> tuple[Allowance, ...]:
-        """Every one, each once."""
+        """Return every allowance once."""
         found = (self._everybody, *self._clients.values(), *self._entries.values(), self.by_header.fixed)
         return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
 
     def next(self, config: Config) -> "Allowances":
-        """Those of another configuration of the same process."""
+        """Return the allowances of another configuration of the same process."""
         return Allowances(
-            config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.aside
+            config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.batch_reserves
         )
 
 
-def _of_key(key: ClientKey, zone: str, aside: SetAside) -> tuple[Allowance, ...]:
-    own = allowances_of(Holder("client_keys", key.name), key, zone, aside)
-    group = () if key.group is None else allowances_of(Holder("client_groups", key.group.name), key.group, zone, aside)
+def _of_key(key: ClientKey, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:
+    own = allowances_of(Holder("client_keys", key.name), key, zone, batch_reserves)
+    group = (
+        ()
+        if key.group is None
+        else allowances_of(Holder("client_groups", key.group.name), key.group, zone, batch_reserves)
+    )
     return (*own, *group)
 
 
-def _of_entry(entry: ModelEntry, zone: str, aside: SetAside) -> tuple[Allowance, ...]:
-    return allowances_of(Holder("model_providers", entry.name), entry, zone, aside)
+def _of_entry(entry: ModelEntry, zone: str, batch_reserves: BatchReserves) -> tuple[Allowance, ...]:
+    return allowances_of(Holder("model_providers", entry.name), entry, zone, batch_reserves)
 
 
 def allowances_of(
-    holder: Holder, settings: Config | ClientKey | ClientGroup | ModelEntry, zone: str, aside: SetAside
+    holder: Holder, settings: Config | ClientKey | ClientGroup | ModelEntry, zone: str, batch_reserves: BatchReserves
 ) -> tuple[Allowance, ...]:
-    """What the file gives to ``holder``, less what is set ``aside``; ``zone`` is the one in which periods begin."""
-    return (*rate_allowances(holder, settings.ratelimits), *budget_allowances(holder, settings.budgets, zone, aside))
+    """Return the allowances that the file sets for ``holder``, less the sums set aside for batches."""
+    return (
+        *rate_allowances(holder, settings.ratelimits),
+        *budget_allowances(holder, settings.budgets, zone, batch_reserves),
+    )

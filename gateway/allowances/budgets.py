@@ -1,8 +1,7 @@
-"""The allowances of a holder's budgets: sums of dollars or tokens, each of one period or of one run.
+"""The allowances of a holder's budgets: limits in dollars or tokens, each for a period or a run.
 
-A request belongs to the period in which it began, and a new period begins by itself: it has another counter. A budget
-is no rate, so nothing of it flows back (agentgateway/website#962, envoyproxy/ai-gateway#2469).
-"""
+A request counts in the period in which it began. A new period has a new counter. Unlike rates, budgets do not refill
+(agentgateway/website#962, envoyproxy/ai-gateway#2469)."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -17,12 +16,13 @@ from gateway.config.zones import zone_of
 from gateway.counters.counter import SumCounter
 
 HolderKey: TypeAlias = tuple[str, str]
-"""A holder's kind and its name."""
+"""A holder's kind and name."""
 
 
-class SetAside:
-    """The sums that a process knows of, by all its configurations. ``version`` changes with each of them;
-    ``is_wanted``: there are budgets to which they matter."""
+class BatchReserves:
+    """The sums set aside for batches, as far as this process knows, across configurations.
+
+    ``version`` changes with each new set of sums; ``is_wanted`` says whether any budget depends on them."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -30,42 +30,43 @@ class SetAside:
         self._sums: Mapping[HolderKey, tuple[int, int]] = {}
         self._read: Callable[[float], Awaitable[None]] | None = None
 
-    def tell(self, sums: Mapping[HolderKey, tuple[int, int]]) -> None:
-        """Know that ``sums``, in nano-dollars and in tokens, are set aside from now on, and nothing else."""
+    def replace(self, sums: Mapping[HolderKey, tuple[int, int]]) -> None:
+        """Replace all sums set aside with ``sums``, in nano-dollars and in tokens."""
         if sums != self._sums:
             self._sums = dict(sums)
             self.version += 1
 
-    def follow(self, read: Callable[[float], Awaitable[None]]) -> None:
-        """Have ``read`` called to be told what others have set aside, where it is longer ago than so many seconds."""
+    def read_with(self, read: Callable[[float], Awaitable[None]]) -> None:
+        """Set the function that reads the sums of other processes, unless they were read within the given seconds."""
         self._read = read
 
-    async def look(self, seconds: float = 0.0) -> None:
-        """Be told what is set aside now, or was less than so many seconds ago."""
+    async def refresh(self, seconds: float = 0.0) -> None:
+        """Read the sums that are set aside, unless they were read in the last ``seconds``."""
         if self._read is not None:
             await self._read(seconds)
 
     def of(self, key: HolderKey, currency: Currency) -> int:
-        """What is set aside of a holder's budgets in ``currency``."""
+        """Return the sum set aside from a holder's budgets in ``currency``."""
         return self._sums.get(key, (0, 0))[currency == "tokens"]
 
 
 RUN: Final = 24 * 3600.0
-"""Seconds after its last request in which a run ends."""
+"""Seconds after its last request until a run ends."""
 
 _LATE: Final = 24 * 3600.0
-"""Seconds beyond a period's end for which its sum is kept: requests that began in it may end after it."""
+"""Seconds that a sum is stored after its period: requests that began in the period may end later."""
 
 
 @attrs.define(eq=False)
 class BudgetAllowance:
-    """What ``holder`` may spend by one of its budgets: an ``Allowance``. ``zone`` is that of its periods; the
-    counter of the period that is under way is made once, and again when something else is ``aside``."""
+    """The allowance of ``holder`` for one of its budgets, with periods in ``zone``.
+
+    The counter of the current period is made once, and again when the sums set ``batch_reserves`` change."""
 
     holder: Holder
     budget: SpendingBudget
     zone: tzinfo
-    aside: SetAside = attrs.field(factory=SetAside)
+    batch_reserves: BatchReserves = attrs.field(factory=BatchReserves)
     _version: int = attrs.field(default=0, init=False)
     _period: CalendarPeriod | None = attrs.field(default=None, init=False)
     _slice: int | None = attrs.field(default=None, init=False)
@@ -84,9 +85,9 @@ class BudgetAllowance:
         return False
 
     def counter(self, at: float, run: str | None) -> SumCounter | None:
-        """Whatever its budget is: a larger one keeps what has been used of it."""
-        if self._version != self.aside.version:
-            self._version, self._current = self.aside.version, None
+        """Return the counter; it does not depend on the amount, so a larger budget keeps its usage."""
+        if self._version != self.batch_reserves.version:
+            self._version, self._current = self.batch_reserves.version, None
         match self.budget.period:
             case "run":
                 return None if run is None else self._counter(f"run {run}", at + RUN, by_clients=True)
@@ -96,8 +97,7 @@ class BudgetAllowance:
                 return self._of_calendar(calendar, at)
 
     def more_from(self, counter: SumCounter) -> float | None:
-        """The moment from which there is more than ``counter`` has left (Unix seconds); ``None`` where there never
-        is."""
+        """Return the Unix time from which more than the rest of ``counter`` is available, ``None`` if never."""
         match self.budget.period:
             case "run":
                 return None
@@ -107,7 +107,7 @@ class BudgetAllowance:
                 return counter.until - _LATE
 
     def local_time(self, at: float) -> str:
-        """A moment by the clocks of its zone."""
+        """Return a moment as local time of the budget's zone."""
         return datetime.fromtimestamp(at, self.zone).isoformat(timespec="minutes")
 
     def _of_calendar(self, calendar: Calendar, at: float) -> SumCounter:
@@ -132,23 +132,23 @@ class BudgetAllowance:
 
     @property
     def most(self) -> int:
-        """What may be used of it while so much is set aside."""
+        """The amount that may be used while sums are set aside."""
         return max(0, self.budget.most - self.set_aside)
 
     @property
     def set_aside(self) -> int:
-        """What of it is kept for batches that go on. Runs end before they do."""
+        """The amount set aside for open batches; none for runs, which end before batches do."""
         if self.budget.period == "run":
             return 0
-        return self.aside.of((self.holder.kind, self.holder.name), self.budget.currency)
+        return self.batch_reserves.of((self.holder.kind, self.holder.name), self.budget.currency)
 
     def _name(self, period: str) -> str:
         return f"{self.holder}.budgets {self.budget.currency}/{period}"
 
 
 def budget_allowances(
-    holder: Holder, budgets: Sequence[SpendingBudget], timezone: str, aside: SetAside | None = None
+    holder: Holder, budgets: Sequence[SpendingBudget], timezone: str, batch_reserves: BatchReserves | None = None
 ) -> tuple[BudgetAllowance, ...]:
-    """The allowances of ``holder``, in the order in which they are written."""
-    zone, aside = zone_of(timezone), aside or SetAside()
-    return tuple(BudgetAllowance(holder, budget, zone, aside) for budget in budgets)
+    """Return the allowances of ``holder`` in the order of the file."""
+    zone, batch_reserves = zone_of(timezone), batch_reserves or BatchReserves()
+    return tuple(BudgetAllowance(holder, budget, zone, batch_reserves) for budget in budgets)

@@ -1,8 +1,7 @@
-"""How much output a request is expected to have, and so how much of a budget it has to find there beforehand.
+"""Estimates of a request's output, and so of how much budget it reserves beforehand.
 
-What a client allows is a poor guess: programs allow 32,000 tokens and get a few hundred, and to reserve all of that
-refuses requests that would have cost a tenth (BerriAI/litellm#40002, #27735).
-"""
+The client's token limit is a poor estimate: programs allow 32,000 tokens and receive a few hundred. Reserving all of it
+rejects affordable requests (BerriAI/litellm#40002, #27735)."""
 
 import math
 from collections import OrderedDict, deque
@@ -20,45 +19,47 @@ from providers.neutral.parameters import BY_NAME
 from streams.events import Usage
 
 AT_FIRST: Final = 2048
-"""Tokens of an answer where too few are known to say."""
+"""Tokens expected while too few responses are known."""
 
 ALLOWED: Final = 4096
-"""Tokens up to which what a client allows is what it expects."""
+"""A client's token limit up to this number is the estimate itself."""
 
 SHARE: Final = 0.95
 ENOUGH: Final = 20
-"""Answers of which a 95th percentile says something."""
+"""Responses required for a 95th percentile."""
 REMEMBERED: Final = 100
-"""The last answers of each client and model that are looked at."""
+"""Recent responses considered for each client and model."""
 
 MOST: Final = 10_000
-"""Pairs of client and model that are remembered; those that were asked longest ago are forgotten."""
+"""Pairs of client and model that are remembered; the least recently used are forgotten."""
 
 LONGEST_NAME: Final = 300
-"""Characters by which a model is remembered: a client's name for one may have megabytes."""
+"""Characters of a remembered model name: clients may send megabytes."""
 
 LONGEST_ANSWER: Final = 128_000
-"""Tokens of the longest answer of a model of which nothing is known."""
+"""Tokens of the longest response of an unknown model."""
 
 MOST_ASKED: Final = 10**7
-"""Tokens beyond which no model answers, whatever is allowed: more would only keep others out meanwhile."""
+"""Tokens that no response exceeds: reserving more would only block other requests."""
 
 MOST_ANSWERS: Final = 128
-"""The most that OpenAI gives to one request."""
+"""The most choices that OpenAI returns for one request."""
 
 _NUMBER: Final = msgspec.json.Decoder(int)
 _DIGITS: Final = 12
-_OLDER_NAME: Final = "max_tokens"  # of Chat, beside its own
+_OLDER_NAME: Final = "max_tokens"  # Chat's older name of the token limit
 
 
 MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
-"""Returns the tokens of pictures or sound that a request takes of the model of that name."""
+"""A function that returns the expected tokens of pictures or sound for a model name."""
 
 
 @attrs.frozen
-class AskedOutput:
-    """What a request says of its output: ``most`` tokens for each of so many ``answers``, and ``units`` of what is
-    billed beside tokens. ``media`` has its tokens where its target bills pictures or sound by them."""
+class RequestedOutput:
+    """The output that a request allows: ``most`` tokens for each of ``answers``, and ``units`` billed in addition to
+    tokens.
+
+    ``media`` estimates tokens of pictures or sound if the target bills them by tokens."""
 
     most: int | None = None
     answers: int = 1
@@ -66,17 +67,17 @@ class AskedOutput:
     media: MediaUsage | None = None
 
 
-UNSAID: Final = AskedOutput()
+UNSPECIFIED: Final = RequestedOutput()
 
 
-def asked_output(incoming: Incoming) -> AskedOutput:
-    """Read from these members alone; a wrong one is for others to refuse."""
+def requested_output(incoming: Incoming) -> RequestedOutput:
+    """Return the output that the members of ``incoming`` allow; invalid members are left to later checks."""
     most = _number(incoming, BY_NAME["max_tokens"].field(incoming.api))
     if most is None:
         most = _number(incoming, _OLDER_NAME)
     name = BY_NAME["n"].field(incoming.api)
     answers = _number(incoming, name) if name else None
-    return AskedOutput(None if most is None else min(most, MOST_ASKED), min(answers or 1, MOST_ANSWERS))
+    return RequestedOutput(None if most is None else min(most, MOST_ASKED), min(answers or 1, MOST_ANSWERS))
 
 
 def _number(incoming: Incoming, name: str) -> int | None:
@@ -92,21 +93,21 @@ def _number(incoming: Incoming, name: str) -> int | None:
 
 @attrs.define(eq=False)
 class _Answers:
-    """The last answers of a model for one client, and what the next one is expected to be like."""
+    """Recent output lengths of a model for one client, and the estimate for the next response."""
 
     last: deque[int] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED))
     expected: int = AT_FIRST
 
 
 class ExpectedOutputs:
-    """What answers have been like, for each client and model."""
+    """Estimates of output for each client and model, learned from responses."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._answers: OrderedDict[tuple[str | None, str], _Answers] = OrderedDict()
 
     def tokens(self, client: str | None, model: str, most: int | None = None) -> int:
-        """The tokens of an answer, about, for which its client has allowed ``most``."""
+        """Return the expected output tokens if the client allows ``most``."""
         if most is not None and most <= ALLOWED:
             return most
         known = self._answers.get((client, model[:LONGEST_NAME]))
@@ -114,7 +115,7 @@ class ExpectedOutputs:
         return expected if most is None else min(expected, most)
 
     def learn(self, client: str | None, model: str, output: int) -> None:
-        """A whole answer had so many tokens of ``output``."""
+        """Record that a complete response had ``output`` tokens."""
         key = client, model[:LONGEST_NAME]
         known = self._answers.get(key)
         if known is None:
@@ -128,29 +129,29 @@ class ExpectedOutputs:
             known.expected = sorted(known.last)[math.ceil(len(known.last) * SHARE) - 1]
 
 
-def longest(target: Target, most: int | None) -> int:
-    """The tokens of the longest answer that could come of ``target``."""
+def longest_output(target: Target, most: int | None) -> int:
+    """Return the tokens of the longest response that ``target`` could send."""
     if most is not None:
         return most
     quirks = target.recipient.quirks
     if CODECS[target.api].wire.requires_limit:
-        return quirks.default_max_tokens  # what is asked for in place of the client
+        return quirks.default_max_tokens  # the gateway sends this limit for the client
     return min(LONGEST_ANSWER, quirks.max_output or quirks.context_window or LONGEST_ANSWER)
 
 
 def reserved_output(
-    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: AskedOutput
+    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: RequestedOutput
 ) -> int:
-    """The tokens of output for which there has to be room before the request is sent."""
+    """Return the output tokens to reserve before the request is sent."""
     if reserve == "max":
-        return longest(target, asked.most) * asked.answers
+        return longest_output(target, asked.most) * asked.answers
     return outputs.tokens(client, target.name, asked.most) * asked.answers
 
 
 def expected_usage(
-    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: AskedOutput, given: int
+    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: RequestedOutput, given: int
 ) -> Usage:
-    """Return what an answer of ``target`` to a request of ``given`` tokens is expected to use."""
+    """Return the expected usage of a request with ``input_tokens`` to ``target``."""
     output = reserved_output(reserve, outputs, client, target, asked)
     usage = Usage(input=given, output=output, units=asked.units)
     if asked.media is None or target.price is None or not target.price.is_by_tokens:

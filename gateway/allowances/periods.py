@@ -1,8 +1,7 @@
-"""Periods of the calendar in a time zone, and slices of time that rolls. Pure: nothing here asks for the time.
+"""Calendar periods in a time zone, and slices of rolling periods. Pure: no function here reads the clock.
 
-A day has 23 or 25 hours where clocks are changed, and begins when people's clocks say so; a month is not thirty days,
-and no period is aligned to 1970 (wso2/api-platform#2936, agentgateway/website#962).
-"""
+Days begin at local midnight and have 23 or 25 hours when clocks change; months vary in length; no period is aligned to
+1970 (wso2/api-platform#2936, agentgateway/website#962)."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
@@ -13,16 +12,15 @@ import attrs
 from gateway.config.allowances import Calendar
 
 SLICES: Final = 30
-"""Parts of a time that rolls: it is longer than it should be by up to one of them, and never shorter."""
+"""Slices of a rolling period: the effective period is up to one slice longer than configured, never shorter."""
 
 _STEP: Final = 900.0
-"""Seconds: no time zone's clocks have ever been changed within a shorter time."""
+"""Seconds: no time zone has ever changed its clocks twice within a shorter time."""
 
 
 @attrs.frozen
 class CalendarPeriod:
-    """The hour, day, week or month called ``name``, from ``start`` until ``end`` (Unix seconds), the latter not in
-    it."""
+    """The hour, day, week or month called ``name``, from ``start`` up to, but not including, ``end`` (Unix seconds)."""
 
     name: str
     start: float
@@ -33,17 +31,17 @@ class CalendarPeriod:
 
 
 def calendar_period(calendar: Calendar, at: float, zone: tzinfo) -> CalendarPeriod:
-    """The one that a moment is in, by the clocks of ``zone``."""
+    """Return the period that contains ``at``, by the clocks of ``zone``."""
     return _PERIODS[calendar](at, zone)
 
 
 def slice_of(at: float, seconds: float) -> int:
-    """The number of the slice that a moment is in, of a time of ``seconds`` that rolls."""
+    """Return the number of the slice that contains ``at``, for a rolling period of ``seconds``."""
     return int(at // (seconds / SLICES))
 
 
 def slice_end(number: int, seconds: float) -> float:
-    """The moment at which a slice ends, and the oldest one that still counted no longer does."""
+    """Return the Unix time at which a slice ends and the oldest counted slice expires."""
     return (number + 1) * (seconds / SLICES)
 
 
@@ -52,7 +50,7 @@ def _hour(at: float, zone: tzinfo) -> CalendarPeriod:
     start = end = local.timestamp()
     while end == start or (end - start < 2 * 3600 and _hour_start(end, zone) == start):
         end += _STEP
-    return CalendarPeriod(local.strftime("%Y-%m-%dT%H%z"), start, end)  # an hour comes twice when clocks go back
+    return CalendarPeriod(local.strftime("%Y-%m-%dT%H%z"), start, end)  # an hour occurs twice when clocks go back
 
 
 def _hour_start(at: float, zone: tzinfo) -> float:
@@ -84,11 +82,10 @@ _PERIODS: Final[Mapping[Calendar, Callable[[float, tzinfo], CalendarPeriod]]] = 
 
 
 def _midnight(at: float, zone: tzinfo) -> datetime:
-    """The beginning of the day. Where clocks skip midnight it is the moment at which they do; where it comes twice, the
-    first."""
+    """Return the first moment of the day, also where clocks skip or repeat midnight."""
     return datetime.fromtimestamp(at, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
 
 
 def _between(name: str, start: datetime, end: datetime) -> CalendarPeriod:
-    """Of two midnights: adding days to a time with a zone moves the hands of its clock, and no seconds."""
+    """Return the period between two midnights, computed in local time, so its length follows clock changes."""
     return CalendarPeriod(name, start.timestamp(), end.timestamp())

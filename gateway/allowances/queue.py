@@ -1,4 +1,4 @@
-"""Queues before targets that are full: bounded, fair between clients, in order within one."""
+"""Queues for busy targets: bounded, fair between clients, in order within a client."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,27 +10,25 @@ from gateway.counters.counter import Claim, Counters, Shortage
 from gateway.routing.target import Target
 
 POLL: Final = 0.25
-"""Seconds after which whoever is first looks again, where nobody can tell when there is room: other processes make
-some, too."""
+"""Seconds between attempts of the first in line when the wait is unknown: other processes also free room."""
 
 LONGEST_POLL: Final = 1.0
-"""Seconds after which it looks again in any case: what others give back comes sooner than a rate refills."""
+"""Seconds between attempts at most: other requests free room sooner than a rate refills."""
 
-Try: TypeAlias = Callable[[], Awaitable[Sequence[Shortage]]]
-"""Takes what a request needs, and answers what it was short of; nothing where it was taken."""
+TryReserve: TypeAlias = Callable[[], Awaitable[Sequence[Shortage]]]
+"""A function that reserves what a request needs and returns its shortages, none if it succeeded."""
 
 
 class Waiter:
-    """A request of ``client`` that waits. ``woken`` is set when it may be its turn, or there may be room."""
+    """A waiting request of ``client``; ``wake`` is set when its turn or room may have come."""
 
     def __init__(self, client: str | None) -> None:
         self.client = client
-        self.woken = trio.Event()
+        self.wake = trio.Event()
 
 
 class FairLine:
-    """The requests that wait for one target, pure. Clients take turns, however many requests each has; the requests of
-    one client stay in their order."""
+    """The requests that wait for one target. Pure. Clients take turns; each client's requests stay in order."""
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str | None, OrderedDict[Waiter, None]] = OrderedDict()
@@ -44,14 +42,15 @@ class FairLine:
 
     @property
     def first(self) -> Waiter | None:
-        """Whose turn it is."""
+        """The request whose turn it is."""
         for waiters in self._clients.values():
             return next(iter(waiters))
         return None
 
     def last_for(self, client: str | None) -> Waiter | None:
-        """Who gives its place up for one more request of ``client`` where all are taken: the last of the client that
-        has most of them; ``None`` where that would not make it fairer."""
+        """Return the request to remove from a full line for a new one of ``client``.
+
+        It is the last request of the client with the most requests, ``None`` if removal would not be fairer."""
         most = max(self._clients.values(), key=len, default=OrderedDict[Waiter, None]())
         return next(reversed(most)) if len(most) > len(self._clients.get(client, ())) + 1 else None
 
@@ -60,7 +59,7 @@ class FairLine:
         self._size += 1
 
     def leave(self, waiter: Waiter) -> None:
-        """Take ``waiter`` out, wherever it stands. If it was its turn, it is the next client's now."""
+        """Remove ``waiter`` from any position. If it was its turn, the next client's turn begins."""
         was_first = self.first is waiter
         waiters = self._clients[waiter.client]
         del waiters[waiter]
@@ -72,40 +71,40 @@ class FairLine:
 
 
 class Queueing(Protocol):
-    """The queues of all targets whose entries have one. They outlive a configuration; each request brings the bounds of
-    its own."""
+    """The queues of all targets whose entries have one. They outlive configurations; requests bring their own
+    bounds."""
 
     def waiting(self, target: Target) -> int:
-        """The number of requests that wait for ``target``. While there are any a new one joins them: it would overtake
-        them otherwise."""
+        """Return the number of requests that wait for ``target``.
+
+        A new request joins them if there are any, so that it does not overtake them."""
         ...
 
     @property
     def lengths(self) -> Mapping[str, int]:
-        """How many requests of this process wait at each entry, those left out at which none does."""
+        """The number of waiting requests of this process by entry, without empty queues."""
         ...
 
     def has_room(self, target: Target, client: str | None) -> bool:
-        """Whether one more request of ``client`` may wait for ``target``."""
+        """Return whether one more request of ``client`` may wait for ``target``."""
         ...
 
-    async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
-        """Wait for a turn at ``target`` and for its room, for as long as its queue allows and at most ``until`` (of
-        trio's clock). The answer is what was missing at last, and empty where ``try_`` has taken it. It is called for
-        one request of the queue at a time; one that has lost its place to another client, or whose time is over without
-        a turn, has it called once.
+    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
+        """Wait for a turn and for room at ``target``, at most until ``until`` (trio's clock) or the queue's limit.
 
-        Cancelled, or with an exception of ``try_``'s, the request has left the queue."""
+        Return the last shortages, none if ``try_`` succeeded. ``try_`` runs for one request of the queue at a time, and
+        once for a request that was removed or timed out before its turn. On cancellation or an exception from ``try_``,
+        the request leaves the queue."""
         ...
 
 
 class Queues:
-    """The queues of a process that is alone."""
+    """The queues of a single-process gateway."""
 
     def __init__(self, counters: Counters) -> None:
         self._lines: dict[str, FairLine] = {}
         self._short: dict[str, frozenset[bytes]] = {}
-        counters.on_settled(self._settled)
+        counters.on_settled(self._wake_waiters)
 
     def waiting(self, target: Target) -> int:
         line = self._lines.get(target.entry.name)
@@ -119,52 +118,52 @@ class Queues:
         line = self._lines.get(target.entry.name, FairLine())
         return len(line) < target.entry.queue.size or line.last_for(client) is not None
 
-    async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
+    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
         entry = target.entry
-        if not self.has_room(target, client):  # others have come since it was asked for
+        if not self.has_room(target, client):  # others may have joined since the caller checked
             return await try_()
         until = min(until, trio.current_time() + entry.queue.wait)
         line = self._lines.setdefault(entry.name, FairLine())
         waiter = Waiter(client)
         if len(line) >= entry.queue.size and (last := line.last_for(client)) is not None:
             line.leave(last)
-            last.woken.set()
+            last.wake.set()
         line.join(waiter)
         try:
             with trio.move_on_at(until):
                 while waiter in line and line.first is not waiter:
-                    waiter.woken = trio.Event()
-                    await waiter.woken.wait()
+                    waiter.wake = trio.Event()
+                    await waiter.wake.wait()
             while True:
-                waiter.woken = trio.Event()
+                waiter.wake = trio.Event()
                 short = await try_()
                 if not short or waiter not in line or trio.current_time() >= until:
                     return short
                 self._short[entry.name] = frozenset(one.debit.counter.key for one in short)
                 with trio.move_on_at(min(until, trio.current_time() + pause_after(short))):
-                    await waiter.woken.wait()
+                    await waiter.wake.wait()
         finally:
             self._leave(entry.name, line, waiter)
 
     def _leave(self, name: str, line: FairLine, waiter: Waiter) -> None:
-        if waiter not in line:  # another has its place
+        if waiter not in line:  # it was removed for another request
             return
         line.leave(waiter)
         if (following := line.first) is not None:
-            following.woken.set()
+            following.wake.set()
         else:
             del self._lines[name]
             self._short.pop(name, None)
 
-    def _settled(self, claim: Claim) -> None:
-        """Wake who is first in each queue for which ``claim`` has made room."""
+    def _wake_waiters(self, claim: Claim) -> None:
+        """Wake the first request of each queue for which ``claim`` has freed room."""
         for name, line in self._lines.items():
             short = self._short.get(name, frozenset())
             if line.first is not None and any(debit.counter.key in short for debit in claim.debits):
-                line.first.woken.set()
+                line.first.wake.set()
 
 
 def pause_after(short: Sequence[Shortage]) -> float:
-    """The seconds after which to look again."""
-    told = [one.wait for one in short if one.wait is not None]
-    return min(max(told), LONGEST_POLL) if told else POLL
+    """Return the seconds until the next attempt."""
+    waits = [one.wait for one in short if one.wait is not None]
+    return min(max(waits), LONGEST_POLL) if waits else POLL

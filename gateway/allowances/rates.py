@@ -1,4 +1,4 @@
-"""The allowances of a holder's ``ratelimits``: rates, and how many of its requests may be under way at once."""
+"""The allowances of a holder's ``ratelimits``: rates, and its number of simultaneous requests."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
@@ -11,15 +11,15 @@ from gateway.config.settings import Config
 from gateway.counters.counter import Counter, RateCounter, SlotCounter
 
 LONGEST_BURST: Final = 60.0
-"""Seconds: no more than this time refills may be used at once. Of a daily amount all at once would be no rate."""
+"""A burst has at most the amount that refills in these seconds: a daily amount used immediately is no rate."""
 
 _RATES: Final[tuple[Measure, ...]] = ("requests", "tokens", "input_tokens", "output_tokens")
 
 
 @attrs.frozen
 class RateAllowance:
-    """What ``holder`` may use of a rate, or how many requests it may have under way: an ``Allowance``. It has the one
-    counter, whatever the time and the run."""
+    """The allowance of ``holder`` for a rate or for simultaneous requests; it has one counter for all times and
+    runs."""
 
     holder: Holder
     measure: Measure
@@ -32,7 +32,7 @@ class RateAllowance:
 
 
 def rate_allowances(holder: Holder, limits: RateLimits) -> tuple[RateAllowance, ...]:
-    """The allowances of ``holder``, in the order in which they are written; none where nothing is limited."""
+    """Return the allowances of ``holder`` in the order of the file, none without limits."""
     return tuple(_allowances(holder, limits))
 
 
@@ -48,15 +48,17 @@ def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
 
 
 def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
-    """The counter of a rate. Its burst is the amount of one unit of time, at most that of a minute, at least 1."""
+    """Return the counter of a rate. Its burst is one unit of time's amount, at most a minute's, at least 1."""
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
     return RateCounter(counter_key(f"{name} {rate.text}"), name, rate.amount, rate.seconds, max(1, burst))
 
 
 class RootLimits:
-    """The limits of a configuration. They keep nothing of the values that clients send: a value's counter is named by
-    its digest, and forgotten like those of other names of clients."""
+    """The header limits of a configuration.
+
+    Header values are not stored: a counter is identified by the value's digest, and forgotten like other names that
+    clients send."""
 
     def __init__(self, limits: Sequence[RootLimit] = ()) -> None:
         self._limits = tuple(limits)
@@ -67,14 +69,14 @@ class RootLimits:
 
     @property
     def fixed(self) -> tuple[RateAllowance, ...]:
-        """The allowances that are known beforehand: of one value each."""
+        """The allowances for configured values, which are known beforehand."""
         return tuple(self._shared.values())
 
     def of(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> tuple[RateAllowance, ...]:
-        """The allowances of a request for a model of these names; names of ``headers`` are in lower case."""
-        return tuple(self._found(models, headers)) if self._limits else ()
+        """Return the allowances for a request with these model names and ``headers`` (lower-case names)."""
+        return tuple(self._matching(models, headers)) if self._limits else ()
 
-    def _found(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> Iterator[RateAllowance]:
+    def _matching(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> Iterator[RateAllowance]:
         sent = dict(headers)
         for limit in self._limits:
             value = sent.get(limit.header)

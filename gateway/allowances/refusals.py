@@ -1,13 +1,13 @@
-"""The refusal of a request for which an allowance has no room: it says which, whose, and when to try again."""
+"""The errors of requests that exceed an allowance: which limit, whose, and when to retry."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.allowances.allowance import Allowance, Consumption, Measure, measured
+from gateway.allowances.allowance import Allowance, Consumption, Measure, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.standing import limit_of
+from gateway.allowances.levels import limit_of
 from gateway.config.allowances import Rolling
 from gateway.config.amounts import spelled_amount
 from gateway.counters.counter import Shortage, SumCounter
@@ -18,19 +18,20 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 QUOTA_CODE: Final = "insufficient_quota"
-"""OpenAI's own code for an account that is used up: programs stop at it."""
+"""OpenAI's own code for an exhausted account; programs stop at it."""
 
 
-def used_up(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
-    """The error of a request that met the shortages ``short``; ``None`` if no budget is among them that lacks what the
-    request needs whatever else ends. All of those are named."""
+def exhausted_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
+    """Return the error for exhausted budgets among the shortages ``short``; ``None`` if there are none.
+
+    A budget is exhausted if it lacks room even after all other requests end. The error lists each."""
     found = [(one, shortage) for one, shortage in short if shortage.is_lasting and isinstance(one, BudgetAllowance)]
     if not found:
         return None
     limits = tuple(dict.fromkeys(f"{one.holder}.budgets" for one, _ in found))
     return ErrorInfo(
         "billing",
-        " ".join(_sentence(one, shortage) for one, shortage in found),
+        " ".join(_exhaustion_sentence(one, shortage) for one, shortage in found),
         code=QUOTA_CODE,
         headers=(("x-should-retry", "false"), ("x-trigate-limit", header_safe(", ".join(limits)))),
         details={"code": QUOTA_CODE, "limits": limits},
@@ -38,7 +39,7 @@ def used_up(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
     )
 
 
-def _sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
+def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     currency, need = budget.budget.currency, shortage.debit.amount
     most = spelled_amount(budget.budget.most, currency)
     whose = f"{budget.holder.title} may spend {budget.text}"
@@ -49,11 +50,11 @@ def _sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
         if aside := budget.set_aside:
             used += f", {spelled_amount(aside, currency)} set aside for batches that go on"
         state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
-    return f"{state} {_more(budget, shortage.debit.counter)}"
+    return f"{state} {_next_available(budget, shortage.debit.counter)}"
 
 
-def _more(budget: BudgetAllowance, counter: object) -> str:
-    assert isinstance(counter, SumCounter)  # a budget has no others
+def _next_available(budget: BudgetAllowance, counter: object) -> str:
+    assert isinstance(counter, SumCounter)  # budgets have no other counters
     more = budget.more_from(counter)
     if more is None:
         return "A run ends 24 hours after its last request; another run has a budget of its own."
@@ -64,10 +65,10 @@ def _more(budget: BudgetAllowance, counter: object) -> str:
 
 
 CODE: Final = "rate_limit_exceeded"
-"""The code of OpenAI's own, on which programs wait and try again."""
+"""OpenAI's own code; programs wait and retry on it."""
 
 UNKNOWN_WAIT: Final = 1
-"""Seconds to wait for the end of other requests: without any, programs try again at once
+"""Seconds to wait for the end of other requests: without a wait, programs retry immediately
 (lidge-jun/opencodex#4653)."""
 
 _AWAY: Final = "The store of this gateway's counters is away, and what is limited is refused meanwhile"
@@ -79,19 +80,20 @@ _NOUNS: Final[Mapping[Measure, str]] = {
     "output_tokens": "output tokens",
 }
 _EXACT: Final = 1e-3
-"""Seconds: what is added up in floating point is never exact."""
+"""Seconds: tolerance for floating-point sums."""
 
 
-def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
-    """The error of a request that met the shortages ``short``, of which there is at least one. All are named
-    (maximhq/bifrost#3500), and the wait is that after which this very request would pass."""
-    if (spent := used_up(short)) is not None:
+def refusal_error(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
+    """Return the error for the shortages ``short`` (at least one).
+
+    The error lists every limit (maximhq/bifrost#3500). Its wait is the time after which this request would pass."""
+    if (spent := exhausted_error(short)) is not None:
         return spent
     wait = max(_wait(shortage) for _, shortage in short)
     limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
     away = any(shortage.cause == "store_away" for _, shortage in short)
     reached = _AWAY if away else "Rate limit of this gateway reached"
-    each = (f"{one.holder.title}: {amount(one)}{_held(one, shortage)}" for one, shortage in short)
+    each = (f"{one.holder.title}: {amount(one)}{_reservation_note(one, shortage)}" for one, shortage in short)
     told = "; ".join(dict.fromkeys(each))
     return ErrorInfo(
         "rate_limited",
@@ -105,12 +107,12 @@ def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
 
 
 def limit_header(limits: Sequence[str]) -> tuple[str, str]:
-    """The header by which programs know that it is not a provider's limit, and which it is."""
+    """Return the header that identifies the gateway's limits, so programs can tell them from a provider's."""
     return "x-trigate-limit", header_safe(", ".join(limits))
 
 
 def amount(allowance: Allowance) -> str:
-    """How much it is, for people: ``400k tokens/m``."""
+    """Return the amount in words for people: ``400k tokens/m``."""
     if isinstance(allowance, BudgetAllowance):
         return allowance.text
     if allowance.measure == "concurrent":
@@ -119,8 +121,8 @@ def amount(allowance: Allowance) -> str:
     return f"{much} {_NOUNS.get(allowance.measure, allowance.measure)}/{time}"
 
 
-def _held(allowance: Allowance, shortage: Shortage) -> str:
-    """What is in the way of a request in a budget: used up it would be another refusal."""
+def _reservation_note(allowance: Allowance, shortage: Shortage) -> str:
+    """Return a note that other requests' reservations fill a budget; empty for other limits."""
     if shortage.cause == "store_away" or not isinstance(allowance, BudgetAllowance):
         return ""
     return ", of which requests under way have reserved what is left"
@@ -133,13 +135,17 @@ def _wait(shortage: Shortage) -> int:
 _HEADERS: Final = (("x-should-retry", "false"),)
 
 
-def too_dear(budgets: Sequence[RequestBudget], needed: Consumption, place: str, *, priced: bool) -> ErrorInfo | None:
-    """Why a request may not go to ``place`` for what its client gives it, ``None`` where it may. ``needed`` is what it
-    has cost so far and will, about; another place may do with less. Not ``priced``: nobody knows what it costs."""
+def over_own_budget_error(
+    budgets: Sequence[RequestBudget], needed: Consumption, place: str, *, priced: bool
+) -> ErrorInfo | None:
+    """Return the error if a request may exceed the client's own ``budgets`` at ``place``, else ``None``.
+
+    ``needed`` is its cost so far plus the expected cost; another target may cost less. Without ``priced``, budgets in
+    dollars cannot be kept."""
     for budget in budgets:
         if budget.currency == "usd" and not priced:
             return _refusal(f"{BUDGET}: no price of {place} is known, so that no dollars can be held to")
-        amount = measured(budget.currency, needed, count_cached=False)
+        amount = counted_amount(budget.currency, needed, count_cached=False)
         if amount > budget.most:
             may, need = (spelled_amount(number, budget.currency) for number in (budget.most, amount))
             return _refusal(f"{BUDGET}: the request may cost {may}, and might need {need} of {place}: it was not sent")
@@ -151,8 +157,8 @@ def _refusal(message: str) -> ErrorInfo:
 
 
 def check_priced(allowances: Allowances, client: str | None, target: Target, at: float, run: str | None) -> None:
-    """Raise ``GatewayError`` where the money of a request of ``run`` is limited and nobody knows what ``target``
-    costs."""
+    """Raise ``GatewayError`` if a budget in dollars applies to the request of ``run`` but ``target`` has no known
+    price."""
     if target.price is not None or not allowances.refuses_unpriced:
         return
     limits = (*allowances.of_client(client), *allowances.of_target(target))
@@ -161,8 +167,10 @@ def check_priced(allowances: Allowances, client: str | None, target: Target, at:
 
 
 def unpriced_refusal(target: Target) -> ErrorInfo:
-    """The error for a request that nobody could count the cost of: as if it cost nothing, it would pass every budget
-    for ever (BerriAI/litellm#10598, #12337). The names that the file has are looked at when it is read."""
+    """Return the error for a request whose cost cannot be counted.
+
+    Counted as free, it would pass every budget (BerriAI/litellm#10598, #12337). Model names in the file are checked
+    when it is read."""
     return ErrorInfo(
         "invalid_request",
         f"the price of {target.name} is not known, and there is a budget of money for this request: ask for a model "

@@ -1,8 +1,7 @@
-"""One request's way through its allowances: reserved before it is sent, settled once it has ended.
+"""What one request reserves of its allowances before it is sent, and settles when it ends.
 
-What its client may use is reserved once, what a target may be given for each attempt: the first of both in one step.
-Whatever ends the request settles all that is still open, exactly once.
-"""
+The client's share is reserved once, the target's for each attempt; the first attempt reserves both in one step. Every
+end of a request settles all open claims exactly once."""
 
 import enum
 import itertools
@@ -13,12 +12,12 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.allowances.allowance import Allowance, Consumption, measured
+from gateway.allowances.allowance import Allowance, Consumption, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.expected import UNSAID, AskedOutput, expected_usage
-from gateway.allowances.refusals import check_priced, refusal, too_dear
-from gateway.allowances.standing import count_refusal
+from gateway.allowances.expected import UNSPECIFIED, RequestedOutput, expected_usage
+from gateway.allowances.levels import count_refusal
+from gateway.allowances.refusals import check_priced, over_own_budget_error, refusal_error
 from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counters, Debit, Shortage, SlotCounter, SumCounter
 from gateway.http.headers import Headers
@@ -34,10 +33,11 @@ BUDGET_LEFT: Final = "x-trigate-budget-left"
 RUN_LEFT: Final = "x-trigate-run-left"
 
 
-def left_headers(left: Iterable[tuple[BudgetAllowance, int]]) -> Headers:
-    """``x-trigate-budget-left: usd/day=12.4, tokens/30d=80000`` and ``x-trigate-run-left: 4.21 usd``, of budgets and
-    what each has left, in nano-dollars or tokens. Of several for the same time, as a client's and its group's, it is
-    the least: no more can be spent."""
+def budget_left_headers(left: Iterable[tuple[BudgetAllowance, int]]) -> Headers:
+    """Return the headers ``x-trigate-budget-left`` and ``x-trigate-run-left`` for budgets and their remaining amounts.
+
+    Amounts are in nano-dollars or tokens; the headers read ``usd/day=12.4, tokens/30d=80000`` and ``4.21 usd``. If
+    several budgets have the same unit and period, the smallest remainder counts."""
     least: dict[tuple[str, str], int] = {}
     for budget, amount in left:
         name = budget.budget.currency, budget.text.rpartition("/")[2]
@@ -54,27 +54,30 @@ def _number(unit: str, amount: int) -> str:
 
 
 LONGEST_WAIT: Final = 5.0
-"""Seconds that a request waits for others to end where nothing but what they have reserved stands in its way: what is
-reserved is more than most use (BerriAI/litellm#27735)."""
+"""Seconds that a request waits if only reservations of other requests block it: most use less than they reserve
+(BerriAI/litellm#27735)."""
 
 _PROCESS: Final = secrets.token_hex(8)
 _numbers: Final = itertools.count()
-"""With which claims are named: a request's id may be its client's, who may send it twice."""
+"""Numbers that name claims: request ids are unsuitable, because clients may send the same one twice."""
 
 _FRESH: Final = 0.1
-"""Seconds that what is set aside for batches may be old before a request is refused for it: whoever asks in vain, and
-again and again, is not to have it read each time."""
+"""The age in seconds at which the sums set aside for batches are read again before a refusal.
+
+Repeated refused requests therefore do not cause a read each."""
 
 _NOTHING: Final = Consumption(Usage(), requests=0)
 
 SOMETHING: Final = Consumption(Usage(input=1), 1)
-"""What work needs of a budget of which nobody knows how much it will be."""
+"""The budget required for work of unknown cost."""
 
 
 @attrs.frozen
-class _Taken:
-    """Two claims with the allowances that their debits are of, in their order: the ``amounts`` of rates and budgets,
-    and the ``places`` among requests at once, which are released before the answer's last bytes are sent."""
+class _ClaimPair:
+    """Two claims and the allowances of their debits, in the same order.
+
+    ``amounts`` is for rates and budgets. ``places`` is for simultaneous requests, released before the last bytes are
+    sent."""
 
     amounts: Claim
     places: Claim
@@ -82,8 +85,8 @@ class _Taken:
     place_allowances: tuple[Allowance, ...]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[Allowance, Debit]]) -> "_Taken | None":
-        """Return the claims of ``pairs``, which have new names; ``None`` of nothing."""
+    def of(cls, pairs: Sequence[tuple[Allowance, Debit]]) -> "_ClaimPair | None":
+        """Return new claims for ``pairs``, ``None`` if there are no pairs."""
         if not pairs:
             return None
         places = [pair for pair in pairs if isinstance(pair[1].counter, SlotCounter)]
@@ -95,21 +98,21 @@ class _Taken:
 
     @property
     def claims(self) -> list[Claim]:
-        """Those that have debits."""
+        """The claims that have debits."""
         return [one for one in (self.amounts, self.places) if one.debits]
 
     @property
-    def named(self) -> Mapping[Debit, Allowance]:
+    def allowance_by_debit(self) -> Mapping[Debit, Allowance]:
         """The allowance of each debit."""
         pairs = (*zip(self.amounts.debits, self.allowances, strict=True),
                  *zip(self.places.debits, self.place_allowances, strict=True))  # fmt: skip
         return dict(pairs)
 
     def settle(self, counters: Counters, consumption: Consumption) -> None:
-        """Count ``consumption``, and release the places that were not released before."""
+        """Count ``consumption``, and release places that are still reserved."""
         self.release_places(counters)
         if self.amounts.debits:
-            used = [measured(one.measure, consumption, count_cached=one.count_cached) for one in self.allowances]
+            used = [counted_amount(one.measure, consumption, count_cached=one.count_cached) for one in self.allowances]
             counters.settle(self.amounts, used)
 
     def release_places(self, counters: Counters) -> None:
@@ -118,19 +121,19 @@ class _Taken:
 
 
 class Grant:
-    """What one attempt has taken of its target's allowances. ``end`` is for one whose answer goes to nobody."""
+    """What one attempt has reserved of its target's allowances. Call ``end`` if its response goes nowhere."""
 
-    def __init__(self, reservation: "Reservation", taken: _Taken) -> None:
+    def __init__(self, reservation: "Reservation", claim_pair: _ClaimPair) -> None:
         self._reservation = reservation
-        self.taken = taken
+        self.claim_pair = claim_pair
 
     def end(self, charge: Charge | None) -> None:
-        """The attempt is over and has cost ``charge``; without one it was not sent."""
+        """Settle an attempt that cost ``charge``; ``None`` if it was not sent."""
         self._reservation.end(self, charge)
 
 
-class Queued:
-    """An attempt that has taken nothing of its target yet, and has a place in the queue before that."""
+class QueuedAttempt:
+    """An attempt that waits in its target's queue and has reserved nothing of the target yet."""
 
     def __init__(self, reservation: "Reservation", target: Target, expected: Consumption) -> None:
         self._reservation = reservation
@@ -138,38 +141,39 @@ class Queued:
         self._expected = expected
 
     async def wait(self, until: float) -> Grant | ErrorInfo:
-        """Wait for room, until a moment of trio's clock: what it has taken then, or why it cannot be made. Cancelled,
-        it has taken nothing and left the queue."""
+        """Wait for room until ``until`` (trio's clock), and return the grant or the error.
+
+        On cancellation nothing is reserved and the attempt leaves the queue."""
         return await self._reservation.queue(self._target, self._expected, until)
 
 
 class CountedAs(enum.Enum):
-    """What a request counts as."""
+    """How a request counts."""
 
     ANSWER = "answer"
-    """A model answers: all of it."""
+    """A model generates a response: everything counts."""
     REQUEST = "request"
-    """A request that no model answers, as for the number of its tokens: it takes its place and nothing else."""
+    """No model generates, as in token counting: only the request itself counts."""
     BEGINNING = "beginning"
-    """A request with which work begins that is paid for later: budgets need room for what that is expected to be."""
+    """A request that starts work billed later: budgets need room for its expected cost."""
     LATER = "later"
-    """A request about what a model has answered before: nothing is expected of it, and what its answer tells is
-    taken."""
+    """A request about earlier output: nothing is reserved, and usage in its response is charged."""
 
 
 @attrs.frozen
 class Payer:
-    """The client that a request counts for, ``None`` where it has no name, and what it calls the run that it belongs
-    to."""
+    """The client that pays for a request (``None`` without a name), and the run that the request belongs to."""
 
     client: str | None
     run: str | None = None
 
 
 class Reservation:
-    """What one request of ``payer``, with its ``bill``, may use. ``expected_input`` are its tokens, about, ``asked`` is
-    what it says of its output, ``budgets`` what its client lets it cost; ``by_header`` are the allowances that a header
-    of its names; ``begins`` is the work that begins with it, about."""
+    """What one request of ``payer`` may use.
+
+    ``bill`` collects its charges, ``expected_input`` estimates its tokens, ``requested`` is the output that it allows.
+    ``budgets`` are the client's own limits for it, ``by_header`` the allowances that its headers select, ``begins`` the
+    expected cost of the work that it starts."""
 
     def __init__(
         self,
@@ -177,7 +181,7 @@ class Reservation:
         payer: Payer,
         bill: Bill,
         expected_input: int,
-        asked: AskedOutput = UNSAID,
+        asked: RequestedOutput = UNSPECIFIED,
         budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
         by_header: Sequence[Allowance] = (),
@@ -187,147 +191,156 @@ class Reservation:
         self._client_name, self._run = payer.client, payer.run
         self._bill = bill
         self._input = expected_input
-        self._asked = asked
+        self._requested = asked
         self._budgets = budgets
         self._counted_as = counted_as
         self._by_header = by_header
         self._begins = begins
         self.at = allowances.now()
-        self._client: _Taken | None = None
+        self._client: _ClaimPair | None = None
         self._grants: list[Grant] = []
 
     # Before a request is sent
 
-    async def take(self, target: Target, *, queues: bool = True) -> Grant | Queued | ErrorInfo | None:
-        """Reserve for an attempt at ``target``, and for the client where that has not been done: what the attempt has
-        to end, ``None`` where its target has no allowances, or why the target cannot be asked now. Where that has a
-        queue with room the attempt has to wait in it, unless it is one that never ``queues``. Raises ``GatewayError``
-        where the client may use no more. Cancelled, it has taken nothing."""
+    async def take(self, target: Target, *, queues: bool = True) -> Grant | QueuedAttempt | ErrorInfo | None:
+        """Reserve for an attempt at ``target``, and once for the client.
+
+        Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now.
+        If the target has a queue with room, the attempt must wait in it, unless ``queues`` is false. Raises
+        ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
         expected = self._expected(target)
-        if self._budgets and (dear := self._too_dear(target, expected)) is not None:
-            return dear
-        return await self._take(target, expected, self._wanted(target, expected), queues=queues)
+        if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
+            return error
+        return await self._take(target, expected, self._target_claims(target, expected), queues=queues)
 
     async def take_client(self, target: Target) -> None:
-        """Reserve for the client alone what an answer of ``target`` is expected to take: it may come from elsewhere.
-        Raises ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
+        """Reserve for the client alone what a response of ``target`` would use, because it may come from elsewhere.
+
+        Raises ``GatewayError`` if the client may use no more. On cancellation nothing is reserved."""
         self._check_priced(target)
         expected = self._expected(target)
-        if self._client_wanted(expected) is not None:
+        if self._client_claims(expected) is not None:
             await self._take(target, expected, None, queues=False)
 
     async def _take(
-        self, target: Target, expected: Consumption, wanted: _Taken | None, *, queues: bool
-    ) -> Grant | Queued | ErrorInfo | None:
-        """Reserve ``wanted`` of the allowances of ``target``, and what the client needs, as ``take`` does."""
-        if queues and wanted is not None and self._allowances.queues.waiting(target):  # it would overtake them
-            return await self._queue_up(target, expected) or self._refused(_named(wanted, self._room(wanted)))
+        self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
+    ) -> Grant | QueuedAttempt | ErrorInfo | None:
+        """Reserve ``claim_pair`` from ``target``, and what the client needs, as ``take`` does."""
+        if (
+            queues and claim_pair is not None and self._allowances.queues.waiting(target)
+        ):  # it would overtake waiting requests
+            return await self._queue_up(target, expected) or self._counted_refusal_error(
+                _with_allowances(claim_pair, self._current_shortages(claim_pair))
+            )
         until = trio.current_time() + LONGEST_WAIT
         while True:
-            version, client = self._allowances.aside.version, self._client_wanted(expected)
-            claims = [claim for one in (client, wanted) if one is not None for claim in one.claims]
+            version, client = self._allowances.batch_reserves.version, self._client_claims(expected)
+            claims = [claim for one in (client, claim_pair) if one is not None for claim in one.claims]
             if not claims:
                 return None
             short = await self._allowances.counters.reserve(claims)
-            hangs = self._hangs_on_batches(short, client, wanted) if short else self._begins is not SOMETHING
-            if hangs and await self._is_news(version, () if short else claims):
-                wanted = None if wanted is None else self._wanted(target, expected)
+            may_fit = (
+                self._may_fit_without_batches(short, client, claim_pair) if short else self._begins is not SOMETHING
+            )
+            if may_fit and await self._released_as_outdated(version, () if short else claims):
+                claim_pair = None if claim_pair is None else self._target_claims(target, expected)
                 continue
             if not short:
                 self._client = client or self._client
-                return None if wanted is None else self._granted(wanted)
-            if client is None or not (mine := _of(client, short)):
+                return None if claim_pair is None else self._grant(claim_pair)
+            if client is None or not (client_shortages := _shortages_of(client, short)):
                 queued = await self._queue_up(target, expected) if queues else None
-                return queued or self._refused(_named(wanted, short))
-            if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
-                raise GatewayError.of(self._refused(_named(client, mine)))
+                return queued or self._counted_refusal_error(_with_allowances(claim_pair, short))
+            if not _may_pass_soon(client_shortages) or not await self._allowances.room.wait(until):
+                raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, client_shortages)))
 
-    def _hangs_on_batches(self, short: Sequence[Shortage], *taken: _Taken | None) -> bool:
-        """Whether there would perhaps be room without the batches that go on: others may have heard of their ends."""
-        named = [pair for one in taken if one is not None for pair in _named(one, short)]
-        return any(isinstance(one, BudgetAllowance) and one.set_aside and found.is_lasting for one, found in named)
+    def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:
+        """Return whether the end of a batch may have freed the missing room; other processes may already know."""
+        pairs = [pair for one in claim_pairs if one is not None for pair in _with_allowances(one, short)]
+        return any(isinstance(one, BudgetAllowance) and one.set_aside and found.is_lasting for one, found in pairs)
 
-    async def _is_news(self, version: int, claims: Sequence[Claim]) -> bool:
-        """Look at what is set aside: whether that is something else than it was by that ``version``. The ``claims``
-        that were taken by it are given back then."""
-        aside, stays = self._allowances.aside, False
+    async def _released_as_outdated(self, version: int, claims: Sequence[Claim]) -> bool:
+        """Read the sums set aside, and return whether they changed since ``version``.
+
+        If they changed or the read fails, release ``claims``, which were reserved with the old sums."""
+        batch_reserves, stays = self._allowances.batch_reserves, False
         try:
-            await aside.look(0.0 if claims else _FRESH)
-            stays = aside.version == version
-        finally:  # cancelled, too
+            await batch_reserves.refresh(0.0 if claims else _FRESH)
+            stays = batch_reserves.version == version
+        finally:  # also on cancellation
             for claim in () if stays else claims:
                 self._allowances.counters.settle(claim, [0] * len(claim.debits))
         return not stays
 
-    async def _queue_up(self, target: Target, expected: Consumption) -> Queued | None:
-        """The place of an attempt in the queue before ``target``, for which its client has what it needs; ``None``
-        where there is none."""
+    async def _queue_up(self, target: Target, expected: Consumption) -> QueuedAttempt | None:
+        """Reserve for the client, and return the attempt's place in the queue for ``target``; ``None`` if it is
+        full."""
         if not self._allowances.queues.has_room(target, self._client_name):
             return None
-        if (client := self._client_wanted(expected)) is not None:
+        if (client := self._client_claims(expected)) is not None:
             if short := await self._allowances.counters.reserve(client.claims):
-                raise GatewayError.of(self._refused(_named(client, short)))
+                raise GatewayError.of(self._counted_refusal_error(_with_allowances(client, short)))
             self._client = client
-        return Queued(self, target, expected)
+        return QueuedAttempt(self, target, expected)
 
     async def queue(self, target: Target, expected: Consumption, until: float) -> Grant | ErrorInfo:
-        """Wait in the queue before ``target``, as ``Queued`` says."""
-        wanted: list[_Taken] = []
+        """Wait in the queue for ``target``, as ``QueuedAttempt.wait`` does."""
+        last: list[_ClaimPair] = []
 
         async def take() -> Sequence[Shortage]:
-            found = self._wanted(target, expected)
+            found = self._target_claims(target, expected)
             assert found is not None, "it has allowances: that is why there is a queue"
-            wanted[:] = [found]
+            last[:] = [found]
             return await self._allowances.counters.reserve(found.claims)
 
         short = await self._allowances.queues.wait(target, self._client_name, take, until)
-        (taken,) = wanted
-        return self._refused(_named(taken, short)) if short else self._granted(taken)
+        (claim_pair,) = last
+        return self._counted_refusal_error(_with_allowances(claim_pair, short)) if short else self._grant(claim_pair)
 
     def _check_priced(self, target: Target) -> None:
-        """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
+        """Raise ``GatewayError`` if money is limited and ``target`` has no known price."""
         if self._counted_as is CountedAs.ANSWER:
             check_priced(self._allowances, self._client_name, target, self.at, self._run)
 
-    def _room(self, wanted: _Taken) -> list[Shortage]:
-        """What ``wanted`` would be short of now: a place in the queue at least."""
+    def _current_shortages(self, claim_pair: _ClaimPair) -> list[Shortage]:
+        """Return the current shortages of ``claim_pair``; at least one, for the full queue."""
         counters = self._allowances.counters
-        debits = tuple(wanted.named)
+        debits = tuple(claim_pair.allowance_by_debit)
         found = [short for one in debits if (short := counters.room(one)) is not None]
         return found or [Shortage(debits[0], None, 0, 0)]
 
-    def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
+    def _counted_refusal_error(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         count_refusal(self._allowances.refusals, short)
-        return refusal(short)
+        return refusal_error(short)
 
-    def _granted(self, wanted: _Taken) -> Grant:
-        grant = Grant(self, wanted)
+    def _grant(self, claim_pair: _ClaimPair) -> Grant:
+        grant = Grant(self, claim_pair)
         self._grants.append(grant)
         return grant
 
-    def _client_wanted(self, expected: Consumption) -> _Taken | None:
+    def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
         if self._client is not None:
             return None
         return self._claim((*self._allowances.of_client(self._client_name), *self._by_header), expected)
 
-    def _wanted(self, target: Target, expected: Consumption) -> _Taken | None:
+    def _target_claims(self, target: Target, expected: Consumption) -> _ClaimPair | None:
         return self._claim(self._allowances.of_target(target), expected)
 
-    def _claim(self, allowances: Sequence[Allowance], expected: Consumption) -> _Taken | None:
+    def _claim(self, allowances: Sequence[Allowance], expected: Consumption) -> _ClaimPair | None:
         pairs: list[tuple[Allowance, Debit]] = []
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
             if (counter := one.counter(self.at, self._run)) is not None:
-                # The rates of providers are not those of batches.
+                # Provider rates do not apply to batches.
                 begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
                 needed = self._begins if begins else expected
-                pairs.append((one, Debit(counter, measured(one.measure, needed, count_cached=one.count_cached))))
-        return _Taken.of(pairs)
+                pairs.append((one, Debit(counter, counted_amount(one.measure, needed, count_cached=one.count_cached))))
+        return _ClaimPair.of(pairs)
 
     def _expected(self, target: Target) -> Consumption:
-        """What an answer of ``target`` will take, about."""
+        """Return the expected consumption of a response of ``target``."""
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
         if self._counted_as is CountedAs.BEGINNING:
@@ -338,70 +351,73 @@ class Reservation:
 
     def _usage(self, target: Target) -> Usage:
         reserve, outputs = self._allowances.reserve, self._allowances.outputs
-        return expected_usage(reserve, outputs, self._client_name, target, self._asked, self._input)
+        return expected_usage(reserve, outputs, self._client_name, target, self._requested, self._input)
 
-    def _too_dear(self, target: Target, expected: Consumption) -> ErrorInfo | None:
-        """Why it may not go to ``target`` for what its client lets it cost, earlier attempts included."""
+    def _over_own_budget_error(self, target: Target, expected: Consumption) -> ErrorInfo | None:
+        """Return the error if the request may exceed its client's own budgets at ``target``, earlier attempts
+        included."""
         if self._counted_as is not CountedAs.ANSWER:
             return None
         spent = _consumed(self._bill.charges())
         needed = Consumption(spent.usage + expected.usage, spent.nanos + expected.nanos)
-        return too_dear(self._budgets, needed, target.place, priced=target.price is not None)
+        return over_own_budget_error(self._budgets, needed, target.place, priced=target.price is not None)
 
-    # While it is answered
+    # While the response is sent
 
-    def left(self, record: Record) -> Headers:
-        """The headers that tell the client what is left of its budgets: for a whole answer behind it, for a stream
-        behind what is reserved for it."""
+    def budget_headers(self, record: Record) -> Headers:
+        """Return the headers with the client's remaining budgets.
+
+        A whole response is already charged; for a stream, its reservation is."""
         level = self._allowances.counters.level
         found: list[tuple[BudgetAllowance, int]] = []
         for one, counter, back in self._budget_counters(record):
             now = level(counter)
             found.append((one, one.most - now.used - now.held + back))
-        return left_headers(found) if found else ()
+        return budget_left_headers(found) if found else ()
 
     def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
-        """The client's budgets with their counters, and what of its own reservation goes back as far as is known."""
+        """Yield the client's budgets with their counters and the part of its reservation that is not needed."""
         if (client := self._client) is None:
-            for one in self._allowances.seen_by(record.client):
+            for one in self._allowances.visible_to(record.client):
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
-        known = record.bill.whole or record.failed is not None  # no attempt goes on
+        known = record.bill.whole or record.failed is not None  # no attempt is in progress
         consumption = self._charged(record) if known else None
-        seen = self._allowances.seen_by(record.client)
+        seen = self._allowances.visible_to(record.client)
         for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
             if allowance in seen and isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
                 used = (
                     debit.amount
                     if consumption is None
-                    else measured(allowance.measure, consumption, count_cached=False)
+                    else counted_amount(allowance.measure, consumption, count_cached=False)
                 )
                 yield allowance, debit.counter, debit.amount - used
 
     # At the end
 
     def release_places(self) -> None:
-        """Release the places among requests at once, because the answer's last bytes are about to be sent: a client
-        that sends its next request then is not one too many."""
-        for taken in (self._client, *(grant.taken for grant in self._grants)):
-            if taken is not None:
-                taken.release_places(self._allowances.counters)
+        """Release the simultaneous requests just before the last bytes are sent.
+
+        A client that then sends its next request does not exceed its limit."""
+        for claim_pair in (self._client, *(grant.claim_pair for grant in self._grants)):
+            if claim_pair is not None:
+                claim_pair.release_places(self._allowances.counters)
 
     def end(self, grant: Grant, charge: Charge | None) -> None:
-        """Settle what an attempt has taken; once."""
+        """Settle what an attempt has reserved; later calls do nothing."""
         if grant in self._grants:
             self._grants.remove(grant)
             consumption = _NOTHING if charge is None else _consumed([charge])
-            grant.taken.settle(self._allowances.counters, consumption)
+            grant.claim_pair.settle(self._allowances.counters, consumption)
 
     def settle(self, record: Record) -> None:
-        """Settle all that is open, once: the exchange has ended."""
+        """Settle all open claims once the exchange has ended."""
         charges = record.bill.charges()
         committed = next((one for one in charges if one.tried.committed), None)
-        answered = record.cache != "hit" and record.bill.booked is None  # by a model, with one answer
+        answered = record.cache != "hit" and record.bill.booked is None  # a model generated it, as one response
         if committed is not None and record.bill.whole and record.target is not None and answered:
-            output = committed.usage.output // self._asked.answers
+            output = committed.usage.output // self._requested.answers
             self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):
             self.end(grant, committed)
@@ -412,7 +428,7 @@ class Reservation:
         client.settle(self._allowances.counters, attrs.evolve(consumption, requests=1))
 
     def _charged(self, record: Record) -> Consumption:
-        """What its client is charged for."""
+        """Return the consumption that the client is charged for."""
         charged = record.delivered or self._allowances.charges_undelivered
         return _consumed(record.bill.charges()) if charged else _NOTHING
 
@@ -429,18 +445,20 @@ def _consumed(charges: Sequence[Charge]) -> Consumption:
     return Consumption(total, nanos)
 
 
-def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:
-    """Those of ``short`` that are of ``taken``."""
-    return [one for one in short if one.debit in taken.named]
+def _shortages_of(claim_pair: _ClaimPair, short: Sequence[Shortage]) -> list[Shortage]:
+    """Return those of ``short`` that belong to ``claim_pair``."""
+    return [one for one in short if one.debit in claim_pair.allowance_by_debit]
 
 
 def _may_pass_soon(short: Sequence[Shortage]) -> bool:
-    """Whether nothing but the reservations of others stands in the way."""
+    """Return whether only reservations of other requests block this one."""
     sums = (isinstance(one.debit.counter, SumCounter) and not one.is_lasting for one in short)
     return all(sums) and all(one.cause == "no_room" for one in short)
 
 
-def _named(taken: _Taken | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:
-    """Each shortage with its allowance."""
-    assert taken is not None
-    return [(taken.named[one.debit], one) for one in short if one.debit in taken.named]
+def _with_allowances(claim_pair: _ClaimPair | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:
+    """Return each shortage with its allowance."""
+    assert claim_pair is not None
+    return [
+        (claim_pair.allowance_by_debit[one.debit], one) for one in short if one.debit in claim_pair.allowance_by_debit
+    ]

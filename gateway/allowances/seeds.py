@@ -1,8 +1,7 @@
-"""What budgets begin with where their counters are new: the sums of the kept ledger over their periods.
+"""Initial budget levels after a start: the sums of the kept ledger over each budget's period.
 
-Counters in memory end with the process, the ledger's lines do not. A budget is raised to what its holder's lines of the
-period say, to the last unit, before the first request is taken.
-"""
+Counters in memory end with the process, but the ledger's lines persist. Before the first request, each budget is raised
+to the exact sum of its holder's lines in the period."""
 
 import logging
 from collections import defaultdict
@@ -12,7 +11,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, measured
+from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
@@ -25,7 +24,7 @@ from gateway.stores.store import Unavailable
 log = logging.getLogger("trigate.ledger")
 
 Period: TypeAlias = tuple[int, int]
-"""From a moment to before another one, in microseconds since 1970."""
+"""Start and exclusive end in microseconds since 1970."""
 
 _DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
     "everybody": "key",
@@ -36,13 +35,13 @@ _DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
 _MICRO: Final = 10**6
 
 HolderOf: TypeAlias = Callable[[str | None], str | None]
-"""The name of a holder by what the lines have for it."""
+"""A function that returns a holder's name for the value in the ledger lines."""
 
 
 @attrs.frozen
 class SeededPart:
-    """A part of a budget that has a counter of its own: the period that is under way, or a slice of one that rolls.
-    ``at`` lies in it."""
+    """A part of a budget with its own counter: the current period, or a slice of a rolling one, which contains
+    ``at``."""
 
     budget: BudgetAllowance
     period: Period
@@ -50,17 +49,19 @@ class SeededPart:
 
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
-    """The budgets among ``allowances``, without those that were there ``before``."""
+    """Return the budgets among ``allowances`` that are not in ``before``."""
     known = set() if before is None else {(one.holder, one.text) for one in before.all()}
     found = (one for one in allowances.all() if isinstance(one, BudgetAllowance))
     return tuple(one for one in found if (one.holder, one.text) not in known)
 
 
-async def seed(
+async def seed_budgets(
     allowances: Allowances, budgets: Sequence[BudgetAllowance], entries: Sequence[ModelEntry], table: LedgerTable
 ) -> None:
-    """Raise the counters of ``budgets`` to what the lines in ``table`` say; ``entries`` are those of the configuration.
-    It never raises: without the ledger they go on with what their counters have, which the log then says."""
+    """Raise the counters of ``budgets`` to the sums of the lines in ``table``.
+
+    ``entries`` are those of the configuration. Never raises: if the ledger is unreadable, budgets keep their counters
+    and a warning is logged."""
     try:
         for kind, dimension in _DIMENSIONS.items():
             own = [one for one in budgets if one.holder.kind == kind]
@@ -89,11 +90,11 @@ async def _seed_periods(
     by_period = {period: _by_holder(sums, holder_of) for period, sums in zip(periods, found, strict=True)}
     for part in parts:
         if sums := by_period[part.period].get(part.budget.holder.name):
-            _raise(allowances, part.budget, part.at, None, total(sums))
+            _raise_counter(allowances, part.budget, part.at, None, total(sums))
 
 
 def _by_holder(sums: Sequence[LedgerSum], holder_of: HolderOf) -> Mapping[str | None, list[LedgerSum]]:
-    """A wildcard entry has one for each of its models."""
+    """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""
     found = defaultdict(list)
     for one in sums:
         found[holder_of(one.by[0])].append(one)
@@ -123,11 +124,11 @@ async def _seed_runs(
         by_holder[holder_of(run.holder)].append(run)
     for budget in own:
         for run in by_holder[budget.holder.name]:
-            _raise(allowances, budget, run.last / _MICRO, run.name, run.sum)
+            _raise_counter(allowances, budget, run.last / _MICRO, run.name, run.sum)
 
 
 def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
-    """Those that count now; none of a budget for runs."""
+    """Yield the parts of ``budget`` that count now, none for runs."""
     match budget.budget.period:
         case "run":
             return
@@ -142,8 +143,9 @@ def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
 
 @attrs.frozen
 class OpenRun:
-    """A run that goes on: the sum since it began. ``first`` and ``last`` are when its first request began, as far as is
-    known, and its last one (microseconds)."""
+    """A run in progress and its sum so far.
+
+    ``first`` and ``last`` are the known start times of its first and last requests in microseconds."""
 
     holder: str | None
     name: str
@@ -153,8 +155,9 @@ class OpenRun:
 
 
 async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delivered_only: bool) -> list[OpenRun]:
-    """The runs whose last request began less than a run's pause ago: back to the first pause as long as that, the same
-    name is another run."""
+    """Return the runs whose last request began within the pause that ends a run.
+
+    Lines are read back to the first such pause: earlier requests with the same name belong to another run."""
     pause, until = _micro(RUN), _micro(now) + 1
     going: dict[tuple[str | None, str], OpenRun] = {}
     done: list[OpenRun] = []
@@ -177,22 +180,23 @@ async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delive
     return done
 
 
-def _itself(name: str | None) -> str | None:
+def _same_name(name: str | None) -> str | None:
     return name
 
 
-def _everybody(_: str | None) -> str:
+def _everybody_name(_: str | None) -> str:
     return EVERYBODY.name
 
 
 _HOLDER_OF: Final[Mapping[HolderKind, HolderOf]] = {
-    "everybody": _everybody, "client_keys": _itself, "client_groups": _itself,
+    "everybody": _everybody_name, "client_keys": _same_name, "client_groups": _same_name,
 }  # fmt: skip
 
 
 def _entries_of(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
-    """The names of entries by those of their targets in the lines: of a wildcard by its provider, where that has no
-    other one."""
+    """Return entry names by the target names in ledger lines.
+
+    A wildcard entry appears by its provider, if no other wildcard entry has that provider."""
     wild = [one for one in entries if one.wildcard]
     alone = {one.provider.id for one in wild if sum(other.provider.id == one.provider.id for other in wild) == 1}
     plain = {one.name: one.name for one in entries if not one.wildcard}
@@ -200,19 +204,21 @@ def _entries_of(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
 
 
 def entry_of(names: Mapping[str, str], target: str | None) -> str | None:
-    """The entry of a line's ``target``: its name, or of a wildcard's ``provider/model``."""
+    """Return the entry for a line's ``target``: its name, or ``provider/model`` of a wildcard."""
     if target is None:
         return None
     provider, slash, _ = target.partition("/")
     return names.get(target) or names.get(provider + slash)
 
 
-def _raise(allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum) -> None:
+def _raise_counter(
+    allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum
+) -> None:
     counter = budget.counter(at, run)
-    used = measured(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
+    used = counted_amount(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
     if counter is not None and used:
         allowances.counters.raise_to(counter, used)
 
 
 def _micro(seconds: float) -> int:
-    return int(seconds * _MICRO)  # as a line's own
+    return int(seconds * _MICRO)  # as in the ledger's lines

@@ -1,4 +1,4 @@
-"""Queues before targets over all workers of a machine: fair between clients, and in order, wherever requests arrive."""
+"""Queues for busy targets across all workers of a machine: fair between clients, in order wherever requests arrive."""
 
 import hashlib
 import itertools
@@ -9,25 +9,26 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import trio
 
-from gateway.allowances.queue import Try, pause_after
+from gateway.allowances.queue import TryReserve, pause_after
 from gateway.counters.counter import Claim, Counters, Shortage
 from gateway.routing.target import Target
 
 _TICKET: Final = struct.Struct("=8sIIId")
 
 BYTES: Final = _TICKET.size
-"""Bytes of a ticket."""
+"""The size of a ticket."""
 
 MOST: Final = 800
-"""Requests that wait before one target in all workers. Their tickets fit into one row of the table ``queues``."""
+"""The most requests that wait for one target in all workers; their tickets fit one row of the table ``queues``."""
 
 KEPT: Final = 1.0
-"""Seconds for which a ticket counts beyond its time, before it is taken for one that was forgotten."""
+"""Seconds after its deadline until a ticket counts as abandoned."""
 
 
 class Ticket(NamedTuple):
-    """A request of ``client`` (a digest), which waits ``until`` a moment of the workers' clock. ``seat`` and
-    ``process`` are those of its worker, ``number`` is its own there."""
+    """A waiting request of ``client`` (a digest), valid until the workers' clock shows ``until``.
+
+    ``seat`` and ``process`` identify its worker; ``number`` is unique there."""
 
     client: bytes
     seat: int
@@ -37,13 +38,13 @@ class Ticket(NamedTuple):
 
 
 IsAlive: TypeAlias = Callable[[int, int], bool]
-"""Returns whether a worker with that seat and process id is running."""
+"""A function that returns whether a worker with that seat and process id is running."""
 
 Change: TypeAlias = Callable[[bytes | None, float], bytes | None]
 
 
 class LineRows(Protocol):
-    """The part of a table of shared rows that lines need."""
+    """The part of a table of shared rows that queues need."""
 
     def read(self, key: bytes) -> bytes | None: ...
 
@@ -51,8 +52,9 @@ class LineRows(Protocol):
 
 
 class SharedLine:
-    """The tickets in one row. Clients take turns, however many tickets each has, and those of one client stay in their
-    order: tickets of one client lie together, and the client whose turn it is lies first."""
+    """The tickets in one row. Clients take turns; each client's tickets stay in order.
+
+    Tickets of one client are adjacent, and those of the client whose turn it is come first."""
 
     def __init__(self, rows: LineRows, name: str, is_alive: IsAlive, clock: Callable[[], float]) -> None:
         self._rows = rows
@@ -66,8 +68,9 @@ class SharedLine:
         return [] if value is None else list(self._alive(value, self._clock()))
 
     def join(self, ticket: Ticket, size: int) -> bool:
-        """Put ``ticket`` into the line of at most ``size``, where the last ticket of the client that has most gives its
-        place up if that is fairer. Returns whether there was room."""
+        """Add ``ticket`` to the line of at most ``size``, and return whether there was room.
+
+        In a full line, the ticket of ``last_for`` is removed if that is fairer."""
         joined = False
 
         def change(value: bytes | None, now: float) -> bytes | None:
@@ -87,7 +90,7 @@ class SharedLine:
         return joined
 
     def leave(self, ticket: Ticket) -> None:
-        """Take ``ticket`` out, wherever it is. If it was its turn, it is the next client's now."""
+        """Remove ``ticket`` from any position. If it was its turn, the next client's turn begins."""
 
         def change(value: bytes | None, now: float) -> bytes | None:
             tickets = [] if value is None else list(self._alive(value, now))
@@ -103,12 +106,12 @@ class SharedLine:
         self._change(change, ticket.until)
 
     def _change(self, change: Change, until: float) -> None:
-        """Keep the row for as long as the longest of its tickets counts; a shorter one must not end it."""
-        longest = max([until, *(one.until for one in self.tickets())]) + KEPT - self._clock()
-        self._rows.update(self._key, change, max(longest, KEPT))
+        """Update the row, and store it for as long as its longest ticket counts."""
+        longest_output = max([until, *(one.until for one in self.tickets())]) + KEPT - self._clock()
+        self._rows.update(self._key, change, max(longest_output, KEPT))
 
     def _alive(self, value: bytes, now: float) -> Iterator[Ticket]:
-        """The tickets in ``value`` without those that nobody will take out: of dead workers."""
+        """Yield the tickets in ``value`` without expired ones and those of dead workers."""
         for fields in _TICKET.iter_unpack(value):
             ticket = Ticket(*fields)
             if ticket.until + KEPT > now and self._is_alive(ticket.seat, ticket.process):
@@ -116,8 +119,9 @@ class SharedLine:
 
 
 def last_for(tickets: Sequence[Ticket], client: bytes) -> Ticket | None:
-    """Return the ticket that gives its place up for one more of ``client``: the last of the client that has most;
-    ``None`` where that would not make it fairer."""
+    """Return the ticket to remove for a new one of ``client``: the last of the client with the most.
+
+    Return ``None`` if removal would not be fairer."""
     counts: dict[bytes, int] = {}
     for one in tickets:
         counts[one.client] = counts.get(one.client, 0) + 1
@@ -128,7 +132,7 @@ def last_for(tickets: Sequence[Ticket], client: bytes) -> Ticket | None:
 
 
 def client_digest(client: str | None) -> bytes:
-    """Return the eight bytes that stand for ``client`` in a ticket."""
+    """Return the eight bytes that represent ``client`` in a ticket."""
     return hashlib.blake2b(b"" if client is None else client.encode(), digest_size=8).digest()
 
 
@@ -137,27 +141,28 @@ def _encoded(tickets: Sequence[Ticket]) -> bytes | None:
 
 
 TURN: Final = 0.005
-"""Seconds between two looks at whose turn it is: another worker's request may have left the line."""
+"""Seconds between checks of whose turn it is: another worker's request may have left the line."""
 
 
 LOCAL_POLL: Final = 0.005
-"""Seconds after which room is looked for that another worker may have made, where they count in memory."""
+"""Seconds between checks for room that other workers free, if counters are in memory."""
 
 REMOTE_POLL: Final = 0.05
-"""The same where they count in a store of several gateways: each look is a step there."""
+"""The same if counters are in a remote store, where each check is a network request."""
 
 
 class _LineWaiter:
-    """A request of this worker that waits. ``woken`` is set when it may be its turn, or there may be room."""
+    """A waiting request of this worker; ``wake`` is set when its turn or room may have come."""
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
-        self.woken = trio.Event()
+        self.wake = trio.Event()
 
 
 class SharedQueues:
-    """The ``Queues`` of one of several workers, which has ``seat`` and is the process ``process``. ``poll`` are the
-    seconds after which the request whose turn it is looks for room that another worker may have made."""
+    """The ``Queues`` of one of several workers, with the shared-memory slot ``seat`` and process id ``process``.
+
+    ``poll`` is the number of seconds between checks for room that other workers free."""
 
     def __init__(
         self,
@@ -179,16 +184,16 @@ class SharedQueues:
         self._lengths = Numbers[str]()
         self._waiting: dict[
             str, dict[Ticket, _LineWaiter]
-        ] = {}  # for their turn, by entries; the first one looks for all
-        self._trying: dict[_LineWaiter, frozenset[bytes]] = {}  # whose turn it is, and what they are short of
-        counters.on_settled(self._settled)
+        ] = {}  # waiting for their turn, by entry; the first checks for all
+        self._trying: dict[_LineWaiter, frozenset[bytes]] = {}  # requests whose turn it is, and their missing counters
+        counters.on_settled(self._wake_waiters)
 
     def waiting(self, target: Target) -> int:
         return len(self._line(target).tickets())
 
     @property
     def lengths(self) -> Mapping[str, int]:
-        """How many requests of this worker wait at each entry."""
+        """The number of waiting requests of this worker by entry."""
         return {name: number for name, number in self._lengths.items() if number}
 
     def has_room(self, target: Target, client: str | None) -> bool:
@@ -196,12 +201,12 @@ class SharedQueues:
         size = min(target.entry.queue.size, MOST)
         return len(tickets) < size or last_for(tickets, client_digest(client)) is not None
 
-    async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
+    async def wait(self, target: Target, client: str | None, try_: TryReserve, until: float) -> Sequence[Shortage]:
         entry, line, now = target.entry, self._line(target), trio.current_time()
         until = min(until, now + entry.queue.wait)
         number = next(self._numbers) % 2**32
         ticket = Ticket(client_digest(client), self._seat, self._process, number, self._clock() + until - now)
-        if not line.join(ticket, entry.queue.size):  # others have come since it was asked for
+        if not line.join(ticket, entry.queue.size):  # others may have joined since the caller checked
             return await try_()
         waiter = _LineWaiter(ticket)
         self._lengths[entry.name] += 1
@@ -209,13 +214,13 @@ class SharedQueues:
             with trio.move_on_at(until):
                 await self._turn(entry.name, line, waiter)
             while True:
-                waiter.woken = trio.Event()
+                waiter.wake = trio.Event()
                 short = await try_()
                 if not short or trio.current_time() >= until or ticket not in line.tickets():
                     return short
                 self._trying[waiter] = frozenset(one.debit.counter.key for one in short)
                 with trio.move_on_at(min(until, trio.current_time() + min(self._poll, pause_after(short)))):
-                    await waiter.woken.wait()
+                    await waiter.wake.wait()
         finally:
             self._lengths[entry.name] -= 1
             self._trying.pop(waiter, None)
@@ -223,24 +228,24 @@ class SharedQueues:
             self._wake_leader(entry.name)
 
     async def _turn(self, name: str, line: SharedLine, waiter: _LineWaiter) -> None:
-        """Wait until it is the turn of ``waiter``, or it has lost its place."""
+        """Wait until it is the turn of ``waiter``, or it was removed."""
         waiting = self._waiting.setdefault(name, {})
         waiting[waiter.ticket] = waiter
         try:
             while True:
-                waiter.woken = trio.Event()
+                waiter.wake = trio.Event()
                 tickets = line.tickets()
                 if waiter.ticket not in tickets or tickets[0] == waiter.ticket:
                     return
                 if next(iter(waiting.values())) is not waiter:
-                    await waiter.woken.wait()
+                    await waiter.wake.wait()
                     continue
                 there = set(tickets)
                 for ticket, other in waiting.items():
                     if ticket == tickets[0] or ticket not in there:
-                        other.woken.set()
+                        other.wake.set()
                 with trio.move_on_after(TURN):
-                    await waiter.woken.wait()
+                    await waiter.wake.wait()
         finally:
             del waiting[waiter.ticket]
             if not waiting:
@@ -248,14 +253,14 @@ class SharedQueues:
             self._wake_leader(name)
 
     def _wake_leader(self, name: str) -> None:
-        """Have the next request of this worker look whose turn it is."""
+        """Wake this worker's next request to check whose turn it is."""
         if waiting := self._waiting.get(name):
-            next(iter(waiting.values())).woken.set()
+            next(iter(waiting.values())).wake.set()
 
-    def _settled(self, claim: Claim) -> None:
+    def _wake_waiters(self, claim: Claim) -> None:
         for waiter, short in self._trying.items():
             if any(debit.counter.key in short for debit in claim.debits):
-                waiter.woken.set()
+                waiter.wake.set()
 
     def _line(self, target: Target) -> SharedLine:
         return SharedLine(self._rows, target.entry.name, self._is_alive, self._clock)

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.standing import Standing, look_at, standings
+from gateway.allowances.levels import AllowanceLevel, allowance_levels, refresh_levels
 from gateway.config.loading import Config
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import ids, json_answer, refused
@@ -56,7 +56,7 @@ def add_health(app: QuartTrio, service: Service, config: Config) -> None:
                 return refused(error.failed, "chat", service.ledger)
             states = service.health.target_states()
             targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states], **counting()}
-            if service.allowances.any:
+            if service.allowances.has_limits:
                 limits = await limits_seen(service.allowances, None, MOST_TOLD)
                 targets["limits"] = [limit_fields(one) for one in limits]
         if service.lifecycle.draining:
@@ -97,14 +97,14 @@ MOST_TOLD: Final = 10_000
 """Limits that a probe is told."""
 
 
-async def limits_seen(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[Standing]:
+async def limits_seen(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[AllowanceLevel]:
     """Return the limits with the highest use first. A ``client`` sees its own and its group's."""
     now = allowances.now()
-    found: list[Standing] = []
-    shown = allowances.all() if client is None else allowances.seen_by(client)
-    await look_at(shown, allowances.counters, now)
+    found: list[AllowanceLevel] = []
+    shown = allowances.all() if client is None else allowances.visible_to(client)
+    await refresh_levels(shown, allowances.counters, now)
     for several in _batches(shown):
-        found += standings(several, allowances.counters, now)
+        found += allowance_levels(several, allowances.counters, now)
         await trio.lowlevel.checkpoint()
     found.sort(key=lambda one: one.share + one.share_held, reverse=True)
     return found[:most]
@@ -114,7 +114,7 @@ def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
     return (allowances[at : at + LOOKED_AT] for at in range(0, len(allowances), LOOKED_AT))
 
 
-def limit_fields(one: Standing) -> dict[str, Any]:
+def limit_fields(one: AllowanceLevel) -> dict[str, Any]:
     """One of them in JSON. Dollars are in nano-dollars."""
     return {
         "holder": str(one.holder), "limit": one.limit, "text": one.text, "measure": one.measure, "used": one.used,

@@ -9,7 +9,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.standing import look_at, standings
+from gateway.allowances.levels import allowance_levels, refresh_levels
 from gateway.config.settings import Config
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import NOSNIFF, refused
@@ -55,7 +55,7 @@ def add_metrics(app: QuartTrio, service: Service, config: Config) -> None:
         except GatewayError as error:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)
-        await look_at(service.allowances.all(), service.allowances.counters, service.allowances.now())
+        await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", current_scope().id)), body)
@@ -118,7 +118,7 @@ def _look(service: Service, metrics: Metrics) -> None:
 def _look_at_limits(allowances: Allowances, metrics: Metrics) -> None:
     """By whoever is asked for the page: there may be thousands, and workers count them together."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
-    for one in standings(allowances.all(), allowances.counters, allowances.now()):
+    for one in allowance_levels(allowances.all(), allowances.counters, allowances.now()):
         kind, name = one.holder.kind, one.holder.name
         if one.limit == "budgets":
             shares[BUDGET_USED, kind, name, one.text] = one.share

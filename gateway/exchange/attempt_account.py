@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import attrs
 
-from gateway.allowances.reservation import Grant, Queued
+from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_answer import A, AttemptAnswer
 from gateway.exchange.context import ExchangeContext, tried_at
@@ -29,7 +29,7 @@ class AttemptAccount:
     _open: OpenAttempt | None
 
     def __init__(
-        self, context: ExchangeContext, made: TargetRequest, cause: Cause, grant: Grant | Queued | None = None
+        self, context: ExchangeContext, made: TargetRequest, cause: Cause, grant: Grant | QueuedAttempt | None = None
     ) -> None:
         self.step = made.step
         self.target = made.target

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from gateway.allowances.expected import asked_output
+from gateway.allowances.expected import requested_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
@@ -147,13 +147,13 @@ class Exchange:
         if "background" in incoming.members and request.turn.background is None:
             self.record.bill.goes_on = expected_alone(incoming)
         if "n" in incoming.members:
-            self.record.bill.answers = asked_output(incoming).answers
+            self.record.bill.answers = requested_output(incoming).answers
         return request
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
         """Give the request the reservation of the exchange, however many requests that makes."""
         service = self._context.service
-        limited, run = service.allowances.any or request.budgets, None
+        limited, run = service.allowances.has_limits or request.budgets, None
         if limited or service.kept_ledger.keeps:
             run = self.record.run = run_of(self._context.asked, request.incoming)
         if not limited:

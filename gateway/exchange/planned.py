@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from gateway.allowances.allowance import Consumption
-from gateway.allowances.expected import AskedOutput
+from gateway.allowances.expected import RequestedOutput
 from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
@@ -63,7 +63,7 @@ class PlannedRequest:
     counted_as: CountedAs = CountedAs.ANSWER
     budgets: tuple[RequestBudget, ...] = ()
     begins: Consumption = SOMETHING
-    asks: AskedOutput | None = None
+    asks: RequestedOutput | None = None
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
     answers: frozenset[int] = frozenset()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.allowances.allowance import Allowance
-from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
+from gateway.allowances.expected import ALLOWED, AT_FIRST, requested_output
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
@@ -38,7 +38,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: st
     tokens = bill.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
-    asks = asked_output(incoming) if request.asks is None else request.asks
+    asks = requested_output(incoming) if request.asks is None else request.asks
     payer, counted_as, begins = Payer(client, run), request.counted_as, request.begins
     return Reservation(allowances, payer, bill, tokens, asks, request.budgets, counted_as, by_header, begins)
 
@@ -54,7 +54,7 @@ def expected_alone(incoming: Incoming) -> int:
     anywhere. 0 for one that it does not."""
     if not is_in_background(incoming):
         return 0
-    most = asked_output(incoming).most
+    most = requested_output(incoming).most
     return AT_FIRST if most is None else min(most, ALLOWED)
 
 

@@ -99,7 +99,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-dropped": _paths(tuple(chain.from_iterable(map(explained, record.dropped)))),
         "x-trigate-adapted": _paths(record.adapted),
     }
-    left = () if record.reservation is None else record.reservation.left(record)
+    left = () if record.reservation is None else record.reservation.budget_headers(record)
     if record.failed is not None:
         left = (*left, *CODECS[record.api].wire.error_headers(record.failed))
     return (*[(name, header_safe(value)) for name, value in own.items() if value is not None], *left)

@@ -110,5 +110,7 @@ class Service:
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
     pending: PendingBatches = attrs.field(
-        default=attrs.Factory(lambda self: PendingBatches(self.inventory, self.allowances.aside), takes_self=True)
+        default=attrs.Factory(
+            lambda self: PendingBatches(self.inventory, self.allowances.batch_reserves), takes_self=True
+        )
     )

@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 import attrs
 import trio
 
-from gateway.allowances.reservation import Grant, Queued
+from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_account import AttemptAccount
@@ -98,7 +98,7 @@ class Walk:
         if self._is_overtaken(account):
             account.drop()
             return None
-        if isinstance(account.grant, Queued) and not await self._queued(account, account.grant):
+        if isinstance(account.grant, QueuedAttempt) and not await self._queued(account, account.grant):
             return None
         if not self._begin(account):
             return None
@@ -305,7 +305,7 @@ class Walk:
             return 1
         return min(2, left)
 
-    async def _queued(self, account: AttemptAccount, place: Queued) -> bool:
+    async def _queued(self, account: AttemptAccount, place: QueuedAttempt) -> bool:
         """Wait in the queue before a target, and return whether the attempt has what it needs of that now. Raises
         ``GatewayError`` at the end of the drain."""
         left = self.request.plan.deadline - self._conditions.now
@@ -377,7 +377,7 @@ class Walk:
             except GatewayError as error:
                 self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
-    async def _prepared(self, step: Send, cause: Cause, grant: Grant | Queued | None) -> AttemptAccount:
+    async def _prepared(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
         """Prepare the attempt of ``step``, which has taken ``grant``. Raises ``GatewayError`` (400) for what the target
         cannot honour or, in strict mode, cannot be given; nothing stays taken then."""
         try:

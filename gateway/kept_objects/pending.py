@@ -41,17 +41,17 @@ class PendingBatch(msgspec.Struct, frozen=True):
     tokens: int
 
 
-class Purse(Protocol):
+class ReserveSink(Protocol):
     """Whoever sets aside what is written down. ``is_wanted``: it matters to anybody."""
 
     @property
     def is_wanted(self) -> bool: ...
 
-    def follow(self, read: Callable[[float], Awaitable[None]]) -> None:
+    def read_with(self, read: Callable[[float], Awaitable[None]]) -> None:
         """Know how to be told: what is older than so many seconds is read anew."""
         ...
 
-    def tell(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+    def replace(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         """Know what is set aside for each holder, in nano-dollars and in tokens."""
         ...
 
@@ -60,14 +60,16 @@ class PendingBatches:
     """The record in ``inventory``; without one nothing is set aside. Nothing of it raises: what cannot be written down
     or read is said in the log."""
 
-    def __init__(self, inventory: Inventory | None, purse: Purse, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, inventory: Inventory | None, reserves: ReserveSink, clock: Callable[[], float] = time.time
+    ) -> None:
         self._inventory = inventory
-        self._purse = purse
+        self._reserves = reserves
         self._clock = clock
         self._reading = trio.Lock()
         self._is_away = False
         self._read_at = -math.inf
-        purse.follow(self.read)
+        reserves.read_with(self.read)
 
     async def add(self, owner: str, batch: str, pending: PendingBatch) -> None:
         """Write down the ``batch`` that its ``owner`` has made."""
@@ -88,7 +90,7 @@ class PendingBatches:
     async def read(self, fresh: float = 0.0) -> None:
         """Set aside what is written down, where that matters to anybody, and was read more than ``fresh`` seconds
         ago."""
-        if self._inventory is not None and self._purse.is_wanted:
+        if self._inventory is not None and self._reserves.is_wanted:
             async with self._reading:
                 if (now := trio.current_time()) - self._read_at >= fresh:
                     await self._guarded(self._read, self._inventory, shield=False)
@@ -131,7 +133,7 @@ class PendingBatches:
                     sums[holder] = usd + pending.usd, tokens + pending.tokens
             if len(rows) < inventory.at_once:
                 break
-        self._purse.tell(sums)
+        self._reserves.replace(sums)
 
 
 _ROW: Final = msgspec.json.Decoder(PendingBatch)

@@ -29,7 +29,7 @@ class Settlement(Protocol):
 
     def settle(self, record: "Record") -> None: ...
 
-    def left(self, record: "Record") -> Headers:
+    def budget_headers(self, record: "Record") -> Headers:
         """The headers that tell a client what it may still use."""
         ...
 

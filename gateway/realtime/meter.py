@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from gateway.allowances.expected import UNSAID
+from gateway.allowances.expected import UNSPECIFIED
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.exchange.service import Service
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Tried
@@ -155,7 +155,9 @@ class Meter:
         allowances, target = self._service.allowances, self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
-        reservation = Reservation(allowances, Payer(record.client, record.run), record.bill, self._expected(), UNSAID)
+        reservation = Reservation(
+            allowances, Payer(record.client, record.run), record.bill, self._expected(), UNSPECIFIED
+        )
         taken = await reservation.take(target, queues=False)
         if isinstance(taken, ErrorInfo):
             reservation.settle(record)

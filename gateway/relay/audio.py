@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gateway.allowances.expected import AskedOutput
+from gateway.allowances.expected import RequestedOutput
 from gateway.config.settings import Reserve
 from gateway.http.headers import Headers
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
@@ -28,7 +28,7 @@ async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest
     draft = Draft(incoming.json)
     text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
     spoken = SpokenText(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
-    asks = AskedOutput(most=0, units=spoken.units, media=spoken.tokens)
+    asks = RequestedOutput(most=0, units=spoken.units, media=spoken.tokens)
     plan = relaying.plan(incoming.model or relaying.default_model)
     planned = relaying.planned(incoming, plan, partial(with_own_model, incoming), asks)
     return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
@@ -89,7 +89,7 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     plan = relaying.plan(upload.model or relaying.default_model, _FORMS)
     target = relaying.exchange.first_of(plan) or plan.first
     seconds = 1 + (relaying.stated_length or UNSTATED) // BYTES_A_SECOND
-    asks = AskedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
+    asks = RequestedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind, asks)
     return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
 

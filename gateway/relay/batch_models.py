@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.allowances.expected import AskedOutput, asked_output, expected_usage
+from gateway.allowances.expected import RequestedOutput, expected_usage, requested_output
 from gateway.allowances.refusals import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
@@ -100,7 +100,7 @@ class BatchModels:
             )  # fmt: skip
         allowances, record = self._request.service.allowances, self._request.relaying.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
-        if allowances.aside.is_wanted:
+        if allowances.batch_reserves.is_wanted:
             self._expect(incoming, target, url)
         return target.model
 
@@ -135,10 +135,10 @@ class BatchModels:
         return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
 
 
-def _asked(incoming: Incoming, url: str) -> AskedOutput:
+def _asked(incoming: Incoming, url: str) -> RequestedOutput:
     """What a line's request says of its output."""
     if url in ROUTES:
-        return asked_output(incoming)
+        return requested_output(incoming)
     endpoint = _ENDPOINTS.get(url)
     if endpoint == "completions":
         return CompletionWanted.of(incoming, "openai").output

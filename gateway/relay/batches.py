@@ -186,7 +186,7 @@ class BatchRequest(KeptRequest):
                 filter.usage = booking.usage
             if record.reservation is not None:  # before it is crossed out: its reader may take its time
                 record.reservation.settle(record)
-        if is_over and self.service.allowances.aside.is_wanted:
+        if is_over and self.service.allowances.batch_reserves.is_wanted:
             await self.service.pending.cross_out(self.owner, id)
 
     @property

@@ -6,7 +6,7 @@ from functools import partial
 
 import attrs
 
-from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, AskedOutput
+from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, RequestedOutput
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
@@ -64,8 +64,8 @@ class CompletionWanted:
         return max(1, self.ids + self.characters // CHARACTERS_PER_TOKEN)
 
     @property
-    def output(self) -> AskedOutput:
-        return AskedOutput(self.most, self.written)
+    def output(self) -> RequestedOutput:
+        return RequestedOutput(self.most, self.written)
 
     @classmethod
     def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.allowances.expected import AskedOutput
+from gateway.allowances.expected import RequestedOutput
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
@@ -124,10 +124,10 @@ def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, s
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_whole=note)
 
 
-def asked_pictures(wanted: WantedPictures) -> AskedOutput:
+def asked_pictures(wanted: WantedPictures) -> RequestedOutput:
     """Return what is reserved for pictures, which are billed by their number or by their tokens."""
     units = (("image", wanted.number),)
-    return AskedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
+    return RequestedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
 
 
 # Pictures at addresses

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from gateway.access.body_memory import HeldBody
-from gateway.allowances.expected import AskedOutput
+from gateway.allowances.expected import RequestedOutput
 from gateway.endpoints.border import held_body, whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation
@@ -35,7 +35,7 @@ from streams.events import AnswerStart, ErrorInfo
 
 JSON = "application/json"
 
-NO_OUTPUT = AskedOutput(most=0)
+NO_OUTPUT = RequestedOutput(most=0)
 """The output of a request whose answer has no tokens."""
 
 
@@ -145,7 +145,7 @@ class Relaying:
     # What becomes of it
 
     def planned(
-        self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: AskedOutput | None = NO_OUTPUT
+        self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: RequestedOutput | None = NO_OUTPUT
     ) -> PlannedRequest:
         """``incoming`` as JSON for the places of ``plan``; ``asks`` is what it says of its output, ``None`` where that
         is in its members."""
@@ -153,7 +153,7 @@ class Relaying:
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
 
     def uploaded(
-        self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: AskedOutput = NO_OUTPUT
+        self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: RequestedOutput = NO_OUTPUT
     ) -> PlannedRequest:
         """The same for a body of the content type ``kind`` that is sent as it comes, once."""
         media = MediaTypes(kind, self.header("accept") or "*/*")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.allowances.expected import AskedOutput
+from gateway.allowances.expected import RequestedOutput
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, Unread
 from gateway.relay.relaying import RelayedRequest, Relaying
@@ -61,7 +61,7 @@ def shape_of(target: Target) -> RerankShape:
     return SHAPES["openai" if place is None or place.shape not in SHAPES else place.shape]
 
 
-ONE_SEARCH: Final = AskedOutput(most=0, units=(("search", 1),))
+ONE_SEARCH: Final = RequestedOutput(most=0, units=(("search", 1),))
 
 
 def prepare_rerank(incoming: Incoming, wanted: RerankWanted, target: Target, left: Omissions) -> Prepared:

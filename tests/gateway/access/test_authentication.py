@@ -392,7 +392,9 @@ def test_another_origin_gets_nothing_but_the_word_for_caches(origin):
 
 
 def test_an_answer_shows_all_of_its_headers():
-    headers = dict(Cors(["*"]).response_headers("https://any.example", ["Content-Type", "x-request-id", "x-request-id"]))
+    headers = dict(
+        Cors(["*"]).response_headers("https://any.example", ["Content-Type", "x-request-id", "x-request-id"])
+    )
     assert headers == {
         "access-control-allow-origin": "*", "access-control-expose-headers": "content-type, x-request-id",
     }  # fmt: skip
@@ -400,7 +402,7 @@ def test_an_answer_shows_all_of_its_headers():
 
 def test_off_is_off():
     assert not Cors(())
-    assert Cors(()).answered("https://any.example", ["x"]) == ()
+    assert Cors(()).response_headers("https://any.example", ["x"]) == ()
 
 
 # Compressed bodies

@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from gateway.allowances.allowance import Holder
-from gateway.allowances.budgets import BudgetAllowance, SetAside, budget_allowances
-from gateway.allowances.refusals import refusal, used_up
-from gateway.allowances.standing import standing
+from gateway.allowances.budgets import BatchReserves, BudgetAllowance, budget_allowances
+from gateway.allowances.levels import allowance_level
+from gateway.allowances.refusals import exhausted_error, refusal_error
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.counters.memory import LocalCounters
@@ -64,9 +64,9 @@ def test_a_budget_for_runs_does_not_concern_what_is_none():
 
 
 def test_what_is_set_aside_is_not_there_to_be_spent_until_it_is_given_back():
-    aside = SetAside()
+    batch_reserves = BatchReserves()
     day, tokens, run = budget_allowances(
-        ALICE, [read_budget(one) for one in ("20 usd/day", "500 tokens/30d", "5 usd/run")], "UTC", aside
+        ALICE, [read_budget(one) for one in ("20 usd/day", "500 tokens/30d", "5 usd/run")], "UTC", batch_reserves
     )
     for sums, left in (
         ({}, (20 * USD, 500, 5 * USD)),
@@ -74,24 +74,24 @@ def test_what_is_set_aside_is_not_there_to_be_spent_until_it_is_given_back():
         ({("client_keys", "alice"): (70 * USD, 600)}, (0, 0, 5 * USD)),
         ({}, (20 * USD, 500, 5 * USD)),
     ):
-        aside.tell(sums)
+        batch_reserves.replace(sums)
         found = [one.counter(NOON, "r") for one in (day, tokens, run)]
         assert tuple(one.most for one in found if one is not None) == left
         assert len({one.key for one in found if one is not None}) == 3
 
 
 def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
-    aside = SetAside()
-    (day,) = budget_allowances(ALICE, [read_budget("20 usd/day")], "UTC", aside)
-    aside.tell({("client_keys", "alice"): (15 * USD, 0)})
+    batch_reserves = BatchReserves()
+    (day,) = budget_allowances(ALICE, [read_budget("20 usd/day")], "UTC", batch_reserves)
+    batch_reserves.replace({("client_keys", "alice"): (15 * USD, 0)})
     counters = LocalCounters()
-    found = standing(day, counters, NOON)
+    found = allowance_level(day, counters, NOON)
     assert (found.used, found.held, found.most) == (0, 15 * USD, 20 * USD)
     counter = day.counter(NOON, None)
     assert counter is not None
     short = counters.room(Debit(counter, 6 * USD))
     assert short is not None
-    refused = used_up([(day, short)])
+    refused = exhausted_error([(day, short)])
     assert "0 usd of 20 usd used, 15 usd set aside for batches that go on, and this request may need 6 usd" in (
         refused.message
     )
@@ -157,7 +157,7 @@ def shortage(one: BudgetAllowance, used: int, need: int, held: int = 0, run: str
 
 def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     one = budget("20 usd/day")
-    error = used_up([(one, shortage(one, 19 * USD, 2 * USD))])
+    error = exhausted_error([(one, shortage(one, 19 * USD, 2 * USD))])
     assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", None)
     assert error.message == (
         "client key alice may spend 20 usd/day: 19 usd of 20 usd used, and this request may need 2 usd. "
@@ -180,7 +180,7 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
 )  # fmt: skip
 def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, said):
     one = budget(text)
-    error = used_up([(one, shortage(one, used, 1, run=run))])
+    error = exhausted_error([(one, shortage(one, used, 1, run=run))])
     assert error.message.endswith(said)
 
 
@@ -188,7 +188,7 @@ def test_all_that_are_used_up_are_named():
     # agentgateway/agentgateway#2171
     group = budget("50 usd/month", Holder("client_groups", "team"))
     own = budget("1 usd/day")
-    error = used_up([(own, shortage(own, USD, 1)), (group, shortage(group, 50 * USD, 1))])
+    error = exhausted_error([(own, shortage(own, USD, 1)), (group, shortage(group, 50 * USD, 1))])
     assert dict(error.headers)["x-trigate-limit"] == "client_keys.alice.budgets, client_groups.team.budgets"
     assert "client key alice" in error.message
     assert "client group team" in error.message
@@ -196,15 +196,15 @@ def test_all_that_are_used_up_are_named():
 
 def test_a_targets_budget_is_its_quota():
     entry = budget("10 usd/day", Holder("model_providers", "paid"))
-    error = used_up([(entry, shortage(entry, 10 * USD, 1))])
+    error = exhausted_error([(entry, shortage(entry, 10 * USD, 1))])
     assert error.reason == "quota"
 
 
 def test_a_budget_that_is_only_reserved_is_not_used_up():
     one = budget("20 usd/day")
     short = [(one, shortage(one, 5 * USD, 2 * USD, held=14 * USD))]
-    assert used_up(short) is None
-    error = refusal(short)
+    assert exhausted_error(short) is None
+    error = refusal_error(short)
     assert error.status == 429
     assert error.message.endswith(
         "client key alice: 20 usd/day, of which requests under way have reserved what is left. Try again in 1s."
@@ -214,7 +214,7 @@ def test_a_budget_that_is_only_reserved_is_not_used_up():
 
 def test_a_refusal_for_want_of_the_store_says_so():
     one = budget("20 usd/day")
-    error = refusal([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
+    error = refusal_error([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
     assert error.message == (
         "The store of this gateway's counters is away, and what is limited is refused meanwhile: client key alice: "
         "20 usd/day. Try again in 1s."

@@ -12,10 +12,10 @@ from gateway.allowances.expected import (
     ENOUGH,
     MOST_ANSWERS,
     MOST_ASKED,
-    AskedOutput,
     ExpectedOutputs,
-    asked_output,
-    longest,
+    RequestedOutput,
+    longest_output,
+    requested_output,
 )
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
@@ -88,19 +88,19 @@ BODIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("api", "members", "asked"),
     [
-        ("chat", {"max_completion_tokens": 100}, AskedOutput(100)),
-        ("chat", {"max_tokens": 100, "n": 3}, AskedOutput(100, 3)),
-        ("messages", {"max_tokens": 32_000}, AskedOutput(32_000)),
-        ("responses", {"max_output_tokens": 7}, AskedOutput(7)),
-        ("responses", {"max_output_tokens": None}, AskedOutput()),
-        ("chat", {"max_tokens": "many", "n": 0}, AskedOutput()),
-        ("chat", {"max_tokens": 1e30}, AskedOutput()),
-        ("chat", {}, AskedOutput()),
+        ("chat", {"max_completion_tokens": 100}, RequestedOutput(100)),
+        ("chat", {"max_tokens": 100, "n": 3}, RequestedOutput(100, 3)),
+        ("messages", {"max_tokens": 32_000}, RequestedOutput(32_000)),
+        ("responses", {"max_output_tokens": 7}, RequestedOutput(7)),
+        ("responses", {"max_output_tokens": None}, RequestedOutput()),
+        ("chat", {"max_tokens": "many", "n": 0}, RequestedOutput()),
+        ("chat", {"max_tokens": 1e30}, RequestedOutput()),
+        ("chat", {}, RequestedOutput()),
     ],
 )
 def test_the_limit_of_each_api_is_read(api, members, asked):
     incoming = read_incoming(api, json.dumps({"model": "m", **BODIES[api], **members}).encode())
-    assert asked_output(incoming) == asked
+    assert requested_output(incoming) == asked
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_all_that_could_come(model, most, tokens):
     speaks = ["messages"] if model.startswith("anthropic") else ["chat"]
     entry = {"model": model, "access_key": "sk-of-somebody-0123456789", "speaks": speaks}
     router = Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]}))
-    assert longest(router.plan(model, "messages").first, most) == tokens
+    assert longest_output(router.plan(model, "messages").first, most) == tokens
 
 
 def test_what_no_model_gives_is_not_expected():
     # A number that others would have to make room for, and that no counter of 64 bits could hold.
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
-    asked = asked_output(read_incoming("chat", chat))
-    assert asked == AskedOutput(MOST_ASKED, MOST_ANSWERS)
+    asked = requested_output(read_incoming("chat", chat))
+    assert asked == RequestedOutput(MOST_ASKED, MOST_ANSWERS)
 
 
 def test_a_name_of_megabytes_is_not_remembered():

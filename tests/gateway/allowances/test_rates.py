@@ -5,7 +5,7 @@ import pytest
 
 from gateway.allowances.allowance import Holder
 from gateway.allowances.rates import RateAllowance, rate_allowances
-from gateway.allowances.refusals import refusal
+from gateway.allowances.refusals import refusal_error
 from gateway.config.allowances import Rate, RateLimits
 from gateway.counters.counter import Debit, RateCounter, Shortage, SlotCounter
 from providers.apis import CODECS
@@ -64,7 +64,7 @@ def test_a_burst_is_one_unit_of_time_at_most_a_minute(rate, burst):
 
 def test_a_refusal_names_the_limit_and_whose_it_is():
     # A proxy's own 429 was taken for the provider's for hours (api7/aisix#1079).
-    found = refusal([short(allowances()["tokens"], 11.2)])
+    found = refusal_error([short(allowances()["tokens"], 11.2)])
     assert found.message == "Rate limit of this gateway reached: client key alice: 400k tokens/m. Try again in 12s."
     assert found.headers == (("retry-after", "12"), ("x-trigate-limit", "client_keys.alice.tokens"))
     assert (found.status, found.code, found.reason, found.wait) == (429, "rate_limit_exceeded", None, 12.0)
@@ -74,7 +74,7 @@ def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
     # maximhq/bifrost#3500
     agents = Holder("client_groups", "agents")
     of_group = allowances(RateLimits(concurrent=20), agents)["concurrent"]
-    found = refusal([short(allowances()["requests"], 3.0), short(of_group, None)])
+    found = refusal_error([short(allowances()["requests"], 3.0), short(of_group, None)])
     told = "client key alice: 60 requests/m; client group agents: 20 at once"
     assert found.message == f"Rate limit of this gateway reached: {told}. Try again in 3s."
     assert dict(found.headers) == {
@@ -86,19 +86,19 @@ def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
 @pytest.mark.parametrize(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
 def test_a_wait_is_told_in_whole_seconds_rounded_up(wait, told):
     # A refusal without a wait was retried at once (lidge-jun/opencodex#4653).
-    assert dict(refusal([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)
+    assert dict(refusal_error([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)
 
 
 def test_the_limit_of_an_entry_is_a_reason_to_ask_another_target():
     entry = Holder("model_providers", "gpu-1")
-    found = refusal([short(allowances(RateLimits(concurrent=48), entry)["concurrent"], None)])
+    found = refusal_error([short(allowances(RateLimits(concurrent=48), entry)["concurrent"], None)])
     assert (found.reason, found.wait) == ("rate_limited", 1.0)
     assert "entry gpu-1: 48 at once" in found.message
 
 
 @pytest.mark.parametrize("api", CODECS)
 def test_programs_find_the_code_where_their_api_has_it(api):
-    body = msgspec.json.decode(CODECS[api].write_error(refusal([short(allowances()["tokens"], 2)]), "id"))
+    body = msgspec.json.decode(CODECS[api].write_error(refusal_error([short(allowances()["tokens"], 2)]), "id"))
     match api:
         case "gemini":
             assert (body["error"]["code"], body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
@@ -115,5 +115,5 @@ def test_programs_find_the_code_where_their_api_has_it(api):
 
 def test_a_name_ends_no_header():
     odd = Holder("client_keys", "ünï\r\nset-cookie: a")
-    found = refusal([short(allowances(LIMITS, odd)["tokens"], 2)])
+    found = refusal_error([short(allowances(LIMITS, odd)["tokens"], 2)])
     assert dict(found.headers)["x-trigate-limit"] == "client_keys.?n???set-cookie: a.tokens"

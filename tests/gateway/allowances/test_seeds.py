@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.seeds import budgets_of, seed
+from gateway.allowances.seeds import budgets_of, seed_budgets
 from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
 from gateway.kept_ledger import folding
@@ -68,7 +68,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
             await table.cut(0, most, BERLIN)
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
         for _ in range(2):  # told twice it is no more
-            await seed(allowances, budgets_of(allowances), given.entries, table)
+            await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
         await table.aclose()
         return Seeded(allowances)
 
@@ -192,7 +192,7 @@ async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, c
     allowances = Allowances(given)
     caplog.set_level(logging.WARNING, "trigate.ledger")
     table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"))
-    await seed(allowances, budgets_of(allowances), given.entries, table)
+    await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
     assert "budgets begin without what has been spent before" in caplog.text
 
 
@@ -207,6 +207,6 @@ async def test_a_hundred_budgets_of_the_same_period_take_one_look(tmp_path):
     many = [{"name": f"n{place}", "key": f"{place:032}", "budgets": ["9 usd/day"]} for place in range(100)]
     allowances = Allowances(given := config(client_keys=many))
     table = Counting(SqliteDatabase(tmp_path / "state.sqlite"))
-    await seed(allowances, budgets_of(allowances), given.entries, table)
+    await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
     assert next(table.looks) == 1
     await table.aclose()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.allowances.budgets import SetAside
+from gateway.allowances.budgets import BatchReserves
 from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
 from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
 from gateway.stores.store import Unavailable
@@ -11,19 +11,19 @@ from tests.support.set_clock import SetClock
 ALICE, AGENTS, PAID = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")
 
 
-def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[PendingBatches, SetAside]:
-    aside = SetAside()
-    aside.is_wanted = True
-    return PendingBatches(inventory, aside, clock or SetClock()), aside
+def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[PendingBatches, BatchReserves]:
+    batch_reserves = BatchReserves()
+    batch_reserves.is_wanted = True
+    return PendingBatches(inventory, batch_reserves, clock or SetClock()), batch_reserves
 
 
 async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(inventory):
-    pending, aside = of(inventory)
+    pending, batch_reserves = of(inventory)
     for number in range(6):  # more than are read at once
         await pending.add("a", f"b{number}", PendingBatch((ALICE, AGENTS), 100, 7))
     await pending.add("b", "b1", PendingBatch((AGENTS, PAID), 1000, 1))
-    assert [aside.of(one, "usd") for one in (ALICE, AGENTS, PAID)] == [600, 1600, 1000]
-    assert [aside.of(one, "tokens") for one in (ALICE, AGENTS, PAID)] == [42, 43, 1]
+    assert [batch_reserves.of(one, "usd") for one in (ALICE, AGENTS, PAID)] == [600, 1600, 1000]
+    assert [batch_reserves.of(one, "tokens") for one in (ALICE, AGENTS, PAID)] == [42, 43, 1]
     other, seen = of(inventory)  # another process, or the next one
     assert seen.of(AGENTS, "usd") == 0
     await other.read()
@@ -33,32 +33,32 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
     await other.cross_out("a", "never made")
     assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(PAID, "usd")) == (500, 1500, 1000)
     await pending.read()
-    assert aside.of(ALICE, "usd") == 500
+    assert batch_reserves.of(ALICE, "usd") == 500
     await inventory.aclose()
 
 
 async def test_nothing_is_set_aside_for_ever(inventory):
     clock = SetClock()
-    pending, aside = of(inventory, clock)
+    pending, batch_reserves = of(inventory, clock)
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
     clock.now += LONGEST - 1
     await pending.read()
-    assert aside.of(ALICE, "usd") == 100
+    assert batch_reserves.of(ALICE, "usd") == 100
     clock.now += 1
     await pending.read()
-    assert aside.of(ALICE, "usd") == 0
+    assert batch_reserves.of(ALICE, "usd") == 0
     clock.now = 1000.0  # it is not only passed over
     await pending.read()
-    assert aside.of(ALICE, "usd") == 0
+    assert batch_reserves.of(ALICE, "usd") == 0
     await inventory.aclose()
 
 
 async def test_a_row_of_another_version_keeps_none_of_the_others_from_being_read(inventory):
-    pending, aside = of(inventory)
+    pending, batch_reserves = of(inventory)
     for id, body in (("a", b"[]"), ("b", b'{"usd": 1}'), ("c", b"")):
         await inventory.put(KeptObject("set aside", PENDING, id, body, 1e12))
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
-    assert aside.of(ALICE, "usd") == 100
+    assert batch_reserves.of(ALICE, "usd") == 100
     await inventory.aclose()
 
 
@@ -72,12 +72,12 @@ class Away:
 
 
 async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog):
-    pending, aside = of(Away())  # type: ignore[arg-type]
-    aside.tell({ALICE: (5, 0)})
+    pending, batch_reserves = of(Away())  # type: ignore[arg-type]
+    batch_reserves.replace({ALICE: (5, 0)})
     for _ in range(3):
         await pending.read()
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
-    assert aside.of(ALICE, "usd") == 5
+    assert batch_reserves.of(ALICE, "usd") == 5
     assert [one.getMessage() for one in caplog.records] == [
         "what is set aside of budgets for batches is not known: away"
     ]
@@ -85,7 +85,7 @@ async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog
 
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_where_nobody_has_a_budget_nothing_is_read(wanted):
-    pending, aside = of(Away() if not wanted else None)  # type: ignore[arg-type]
-    aside.is_wanted = wanted
+    pending, batch_reserves = of(Away() if not wanted else None)  # type: ignore[arg-type]
+    batch_reserves.is_wanted = wanted
     await pending.read()
-    assert aside.version == 0
+    assert batch_reserves.version == 0

@@ -399,7 +399,7 @@ def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read(ser
 
 async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer():
     async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
-        provider, aside = served.providers["openai"], served.gateway.service.allowances.aside
+        provider, batch_reserves = served.providers["openai"], served.gateway.service.allowances.batch_reserves
         file = await run(lambda: upload(served, limited("gpt-5")))
         provider.gate, calls = trio.Event(), len(provider.asked)
         body = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
@@ -410,7 +410,7 @@ async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer
             nursery.cancel_scope.cancel()
         await eventually(lambda: all(one.abandoned for one in served.gateway.service.ledger.open_records))
         provider.gate.set()
-        await eventually(lambda: aside.of(("client_keys", "a"), "usd") == round(LINE * 10**9))
+        await eventually(lambda: batch_reserves.of(("client_keys", "a"), "usd") == round(LINE * 10**9))
 
 
 async def test_what_is_set_aside_outlives_a_restart_and_is_known_to_other_gateways(tmp_path):
@@ -465,7 +465,7 @@ async def test_what_a_batch_has_cost_is_charged_before_its_reader_takes_the_answ
             head = [(":method", "GET"), (":path", f"/v1/batches/{batch.id}"), (":scheme", "http"), (":authority", "x")]
             peer.connection.send_headers(1, [*head, ("authorization", f"Bearer {KEYS['a']}")], end_stream=True)
             await peer.flush()
-            await eventually(lambda: not allowances.aside.of(("client_keys", "a"), "usd"))
+            await eventually(lambda: not allowances.batch_reserves.of(("client_keys", "a"), "usd"))
             (budget,) = allowances.of_client("a")
             counter = budget.counter(allowances.now(), None)
             assert counter is not None
@@ -567,7 +567,7 @@ async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
 
 @beside_gateway("openai", clients=BUDGETED, entry=PRICE)
 def test_all_answers_that_a_line_asks_for_are_set_aside(served):
-    aside = served.gateway.service.allowances.aside
+    batch_reserves = served.gateway.service.allowances.batch_reserves
     for asks, url, output in (
         ({"messages": [], "n": 2}, "/v1/chat/completions", 2 * 40),
         ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6 * 40),
@@ -577,8 +577,8 @@ def test_all_answers_that_a_line_asks_for_are_set_aside(served):
     ):
         body = {"model": "gpt-5", "max_tokens": 40, **asks}
         line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
-        before = aside.of(("client_keys", "a"), "tokens")
+        before = batch_reserves.of(("client_keys", "a"), "tokens")
         made(served.openai(), upload(served, json.dumps(line).encode()))
         with case(str(asks)):
             given = len(json.dumps(body)) // 4
-            assert aside.of(("client_keys", "a"), "tokens") - before == given + output
+            assert batch_reserves.of(("client_keys", "a"), "tokens") - before == given + output

@@ -802,7 +802,7 @@ def basic(password: str) -> tuple[str, str]:
     return "authorization", "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
 
 
-def seen_by(headers, ui_key=None, keys=False):
+def visible_to(headers, ui_key=None, keys=False):
     """Whose exchanges a visitor sees, or the status of the refusal."""
     try:
         return admit(headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
@@ -829,16 +829,16 @@ def seen_by(headers, ui_key=None, keys=False):
     ],
 )
 def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key, keys, seen):
-    assert seen_by((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
+    assert visible_to((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
 
 
 def test_a_key_may_be_of_any_letters():
     key = "schlüssel-Ж"
     ui_key = hashlib.sha256(key.encode()).digest()
     on_the_wire = key.encode().decode("latin-1")  # as the server hands over the bytes of a header
-    assert seen_by((*AT_HOME, ("authorization", f"Bearer {on_the_wire}")), ui_key=ui_key) is None
-    assert seen_by((*AT_HOME, basic(key)), ui_key=ui_key) is None
-    assert seen_by((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
+    assert visible_to((*AT_HOME, ("authorization", f"Bearer {on_the_wire}")), ui_key=ui_key) is None
+    assert visible_to((*AT_HOME, basic(key)), ui_key=ui_key) is None
+    assert visible_to((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
 
 
 def test_a_browser_is_asked_for_the_key():

@@ -1,0 +1,76 @@
+"""The levels of allowances: how much is used and reserved, and how often requests were refused."""
+
+from collections import Counter as Numbers
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from gateway.allowances.allowance import Allowance, Holder, Measure
+from gateway.allowances.budgets import BudgetAllowance
+from gateway.counters.counter import Counter, Counters, RateCounter, Shortage, SumCounter
+
+Limit: TypeAlias = Measure | Literal["budgets"]
+"""What a limit restricts: a measure, or ``budgets`` in any currency."""
+
+Refusals: TypeAlias = Numbers[tuple[Holder, Limit]]
+"""Counts of refusals by holder and limit."""
+
+
+@attrs.frozen
+class AllowanceLevel:
+    """The level of one allowance: ``used``, and ``held`` by requests in progress or set aside for batches, out of
+    ``most``.
+
+    For a rate, ``used`` is the part of the burst that has not refilled. Dollars are in nano-dollars."""
+
+    holder: Holder
+    limit: Limit
+    measure: Measure
+    text: str
+    used: int
+    held: int
+    most: int
+
+    @property
+    def share(self) -> float:
+        """The used fraction."""
+        return self.used / self.most if self.most else 1.0
+
+    @property
+    def share_held(self) -> float:
+        """The fraction reserved by requests in progress; for simultaneous requests, the fraction in use."""
+        return self.held / self.most if self.most else 0.0
+
+
+def allowance_levels(allowances: Iterable[Allowance], counters: Counters, at: float) -> list[AllowanceLevel]:
+    """Return the levels of ``allowances`` at Unix time ``at``, as far as this process knows; budgets of runs are left
+    out."""
+    return [found for one in allowances if (found := allowance_level(one, counters, at)) is not None]
+
+
+async def refresh_levels(allowances: Iterable[Allowance], counters: Counters, at: float) -> None:
+    """Refresh the levels of ``allowances`` that other processes also change."""
+    await counters.look([found for one in allowances if (found := one.counter(at, None)) is not None])
+
+
+def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceLevel | None:
+    """Return the level of one allowance, ``None`` for a budget of runs."""
+    counter = one.counter(at, None)
+    if counter is None:
+        return None
+    level = counters.level(counter)
+    most, held = counter.burst if isinstance(counter, RateCounter) else counter.most, level.held
+    if isinstance(one, BudgetAllowance):
+        most, held = one.budget.most, held + one.set_aside
+    return AllowanceLevel(one.holder, limit_of(one, counter), one.measure, one.text, level.used, held, most)
+
+
+def limit_of(one: Allowance, counter: Counter) -> Limit:
+    """Return what ``one``, which has this ``counter``, limits."""
+    return "budgets" if isinstance(counter, SumCounter) else one.measure
+
+
+def count_refusal(refusals: Refusals, short: Sequence[tuple[Allowance, Shortage]]) -> None:
+    """Count a refused request or attempt, once for each limit that it met."""
+    refusals.update({(one.holder, limit_of(one, found.debit.counter)) for one, found in short})
