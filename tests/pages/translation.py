@@ -1,9 +1,11 @@
-"""What becomes of each field of each API in each other API, found out by translating it.
+"""The outcome of each field of each API in each other API, found by translating it.
 
-``python -m tests.pages.translation`` writes ``docs/translation.md``; ``tests/docs/test_translation.py`` keeps it true.
+``python -m tests.pages.translation`` writes the table in ``docs/translation.md`` and all of
+``docs/translation-reference.md``; ``tests/docs/test_translation.py`` keeps them true.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,23 +19,26 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api
+from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 from tests.support.sdk_fields import PARAMS, Sample, samples
 
-PAGE = ROOT / "docs/translation.md"
+GUIDE = ROOT / "docs/translation.md"
+PAGE = ROOT / "docs/translation-reference.md"
 ISSUER = Issuer("p", "")
 
 
 @attrs.frozen
 class Fate:
-    """``word``: mapped, dropped, refused, no effect, lost (in silence: a mistake of ours)."""
+    """The outcome of one field. ``word`` is ``mapped``, ``mapped in part``, ``dropped``, ``refused`` or ``lost``: left
+    out without a report, which is a bug unless ``NO_EFFECT`` has the reason."""
 
     word: str
     why: str = ""
 
 
 def fate(sample: Sample, target: Api) -> Fate:
-    """What a translation to ``target`` makes of the sample's field."""
+    """Return the outcome of the sample's field in a translation to ``target``."""
     try:
         with_field = translate(sample.api, sample.with_field, target)
     except GatewayError as error:
@@ -41,7 +46,7 @@ def fate(sample: Sample, target: Api) -> Fate:
     try:
         without = translate(sample.api, sample.without, target)
     except GatewayError:
-        return Fate("mapped")  # it is what makes the request possible
+        return Fate("mapped")  # only this field makes the request possible
     if any(path not in without.dropped for path in with_field.dropped):
         changed = body_of(with_field) != body_of(without)
         return Fate("mapped in part" if changed and not named(sample, with_field) else "dropped")
@@ -51,7 +56,7 @@ def fate(sample: Sample, target: Api) -> Fate:
 
 
 def named(sample: Sample, outgoing: Outgoing) -> bool:
-    """Whether the report names the field, or what holds it."""
+    """Return whether the report lists the field, or an object around it."""
     path = generic(sample.path)
     return any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in outgoing.dropped)
 
@@ -62,7 +67,7 @@ def translate(source: str, body: Mapping[str, Any], target: Api) -> Outgoing:
 
 @cache
 def _translated(source: str, body: bytes, target: Api) -> Outgoing:
-    """Once for all fields of an object, which are held against the same one."""
+    """Cached, because all fields of an object are compared with the same request."""
     return CODECS[target].write_request(_read(source, body), Recipient("m", ISSUER))
 
 
@@ -77,12 +82,12 @@ def body_of(outgoing: Outgoing) -> Any:
 
 @cache
 def outcomes(api: str, target: Api) -> tuple[tuple[Sample, Fate], ...]:
-    """Every field of ``api``, to ``target``."""
+    """Return every field of ``api`` with its outcome in ``target``."""
     return tuple((sample, fate(sample, target)) for sample in samples(api))
 
 
 def fates() -> Iterator[tuple[Sample, Api, Fate]]:
-    """Every field of every API, to each other API."""
+    """Yield every field of every API with its outcome in each other API."""
     for api in PARAMS:
         for target in APIS:
             if target != api:
@@ -90,80 +95,80 @@ def fates() -> Iterator[tuple[Sample, Api, Fate]]:
                     yield sample, target, outcome
 
 
-# What has no effect because it says what holds anyway, or because nobody could tell the difference. By the end of a
-# sample's name; the reason is shown in the page.
+# Fields that may be left out without a report, because they change nothing: the end of a sample's name, and the reason
+# that the page shows.
 NO_EFFECT: Mapping[str, str] = {
-    "id <compaction_trigger>": "nothing refers to it",
-    "content[] <developer>": "a text in an array is a text",
-    "content[] <system>": "a text in an array is a text",
-    "content[] <tool>": "a text in an array is a text",
-    "content[] <user> <text>": "a text in an array is a text",
-    "content[] <assistant> <text>": "a text in an array is a text",
-    "content[] <message> <input_text>": "a text in an array is a text",
-    "content[] <message> <refusal>": "what was refused once is text",
-    "output[] <custom_tool_call_output> <input_text>": "a text in an array is a text",
-    "source.content[] <user> <document> <content> <text>": "a text in an array is a text",
-    "source.content[] <user> <tool_result> <document> <content> <text>": "a text in an array is a text",
-    "source.content[] <assistant> <tool_result> <document> <content> <text>": "a text in an array is a text",
-    "source.content[] <assistant> <document> <content> <text>": "a text in an array is a text",
-    "messages[] <assistant>": "an empty turn",
-    "input[] <reasoning>": "a summary is for its reader",
-    "status <reasoning>": "an item of the history is complete",
-    "image_url.detail <user> <image_url>": "auto is the default",
-    "prompt_cache_breakpoint.ttl": "30m is the default",
-    "modalities[]": "text is the default",
-    "parallel_tool_calls": "true is the default",
-    "response_format <text>": "text is the default",
-    "text.format <text>": "text is the default",
-    "format <custom> <text>": "text is the default",
-    "format <additional_tools> <custom> <text>": "text is the default",
-    "format <namespace> <custom> <text>": "text is the default",
-    "format <additional_tools> <namespace> <custom> <text>": "text is the default",
-    "strict": "calls and answers are held to every schema",
-    "strict <json_schema>": "calls and answers are held to every schema",
-    "strict <configuration_update> <json_schema>": "calls and answers are held to every schema",
-    "service_tier": "auto is the default",
-    "reasoning_effort": "none is what holds without it",
-    "reasoning.effort": "none is what holds without it",
-    "reasoning.effort <configuration_update>": "none is what holds without it",
-    "thinking <disabled>": "none is what holds without it",
-    "thinking.display <enabled>": "thoughts are shown anyway",
-    "thinking.display <adaptive>": "thoughts are shown anyway",
-    "tool_choice <auto>": "auto is the default",
-    "thinking <adaptive>": "how much is left to the model, as without it",
-    "thinking <between_tools>": "how much is left to the model, as without it",
-    "stream_options": "of streams only, where it is honoured",
-    "stream_options.include_obfuscation": "padding against traffic analysis, for streams of OpenAI only",
-    "stream_options.include_usage": "of streams only, where it is honoured",
-    "type <BetaToolParam>": "custom is the default",
-    "citations <user> <document>": "an empty object",
-    "citations <user> <tool_result> <document>": "an empty object",
-    "citations <assistant> <tool_result> <document>": "an empty object",
-    "metadata": "an empty object",
-    "output_config": "an empty object",
-    "prompt_cache_options": "an empty object",
-    "reasoning": "an empty object",
-    "text": "an empty object",
-    "input[] <configuration_update>": "an empty object",
-    "reasoning <configuration_update>": "an empty object",
-    "text <configuration_update>": "an empty object",
-    "status <message>": "an item of the history is complete",
-    "status <function_call>": "an item of the history is complete",
-    "id <function_call>": "calls are paired by call_id",
-    "id <custom_tool_call>": "calls are paired by call_id",
-    "id <custom_tool_call_output>": "calls are paired by call_id",
-    "id <additional_tools>": "nothing refers to it",
-    "id <configuration_update>": "nothing refers to it",
-    "caller <user> <tool_use> <direct>": "direct is the default",
-    "caller <assistant> <tool_use> <direct>": "direct is the default",
-    "caller <function_call> <direct>": "direct is the default",
-    "caller <custom_tool_call> <direct>": "direct is the default",
-    "caller <custom_tool_call_output> <direct>": "direct is the default",
+    "id <compaction_trigger>": "no other item refers to it",
+    "content[] <developer>": "a list with one text equals the text",
+    "content[] <system>": "a list with one text equals the text",
+    "content[] <tool>": "a list with one text equals the text",
+    "content[] <user> <text>": "a list with one text equals the text",
+    "content[] <assistant> <text>": "a list with one text equals the text",
+    "content[] <message> <input_text>": "a list with one text equals the text",
+    "content[] <message> <refusal>": "an earlier refusal is sent as text",
+    "output[] <custom_tool_call_output> <input_text>": "a list with one text equals the text",
+    "source.content[] <user> <document> <content> <text>": "a list with one text equals the text",
+    "source.content[] <user> <tool_result> <document> <content> <text>": "a list with one text equals the text",
+    "source.content[] <assistant> <tool_result> <document> <content> <text>": "a list with one text equals the text",
+    "source.content[] <assistant> <document> <content> <text>": "a list with one text equals the text",
+    "messages[] <assistant>": "the turn is empty",
+    "input[] <reasoning>": "the summary is only for display",
+    "status <reasoning>": "earlier items are always complete",
+    "image_url.detail <user> <image_url>": "`auto` is the default",
+    "prompt_cache_breakpoint.ttl": "`30m` is the default",
+    "modalities[]": "`text` is the default",
+    "parallel_tool_calls": "`true` is the default",
+    "response_format <text>": "`text` is the default",
+    "text.format <text>": "`text` is the default",
+    "format <custom> <text>": "`text` is the default",
+    "format <additional_tools> <custom> <text>": "`text` is the default",
+    "format <namespace> <custom> <text>": "`text` is the default",
+    "format <additional_tools> <namespace> <custom> <text>": "`text` is the default",
+    "strict": "schemas always apply",
+    "strict <json_schema>": "schemas always apply",
+    "strict <configuration_update> <json_schema>": "schemas always apply",
+    "service_tier": "`auto` is the default",
+    "reasoning_effort": "`none` is the default",
+    "reasoning.effort": "`none` is the default",
+    "reasoning.effort <configuration_update>": "`none` is the default",
+    "thinking <disabled>": "`none` is the default",
+    "thinking.display <enabled>": "thinking is shown by default",
+    "thinking.display <adaptive>": "thinking is shown by default",
+    "tool_choice <auto>": "`auto` is the default",
+    "thinking <adaptive>": "the model chooses the amount by default",
+    "thinking <between_tools>": "the model chooses the amount by default",
+    "stream_options": "applies to streams, and works there",
+    "stream_options.include_obfuscation": "padding, only in OpenAI's streams",
+    "stream_options.include_usage": "applies to streams, and works there",
+    "type <BetaToolParam>": "`custom` is the default",
+    "citations <user> <document>": "the object is empty",
+    "citations <user> <tool_result> <document>": "the object is empty",
+    "citations <assistant> <tool_result> <document>": "the object is empty",
+    "metadata": "the object is empty",
+    "output_config": "the object is empty",
+    "prompt_cache_options": "the object is empty",
+    "reasoning": "the object is empty",
+    "text": "the object is empty",
+    "input[] <configuration_update>": "the object is empty",
+    "reasoning <configuration_update>": "the object is empty",
+    "text <configuration_update>": "the object is empty",
+    "status <message>": "earlier items are always complete",
+    "status <function_call>": "earlier items are always complete",
+    "id <function_call>": "calls and results match by `call_id`",
+    "id <custom_tool_call>": "calls and results match by `call_id`",
+    "id <custom_tool_call_output>": "calls and results match by `call_id`",
+    "id <additional_tools>": "no other item refers to it",
+    "id <configuration_update>": "no other item refers to it",
+    "caller <user> <tool_use> <direct>": "`direct` is the default",
+    "caller <assistant> <tool_use> <direct>": "`direct` is the default",
+    "caller <function_call> <direct>": "`direct` is the default",
+    "caller <custom_tool_call> <direct>": "`direct` is the default",
+    "caller <custom_tool_call_output> <direct>": "`direct` is the default",
 }
 
 
 def no_effect(sample: Sample) -> str | None:
-    """Why the field has no effect, ``None`` where it should have one."""
+    """Return the reason why the field has no effect, or ``None`` if it should have one."""
     for end, reason in NO_EFFECT.items():
         if sample.name == end or sample.name.endswith((f".{end}", f"[].{end}")):
             return reason
@@ -173,51 +178,137 @@ def no_effect(sample: Sample) -> str | None:
     return None
 
 
-DEEPEST = 2  # steps of a path that the page shows
+DEEPEST = 2
+"""Steps of a path that the reference shows."""
+
+LARGE = 10
+"""Rows of one member from which it has a table of its own."""
+
+MANY = 3
+"""Kinds of one member from which the guide shows only their number."""
+
+CONVERSATION = ("messages", "input")
+"""Members that the guide explains in sentences."""
 
 
-def page() -> str:
-    """The page: a table for each API, a row for each field, a column for each other API."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for sample, target, outcome in fates():
-        if sample.path.count(".") >= DEEPEST or len(sample.kinds) > 2:
-            continue
-        why = no_effect(sample) if outcome.word == "lost" else None
-        word = f"no effect ({why})" if why else outcome.word
-        row = found.setdefault(sample.api, {}).setdefault(sample.name, {})
-        row[target] = word if row.get(target, word) == word else "mapped, by value"
+@attrs.frozen
+class Row:
+    """One row of the reference: a path, the kinds of objects around it, and its outcome in each other API."""
+
+    path: str
+    kinds: str
+    words: tuple[str, ...]
+    reason: str
+
+    @property
+    def member(self) -> str:
+        return self.path.partition(".")[0]
+
+
+def reference() -> str:
+    """Return the whole reference: for each API, tables of its fields with a column for each other API."""
     sections = [_INTRODUCTION]
-    for api, rows in found.items():
+    for api in PARAMS:
         others = [other for other in APIS if other != api]
-        sections.append(f"\n## {api.capitalize()} to {', '.join(others[:-1])} and {others[-1]}\n")
-        sections.append(f"| field of {api} | {' | '.join(f'to {other}' for other in others)} |")
-        sections.append("|---" * (1 + len(others)) + "|")
-        for name, row in rows.items():
-            path, _, kinds = name.partition(" ")
-            shown = f"`{path}`{f' {kinds}'.replace('<', '‹').replace('>', '›') if kinds else ''}"
-            sections.append(f"| {shown} | {' | '.join(row.get(other, '') for other in others)} |")
+        rows = [*_merged(_rows(api, others))]
+        sizes = Counter(row.member for row in rows)
+        sections.append(f"\n## {api.capitalize()} to {', '.join(others[:-1])} and {others[-1]}")
+        tables = {f"`{member}` of {api}": member for member, count in sizes.items() if count >= LARGE}
+        for title, member in {f"Members of {api}": None, **tables}.items():
+            sections.append(
+                f"\n### {title}\n\n| field | {' | '.join(others)} | reason |\n{'|---' * (2 + len(others))}|"
+            )
+            sections += [
+                f"| `{row.path}`{row.kinds} | {' | '.join(row.words)} |{f' {row.reason} ' if row.reason else ' '}|"
+                for row in rows
+                if (row.member if sizes[row.member] >= LARGE else None) == member
+            ]
     return "\n".join(sections) + "\n"
 
 
+def _rows(api: str, others: Iterable[Api]) -> Iterator[Row]:
+    """Yield a row for each field, but for fields of objects that are dropped everywhere with all of their fields."""
+    found: dict[str, dict[str, str]] = {}
+    samples: dict[str, Sample] = {}
+    for target in others:
+        for sample, outcome in outcomes(api, target):
+            if sample.path.count(".") < DEEPEST and len(sample.kinds) <= 2:
+                word = "no effect" if outcome.word == "lost" and no_effect(sample) else outcome.word
+                row = found.setdefault(sample.name, {})
+                row[target] = word if row.get(target, word) == word else "mapped, by value"
+                samples[sample.name] = sample
+    gone: set[tuple[str, str]] = set()
+    for name, row in found.items():
+        path, _, rest = name.partition(" ")
+        kinds = f" {rest}".replace("<", "‹").replace(">", "›") if rest else ""
+        words = tuple(row.get(other, "") for other in others)
+        around = {(path.rpartition(".")[0], some) for some in (kinds, kinds.rpartition(" ")[0])}
+        if set(words) == {"dropped"}:
+            gone.add((path, kinds))
+            if around & gone:
+                continue
+        yield Row(path, kinds, words, no_effect(samples[name]) or "" if "no effect" in words else "")
+
+
+def _merged(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield one row for all kinds of a path that have the same outcomes."""
+    same: dict[Row, list[str]] = {}
+    for row in rows:
+        same.setdefault(attrs.evolve(row, kinds=""), []).append(row.kinds)
+    for row, kinds in same.items():
+        yield attrs.evolve(row, kinds=",".join(kinds))
+
+
+def guide(text: str) -> str:
+    """Return ``text`` with the present table of lost members under its heading."""
+    rows = ["| from | to | dropped | refused |", "|---|---|---|---|"]
+    rows += [
+        f"| {api} | {target} | {_members(api, target, 'dropped')} | {_members(api, target, 'refused')} |"
+        for api in PARAMS
+        for target in APIS
+        if target != api
+    ]
+    return with_tables(text, {"Members that are lost": "\n".join(rows)})
+
+
+def _members(api: str, target: Api, word: str) -> str:
+    """Return the members of a body with this outcome, as the guide lists them."""
+    kinds_of: dict[str, dict[str, bool]] = {}
+    for sample, outcome in outcomes(api, target):
+        if "." not in sample.path and (member := sample.path.removesuffix("[]")) not in CONVERSATION:
+            kinds_of.setdefault(member, {})[" ".join(f"‹{one}›" for one in sample.kinds)] = outcome.word == word
+    shown = []
+    for member, kinds in sorted(kinds_of.items()):
+        some = [kind for kind, applies in kinds.items() if applies]
+        if len(some) == len(kinds) or "" in some:
+            shown.append(f"`{member}`")
+        elif some:
+            shown.append(f"`{member}` {', '.join(some)}" if len(some) < MANY else f"`{member}` of {len(some)} kinds")
+    return ", ".join(shown)
+
+
 _INTRODUCTION = """\
-# Translation, field by field
+# Translation reference
 
-Written by `python -m tests.pages.translation` from the parameter types of OpenAI's and Anthropic's SDKs and from what
-the codecs do with a smallest request that has the field; a test keeps it true. The tables are for a model of which
-nothing is known; of many models more is known. Where the two sides speak the same API nothing is translated and nothing
-is lost: the bytes pass.
+The outcome of every field of a Chat, Messages or Responses request in the other APIs. [Translation](translation.md)
+explains how to use it. `python -m tests.pages.translation` writes this page: it takes the fields from the official SDKs
+of OpenAI and Anthropic, and translates the smallest request with each of them. A test keeps the page true.
 
-- **mapped**: it changes what the provider is asked, under whatever name its API has for it.
-- **mapped in part**: the rest is named in `x-trigate-dropped`.
-- **dropped**: the other API has no place for it; named in `x-trigate-dropped`. If a path names more than was lost, the
-  log's words follow it as an item (`system[],system[]: billing line`). With `strict: true` in the config or
-  `x-trigate-strict: 1` on the request such a loss is a 400, unless it is a hint that cannot change the answer
-  (`providers/neutral/hints.py`).
-- **refused**: a 400 that names the field, because leaving it out would change what the answer is.
-- **no effect**: it says what holds anyway.
+| outcome | meaning |
+|---|---|
+| mapped | The provider's request has an equivalent. |
+| mapped in part | `x-trigate-dropped` lists the rest. |
+| mapped, by value | Some values are mapped, others are dropped or refused. |
+| dropped | The other API has no equivalent. `x-trigate-dropped` lists the field. |
+| refused | The request gets 400, because without the field the answer would be a different one. |
+| no effect | The field changes nothing, for the given reason. |
 
-Behind a path stand the kinds of the objects it leads through. Deeper fields are accounted for by the same test."""
+- The words in ‹› are the types of the objects around a field, such as a message with the role `user`.
+- If a whole object is dropped everywhere, its fields have no rows. Fields below the second level are tested, not shown.
+- A row can be *refused* because the smallest request is incomplete, such as a tool result without its call.
+- The gateway knows more about many models: see [quirks](configuration-reference.md#quirks)."""
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(reference())
+    GUIDE.write_text(guide(GUIDE.read_text()))
