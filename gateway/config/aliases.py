@@ -110,9 +110,8 @@ class Route:
         False,
     )
     balance: Balance = setting(
-        "The choice within a group: the target with the fewest open responses (`least_busy`), by `weight` "
-        "(`weighted`), with the shortest time to first content (`lowest_latency`), or with the lowest price "
-        "(`cheapest`).",
+        "The choice within a group. `least_busy`: the fewest open responses. `weighted`: by `weight`. "
+        "`lowest_latency`: the shortest time to first content. `cheapest`: the lowest price.",
         "least_busy",
     )
     sticky: Stickiness = setting(
@@ -132,7 +131,7 @@ class Route:
     )
     retries: Retries | None = setting("As [retries](#retries), for this name only.", None, shown="the root's")
     cache: CacheUse | None = setting(
-        "Return the same answer for the same request. See [cache of a name or a client](#of-a-name-or-a-client).",
+        "Return the same answer for the same request. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
         None,
         shown="never",
     )

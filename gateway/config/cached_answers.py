@@ -23,10 +23,10 @@ CachePace: TypeAlias = Literal["none", "recorded"]
 class CacheUse:
     """The use of the response cache for a name or a client."""
 
-    ttl: Wait = setting("The time for which an answer is reused.")
+    ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
-        "The clients that share an answer: one client key, its group (the key itself if it has none), or all keys "
-        "that use the cache with `all`.",
+        "The clients that share an answer. `key`: one client key. `group`: its group, or the key itself if it has "
+        "none. `all`: all keys with `all`.",
         "key",
     )
     strict: bool = setting(

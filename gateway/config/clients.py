@@ -155,7 +155,7 @@ class ClientKey:
         shown="none",
     )
     passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` to which it may send any request, by name; `*` matches any letters.",
+        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any letters.",
         (),
         shown="none",
     )
@@ -166,14 +166,14 @@ class ClientKey:
         shown="none",
     )
     foreign_ids: bool = setting(
-        "Accept the provider's own ids of files, vector stores, batches and the like, and show the provider's "
-        "lists: everything made with the provider's key, by anyone. Other clients see only their own objects. See "
+        "Accept the provider's own ids of files, vector stores, batches and the like. Its lists then show "
+        "everything made with the provider's key, by anyone. Other clients see only their own objects. See "
         "[files](files.md).",
         False,
     )
     cache: CacheSwitch = setting(
         "Return the same answer for the same request, for every model. It replaces the `cache` of the requested "
-        "name; `false` turns caching off. See [cache of a name or a client](#of-a-name-or-a-client).",
+        "name; `false` turns caching off. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
         None,
         shown="as the name sets it",
     )

@@ -103,8 +103,8 @@ class ModelEntry:
     base_url: Url | None = setting(
         "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such as `/v1`. A query is "
         "kept; its values are masked like keys, except versions (`api-version`). Base URLs for Anthropic's SDKs "
-        "work: the gateway adds `/v1` to `…/anthropic`, and to any path if the entry is for `anthropic`, has its "
-        "interface, or has `speaks: [messages]`.",
+        "work: the gateway adds `/v1` to `…/anthropic`. It adds it to any path if the entry is for `anthropic`, "
+        "has its interface, or has `speaks: [messages]`.",
         None,
         shown="the provider's",
         absent="the provider's own",
@@ -136,7 +136,7 @@ class ModelEntry:
     )
     pass_headers: tuple[str, ...] = setting(
         "More headers to pass between client and provider in both directions. A `*` at the end matches any ending. "
-        "See [what passes](#what-passes).",
+        "See [passed headers](#passed-headers).",
         (),
         shown="none",
     )
@@ -153,7 +153,7 @@ class ModelEntry:
     )
     timeouts: Timeouts = setting("As [timeouts](#timeouts), for this entry only.", factory=Timeouts, shown="the root's")
     on_disconnect: OnDisconnect = setting(
-        "When the client leaves: `cancel` closes the provider's connection immediately, so that generation stops; "
+        "If the client leaves, `cancel` closes the provider's connection immediately, so that generation stops. "
         "`finish` reads the response to its end, so that the log has all tokens. `finish` is limited by `total` of "
         "[timeouts](#timeouts) (60 s if unset), by `answer` of [limits](#limits) and by the drain.",
         "cancel",
@@ -184,8 +184,8 @@ class ModelEntry:
     )
     circuit: CircuitSettings | None = setting("As [circuit](#circuit), for this entry only.", None, shown="the root's")
     routing_preferences: tuple[EntryPreference, ...] = setting(
-        "Plano's older form of routes, a list of `{name: …}`: all entries with the same name become targets of one "
-        "route, in the order of the file. See [routing_preferences](#routing_preferences).",
+        "Plano's older form of routes, a list of `{name: …}`. All entries with the same name become targets of one "
+        "route, in file order. See [routing_preferences](#routing_preferences).",
         (),
         shown="none",
         compared=False,

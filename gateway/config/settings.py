@@ -270,13 +270,13 @@ class Config:
         "UTC",
     )
     reserve: Reserve = setting(
-        "The amount that must be left in a budget before a request is sent: the likely cost of its answer "
-        "(`expected`), or the cost of the longest possible answer (`max`).",
+        "The cost that a request reserves in its budgets before it is sent: `expected` for a likely answer, `max` "
+        "for the longest possible one.",
         "expected",
     )
     charge_undelivered: bool = setting(
-        "Charge budgets for answers of which the client received nothing, as providers charge for them. `false` is "
-        "for resellers.",
+        "Charge budgets for an answer even if the client received nothing of it, as providers do. `false` is for "
+        "resellers.",
         True,
     )
     metrics: MetricsAccess = setting(
@@ -324,14 +324,14 @@ class Config:
         restart=True,
     )
     write_timeout: Wait = setting(
-        "The time for which a client may leave sent data unacknowledged before the gateway disconnects it. A "
+        "The longest time that sent data may stay unacknowledged. Then the gateway disconnects the client. A "
         "client that reads slowly stays connected.",
         30.0,
         restart=True,
     )
     drain_delay: Duration = setting(
-        "The time for which the gateway still accepts requests after SIGTERM while `/readyz` returns 503, so that "
-        "a load balancer can notice.",
+        "After SIGTERM, the gateway still accepts requests for this time while `/readyz` returns 503, so that a "
+        "load balancer can notice.",
         0.0,
         restart=True,
         shown="`0`",
@@ -389,7 +389,7 @@ class Config:
         "info",
     )
     routing: Any = ignored(BY_NAME)
-    prompt_caching: Any = ignored(later("only clients mark what is to be cached"))
+    prompt_caching: Any = ignored(later("only clients set cache marks"))
     model_metrics_sources: Any = ignored(BY_NAME)
     agents: Any = ignored(OUTSIDE)
     filters: Any = ignored(OUTSIDE)

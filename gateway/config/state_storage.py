@@ -22,7 +22,7 @@ class KeptLedgerSettings:
     """How much of the ledger is kept in a database: the lines of the last ``keep`` seconds (0: none), ``max_bytes`` of
     them at most."""
 
-    keep: Duration = setting("The time for which lines are kept. `0` keeps none.", 400 * 86400.0)
+    keep: Duration = setting("The lifetime of its lines. `0` keeps none.", 400 * 86400.0)
     max_bytes: Size = setting(
         "The size at which the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A "
         "line takes about 256 bytes.",
@@ -38,7 +38,7 @@ class StateStorage:
 
     type: StorageType = setting("`memory` ends with the process; `none` keeps nothing.", "memory", required=True)
     ttl: Wait = setting(
-        "The time for which a whole conversation is kept after its last turn.",
+        "The lifetime of a whole conversation after its last turn.",
         24 * 3600.0,
         shown="`30d`; `memory`: `24h`",
     )

@@ -172,8 +172,8 @@ class Quirks:
     request, so that nobody else's prompt cache would ever be hit (anthropics/claude-code#68900)."""
 
     deferred_tools: Literal["native", "found", "all"] = setting(
-        "Tools with `defer_loading`: `native` if the server searches them, `found` to send the tools that the "
-        "client's own search has found, `all` to send all of them immediately.",
+        "Tools with `defer_loading`. `native`: the server searches them. `found`: the gateway sends those that the "
+        "client's own search has found. `all`: it sends all of them immediately.",
         "native",
         shown="`native`; `found` for all but OpenAI and Anthropic",
     )
@@ -190,8 +190,8 @@ class Quirks:
     ``x-trigate-dropped``."""
 
     unavailable_statuses: tuple[int, ...] = setting(
-        "More error statuses with which the server reports overload, such as `[403, 422]`. A route then continues "
-        "with its next target, and the client gets 503.",
+        "More error statuses that mean overload, such as `[403, 422]`. A route then continues with its next "
+        "target, and the client gets 503.",
         (),
         shown="only 503 and 529",
     )

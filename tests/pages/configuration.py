@@ -71,14 +71,14 @@ PLACES: Mapping[str, type] = {
     "limit": allowances.TokenLimit,
     "routing_preferences": aliases.RoutingPreference,
     "selection_policy": aliases.SelectionPolicy,
-    "Of an entry": aliases.EntryPreference,
+    "routing_preferences of an entry": aliases.EntryPreference,
     "client_keys": clients.ClientKey,
     "client_groups": clients.ClientGroup,
     "Several keys": clients.AcceptedKey,
     "Past the gateway": clients.RealtimeGrant,
     "counters": counters.CounterSettings,
     "cache": cached_answers.AnswerCacheSettings,
-    "Of a name or a client": cached_answers.CacheUse,
+    "cache of a name or a client": cached_answers.CacheUse,
     "state_storage": state_storage.StateStorage,
     "ledger": state_storage.KeptLedgerSettings,
     "metrics": collector.MetricsSettings,
@@ -102,12 +102,12 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 
 
 def read_keys(cls: type) -> list[Field]:
-    """The keys of a class that have an effect."""
+    """Return the keys of a class that have an effect."""
     return [field for field in keys_of(cls).values() if field.key.ignored is None]
 
 
 def tables() -> dict[str, str]:
-    """The table under each heading."""
+    """Return the table under each heading."""
     found = {heading: _table(HEAD, rows(kind)) for heading, kind in PLACES.items()}
     older = [*rows(listening.LegacyListeners), *rows(listening.LegacyListener, "egress_traffic.")]
     found["The older form"] = _table(HEAD, older)
@@ -131,7 +131,7 @@ def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
 
 
 def in_words(of: Any) -> str:
-    """What a value of a type looks like, as the page says it."""
+    """Return a description of the values of a type, for the page."""
     of = present(of)
     kind = kind_of(of) or PLAIN.get(of)
     if kind is not None:
@@ -151,23 +151,23 @@ def in_words(of: Any) -> str:
 
 
 def _simple_words(of: Any) -> str:
-    """What an item looks like, if that is one kind of value."""
+    """Return a description of an item that is one kind of value, else an empty text."""
     kind = kind_of(of) or PLAIN.get(of)
     return "" if kind is None else kind.words
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in map(_escaped, row)) + "|" for row in rows)
+    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in map(_escape_pipes, row)) + "|" for row in rows)
     return "\n".join(lines) + "\n"
 
 
-def _escaped(cell: str) -> str:
+def _escape_pipes(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
 def page(text: str) -> str:
-    """``text`` with every table of keys as it should be. Raises ``LookupError`` for a heading without one."""
+    """Return ``text`` with the present tables of keys. Raise ``LookupError`` for a heading without a table."""
     for heading, table in tables().items():
         pattern = rf"(^##+ {re.escape(heading)}\n(?:(?!^#|^\|).*\n)*)(?:^\|.*\n)+"
         text, count = re.subn(pattern, lambda match, new=table: match[1] + new, text, count=1, flags=re.M)
@@ -177,7 +177,7 @@ def page(text: str) -> str:
 
 
 def defaults(cls: type) -> dict[str, Any]:
-    """The keys of a class whose default is one value, and that as it would be written in the file."""
+    """Return the keys whose default is one value, with that value as a file would have it."""
     shown = {field.name: shown_default(field) for field in read_keys(cls)}
     return {name: text.strip("`") for name, text in shown.items() if re.fullmatch(r"`[^`]+`", text)}
 

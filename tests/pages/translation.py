@@ -49,25 +49,25 @@ def fate(sample: Sample, target: Api) -> Fate:
         return Fate("mapped")  # only this field makes the request possible
     if any(path not in without.dropped for path in with_field.dropped):
         changed = body_of(with_field) != body_of(without)
-        return Fate("mapped in part" if changed and not named(sample, with_field) else "dropped")
+        return Fate("mapped in part" if changed and not is_reported(sample, with_field) else "dropped")
     if body_of(with_field) != body_of(without):
         return Fate("mapped")
-    return Fate("dropped") if named(sample, with_field) else Fate("lost")
+    return Fate("dropped") if is_reported(sample, with_field) else Fate("lost")
 
 
-def named(sample: Sample, outgoing: Outgoing) -> bool:
+def is_reported(sample: Sample, outgoing: Outgoing) -> bool:
     """Return whether the report lists the field, or an object around it."""
     path = generic(sample.path)
     return any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in outgoing.dropped)
 
 
 def translate(source: str, body: Mapping[str, Any], target: Api) -> Outgoing:
-    return _translated(source, msgspec.json.encode(body), target)
+    return _translate(source, msgspec.json.encode(body), target)
 
 
 @cache
-def _translated(source: str, body: bytes, target: Api) -> Outgoing:
-    """Cached, because all fields of an object are compared with the same request."""
+def _translate(source: str, body: bytes, target: Api) -> Outgoing:
+    """Translate once for all fields of an object, which are compared with the same request."""
     return CODECS[target].write_request(_read(source, body), Recipient("m", ISSUER))
 
 
@@ -210,7 +210,7 @@ def reference() -> str:
     sections = [_INTRODUCTION]
     for api in PARAMS:
         others = [other for other in APIS if other != api]
-        rows = [*_merged(_rows(api, others))]
+        rows = [*_merge_kinds(_rows(api, others))]
         sizes = Counter(row.member for row in rows)
         sections.append(f"\n## {api.capitalize()} to {', '.join(others[:-1])} and {others[-1]}")
         tables = {f"`{member}` of {api}": member for member, count in sizes.items() if count >= LARGE}
@@ -250,7 +250,7 @@ def _rows(api: str, others: Iterable[Api]) -> Iterator[Row]:
         yield Row(path, kinds, words, no_effect(samples[name]) or "" if "no effect" in words else "")
 
 
-def _merged(rows: Iterable[Row]) -> Iterator[Row]:
+def _merge_kinds(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield one row for all kinds of a path that have the same outcomes."""
     same: dict[Row, list[str]] = {}
     for row in rows:

@@ -326,10 +326,15 @@ def is_run_by_its_test(found: re.Match[str]) -> None:
 
 
 def is_written_by_its_test(found: re.Match[str]) -> None:
-    """The command writes what the test holds the page to."""
+    """Check that the command writes the pages that its test compares."""
     module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
-    assert module.endswith('\n\nif __name__ == "__main__":\n    PAGE.write_text(page())\n')
-    assert f'PAGE.read_text() == page(), "run: {found[0]}"\n' in (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
+    test = (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
+    writes = re.findall(
+        r"^    ([A-Z]+)\.write_text\((.+)\)$", module.partition('\n\nif __name__ == "__main__":\n')[2], re.M
+    )
+    assert writes
+    for page, text in writes:
+        assert f'{page}.read_text() == {text}, "run: {found[0]}"\n' in test
 
 
 def is_in_lint(found: re.Match[str]) -> None:

@@ -67,7 +67,7 @@ def test_strict_makes_a_mistake_of_it(folder):
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
         "2 settings that have no effect:",
-        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients mark what is to be cached.",
+        "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients set cache marks.",
         "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model that they name.",
     ]
 
