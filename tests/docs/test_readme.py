@@ -95,7 +95,7 @@ def close_later(monkeypatch, client, stack):
     monkeypatch.setattr(client, "__init__", init)
 
 
-# What it costs
+# Performance
 
 
 def table(text: str) -> dict[str, list[str]]:
@@ -108,8 +108,8 @@ def without_unit(cell: str) -> str:
     return re.sub(r" (ms|MiB|s)$", "", cell)
 
 
-def test_what_it_costs_is_what_the_page_of_costs_says():
-    shown = table(section(README, "What it costs"))
+def test_the_readme_has_the_numbers_of_the_performance_page():
+    shown = table(section(README, "Performance"))
     measured = table(section((ROOT / "docs/performance.md").read_text(), "Measured"))
     assert shown[""] == measured["case"]
     for name, case in {
