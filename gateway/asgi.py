@@ -8,15 +8,15 @@ import os
 from pathlib import Path
 
 import trio
-from quart_trio import QuartTrio
 
 from gateway.app import create_app
 from gateway.config.loading import ConfigError, Mistake, discover, load, trust_in
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
+from gateway.serving.http_app import App
 
 
-def application() -> QuartTrio:
+def application() -> App:
     """The app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
     log = Log(alone=False)  # Hypercorn's lines name its process
     path = discover(Path.cwd(), os.environ)

@@ -1,16 +1,15 @@
 """Tasks that live as long as the app."""
 
 import logging
-import math
 from functools import partial
 from typing import Final
 
 import trio
-from quart_trio import QuartTrio
 
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.metrics import watch
 from gateway.exchange.service import Service
+from gateway.serving.http_app import App
 from gateway.stores.store import Store, Unavailable
 
 log = logging.getLogger("trigate")
@@ -19,10 +18,9 @@ SWEEP: Final = 60.0
 """Seconds between two looks for what is past its time."""
 
 
-def add_life(app: QuartTrio, service: Service) -> None:
+def add_life(app: App, service: Service) -> None:
     """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics, probes and
     the lists of providers."""
-    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background, recorder = service.store, service.background, service.recorder
     watching, keeping = trio.CancelScope(), trio.CancelScope()
 
@@ -74,9 +72,8 @@ def add_life(app: QuartTrio, service: Service) -> None:
             with trio.CancelScope(shield=True):
                 await store.aclose()
 
-    app.before_serving(begin)
-    app.after_serving(end)
-    app.after_serving(service.upstream.aclose)
+    app.before_serving.append(begin)
+    app.after_serving += (end, service.upstream.aclose)
 
 
 async def _summarise(service: Service) -> None:

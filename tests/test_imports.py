@@ -85,7 +85,7 @@ ARROWS: Final = {
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
         kept_objects ledger model_lists open_store routing serving shared sign_in stores telemetry upstream""",
-    "gateway.lifespan": "counters endpoints exchange stores",
+    "gateway.lifespan": "counters endpoints exchange serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
         providers.catalog providers.endpoints providers.errors request routing serving upstream""",
@@ -94,8 +94,9 @@ ARROWS: Final = {
         providers.catalog providers.endpoints providers.neutral realtime request routing serving stores streaming
         upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
-    "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
-    "gateway.asgi": "app config logs open_store",
+    "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
+    "gateway.app": "access config endpoints exchange http lifespan open_service relay serving stores",
+    "gateway.asgi": "app config logs open_store serving",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service

@@ -2,16 +2,16 @@
 get a line in the ledger."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from quart import g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
-from gateway.access.body_memory import HeldBody
-from gateway.config.limits import Limits
 from gateway.conversations.deadline import unavailable
+from gateway.endpoints.bodies import decompressed
+from gateway.endpoints.plain_answers import PRIVATE, json_response, request_ids
 from gateway.exchange import responding
 from gateway.exchange.service import Service
 from gateway.http import paths
@@ -21,10 +21,8 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
-from gateway.request.decompress import decompress, read_coding
 from gateway.request.members import check_members
-from gateway.request.structure import COUNTED, check_structure
-from gateway.serving.fast_route import Arriving, read_body
+from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.neutral.fields import Fields, too_deep
@@ -35,19 +33,11 @@ from streams.events import Api, ErrorInfo
 
 T = TypeVar("T")
 
-NOSNIFF: Final = ("x-content-type-options", "nosniff")
-PRIVATE: Final = (("cache-control", "no-store"), NOSNIFF)
-"""Headers of what is stored for one client: a shared cache does not know ``x-api-key`` for a credential, and keeps what
-that opened (RFC 9111, section 3.5)."""
-
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
 AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
 ``GatewayError`` may be raised."""
-
-ReadBody: TypeAlias = Callable[[Arriving], Awaitable[bytes]]
-"""Reads a request's body, and says how much of it is there."""
 
 Route: TypeAlias = tuple[str, View, str]
 """The path behind an id, what answers there, and to which method."""
@@ -113,8 +103,8 @@ def record_of(api: Api, ledger: Ledger) -> Record:
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """``value`` as JSON, with the request's id under the names of the client's API: the path is nobody's."""
-    return Response(status, (*JSON_HEADERS, NOSNIFF, *ids()), msgspec.json.encode(value))
+    """Return ``value`` as JSON, with the request's id under the names of the client's API: the path is nobody's."""
+    return json_response(value, current_scope().id, client_headers(), status)
 
 
 def is_anthropic() -> bool:
@@ -124,8 +114,7 @@ def is_anthropic() -> bool:
 
 def ids() -> Headers:
     """The request's id, for an Anthropic client also under the name that its SDK reads."""
-    own = current_scope().id
-    return (("x-request-id", own), ("request-id", own)) if is_anthropic() else (("x-request-id", own),)
+    return request_ids(current_scope().id, client_headers())
 
 
 # What a view needs
@@ -179,21 +168,6 @@ async def plain_body(service: Service) -> bytes:
     """The request's body, decompressed. Raises ``GatewayError``."""
     held = service.admission.body(owner(), current_scope())
     return await decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
-
-
-async def decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
-    """The body that ``read`` gives, decompressed, of no more elements than a body may have, within what may be
-    ``held``. ``codings`` are the values of its ``content-encoding``. Raises ``GatewayError`` and what ``read``
-    raises."""
-    coding = read_coding(",".join(codings))
-    body = await read(held.arrive)
-    sent = len(body)
-    if coding is not None:
-        body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts unfold
-    if len(body) > COUNTED:
-        held.arrive(sent + len(body))
-        held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))
-    return body
 
 
 Object: TypeAlias = dict[str, Any]

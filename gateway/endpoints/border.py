@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from gateway.access.body_memory import HeldBody
-from gateway.endpoints.answers import decompressed
+from gateway.endpoints.bodies import decompressed
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused

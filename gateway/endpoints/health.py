@@ -3,22 +3,21 @@
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import trio
-from quart import request
-from quart_trio import QuartTrio
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import AllowanceLevel, allowance_levels, refresh_levels
 from gateway.config.loading import Config
 from gateway.counters.remote import RemoteCounters
-from gateway.endpoints.answers import ids, json_answer, refused
 from gateway.endpoints.inference import ROUTES
+from gateway.endpoints.plain_answers import json_response, request_ids
+from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import QuartRequest
-from gateway.serving.quart_views import add_view
+from gateway.serving.fast_route import IncomingRequest, OpenRoute
 from streams.errors import GatewayError
 
 ALIVE: Final = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
@@ -28,63 +27,76 @@ them asks a provider."""
 ROOT: Final = ("/", "/api/hello")
 """What Claude Code asks for (HEAD) before anything else: 2.1.197 the shorter one, 2.1.329 the longer."""
 
-OPEN: Final = ("alive", "ready", "root", "metrics")
-"""Routes that need no client key. ``metrics``, and ``ready`` where it is verbose, ask for an operator's themselves."""
-
-
 VERBOSE: Final = "verbose"
 """The member of the query that asks where each target stands, as Kubernetes' own servers have it."""
 
 
-def add_health(app: QuartTrio, service: Service, config: Config) -> None:
-    """Serve the probes and ``/``, which sends browsers to the live view. The states of targets concern all clients, and
-    are for those who may see that.
+def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
+    """Return the routes of the probes and of ``/``, which sends browsers to the live view."""
+    routes = _HealthRoutes(service, config)
+    return (
+        OpenRoute("alive", ALIVE, routes.alive),
+        OpenRoute("ready", READY, routes.ready),
+        OpenRoute("root", ROOT, routes.root),
+    )
 
-    A process is not ready before it has read the stored keys once: it would refuse each of them."""
-    page = "/ui" if config.ui else None
-    unread = config.stored_keys == "unread"
 
-    async def alive() -> Response:
-        return json_answer({"status": "ok"})
+class _HealthRoutes:
+    """The answers of the probes. The states of targets concern all clients, and are for those who may see that."""
 
-    async def ready() -> Response:
+    def __init__(self, service: Service, config: Config) -> None:
+        self._service = service
+        self._page = "/ui" if config.ui else None
+        self._unread = config.stored_keys == "unread"
+
+    async def alive(self, incoming: IncomingRequest) -> Response:
+        return _answered(incoming, {"status": "ok"})
+
+    async def ready(self, incoming: IncomingRequest) -> Response:
+        """A process is not ready before it has read the stored keys once: it would refuse each of them."""
         targets: dict[str, Any] = {}
-        if VERBOSE in request.args:
+        if any(name == VERBOSE for name, _ in parse_qsl(incoming.query, keep_blank_values=True)):
             try:
-                service.admission.authenticate_operator(QuartRequest())
+                self._service.admission.authenticate_operator(incoming)
             except GatewayError as error:
-                return refused(error.failed, "chat", service.ledger)
-            states = service.health.target_states()
-            targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states], **counting()}
-            if service.allowances.has_limits:
-                limits = await limits_seen(service.allowances, None, MOST_TOLD)
-                targets["limits"] = [limit_fields(one) for one in limits]
-        if service.lifecycle.draining:
-            return json_answer({"status": "draining", **targets}, 503)
-        if unread:
-            return json_answer({"status": "starting", "missing": "stored_keys", **targets}, 503)
-        return json_answer({"status": "ready", **targets})
+                return refused(open_record("chat", self._service.ledger, incoming.scope), error.failed)
+            targets = await self._targets()
+        if self._service.lifecycle.draining:
+            return _answered(incoming, {"status": "draining", **targets}, 503)
+        if self._unread:
+            return _answered(incoming, {"status": "starting", "missing": "stored_keys", **targets}, 503)
+        return _answered(incoming, {"status": "ready", **targets})
 
-    def counting() -> dict[str, Any]:
-        """Whether the store is there in which several gateways count, where there is one."""
-        counters = service.allowances.counters
-        return {"counters": counters.state()} if isinstance(counters, RemoteCounters) else {}
+    async def _targets(self) -> dict[str, Any]:
+        """Return the state of each target, and of the limits and their counters, where there are any."""
+        service = self._service
+        states, allowances, counters = service.health.target_states(), service.allowances, service.allowances.counters
+        found: dict[str, Any] = {
+            "targets": [{**one.fields(time.time()), **self._scores(one.key)} for one in states],
+        }
+        if isinstance(counters, RemoteCounters):
+            found["counters"] = counters.state()
+        if allowances.has_limits:
+            found["limits"] = [limit_fields(one) for one in await limits_seen(allowances, None, MOST_TOLD)]
+        return found
 
-    def scores(key: bytes) -> dict[str, Any]:
-        """What choices among targets look at, of the one with this ``key``."""
-        loads = service.balancer.loads
-        (first,) = loads.first_contents([key], service.health.clock())
+    def _scores(self, key: bytes) -> dict[str, Any]:
+        """Return what choices among targets compare, for the one with this ``key``."""
+        loads = self._service.balancer.loads
+        (first,) = loads.first_contents([key], self._service.health.clock())
         measured = {"first_content_ms": round(first * 1000)} if first else {}  # else there were no streams
         return {"open": loads.counts.count(key), **measured}
 
-    async def root() -> Response:
-        if page is not None and "text/html" in request.headers.get("accept", ""):
-            return Response(303, (("location", page), ("vary", "accept"), *ids()), b"")
-        return json_answer({"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
+    async def root(self, incoming: IncomingRequest) -> Response:
+        wants_page = any(name == "accept" and "text/html" in value for name, value in incoming.headers)
+        if self._page is not None and wants_page:
+            own = request_ids(incoming.scope.id, incoming.headers)
+            return Response(303, (("location", self._page), ("vary", "accept"), *own), b"")
+        return _answered(incoming, {"service": "trigate", "apis": list(ROUTES), "models": "/v1/models"})
 
-    add_view(app, ALIVE, "alive", alive, ["GET"])
-    add_view(app, READY, "ready", ready, ["GET"])
-    add_view(app, ROOT, "root", root, ["GET"])
+
+def _answered(incoming: IncomingRequest, value: Any, status: int = 200) -> Response:
+    return json_response(value, incoming.scope.id, incoming.headers, status)
 
 
 LOOKED_AT: Final = 200

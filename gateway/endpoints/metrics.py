@@ -6,17 +6,16 @@ from functools import partial
 from typing import Final
 
 import trio
-from quart_trio import QuartTrio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import allowance_levels, refresh_levels
 from gateway.config.settings import Config
 from gateway.counters.remote import RemoteCounters
-from gateway.endpoints.answers import NOSNIFF, refused
+from gateway.endpoints.plain_answers import NOSNIFF
+from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.fast_route import QuartRequest
-from gateway.serving.quart_views import add_view, current_scope
+from gateway.serving.fast_route import IncomingRequest, OpenRoute
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -42,25 +41,25 @@ STORE_EVERY: Final = 10.0
 """Seconds between two looks at the store, which may be another machine's."""
 
 
-def add_metrics(app: QuartTrio, service: Service, config: Config) -> None:
-    """Serve ``/metrics`` unless metrics are off."""
+def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
+    """Return the route of ``/metrics``, unless metrics are off."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
-        return
+        return ()
 
-    async def page() -> Response:
+    async def page(incoming: IncomingRequest) -> Response:
         try:
             if config.metrics != "open":
-                service.admission.authenticate_operator(QuartRequest())
+                service.admission.authenticate_operator(incoming)
         except GatewayError as error:
-            return refused(error.failed, "chat", service.ledger)
+            return refused(open_record("chat", service.ledger, incoming.scope), error.failed)
         _look(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
-        return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", current_scope().id)), body)
+        return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
-    add_view(app, "/metrics", "metrics", page, ["GET"])
+    return (OpenRoute("metrics", ("/metrics",), page),)
 
 
 async def watch(service: Service) -> None:

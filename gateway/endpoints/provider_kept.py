@@ -14,7 +14,8 @@ from quart import request
 
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_keeper
-from gateway.endpoints.answers import PRIVATE, asked_by_client, owner, plain_body, record_of
+from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
+from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import showing_to
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared

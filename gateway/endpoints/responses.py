@@ -11,7 +11,6 @@ from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id
 from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline, unavailable
 from gateway.endpoints.answers import (
-    PRIVATE,
     AskProviders,
     Route,
     add_routes,
@@ -22,6 +21,7 @@ from gateway.endpoints.answers import (
     read_number,
     require_store,
 )
+from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, ResponseBody

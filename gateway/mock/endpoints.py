@@ -12,7 +12,7 @@ from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import ANSWERS, TOLD, Answering
 from gateway.mock.kept import AnswerLine, MockShelf
 from gateway.mock.realtime import PATH, MockSession
-from gateway.serving.fast_route import read_body
+from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import View, add_view
 
 ANTHROPICS: Final = "/v1/messages/"

@@ -19,8 +19,8 @@ from gateway.mock.endpoints import add_endpoints
 from gateway.mock.failures import fault_of, listed
 from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
 from gateway.mock.script import script
-from gateway.serving.fast_route import read_body
 from gateway.serving.quart_connections import configure
+from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS

@@ -8,18 +8,18 @@ from importlib import import_module
 from typing import Any, Final
 
 import attrs
-from quart_trio import QuartTrio
 
 from gateway.access.page_guard import Cors
 from gateway.config.model_entry import ModelEntry
 from gateway.endpoints.border import Admit, by_key, serve
-from gateway.endpoints.http_errors import not_allowed, unknown_path
+from gateway.endpoints.unknown_paths import not_allowed, unknown_path
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
+from gateway.serving.http_app import App
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 
 
@@ -174,7 +174,7 @@ def _imported(name: str) -> Any:
     return getattr(import_module(f"gateway.relay.{module}"), function)
 
 
-def add_relays(app: QuartTrio, service: Service, cors: Cors, paths: RelayedPaths) -> None:
+def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
     """Serve ``paths``."""
     alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:

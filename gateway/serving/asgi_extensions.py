@@ -5,6 +5,9 @@ from typing import Final, Protocol, TypeAlias
 
 from hypercorn.typing import ASGIReceiveEvent
 
+SCOPE: Final = "trigate"
+"""Member of the ASGI scope that is the ``RequestScope`` of a request or websocket on Quart."""
+
 LEFT: Final = "trigate.left"
 """Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
 

@@ -1,19 +1,16 @@
-"""Routes that Quart does not see, and requests as either kind of route reads them.
+"""Routes without Quart, and the requests that they read.
 
-Quart's routing, contexts and hooks cost as much as all that is done for a small request; the paths that clients ask for
-most go past them.
+Quart's routing, contexts and hooks cost as much as the gateway's whole work for a small request, so the most used paths
+do without them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import attrs
-import quart
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, HTTPRequestEvent, HTTPScope
-from quart import Quart
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.headers import as_text
 from gateway.http.request_scope import RequestScope
@@ -28,7 +25,6 @@ from gateway.serving.asgi_extensions import (
     PaceBody,
     TakeNow,
 )
-from gateway.serving.quart_views import KEY, current_scope
 from streams.errors import GatewayError
 
 Arriving: TypeAlias = Callable[[int], object]
@@ -37,24 +33,6 @@ Arriving: TypeAlias = Callable[[int], object]
 
 def unlimited(size: int) -> None:
     """An ``Arriving`` that has room for everything."""
-
-
-async def read_body(arriving: Arriving = unlimited) -> bytes:
-    """Read the whole body of the request that Quart is handling. Raises as ``IncomingRequest.read`` does."""
-    request, parts, size = quart.request, list[bytes](), 0
-    try:
-        with trio.fail_after(request.body_timeout or float("inf")):
-            async for part in request.body:
-                size += len(part)
-                if size > (request.max_content_length or size):
-                    raise RequestEntityTooLarge
-                arriving(size)
-                parts.append(part)
-        return b"".join(parts)
-    except RequestEntityTooLarge:
-        raise too_large(request.max_content_length) from None
-    except trio.TooSlowError:
-        raise too_slow() from None
 
 
 def too_large(most: int | None) -> GatewayError:
@@ -95,19 +73,6 @@ class PiecesRequest(IncomingRequest, Protocol):
         """Return the body in the pieces in which it arrives, none empty, up to ``most`` bytes: a slow reader slows the
         client. Raises ``GatewayError`` (413, 408). If the client leaves, a reader that waits is cancelled."""
         ...
-
-
-class QuartRequest:
-    """The ``IncomingRequest`` that Quart is handling."""
-
-    def __init__(self) -> None:
-        self.scope = current_scope()
-        self.asgi = cast("HTTPScope", quart.request.scope)
-        self.headers = as_text(self.asgi["headers"])
-        self.query = quart.request.query_string.decode("latin-1")
-
-    async def read(self, arriving: Arriving) -> bytes:
-        return await read_body(arriving)
 
 
 class AsgiRequest:
@@ -251,6 +216,16 @@ async def ask_for_body(asgi: HTTPScope) -> None:
 FastRoute: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]
 
 
+@attrs.frozen(eq=False, repr=False)
+class OpenRoute:
+    """A route for GET and HEAD that checks a client's key itself, if at all. It is a fast route, and a view of Quart's
+    for other spellings of its paths."""
+
+    name: str
+    paths: tuple[str, ...]
+    answer: Callable[[IncomingRequest], Awaitable[Response]]
+
+
 class NamedRoute(Protocol):
     """Answers a request whose path names something."""
 
@@ -276,22 +251,46 @@ class FastRoutes:
 _NONE: Final = FastRoutes()
 
 
-def add_fast_route(app: Quart, path: str, answer: FastRoute, method: str = "POST") -> None:
-    """Answer ``method`` on ``path`` with ``answer``, without Quart's routing, contexts and hooks. It must raise
-    nothing; ``request`` and ``g`` are not there."""
+class HasExtensions(Protocol):
+    """An app: ``App`` or one of Quart's."""
+
+    @property
+    def extensions(self) -> dict[str, Any]: ...
+
+
+ROUTES: Final = "trigate.routes"
+"""The member of an app's ``extensions`` that maps methods to their ``FastRoutes``."""
+
+
+def add_fast_route(app: HasExtensions, path: str, answer: FastRoute, method: str = "POST") -> None:
+    """Answer ``method`` on ``path`` with ``answer``, without Quart's routing, contexts and hooks. ``answer`` must
+    raise nothing."""
     _routes(app, method).by_path[path] = answer
 
 
-def add_named_route(app: Quart, before: str, behind: str, answer: NamedRoute, method: str = "POST") -> None:
+def add_named_route(app: HasExtensions, before: str, behind: str, answer: NamedRoute, method: str = "POST") -> None:
     """The same for every path that begins with ``before`` and ends with ``behind``; what is in between is the name."""
     _routes(app, method).named.append((before, behind, answer))
 
 
-def _routes(app: Quart, method: str) -> FastRoutes:
-    by_method: dict[str, FastRoutes] = app.extensions.setdefault(KEY, {})
+def _routes(app: HasExtensions, method: str) -> FastRoutes:
+    by_method: dict[str, FastRoutes] = app.extensions.setdefault(ROUTES, {})
     return by_method.setdefault(method, FastRoutes())
 
 
-def fast_routes(app: Quart, method: str) -> FastRoutes:
+def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
     """The fast routes of ``app`` for a method."""
-    return cast("FastRoutes", app.extensions[KEY].get(method, _NONE)) if KEY in app.extensions else _NONE
+    return cast("FastRoutes", app.extensions[ROUTES].get(method, _NONE)) if ROUTES in app.extensions else _NONE
+
+
+def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:
+    """Answer GET and HEAD on the paths of ``routes``."""
+    for route in routes:
+        for path in route.paths:
+            for method in ("GET", "HEAD"):
+                add_fast_route(app, path, route.answer, method)
+
+
+def has_path(app: HasExtensions, path: str) -> bool:
+    """True if a fast route has exactly this path, for any method."""
+    return any(path in routes.by_path for routes in app.extensions.get(ROUTES, {}).values())

@@ -1,9 +1,7 @@
 """Answers of our own on their way through Quart."""
 
-import re
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Final, NoReturn, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NoReturn, TypeAlias
 
 import quart
 from quart import Quart
@@ -16,28 +14,17 @@ from werkzeug.datastructures import Headers
 
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
-
-KEY: Final = "trigate"
-"""The member of the ASGI scope that is the ``RequestScope``, as in ``quart.request.scope[KEY]``."""
-
-_OWN_ID = re.compile(rb"[!-~]{1,128}")
-
-
-def request_id(named: Mapping[bytes, bytes]) -> str:
-    """The client's own id for its request with these headers, if it is a good one, or a new id."""
-    if b"x-request-id" in named and _OWN_ID.fullmatch(given := named[b"x-request-id"]):
-        return given.decode("ascii")
-    return f"req_{uuid.uuid4().hex}"
+from gateway.serving.asgi_extensions import SCOPE
 
 
 def current_scope() -> RequestScope:
     """The scope of the request that Quart is handling."""
-    return quart.request.scope[KEY]  # type: ignore[typeddict-item, no-any-return]
+    return quart.request.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 
 def websocket_scope() -> RequestScope:
     """The scope of the websocket connection that Quart is handling."""
-    return quart.websocket.scope[KEY]  # type: ignore[typeddict-item, no-any-return]
+    return quart.websocket.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 
 View: TypeAlias = Callable[..., Awaitable[Response]]

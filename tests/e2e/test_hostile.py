@@ -16,7 +16,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving import quart_connections
+from gateway.serving import http_app
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
@@ -405,7 +405,7 @@ def test_silent_connections_up_to_the_soft_limit_on_descriptors_lock_nobody_out(
 
 @contextlib.asynccontextmanager
 async def impatient(monkeypatch: pytest.MonkeyPatch, keep_alive: float = 75) -> Any:
-    monkeypatch.setattr(quart_connections, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(http_app, "BODY_SECONDS", 0.3)
     app = create_app(from_mapping(config([provider("openai/on-chat", "http://127.0.0.1:9")], 12000)))
     state, ready, sock = Lifecycle(), trio.Event(), bind("127.0.0.1", 0)
     port = sock.getsockname()[1]

@@ -12,10 +12,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
+from gateway.serving.asgi_extensions import SCOPE
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import KEY, through_quart
+from gateway.serving.quart_views import through_quart
 from gateway.serving.worker import serve
 from tests.support.harness import PATIENCE, Late
 
@@ -38,7 +39,7 @@ class Witness:
         self.body: ChannelBody | None = None
 
     def watch(self) -> RequestScope:
-        scope: RequestScope = request.scope[KEY]
+        scope: RequestScope = request.scope[SCOPE]
         self.scopes.append(scope)
         self.clients.append(request.scope["client"])
         self.schemes.append(request.scope["scheme"])

@@ -340,7 +340,7 @@ class Sweep:
         self.lifecycle = Lifecycle()
         self.service = open_service(self._config, self.lifecycle, None, False)
         app = whole_app(self._config, self.service)
-        (self.upstream,) = (call.__self__ for call in app.after_serving_funcs if is_of(call, Upstream))
+        (self.upstream,) = (call.__self__ for call in app.after_serving if is_of(call, Upstream))
         if self.case.warm:
             self.provider.answers = [whole(answer("chat"))]
             warming = self._client("warm")

@@ -1,0 +1,64 @@
+"""What Quart does before and after each view: CORS, and the client's key."""
+
+from collections.abc import Collection
+from typing import Final
+
+from quart import Response as QuartResponse
+from quart import g, request
+from quart_trio import QuartTrio
+
+from gateway.access.page_guard import Cors
+from gateway.endpoints.answers import client_headers, ids, refused
+from gateway.endpoints.ui.paths import PREFIX
+from gateway.exchange.service import Service
+from gateway.http.paths import api_of
+from gateway.http.response import Response
+from gateway.serving.quart_requests import QuartRequest
+from gateway.serving.quart_views import through_quart
+from streams.errors import GatewayError
+
+AT_ONCE: Final = ("models", "model")
+"""Routes whose answer is at hand: they count among no requests in flight."""
+
+
+def add_cors(app: QuartTrio, cors: Cors) -> None:
+    """Let pages of the configured origins read what is answered below ``/v1/``."""
+    if not cors:
+        return
+
+    async def preflight() -> QuartResponse | None:
+        if request.method != "OPTIONS" or not request.path.startswith("/v1/"):
+            return None
+        wished = request.headers.get("access-control-request-headers", "")
+        response = through_quart(Response(204, (*cors.preflight(request.headers.get("origin"), wished), *ids())))
+        for name in ("content-type", "content-length"):  # RFC 9110, section 8.6: not with a 204
+            response.headers.pop(name, None)
+        return response
+
+    async def share(response: QuartResponse) -> QuartResponse:
+        if request.method != "OPTIONS" and request.path.startswith("/v1/"):
+            for name, value in cors.response_headers(request.headers.get("origin"), response.headers.keys()):
+                response.headers.add(name, value)
+        return response
+
+    app.before_request(preflight)
+    app.after_request(share)
+
+
+def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
+    """Ask for a client's key on every route but those with the names ``open`` and those of the live view. Where there
+    may be work to do the request takes its place among those in flight."""
+
+    async def authenticate() -> QuartResponse | None:
+        if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):
+            return None
+        at_once = request.endpoint in AT_ONCE or request.routing_exception is not None
+        try:
+            arrival = QuartRequest()
+            g.client = (service.admission.authenticate if at_once else service.admission.admit)(arrival)
+            g.owner = service.admission.holder(g.client, arrival.headers)
+        except GatewayError as error:
+            return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
+        return None
+
+    app.before_request(authenticate)

@@ -1,0 +1,39 @@
+"""Errors for a path or method that is not served."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.endpoints.inference import ROUTES
+from gateway.http.headers import Headers
+from gateway.http.paths import advice, base_urls, origin_of, shown
+from streams.events import ErrorInfo
+
+_SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
+"""The first path of each API."""
+
+
+def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]) -> ErrorInfo:
+    """A path that is not served to this method; ``allowed`` are those that it is served to."""
+    help = advice(path, headers, origin_of(asgi, headers))
+    listed = ", ".join(allowed)
+    message = f"{method} is not allowed on {shown(path)}; {help or f'use {listed}'}"
+    return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
+
+
+def unknown_path(
+    method: str, path: str, headers: Headers, asgi: Mapping[str, Any], endpoints: Sequence[str]
+) -> ErrorInfo:
+    """Return the error for a path that is not served, with the path that was probably meant, else with those of
+    conversations: a list of all would bury the advice. ``asgi`` is the request's scope."""
+    origin = origin_of(asgi, headers)
+    help = advice(path, headers, origin)
+    if help is None:
+        near = difflib.get_close_matches(path[:_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_LIKE)
+        meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
+        help = f"{meant}{base_urls(path, origin)}"
+    return ErrorInfo("not_found", f"there is no {method} {shown(path)} here; {help}", status=404, code="unknown_path")
+
+
+_COMPARED, _LIKE = 100, 0.8
+"""Characters of a path that are compared with those served, and how like one it has to be."""

@@ -1,0 +1,94 @@
+"""The app of Quart's: every route that is no fast one, websockets, and the errors for all other paths."""
+
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from quart_trio import QuartTrio
+
+from gateway.access.page_guard import Cors
+from gateway.config.loading import Config
+from gateway.conversations.resolved import StateScope
+from gateway.endpoints.conversations import add_conversations
+from gateway.endpoints.door import GuardedDoor
+from gateway.endpoints.health import health_routes
+from gateway.endpoints.hooks import add_authentication, add_cors
+from gateway.endpoints.http_errors import add_errors
+from gateway.endpoints.inference import MODEL, ModelRoute, exchange_routes
+from gateway.endpoints.metrics import metrics_routes
+from gateway.endpoints.models import add_models
+from gateway.endpoints.provider_kept import ProviderKept
+from gateway.endpoints.responses import add_stored
+from gateway.endpoints.ui.routes import add_ui
+from gateway.endpoints.websocket.route import add_websocket
+from gateway.exchange.service import Service
+from gateway.http.response import Response
+from gateway.realtime.routes import add_realtime
+from gateway.relay.routes import PATHS, RelayedPaths
+from gateway.serving.fast_route import OpenRoute
+from gateway.serving.quart_connections import configure
+from gateway.serving.quart_requests import QuartRequest
+from gateway.serving.quart_views import MatchedRule, add_view, has_route
+
+
+def quart_app(config: Config, service: Service) -> QuartTrio:
+    """Return the app for what the fast routes of ``config`` leave."""
+    app = QuartTrio("trigate", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_rule_class = MatchedRule
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    relayed = RelayedPaths(service)
+
+    def is_served(path: str) -> bool:
+        return has_route(app, path) or bool(relayed.methods(path))
+
+    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, is_served))
+    add_cors(app, Cors(config.cors))
+    exchanges = tuple(_add_exchange(app, path, answer) for path, answer in exchange_routes(service))
+    open_routes = (*health_routes(service, config), *metrics_routes(service, config))
+    add_authentication(app, service, (*_add_open_views(app, open_routes), *exchanges))
+    ask_providers = ProviderKept(service)
+    add_stored(app, service, ask_providers)
+    add_conversations(app, service, ask_providers)
+    if config.websocket:
+        add_websocket(app, service, partial(_memory, service))
+        add_realtime(app, service)
+        if service.router.passing():
+            from gateway.relay.passed_websockets import add_passed_websockets
+
+            add_passed_websockets(app, service)
+    add_models(app, service)
+    add_ui(app, service, config)
+    add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
+    return app
+
+
+def _add_exchange(app: QuartTrio, path: str, answer: ModelRoute) -> str:
+    """Answer ``path``, and return the name of its view."""
+
+    async def view(model: str | None = None) -> Response:
+        return await answer(QuartRequest(), model)
+
+    add_view(app, path.replace(MODEL, "<path:model>"), path, view, ["POST"])
+    return path
+
+
+def _add_open_views(app: QuartTrio, routes: Iterable[OpenRoute]) -> tuple[str, ...]:
+    """Answer ``routes``, and return the names of their views."""
+    for route in routes:
+        add_view(app, route.paths, route.name, partial(_open_view, route.answer), ["GET"])
+    return tuple(route.name for route in routes)
+
+
+async def _open_view(answer: Callable[[QuartRequest], Awaitable[Response]]) -> Response:
+    return await answer(QuartRequest())
+
+
+def _memory(service: Service, owner: str, named: bool) -> StateScope:
+    """The turns that one websocket connection remembers: also those that are not to be stored. Codex goes on from
+    nothing else."""
+    from gateway.stores.memory import MemoryStore
+    from gateway.stores.overlay import OverlayStore
+
+    local = MemoryStore(math.inf, service.limits.request_body)
+    return StateScope(owner, service.store, OverlayStore(local, service.store), named)

@@ -1,0 +1,242 @@
+"""An app whose fast routes need nothing of Quart, and HTTP requests on it, each in a ``RequestScope``.
+
+Quart answers every other path. It brings 180 modules, so an ``App`` imports it for the first such request.
+"""
+
+import contextlib
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    LifespanScope,
+    Scope,
+)
+
+from gateway.http.headers import may_hold_key, with_key_in_header
+from gateway.http.paths import canonical
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
+from gateway.serving.asgi_extensions import AT_ONCE, LEFT, WRITE_NOW
+from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
+
+log = logging.getLogger("trigate.scope")
+
+MAX_BODY: Final = 64 * 2**20
+BODY_SECONDS: Final = 60
+
+DOOR: Final = "trigate.door"
+"""The member of an app's ``extensions`` that is its ``Door``."""
+
+
+class Door(Protocol):
+    """The check of every request and websocket before any route. Its methods must be cheap, and never raise."""
+
+    def address_of(self, asgi: Mapping[str, Any]) -> str | None:
+        """Return the address of the client of an ASGI scope."""
+        ...
+
+    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
+        """Return the response to a request that is refused, its body complete; ``None`` for any other. ``named`` are
+        its headers by name."""
+        ...
+
+
+class OpenDoor:
+    """A ``Door`` that refuses nothing."""
+
+    def address_of(self, asgi: Mapping[str, Any]) -> None:
+        return
+
+    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> None:
+        return
+
+
+OPEN_DOOR: Final = OpenDoor()
+
+Rest: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
+"""Returns the app that answers everything that no fast route does."""
+
+
+async def no_rest() -> ASGIFramework:
+    """A ``Rest`` for apps that have fast routes alone."""
+    raise LookupError("no fast route has this path")
+
+
+class App:
+    """An ASGI app of fast routes. ``rest`` returns the app for every other path and for websockets."""
+
+    def __init__(self, max_body: int = MAX_BODY, door: Door = OPEN_DOOR, rest: Rest = no_rest) -> None:
+        self.extensions: dict[str, Any] = {DOOR: door}
+        self.config: dict[str, Any] = {"MAX_CONTENT_LENGTH": max_body, "BODY_TIMEOUT": BODY_SECONDS}
+        self.rest = rest
+        self.before_serving: list[Callable[[], Awaitable[None]]] = []
+        """Called in this order before the server accepts connections. A failure ends the start."""
+        self.after_serving: list[Callable[[], Awaitable[None]]] = []
+        """Called in this order when no request is left."""
+        self.nursery: trio.Nursery
+        """The nursery of tasks that last as long as the app. The end waits for them after ``after_serving``."""
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "http":
+            await HttpConnection(self, scope)(receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await (await self.rest())(scope, receive, send)
+
+    async def _live(self, scope: LifespanScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        async with trio.open_nursery() as self.nursery:
+            await receive()
+            if (failed := await _called(self.before_serving)) is not None:
+                await send({"type": "lifespan.startup.failed", "message": failed})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            if (failed := await _called(self.after_serving)) is not None:
+                await send({"type": "lifespan.shutdown.failed", "message": failed})
+                return
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _called(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | None:
+    """Call ``hooks``. Return the message of the first failure, which the log shows whole."""
+    try:
+        for hook in hooks:
+            await hook()
+    except (Exception, BaseExceptionGroup) as error:
+        log.exception("unexpected error")
+        return str(error)
+    return None
+
+
+class HttpConnection:
+    """One request, answered by a fast route or by the rest of its app."""
+
+    def __init__(self, app: Any, scope: HTTPScope) -> None:
+        """``app`` is an ``App``, or one of Quart's."""
+        self.app = app
+        self.scope = scope
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        path = asked = self.scope["path"]
+        routes = fast_routes(self.app, self.scope["method"])
+        if (answer := routes.by_path.get(path)) is None:
+            self.scope["path"] = path = canonical(origin_path(path))
+            answer = routes.by_path.get(path) or routes.around(path)
+            if answer is None and (other := await self._other_app()) is not None:
+                self.scope["path"] = asked
+                await other(self.scope, receive, send)
+                return
+            if may_hold_key(path, query := self.scope["query_string"]):
+                self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
+        named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
+        published: RequestScope | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                published = RequestScope(nursery, request_id(named), door.address_of(self.scope))
+                if (refusal := door.refuse(self.scope, named, published)) is not None:
+                    response = refusal
+                elif answer is None:
+                    response = await self._ask_quart(published, receive, send)
+                else:
+                    response = await self._ask(answer, published, receive)
+                await self._respond(published, send, response)
+        finally:
+            # The one place that always runs, and after every task of the request: the response body's own
+            # `__aexit__` and generators' `finally` do not when the client leaves early.
+            if published is not None:
+                published.close()
+
+    async def _ask(self, answer: FastRoute, published: RequestScope, receive: ASGIReceiveCallable) -> Response:
+        config = self.app.config
+        request = AsgiRequest(published, self.scope, receive, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"])
+        response = await answer(request)
+        request.listen()
+        return response
+
+    async def _other_app(self) -> ASGIFramework | None:
+        """Return the app for a request that no fast route answers; ``None`` if ``_ask_quart`` does."""
+        app: App = self.app
+        return await app.rest()
+
+    async def _ask_quart(self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
+        """Return the response of an app of Quart's, which has no ``_other_app``."""
+        raise NotImplementedError
+
+    # The answer
+
+    async def _respond(self, published: RequestScope, send: ASGISendCallable, response: Response) -> None:
+        """Send ``response``, and end the request."""
+        self.scope[AT_ONCE] = not published.admitted  # type: ignore[typeddict-unknown-key]
+        try:
+            await self._send_parts(partial(self._send, published, send), response)
+        except Truncated:
+            # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
+            log.warning("request %s: the answer was cut, the connection closes without its end", published.id)
+        published.nursery.cancel_scope.cancel()
+
+    async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
+        """Send a complete body in one message with the end: Quart sends two, each a write and a wake-up."""
+        headers, body = encoded(response.headers), response.body
+        last = b""
+        if isinstance(body, bytes):
+            last = body
+            if response.status != 204 and not any(name == b"content-length" for name, _ in headers):
+                headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if not isinstance(body, bytes):
+            self.scope[AT_ONCE] = False  # type: ignore[typeddict-unknown-key]
+            if (write_now := self.scope["extensions"].get(WRITE_NOW)) is not None:
+                body.set_writer(cast("WriteNow", write_now))
+            async with body as pieces:
+                async for data in pieces:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+
+    async def _send(self, published: RequestScope, send: ASGISendCallable, message: ASGISendEvent) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
+        # is cancelled by then, and a send that needs no turn of the loop would not notice.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        published.ending = True
+        if len(message["body"]) <= MAX_WRITE:  # a larger one may take its client a while
+            published.send_last_bytes()
+        await send(message)
+        published.left = published.left or bool(self.scope.get(LEFT, False))
+        published.complete = not published.left
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers]
+
+
+_OWN_ID = re.compile(rb"[!-~]{1,128}")
+
+
+def request_id(named: Mapping[bytes, bytes]) -> str:
+    """The client's own id for its request with these headers, if it is a good one, or a new id."""
+    if b"x-request-id" in named and _OWN_ID.fullmatch(given := named[b"x-request-id"]):
+        return given.decode("ascii")
+    return f"req_{uuid.uuid4().hex}"
+
+
+def origin_path(path: str) -> str:
+    """``path`` with a leading slash. Quart fails with a 500 on an empty path and on an absolute one it cannot parse."""
+    if path.startswith("/"):
+        return path
+    with contextlib.suppress(ValueError):  # "http://[": no route has such a path, so this is a 404
+        path = urlsplit(path).path
+    return path if path.startswith("/") else "/" + path

@@ -1,0 +1,45 @@
+"""The request that Quart is handling, as routes read it."""
+
+from typing import TYPE_CHECKING, cast
+
+import quart
+import trio
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from gateway.http.headers import as_text
+from gateway.serving.fast_route import Arriving, too_large, too_slow, unlimited
+from gateway.serving.quart_views import current_scope
+
+if TYPE_CHECKING:
+    from hypercorn.typing import HTTPScope
+
+
+async def read_body(arriving: Arriving = unlimited) -> bytes:
+    """Read the whole body of the request that Quart is handling. Raises as ``IncomingRequest.read`` does."""
+    request, parts, size = quart.request, list[bytes](), 0
+    try:
+        with trio.fail_after(request.body_timeout or float("inf")):
+            async for part in request.body:
+                size += len(part)
+                if size > (request.max_content_length or size):
+                    raise RequestEntityTooLarge
+                arriving(size)
+                parts.append(part)
+        return b"".join(parts)
+    except RequestEntityTooLarge:
+        raise too_large(request.max_content_length) from None
+    except trio.TooSlowError:
+        raise too_slow() from None
+
+
+class QuartRequest:
+    """The ``IncomingRequest`` that Quart is handling."""
+
+    def __init__(self) -> None:
+        self.scope = current_scope()
+        self.asgi = cast("HTTPScope", quart.request.scope)
+        self.headers = as_text(self.asgi["headers"])
+        self.query = quart.request.query_string.decode("latin-1")
+
+    async def read(self, arriving: Arriving) -> bytes:
+        return await read_body(arriving)
