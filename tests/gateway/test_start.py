@@ -68,6 +68,8 @@ def test_a_plain_gateway_takes_little_memory():
     assert 10 < run(SERVE)[1] <= 60
 
 
-@pytest.mark.parametrize("name", ["quart", "gateway.relay.audio", "gateway.realtime.serving", "providers.gemini.reader"])
+@pytest.mark.parametrize(
+    "name", ["quart", "gateway.relay.audio", "gateway.realtime.serving", "providers.gemini.reader"]
+)
 def test_the_start_leaves_out_what_few_gateways_use(name):
     run(f"{SERVE}\nassert {name!r} not in sys.modules")
