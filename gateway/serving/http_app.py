@@ -19,7 +19,6 @@ from hypercorn.typing import (
     ASGISendCallable,
     ASGISendEvent,
     HTTPScope,
-    LifespanScope,
     Scope,
 )
 
@@ -91,25 +90,26 @@ class App:
         if scope["type"] == "http":
             await HttpConnection(self, scope)(receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await self._live(receive, send)
         else:
             await (await self.rest())(scope, receive, send)
 
-    async def _live(self, scope: LifespanScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as self.nursery:
             await receive()
-            if (failed := await _called(self.before_serving)) is not None:
+            if (failed := await _call_all(self.before_serving)) is None:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                failed = await _call_all(self.after_serving)
+                if failed is None:
+                    await send({"type": "lifespan.shutdown.complete"})
+                else:
+                    await send({"type": "lifespan.shutdown.failed", "message": failed})
+            else:
                 await send({"type": "lifespan.startup.failed", "message": failed})
-                return
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            if (failed := await _called(self.after_serving)) is not None:
-                await send({"type": "lifespan.shutdown.failed", "message": failed})
-                return
-            await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _called(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | None:
+async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | None:
     """Call ``hooks``. Return the message of the first failure, which the log shows whole."""
     try:
         for hook in hooks:
