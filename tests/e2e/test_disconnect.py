@@ -32,7 +32,7 @@ from tests.support.raw_call import (
 from tests.support.streams_page import TRANSLATED, Cell, shows
 from tests.support.upstreams import PATHS
 
-CUT = "closed by trigate"
+CUT = "closed by the gateway"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def send_half(gateway: Gateway, data: bytes, how: str) -> None:
         client.reset() if how == "RST" else client.close()
 
 
-@shows("leaves inside the head of its request")
+@shows("disconnects while sending its headers")
 @leave
 def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how):
     id = new_id()
@@ -79,7 +79,7 @@ def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how)
     assert not is_asked(by_hand)
 
 
-@shows("leaves inside the body of its request")
+@shows("disconnects while sending its body")
 @leave
 def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how):
     id = new_id()
@@ -93,7 +93,7 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
 # Before the answer
 
 
-@shows("leaves before the provider's first byte")
+@shows("disconnects before the provider's first byte")
 @leave
 @given_attempts
 def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cell, how):
@@ -101,7 +101,7 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cel
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@shows("leaves before the first content")
+@shows("disconnects before the first content")
 @leave
 @pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
 @given_attempts
@@ -111,7 +111,7 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@shows("leaves while its request is sent again, a pooled connection having been dead")
+@shows("disconnects while the gateway resends its request after a dead pooled connection")
 @leave
 @given_attempts
 def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
@@ -140,7 +140,7 @@ def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Cal
         yield one
 
 
-@shows("leaves in mid-stream, between two events")
+@shows("disconnects between two events of a stream")
 @leave
 @given_attempts
 def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
@@ -151,7 +151,7 @@ def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
     assert found["output_tokens"] > 0
 
 
-@shows("leaves in the middle of an event")
+@shows("disconnects in the middle of an event")
 @leave
 @given_attempts
 def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
@@ -169,7 +169,7 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
             one.check_cut(one.leave("FIN"))
 
 
-@shows("leaves a call that is not streamed, inside its answer")
+@shows("disconnects during an answer that is not streamed")
 @leave
 @given_attempts
 def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cell, how):
@@ -178,7 +178,7 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
         one.check_cut(one.leave(how))
 
 
-@shows("leaves behind a pipelined request")
+@shows("disconnects after pipelining a second request")
 @leave
 @given_attempts
 def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
@@ -191,7 +191,7 @@ def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, 
         assert not is_asked(by_hand)
 
 
-@shows("shuts its sending side and reads on (half-closed)")
+@shows("closes its sending side and continues to read (half-closed)")
 @given_attempts
 def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
     with (mid_stream if cell.stream else call)(gateway, by_hand, cell) as one:
@@ -199,7 +199,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
         one.client.sock.shutdown(socket.SHUT_WR)
         one.check_cut(left)
         answer = one.client.read_to_end()
-    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert cell.gets == "a closed connection, without the end of its answer"
     assert not answer.endswith(b"0\r\n\r\n")
     assert SUCCESS[cell.api] not in answer
     assert bool(answer) == cell.stream
@@ -208,7 +208,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 # Behind it
 
 
-@shows("leaves once its answer has ended by its API's own word")
+@shows("disconnects after the last event of its answer")
 @leave
 @given_attempts
 def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
@@ -221,7 +221,7 @@ def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
     assert (found["output_tokens"], found["usage_complete"]) == (17, True)
 
 
-@shows("leaves before it has read an answer that has come in whole")
+@shows("disconnects before it has read a complete answer")
 @leave
 def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
@@ -265,7 +265,7 @@ def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
         assert line(gateway, stays.id)["ended"] == "complete"
 
 
-@shows("leaves with all calls of its HTTP/2 connection")
+@shows("closes its HTTP/2 connection with all its calls")
 @leave
 @given_attempts
 def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cell, how):

@@ -212,13 +212,13 @@ def text(api: str, answer: Mapping[str, Any]) -> str:
 SUCCESS = (b"[DONE]", b"message_stop", b"response.completed")
 ERRORS = {"chat": '`data: {"error": …}`', "messages": "`event: error`", "responses": "`response.failed`"}
 WHOLE = "the whole answer"
-BROKEN = ", broken as it came"
+BROKEN = ", with the provider's flaw"
 PINGS = (b": ping\n\n", b"event: ping\n")
 SEES = {
     "its own end": {"cut"},
     "read to the end": {"taken"},
     "read to the end, or closed": {"taken", "left"},  # the end of the body comes with the error, or too late
-    "closed by trigate": {"left"},
+    "closed by the gateway": {"left"},
 }
 
 

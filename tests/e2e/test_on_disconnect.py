@@ -72,9 +72,9 @@ def all_of_it(cell: Cell) -> bytes:
 
 
 PLAYS = {
-    "leaves before the provider's first byte, under `finish`": Play(lambda _: b"", all_of_it),
-    "leaves inside the answer, under `finish`": Play(half, rest),
-    "leaves under `finish`, and the provider breaks off": Play(half, None),
+    "disconnects before the provider's first byte, with `finish`": Play(lambda _: b"", all_of_it),
+    "disconnects during the answer, with `finish`": Play(half, rest),
+    "disconnects with `finish`, and the provider breaks off": Play(half, None),
 }
 
 
@@ -106,25 +106,25 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
         return {key: one.check_line() for key, one in calls.items()}
 
 
-@shows("leaves inside the answer, under `finish`")
+@shows("disconnects during the answer, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_an_answer_is_read_to_its_end(lines_of, cell, how):
-    found = lines_of["leaves inside the answer, under `finish`", cell.id, how]
+    found = lines_of["disconnects during the answer, with `finish`", cell.id, how]
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
     assert found["reason"]
 
 
-@shows("leaves before the provider's first byte, under `finish`")
+@shows("disconnects before the provider's first byte, with `finish`")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
-    found = lines_of["leaves before the provider's first byte, under `finish`", cell.id, how]
+    found = lines_of["disconnects before the provider's first byte, with `finish`", cell.id, how]
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
 
-@shows("leaves under `finish`, and the provider breaks off")
+@shows("disconnects with `finish`, and the provider breaks off")
 @pytest.mark.parametrize("how", HOWS)
 def test_a_provider_that_breaks_off_is_noted_beside_the_leaving(lines_of, cell, how):
-    found = lines_of["leaves under `finish`, and the provider breaks off", cell.id, how]
+    found = lines_of["disconnects with `finish`, and the provider breaks off", cell.id, how]
     assert found["usage_complete"] is False
     if cell.stream:
         assert 0 < found["output_tokens"] < 17
@@ -135,18 +135,18 @@ def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
     """Calls whose clients have left, and whose providers go on in silence."""
     with finishing(by_hand, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
         calls = {}
-        for cell in cells("leaves under `finish`, and the answer takes longer than it may"):
+        for cell in cells("disconnects with `finish`, and the answer exceeds its time limit"):
             for how in HOWS:
                 calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))
                 calls[cell.id, how].leave(how)  # right away: the limit is counted from the request
         yield calls
 
 
-@shows("leaves under `finish`, and the answer takes longer than it may")
+@shows("disconnects with `finish`, and the answer exceeds its time limit")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_total_limit_ends_it(endless, cell, how):
     one = endless[cell.id, how]
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     found = one.check_line()
     assert found["usage_complete"] is False
@@ -160,7 +160,7 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
     """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
     with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
-        for cell in cells("an answer goes on without its client (`finish`)"):
+        for cell in cells("an answer continues without its client (`finish`)"):
             for how in HOWS:
                 calls.append((how, begin(own, by_hand, stack, cell, half(cell))))
                 calls[-1][1].leave(how)
@@ -171,18 +171,18 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         eventually(own.has_ended, what="the exit")
 
 
-@shows("an answer goes on without its client (`finish`)")
+@shows("an answer continues without its client (`finish`)")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_drain_ends_it(drained, cell, how):
     one, seconds = drained[cell.id, how]
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < seconds < DRAIN + CUT_AFTER
     one.check_line()
 
 
 # Beyond the table
 
-ANY = cells("leaves inside the answer, under `finish`")
+ANY = cells("disconnects during the answer, with `finish`")
 STREAMS = [cell for cell in ANY if cell.stream]
 each = pytest.mark.parametrize("cell", STREAMS, ids=lambda cell: cell.id)
 

@@ -38,12 +38,12 @@ ERRORS = {
     "`event: error`": b"event: error\n",
     "`response.failed`": b"event: response.failed\n",
 }
-FINISHED = "an answer ends within the drain"
-IN_STREAM = "a stream has begun when the drain ends"
-WAITING = "nothing has been answered when the drain ends"
+FINISHED = "an answer ends during the drain"
+IN_STREAM = "a stream has started when the drain ends"
+WAITING = "no response has started when the drain ends"
 STALLED = "a client does not read when the drain ends"
-SENDING = "a request is still being sent when the drain ends"
-SECOND = "there is a second signal"
+SENDING = "a client is still sending its request when the drain ends"
+SECOND = "a second signal arrives"
 UNCLOSED = (FINISHED, SENDING)  # the provider's connection is kept, or there is none
 
 
@@ -144,13 +144,13 @@ def reply(answer: bytes) -> Reply:
 def check_error_event(found: End) -> None:
     cell, got = found.call.cell, reply(found.answer)
     assert (got.status, got.cut) == (200, False)
-    assert got.body.count(ERRORS[cell.gets.removeprefix("what was said, then ")]) == 1
+    assert got.body.count(ERRORS[cell.gets.removeprefix("the events so far, then ")]) == 1
     assert b"one t" in got.body
     assert SUCCESS[cell.api] not in got.body
     assert b"shutting down" in got.body
 
 
-@shows("an answer ends within the drain")
+@shows("an answer ends during the drain")
 def test_an_answer_may_end_within_the_drain(finished, cell):
     found = finished[FINISHED, cell.id]
     got = reply(found.answer)
@@ -160,22 +160,22 @@ def test_an_answer_may_end_within_the_drain(finished, cell):
     assert found.call.check_line()["usage_complete"] is True
 
 
-@shows("a stream has begun when the drain ends")
+@shows("a stream has started when the drain ends")
 def test_the_end_of_the_drain_is_one_error_event(drained, cell):
     found = drained[IN_STREAM, cell.id]
     check_error_event(found)
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     assert found.call.check_line()["usage_estimated"] is True
 
 
-@shows("nothing has been answered when the drain ends")
+@shows("no response has started when the drain ends")
 def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
     found = drained[WAITING, cell.id]
     got = reply(found.answer)
     assert cell.gets == f"status {got.status}, `retry-after: {got.headers['retry-after']}`"
     complaint(cell.api, got, 503)
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     found.call.check_line()
 
@@ -183,28 +183,28 @@ def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
 @shows("a client does not read when the drain ends")
 def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
     found = drained[STALLED, cell.id]
-    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert cell.gets == "a closed connection, without the end of its answer"
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
     found.call.check_line()
 
 
-@shows("a request is still being sent when the drain ends")
+@shows("a client is still sending its request when the drain ends")
 def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell):
     found = drained[SENDING, cell.id]
-    assert (cell.gets, found.answer) == ("the end of its connection", b"")
+    assert (cell.gets, found.answer) == ("a closed connection", b"")
     cell.check_line(line(found.call.gateway, found.call.id))
 
 
 @pytest.mark.process
-@shows("there is a second signal")
+@shows("a second signal arrives")
 def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
     found = killed[SECOND, cell.id]
-    assert cell.gets == "the end of its connection, without the end of its answer"
+    assert cell.gets == "a closed connection, without the end of its answer"
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     assert found.closed is not None, "long before the drain of 25 s"
     found.call.check_line()

@@ -32,10 +32,10 @@ from tests.support.streams_page import Cell, cells, shows
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")
 STAYS = "does not read"
-LEAVES = "leaves without having read, all buffers full"
-HALF_CLOSES = "shuts its sending side, all buffers full"
-STALLS = "takes nothing for the write timeout (30 s)"
-SHUTS_WINDOW = "keeps its HTTP/2 window shut for the write timeout (30 s)"
+LEAVES = "disconnects without reading, all buffers full"
+HALF_CLOSES = "closes its sending side, all buffers full"
+STALLS = "reads nothing for the write timeout (30 s)"
+SHUTS_WINDOW = "keeps its HTTP/2 window closed for the write timeout (30 s)"
 
 
 def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
@@ -82,9 +82,9 @@ def full(by_hand) -> Iterator[Full]:
 @given_attempts
 def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
     one = full.calls[cell.id, "FIN"]
-    assert cell.sees == "its own writes block"
+    assert cell.sees == "its writes block"
     assert 0 < full.sent[one.id] < FLOOD
-    assert cell.ledger == "nothing yet"
+    assert cell.ledger == "no line yet"
     assert lines(one.gateway, one.id) == []
     begun = time.perf_counter()
     with call(one.gateway, full.by_hand, cell) as other:
@@ -94,7 +94,7 @@ def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
         raise Late(f"it took {took:.3f} s")
 
 
-@shows("leaves without having read, all buffers full")
+@shows("disconnects without reading, all buffers full")
 @pytest.mark.parametrize("how", HOWS)
 @given_attempts
 def test_a_client_leaves_with_full_buffers(full, cell, how):
@@ -136,10 +136,10 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     check_log(gateway)
 
 
-@shows("shuts its sending side, all buffers full")
+@shows("closes its sending side, all buffers full")
 @given_attempts
 def test_a_half_closed_client_does_not_read(full, stalled, cell):
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     with full.take(cell, "half") as one:
         left = time.perf_counter()
         one.client.sock.shutdown(socket.SHUT_WR)
@@ -149,26 +149,26 @@ def test_a_half_closed_client_does_not_read(full, stalled, cell):
     check_no_end(one)
 
 
-@shows("takes nothing for the write timeout (30 s)")
+@shows("reads nothing for the write timeout (30 s)")
 def test_a_client_that_takes_nothing_is_cut(stalled, cell):
     one = stalled[STALLS, cell.id]
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000
     check_no_end(one)
 
 
 def check_no_end(one: Call) -> None:
-    assert one.cell.gets == "the end of its connection, without the end of its answer"
+    assert one.cell.gets == "a closed connection, without the end of its answer"
     answer = one.client.read_to_end()
     assert not answer.endswith(END)
     assert SUCCESS[one.cell.api] not in answer
 
 
-@shows("keeps its HTTP/2 window shut for the write timeout (30 s)")
+@shows("keeps its HTTP/2 window closed for the write timeout (30 s)")
 def test_an_http2_client_that_keeps_its_window_shut_is_given_up(stalled, cell):
     client, stream, one = stalled[SHUTS_WINDOW, cell.id]
-    assert cell.sees == "closed by trigate"
+    assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000
     assert cell.gets == "a reset of that stream"

@@ -17,7 +17,7 @@ def tables() -> dict[str, str]:
         for state, row in TRANSITIONS.items()
         for trigger, (reaction, after) in row.items()
     ]
-    head = ("| while a stream is | there comes | trigate will | and the stream is |", "|---|---|---|---|")
+    head = ("| state | event | the gateway | next state |", "|---|---|---|---|")
     return {"The states of a stream": "\n".join((*head, *rows))}
 
 

@@ -130,7 +130,7 @@ class Call:
         """The provider's connection was closed at once, as the page says, and the line is as it says; the line.
 
         Raises ``Late``: the test is to be ``given_attempts``."""
-        assert self.cell.sees == "closed by trigate"
+        assert self.cell.sees == "closed by the gateway"
         self.up.closes_within(LIMIT, left)
         return self.check_line()
 

@@ -23,7 +23,7 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-LEAVING, ENDING = "When the client goes", "When the process ends"
+LEAVING, ENDING = "When the client disconnects", "When the process ends"
 
 
 @attrs.frozen
