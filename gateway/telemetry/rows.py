@@ -29,190 +29,199 @@ class MetricRow:
 _WHERE: Final = ("provider", "model")
 
 EXCHANGES = MetricRow(
-    "trigate_exchanges_total", "counter", "Exchanges that have ended, also those that were refused.",
+    "trigate_exchanges_total", "counter", "Ended exchanges, including rejected requests.",
     ("api", *_WHERE, "lane", "status", "ended", "client"),
 )  # fmt: skip
-IN_FLIGHT = MetricRow("trigate_exchanges_in_flight", "sum", "Exchanges that are going on.", ("api",))
+IN_FLIGHT = MetricRow("trigate_exchanges_in_flight", "sum", "Exchanges in progress.", ("api",))
 FIRST_BYTE = MetricRow(
-    "trigate_first_byte_seconds", "histogram", "From the request to the first byte of its answer, or keep-alive.",
+    "trigate_first_byte_seconds", "histogram",
+    "Time from the request to the first byte of the response, or the first keep-alive.",
     (*_WHERE, "lane"), _WAITS,
 )  # fmt: skip
 FIRST_TOKEN = MetricRow(
-    "trigate_first_token_seconds", "histogram", "From the request to the first content of its stream.",
+    "trigate_first_token_seconds", "histogram", "Time from the request to the first content of a stream.",
     (*_WHERE, "lane"), _WAITS,
 )  # fmt: skip
 DURATION = MetricRow(
-    "trigate_duration_seconds", "histogram", "From the request to the end of its answer.", (*_WHERE, "lane"), _LONG
+    "trigate_duration_seconds",
+    "histogram",
+    "Time from the request to the end of the response.",
+    (*_WHERE, "lane"),
+    _LONG,
 )
 SILENCE = MetricRow(
     "trigate_write_gap_seconds", "histogram",
-    "Between two writes of a stream, less the time that its client took to read.", bounds=GAPS,
+    "Time between two writes of a stream, without the time that the client took to read.", bounds=GAPS,
 )  # fmt: skip
 TOKENS = MetricRow(
-    "trigate_tokens_total", "counter", "Tokens, of answers that broke off as far as they came.",
+    "trigate_tokens_total", "counter", "Tokens, including those of answers that broke off.",
     (*_WHERE, "client", "kind"),
 )  # fmt: skip
 BILLED_UNITS = MetricRow(
-    "trigate_units_total", "counter", "What is billed beside tokens: pictures, seconds of sound, characters, searches.",
+    "trigate_units_total", "counter", "Billed units other than tokens: images, seconds of audio, characters, searches.",
     (*_WHERE, "client", "unit"),
 )  # fmt: skip
 ESTIMATED = MetricRow(
     "trigate_usage_estimated_total", "counter",
-    "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
+    "Exchanges with estimated tokens: the answer broke off, or the provider reported no usage.", ("provider",),
 )  # fmt: skip
 COST = MetricRow(
     "trigate_cost_dollars_total", "counter",
-    "What attempts have cost, those included whose answers went to nobody, as far as there is a price.",
+    "Cost of all attempts with a price, including attempts whose answer was discarded.",
     (*_WHERE, "target", "client", "grade"),
 )  # fmt: skip
 UNPRICED = MetricRow(
-    "trigate_unpriced_total", "counter", "Attempts that took tokens whose price nobody knows: no sum has them.",
+    "trigate_unpriced_total", "counter", "Attempts that used tokens without a known price; no cost includes them.",
     (*_WHERE, "target"),
 )  # fmt: skip
 ON_SUBSCRIPTION = MetricRow(
-    "trigate_subscription_total", "counter", "Attempts that a subscription paid for: no sum of costs includes them.",
+    "trigate_subscription_total", "counter", "Attempts that a subscription paid for; no cost includes them.",
     (*_WHERE, "target", "client"),
 )  # fmt: skip
 LIMIT_REFUSALS = MetricRow(
     "trigate_limit_refusals_total", "counter",
-    "Requests for which there was no room in what their client may use, and attempts for which there was none in what "
-    "an entry may be given: those go on to the next target.",
+    "Requests rejected by a client's limit, and attempts skipped because of an entry's limit.",
     ("holder_kind", "holder", "limit"),
 )  # fmt: skip
 BUDGET_USED = MetricRow(
     "trigate_budget_used_ratio", "latest",
-    "The part of each budget that is spent in its period; above 1 where answers cost more than was expected of them.",
+    "Spent fraction of each budget in its period; above 1 if answers cost more than reserved.",
     ("holder_kind", "holder", "budget"),
 )  # fmt: skip
 BUDGET_HELD = MetricRow(
     "trigate_budget_held_ratio", "latest",
-    "The part of each budget that is reserved by requests under way, or set aside for batches.",
+    "Fraction of each budget that is reserved by requests in progress and by batches.",
     ("holder_kind", "holder", "budget"),
 )  # fmt: skip
-LIMIT_QUEUED = MetricRow(
-    "trigate_limit_queued", "sum", "Requests that wait for their place at an entry, in its `queue`.", ("entry",)
-)
+LIMIT_QUEUED = MetricRow("trigate_limit_queued", "sum", "Requests waiting in the `queue` of an entry.", ("entry",))
 LIMIT_USED = MetricRow(
     "trigate_limit_used_ratio", "latest",
-    "The part of each rate that has not refilled yet, and of each number of requests at once that is taken.",
+    "Used fraction of each rate and of each concurrency limit.",
     ("holder_kind", "holder", "limit"),
 )  # fmt: skip
 DROPS = MetricRow(
-    "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
+    "trigate_dropped_total", "counter", "Requests with fields that the provider's API does not have.",
     ("api", "provider"),
 )  # fmt: skip
 UPSTREAM_ERRORS = MetricRow(
-    "trigate_upstream_errors_total", "counter", "Exchanges that a provider, or the way to it, has failed.",
+    "trigate_upstream_errors_total", "counter",
+    "Exchanges that failed because of the provider or the connection to it.",
     (*_WHERE, "error"),
 )  # fmt: skip
 DISCONNECTS = MetricRow(
-    "trigate_disconnects_total", "counter", "Clients that left before the end of their answer.", ("api", "phase")
+    "trigate_disconnects_total",
+    "counter",
+    "Clients that disconnected before the end of their response.",
+    ("api", "phase"),
 )
-ATTEMPTS = MetricRow(
-    "trigate_upstream_attempts_total", "counter", "Requests that were sent to providers.", ("provider",)
-)
+ATTEMPTS = MetricRow("trigate_upstream_attempts_total", "counter", "Requests to providers.", ("provider",))
 RETRIES = MetricRow(
     "trigate_upstream_retries_total",
     "counter",
-    "Those of them that were not the first of their exchange.",
+    "Requests to providers after the first one of an exchange.",
     ("provider",),
 )
 STICKY = MetricRow(
     "trigate_sticky_turns_total", "counter",
-    "Turns of conversations that a group has answered, by whether it was the target with their prompt in its cache.",
+    "Conversation turns answered by a group, by whether the member with the cached prompt answered.",
     ("route", "landed"),
 )  # fmt: skip
 TARGETS_OUT = MetricRow(
     "trigate_targets_out", "greatest",
-    "Targets that are not asked now: 1 for an entry, of a wildcard entry the number of its models.", ("entry",),
+    "Unavailable targets: 1 for an entry; the number of unavailable models for a wildcard entry.", ("entry",),
 )  # fmt: skip
-OUTAGES = MetricRow("trigate_target_outages_total", "counter", "How often a target was taken out.", ("entry", "reason"))
+OUTAGES = MetricRow(
+    "trigate_target_outages_total", "counter", "How often a target became unavailable.", ("entry", "reason")
+)
 TARGET_ATTEMPTS = MetricRow(
-    "trigate_target_attempts_total", "counter", "Requests that were sent to each target, by what became of them.",
+    "trigate_target_attempts_total", "counter", "Requests to each target, by their result.",
     ("target", "reason"),
 )  # fmt: skip
 FALLBACKS = MetricRow(
-    "trigate_fallbacks_total", "counter", "Exchanges whose first target failed and that went on to another one.",
+    "trigate_fallbacks_total", "counter", "Exchanges that continued at another target after the first one failed.",
     ("route", "answered"),
 )  # fmt: skip
 HEDGES = MetricRow(
-    "trigate_hedges_total", "counter", "Second attempts beside a slow first one, by whether theirs was the answer.",
+    "trigate_hedges_total", "counter", "Hedges, by whether the client got their answer.",
     ("route", "won"),
 )  # fmt: skip
 ATTEMPT_WAIT = MetricRow(
     "trigate_attempt_wait_seconds", "histogram",
-    "What exchanges have waited between attempts, or for a target that was out; those that did not are not in it.",
+    "Time that exchanges waited between attempts or for an unavailable target, without those that "
+    "did not wait.",
     ("route",), _WAITS,
 )  # fmt: skip
 POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
 SHARE_REFUSALS = MetricRow(
-    "trigate_share_refusals_total", "counter", "Requests that were refused because their client had its share already.",
+    "trigate_share_refusals_total", "counter",
+    "Requests rejected because their client had reached one of `limits.per_client`.",
     ("share",),
 )  # fmt: skip
-QUEUED = MetricRow("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
-CONNECTIONS = MetricRow("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
-BACKGROUND = MetricRow("trigate_background_turns", "sum", "Responses that are being made in the background.")
+QUEUED = MetricRow("trigate_upstream_queued", "sum", "Requests waiting for a connection to a provider.")
+CONNECTIONS = MetricRow("trigate_client_connections", "sum", "Client connections, including idle ones.")
+BACKGROUND = MetricRow("trigate_background_turns", "sum", "Background responses in progress.")
 STORE_ENTRIES = MetricRow(
     "trigate_store_entries", "greatest",
-    "What is kept in `state_storage`: turns, what belongs to them, and conversations.",
+    "Entries in `state_storage`: turns, their parts, and conversations.",
 )  # fmt: skip
-STORE_BYTES = MetricRow("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
-STORE_LIMIT = MetricRow("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
+STORE_BYTES = MetricRow("trigate_store_bytes", "greatest", "Size of these entries, as `max_bytes` counts it.")
+STORE_LIMIT = MetricRow("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 without a limit.")
 LEDGER_LOST = MetricRow(
     "trigate_ledger_lines_lost_total", "counter",
-    "Exchanges that are in the log and missing from the kept ledger: the database was away for too long.",
+    "Exchanges missing from the kept ledger because the database was unavailable for too long; the "
+    "log has them.",
 )  # fmt: skip
 LEDGER_FOLDED = MetricRow(
     "trigate_ledger_lines_folded_total", "counter",
-    "Lines that the kept ledger has in sums alone: there were more than `ledger.max_bytes`, or the database was away.",
+    "Ledger lines merged into sums: `ledger.max_bytes` was exceeded, or the database was unavailable.",
 )  # fmt: skip
 KEYS_STALE = MetricRow(
     "trigate_stored_keys_stale_seconds", "greatest",
-    "Since when the keys in `state_storage` cannot be read: those that were read last go on.",
+    "Time since the keys in `state_storage` could last be read; the last known keys remain valid.",
 )  # fmt: skip
 COUNTERS_AWAY = MetricRow(
     "trigate_counters_away", "sum",
-    "Processes that do not reach the store of `counters`, and hold limits by their share.",
+    "Processes that cannot reach the store of `counters`.",
 )  # fmt: skip
 COUNTED_ALONE = MetricRow(
     "trigate_counted_alone_total", "counter",
-    "Requests whose limits were decided without the store of `counters`, or refused for want of it.",
+    "Requests whose limits were decided, or rejected, without the store of `counters`.",
 )  # fmt: skip
 CACHE = MetricRow(
-    "trigate_cache_requests_total", "counter", "Requests whose name or client uses the cache of answers.",
+    "trigate_cache_requests_total", "counter", "Requests whose model name or client uses the response cache.",
     ("client", "outcome"),
 )  # fmt: skip
 CACHE_SAVED = MetricRow(
     "trigate_cache_saved_dollars_total", "counter",
-    "What the answers out of the cache would have cost, as far as there is a price.", ("client",),
+    "Cost saved by cached answers that have a price.", ("client",),
 )  # fmt: skip
 CACHE_SAVED_TOKENS = MetricRow(
-    "trigate_cache_saved_tokens_total", "counter", "The tokens that they would have taken, input and output.",
+    "trigate_cache_saved_tokens_total", "counter", "Input and output tokens saved by cached answers.",
     ("client",),
 )  # fmt: skip
 CACHE_FAILURES = MetricRow(
     "trigate_cache_failures_total", "counter",
-    "How often the store of answers was away, or had no answer within 50 ms: then their providers are asked.",
+    "Failures of the cache: it was unavailable or took over 50 ms. The request then goes to its provider.",
 )  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
-    "How late a task runs that has asked for half a second.",
+    "Delay of a task that sleeps for half a second.",
     bounds=_LAGS,
 )
 MEMORY = MetricRow("trigate_memory_bytes", "sum", "Resident memory of the workers.")
-CPU = MetricRow("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
+CPU = MetricRow("trigate_cpu_seconds_total", "counter", "CPU time of the workers.")
 WORKERS = MetricRow("trigate_workers", "sum", "Worker processes.")
-DRAINING = MetricRow("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
-RELOADS = MetricRow(
-    "trigate_config_reloads_total", "counter", "Configurations taken over, or refused, since the start.", ("result",)
-)
+DRAINING = MetricRow("trigate_draining", "sum", "Workers that finish their requests and accept no new ones.")
+RELOADS = MetricRow("trigate_config_reloads_total", "counter", "Configuration reloads since the start.", ("result",))
 SPANS = MetricRow(
-    "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
+    "trigate_spans_dropped_total",
+    "counter",
+    "Spans not exported: the queue was full, or the collector did not accept them.",
 )
 CLIENT = MetricRow(
     "trigate_client_info", "greatest",
-    "1 for each client that has been seen, with its group. Join it to any metric with the label `client`.",
+    "1 for each client seen, with its group. Join it to any metric with the label `client`.",
     ("client", "group"),
 )  # fmt: skip
 BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
