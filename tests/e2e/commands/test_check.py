@@ -58,7 +58,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model that they name."
-    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients mark")
+    assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients set")
     assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
 
 
