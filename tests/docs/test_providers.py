@@ -12,6 +12,10 @@ from tests.support.apis import OLDER
 
 # Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
 ASKED = {
+    "openai/gpt-5-mini": (
+        "https://api.openai.com/v1/chat/completions", *("https://api.openai.com/v1/responses",) * 2,
+    ),
+    "groq/*": ("https://api.groq.com/openai/v1/chat/completions",) * 3,
     "gpu/Qwen/Qwen3.8-27B": ("/v1/chat/completions", "/v1/messages", "/v1/chat/completions"),
     "ollama/*": ("/v1/chat/completions", "/v1/messages", "/v1/responses"),
     "azure_openai/gpt-6.1-sol": ("/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses"),

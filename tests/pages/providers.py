@@ -15,7 +15,7 @@ from tests.support.repository import ROOT
 PAGE = ROOT / "docs/providers.md"
 CLIENTS: Sequence[Api] = ("chat", "messages", "responses")
 HEAD = ("provider", "address", "key", *(f"{api.capitalize()} clients" for api in CLIENTS), "models", "")
-FACTS = ("provider", "API", "address", "sign-in", "differs", "recorded", "source", "read on")
+FACTS = ("provider", "API", "URL", "credential", "Chat differs", "recorded", "source", "checked on")
 
 _NAMED = {"gpt-[!o]*": "`gpt-*` (not `gpt-oss-*`)"}
 _REST = "gpt-o[!s]*"
@@ -36,10 +36,10 @@ RECORDED = frozenset(
 """The providers and APIs of which recorded answers are among those that the tests read."""
 
 _DIFFERS: Sequence[tuple[str, Callable[[Provider], bool]]] = (
-    ("usage of streams comes unasked or not at all", lambda row: not row.known.stream_usage),
+    ("no `stream_options`", lambda row: not row.known.stream_usage),
     ("`max_tokens`", lambda row: row.known.max_tokens_field == "max_tokens"),
     ("no role `developer`", lambda row: not row.known.developer_role),
-    ("one choice", lambda row: "choices" in row.known.cannot),
+    ("one choice only", lambda row: "choices" in row.known.cannot),
 )
 
 
@@ -62,7 +62,11 @@ def _cells(row: Provider) -> tuple[str, ...]:
     names = [row.id, *(alias for alias, id in ALIASES.items() if id == row.id)]
     return (
         f"{row.display_name}: {', '.join(f'`{name}`' for name in names)}",
-        f"`{row.base_url}{row.prefix}`" if row.base_url else f"yours, as `{row.address}`" if row.address else "yours",
+        f"`{row.base_url}{row.prefix}`"
+        if row.base_url
+        else f"yours, such as `{row.address}`"
+        if row.address
+        else "yours",
         f"`{row.key_env}`" if row.key_env else "" if row.key_required else "none needed",
         *(_asked(row, api) for api in CLIENTS),
         ", ".join(_NAMED.get(family, f"`{family}`") for family in row.families if family != _REST),
@@ -72,7 +76,7 @@ def _cells(row: Provider) -> tuple[str, ...]:
 
 def _asked(row: Provider, api: Api) -> str:
     upstreams = [speaks.get(api) for speaks in _spoken(row)]
-    words = ("as it is" if upstream == api else f"in {upstream.capitalize()}" for upstream in upstreams if upstream)
+    words = ("unchanged" if upstream == api else f"to {upstream.capitalize()}" for upstream in upstreams if upstream)
     return " or ".join(dict.fromkeys(words)) or "not yet"
 
 

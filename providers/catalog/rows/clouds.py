@@ -92,8 +92,8 @@ CLOUDS = (
                 "auth": MappingProxyType(dict.fromkeys(STANDARD_AUTH, API_KEY)),
             }
         },
-        about="The model id is the deployment's name. With `/openai/v1` at the end of `base_url` it is Azure's v1 API "
-        "(Chat and Responses); without it the older paths by deployment, in Chat alone.",
+        about="The model id is the deployment's name. If `base_url` ends with `/openai/v1`, the gateway uses Azure's "
+        "v1 API (Chat and Responses); otherwise the older deployment paths (Chat only).",
     ),
     # One resource has both: OpenAI's paths, where a key goes in `api-key`, and Anthropic's for Claude.
     Provider(
@@ -103,7 +103,7 @@ CLOUDS = (
         by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
         key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
         endpoints=_AS_OPENAI, embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
-        about="The model id is the deployment's name. Claude is asked in Messages, other models in Chat and Responses.",
+        about="The model id is the deployment's name. Claude uses Messages; other models use Chat and Responses.",
         sources=sources(READ, messages=_FOUNDRY),
     ),
     Provider(
@@ -123,8 +123,8 @@ CLOUDS = (
             "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
             "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
         },
-        about="With `region: us-east-1` Claude is asked in Messages (`bedrock-mantle`), OpenAI's models in Chat and "
-        "Responses (`bedrock-runtime`), and all others in Converse.",
+        about="Needs a `region`, such as `us-east-1`. Claude uses Messages (`bedrock-mantle`), OpenAI's models use "
+        "Chat and Responses (`bedrock-runtime`), and all others use Converse.",
         sources=sources(
             READ, chat=_RUNTIME, responses=_RUNTIME, converse=_CONVERSE,
             messages="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html",
@@ -136,7 +136,7 @@ CLOUDS = (
         speaks=ONLY_MESSAGES, paths={**STANDARD_PATHS, "messages": "/model/{model}"},
         hosting={"messages": INVOKED_CLAUDE}, price_list="aws",
         sign_in=("api_key", "aws"),
-        about="Claude where an account has it in InvokeModel alone; elsewhere `amazon_bedrock` is as its maker's own.",
+        about="For accounts that have Claude only in InvokeModel; otherwise use `amazon_bedrock`.",
         sources=sources(READ, messages=_INVOKE), **_BEDROCK,
     ),
     # Claude has an API of its maker's there, and open models the Chat of OpenAI.
@@ -155,8 +155,8 @@ CLOUDS = (
             ("gemini-*", {"speaks": _ONLY_GEMINI, "quirks": _VERTEX_GEMINI, "known": _VERTEX_GEMINI}),
         ),
         price_list="google", sign_in=("google", "api_key"),
-        about="With `project` and `location`. Claude (`claude-opus-4-5@20251101`) is asked in Messages, Gemini "
-        "(`gemini-3.8-flash`) in its own API, open models and `google/gemini-…` in Chat.",
+        about="Needs `project` and `location`. Claude (`claude-opus-4-5@20251101`) uses Messages, Gemini "
+        "(`gemini-3.8-flash`) its own API, and open models and `google/gemini-…` use Chat.",
         sources=sources(READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE, gemini=_VERTEX_GENERATE),
     ),
 )  # fmt: skip

@@ -49,8 +49,8 @@ MAKERS = (
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
         families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_responses=True,
-        about="Reasoning models are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
-        "always: [speaks](configuration.md#speaks).",
+        about="Reasoning models use Responses for Messages clients and for tools; `…-codex` and `…-pro` always do: "
+        "[speaks](configuration.md#speaks).",
         sources=sources(READ, **dict.fromkeys(
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
@@ -90,8 +90,7 @@ MAKERS = (
             "gemini-3.1-flash-lite",
         ),
         families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY", price_list="google",
-        about="Its own API keeps thoughts and what they are signed with, which Chat there loses: "
-        "`speaks: [gemini]` for Chat clients, too.",
+        about="Its Chat API loses thoughts and their signatures. `speaks: [gemini]` keeps them for Chat clients.",
         sources=sources(
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",
             gemini="https://ai.google.dev/api/generate-content",
@@ -133,7 +132,7 @@ MAKERS = (
         "deepseek", "DeepSeek", "https://api.deepseek.com", speaks=CHAT_AND_MESSAGES,
         places={"messages": "/anthropic/v1", "responses": ""}, models=("deepseek-v4-pro", "deepseek-v4-flash"),
         families=("deepseek-*",), key_env="DEEPSEEK_API_KEY",
-        about="It has Responses too, and refuses what stands between a call and its result: "
+        about="Also has Responses, which rejects items between a tool call and its result: "
         "`speaks: [chat, messages, responses]`.",
         sources=sources(
             READ, chat=_COMPARED + "deepseek", messages="https://api-docs.deepseek.com/guides/anthropic_api",
@@ -147,7 +146,7 @@ MAKERS = (
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
         families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
-        price_list="x-ai", about="Its Messages path is deprecated, and not used.",
+        price_list="x-ai", about="The gateway does not use its deprecated Messages path.",
         sources=sources(READ, chat=_COMPARED + "xai", responses=_COMPARED + "xai"),
         endpoints=places("image_generations", "image_edits", "files", "batches"),
         endpoint_source=Source("https://docs.x.ai/developers/rest-api-reference/inference", READ),
@@ -196,7 +195,7 @@ MAKERS = (
     Provider(
         "minimax", "MiniMax", "https://api.minimax.io", speaks=ALL_THREE, places={"messages": "/anthropic/v1"},
         auth=BEARER, families=("minimax-*",), key_env="MINIMAX_API_KEY",
-        about="In China `base_url: https://api.minimaxi.com`.",
+        about="In China, set `base_url: https://api.minimaxi.com`.",
         sources=sources(
             READ, chat=_COMPARED + "minimax", responses=_COMPARED + "minimax",
             messages="https://platform.minimax.io/docs/api-reference/text-anthropic-api",
@@ -204,7 +203,7 @@ MAKERS = (
     ),
     Provider(
         "stepfun", "StepFun", "https://api.stepfun.com", speaks=CHAT_AND_MESSAGES, auth=BEARER, families=("step-*",),
-        key_env="STEPFUN_API_KEY", about="Outside China `base_url: https://api.stepfun.ai`.",
+        key_env="STEPFUN_API_KEY", about="Outside China, set `base_url: https://api.stepfun.ai`.",
         sources=sources(READ, **dict.fromkeys(
             ("chat", "messages"), "https://platform.stepfun.com/docs/zh/guides/models/step-3.7-flash"
         )),
@@ -238,19 +237,20 @@ MAKERS = (
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
-        is_subscription=True, families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
+        is_subscription=True, families=OPENAI_FAMILIES,
+        about="For ChatGPT subscriptions, with `passthrough_auth: true`.",
     ),
     # Embeddings and rerank alone.
     Provider(
         "jina", "Jina AI", "https://api.jina.ai", families=("jina-*",), key_env="JINA_API_KEY",
-        about="Embeddings and rerank.",
+        about="Only embeddings and rerank.",
         endpoints=places("rerank", embeddings=Place("/embeddings", "jina")),
         endpoint_source=Source("https://api.jina.ai/redoc", READ),
     ),
     Provider(
         "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*", "rerank-[0-9]*"),
         key_env="VOYAGE_API_KEY", price_list="voyageai",
-        about="Embeddings and rerank. With a key of MongoDB's `base_url: https://ai.mongodb.com`.",
+        about="Only embeddings and rerank. With a MongoDB key, set `base_url: https://ai.mongodb.com`.",
         endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
         embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens of its largest models
         endpoint_source=Source("https://github.com/voyage-ai/voyageai-python", READ),

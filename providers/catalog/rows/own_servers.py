@@ -26,8 +26,8 @@ _OLLAMA = "https://docs.ollama.com/api/openai-compatibility"
 _SGLANG = "https://docs.sglang.io/docs/basic_usage/anthropic_api"
 _VLLM = "https://docs.vllm.ai/en/stable/serving/online_serving.html"
 
-HERE = "On this machine, unless `base_url` says where."
-OLDER = f"{HERE} Older versions have Chat alone: `speaks: [chat]`."
+HERE = "Default: this machine."
+OLDER = f"{HERE} For older versions with Chat only, set `speaks: [chat]`."
 
 
 def _own(id: str, label: str, base_url: str, **row: Any) -> Provider:
@@ -96,7 +96,7 @@ OWN_SERVERS = (
     ),
     Provider(
         "tei", "Text Embeddings Inference", "http://localhost:8080", key_required=False,
-        about=f"Embeddings, rerank and classification of one model. {HERE}",
+        about=f"Embeddings, rerank and classification with one model. {HERE}",
         endpoints=places(
             "embeddings", rerank=Place("/rerank", "tei", prefix=""), predict=Place("/predict", "tei", prefix=""),
             similarity=Place("/similarity", "tei", prefix=""),
