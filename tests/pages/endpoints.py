@@ -12,8 +12,8 @@ from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, Endpoint, E
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/endpoints.md"
-FACTS = ("endpoint", "paths for clients", "who else may answer", "first byte", "largest body")
-FALLBACK = {"same_model": "the same model elsewhere", "any": "as routes say", "never": "nobody"}
+FACTS = ("endpoint", "paths for clients", "fallback", "first byte", "largest body")
+FALLBACK = {"same_model": "same model", "any": "route", "never": "none"}
 
 GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "embeddings": ("embeddings", "pooling"),
@@ -30,7 +30,7 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
 }
 """The columns of the table of providers. Voices are told by the gateway itself, and pass-through is an entry's."""
 
-HEAD = ("provider", *GROUPS, "source", "read on")
+HEAD = ("provider", *GROUPS, "source", "checked on")
 
 
 def facts() -> str:
