@@ -76,11 +76,10 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     ],
     "gateway/serving/app_tasks.py": [
         ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
-        ("replaced", "hypercorn.trio.task_group:TaskGroup.spawn_app", "9f6470a136bc"),
+        ("used", "hypercorn.trio.task_group:TaskGroup.spawn_app", "9f6470a136bc"),
         ("used", "hypercorn.trio.task_group:_handle", "0b4acb3a06f0"),
     ],
     "gateway/serving/connections.py": [
-        ("used", "hypercorn.trio.task_group:TaskGroup", "fef28abdc428"),
         ("used", "hypercorn.trio.worker_context:WorkerContext", "6e5e0fcfd521"),
     ],
     "gateway/serving/worker.py": [

@@ -1,45 +1,61 @@
 """The tasks of a connection, and the queue from a request to the app that answers it."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.task_group import TaskGroup, _handle
-from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, HTTPScope, Scope, WebsocketScope
+from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent
 
 from gateway.serving.asgi_extensions import TAKE_NOW
 
 
-class AppTasks(TaskGroup):
-    """Hypercorn's group of tasks, whose apps can take what has come without waiting for it (``TakeNow``)."""
+class AppInbox:
+    """The messages of one request that its app has not received yet. ``HttpStream`` bounds what waits here.
 
-    async def spawn_app(
+    A memory channel for each request would take a hundredth of what a small request costs."""
+
+    __slots__ = ("_messages", "_put")
+
+    def __init__(self) -> None:
+        self._messages: deque[ASGIReceiveEvent] = deque()
+        self._put: trio.Event | None = None
+
+    def put(self, message: ASGIReceiveEvent) -> None:
+        """Add a message, without giving other tasks a turn."""
+        self._messages.append(message)
+        if self._put is not None:
+            self._put.set()
+
+    def take_now(self) -> ASGIReceiveEvent | None:
+        """Return the next message (``TakeNow``); ``None`` if none is there."""
+        return self._messages.popleft() if self._messages else None
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next message, once there is one: a checkpoint. Only one task may receive at a time."""
+        await trio.lowlevel.checkpoint()
+        while not self._messages:
+            self._put = trio.Event()
+            await self._put.wait()
+        return self._messages.popleft()
+
+
+class AppTasks(TaskGroup):
+    """Hypercorn's group of tasks, which can also start apps with an ``AppInbox``."""
+
+    def start_app(
         self,
         app: AppWrapper,
         config: Config,
-        scope: Scope,
+        scope: Any,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
-    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        """Start ``app``, and return what puts a message into its queue. Unlike Hypercorn's, it gives other tasks a turn
-        only where the queue is full: each turn costs as much as all else about a message."""
-        to_app, from_server = trio.open_memory_channel[ASGIReceiveEvent](config.max_app_queue_size)
-
-        def take_now() -> ASGIReceiveEvent | None:
-            try:
-                return from_server.receive_nowait()
-            except trio.WouldBlock:
-                return None
-
-        async def put(message: ASGIReceiveEvent) -> None:
-            try:
-                to_app.send_nowait(message)
-            except trio.WouldBlock:
-                await to_app.send(message)
-
-        extensions: Any = cast("HTTPScope | WebsocketScope", scope)["extensions"]
-        extensions[TAKE_NOW] = take_now
+    ) -> AppInbox:
+        """Start ``app`` on the request or websocket of an ASGI ``scope``, and return its inbox."""
+        inbox = AppInbox()
+        scope["extensions"][TAKE_NOW] = inbox.take_now
         threads = trio.to_thread.run_sync, trio.from_thread.run
         assert self._nursery is not None, "it is open"
-        self._nursery.start_soon(_handle, app, config, scope, from_server.receive, send, *threads)
-        return put
+        self._nursery.start_soon(_handle, app, config, scope, inbox.receive, send, *threads)
+        return inbox

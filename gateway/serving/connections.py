@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import attrs
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
@@ -59,7 +58,7 @@ class ConnectionContext:
     listener, whose it is."""
 
     server: ServerContext
-    tasks: TaskGroup
+    tasks: AppTasks
     client: tuple[str, int] | None
     local: tuple[str, int] | None
     listener: ListenerOptions = PLAIN
@@ -105,7 +104,7 @@ class ClientConnection:
 
     protocol: WireProtocol
     _idle: IdleTimer
-    _tasks: TaskGroup
+    _tasks: AppTasks
 
     def __init__(
         self,
@@ -177,8 +176,8 @@ class ClientConnection:
         local = parse_socket_addr(sock.family, sock.getsockname())
         place = ConnectionPlace(self.end_soon)
         try:
-            async with AppTasks() as tasks:
-                self._tasks = tasks
+            self._tasks = tasks = AppTasks()
+            async with tasks:
                 is_stopping = server.worker.terminated.is_set
                 config = server.config
                 self._idle = IdleTimer(
@@ -212,7 +211,7 @@ class ClientConnection:
         return True
 
     async def _take_in(
-        self, server: ServerContext, tasks: TaskGroup, local: tuple[str, int] | None, place: ConnectionPlace
+        self, server: ServerContext, tasks: AppTasks, local: tuple[str, int] | None, place: ConnectionPlace
     ) -> None:
         """Serve the client, whose address is known by now, if it may have one more connection. That comes before the
         handshake of TLS, which would hold as many open as anybody likes."""

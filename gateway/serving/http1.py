@@ -142,7 +142,7 @@ class Http1:
             self._state = ReadState.ENDED
             self._room.set()
             self._all_skipped.set()
-            await self._close_stream()
+            self._close_stream()
 
     # Requests
 
@@ -183,11 +183,11 @@ class Http1:
             elif self._stream is None or event is h11.NEED_DATA:
                 return
             elif isinstance(event, h11.Data):
-                await self._stream.handle(Body(stream_id=STREAM_ID, data=event.data))
-                if self._stream is not None and self._stream.backlog.is_full:
+                self._stream.take_body(event.data)
+                if self._stream.backlog.is_full:
                     await self._wait_for(self._stream.backlog)
             elif isinstance(event, h11.EndOfMessage):
-                await self._stream.handle(EndBody(stream_id=STREAM_ID))
+                self._stream.end_body()
                 return  # the next request, perhaps, which waits for the answer
             else:  # the client has ended the connection
                 return
@@ -214,10 +214,10 @@ class Http1:
         # Any other upgrade is ignored, as a server may (RFC 9110, section 7.8): also to h2c, cleartext HTTP/2.
         self._began = True
         self._line = RequestLine.of(request.method, request.http_version, headers)
-        self._stream = HttpStream(self._context, STREAM_ID, self._on_event, self._give, self._write_now)
+        self._stream = HttpStream(self._context, self, self._write_now)
         method, version = request.method.decode().upper(), request.http_version.decode()
         on_reading = self._send_continue if self.reader.they_are_waiting_for_100_continue else None
-        await self._stream.begin(method, version, request.target, headers, on_reading)
+        self._stream.begin(method, version, request.target, headers, on_reading)
 
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
@@ -238,17 +238,10 @@ class Http1:
         if self.reader.they_are_waiting_for_100_continue and self._answer is None:
             await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 
-    # Answers
+    # Responses (``ResponseSender``)
 
-    async def _on_event(self, event: StreamEvent) -> None:
-        if isinstance(event, Response):
-            self._start(self._line, event.status_code, event.headers)
-        elif isinstance(event, Body):
-            await self._give(event.data)
-        elif isinstance(event, EndBody):
-            await self._end()
-        elif isinstance(event, StreamClosed):
-            await self._end_request()
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._start(self._line, status, headers)
 
     def _start(self, line: RequestLine, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self._answer is not None:
@@ -259,8 +252,7 @@ class Http1:
         self._answer = AnswerWriter(line, status, headers)
         self._head = self._answer.head
 
-    async def _give(self, data: bytes) -> None:
-        """Send a piece of the body."""
+    async def send_body(self, data: bytes) -> None:
         assert self._answer is not None, "the server takes no body before its response"
         framed = self._answer.frame(data)
         head, self._head = self._head, b""
@@ -276,7 +268,7 @@ class Http1:
             return False
         return self._connection.write_now(answer.frame(data))
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
         assert self._answer is not None, "the server ends no body before its response"
         last, self._head = self._head + self._answer.end(), b""
         if last:
@@ -286,12 +278,12 @@ class Http1:
         """Answer a request that cannot be read."""
         headers, body = error_answer(status)
         self._start(self._line, status, headers)
-        await self._give(body)
-        await self._end()
+        await self.send_body(body)
+        await self.end()
 
     # The end of a request
 
-    async def _end_request(self) -> None:
+    async def close(self) -> None:
         answered = self._answer is not None and self._answer.ended
         if not answered or self.reader.their_state is not h11.SEND_BODY or self._state is ReadState.ENDED:
             await self._recycle()
@@ -299,11 +291,11 @@ class Http1:
         # Answered before the whole body came. Closing now would reset the connection, and the client, still sending,
         # might lose the answer: read on for a while.
         self._state, self._skipped, self._all_skipped = ReadState.SKIPPING, 0, trio.Event()
-        await self._close_stream()
+        self._close_stream()
         self._context.tasks.spawn(self._wait_for_rest)
 
     async def _recycle(self) -> None:
-        await self._close_stream()
+        self._close_stream()
         answer, reader = self._answer, self.reader
         lasts = answer is not None and answer.ended and not answer.closes and reader.their_state in _WHOLE
         self._room.set()
@@ -317,10 +309,10 @@ class Http1:
         if left:
             self._context.tasks.spawn(self._take_up)
 
-    async def _close_stream(self) -> None:
+    def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
-            await stream.handle(StreamClosed(stream_id=STREAM_ID))
+            stream.close()
 
     async def _wait_for_rest(self) -> None:
         with trio.move_on_after(SKIP_SECONDS):

@@ -12,7 +12,7 @@ from h2.events import DataReceived, PriorityUpdated, RequestReceived, StreamRese
 from h2.events import Event as Http2Event
 from h2.exceptions import ProtocolError
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
@@ -96,6 +96,26 @@ class SendBuffer:
         self._data.clear()
         self._empty.set()
         self._room.set()
+
+
+class EventSender:
+    """A ``ResponseSender`` that sends Hypercorn's events."""
+
+    def __init__(self, stream_id: int, send: Callable[[StreamEvent], Awaitable[None]]) -> None:
+        self._id = stream_id
+        self._send = send
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._send(Response(stream_id=self._id, headers=headers, status_code=status))
+
+    async def send_body(self, data: bytes) -> None:
+        await self._send(Body(stream_id=self._id, data=data))
+
+    async def end(self) -> None:
+        await self._send(EndBody(stream_id=self._id))
+
+    async def close(self) -> None:
+        await self._send(StreamClosed(stream_id=self._id))
 
 
 class Http2(H2Protocol):
@@ -215,9 +235,9 @@ class Http2(H2Protocol):
             self.streams[stream_id] = cast("Any", websocket)
             await websocket.begin("2", target, headers)
         else:
-            stream = HttpStream(self._context, stream_id, self._send_in_time)
+            stream = HttpStream(self._context, EventSender(stream_id, self._send_in_time))
             self.streams[stream_id] = cast("Any", stream)
-            await stream.begin(method, "2", target, headers)
+            stream.begin(method, "2", target, headers)
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         """Send what a stream says, unless the client keeps its window shut for ever, which TCP_USER_TIMEOUT does not

@@ -19,7 +19,6 @@ from wsproto.utilities import LocalProtocolError
 from gateway.http.close_codes import RegisteredCodes
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
-from gateway.serving.http_stream import Send
 from gateway.serving.refusals import error_answer
 
 CLOSE_SECONDS: Final = 1.0  # that a client gets to answer our close
@@ -52,7 +51,7 @@ class WebSocketStream:
     _handshake: Handshake
     _frames: Connection
 
-    def __init__(self, connection: ConnectionContext, stream_id: int, send: Send) -> None:
+    def __init__(self, connection: ConnectionContext, stream_id: int, send: Callable[[Event], Awaitable[None]]) -> None:
         self._connection = connection
         self._id = stream_id
         self._send = send
@@ -63,7 +62,7 @@ class WebSocketStream:
         self._taker: MessageTaker | None = None
         self._codes = RegisteredCodes()
         self._refusal: Any = None  # the app's "websocket.http.response.start"
-        self._put: Callable[[Any], Awaitable[None]] | None = None
+        self._put: Callable[[Any], object] | None = None
 
     @property
     def idle(self) -> bool:
@@ -90,8 +89,8 @@ class WebSocketStream:
         if not self._handshake.is_valid():
             await self.refuse()
             return
-        self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)
-        await self._put({"type": "websocket.connect"})
+        self._put = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send).put
+        self._put({"type": "websocket.connect"})
 
     # What comes from the client
 
@@ -113,7 +112,7 @@ class WebSocketStream:
     async def _leave(self, code: CloseReason) -> None:
         self._over.set()
         if self._put is not None:
-            await self._put({"type": "websocket.disconnect", "code": code.value})
+            self._put({"type": "websocket.disconnect", "code": code.value})
 
     async def _handle_frames(self) -> None:
         for frame in self._frames.events():
@@ -144,14 +143,14 @@ class WebSocketStream:
             self._state = WebSocketState.CLOSING
             reason = f"a message is larger than the limit of {self._message.max_length} bytes"
             await self._send_frame(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
-            await self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
+            self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
             return
         if frame.message_finished:
             self._arriving(0)
             message = self._message.to_message()
             self._message.clear()
             if self._taker is None:
-                await self._put(message)
+                self._put(message)
             else:
                 text = message["text"]
                 await self._taker.take(bytes(message["bytes"] or b"") if text is None else text)
