@@ -183,11 +183,8 @@ class Attempt:
         proof = await offload(size, signature, request, self.target, credential, time.time())
         most = None if made.request.incoming.stream else context.service.limits.answer
         upload = made.request.upload
-        out = attrs.evolve(
-            request, headers=(*request.headers, *proof), placed=self._on_send, again=self._send_again, max_chunk=most,
-            upload=None if upload is None else watched(upload, self.watch, self._before_end),
-            before_end=self._before_end,
-        )  # fmt: skip
+        watched_upload = None if upload is None else watched(upload, self.watch, self._before_end)
+        out = request.ready(proof, most, self._on_send, self._send_again, self._before_end, watched_upload)
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         self.headers = response.headers

@@ -136,13 +136,14 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, came: Piec
     context, watch = source.made.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
-    watch.data_arrived()
+    note = _nothing if response.has_arrived else watch.data_arrived  # a deadline is only for a wait
+    note()
     pieces = None if source.stamp is None else came
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
         async for chunk in response.chunks():
-            watch.data_arrived()
+            note()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
             parts.append(chunk)
@@ -154,6 +155,10 @@ async def read_body(source: AnswerSource, response: UpstreamResponse, came: Piec
     body = b"".join(parts)
     context.observer.received(body)
     return body
+
+
+def _nothing() -> None:
+    return
 
 
 def is_shut_down(watch: Watch) -> bool:

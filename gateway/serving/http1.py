@@ -147,10 +147,16 @@ class Http1:
     # Requests
 
     async def _received(self, data: bytes) -> None:
-        async with self._reading:
+        try:
+            self._reading.acquire_nowait()  # `acquire` gives other tasks a turn, which the read before has done
+        except trio.WouldBlock:
+            await self._reading.acquire()
+        try:
             self.reader.receive_data(data)
             await self._handle_events()
             self._await_head()
+        finally:
+            self._reading.release()
         if self._kept() > KEPT and self._state is not ReadState.ENDED:
             self._room = trio.Event()
             await self._room.wait()

@@ -40,20 +40,20 @@ class BodyFraming(Protocol):
 
 
 class Sized:
-    """A body of so many bytes."""
+    """A body of so many bytes, of which ``left`` have not come."""
 
     def __init__(self, size: int) -> None:
         self.extra = False
         self._expect(size)
 
     def feed(self, data: bytes) -> bytes:
-        self.extra = len(data) > self._left
-        piece = data[: self._left] if self.extra else data
-        self._expect(self._left - len(piece))
+        self.extra = len(data) > self.left
+        piece = data[: self.left] if self.extra else data
+        self._expect(self.left - len(piece))
         return piece
 
     def _expect(self, left: int) -> None:
-        self._left = left
+        self.left = left
         self.over = not left
         self.step = max(READ, min(left, LONG_READ))  # room for more is memory for nothing
 

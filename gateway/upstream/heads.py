@@ -89,7 +89,9 @@ def _fields(lines: bytes) -> Headers:
     headers: list[tuple[bytes, bytes]] = []
     if lines.count(b"\n") >= MAX_FIELDS:
         raise ValueError("the head of the answer has too many headers")
-    for line in _FOLD.sub(b" ", lines).split(b"\n") if lines else ():
+    if b"\n " in lines or b"\n\t" in lines:
+        lines = _FOLD.sub(b" ", lines)
+    for line in lines.split(b"\n") if lines else ():
         field = _FIELD.fullmatch(line.removesuffix(b"\r"))
         if field is None:
             raise ValueError("a header of the answer is not well-formed")

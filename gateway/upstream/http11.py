@@ -65,11 +65,12 @@ class BodySource(Protocol):
 
 @attrs.frozen(eq=False)
 class WireAnswer:
-    """The head of an answer. Its ``body`` must be closed."""
+    """The head of an answer. Its ``body`` must be closed; ``has_arrived`` says that it came with the head."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: BodySource
+    has_arrived: bool = False
 
 
 class AnswerBody:
@@ -141,7 +142,9 @@ class Connection:
                 await self.release(whole=False)
             raise
         self._reusable = head.lasts and sent and head.status != 101
-        return WireAnswer(head.status, head.headers, AnswerBody(self, _framing(head, request.max_chunk), head.rest))
+        framing = _framing(head, request.max_chunk)
+        has_arrived = isinstance(framing, Sized) and framing.left <= len(head.rest)
+        return WireAnswer(head.status, head.headers, AnswerBody(self, framing, head.rest), has_arrived)
 
     async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
         """Send ``upload``, and read the head of the answer: that head, and whether all was sent. A provider that

@@ -63,6 +63,8 @@ class UpstreamResponse(trio.abc.AsyncResource):
             self._read = partial(anext, self._decoding, b"")
             headers = tuple(pair for pair in headers if pair[0] not in ("content-encoding", "content-length"))
         self.headers: tuple[tuple[str, str], ...] = headers
+        self.has_arrived = answer.has_arrived
+        """The whole body came with the head: reading it does not wait."""
 
     def header(self, name: str) -> str | None:
         """The first value of the header ``name`` (lower case)."""

@@ -230,7 +230,7 @@ async def test_framing_headers_follow_the_body_and_not_the_request(serve, upstre
     assert await fetch(upstream, post(server.url, headers=headers, body=b"abc")) == b"ok"
     head = heads[0].lower()
     assert head.count(b"content-length: 3") == 1
-    assert b"999" not in head
+    assert b": 999" not in head  # the port of the host may have these digits
     assert b"transfer-encoding" not in head
 
 
