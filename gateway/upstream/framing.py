@@ -40,7 +40,7 @@ class BodyFraming(Protocol):
 
 
 class Sized:
-    """A body of so many bytes, of which ``left`` have not come."""
+    """A body of a known size. ``left`` is the number of bytes that have not arrived."""
 
     def __init__(self, size: int) -> None:
         self.extra = False

@@ -65,7 +65,7 @@ class BodySource(Protocol):
 
 @attrs.frozen(eq=False)
 class WireAnswer:
-    """The head of an answer. Its ``body`` must be closed; ``has_arrived`` says that it came with the head."""
+    """The head of an answer. Its ``body`` must be closed. ``has_arrived``: it came with the head."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
