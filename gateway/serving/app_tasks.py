@@ -30,7 +30,7 @@ class AppInbox:
             self._put.set()
 
     def take_now(self) -> ASGIReceiveEvent | None:
-        """Return the next message (``TakeNow``); ``None`` if none is there."""
+        """Return the next message (``TakeNow``), or ``None``."""
         return self._messages.popleft() if self._messages else None
 
     async def receive(self) -> ASGIReceiveEvent:
