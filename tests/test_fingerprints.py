@@ -104,7 +104,6 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("extended", "h2.connection:H2ConnectionStateMachine.process_input", "3124843a6a88"),
     ],
     "gateway/telemetry/metrics.py": [
-        ("used", "prometheus_client.metrics:Counter.inc", "fd471e27d49a"),
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),
         ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),
     ],

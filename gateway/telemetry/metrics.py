@@ -130,12 +130,12 @@ class Metrics:
         self.set(rows.KEYS_STALE, stale)
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
-        """Increase a counter, past the library's checks, which take as long again. It never goes backwards."""
+        """Increase a counter."""
         key = (row.name, *labels)
         if (increase := self._counters.get(key)) is None:
             made = self._made[row]
-            increase = self._counters[key] = (made.labels(*labels) if labels else made)._value.inc
-        increase(max(by, 0))
+            increase = self._counters[key] = (made.labels(*labels) if labels else made).inc
+        increase(by)
 
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """``row`` is a gauge."""
