@@ -34,7 +34,7 @@ WORDS: Final = (
     (r"by (?:itself|themselves)", "automatically"),
     (r"further", "other, additional, more"),
     (r"likewise|thereby|thereof|thereupon|whereby|wherein|whereof", "drop the word"),
-    (r"(?:for|of|to|with) (?:which|whom)", "turn the clause round: subject, verb, object"),
+    (r"of which|(?:for|of|to|with) whom", "turn the clause round: subject, verb, object"),
     (r"which is (?:how|what|when|where|why)", "start a new sentence with the reason"),
 )
 """A pattern of words (without regard to case), and what to write instead."""

@@ -1,7 +1,7 @@
-"""The load tester: what it sends, when, how it measures and what it reports.
+"""The load tester: it plans and sends requests, measures the responses, and reports the results.
 
-It knows nothing of the gateway, and measures any server of the APIs. Lower ones first: ``wire`` (bytes, with a time on
-every read), ``plan`` (what is to be done, and when), ``requests`` (what is sent), ``exchange`` (one request and its
-response, up to its record), ``figures`` (the sums of many records), ``run`` (a run, or several for one question),
-``crew`` (a run by several processes) and ``reports`` (what people and programs read of it).
+It imports nothing from the gateway and measures any server of the supported APIs. Packages, lowest layer first:
+``wire`` (connections that time every read), ``plan`` (the load to make), ``requests`` (request bodies), ``exchange``
+(one request and its response), ``figures`` (statistics over many records), ``run`` (one run or a series of runs),
+``crew`` (a run in several processes) and ``reports`` (output for people and programs).
 """

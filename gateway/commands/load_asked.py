@@ -302,7 +302,7 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     if not names:
         raise _mistake(f"missing, and {shown(place)} lists no models (status {status})", EXPECTED)
     words = SecretWords.among((key or "", *secrets(url)))
-    shorter = (words.masked(plain_text(name, 100)) for name in names[:SHOWN])
+    shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
     raise _mistake(f"missing, and {shown(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
 

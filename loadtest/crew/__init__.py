@@ -1,4 +1,5 @@
-"""One load by several processes of this machine: a ``channel`` starts them and carries their messages over pipes, each
-runs a ``worker``, and a ``shared_run`` is what they make together. ``opening`` has a load made by one process or by
-several, within the limits of the machine.
+"""One load made by several processes of this machine.
+
+``channel`` starts the processes and carries messages over pipes. Each process runs a ``worker``. A ``shared_run``
+combines their results. ``opening`` makes a load in one process or in several, within the limits of the machine.
 """

@@ -1,8 +1,9 @@
-"""The child processes that make a load, the messages between them and the process that leads it, and their pipes.
+"""Child processes that make a load, and the messages between them and the leading process.
 
-Messages are pickled, each after its length: both ends are processes of one command, and nobody else can write to their
-pipes. The keys and headers of a plan are in ``Prepare`` alone, not in the arguments or the environment of a process.
-Times are seconds of ``time.monotonic()``, which all processes of a machine share."""
+Messages are pickled, each after its length: both ends belong to one command, and no other process can write to their
+pipes. Only ``Prepare`` carries the keys and headers of a plan, so they appear in no argument or environment. Times are
+seconds of ``time.monotonic()``, which all processes of a machine share.
+"""
 
 import contextlib
 import pickle
@@ -23,7 +24,7 @@ from loadtest.run.overhead import SelfTest
 from loadtest.run.under_way import UnfinishedAnswers
 
 Wanted: TypeAlias = Literal["figures", "records", "bodies"]
-"""What a child sends while it runs: its figures, also the record of each exchange, or also the body of each answer."""
+"""The reports that a child sends during the load: its figures, also the record of each exchange, or also each body."""
 
 
 # To a child
@@ -50,14 +51,14 @@ class Begin:
 
 @attrs.frozen
 class Halt:
-    """The order to end the load immediately; ``reason`` is for people, "" after Ctrl-C."""
+    """The order to end the load immediately. ``reason`` is for people; "" means Ctrl-C."""
 
     reason: str
 
 
 @attrs.frozen
 class BeginNoMore:
-    """The order to begin no more requests and to wait for those under way."""
+    """The order to begin no more requests and to wait for the requests under way."""
 
     reason: str
 
@@ -70,7 +71,7 @@ Order: TypeAlias = Prepare | Begin | Halt | BeginNoMore
 
 @attrs.frozen
 class ShareReady:
-    """The report that the share can begin, with the self-test of the child if the order asked for it."""
+    """The report that the share can begin, with the child's self-test if ordered."""
 
     self_test: SelfTest | None = None
 
@@ -91,7 +92,7 @@ class Begun:
 
 @attrs.frozen
 class Progress:
-    """The state of the share. ``figures`` are those since the last such report."""
+    """The state of the share. ``figures`` cover the time since the previous ``Progress``."""
 
     figures: RunFigures
     in_flight: int
@@ -101,8 +102,10 @@ class Progress:
 
 @attrs.frozen
 class Finished:
-    """The report that the share is over. ``figures`` are those that no ``Progress`` had yet, ``cpu`` is the share of a
-    core that the child used."""
+    """The report that the share is over.
+
+    ``figures`` cover the time since the last ``Progress``; ``cpu`` is the part of a core that the child used.
+    """
 
     figures: RunFigures
     cpu: float
@@ -119,7 +122,7 @@ class RecordRow:
 
 @attrs.frozen
 class Records:
-    """The exchanges that ended since the last such report; ``dropped`` more had no room."""
+    """The exchanges that ended since the previous ``Records``. ``dropped`` counts those that did not fit."""
 
     rows: Sequence[RecordRow]
     dropped: int = 0
@@ -139,7 +142,7 @@ class PeerGone(Exception):
 
 
 class MessageChannel:
-    """Messages to and from another process. Many tasks may send, one receives."""
+    """Messages to and from another process. Many tasks may send; one task receives."""
 
     def __init__(self, reader: trio.abc.ReceiveStream, writer: trio.abc.SendStream) -> None:
         self.reader, self.writer = reader, writer
@@ -147,7 +150,7 @@ class MessageChannel:
         self._sending = trio.Lock()
 
     async def send(self, message: Order | Report) -> None:
-        """Raises ``PeerGone``."""
+        """Send a message. Raises ``PeerGone``."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         async with self._sending:
             try:
@@ -157,10 +160,10 @@ class MessageChannel:
 
     async def receive(self) -> Any:
         """Return the next message. Raises ``PeerGone`` at the end."""
-        (length,) = _LENGTH.unpack(await self._bytes(_LENGTH.size))
-        return pickle.loads(await self._bytes(length))
+        (length,) = _LENGTH.unpack(await self._read_bytes(_LENGTH.size))
+        return pickle.loads(await self._read_bytes(length))
 
-    async def _bytes(self, count: int) -> bytes:
+    async def _read_bytes(self, count: int) -> bytes:
         while len(self._held) < count:
             try:
                 data = await self.reader.receive_some(_READ)
@@ -180,15 +183,15 @@ class MessageChannel:
 
 
 SILENT: Final = 15.0
-"""Seconds without a report after which a process counts as lost: it sends one each second."""
+"""Seconds without a report until a process counts as lost. It sends one each second."""
 
 COMMAND: Final = (sys.executable, "-m", "loadtest.crew.worker")
 PATIENCE: Final = 2.0
-"""Seconds in which a process may end on its own after its standard input has ended."""
+"""Seconds that a process has to end after its standard input ends."""
 
 
 class NoCrew(Exception):
-    """The processes cannot make the load together; the message says which one failed, and why."""
+    """The processes cannot make the load together. The message names the process that failed and the reason."""
 
 
 @attrs.frozen(eq=False)
@@ -199,14 +202,14 @@ class CrewMember:
     channel: MessageChannel
 
     async def order(self, order: Order) -> None:
-        """Raises ``NoCrew``."""
+        """Send an order. Raises ``NoCrew``."""
         try:
             await self.channel.send(order)
         except PeerGone:
             self.fail("it is gone")
 
     async def report(self, within: float = SILENT) -> Any:
-        """Return its next report. Raises ``NoCrew``."""
+        """Return the next report of the process. Raises ``NoCrew``."""
         try:
             with trio.fail_after(within):
                 return await self.channel.receive()
@@ -216,20 +219,20 @@ class CrewMember:
             self.fail(f"it has said nothing for {within:.0f} s")
 
     def fail(self, why: str) -> NoReturn:
-        """Raises ``NoCrew``."""
+        """Raise ``NoCrew`` with the name of the process."""
         raise NoCrew(f"{self.name}: {why}")
 
 
 @contextlib.asynccontextmanager
 async def crew(processes: int) -> AsyncIterator[list[CrewMember]]:
-    """Run so many processes of this machine until the end of the block."""
+    """Run ``processes`` child processes until the end of the block."""
     async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_started(f"process {1 + number}")) for number in range(processes)]
+        yield [await stack.enter_async_context(_run_member(f"process {1 + number}")) for number in range(processes)]
 
 
 @contextlib.asynccontextmanager
-async def _started(name: str) -> AsyncIterator[CrewMember]:
-    """Run one process. It ends when its standard input ends, so also if this process is killed."""
+async def _run_member(name: str) -> AsyncIterator[CrewMember]:
+    """Run one process. It ends with its standard input, so it also ends if this process is killed."""
     process = await trio.lowlevel.open_process(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None

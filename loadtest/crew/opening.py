@@ -1,4 +1,4 @@
-"""The processes that a plan asks for: this one alone, or several of this machine, within the limits of the machine."""
+"""Start a load in this process or in several, and check it against the limits of the machine."""
 
 import contextlib
 import ipaddress
@@ -11,7 +11,7 @@ import attrs
 
 from loadtest.crew.channel import crew
 from loadtest.crew.shared_run import SharedRun
-from loadtest.exchange.judging import judging
+from loadtest.exchange.judging import open_judge
 from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import self_test
 from loadtest.run.running import ActiveRun, address_of
@@ -20,20 +20,23 @@ from loadtest.wire.address import ServerAddress
 from loadtest.wire.connections import raise_file_limit
 
 TIME_WAIT: Final = 60.0
-"""Seconds for which Linux keeps the port of a connection that was closed here (TCP_TIMEWAIT_LEN; no setting)."""
+"""Seconds for which Linux keeps the port of a closed connection (TCP_TIMEWAIT_LEN, which is not configurable)."""
 
 REUSED: Final = 1.0
-"""Seconds after which it gives such a port to a new connection, where ``tcp_tw_reuse`` lets it."""
+"""Seconds until Linux reuses such a port for a new connection if ``tcp_tw_reuse`` allows it."""
 
 OWN_FILES: Final = 64
-"""Files that a process has open beside its connections."""
+"""Files that a process has open besides its connections."""
 
 _IPV4: Final = Path("/proc/sys/net/ipv4")
 
 
 @attrs.frozen
 class PortRange:
-    """The ports of connections to one address: ``least`` to ``most``, each held for ``wait`` seconds after its use."""
+    """The local ports for connections to one address: ``least`` to ``most``.
+
+    A port is reusable ``wait`` seconds after its connection closed.
+    """
 
     least: int
     most: int
@@ -45,12 +48,12 @@ class PortRange:
 
     @property
     def rate(self) -> float:
-        """New connections a second to one address that there is always a port for."""
+        """The number of new connections a second for which a free port is always available."""
         return self.count / self.wait
 
     @classmethod
     def here(cls, address: str, system: Path = _IPV4) -> "PortRange | None":
-        """That of this machine for connections to ``address``; ``None`` where the system does not say."""
+        """Return the port range of this machine for ``address``, or ``None`` if the system does not report one."""
         try:
             least, most = map(int, (system / "ip_local_port_range").read_text().split())
             reuse = int((system / "tcp_tw_reuse").read_text())
@@ -67,8 +70,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def new_connections(plan: Scenario) -> float:
-    """Connections a second that an open loop opens anew at its highest rate: all of them, or those of clients that go
-    away or read slowly. 0 in a closed loop: there the server sets the pace."""
+    """Return the highest number of new connections a second in an open loop.
+
+    If connections are kept, only clients that cancel or read slowly need a new one. The result is 0 in a closed loop,
+    where the server sets the pace.
+    """
     highest = max((max(step.rate, step.to or 0.0) for step in plan.steps), default=0.0)
     if plan.connections == "new":
         return highest
@@ -78,7 +84,7 @@ def new_connections(plan: Scenario) -> float:
 
 
 def port_note(plan: Scenario, ports: PortRange | None, addresses: int, machines: int) -> str | None:
-    """What a reader has to know of the ports before the load; ``addresses`` are those of the target."""
+    """Return a warning if the load may run out of ports. ``addresses`` is the number of addresses of the target."""
     if ports is None:
         return None
     rate, least = new_connections(plan) / machines, ports.rate * max(1, addresses)
@@ -94,7 +100,7 @@ def port_note(plan: Scenario, ports: PortRange | None, addresses: int, machines:
 
 
 def most_files() -> int | None:
-    """Files that a process may have open, once it has raised its limit; ``None`` without one."""
+    """Return the number of files that a process may have open after it raised its limit, or ``None`` for no limit."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -104,7 +110,7 @@ def most_files() -> int | None:
 
 
 def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[str, str] | None:
-    """What was found and what is expected, if so many clients have no room in so many processes of this machine."""
+    """Return a problem and its solution if the machine does not allow enough open files for ``concurrency`` clients."""
     if most is None or (needed := math.ceil(concurrency / processes) + OWN_FILES) <= most:
         return None
     if not concurrency:
@@ -118,13 +124,15 @@ def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[st
 
 
 Starting: TypeAlias = Callable[[Scenario, str, Sequence[RecordSink]], LoadUnderWay]
-"""Makes a load of a scenario on the target of that name, in however many processes. All records go to the sinks."""
+"""Start a load of a scenario on the target with this name. All records go to the sinks."""
 
 
 @contextlib.asynccontextmanager
 async def loading(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
-    """What makes loads as ``plan`` says, one after the other, until the end of the block. ``keys`` are the targets'.
-    Raises ``Unreachable``, ``NoCrew`` and ``TooLate``, which may also come of a load."""
+    """Yield a function that starts loads, one after another. ``keys`` maps target names to API keys.
+
+    Raises ``Unreachable``, ``NoCrew`` and ``TooLate``; a load may raise them too.
+    """
     if plan.processes > 1:
         async with crew(plan.processes) as members:
             yield lambda scenario, target, sinks: SharedRun(
@@ -132,20 +140,20 @@ async def loading(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterat
             )
         return
     raise_file_limit()
-    places = {target: await address_of(plan, target) for target in plan.targets}
-    async with judging(plan.strict) as judge:
+    addresses = {target: await address_of(plan, target) for target in plan.targets}
+    async with open_judge(plan.strict) as judge:
         test = await self_test()
         yield lambda scenario, target, sinks: ActiveRun(
-            scenario, target, places[target], keys[target], judge, sinks=sinks, self_test=test
+            scenario, target, addresses[target], keys[target], judge, sinks=sinks, self_test=test
         )
 
 
-# What a machine cannot do
+# Limits of the machine
 
 
 def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
-    """What is wrong and what helps, if so many clients have no room in the processes of this machine, or if a cap is
-    too low for all processes to send something."""
+    """Return a problem and its solution if the processes of this machine cannot serve so many clients, or if the cap is
+    too low to give each process a request."""
     if plan.part.of == 1 and plan.open_loop and 0 < plan.concurrency < plan.processes:
         found = f"{plan.concurrency} at once for {plan.processes} processes, which share that out"
         return found, f"give {plan.processes} or more, or fewer processes"
@@ -153,13 +161,13 @@ def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
 
 
 async def capacity_notes(plan: Scenario) -> Sequence[str]:
-    """What is to be told before the load. Raises ``Unreachable``."""
-    places = [await address_of(plan, target) for target in plan.targets]
-    return tuple(dict.fromkeys(note for place in places for note in _notes(plan, place)))
+    """Return warnings to print before the load. Raises ``Unreachable``."""
+    addresses = [await address_of(plan, target) for target in plan.targets]
+    return tuple(dict.fromkeys(note for address in addresses for note in _port_notes(plan, address)))
 
 
-def _notes(plan: Scenario, place: ServerAddress) -> Iterator[str]:
-    addresses = {str(address[0]) for _, address in place.addresses}
+def _port_notes(plan: Scenario, address: ServerAddress) -> Iterator[str]:
+    addresses = {str(address[0]) for _, address in address.addresses}
     ports = PortRange.here(min(addresses)) if addresses else None
     if (note := port_note(plan, ports, len(addresses), plan.part.of)) is not None:
         yield note

@@ -1,4 +1,4 @@
-"""One run by several processes: each makes its share, and what they saw is put together here."""
+"""One run in several processes: each makes its share, and this module combines their reports."""
 
 import time
 from collections.abc import Sequence
@@ -35,19 +35,19 @@ from loadtest.run.overhead import Overhead, SelfTest
 from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers, start_time
 
 SOON: Final = 0.1
-"""Seconds from the order to begin until then, over pipes."""
+"""Seconds from the order to begin until the begin, to allow for the pipes."""
 
 READY_WITHIN: Final = 60.0  # seconds for a process to get ready
 
 APART: Final = 0.05
-"""Seconds between the first and the last process to begin from which the report has a note about it."""
+"""Seconds between the first and the last process to begin that the report mentions."""
 
 ShareState: TypeAlias = Literal["preparing", "making", "finished", "lost"]
 
 
 @attrs.define(eq=False)
 class MemberShare:
-    """What one process has made of its share so far."""
+    """The progress of one process with its share."""
 
     member: CrewMember
     share: PlanShare
@@ -71,8 +71,10 @@ class MemberShare:
         return f"{self.why}, {duration(max(0.0, self.lost_at))} after the begin: what it had not reported is lost"
 
     def lost(self, plan: Scenario, seconds: float) -> int:
-        """Requests of which nobody knows the end: those that its share had until ``seconds``, but for those that have
-        ended. In a closed loop only those under way are known."""
+        """Return the number of requests with an unknown end: those planned until ``seconds`` that have not ended.
+
+        In a closed loop, only the requests under way are known.
+        """
         if self.state != "lost":
             return 0
         if not plan.open_loop and plan.count is None:
@@ -83,9 +85,10 @@ class MemberShare:
 
 
 class SharedRun(LoadUnderWay):
-    """A run under way in several processes; all of it may be looked at while it goes on.
+    """A run in several processes that can be observed while it runs.
 
-    ``key`` is the target's. Of all processes together, ``figures`` are a second old at most."""
+    ``key`` is the key of the target. The combined ``figures`` are at most a second old.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,8 @@ class SharedRun(LoadUnderWay):
         *,
         self_test: bool = False,
     ) -> None:
-        super().__init__(attrs.evolve(scenario, mark=scenario.mark or new_mark()), target)  # all prefixes are alike
+        # All processes need the same prefixes.
+        super().__init__(attrs.evolve(scenario, mark=scenario.mark or new_mark()), target)
         self._key = key
         self._sinks = sinks
         self._self_test = self_test
@@ -109,7 +113,7 @@ class SharedRun(LoadUnderWay):
         self._unable: NoCrew | None = None
         self._dropped = 0
 
-    # As it may be looked at
+    # Observation
 
     @property
     def figures(self) -> RunFigures:
@@ -120,14 +124,14 @@ class SharedRun(LoadUnderWay):
 
     @property
     def in_flight(self) -> int:
-        return sum(share.in_flight for share in self._making)
+        return sum(share.in_flight for share in self._active_shares)
 
     @property
     def judging(self) -> int:
-        return sum(share.judging for share in self._making)
+        return sum(share.judging for share in self._active_shares)
 
     @property
-    def _making(self) -> list[MemberShare]:
+    def _active_shares(self) -> list[MemberShare]:
         return [share for share in self._shares if share.state == "making"]
 
     @property
@@ -140,12 +144,12 @@ class SharedRun(LoadUnderWay):
 
     @property
     def warming_up(self) -> bool:
-        """True also while the processes get ready."""
+        """True also while the processes prepare."""
         return not self._began or super().warming_up
 
     def unfinished(self) -> UnfinishedAnswers:
-        """A second old at most."""
-        parts = [share.unfinished for share in self._making]
+        """Return the answers under way, as of the last report."""
+        parts = [share.unfinished for share in self._active_shares]
         return UnfinishedAnswers(
             [first for part in parts for first in part.ttfb],
             [first for part in parts for first in part.ttft],
@@ -154,27 +158,27 @@ class SharedRun(LoadUnderWay):
 
     def stop(self, reason: str = "") -> None:
         self.interrupted = self.interrupted or not reason
-        self._end(Halt(reason))
+        self._send_end(Halt(reason))
 
     def finish(self, reason: str) -> None:
-        self._end(BeginNoMore(reason))
+        self._send_end(BeginNoMore(reason))
 
-    def _end(self, order: Halt | BeginNoMore) -> None:
-        """As soon as it has begun."""
+    def _send_end(self, order: Halt | BeginNoMore) -> None:
+        """Send ``order`` to all processes, or remember it until the run has begun."""
         self.stopped = self.stopped or order.reason
         self.end = min(self.end, max(self.begin, trio.current_time()))
         self._ending = order
         if self._began:
-            self._tell_all(order)
+            self._order_all(order)
 
-    def _tell_all(self, order: Halt | BeginNoMore) -> None:
-        for share in self._making:
+    def _order_all(self, order: Halt | BeginNoMore) -> None:
+        for share in self._active_shares:
             self._nursery.start_soon(self._order, share, order)
 
-    # As it goes
+    # The run
 
     async def run(self) -> RunResult:
-        """All of it. Raises ``NoCrew`` if it does not come to a load, or to one that is none."""
+        """Run the whole load. Raises ``NoCrew`` if a process cannot prepare."""
         async with trio.open_nursery() as nursery:
             for share in self._shares:
                 nursery.start_soon(self._prepare, share)
@@ -184,11 +188,11 @@ class SharedRun(LoadUnderWay):
         started = datetime.fromtimestamp(time.time() + at - trio.current_time(), UTC)
         self.begin = at + self.scenario.warmup
         self.end = self.begin + self.scenario.seconds
-        await self._made(at)
-        return self._completed(self.result(started, self._overhead()))
+        await self._make_shares(at)
+        return self._with_losses(self.result(started, self._overhead()))
 
-    async def _made(self, at: float) -> None:
-        """Have all shares begin at that time, and follow them to their ends."""
+    async def _make_shares(self, at: float) -> None:
+        """Start all shares at ``at``, and follow them to their ends."""
         begin = Begin(at - trio.current_time() + time.monotonic())
         async with trio.open_nursery() as self._nursery:
             for share in self._shares:
@@ -197,26 +201,26 @@ class SharedRun(LoadUnderWay):
                 self._nursery.start_soon(self._follow, share)
             self._began = True
             if self._ending is not None:
-                self._tell_all(self._ending)
+                self._order_all(self._ending)
 
     async def _prepare(self, share: MemberShare) -> None:
         try:
-            await self._make_ready(share)
+            await self._prepare_share(share)
         except NoCrew as error:
             self._unable = self._unable or NoCrew(f"{error}, before the load began")
 
-    async def _make_ready(self, share: MemberShare) -> None:
+    async def _prepare_share(self, share: MemberShare) -> None:
         member = share.member
         await member.order(
-            Prepare(self.scenario, self.target, self._key, share.share, self._wanted, self_test=self._self_test)
+            Prepare(self.scenario, self.target, self._key, share.share, self._record_detail, self_test=self._self_test)
         )
-        while not isinstance(said := await member.report(READY_WITHIN), ShareReady):
-            if isinstance(said, Unable):
-                member.fail(said.reason)
-        share.self_test = said.self_test
+        while not isinstance(report := await member.report(READY_WITHIN), ShareReady):
+            if isinstance(report, Unable):
+                member.fail(report.reason)
+        share.self_test = report.self_test
 
     @property
-    def _wanted(self) -> Wanted:
+    def _record_detail(self) -> Wanted:
         if not self._sinks:
             return "figures"
         return "bodies" if any(sink.reads_bodies for sink in self._sinks) else "records"
@@ -225,22 +229,22 @@ class SharedRun(LoadUnderWay):
         try:
             await share.member.order(order)
         except NoCrew as error:
-            self._lose(share, error)
+            self._mark_lost(share, error)
 
     async def _follow(self, share: MemberShare) -> None:
-        """Take what it reports until it has finished or is lost."""
+        """Process the reports of one share until it has finished or is lost."""
         while share.state == "making":
             try:
-                self._take(share, await share.member.report())
+                self._apply_report(share, await share.member.report())
             except NoCrew as error:
-                self._lose(share, error)
+                self._mark_lost(share, error)
 
-    def _lose(self, share: MemberShare, error: NoCrew) -> None:
+    def _mark_lost(self, share: MemberShare, error: NoCrew) -> None:
         if share.state == "making":
             share.state, share.lost_at, share.why = "lost", trio.current_time() - self.begin, str(error)
 
-    def _take(self, share: MemberShare, said: Report) -> None:
-        match said:
+    def _apply_report(self, share: MemberShare, report: Report) -> None:
+        match report:
             case Begun(at):
                 share.begun = at
             case Progress(figures, in_flight, judging, unfinished):
@@ -258,15 +262,15 @@ class SharedRun(LoadUnderWay):
                 share.member.fail(reason)
 
     @property
-    def _apart(self) -> float:
+    def _start_spread(self) -> float:
         """Seconds between the first and the last process to begin."""
         begun = [share.begun for share in self._shares if share.begun is not None]
         return max(begun) - min(begun) if begun else 0.0
 
-    # What came of it
+    # The result
 
-    def _completed(self, result: RunResult) -> RunResult:
-        """Return the result with the losses and the remarks."""
+    def _with_losses(self, result: RunResult) -> RunResult:
+        """Return the result with the lost requests and the remarks."""
         seconds = self.end - self.begin
         lost = sum(share.lost(self.scenario, seconds) for share in self._shares)
         result.tally.counts["lost"] += lost
@@ -275,7 +279,7 @@ class SharedRun(LoadUnderWay):
     def _overhead(self) -> Overhead:
         figures, parts = self.figures, {share.member.name: share.overhead for share in self._shares}
         lost = [share.loss for share in self._shares if share.state == "lost"]
-        return Overhead.of_parts(parts, figures.lag, figures.late, self._apart, lost)
+        return Overhead.of_parts(parts, figures.lag, figures.late, self._start_spread, lost)
 
     def _remarks(self, lost: int) -> Sequence[str]:
         found = [f"{share.loss}." for share in self._shares if share.state == "lost"]
@@ -285,8 +289,9 @@ class SharedRun(LoadUnderWay):
             found.append(
                 f"{self._dropped} records came faster than they could be taken: no line of theirs was written."
             )
-        if self._apart >= APART:
+        if self._start_spread >= APART:
             found.append(
-                f"The processes began {duration(self._apart)} apart: the first moments are not those of the whole load."
+                f"The processes began {duration(self._start_spread)} apart: the first moments are not those of the "
+                "whole load."
             )
         return found

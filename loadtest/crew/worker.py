@@ -1,4 +1,4 @@
-"""A process that makes its share of a load: orders on its standard input, reports on its standard output."""
+"""A process that makes its share of a load. It reads orders from standard input and reports to standard output."""
 
 import contextlib
 import os
@@ -29,25 +29,25 @@ from loadtest.crew.channel import (
     ShareReady,
     Unable,
 )
-from loadtest.exchange.judging import Judging, judging
+from loadtest.exchange.judging import Judge, open_judge
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.running import ActiveRun, Unreachable, address_of
 from loadtest.wire.connections import raise_file_limit
 from streams.garbage import freeze_startup_objects
 
-PROGRESS: Final = 1.0  # seconds between two looks at the figures
+PROGRESS: Final = 1.0  # seconds between two reports of the figures
 RECORDS: Final = 0.2  # seconds for which records are collected
 MOST_ROWS: Final = 50_000
 MOST_BODIES: Final = 64 * 2**20  # bytes
-"""What waits to be sent: it is dropped, and counted, sooner than that memory runs out or the load is held up."""
+"""Limits of the records that wait to be sent. More are dropped and counted, so that memory and the load stay safe."""
 
 
-JudgeAtWork: TypeAlias = AbstractAsyncContextManager[Judging]
+JudgeContext: TypeAlias = AbstractAsyncContextManager[Judge]
 
 
 class OutgoingRecords:
-    """Records on their way to the commanding process."""
+    """Records to send to the leading process."""
 
     def __init__(self, *, reads_bodies: bool) -> None:
         self.reads_bodies = reads_bodies
@@ -63,7 +63,7 @@ class OutgoingRecords:
         self._bytes += len(self._rows[-1].body)
 
     def take(self) -> Records | None:
-        """All that is there."""
+        """Remove and return all records."""
         if not self._rows and not self._dropped:
             return None
         found = Records(self._rows, self._dropped)
@@ -73,7 +73,7 @@ class OutgoingRecords:
 
 @attrs.define(eq=False)
 class PreparedShare:
-    """A share of a load from its preparation to its end: what has been ordered, and its run once that has begun."""
+    """A share of a load from its preparation to its end: its orders, and its run after the begin."""
 
     order: Prepare
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -87,7 +87,7 @@ class PreparedShare:
         self.ordered.set()
 
     def end(self, order: Halt | BeginNoMore) -> None:
-        """As soon as it runs."""
+        """End the run, or remember to end it when it starts."""
         self.ending = order
         if self.running is None:
             return
@@ -99,13 +99,16 @@ class PreparedShare:
 
 
 class LoadWorker:
-    """Takes orders over ``channel`` until the other side is gone. ``judge`` opens a judge of answers."""
+    """A worker that follows orders from ``channel`` until the other side is gone.
 
-    def __init__(self, channel: MessageChannel, judge: Callable[[bool], JudgeAtWork] = judging) -> None:
+    ``judge`` opens a judge of answers.
+    """
+
+    def __init__(self, channel: MessageChannel, judge: Callable[[bool], JudgeContext] = open_judge) -> None:
         self._channel = channel
         self._open_judge = judge
         self._nursery: trio.Nursery
-        self._judges: dict[bool, Judging] = {}
+        self._judges: dict[bool, Judge] = {}
         self._test: SelfTest | None = None
         self._share: PreparedShare | None = None
 
@@ -113,51 +116,51 @@ class LoadWorker:
         async with trio.open_nursery() as self._nursery:
             with contextlib.suppress(PeerGone):
                 while True:
-                    await self._take(await self._channel.receive())
+                    await self._follow_order(await self._channel.receive())
             self._nursery.cancel_scope.cancel()
 
-    async def _take(self, order: Order) -> None:
+    async def _follow_order(self, order: Order) -> None:
         match order:
             case Prepare():
                 if self._share is not None:
                     self._share.scope.cancel()
                 self._share = PreparedShare(order)
-                self._nursery.start_soon(self._make, self._share)
+                self._nursery.start_soon(self._make_share, self._share)
             case Begin(at) if self._share is not None:
                 self._share.begin(at)
             case Halt() | BeginNoMore() if self._share is not None:
                 self._share.end(order)
 
-    async def _say(self, report: Report) -> None:
-        """To the end, also where the load ends meanwhile: half a message would spoil all that come behind it."""
-        with contextlib.suppress(PeerGone), trio.CancelScope(shield=True):  # whoever takes orders notices it
+    async def _report(self, report: Report) -> None:
+        """Send a report completely, even if the load ends meanwhile: half a message would corrupt all later ones."""
+        with contextlib.suppress(PeerGone), trio.CancelScope(shield=True):  # ``serve`` notices it
             await self._channel.send(report)
 
     # One share
 
-    async def _make(self, share: PreparedShare) -> None:
+    async def _make_share(self, share: PreparedShare) -> None:
         with share.scope:
             try:
-                await self._load(share)
+                await self._prepare_and_run(share)
             except (Unreachable, OSError, ConfigError) as error:
-                await self._say(Unable(str(error)))
-            except Exception as error:  # whoever commands is told, and not a terminal that nobody looks at
-                await self._say(Unable(f"{type(error).__name__}: {error}"))
+                await self._report(Unable(str(error)))
+            except Exception as error:  # the leading process reports it; this one has no terminal
+                await self._report(Unable(f"{type(error).__name__}: {error}"))
 
-    async def _load(self, share: PreparedShare) -> None:
+    async def _prepare_and_run(self, share: PreparedShare) -> None:
         order, plan = share.order, share.order.plan
-        place = await address_of(plan, order.target)
+        address = await address_of(plan, order.target)
         judge = await self._judge(plan.strict)
         if order.self_test and self._test is None:
             self._test = await self_test()
-        await self._say(ShareReady(self._test))
+        await self._report(ShareReady(self._test))
         await share.ordered.wait()
         begin = trio.current_time() + share.at - time.monotonic()
         sinks = [OutgoingRecords(reads_bodies=order.wanted == "bodies")] if order.wanted != "figures" else []
         running = ActiveRun(
             plan,
             order.target,
-            place,
+            address,
             order.key,
             judge,
             share=order.share,
@@ -175,40 +178,40 @@ class LoadWorker:
             share.end(share.ending)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._report_begin, begin)
-            nursery.start_soon(self._watch, running)
+            nursery.start_soon(self._report_progress, running)
             for sink in sinks:
-                nursery.start_soon(self._hand_on, sink)
+                nursery.start_soon(self._send_records, sink)
             result = await running.run()
             nursery.cancel_scope.cancel()
         for sink in sinks:
             if (last := sink.take()) is not None:
-                await self._say(last)
-        await self._say(Finished(running.take(), result.overhead.cpu))
+                await self._report(last)
+        await self._report(Finished(running.take(), result.overhead.cpu))
 
     async def _report_begin(self, begin: float) -> None:
         await trio.sleep_until(begin)
-        await self._say(Begun(time.monotonic()))
+        await self._report(Begun(time.monotonic()))
 
-    async def _watch(self, running: ActiveRun) -> None:
+    async def _report_progress(self, running: ActiveRun) -> None:
         while True:
             await trio.sleep(PROGRESS)
             progress = Progress(running.take(), running.in_flight, running.judging, running.unfinished())
-            await self._say(progress)
+            await self._report(progress)
 
-    async def _hand_on(self, sink: OutgoingRecords) -> None:
+    async def _send_records(self, sink: OutgoingRecords) -> None:
         while True:
             await trio.sleep(RECORDS)
             if (found := sink.take()) is not None:
-                await self._say(found)
+                await self._report(found)
 
-    async def _judge(self, strict: bool) -> Judging:
+    async def _judge(self, strict: bool) -> Judge:
         if strict not in self._judges:
             self._judges[strict] = await self._nursery.start(_keep_judge, self._open_judge(strict))
         return self._judges[strict]
 
 
-async def _keep_judge(opening: JudgeAtWork, *, task_status: trio.TaskStatus[Judging]) -> None:
-    """One judge for all loads of this process, as long as that lives."""
+async def _keep_judge(opening: JudgeContext, *, task_status: trio.TaskStatus[Judge]) -> None:
+    """Keep one judge open for all loads of this process."""
     async with opening as judge:
         task_status.started(judge)
         await trio.sleep_forever()
@@ -216,14 +219,14 @@ async def _keep_judge(opening: JudgeAtWork, *, task_status: trio.TaskStatus[Judg
 
 async def _serve() -> None:
     orders, reports = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # what anything prints is no report
+    os.dup2(2, 1)  # printed text must not mix with the reports
     reader, writer = trio.lowlevel.FdStream(orders), trio.lowlevel.FdStream(reports)
     await LoadWorker(MessageChannel(reader, writer)).serve()
 
 
 def main() -> None:
-    """The process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commanding process, which says what to do
+    """Run the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the leading process, which decides
     raise_file_limit()
     freeze_startup_objects()
     trio.run(_serve)

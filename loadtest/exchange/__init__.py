@@ -1,4 +1,6 @@
-"""One request and its response: the ``exchange`` as it is timed, over HTTP or a websocket, the ``content`` of its
-events, ``judging`` whether it is whole, and the ``ending`` that makes its ``record``. ``masking`` removes credentials,
-and ``plain_text`` what a terminal would obey.
+"""One request and its response.
+
+``exchange`` times both over HTTP or a WebSocket. ``content`` reads the events, ``judging`` checks that the answer is
+valid, and ``ending`` makes the ``record``. ``masking`` removes credentials, ``plain_text`` removes terminal control
+characters.
 """

@@ -1,4 +1,4 @@
-"""The end of an exchange: how it counts, how long its server asks to wait, and its record."""
+"""The end of an exchange: its classification, its ``retry-after``, and its record."""
 
 import email.utils
 import math
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 STATUSES: Final = (429, 503)
 LONGEST: Final = 60.0
-"""Seconds that a client waits at most, whatever it is told: some servers say days (earendil-works/pi#4991)."""
+"""The longest wait in seconds. Some servers request days (earendil-works/pi#4991)."""
 
 
 def retry_after(status: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds from ``now`` on; ``None`` where it is not said, or not in a way that can be understood."""
+    """Return the seconds to wait from ``now`` on, or ``None`` without a valid ``retry-after`` header."""
     said = headers.get("retry-after", "").strip()
     if status not in STATUSES or not said:
         return None
@@ -40,13 +40,13 @@ def retry_after(status: int, headers: Mapping[str, str], now: datetime | None = 
     return max(0.0, math.ceil((date - (now or datetime.now(UTC))).total_seconds()))
 
 
-SHORT: Final = 100  # characters of what is to be short
+SHORT: Final = 100  # characters of short texts
 ROUTE: Final = "x-trigate-"
 REQUEST_IDS: Final = ("x-trigate-request-id", "x-request-id", "request-id", "x-amzn-requestid")
 
 
-def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[End, Problem | None]:
-    """The kind of end by which the exchange counts. ``judged`` is there for those that are complete."""
+def end_of(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[End, Problem | None]:
+    """Return the kind of end of the exchange, and its problem. ``judged`` is the verdict on a complete answer."""
     problem = exchange.problem
     if problem is not None:
         return ("unfinished", problem) if problem.kind == "unfinished" else ("error", problem)
@@ -72,8 +72,10 @@ def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[En
 
 
 def is_empty(api: LoadApi, reading: AnswerContent) -> bool:
-    """Return True for an answer of a model with nothing in it: a Chat response without choices, or a stream of a role
-    and its end. An answer with a finish reason and no text is not empty: models give such answers."""
+    """Return whether an answer of a model is empty, such as a Chat response without choices.
+
+    An answer with a finish reason and no text is not empty: models give such answers.
+    """
     has_text = api == "completions" or api not in LOAD_ENDPOINTS
     return has_text and not reading.contents and not reading.finish
 
@@ -86,7 +88,7 @@ def record_of(
     problem: Problem | None,
     waived: Sequence[str] = (),
 ) -> ExchangeRecord:
-    """The record of an exchange that has ended; ``begin`` is the trio time from which its times count."""
+    """Return the record of a finished exchange. Its times count from ``begin``, a trio time."""
 
     def since(at: float | None) -> float | None:
         return None if at is None else at - begin

@@ -1,10 +1,10 @@
-"""One exchange: a request, and its answer with a time on everything.
+"""One exchange: a request and its answer, with the times of all steps.
 
-While it runs, an answer is cut into events and little more: each has its time, and the first with content, the API's
-end and what may be an error are looked at. What else they say is read after the end (``content``), not here: it takes
-longer than all the rest, and would be added to the times of other streams.
+During the exchange, the answer is only cut into events with their times. Only the first event with content, the end
+event and possible errors are parsed. ``content`` reads the rest afterwards, because parsing takes long and would delay
+the clocks of other streams.
 
-Over a WebSocket (OpenAI's WebSocket mode of Responses) one message asks, and each event of the answer is a message.
+Over a WebSocket (OpenAI's WebSocket mode of Responses), the request is one message and each event is a message.
 """
 
 import math
@@ -32,17 +32,20 @@ from streams.surrogates import NOT_JSON
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-OK: Final = 200
-LINGER: Final = 0.2  # seconds that HTTP's end may take behind the API's: longer ones are no longer waited for
-MOST: Final = 64 * 2**20  # bytes of an answer; all of it is kept until it is judged
-EVENTS: Final = 300_000  # of an answer: more take the judge longer than it has
-LOOK: Final = 0.05  # seconds between two reads of a client that reads slowly
-SHORT: Final = 64 * 1024  # bytes of a whole answer that is looked at here, and of an error that are waited for
+HTTP_OK: Final = 200
+HTTP_END_WAIT: Final = 0.2  # seconds to wait for the end of HTTP after the end event
+MAX_ANSWER: Final = 64 * 2**20  # bytes of an answer, all kept until it is judged
+MAX_EVENTS: Final = 300_000  # events of an answer; judging more takes too long
+SLOW_READ_INTERVAL: Final = 0.05  # seconds between two reads of a client that reads slowly
+SHORT: Final = 64 * 1024  # bytes: the largest whole answer parsed here, and the longest error body read
 
 
 class LoadTarget:
-    """What all exchanges with one target share. An exchange has ``timeout`` seconds from its begin, and ``deadline``
-    seconds from its time in the plan. ``resend``: a request that met a connection already closed goes out once more."""
+    """The state shared by all exchanges with one target.
+
+    An exchange has ``timeout`` seconds from its begin, and ``deadline`` seconds from its planned time. If ``resend`` is
+    set, a request on a connection that the server had already closed is sent once more.
+    """
 
     def __init__(
         self, connections: Connections, *, timeout: float, deadline: float = math.inf, resend: bool = True
@@ -51,33 +54,35 @@ class LoadTarget:
         self.timeout = timeout
         self.deadline = deadline
         self.resend = resend
-        self.sockets = SpokenWebSockets(connections)
+        self.sockets = WebSocketPool(connections)
 
     def close(self) -> None:
-        """Close what waits for a next request."""
+        """Close the idle connections."""
         self.sockets.close()
         self.connections.close()
 
 
-@attrs.define(eq=False, repr=False)  # slots: thousands of these lie in the caches beside each other
+@attrs.define(eq=False, repr=False)  # slots, because the caches hold thousands of them
 class TimedExchange:
-    """One exchange while it runs and after it; times are trio's. Takes its own answer.
+    """One exchange, during it and afterwards. Its times are trio's. It receives its own answer.
 
-    ``planned`` is when it was to start, ``began`` when it did, after it had ``queued`` so many seconds for others of
-    ours; ``sent`` is when the request was out, ``ended`` when nothing more was read. ``body`` is what came of the
-    answer. ``complete``: it was read to its end and its status is 200. ``left``: the client went away before the end,
-    as it was meant to. ``left_open``: the answer ended by its API and not by HTTP. ``heard`` is when the last
-    event came, or the begin.
+    ``planned`` is the planned begin and ``began`` the real one, after ``queued`` seconds of waiting for other requests.
+    ``sent`` is the time when the request was written, ``ended`` when reading stopped. ``body`` is the received answer.
 
-    ``contents`` are the times of the events that carried content: the first while it runs, all once it has been
-    ``read``, as ``first_output``, ``tokens`` and ``finish``."""
+    ``complete`` means status 200 and read to the end. ``left`` means that the client disconnected early, as planned.
+    ``left_open`` means that the end event arrived but HTTP did not end. ``heard`` is the time of the last event, or of
+    the begin.
+
+    ``contents`` are the times of the events with generated content. During the exchange it has only the first; ``read``
+    adds the others, and sets ``first_output``, ``tokens`` and ``finish``.
+    """
 
     request: LoadRequest
     manner: Manner
     planned: float
     queued: float = 0.0
     began: float = attrs.field(init=False, factory=trio.current_time)
-    connected: float | None = attrs.field(init=False, default=None)  # how long connecting took
+    connected: float | None = attrs.field(init=False, default=None)  # seconds to connect
     sent: float | None = attrs.field(init=False, default=None)
     first_byte: float | None = attrs.field(init=False, default=None)
     first_event: float | None = attrs.field(init=False, default=None)
@@ -92,7 +97,7 @@ class TimedExchange:
     received: int = attrs.field(init=False, default=0)
     tokens: AnswerTokens = attrs.field(init=False, factory=AnswerTokens)
     finish: str = attrs.field(init=False, default="")
-    failed: bool = attrs.field(init=False, default=False)  # the answer says that it is none
+    failed: bool = attrs.field(init=False, default=False)  # the answer is an error
     problem: Problem | None = attrs.field(init=False, default=None)
     complete: bool = attrs.field(init=False, default=False)
     left: bool = attrs.field(init=False, default=False)
@@ -104,11 +109,11 @@ class TimedExchange:
     _times: "array[float]" = attrs.field(init=False, factory=lambda: array("d"))  # of each event
     _splitter: EventSplitter | None = attrs.field(init=False, default=None)
     _marks: tuple[bytes, ...] = attrs.field(init=False)
-    _leaves: float = attrs.field(init=False)  # after so many seconds
+    _leaves: float = attrs.field(init=False)  # seconds after the begin
     _tokens_seen: int = attrs.field(init=False)  # or events with content
     _fault: WireError | None = attrs.field(init=False, default=None)
-    _said: trio.Event = attrs.field(init=False, factory=trio.Event)  # the answer is over by its API
-    _over: trio.Event = attrs.field(init=False, factory=trio.Event)  # or by HTTP, too
+    _answer_ended: trio.Event = attrs.field(init=False, factory=trio.Event)  # the end event arrived
+    _response_ended: trio.Event = attrs.field(init=False, factory=trio.Event)  # or HTTP ended
     _scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _sending: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
@@ -127,17 +132,16 @@ class TimedExchange:
 
     @property
     def events(self) -> int:
-        """How many have come."""
+        """The number of events received."""
         return len(self._times)
 
     @property
     def is_too_large(self) -> bool:
-        """More came than anybody is to read."""
+        """True if the answer exceeded a size limit."""
         return self.problem is not None and self.problem.kind == "too large"
 
     async def run(self, server: LoadTarget, request: OutgoingRequest) -> None:
-        """Send the request and read its answer to the end. Never raises but when it is cancelled; ``ended`` is set in
-        any case."""
+        """Send the request and read its answer to the end. Only a cancellation raises; ``ended`` is always set."""
         timeout, expires = self.began + server.timeout, self.planned + server.deadline
         leaves = self.began + self._leaves
         self._scope.deadline = min(timeout, expires, leaves)
@@ -156,19 +160,19 @@ class TimedExchange:
             self.fail(error.fault, error.detail)
         finally:
             self.ended = self.ended or trio.current_time()
-            self._fault = None  # its traceback refers to this
+            self._fault = None  # its traceback refers to this object
 
     def give_up(self, kind: str, detail: str) -> None:
-        """End it at once, as an error."""
+        """End the exchange immediately with an error."""
         self.fail(kind, detail)
         self._scope.cancel()
 
     def fail(self, kind: str, detail: str = "") -> None:
-        """It is an error, in the present phase."""
+        """Record an error in the present phase."""
         self.problem = Problem(kind, self.phase, detail)
 
     def read(self, reading: AnswerContent) -> None:
-        """Take over what its answer says, now that this has been read."""
+        """Set the times, tokens and finish reason according to the parsed answer."""
         times = self._times
         if self.request.stream:
             self.first_event = self._time_of(reading.first)
@@ -179,43 +183,43 @@ class TimedExchange:
         self.finish = reading.finish
 
     def _time_of(self, event: int | None) -> float | None:
-        """``None`` also for one that was too large to wait for."""
+        """Return the time of an event, or ``None`` if it never arrived."""
         return self._times[event] if event is not None and event < len(self._times) else None
 
     async def _run(self, server: LoadTarget, request: OutgoingRequest) -> None:
         if self.request.websocket:
-            await self._talk(server, request)
+            await self._run_over_websocket(server, request)
             return
-        connection = await self._connection(server)
+        connection = await self._acquire_connection(server)
         reused = connection.used
         try:
             await self._exchange(server, connection, request)
         except WireError:
             if not (server.resend and reused and connection.unread):
                 raise
-            # The server had closed the idle connection when the request went out: every client sends it again.
+            # The server closed the idle connection before it read the request. Every client resends such a request.
             self.resent, self._fault = True, None
         if self.resent:
-            connection = await self._connected(server)
+            connection = await self._connect(server)
             await self._exchange(server, connection, request)
 
-    async def _talk(self, server: LoadTarget, request: OutgoingRequest) -> None:
+    async def _run_over_websocket(self, server: LoadTarget, request: OutgoingRequest) -> None:
         self.phase = "connect"
         try:
             await server.sockets.ask(request, self)
         except HandshakeRefused as error:
-            if error.status == OK:  # which is no error, and no WebSocket either
+            if error.status == HTTP_OK:  # neither an error nor a WebSocket
                 raise
             self.status, self._body = error.status, bytearray(error.body)
         if self._fault is not None:
             raise self._fault
-        self._has_ended()
+        self._check_status()
 
-    async def _connection(self, server: LoadTarget) -> Channel:
+    async def _acquire_connection(self, server: LoadTarget) -> Channel:
         kept = server.connections.kept() if self.manner != "reads slowly" else None
-        return kept if kept is not None else await self._connected(server)
+        return kept if kept is not None else await self._connect(server)
 
-    async def _connected(self, server: LoadTarget) -> Channel:
+    async def _connect(self, server: LoadTarget) -> Channel:
         self.phase = "connect"
         since = trio.current_time()
         connection = await server.connections.new("slowly" if self.manner == "reads slowly" else "as it comes")
@@ -224,24 +228,24 @@ class TimedExchange:
 
     async def _exchange(self, server: LoadTarget, connection: Channel, request: OutgoingRequest) -> None:
         self.phase = "send"
-        self._said, self._over, self._sending = trio.Event(), trio.Event(), trio.CancelScope()
+        self._answer_ended, self._response_ended, self._sending = trio.Event(), trio.Event(), trio.CancelScope()
         self.ended = 0.0
         try:
             with self._sending:
                 await connection.ask(request, self)
             self.has_sent()
-            await self._until_said(connection)
+            await self._wait_for_end(connection)
             if self._fault is not None:
                 raise self._fault
         finally:
             self.reads += connection.reads
             self.received += connection.received
             server.connections.finished(connection)
-        self._has_ended()
+        self._check_status()
 
     @property
-    def has_heard_the_end(self) -> bool:
-        return self._said.is_set()
+    def is_answer_over(self) -> bool:
+        return self._answer_ended.is_set()
 
     def sends(self) -> None:
         self.phase = "send"
@@ -251,46 +255,46 @@ class TimedExchange:
         if self.phase == "send":
             self.phase = "first byte"
 
-    async def _until_said(self, connection: Channel) -> None:
-        """Wait until the answer is over, by HTTP or, a moment longer, by its API."""
+    async def _wait_for_end(self, connection: Channel) -> None:
+        """Wait for the end event of the answer, and a moment longer for the end of HTTP."""
         if self.manner == "reads slowly" and self.request.slow is not None:
             await self._read_slowly(connection, self.request.slow.rate)
-        await self._said.wait()
-        if not self._over.is_set() and not self.left:
-            with trio.move_on_after(LINGER):
-                await self._over.wait()
-            self.left_open = self.status == OK and not self._over.is_set()
+        await self._answer_ended.wait()
+        if not self._response_ended.is_set() and not self.left:
+            with trio.move_on_after(HTTP_END_WAIT):
+                await self._response_ended.wait()
+            self.left_open = self.status == HTTP_OK and not self._response_ended.is_set()
 
     async def _read_slowly(self, connection: Channel, rate: float) -> None:
         since = trio.current_time()
-        while not self._said.is_set():
-            with trio.move_on_after(LOOK):
-                await self._said.wait()
+        while not self._answer_ended.is_set():
+            with trio.move_on_after(SLOW_READ_INTERVAL):
+                await self._answer_ended.wait()
             if connection.received <= rate * (trio.current_time() - since):
                 connection.resume()
 
-    def _has_ended(self) -> None:
-        if self.status != OK:
+    def _check_status(self) -> None:
+        if self.status != HTTP_OK:
             self.phase = "first byte"
             self.fail(f"status {self.status}", error_message(self.body))
         elif not self.request.stream and len(self._body) <= SHORT:
             self.failed = read_whole(self.request.api, self.body).error is not None
 
-    # The answer as it comes: these are called by the task that reads
+    # Callbacks of the task that reads the answer
 
     def take_head(self, head: ResponseHead, first: float) -> None:
         self.first_byte = first
         self.status, self.headers, self.version = head.status, head.headers, head.version
         self.phase = "first token"
-        if self.request.stream and head.status == OK:
+        if self.request.stream and head.status == HTTP_OK:
             self._splitter = wire_of(self.request.api).framing.splitter(LONGEST)
 
     def take_content(self, data: bytes, at: float) -> None:
         body, splitter = self._body, self._splitter
         if self._fault is not None:
             return
-        if len(body) + len(data) > MOST:
-            self.take_fault(WireError("too large", f"the answer is larger than {MOST // 2**20} MiB"), at)
+        if len(body) + len(data) > MAX_ANSWER:
+            self.take_fault(WireError("too large", f"the answer is larger than {MAX_ANSWER // 2**20} MiB"), at)
             return
         self.heard = at
         if splitter is None:
@@ -298,7 +302,7 @@ class TimedExchange:
             return
         body += data
         try:
-            for start in range(0, len(data), PIECE):  # longer is what was compressed: it may be millions of events
+            for start in range(0, len(data), PIECE):  # a compressed piece may expand to millions of events
                 self._take_events(splitter.feed(data[start : start + PIECE]), at)
         except EventTooComplex:
             self.take_fault(WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"), at)
@@ -308,26 +312,26 @@ class TimedExchange:
             self.take_fault(error, at)
 
     def _take_whole(self, data: bytes) -> None:
-        """Take what is no stream: of an error no more than anybody is shown."""
-        if self.status == OK or len(self._body) <= SHORT:
+        """Add a part of an answer that is not a stream. Error bodies are cut to ``SHORT``."""
+        if self.status == HTTP_OK or len(self._body) <= SHORT:
             self._body += data
-            if self.status != OK and len(self._body) > SHORT:
-                self._said.set()
+            if self.status != HTTP_OK and len(self._body) > SHORT:
+                self._answer_ended.set()
 
     def _take_events(self, events: "Sequence[bytes]", at: float) -> None:
-        """Raises ``WireError``."""
+        """Record the arrival of events. Raises ``WireError``."""
         times = self._times
-        if len(times) + len(events) > EVENTS:
-            raise WireError("too large", f"the answer has more than {EVENTS} events")
+        if len(times) + len(events) > MAX_EVENTS:
+            raise WireError("too large", f"the answer has more than {MAX_EVENTS} events")
         for raw in events:
             times.append(at)
             if not self.contents or self._tokens_seen < sys.maxsize or self._is_marked(raw):
-                self._look(raw, at)
+                self._inspect_event(raw, at)
 
     def take_end(self, at: float) -> None:
-        self.ended = at  # and not when this task has its turn, behind all that ended with it
-        self._over.set()
-        self._said.set()
+        self.ended = at  # the task itself may run later, after others that ended simultaneously
+        self._response_ended.set()
+        self._answer_ended.set()
         self._sending.cancel()
 
     def take_fault(self, error: WireError, at: float) -> None:
@@ -335,13 +339,13 @@ class TimedExchange:
         self.take_end(at)
 
     def _is_marked(self, raw: bytes) -> bool:
-        for mark in self._marks:  # noqa: SIM110  # a generator would take longer than this
+        for mark in self._marks:  # noqa: SIM110  # faster than a generator
             if mark in raw:
                 return True
         return False
 
-    def _look(self, raw: bytes, at: float) -> None:
-        """Look at an event that may be the first with content, the last, or an error."""
+    def _inspect_event(self, raw: bytes, at: float) -> None:
+        """Parse an event that may be the first with content, the end event, or an error."""
         said = read_event(self.request.api, raw)
         if said is NOTHING:
             return
@@ -354,43 +358,43 @@ class TimedExchange:
                 self.first_output = at
         if len(self.contents) >= self._tokens_seen:
             self.left = True
-            self._said.set()
+            self._answer_ended.set()
         self.failed = self.failed or said.error is not None
         if said.last:
             self.end_event = at
-            self._said.set()
+            self._answer_ended.set()
 
 
 @cache
 def marks_of(api: LoadApi) -> tuple[bytes, ...]:
-    """Words of which one stands in every event that ends an answer, well or not; they may stand in others too."""
+    """Return words that mark the end of an answer: each event that ends one has at least one of them."""
     words = wire_of(api).words
     names = words.ends | words.error_names | words.error_types
     return (DONE, *([b'"error"'] if words.error_member else []), *(name.encode() for name in sorted(names)))
 
 
-ASKED: Final = b'{"type":"response.create",'
-FAILED: Final = frozenset(("error", "response.failed"))  # kinds of events behind which nothing comes
+CREATE_PREFIX: Final = b'{"type":"response.create",'
+FAILED: Final = frozenset(("error", "response.failed"))  # types of events that end a stream
 
 
-class SpokenWebSockets:
-    """The open sockets of a load to one server, kept for the next request where its ``connections`` are."""
+class WebSocketPool:
+    """The WebSockets of a load to one server. Idle ones are kept if ``connections`` are kept."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._idle: list[TimedWebSocket] = []
 
     async def ask(self, request: OutgoingRequest, taker: TimedExchange) -> None:
-        """Send a request and hand on its answer, until its end. Raises ``WireError``."""
-        socket = self._taken() or await self._opened(request, taker)
+        """Send a request and pass its answer to ``taker``, until its end. Raises ``WireError``."""
+        socket = self._reusable_socket() or await self._open_socket(request, taker)
         whole = False
         before = socket.reads, socket.received
         try:
             taker.sends()
-            await socket.send((ASKED + request.body.lstrip()[1:]).decode())
+            await socket.send((CREATE_PREFIX + request.body.lstrip()[1:]).decode())
             taker.has_sent()
-            await self._heard(socket, taker)
-            whole = taker.has_heard_the_end
+            await self._receive_answer(socket, taker)
+            whole = taker.is_answer_over
         finally:
             taker.reads += socket.reads - before[0]
             taker.received += socket.received - before[1]
@@ -399,20 +403,20 @@ class SpokenWebSockets:
             else:
                 socket.close()
 
-    async def _heard(self, socket: TimedWebSocket, taker: TimedExchange) -> None:
+    async def _receive_answer(self, socket: TimedWebSocket, taker: TimedExchange) -> None:
         headed, at = False, trio.current_time()
-        while not taker.has_heard_the_end:
+        while not taker.is_answer_over:
             text, at = await socket.receive()
             if not headed:
                 headed = True
-                taker.take_head(ResponseHead(OK, dict(socket.headers), "websocket"), at)
-            kind = _kind(text)
+                taker.take_head(ResponseHead(HTTP_OK, dict(socket.headers), "websocket"), at)
+            kind = _event_type(text)
             taker.take_content(_as_sent_event(kind, text), at)
             if kind in FAILED:
                 break
         taker.take_end(at)
 
-    def _taken(self) -> TimedWebSocket | None:
+    def _reusable_socket(self) -> TimedWebSocket | None:
         while self._idle:
             socket = self._idle.pop()
             if socket.usable:
@@ -420,7 +424,7 @@ class SpokenWebSockets:
             socket.close()
         return None
 
-    async def _opened(self, request: OutgoingRequest, taker: TimedExchange) -> TimedWebSocket:
+    async def _open_socket(self, request: OutgoingRequest, taker: TimedExchange) -> TimedWebSocket:
         since = trio.current_time()
         headers = tuple(pair for pair in request.headers if pair[0] != "content-type")
         transport = await self._connections.transport()
@@ -434,7 +438,7 @@ class SpokenWebSockets:
 
 
 def _as_sent_event(kind: str, text: str) -> bytes:
-    """The event as a stream of server-sent events would have it, for those who read and judge those."""
+    """Return the message as a server-sent event, for the readers and the judge of such events."""
     lines = text if "\n" not in text and "\r" not in text else " ".join(text.split())
     return f"event: {kind}\ndata: {lines}\n\n".encode()
 
@@ -443,10 +447,10 @@ class _TypedEvent(msgspec.Struct):
     type: str
 
 
-_typed = msgspec.json.Decoder(_TypedEvent)  # the rest is passed over: what a message holds may be much
+_typed = msgspec.json.Decoder(_TypedEvent)  # skips the rest, which may be large
 
 
-def _kind(text: str) -> str:
+def _event_type(text: str) -> str:
     try:
         kind = _typed.decode(text).type
     except NOT_JSON:

@@ -1,10 +1,10 @@
-"""Every answer is held against its API's grammar, in a process of its own.
+"""Judges every answer against the grammar of its API, in a separate process.
 
-Judging an event costs more than reading it, and done here it would hold up the clock that times the next. That process
-has the lowest priority: it must not take from a server on the same machine what it needs to answer.
+Judge an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
+lowest priority, so that it takes no CPU time from a server on the same machine.
 
-Endpoints that are no conversation are judged by the readers of ``providers.endpoints`` where there is one; else a good
-answer is JSON with something in it.
+Readers of ``providers.endpoints`` judge the endpoints other than conversations. Without a reader, a good answer is JSON
+with at least one item.
 """
 
 import contextlib
@@ -32,24 +32,24 @@ from streams.surrogates import NOT_JSON
 
 
 def broken_rule(api: LoadApi, body: bytes, *, streamed: bool) -> tuple[str, str]:
-    """The rule that a complete answer of an endpoint breaks, with what was found; empty where it is good."""
+    """Return the rule that a complete answer of an endpoint breaks, and the finding (two empty strings if none)."""
     if not body:
         return f"{api}.empty", "there is nothing in it"
     try:
-        _JUDGES.get(api, _listed)(api, body, streamed)
+        _CHECKS.get(api, _check_list)(api, body, streamed)
     except (GatewayError, ValueError) as error:
         return f"{api}.answer", str(error)
     return "", ""
 
 
-def _embeddings(api: LoadApi, body: bytes, streamed: bool) -> None:
+def _check_embeddings(api: LoadApi, body: bytes, streamed: bool) -> None:
     if not read_embeddings(body, "float", None).count:
         raise ValueError("it has no vectors")
 
 
-def _completions(api: LoadApi, body: bytes, streamed: bool) -> None:
+def _check_completion(api: LoadApi, body: bytes, streamed: bool) -> None:
     if not streamed:
-        _listed(api, body, streamed)
+        _check_list(api, body, streamed)
         return
     reader, framing = CompletionReader(1), wire_of(api).framing
     for raw in framing.splitter(len(body) + 1).feed(body):
@@ -58,20 +58,20 @@ def _completions(api: LoadApi, body: bytes, streamed: bool) -> None:
     reader.close(streamed=True)
 
 
-def _listed(api: LoadApi, body: bytes, streamed: bool) -> None:
+def _check_list(api: LoadApi, body: bytes, streamed: bool) -> None:
     member = LOAD_ENDPOINTS[api].answer
     value = _json(body)
     if not isinstance(value, dict) or not isinstance(value.get(member), list) or not value[member]:
         raise ValueError(f"{member} is no list with anything in it")
 
 
-def _transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
-    """As JSON, or in one of the forms of text that can be asked for."""
+def _check_transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
+    """Check a transcript: JSON, or one of the text formats."""
     if body.lstrip()[:1] == b"{" and not isinstance(_json(body).get("text"), str):
         raise ValueError("text is no text")
 
 
-def _sound(api: LoadApi, body: bytes, streamed: bool) -> None:
+def _check_sound(api: LoadApi, body: bytes, streamed: bool) -> None:
     if body.lstrip()[:1] == b"{":
         raise ValueError("it is JSON, not sound")
 
@@ -83,30 +83,36 @@ def _json(body: bytes) -> Any:
         raise ValueError("it is no JSON") from None
 
 
-_JUDGES: Final[Mapping[LoadApi, Callable[[LoadApi, bytes, bool], None]]] = {
-    "embeddings": _embeddings,
-    "completions": _completions,
-    "transcriptions": _transcript,
-    "speech": _sound,
+_CHECKS: Final[Mapping[LoadApi, Callable[[LoadApi, bytes, bool], None]]] = {
+    "embeddings": _check_embeddings,
+    "completions": _check_completion,
+    "transcriptions": _check_transcript,
+    "speech": _check_sound,
 }
 
 
 _LENGTH = struct.Struct("<I")
 
 HELD: Final = 64 * 2**20
-"""Bytes of answers that may wait for the judge. Where a machine is so full that more would, this process judges them:
-then the load is late, which the report says, and the memory that it takes has an end."""
+"""Bytes of answers that may wait for the judge.
+
+This process judges the answers beyond that: the load is then late, which the report shows, but memory stays bounded.
+"""
 
 
 MOST_ELEMENTS: Final[Mapping[LoadApi, int]] = {"embeddings": 8 * 2**20}
-"""Arrays, objects and commas of a whole answer, where it may have more than those of a gateway: a vector is numbers. A
-few bytes may become a hundred of memory, and 60 MB a quarter of a minute."""
+"""Most JSON elements of a whole answer, for APIs that may exceed the gateway's limit, such as vectors of numbers.
+
+The limit bounds memory (a byte may expand to a hundred) and time (60 MB take 15 seconds).
+"""
 
 
 @attrs.frozen
 class ReceivedAnswer:
-    """The body of an answer with status 200, as far as it came. ``include_usage`` as for ``providers.grammar.judge``.
-    One that is not ``complete`` is only read."""
+    """The received body of an answer with status 200.
+
+    ``include_usage`` is as for ``providers.grammar.judge``. An answer that is not ``complete`` is read but not judged.
+    """
 
     api: LoadApi
     streamed: bool
@@ -117,8 +123,11 @@ class ReceivedAnswer:
 
 @attrs.frozen
 class StreamVerdict:
-    """The end of the answer (what is ``too large`` nobody has read), the rule that it breaks with what was found (""
-    if none), and those that it breaks as many servers do, which were waived. ``reading`` is what the answer says."""
+    """The verdict on an answer.
+
+    The ``rule`` that it breaks is "" if there is none, and ``found`` describes the violation. ``waived`` are rules that
+    many servers break. ``reading`` is the content; an answer ``too large`` is not read.
+    """
 
     outcome: Literal["complete", "failed", "cut", "too large"]
     rule: str = ""
@@ -130,12 +139,12 @@ class StreamVerdict:
 _verdicts = msgspec.msgpack.Decoder(tuple[int, StreamVerdict])
 
 
-class Judging(Protocol):
+class Judge(Protocol):
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
 
 
-def judged(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
-    """The verdict, in this process."""
+def judge_answer(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
+    """Return the verdict, computed in this process."""
     from providers.grammar import judge
 
     most = MOST_ELEMENTS.get(answer.api, MAX_ELEMENTS)
@@ -160,7 +169,7 @@ def judged(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
 
 
 class _JudgeProcess:
-    """The near end of the process."""
+    """The connection to the judge process."""
 
     def __init__(self, process: trio.Process, strict: bool, most: int) -> None:
         self._process = process
@@ -175,14 +184,14 @@ class _JudgeProcess:
 
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
         if self._held + len(answer.body) > self._most:
-            return judged(answer, self._strict)
+            return judge_answer(answer, self._strict)
         self._held += len(answer.body)
         try:
-            return await self._asked(answer)
+            return await self._request_verdict(answer)
         finally:
             self._held -= len(answer.body)
 
-    async def _asked(self, answer: ReceivedAnswer) -> StreamVerdict:
+    async def _request_verdict(self, answer: ReceivedAnswer) -> StreamVerdict:
         assert self._process.stdin is not None
         self._number += 1
         number = self._number
@@ -190,17 +199,17 @@ class _JudgeProcess:
         self._waiting[number] = send
         try:
             async with self._sending:
-                await self._process.stdin.send_all(_packed((number, *attrs.astuple(answer))))
+                await self._process.stdin.send_all(_pack((number, *attrs.astuple(answer))))
             if not self.gone:
                 return await receive.receive()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
             pass
         finally:
             self._waiting.pop(number, None)
-        return judged(answer, self._strict)  # it was killed: better late than not
+        return judge_answer(answer, self._strict)  # the process was killed: judge here instead
 
     async def listen(self) -> None:
-        """Hand out the verdicts until the process ends."""
+        """Deliver the verdicts until the process ends."""
         assert self._process.stdout is not None
         held = b""
         async for data in self._process.stdout:
@@ -211,7 +220,7 @@ class _JudgeProcess:
                 self.ready.set()
                 if number in self._waiting:
                     self._waiting[number].send_nowait(verdict)
-                    await trio.lowlevel.checkpoint()  # one is counted at a time, and what comes read between
+                    await trio.lowlevel.checkpoint()  # count one at a time, so that reads can run in between
         self.gone = True
         self.ready.set()
         for waiting in self._waiting.values():
@@ -219,28 +228,28 @@ class _JudgeProcess:
 
 
 @contextlib.asynccontextmanager
-async def judging(strict: bool, most: int = HELD) -> AsyncIterator[Judging]:
-    """A judge in a process of its own, until the end of the block. At most so many bytes wait for it."""
+async def open_judge(strict: bool, most: int = HELD) -> AsyncIterator[Judge]:
+    """Run a judge in a separate process until the end of the block. At most ``most`` bytes wait for it."""
     command = [sys.executable, "-m", "loadtest.exchange.judging", *(["--strict"] if strict else [])]
     async with trio.open_nursery() as nursery:
         start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
         judge = _JudgeProcess(process, strict, most)
         nursery.start_soon(judge.listen)
-        await judge.ready.wait()  # its start takes a core for a moment, which is to be over before anything is timed
+        await judge.ready.wait()  # its start uses CPU, so it must be over before the measurement
         try:
             yield judge
         finally:
             nursery.cancel_scope.cancel()
 
 
-def _packed(value: Any) -> bytes:
+def _pack(value: Any) -> bytes:
     data = msgspec.msgpack.encode(value)
     return _LENGTH.pack(len(data)) + data
 
 
-def _unpacked(source: BinaryIO) -> Any:
-    """The next message; ``None`` at the end."""
+def _read_message(source: BinaryIO) -> Any:
+    """Return the next message, or ``None`` at the end."""
     head = source.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -248,21 +257,21 @@ def _unpacked(source: BinaryIO) -> Any:
 
 
 def main() -> None:
-    """The process: answers on standard input, verdicts on standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the load tester, which ends this
+    """Run the process: read answers from standard input, write verdicts to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the load tester, which ends this process
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
     strict = "--strict" in sys.argv[1:]
-    verdict = judged(ReceivedAnswer("chat", True, None, b""), strict)  # all that is needed is loaded then
+    verdict = judge_answer(ReceivedAnswer("chat", True, None, b""), strict)  # loads all modules before the first answer
     freeze_startup_objects()
-    _say(0, verdict)
-    while (message := _unpacked(sys.stdin.buffer)) is not None:
+    _send_verdict(0, verdict)
+    while (message := _read_message(sys.stdin.buffer)) is not None:
         number, *fields = message
-        _say(number, judged(ReceivedAnswer(*fields), strict))
+        _send_verdict(number, judge_answer(ReceivedAnswer(*fields), strict))
 
 
-def _say(number: int, verdict: StreamVerdict) -> None:
-    sys.stdout.buffer.write(_packed((number, verdict)))
+def _send_verdict(number: int, verdict: StreamVerdict) -> None:
+    sys.stdout.buffer.write(_pack((number, verdict)))
     sys.stdout.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""One exchange after its end: what every figure, line and condition is made of."""
+"""The record of one finished exchange, from which all figures, log lines and conditions are computed."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -7,16 +7,19 @@ import attrs
 from loadtest.plan.load_endpoints import LoadApi
 
 Phase: TypeAlias = Literal["turn", "connect", "send", "first byte", "first token", "stream"]
-"""What was waited for when an exchange failed; ``turn`` is that of a cap, ``stream`` all behind the first token."""
+"""The step in which an exchange failed.
+
+``turn`` is the wait for a cap, ``stream`` is everything after the first token.
+"""
 
 Manner: TypeAlias = Literal["reads", "reads slowly", "cancels"]
-"""How a client behaves."""
+"""The behaviour of a client."""
 
 End: TypeAlias = Literal["whole", "cancelled", "error", "unfinished", "interrupted"]
-"""How an exchange counts. ``unfinished`` was under way when even the grace was over, ``interrupted`` at Ctrl-C."""
+"""The kinds of end. ``unfinished`` was under way after the grace period, ``interrupted`` at Ctrl-C."""
 
 GAVE_UP = frozenset(("timeout", "unfinished", "expired", "stalled"))
-"""Problems that end a wait: what had not come by then was waited for all the same."""
+"""Problems that end a wait. They count as waits of at least that long."""
 
 _SEVERAL: Final = 5  # tokens
 _QUICK: Final = 0.0005  # seconds for each
@@ -25,8 +28,10 @@ _AT_END: Final = 0.05  # of the time from the begin
 
 @attrs.frozen
 class Problem:
-    """The reason why an exchange counts as an error. ``kind`` is one of few; ``detail`` is what the server or the
-    system said."""
+    """The reason why an exchange counts as an error.
+
+    ``kind`` is one of few values; ``detail`` is the text from the server or the system.
+    """
 
     kind: str
     phase: Phase
@@ -35,8 +40,10 @@ class Problem:
 
 @attrs.frozen
 class AnswerTokens:
-    """Tokens as an answer's usage counts them; ``None`` where it does not say. ``output`` has ``reasoning`` in it, and
-    ``input`` has ``cached``."""
+    """The token counts in an answer's usage, ``None`` if absent.
+
+    ``output`` includes ``reasoning``, ``input`` includes ``cached``.
+    """
 
     input: int | None = None
     output: int | None = None
@@ -46,19 +53,20 @@ class AnswerTokens:
 
 @attrs.frozen
 class ExchangeRecord:
-    """An exchange that has ended. Times are seconds from the begin of what counts, negative in the warm-up; ``None`` is
-    what never came.
+    """A finished exchange. Times are seconds from the begin of the measurement, negative in the warm-up, ``None`` if
+    the event never happened.
 
-    ``number`` is that of its session in the plan, ``turn`` its place in that, ``step`` the step of the plan. It was
-    ``planned`` to begin, had to wait ``queued`` seconds for others of ours, ``began``, took ``connected`` seconds to
-    connect (``None`` on a connection that was there) and was ``sent``. ``contents`` are the events that show
-    generation, of any channel, and ``first_output`` the first of them that is not reasoning. ``end_event`` is the API's
-    own, ``ended`` when nothing more was read. ``usage``: the answer counts its tokens itself.
+    ``number`` is the session's number in the plan, ``turn`` the position in the session, ``step`` the step of the plan.
+    ``planned`` is the planned begin and ``began`` the real one, after ``queued`` seconds of waiting for other requests.
+    ``connected`` is the seconds to connect, ``None`` on an open connection. ``contents`` are the times of events with
+    generated content, and ``first_output`` is the first of them that is not reasoning. ``end_event`` is the time of the
+    API's end event, ``ended`` when reading stopped.
 
-    ``asked_input`` and ``asked_output`` are tokens, as far as they were asked for; ``characters`` are those of a prompt
-    that was made for it. ``route`` has the headers by which a gateway says where the answer came from, ``retry_after``
-    the seconds that it asks to wait. ``waived`` are rules of the grammar that it breaks as many do. ``left_open``: the
-    answer ended by its API and not by HTTP, for which nobody waited."""
+    ``asked_input`` and ``asked_output`` are the requested tokens, if known; ``characters`` is the length of a prompt
+    made to measure. ``route`` has the headers in which a gateway reports its target, and ``retry_after`` the seconds
+    that it asks to wait. ``waived`` are broken rules of the grammar that many servers break. ``left_open`` means that
+    the answer had its end event but HTTP did not end.
+    """
 
     number: int
     request: str
@@ -98,30 +106,32 @@ class ExchangeRecord:
     left_open: bool = False
 
     @property
-    def counts(self) -> bool:
+    def is_counted(self) -> bool:
         """It is no part of the warm-up."""
         return self.planned >= 0
 
     @property
-    def gave_up(self) -> float | None:
-        """When we stopped waiting for what had not come."""
+    def gave_up_at(self) -> float | None:
+        """The time when the client stopped waiting, or ``None`` if it did not."""
         return self.ended if self.problem is not None and self.problem.kind in GAVE_UP else None
 
     @property
     def output_tokens(self) -> int:
-        """By the usage, if that says anything; else the events with content."""
+        """The output tokens by the usage, or else the number of events with content."""
         return self.tokens.output or len(self.contents)
 
     @property
     def short(self) -> bool:
-        """It is whole and, by its own count, not as long as asked for."""
+        """True if the answer is whole and has fewer tokens than requested, by its own count."""
         counted, asked = self.tokens.output, self.asked_output
         return self.end == "whole" and counted is not None and asked is not None and counted < asked
 
     @property
-    def buffered(self) -> bool:
-        """It is a stream of several tokens that came all at its end, quicker than any server makes them: something
-        held them back."""
+    def is_buffered(self) -> bool:
+        """True for a stream of several tokens that all arrived at its end, faster than any server generates.
+
+        Something between buffers it.
+        """
         if not (self.streamed and self.end == "whole" and self.contents):
             return False
         first, last = self.contents[0], self.end_event or self.ended
@@ -135,7 +145,7 @@ class ExchangeRecord:
 
     @property
     def tokens_seen(self) -> int:
-        """Without the reasoning that nobody was shown."""
+        """The output tokens without hidden reasoning."""
         hidden = 0 if self.shows_reasoning else self.tokens.reasoning or 0
         seen = self.output_tokens - hidden
         return seen if seen > 0 else len(self.contents)

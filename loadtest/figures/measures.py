@@ -43,8 +43,8 @@ def _latency(record: ExchangeRecord, at: float | None, awaited: bool) -> Measure
     """From the planned begin. What was ``awaited`` when we gave up counts with that time."""
     if at is not None:
         return Measured((at - record.planned,))
-    if awaited and record.gave_up is not None:
-        return Measured((record.gave_up - record.planned,), censored=True)
+    if awaited and record.gave_up_at is not None:
+        return Measured((record.gave_up_at - record.planned,), censored=True)
     return NOT_MEASURED
 
 
@@ -80,7 +80,7 @@ def _first_output(record: ExchangeRecord) -> Measured:
 def _gaps(record: ExchangeRecord) -> Measured:
     if not record.contents or record.manner == "reads slowly":
         return NOT_MEASURED  # the rest of a slow reader says more of the reader than of the server
-    gave_up = record.gave_up
+    gave_up = record.gave_up_at
     times = record.contents if gave_up is None else (*record.contents, gave_up)
     return Measured(tuple(map(sub, times[1:], times)), censored=gave_up is not None)
 

@@ -131,7 +131,7 @@ class RunFigures:
         """An exchange has ended, and ``missed`` these objectives."""
         self.timeline.came(record)
         self.refusals.add(record)
-        if record.counts:
+        if record.is_counted:
             self.last = max(self.last, record.ended)
             self.cells[FigureCell(record.request, record.turn, record.step)].add(record, missed)
             self.timeline.ended(record, record.end == "whole" and not missed)

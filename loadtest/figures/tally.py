@@ -239,7 +239,7 @@ class Tally:
             self.counted_events += len(record.contents)
             self.counted_tokens += record.tokens_seen
         self.counts["short"] += EXACT in missed
-        self.counts["buffered"] += record.buffered
+        self.counts["buffered"] += record.is_buffered
         if record.characters and record.tokens.input:
             self.prompt_characters += record.characters
             self.prompt_tokens += record.tokens.input

@@ -101,7 +101,7 @@ class LoadTimeline:
                 second.tokens += tokens * events
 
     def ended(self, record: ExchangeRecord, good: bool) -> None:
-        if record.contents and record.counts:
+        if record.contents and record.is_counted:
             self._first_tokens(int(record.planned)).add(record.contents[0] - record.planned)
         if record.end in ("whole", "error", "unfinished") and (second := self.at(record.ended)):
             second.whole += record.end == "whole"

@@ -136,7 +136,7 @@ class RunMetrics:
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
         """Count it, unless it belongs to the warm-up."""
-        if not record.counts:
+        if not record.is_counted:
             return
         base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
         self._count(record, missed, base)

@@ -69,7 +69,7 @@ def line(
         "number": record.number,
         "turn": record.turn,
         "step": record.step,
-        "warmup": not record.counts,
+        "warmup": not record.is_counted,
         "planned": round(planned, 6),
         "sent": since(record.sent),
         "first_byte": since(record.first_byte),
@@ -83,11 +83,11 @@ def line(
         "detail": problem and problem.detail,
         "good": None if record.end in LEFT_OUT else record.end == "whole" and not missed,
         "missed": list(missed),
-        "finish": secret.masked(record.finish) or None,
+        "finish": secret.mask(record.finish) or None,
         "tokens": {**attrs.asdict(record.tokens), "events": len(record.contents)},
         "asked": {"input": record.asked_input, "output": record.asked_output},
-        "request_id": secret.masked(record.request_id) or None,
-        "headers": {name: secret.masked(value) for name, value in record.route},
+        "request_id": secret.mask(record.request_id) or None,
+        "headers": {name: secret.mask(value) for name, value in record.route},
         "retry_after": record.retry_after,
         "waived": list(record.waived),
         "resent": record.resent,
@@ -97,7 +97,7 @@ def line(
     if form.events:
         found["events"] = [round(at - planned, 6) for at in record.contents]
     if form.bodies == "all" or (form.bodies == "failed" and record.end in ("error", "unfinished")):
-        found["body"] = secret.masked(body.decode(errors="backslashreplace"))
+        found["body"] = secret.mask(body.decode(errors="backslashreplace"))
     return found
 
 

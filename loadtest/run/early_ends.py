@@ -57,7 +57,7 @@ class LastEnds:
         self.verdict: ConditionVerdict | None = None
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
-        if not record.counts or not self._conditions:
+        if not record.is_counted or not self._conditions:
             return
         second = int(self._now())
         if not self._seconds or self._seconds[-1][0] != second:

@@ -11,9 +11,9 @@ from typing import Final
 import attrs
 import trio
 
-from loadtest.exchange.ending import LONGEST, ended, record_of, retry_after
-from loadtest.exchange.exchange import OK, LoadTarget, TimedExchange
-from loadtest.exchange.judging import Judging, ReceivedAnswer, StreamVerdict
+from loadtest.exchange.ending import LONGEST, end_of, record_of, retry_after
+from loadtest.exchange.exchange import HTTP_OK, LoadTarget, TimedExchange
+from loadtest.exchange.judging import Judge, ReceivedAnswer, StreamVerdict
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import Manner
 from loadtest.figures.histogram import Histogram
@@ -84,7 +84,7 @@ class ActiveRun(LoadUnderWay):
         target: str,
         server: ServerAddress,
         key: str | None,
-        judge: Judging,
+        judge: Judge,
         *,
         share: PlanShare | None = None,
         sinks: Sequence[RecordSink] = (),
@@ -142,7 +142,7 @@ class ActiveRun(LoadUnderWay):
     def unfinished(self) -> UnfinishedAnswers:
         found = [exchange for exchange in self._under_way if exchange.planned >= self.begin]
         return UnfinishedAnswers(
-            [one.first_byte - one.planned for one in found if one.first_byte is not None and one.status == OK],
+            [one.first_byte - one.planned for one in found if one.first_byte is not None and one.status == HTTP_OK],
             [one.contents[0] - one.planned for one in found if one.contents],
             sum(one.events for one in found),
         )
@@ -376,13 +376,13 @@ class ActiveRun(LoadUnderWay):
     ) -> None:
         """Count it, once it is read and judged; the client does not wait for that."""
         body = exchange.body
-        readable = exchange.complete or (body and exchange.status == OK and not exchange.is_too_large)
+        readable = exchange.complete or (body and exchange.status == HTTP_OK and not exchange.is_too_large)
         judged = await self._judged(exchange, body) if readable else None
         if learn is not None and exchange.tokens.input:
             learn(exchange.tokens.input)
-        end, problem = ended(exchange, judged if exchange.complete else None)
+        end, problem = end_of(exchange, judged if exchange.complete else None)
         waived = judged.waived if judged else ()
-        record = self._secrets.masked_record(record_of(exchange, place, self.begin, end, problem, waived))
+        record = self._secrets.mask_record(record_of(exchange, place, self.begin, end, problem, waived))
         missed = missed_by(record, self._objectives.get(record.request, ()))
         if exchange.request.exact and record.short:
             missed = (*missed, EXACT)
@@ -413,8 +413,8 @@ class ActiveRun(LoadUnderWay):
 
     def _probed(self, exchange: TimedExchange, prepared: PreparedRequest, judged: StreamVerdict | None) -> None:
         place = PlaceInPlan(0, asked_input=prepared.asked_input, asked_output=prepared.asked_output)
-        end, problem = ended(exchange, judged)
-        self.figures.probes.add(self._secrets.masked_record(record_of(exchange, place, self.begin, end, problem)))
+        end, problem = end_of(exchange, judged)
+        self.figures.probes.add(self._secrets.mask_record(record_of(exchange, place, self.begin, end, problem)))
 
     async def _judged(self, exchange: TimedExchange, body: bytes) -> StreamVerdict:
         self.judging += 1

@@ -138,7 +138,7 @@ async def test_an_answer_that_goes_on_and_on_is_not_kept_for_ever():
         for at in range(70):
             exchange.take_content(piece, float(at))
         assert len(exchange.body) == 2**26, stream
-        assert exchange.has_heard_the_end
+        assert exchange.is_answer_over
         assert exchange.heard == 63.0
 
 

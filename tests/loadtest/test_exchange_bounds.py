@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from loadtest.exchange.exchange import EVENTS
-from loadtest.exchange.judging import ReceivedAnswer, judged
+from loadtest.exchange.exchange import MAX_EVENTS
+from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.requests.conversation import NoNextTurn, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
 
@@ -21,7 +21,7 @@ async def test_an_answer_of_endless_small_events_ends():
     async with serving(serve) as url:
         run = await load(url, concurrency=1, count=1)
     (failure,) = run.tally.failures
-    assert (failure.kind, failure.example) == ("too large", f"the answer has more than {EVENTS} events")
+    assert (failure.kind, failure.example) == ("too large", f"the answer has more than {MAX_EVENTS} events")
 
 
 async def test_of_an_endless_error_no_more_is_read_than_anybody_is_shown():
@@ -43,10 +43,10 @@ async def test_of_an_endless_error_no_more_is_read_than_anybody_is_shown():
 def test_a_whole_answer_that_unfolds_is_not_read():
     """60 MB of lists took 2 GB and a quarter of a minute, in the loader where the judge had enough to do."""
     lists = b'{"choices":[' + b"[]," * 100_000 + b"[]]}"
-    verdict = judged(ReceivedAnswer("chat", False, None, lists), False)
+    verdict = judge_answer(ReceivedAnswer("chat", False, None, lists), False)
     assert (verdict.outcome, verdict.found) == ("too large", "the answer has more than 200,000 JSON elements")
     vectors = b'{"data":[{"embedding":[' + b"0," * 300_000 + b"0]}]}"
-    assert judged(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
+    assert judge_answer(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
     with pytest.raises(NoNextTurn, match="too long to go on from"):
         TurnAnswer.read("chat", lists, streamed=False)
 

@@ -8,7 +8,7 @@ import trio
 
 from configfile.document import ConfigError
 from gateway.commands.load_asked import only_model
-from loadtest.exchange.judging import ReceivedAnswer, judged
+from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import address, api_of
@@ -65,9 +65,9 @@ async def test_each_endpoint_is_asked_where_it_is_and_its_answer_judged():
 def test_what_is_no_answer_of_an_endpoint_is_none():
     for api, bodies in BAD.items():
         for body in bodies:
-            found = judged(ReceivedAnswer(api, False, None, body), strict=False)
+            found = judge_answer(ReceivedAnswer(api, False, None, body), strict=False)
             assert found.rule.startswith(f"{api}."), (api, body)
-    failed = judged(ReceivedAnswer("embeddings", False, None, b'{"error": {"code": "x"}}'), strict=False)
+    failed = judge_answer(ReceivedAnswer("embeddings", False, None, b'{"error": {"code": "x"}}'), strict=False)
     assert (failed.outcome, failed.reading.error) == ("failed", "x")
 
 

@@ -34,7 +34,7 @@ ENCODED = [
     ],
 )
 def test_a_key_is_masked_however_it_is_spelled(spelled):
-    said = WORDS.masked(f"no such key: {spelled} ({spelled})")
+    said = WORDS.mask(f"no such key: {spelled} ({spelled})")
     assert said.count("***") == 2
     assert not any(spelled[at : at + 8] in said for at in range(len(spelled) - 8))
 
@@ -43,22 +43,22 @@ def test_a_key_is_masked_however_it_is_spelled(spelled):
 @pytest.mark.parametrize("whole", [KEY, IN_JSON, IN_URL, ENCODED[0]])
 def test_a_key_of_which_only_the_beginning_is_shown_is_masked(whole, behind):
     for end in range(48 if whole is IN_JSON else 8, len(whole), 3):  # from its first eight characters on
-        assert WORDS.masked(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
+        assert WORDS.mask(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
 
 
 def test_what_only_begins_like_a_key_is_left_alone():
     for text in ("sk-proj-another is no key", "sk-proj", "Bearer", "no key"):
-        assert WORDS.masked(text) == text
+        assert WORDS.mask(text) == text
 
 
 def test_one_secret_may_be_the_beginning_of_another():
     words = SecretWords.among(["secret-1111%262222", "secret-1111&2222"])
-    assert words.masked("\\u0073ecret-1111\\u00262222 x") == "*** x"
+    assert words.mask("\\u0073ecret-1111\\u00262222 x") == "*** x"
 
 
 def test_user_and_password_are_masked_where_a_header_has_them_as_one():
     words = SecretWords.among(["Basic " + base64.b64encode(b"my-user-name:pass-word-1").decode()])
-    assert words.masked("no pass-word-1 for my-user-name") == "no *** for ***"
+    assert words.mask("no pass-word-1 for my-user-name") == "no *** for ***"
 
 
 def test_credentials_in_bodies_are_masked_too(tmp_path):
@@ -70,7 +70,7 @@ def test_credentials_in_bodies_are_masked_too(tmp_path):
     requests = (LoadRequest("m", requests=file), LoadRequest("m", extra=extra))
     plan = Scenario({"t": "http://127.0.0.1:1"}, requests, 1.0)
     words = SecretWords.of(plan, "t", None)
-    assert words.masked("no tok-abcd-7, in-extra-1: qwertyuiop") == "no ***, ***: qwertyuiop"
+    assert words.mask("no tok-abcd-7, in-extra-1: qwertyuiop") == "no ***, ***: qwertyuiop"
     assert len(words.words) < 10 * MOST
     described = plan.described()["requests"][1]["extra"]
     assert described == {"tools": [{"headers": {"x-api-key": "***"}}], "metadata": {"keyboard": "qwertyuiop"}}

@@ -16,7 +16,7 @@ import trio
 from rich.console import Console
 
 from gateway.__main__ import main
-from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judging
+from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, open_judge
 from loadtest.figures.conditions import NoCondition, parse
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
@@ -236,7 +236,7 @@ async def test_its_own_cost_is_measured():
 
 @pytest.mark.process
 async def test_another_process_judges_and_if_it_dies_this_one_does():
-    async with judging(strict=True) as judge:
+    async with open_judge(strict=True) as judge:
         assert await judge(ReceivedAnswer("chat", True, None, b"")) == StreamVerdict(
             "cut", "chat.end", "the stream ends in state open"
         )
@@ -251,7 +251,7 @@ async def test_answers_that_a_slow_judge_keeps_waiting_are_bounded():
     waiting, found = trio.Event(), []
     whole = ReceivedAnswer("chat", True, None, b"".join(events("one")))
 
-    async with judging(strict=False, most=len(whole.body)) as judge, trio.open_nursery() as nursery:
+    async with open_judge(strict=False, most=len(whole.body)) as judge, trio.open_nursery() as nursery:
 
         async def wait():
             waiting.set()

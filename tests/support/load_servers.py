@@ -11,7 +11,7 @@ import trio
 
 import providers.grammar  # noqa: F401  # else the first verdict loads it, in the middle of what is timed
 from configfile.document import Document
-from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judged
+from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judge_answer
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.scenario_file import build
@@ -102,7 +102,7 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
 
 async def judge(given: ReceivedAnswer) -> StreamVerdict:
     """The verdict in this process: quicker to have than that of another one."""
-    return judged(given, strict=False)
+    return judge_answer(given, strict=False)
 
 
 def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> Scenario:
