@@ -29,7 +29,7 @@ from loadtest.crew.channel import (
     ShareReady,
     Unable,
 )
-from loadtest.exchange.judging import Judge, open_judge
+from loadtest.exchange.judging import AnswerJudge, open_judge
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.running import ActiveRun, Unreachable, address_of
@@ -43,7 +43,7 @@ MOST_BODIES: Final = 64 * 2**20  # bytes
 """Limits of the records that wait to be sent. More are dropped and counted, so that memory and the load stay safe."""
 
 
-JudgeContext: TypeAlias = AbstractAsyncContextManager[Judge]
+JudgeContext: TypeAlias = AbstractAsyncContextManager[AnswerJudge]
 
 
 class OutgoingRecords:
@@ -108,7 +108,7 @@ class LoadWorker:
         self._channel = channel
         self._open_judge = judge
         self._nursery: trio.Nursery
-        self._judges: dict[bool, Judge] = {}
+        self._judges: dict[bool, AnswerJudge] = {}
         self._test: SelfTest | None = None
         self._share: PreparedShare | None = None
 
@@ -204,13 +204,13 @@ class LoadWorker:
             if (found := sink.take()) is not None:
                 await self._report(found)
 
-    async def _judge(self, strict: bool) -> Judge:
+    async def _judge(self, strict: bool) -> AnswerJudge:
         if strict not in self._judges:
             self._judges[strict] = await self._nursery.start(_keep_judge, self._open_judge(strict))
         return self._judges[strict]
 
 
-async def _keep_judge(opening: JudgeContext, *, task_status: trio.TaskStatus[Judge]) -> None:
+async def _keep_judge(opening: JudgeContext, *, task_status: trio.TaskStatus[AnswerJudge]) -> None:
     """Keep one judge open for all loads of this process."""
     async with opening as judge:
         task_status.started(judge)

@@ -216,7 +216,7 @@ class TimedExchange:
         self._check_status()
 
     async def _acquire_connection(self, server: LoadTarget) -> Channel:
-        kept = server.connections.kept() if self.manner != "reads slowly" else None
+        kept = server.connections.idle_channel() if self.manner != "reads slowly" else None
         return kept if kept is not None else await self._connect(server)
 
     async def _connect(self, server: LoadTarget) -> Channel:
@@ -240,7 +240,7 @@ class TimedExchange:
         finally:
             self.reads += connection.reads
             self.received += connection.received
-            server.connections.finished(connection)
+            server.connections.release(connection)
         self._check_status()
 
     @property

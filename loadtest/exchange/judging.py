@@ -1,6 +1,6 @@
 """Judges every answer against the grammar of its API, in a separate process.
 
-Judge an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
+AnswerJudge an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
 lowest priority, so that it takes no CPU time from a server on the same machine.
 
 Readers of ``providers.endpoints`` judge the endpoints other than conversations. Without a reader, a good answer is JSON
@@ -139,7 +139,7 @@ class StreamVerdict:
 _verdicts = msgspec.msgpack.Decoder(tuple[int, StreamVerdict])
 
 
-class Judge(Protocol):
+class AnswerJudge(Protocol):
     async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
 
 
@@ -228,7 +228,7 @@ class _JudgeProcess:
 
 
 @contextlib.asynccontextmanager
-async def open_judge(strict: bool, most: int = HELD) -> AsyncIterator[Judge]:
+async def open_judge(strict: bool, most: int = HELD) -> AsyncIterator[AnswerJudge]:
     """Run a judge in a separate process until the end of the block. At most ``most`` bytes wait for it."""
     command = [sys.executable, "-m", "loadtest.exchange.judging", *(["--strict"] if strict else [])]
     async with trio.open_nursery() as nursery:

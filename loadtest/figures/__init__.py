@@ -1,4 +1,6 @@
-"""The figures of many exchanges: ``measures`` of one, ``histogram``, ``tally`` and ``timeline`` of many, and
-``run_figures`` of all; the ``result`` of a run with its ``notes`` and ``conditions``; the ``confidence`` that so many
-values allow, and a ``bootstrap`` for how sure a difference is.
+"""Figures of many exchanges.
+
+``measures`` computes the values of one exchange. ``histogram``, ``tally``, ``timeline`` and ``run_figures`` sum them
+up. ``result`` is the result of a run, with its ``notes`` and ``conditions``. ``confidence`` and ``bootstrap`` decide
+how certain a figure or a difference is.
 """

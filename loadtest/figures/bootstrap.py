@@ -1,9 +1,9 @@
-"""Intervals for how much the figures of two runs differ, by a bootstrap over blocks of seconds.
+"""Confidence intervals for the difference between two runs, by a bootstrap over blocks of seconds.
 
-Answers that began together waited in one queue, so they tell less than as many that know nothing of each other: what
-is drawn again and again is a block of neighbours, never an answer alone. All rows of a comparison are drawn with the
-same blocks, and their intervals hold together: of a hundred comparisons of a server with itself, in 95 no interval
-leaves out "no difference", however many rows there are.
+Requests that begin together wait in one queue, so their times depend on each other. The bootstrap therefore resamples
+blocks of neighbouring requests, not single ones. All rows of a comparison use the same draws, and their intervals hold
+jointly: if a server is compared with itself, then in 95 of 100 comparisons every interval contains "no difference",
+however many rows there are.
 """
 
 import math
@@ -17,43 +17,45 @@ from typing import Final, TypeAlias
 import attrs
 
 RESAMPLES: Final = 400
-BLOCKS: Final = 30  # of each run, so that a long run's are longer than what its queue remembers
-SHORT: Final = 10.0  # seconds of a run; below, its blocks are shorter than a second
-MEMORY: Final = 0.8  # beyond that an interval would have no end
-LEAST: Final = 5  # blocks of a run, or nothing can be said
+BLOCKS: Final = 30  # of each run, so that blocks of a long run outlast the effects of its queue
+SHORT: Final = 10.0  # seconds of a run; in shorter ones, blocks are shorter than a second
+MEMORY: Final = 0.8  # highest autocorrelation, which bounds the interval
+LEAST: Final = 5  # fewest blocks of a run that give an interval
 
 Blocks: TypeAlias = Sequence[Sequence[float]]
-"""The values of a run, by the block of seconds in which their request was planned."""
+"""The values of a run, grouped by the block of seconds of their planned begin."""
 
 
 def block_seconds(seconds: float) -> float:
-    """The length of a block in a run of so many seconds: a whole number of them, but in a short run. All that began
-    at one instant is one block."""
+    """Return the length of a block in a run of ``seconds``: whole seconds, except in a short run."""
     return max(1.0, math.ceil(seconds / BLOCKS)) if seconds >= SHORT else seconds / SHORT or 1.0
 
 
 Draw: TypeAlias = Callable[[Sequence[float]], tuple[float, ...]]
-"""Picks the numbers of as many blocks as there are, some of them twice and others not at all."""
+"""Returns numbers of randomly chosen blocks, with repetition, as many as there are blocks."""
 
 
 @attrs.frozen
 class Interval:
-    """A difference with the ends of its interval: of logarithms for a ratio, else of the values."""
+    """A difference and the bounds of its interval. The values are logarithms if a ratio is compared."""
 
     value: float
     low: float
     high: float
 
     @property
-    def decided(self) -> bool:
-        """Whether it leaves out "no difference"."""
+    def excludes_zero(self) -> bool:
+        """True if the interval does not contain "no difference"."""
         return self.low > 0 or self.high < 0
 
 
 @attrs.frozen
 class Estimate:
-    """One figure of a run, so that it can be drawn anew: ``value`` of the sum of ``above`` over that of ``below``,
-    which have a number for each block."""
+    """A figure of a run that can be computed for a resample.
+
+    The figure is ``value`` of the sum of ``above`` divided by the sum of ``below``, which have a number for each
+    block.
+    """
 
     above: Sequence[float]
     below: Sequence[float]
@@ -62,25 +64,28 @@ class Estimate:
     @property
     def now(self) -> float:
         """The figure of the run itself."""
-        return self.value(_share(sum(self.above), sum(self.below)))
+        return self.value(_ratio(sum(self.above), sum(self.below)))
 
-    def drawn(self, draw: Draw) -> float:
-        """The figure of a run that consists of the blocks of this draw."""
-        return self.value(_share(sum(draw(self.above)), sum(draw(self.below))))
+    def resample(self, draw: Draw) -> float:
+        """Return the figure of a resample."""
+        return self.value(_ratio(sum(draw(self.above)), sum(draw(self.below))))
 
 
-def _share(above: float, below: float) -> float:
+def _ratio(above: float, below: float) -> float:
     return above / below if below else 0.0
 
 
 def mean_of(blocks: Blocks) -> Estimate:
-    """The mean of all values."""
+    """Return an estimate of the mean."""
     return Estimate([sum(block) for block in blocks], [len(block) for block in blocks], float)
 
 
 def percentile_of(blocks: Blocks, percent: float) -> Estimate:
-    """A percentile. What is drawn is the share of values up to it, which says how far up or down the sorted values the
-    percentile of the draw is (Bahadur's representation): 10,000 values need not be sorted 400 times."""
+    """Return an estimate of a percentile.
+
+    Only the share of values up to the percentile is resampled. It determines the position of the percentile in the
+    sorted values (Bahadur's representation), so the values are sorted only once.
+    """
     values = sorted(value for block in blocks for value in block)
     last = len(values) - 1
     found = values[_rank(last, percent / 100)]
@@ -99,7 +104,7 @@ def _rank(last: int, share: float) -> int:
 
 @attrs.frozen
 class Pair:
-    """One figure of both runs. ``scale`` maps it to what is subtracted: a logarithm for a ratio."""
+    """One figure of both runs. ``scale`` is a logarithm if their ratio is compared."""
 
     before: Estimate
     after: Estimate
@@ -111,13 +116,13 @@ class Pair:
 
 
 def intervals(pairs: Sequence[Pair], confidence: float, chance: random.Random) -> list[Interval]:
-    """The interval of each of ``pairs``; all of them hold at once with this confidence."""
+    """Return the interval of each pair. All intervals hold jointly with this confidence."""
     if not pairs:
         return []
     sizes = len(pairs[0].before.above), len(pairs[0].after.above)
     draws = [tuple(itemgetter(*chance.choices(range(size), k=size)) for size in sizes) for _ in range(RESAMPLES)]
     drawn = [
-        [pair.scale(pair.after.drawn(after)) - pair.scale(pair.before.drawn(before)) for before, after in draws]
+        [pair.scale(pair.after.resample(after)) - pair.scale(pair.before.resample(before)) for before, after in draws]
         for pair in pairs
     ]
     centres = [sum(values) / RESAMPLES for values in drawn]
@@ -128,32 +133,33 @@ def intervals(pairs: Sequence[Pair], confidence: float, chance: random.Random) -
              if error), default=0.0)
         for i in range(RESAMPLES)
     )  # fmt: skip
-    wide = _for_few(max(apart[_rank(RESAMPLES - 1, confidence)], NormalDist().inv_cdf((1 + confidence) / 2)), sizes)
+    wide = _correct_for_few_blocks(
+        max(apart[_rank(RESAMPLES - 1, confidence)], NormalDist().inv_cdf((1 + confidence) / 2)), sizes
+    )
     return [
         Interval(pair.now, pair.now - wide * error * memory, pair.now + wide * error * memory)
         for pair, error in zip(pairs, errors, strict=True)
-        for memory in (_memory(pair),)
+        for memory in (_autocorrelation_factor(pair),)
     ]
 
 
-def _for_few(z: float, sizes: tuple[int, int]) -> float:
-    """So many standard errors where there are few blocks to estimate the error by: the quantile of Student's t in the
-    place of the normal one (Cornish and Fisher's expansion), and for the bootstrap's own narrowness."""
+def _correct_for_few_blocks(z: float, sizes: tuple[int, int]) -> float:
+    """Return ``z`` corrected for few blocks: Student's t (by the expansion of Cornish and Fisher) and the bias of the
+    bootstrap."""
     free = max(1, sum(sizes) - 2)
     t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
     return t * math.sqrt(1 + 1 / max(1, min(sizes) - 1))
 
 
-def _memory(pair: Pair) -> float:
-    """The factor by which the error is larger as a block still resembles the one before it."""
-    like = min(MEMORY, max(_remembered(pair.before), _remembered(pair.after)))
+def _autocorrelation_factor(pair: Pair) -> float:
+    """Return the factor by which autocorrelation between blocks widens the error."""
+    like = min(MEMORY, max(_autocorrelation(pair.before), _autocorrelation(pair.after)))
     return math.sqrt((1 + like) / (1 - like))
 
 
-def _remembered(estimate: Estimate) -> float:
-    """How much of a block's deviation the next one still has: its autocorrelation, 0 to 1. That of a few blocks comes
-    out too low, by (1 + 4 r) / n (Kendall)."""
-    now = _share(sum(estimate.above), sum(estimate.below))
+def _autocorrelation(estimate: Estimate) -> float:
+    """Return the autocorrelation of successive blocks, 0 to 1, corrected for few blocks (Kendall: (1 + 4 r) / n)."""
+    now = _ratio(sum(estimate.above), sum(estimate.below))
     apart = [above - now * below for above, below in zip(estimate.above, estimate.below, strict=True)]
     squares = sum(one * one for one in apart)
     like = sum(map(mul, apart, apart[1:])) / squares if squares else 0.0

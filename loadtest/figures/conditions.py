@@ -34,7 +34,7 @@ Scale: TypeAlias = Literal["s", "%", ""]
 
 
 def percent(value: float) -> str:
-    """A share that is in percent already."""
+    """Return a percentage as text."""
     return f"{value:.4g} %"
 
 
@@ -54,18 +54,21 @@ _OF_RUN: Final[Mapping[str, OfRun]] = {
     "unbegun": lambda run, _: float(run.unbegun),
     "notes": lambda run, _: float(len(notes(run))),
 }
-"""Figures that need the whole run: one number each, most of them a second."""
+"""Figures that need the whole run, mostly rates per second."""
 
 SHARE: Final = "goodput"
-"""The figure that is nothing but a share."""
+"""The only figure that is always a share."""
 
 NAMES: Final = (*MEASURES, *COUNTS, *ALIASES, SHARE, *_OF_RUN)
 
 
 @attrs.frozen
 class ConditionVerdict:
-    """What became of a condition in one run. ``value`` and ``limit`` are in seconds where they are times, in percent
-    where they are shares. ``value`` is ``None`` where nothing was measured: then it failed too."""
+    """The result of a condition in one run.
+
+    ``value`` and ``limit`` are seconds for times and percentages for shares. ``value`` is ``None`` if nothing was
+    measured; the condition fails then.
+    """
 
     run: str
     condition: str
@@ -76,7 +79,7 @@ class ConditionVerdict:
 
     @property
     def failure(self) -> str:
-        """Why the run fails by it; "" if it does not."""
+        """The reason for the failure, or ""."""
         if self.ok:
             return ""
         return f"{self.condition}: {'nothing was measured' if self.value is None else f'it is {self.shown}'}"
@@ -87,7 +90,7 @@ class ConditionVerdict:
 
 @attrs.frozen
 class Condition:
-    """One condition. ``value`` finds what it is about, which is ``None`` where nothing was measured."""
+    """A condition. ``value`` returns its figure, or ``None`` if nothing was measured."""
 
     comparison: Comparison
     value: OfRun
@@ -98,7 +101,7 @@ class Condition:
         return self.comparison.text
 
     def verdict(self, run: RunResult) -> ConditionVerdict | None:
-        """What becomes of it in ``run``; ``None`` if it is about another target. Raises ``NoPart``."""
+        """Return the result in ``run``, or ``None`` if the condition is about another target. Raises ``NoPart``."""
         part = _part(self.comparison.of, run)
         if not part.holds(run.target, part.request):
             return None
@@ -106,13 +109,13 @@ class Condition:
         return verdict(run.name, self.comparison, self.value(run, tally), self.show)
 
     def failure(self, run: RunResult) -> str | None:
-        """The reason why the run fails by it; ``None`` if it does not. Raises ``NoPart``."""
+        """Return the reason for the failure, or ``None``. Raises ``NoPart``."""
         found = self.verdict(run)
         return found.failure or None if found else None
 
 
 def verdict(run: str, compared: Comparison, value: float | None, show: Shows) -> ConditionVerdict:
-    """What becomes of a condition. What was not measured fails: it cannot be said to hold."""
+    """Return the result of a condition. It fails if nothing was measured."""
     ok = value is not None and not compared(value)
     return ConditionVerdict(run, compared.text, ok, value, compared.limit, "" if value is None else show(value))
 
@@ -124,8 +127,10 @@ def _part(name: str, run: RunResult) -> LoadPart:
 
 
 def verdicts(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tuple[ConditionVerdict, ...]:
-    """What becomes of each condition in each run that it is about. Raises ``NoPart``, also where a condition is about a
-    target of which there is no run."""
+    """Return the result of each condition in each run that it concerns.
+
+    Raises ``NoPart`` if it concerns none of the runs.
+    """
     found: list[ConditionVerdict] = []
     for condition in conditions:
         told = [said for run in runs if (said := condition.verdict(run))]
@@ -137,11 +142,10 @@ def verdicts(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tupl
 
 
 def parse(text: str) -> Condition:
-    """The condition that ``text`` spells, such as ``ttft.p95>500ms`` or ``demo chat: ttft.p95>500ms``. Raises
-    ``NoCondition``."""
+    """Parse a condition such as ``ttft.p95>500ms`` or ``demo chat: ttft.p95>500ms``. Raises ``NoCondition``."""
     read = comparison(text)
     if read.name in _OF_RUN:
-        _one_number(read)
+        _refuse_statistic(read)
         read.plain("leave it out: this figure has no unit")
         return Condition(read, _OF_RUN[read.name], plain)
     value, show = of_tally(read)
@@ -149,7 +153,7 @@ def parse(text: str) -> Condition:
 
 
 def early(text: str) -> Comparison:
-    """A condition of ``--until``: on exchanges that have ended, while others go on. Raises ``NoCondition``."""
+    """Parse a condition of ``--until``, which is checked during the run. Raises ``NoCondition``."""
     read = comparison(text, "write one such as errors>5%, goodput<90% or ttft.p95>5s")
     if read.name in _OF_RUN:
         raise NoCondition(text, f"{read.name} is known at the end alone", "give it to --fail-if")
@@ -158,17 +162,20 @@ def early(text: str) -> Comparison:
 
 
 def of_tally(read: Comparison) -> tuple[OfTally, Shows]:
-    """What a comparison finds in sums, and how that is shown. Raises ``NoCondition`` for what cannot be found there."""
+    """Return the function that reads the figure of a comparison from a tally, and its format.
+
+    Raises ``NoCondition``.
+    """
     if read.name in MEASURES:
         return _of_measure(read)
     name = ALIASES.get(read.name, read.name)
     if name not in COUNTS and name != SHARE:
         raise unknown(read.text, read.name, NAMES, MEASURES_ELSEWHERE)
-    _one_number(read)
+    _refuse_statistic(read)
     return _of_share(read) if name == SHARE else _of_count(read, name)
 
 
-def _one_number(read: Comparison) -> None:
+def _refuse_statistic(read: Comparison) -> None:
     if read.statistic:
         raise NoCondition(read.text, f"{read.name} is one number", f"leave .{read.statistic} out")
 

@@ -1,4 +1,4 @@
-"""What so many values allow to say of a server with 95 % confidence, and what not yet."""
+"""Statements that a number of values supports with 95 % confidence."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 def chance_of_at_most(over: int, values: int, share: float) -> float:
-    """The chance that of ``values`` at most ``over`` exceed a limit which ``share`` of all keep."""
+    """Return the chance that at most ``over`` of ``values`` exceed a limit that a ``share`` of all values keeps."""
     if share >= 1:
         return 1.0
     if share <= 0:
@@ -26,8 +26,11 @@ def chance_of_at_most(over: int, values: int, share: float) -> float:
 
 @cache
 def values_needed(share: float, over: int = 0, confidence: float = CONFIDENCE) -> int:
-    """How many values it takes, ``over`` of them beyond the limit, to be sure that ``share`` of all keep it: 299, 473,
-    628 for 99 % and none, one, two beyond. (The formula of early stopping in MLPerf's inference rules.)"""
+    """Return the number of values, ``over`` of them beyond the limit, that prove that a ``share`` of all keeps it.
+
+    For 99 % and none, one or two beyond: 299, 473, 628. The formula is that of early stopping in MLPerf's inference
+    rules.
+    """
     least = most = over + 1
     while chance_of_at_most(over, most, share) > 1 - confidence:
         least, most = most, 2 * most
@@ -41,17 +44,17 @@ def values_needed(share: float, over: int = 0, confidence: float = CONFIDENCE) -
 
 
 def surely_missed(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
-    """Whether so many are beyond the limit as would hardly be by chance if ``share`` of all kept it."""
+    """Return whether more values exceed the limit than chance explains if a ``share`` of all kept it."""
     return over > 0 and 1 - chance_of_at_most(over - 1, values, share) <= 1 - confidence
 
 
 def surely_kept(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
-    """Whether it is sure that ``share`` of all keep the limit."""
+    """Return whether a ``share`` of all values certainly keeps the limit."""
     return values > over and chance_of_at_most(over, values, share) <= 1 - confidence
 
 
 def sure_share(values: int, over: int, confidence: float = CONFIDENCE) -> float:
-    """The greatest share of which it is sure that it keeps the limit."""
+    """Return the greatest share of values that certainly keeps the limit."""
     least, most = 0.0, 1.0
     for _ in range(40):
         middle = (least + most) / 2
@@ -61,7 +64,7 @@ def sure_share(values: int, over: int, confidence: float = CONFIDENCE) -> float:
 
 @cache
 def students_t(freedom: int, probability: float) -> float:
-    """The quantile of Student's distribution with so many degrees of freedom."""
+    """Return the quantile of Student's t distribution with ``freedom`` degrees of freedom."""
     least, most = 0.0, 1e3
     for _ in range(60):
         middle = (least + most) / 2
@@ -70,7 +73,7 @@ def students_t(freedom: int, probability: float) -> float:
 
 
 def _students_share(t: float, freedom: int) -> float:
-    """The share of Student's distribution below ``t``, which is not below 0. The sums are in closed form."""
+    """Return the cumulative probability of Student's t distribution at ``t`` >= 0, in closed form."""
     angle = math.atan(t / math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2
@@ -84,8 +87,8 @@ def _students_share(t: float, freedom: int) -> float:
 
 @attrs.frozen
 class MeanOfRuns:
-    """What several runs said of one figure: its mean, the least and the most, and the bounds between which the mean of
-    many such runs lies with 95 % confidence (none of a single run)."""
+    """One figure in several runs: mean, least, most, and the bounds of the mean with 95 % confidence (``None`` for one
+    run)."""
 
     mean: float
     least: float
@@ -107,10 +110,10 @@ def _bounds(values: Sequence[float], mean: float) -> tuple[float, float] | None:
 
 
 def surely_rises(values: Sequence[float], confidence: float = CONFIDENCE) -> bool:
-    """Whether a series rises: whether the mean of its steps is above 0 by Student's test.
+    """Return whether a series rises, by Student's test on the mean of its steps.
 
-    The steps and not the values are tested: values in a row that come of one queue depend on each other, and wander up
-    by chance for a while."""
+    The values themselves are not tested: values of one queue depend on each other and may drift upwards by chance.
+    """
     steps = [after - before for before, after in pairwise(values)]
     if len(steps) < 3:
         return False

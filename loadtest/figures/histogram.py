@@ -1,8 +1,7 @@
-"""Many measured values in little memory, with percentiles that are right to 1 %.
+"""Histograms of many values in little memory, with percentiles exact to 1 %.
 
-Buckets as in an HDR histogram: exact below 256 millionths, above that 128 to each doubling, so a bucket is never wider
-than 1/128 of its values. A histogram of our own rather than a library: it is this file, and its buckets go into the
-report as they are, so that reports can be merged and compared exactly.
+Buckets are those of an HDR histogram: exact below 256 millionths, then 128 for each doubling. A report contains the
+buckets unchanged, so reports can be merged and compared exactly.
 """
 
 import math
@@ -12,37 +11,39 @@ from typing import Any
 
 UNIT = 1e-6
 USUAL = (50, 90, 95, 99)
-"""Percentiles that every report has."""
+"""The percentiles in every report."""
 
 _BITS = 7
 
 
 def bucket_of(value: float) -> int:
-    """The number of the bucket that holds ``value``; a greater value is never in a bucket with a smaller number."""
+    """Return the number of the bucket of ``value``. Greater values never have smaller numbers."""
     units = round(max(0.0, value) / UNIT)
     shift = max(0, units.bit_length() - _BITS - 1)
     return (shift << _BITS) + (units >> shift)
 
 
 def highest_in(bucket: int) -> float:
-    """The greatest value that falls into ``bucket``."""
+    """Return the greatest value in ``bucket``."""
     shift = max(0, (bucket >> _BITS) - 1)
     return float((((bucket - (shift << _BITS) + 1) << shift) - 1) * UNIT)
 
 
 def middle_of(bucket: int) -> float:
-    """The value in the middle of ``bucket``."""
+    """Return the middle of ``bucket``."""
     return (highest_in(bucket - 1) + UNIT + highest_in(bucket)) / 2 if bucket else 0.0
 
 
 GREATEST = bucket_of(1e300)
-"""The number of a bucket beyond all that is measured: to say what lies in one of 10**18 would take all memory."""
+"""The greatest valid bucket number. A report with a greater one could exhaust the memory."""
 
 
 class Histogram:
-    """Values of 0 and more, in whatever unit (seconds, tokens a second). ``mean``, ``least`` and ``most`` are exact.
-    ``censored`` of them are only what was waited in vain: the true ones are greater.
-    ``whole``: all of them are whole numbers, and so are its percentiles."""
+    """Values >= 0 in any unit, such as seconds or tokens a second.
+
+    ``mean``, ``least`` and ``most`` are exact. ``censored`` values are waits that were given up: the true values are
+    greater. If ``whole`` is set, values and percentiles are integers.
+    """
 
     def __init__(self, *, whole: bool = False) -> None:
         self._whole = whole
@@ -61,7 +62,7 @@ class Histogram:
         self._buckets[bucket_of(value)] += 1
 
     def extend(self, values: Sequence[float]) -> None:
-        """Add many at once, in half the time."""
+        """Add many values, twice as fast as one by one."""
         if len(values) < 2:
             for value in values:
                 self.add(value)
@@ -90,12 +91,12 @@ class Histogram:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of all values, to 1 %."""
+        """The standard deviation, exact to 1 %."""
         squares = sum(number * (middle_of(bucket) - self.mean) ** 2 for bucket, number in self._buckets.items())
         return math.sqrt(squares / self.count) if self.count else 0.0
 
     def percentile(self, percent: float) -> float:
-        """The least value that ``percent`` of all values do not exceed, to 1 %; 0 of an empty histogram."""
+        """Return the percentile, exact to 1 %, or 0 for an empty histogram."""
         wanted = max(1, math.ceil(self.count * percent / 100 - 1e-9))
         seen = 0
         for bucket in sorted(self._buckets):
@@ -106,29 +107,31 @@ class Histogram:
         return self.most
 
     def above(self, limit: float) -> int:
-        """How many values exceed ``limit``, to the width of a bucket."""
+        """Return the number of values above ``limit``, to the width of a bucket."""
         last = bucket_of(limit)
         return sum(number for bucket, number in self._buckets.items() if bucket > last)
 
     def dump(self, percentiles: Iterable[float] = ()) -> dict[str, Any]:
-        """For a report: the usual figures for readers, and other ``percentiles``, null where nothing was measured, and
-        all buckets."""
+        """Return the buckets and the usual figures and ``percentiles`` for a report.
+
+        Figures are null if there are no values.
+        """
         found = {"count": self.count, "total": self.total, "censored": self.censored, "buckets": self.buckets}
-        return found | {name: value if self.count else None for name, value in self._told({*USUAL, *percentiles})}
+        return found | {name: value if self.count else None for name, value in self._statistics({*USUAL, *percentiles})}
 
     @property
     def buckets(self) -> list[tuple[int, int]]:
-        """The number of values in each bucket, in order."""
+        """The buckets and their counts, in order."""
         return sorted(self._buckets.items())
 
-    def _told(self, percentiles: Iterable[float]) -> Iterable[tuple[str, float]]:
+    def _statistics(self, percentiles: Iterable[float]) -> Iterable[tuple[str, float]]:
         yield from (("min", self.least), ("mean", self.mean))
         yield from ((f"p{percent:g}", self.percentile(percent)) for percent in sorted(percentiles))
         yield "max", self.most
 
     @classmethod
     def load(cls, value: Any, *, whole: bool = False) -> "Histogram":
-        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         self = cls(whole=whole)
         buckets: Sequence[Sequence[int]] = value["buckets"]
         self._buckets.update({int(bucket): int(number) for bucket, number in buckets})

@@ -1,6 +1,6 @@
-"""The measures of an exchange: a table of names, each with its values of one record, and how people read the numbers.
+"""The measures of an exchange, as a table of names and functions, and the formats of their values.
 
-Latencies count from the planned begin: waiting for a cap of the load's own, and its own slowness, are the user's time.
+Latencies count from the planned begin, because users also wait for the cap and for a slow loader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ Unit: TypeAlias = Literal["s", "tokens", "tokens/s"]
 
 @attrs.frozen
 class Measured:
-    """The values of a measure in one record. ``censored``: the last of them is only what was waited in vain."""
+    """The values of a measure in one record. If ``censored``, the last value is an aborted wait."""
 
     values: Sequence[float] = ()
     censored: bool = False
@@ -28,7 +28,7 @@ NOT_MEASURED: Final = Measured()
 
 @attrs.frozen
 class Measure:
-    """One row of the table. ``of`` finds its values; none where it was not measured."""
+    """One row of the table. ``of`` returns the values of a record, none if it has no such measure."""
 
     label: str
     unit: Unit
@@ -40,7 +40,10 @@ def _one(value: float | None) -> Measured:
 
 
 def _latency(record: ExchangeRecord, at: float | None, awaited: bool) -> Measured:
-    """From the planned begin. What was ``awaited`` when we gave up counts with that time."""
+    """Return the seconds from the planned begin to ``at``.
+
+    An ``awaited`` event that never came counts with the time of giving up.
+    """
     if at is not None:
         return Measured((at - record.planned,))
     if awaited and record.gave_up_at is not None:
@@ -48,11 +51,11 @@ def _latency(record: ExchangeRecord, at: float | None, awaited: bool) -> Measure
     return NOT_MEASURED
 
 
-def _late(record: ExchangeRecord) -> Measured:
+def _lateness(record: ExchangeRecord) -> Measured:
     return Measured((max(0.0, record.began - record.planned - record.queued),))
 
 
-def _queued(record: ExchangeRecord) -> Measured:
+def _queue_time(record: ExchangeRecord) -> Measured:
     return Measured((record.queued,)) if record.queued else NOT_MEASURED
 
 
@@ -79,7 +82,7 @@ def _first_output(record: ExchangeRecord) -> Measured:
 
 def _gaps(record: ExchangeRecord) -> Measured:
     if not record.contents or record.manner == "reads slowly":
-        return NOT_MEASURED  # the rest of a slow reader says more of the reader than of the server
+        return NOT_MEASURED  # the pace of a slow reader does not measure the server
     gave_up = record.gave_up_at
     times = record.contents if gave_up is None else (*record.contents, gave_up)
     return Measured(tuple(map(sub, times[1:], times)), censored=gave_up is not None)
@@ -91,7 +94,7 @@ def _stall(record: ExchangeRecord) -> Measured:
 
 
 def _per_token(record: ExchangeRecord) -> float | None:
-    """Behind the first token: how long that took is another measure."""
+    """Return the seconds per output token after the first."""
     if record.end != "whole" or record.manner == "reads slowly" or len(record.contents) < 2:
         return None
     seconds, tokens = record.contents[-1] - record.contents[0], record.tokens_seen
@@ -114,7 +117,7 @@ def _last_token(record: ExchangeRecord) -> Measured:
 
 
 def _duration(record: ExchangeRecord) -> Measured:
-    """Until the API's own end, where it has one: what a connection does after that concerns nobody."""
+    """Return the time to the end event of the API, if it has one, or else to the end of HTTP."""
     if record.manner == "reads slowly":
         return NOT_MEASURED
     if record.end == "whole":
@@ -134,8 +137,8 @@ def _tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
     return found
 
 
-def _asked(name: str) -> Callable[[ExchangeRecord], Measured]:
-    """Of whole answers alone: it is held against what their usage says."""
+def _requested_tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
+    """Return a measure of the requested tokens of whole answers, to compare with their usage."""
 
     def found(record: ExchangeRecord) -> Measured:
         return _one(getattr(record, name) if record.end == "whole" else None)
@@ -148,8 +151,8 @@ def _output_tokens(record: ExchangeRecord) -> Measured:
 
 
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
-    "late": Measure("begun late, by ourselves", "s", _late),
-    "queued": Measure("waiting for a turn", "s", _queued),
+    "late": Measure("begun late, by ourselves", "s", _lateness),
+    "queued": Measure("waiting for a turn", "s", _queue_time),
     "connect": Measure("connecting", "s", _connect),
     "ttfb": Measure("time to the first byte", "s", _first_byte),
     "first_event": Measure("time to the first event", "s", _first_event),
@@ -161,27 +164,27 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
     "tokens_per_second": Measure("tokens per second of a stream", "tokens/s", _speed),
     "last_token": Measure("time to the last token", "s", _last_token),
     "duration": Measure("duration", "s", _duration),
-    "asked_input": Measure("input tokens asked for", "tokens", _asked("asked_input")),
+    "asked_input": Measure("input tokens asked for", "tokens", _requested_tokens("asked_input")),
     "input_tokens": Measure("input tokens", "tokens", _tokens("input")),
-    "asked_output": Measure("output tokens asked for", "tokens", _asked("asked_output")),
+    "asked_output": Measure("output tokens asked for", "tokens", _requested_tokens("asked_output")),
     "output_tokens": Measure("output tokens", "tokens", _output_tokens),
     "reasoning_tokens": Measure("reasoning tokens", "tokens", _tokens("reasoning")),
     "cached_tokens": Measure("cached tokens", "tokens", _tokens("cached")),
     "left_after": Measure("tokens seen by those who left", "tokens", _left_after),
 })  # fmt: skip
-"""In the order in which they are told."""
+"""The measures in the order of a report."""
 
 
 Shown: TypeAlias = Callable[[float], str]
 
 
 def plain(value: float) -> str:
-    """Four figures, or all before the point."""
+    """Format a number with four digits, or with all digits before the point."""
     return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """Three figures, in the unit that suits."""
+    """Format a duration with three digits, in a suitable unit."""
     for least, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= least:
             value = seconds / least
@@ -190,10 +193,10 @@ def duration(seconds: float) -> str:
 
 
 def several(number: float, what: str) -> str:
-    """``what``, in the singular, so many times."""
+    """Return the number and the noun ``what``, in the plural unless the number is 1."""
     return f"{plain(number)} {what}{'' if number == 1 else 's'}"
 
 
 def shown(name: str) -> Shown:
-    """The format of a measure's values."""
+    """Return the format of a measure's values."""
     return duration if MEASURES[name].unit == "s" else plain

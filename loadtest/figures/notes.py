@@ -1,7 +1,7 @@
-"""Remarks that a reader has to know before believing the figures of a run, such as whether it was steady.
+"""Notes on a run that readers need to judge its figures, such as whether it was steady.
 
-A run is steady from three windows in a row within 10 % of each other (wished for in vllm-project/guidellm#101; the
-means of a ramp and of a steady server together say nothing of either: sgl-project/sglang#30918).
+A run is steady if three windows in a row are within 10 % of each other (requested in vllm-project/guidellm#101). The
+mean over a ramp and a steady server describes neither (sgl-project/sglang#30918).
 """
 
 import math
@@ -17,19 +17,19 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.timeline import Second
 
 WITHIN: Final = 0.1
-"""The part by which windows may differ."""
+"""The greatest relative difference between windows of a steady run."""
 
 WINDOWS: Final = 10
 FEWEST: Final = 6
-"""A run is cut into so many windows; of fewer seconds than the latter nothing is said."""
+"""The number of windows in a run, and the fewest seconds of a run that is checked."""
 
 ENOUGH: Final = 10
-"""Answers that a window has at least, or it says more of chance than of the server."""
+"""The fewest answers in a window. Fewer are too random."""
 
 
 @attrs.frozen
 class RunWindow:
-    """A stretch of a run: whole answers a second, and the median time to the first token (0 where none was seen)."""
+    """A part of a run: whole answers a second, and the median time to the first token (0 if there was none)."""
 
     begin: int
     completed: float
@@ -38,7 +38,7 @@ class RunWindow:
 
 @attrs.frozen
 class Drift:
-    """What rose or fell from the first windows of a run to the last. ``surely``: by more than chance."""
+    """A figure that changed from the first windows of a run to the last. ``surely``: more than by chance."""
 
     what: str
     before: float
@@ -47,20 +47,20 @@ class Drift:
 
     @property
     def steep(self) -> bool:
-        """More than windows may differ."""
-        return self.surely and not _near((self.before, self.after))
+        """True if the change exceeds the tolerance between windows."""
+        return self.surely and not _are_close((self.before, self.after))
 
 
 @attrs.frozen
 class Steadiness:
-    """``since``: the second from which on a run is steady; ``None`` if it never is. ``drifts``: what rose or fell."""
+    """The second ``since`` which a run is steady (``None``: never), and the ``drifts`` of an unsteady run."""
 
     since: int | None
     drifts: tuple[Drift, ...] = ()
 
 
 def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
-    """The whole seconds until ``ended``, the last arrival, in stretches of the same length."""
+    """Divide the whole seconds until ``ended``, the last arrival, into windows of the same length."""
     whole = seconds[: int(ended)]
     size = math.ceil(len(whole) / WINDOWS) if len(whole) >= FEWEST else 0
     starts = range(0, len(whole) - size + 1, size) if size else ()
@@ -68,11 +68,13 @@ def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
 
 
 def _window(begin: int, seconds: Sequence[Second]) -> RunWindow:
-    return RunWindow(begin, sum(second.whole for second in seconds) / len(seconds), _together(seconds).percentile(50))
+    return RunWindow(
+        begin, sum(second.whole for second in seconds) / len(seconds), _merged_ttft(seconds).percentile(50)
+    )
 
 
-def _together(seconds: Sequence[Second]) -> Histogram:
-    """The times to the first token of all of them."""
+def _merged_ttft(seconds: Sequence[Second]) -> Histogram:
+    """Return all times to the first token in one histogram."""
     ttft = Histogram()
     for second in seconds:
         ttft.merge(second.ttft)
@@ -80,13 +82,13 @@ def _together(seconds: Sequence[Second]) -> Histogram:
 
 
 def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
-    """Of a run of one load; ``None`` if it is too short, or has too few answers, to say anything."""
+    """Return the steadiness of a run, or ``None`` if it has too few seconds or answers."""
     found = windows(seconds, ended)
     if len(found) < 3 or sum(second.whole for second in seconds[: int(ended)]) < ENOUGH * len(found):
         return None
     for number in range(len(found) - 2):
         three, rest = found[number : number + 3], found[number + 3 :]
-        if _steady(three) and (not rest or _steady([_mean(three), _mean(rest)])):
+        if _is_steady(three) and (not rest or _is_steady([_mean_window(three), _mean_window(rest)])):
             return Steadiness(found[number].begin)
     third = len(found) // 3 * (found[1].begin - found[0].begin)
     drifts = _drifts(seconds[:third], seconds[int(ended) - third : int(ended)])
@@ -94,10 +96,12 @@ def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
 
 
 def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Drift]:
-    """Between two stretches of as many seconds. Answers that come by chance vary by the root of their number, and a
-    median lies between the ranks that are so far from the middle, mostly."""
+    """Return the changes between two parts of the same length.
+
+    The tolerance is two standard errors: the root of the number of answers, and two standard errors of the median.
+    """
     whole = [sum(second.whole for second in part) for part in (first, last)]
-    (low, middle, high), (low_, middle_, high_) = (_about_the_median(_together(part)) for part in (first, last))
+    (low, middle, high), (low_, middle_, high_) = (_median_bounds(_merged_ttft(part)) for part in (first, last))
     more = abs(whole[1] - whole[0]) > 2 * math.sqrt(sum(whole))
     return (
         Drift("whole answers a second", whole[0] / len(first), whole[1] / len(last), more),
@@ -105,21 +109,21 @@ def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Dri
     )
 
 
-def _about_the_median(ttft: Histogram) -> tuple[float, float, float]:
-    """It, and two standard errors below and above."""
+def _median_bounds(ttft: Histogram) -> tuple[float, float, float]:
+    """Return the median, with two standard errors below and above it."""
     error = min(50.0, 100 / math.sqrt(ttft.count)) if ttft.count else 0.0
     return ttft.percentile(50 - error), ttft.percentile(50), ttft.percentile(50 + error)
 
 
-def _steady(found: Sequence[RunWindow]) -> bool:
-    return _near([window.completed for window in found]) and _near([window.ttft for window in found])
+def _is_steady(found: Sequence[RunWindow]) -> bool:
+    return _are_close([window.completed for window in found]) and _are_close([window.ttft for window in found])
 
 
-def _near(values: Sequence[float]) -> bool:
+def _are_close(values: Sequence[float]) -> bool:
     return max(values) <= (1 + WITHIN) * min(values)
 
 
-def _mean(found: Sequence[RunWindow]) -> RunWindow:
+def _mean_window(found: Sequence[RunWindow]) -> RunWindow:
     count = len(found)
     return RunWindow(
         found[0].begin,
@@ -129,23 +133,23 @@ def _mean(found: Sequence[RunWindow]) -> RunWindow:
 
 
 def one_load(scenario: Mapping[str, Any]) -> bool:
-    """Whether a scenario, as it stands in a report, asks for the same load all the time."""
+    """Return whether a scenario from a report has a constant load."""
     steps = scenario.get("steps") or scenario.get("client_steps") or ()
     return len(steps) <= 1 and not scenario.get("trace") and all(step.get("to") is None for step in steps)
 
 
 _SLOW: Final = 3
 _MANY: Final = 10
-"""First answers that took so many times the median of at least so many are told of."""
+"""A note mentions first answers that took three times the median of at least ten."""
 
 
 def steadiness_of(run: RunResult) -> Steadiness | None:
-    """That of a run of one load."""
+    """Return the steadiness of a run with a constant load."""
     return steadiness(run.timeline.seconds, run.seconds) if one_load(run.scenario) else None
 
 
-def _cold(run: RunResult) -> str | None:
-    """A server's first answers, and its first on each connection, are slow (vllm-project/vllm#16858)."""
+def _cold_note(run: RunResult) -> str | None:
+    """Note slow first answers: servers start slowly, also on each connection (vllm-project/vllm#16858)."""
     all_of_them = run.tally.measures["ttft"]
     if run.scenario.get("warmup") or all_of_them.count < _MANY or not one_load(run.scenario):
         return None
@@ -159,7 +163,7 @@ def _cold(run: RunResult) -> str | None:
     )
 
 
-def _drifting(run: RunResult) -> str | None:
+def _drift_note(run: RunResult) -> str | None:
     found = steadiness_of(run)
     if found is None or not found.drifts:
         return None
@@ -176,16 +180,16 @@ def _count(value: float) -> str:
 
 
 CACHED: Final = 0.01
-"""From this share of the input on, what came from a cache of prompts makes the figures better than they are."""
+"""The share of input tokens from the prompt cache that a note mentions."""
 
 
 def _shares_prompts(scenario: Mapping[str, Any]) -> bool:
-    """It was asked that prompts have something in common: prefixes, blocks of a trace, turns of conversations."""
+    """Return whether the scenario shares parts of prompts on purpose: by prefixes, a trace or conversations."""
     requests = [one for one in scenario.get("requests") or () if isinstance(one, Mapping)]
     return bool(scenario.get("trace")) or any(one.get("prefix") for one in requests)
 
 
-def _cached(run: RunResult) -> str | None:
+def _cache_note(run: RunResult) -> str | None:
     cached, asked = run.tally.measures["cached_tokens"], run.tally.input_tokens
     share = cached.mean * cached.count / asked if asked and cached.count else 0.0
     if share < CACHED or _shares_prompts(run.scenario) or set(run.turns) - {1}:
@@ -199,7 +203,7 @@ def _cached(run: RunResult) -> str | None:
     )
 
 
-def _short(run: RunResult) -> str | None:
+def _short_note(run: RunResult) -> str | None:
     short = run.tally.counts["short"]
     if not short:
         return None
@@ -211,43 +215,42 @@ def _short(run: RunResult) -> str | None:
 
 LATE: Final = 0.010
 BUSY: Final = 0.9
-"""From this lag (p99, seconds) and this share of a core on, the figures are more of the loader than of the server."""
+"""A note warns above this lag (p99, seconds) or CPU share, because the loader itself may be the limit."""
 
-_PILED: Final = 0.1  # of what began in the second half: so much more under way is a backlog
+_PILED: Final = 0.1  # a backlog is a growth by this share of the requests that began in the second half
 _SURE: Final = 0.975
 
-_HELD_BACK: Final = 0.1  # of all streams
+_HELD_BACK: Final = 0.1  # share of all streams
 
 
-def _lag(run: RunResult) -> str | None:
+def _lag_note(run: RunResult) -> str | None:
     lags = {name: part.lag.percentile(99) for name, part in run.overhead.processes.items()}
     if max(lags.values()) <= LATE:
         return None
     return (
-        f"The loader was late by {1000 * max(lags.values()):.0f} ms (p99 of its event loop{_where(lags, LATE)}): "
-        "as much of the latencies may be its own."
+        f"The loader was late by {1000 * max(lags.values()):.0f} ms (p99 of its event loop"
+        f"{_processes_above(lags, LATE)}): as much of the latencies may be its own."
     )
 
 
-def _busy(run: RunResult) -> str | None:
+def _busy_note(run: RunResult) -> str | None:
     shares = {name: part.cpu for name, part in run.overhead.processes.items()}
     if max(shares.values()) <= BUSY:
         return None
     return (
-        f"The loader used {100 * max(shares.values()):.0f} % of its core{_where(shares, BUSY)}: it, not the "
+        f"The loader used {100 * max(shares.values()):.0f} % of its core{_processes_above(shares, BUSY)}: it, not the "
         "server, may be the limit."
     )
 
 
-def _where(figures: Mapping[str, float], limit: float) -> str:
-    """The processes that are above ``limit``, if there are several."""
+def _processes_above(figures: Mapping[str, float], limit: float) -> str:
+    """Return the names of the processes above ``limit``, if there are several."""
     above = [name for name, figure in figures.items() if figure > limit and name]
     return f" in {', '.join(above)}" if above else ""
 
 
-def _backlog(run: RunResult) -> str | None:
-    """More and more under way in the last step, by more than chance and more than the filling of the server: whatever
-    ended, well or not, is none of them."""
+def _backlog_note(run: RunResult) -> str | None:
+    """Note a backlog: requests under way grow in the last step, more than by chance or by the initial filling."""
     seconds, where = _last_step(run)
     half = len(seconds) // 2
     if len(seconds) < 4:
@@ -265,8 +268,10 @@ def _backlog(run: RunResult) -> str | None:
 
 
 def _last_step(run: RunResult) -> tuple[Sequence[Second], str]:
-    """Its whole seconds, and what to call it; none where ever more is asked for: on a ramp, and by conversations, of
-    which each goes on."""
+    """Return the whole seconds of the last step and its name.
+
+    A ramp and conversations have no such step, because their load grows.
+    """
     *others, last = run.scenario.get("steps") or [{"to": 0.0}]
     if last.get("to") is not None or run.turns:
         return (), ""
@@ -278,9 +283,11 @@ def _rises(values: Sequence[float]) -> bool:
     return surely_rises(values, _SURE)
 
 
-def _capped(run: RunResult) -> str | None:
-    """Tools whose clock starts behind such a cap report a server that is quicker than its users find it
-    (vllm-project/vllm#54101)."""
+def _cap_note(run: RunResult) -> str | None:
+    """Note the wait for the cap.
+
+    Other tools start the clock after it, and report a server faster than it is for users (vllm-project/vllm#54101).
+    """
     held, cap = run.tally.measures["queued"], run.scenario.get("concurrency")
     if not held.count:
         return None
@@ -290,8 +297,8 @@ def _capped(run: RunResult) -> str | None:
     )
 
 
-def _buffered(run: RunResult) -> str | None:
-    """A time to the first token that is as long as the answer says nothing of how quick a server begins
+def _buffering_note(run: RunResult) -> str | None:
+    """Note buffered streams: if the first token arrives at the end, its time does not measure the server
     (modelscope/evalscope#413)."""
     firsts = run.tally.measures["ttft"]
     streams = firsts.count - firsts.censored
@@ -305,10 +312,10 @@ def _buffered(run: RunResult) -> str | None:
 
 
 NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (
-    _lag, _busy, _backlog, _capped, _buffered, _cached, _short, _cold, _drifting,
+    _lag_note, _busy_note, _backlog_note, _cap_note, _buffering_note, _cache_note, _short_note, _cold_note, _drift_note,
 )  # fmt: skip
 
 
 def notes(run: RunResult) -> tuple[str, ...]:
-    """All remarks on a run."""
+    """Return all notes and remarks on a run."""
     return (*run.remarks, *(said for note in NOTES if (said := note(run))))

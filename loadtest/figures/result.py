@@ -15,13 +15,15 @@ from loadtest.run.search import SearchReport
 
 @attrs.frozen
 class RunResult:
-    """The result of the load on one target. ``seconds``: of arrivals that count; ``elapsed``: to the last end.
+    """The result of a load on one target. ``seconds`` is the duration of the measured arrivals, ``elapsed`` the time
+    until the last end.
 
-    ``tally`` has all of it, ``requests``, ``turns`` (of conversations) and ``steps`` its parts. ``stopped`` says why it
-    ended early ("" if it did not). ``unbegun`` counts turns that a failed one before them kept from beginning,
-    ``cut_off`` those that the end of the load did. ``remarks`` are what a reader has to know besides ``notes``, which
-    follow from the figures. ``search``: it is the answer of one. ``label`` tells it from the other runs of its
-    target. ``probes`` are the small requests beside it."""
+    ``tally`` covers the whole run; ``requests``, ``turns`` (of conversations) and ``steps`` are its parts. ``stopped``
+    is the reason for an early end, or "". ``unbegun`` counts turns that were skipped after a failed turn, ``cut_off``
+    those that were skipped at the end of the load. ``remarks`` are notes that do not follow from the figures.
+    ``search`` is set if the run is the result of a search. ``label`` distinguishes runs of the same target. ``probes``
+    are the small requests next to the load.
+    """
 
     target: str
     url: str
@@ -51,37 +53,37 @@ class RunResult:
 
     @property
     def percentiles(self) -> Sequence[float]:
-        """Those that are shown."""
+        """The percentiles to report."""
         return self.scenario.get("percentiles") or PERCENTILES
 
     @property
     def rate(self) -> float:
-        """Requests that were begun, a second."""
+        """Requests started per second."""
         return self.tally.counts["started"] / self.seconds if self.seconds else 0.0
 
     @property
     def completed(self) -> float:
-        """Whole answers a second, between the begin and the last arrival."""
+        """Whole answers per second, from the begin to the last arrival."""
         return self.timeline.rate("whole", self.seconds)
 
     @property
     def goodput_rate(self) -> float:
-        """Good answers a second, between the begin and the last arrival."""
+        """Good answers per second, from the begin to the last arrival."""
         return self.timeline.rate("good", self.seconds)
 
     @property
     def tokens_per_second(self) -> float:
-        """The tokens of all whole answers a second, until the last end."""
+        """Output tokens of whole answers per second, until the last end."""
         return self.tally.tokens / self.elapsed if self.elapsed else 0.0
 
     @property
     def input_tokens_per_second(self) -> float:
-        """The tokens of what whole answers were given, until the last end."""
+        """Input tokens of whole answers per second, until the last end."""
         return self.tally.input_tokens / self.elapsed if self.elapsed else 0.0
 
     @property
     def steady_tokens_per_second(self) -> float:
-        """The tokens that came each second between the begin and the last arrival, whenever their answers began."""
+        """Output tokens per second from the begin to the last arrival, whenever their answers began."""
         return self.timeline.rate("tokens", self.seconds)
 
     def dump(self) -> dict[str, Any]:
@@ -109,19 +111,21 @@ class RunResult:
             "remarks": list(self.remarks),
             "search": None if self.search is None else self.search.dump(),
             "total": self.tally.dump(self.percentiles),
-            **{name: self._dumped(part) for name, part in parts.items()},
+            **{name: self._dump_parts(part) for name, part in parts.items()},
             "timeline": self.timeline.dump(),
             "probes": self.probes.dump() if self.probes.counts else None,
             "loader": self.overhead.dump(),
         }
 
-    def _dumped(self, part: Mapping[Any, Tally]) -> dict[str, Any]:
+    def _dump_parts(self, part: Mapping[Any, Tally]) -> dict[str, Any]:
         return {str(key): tally.dump(self.percentiles) for key, tally in part.items()}
 
     @classmethod
     def load(cls, value: Any) -> "RunResult":
-        """Read what ``dump`` gave, in this version or an earlier one. Raises ``KeyError``, ``TypeError`` or
-        ``ValueError`` for anything else."""
+        """Read the result of ``dump`` of this or an earlier version.
+
+        Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else.
+        """
         return cls(
             target=str(value["target"]),
             label=str(value.get("label", "")),

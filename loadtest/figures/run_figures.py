@@ -1,4 +1,4 @@
-"""The figures of a run while it goes on, the refusals among them: those of several processes can be merged to one's."""
+"""The figures of a run in progress, including refusals. Figures of several processes can be merged."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,16 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 
-MANY: Final = 20  # refusals and nothing else; what such a load would still ask is of no use
+MANY: Final = 20  # refusals without any other answer: the load is then pointless
 STATUSES: Final = (400, 401, 403, 404)
 
 
 @attrs.define
 class RefusedAnswers:
-    """How many answers were ``refused`` and how many ``others`` there were, in the warm-up too. ``said`` is what the
-    first refusal said."""
+    """The numbers of ``refused`` and ``others`` answers, including the warm-up.
+
+    ``said`` is the text of the first refusal.
+    """
 
     refused: int = 0
     others: int = 0
@@ -35,7 +37,7 @@ class RefusedAnswers:
             self.said = f"{record.problem.kind}: {record.problem.detail}"
 
     def merge(self, other: "RefusedAnswers") -> None:
-        """Add those that another process has seen."""
+        """Add the counts of another process."""
         self.refused += other.refused
         self.others += other.others
         self.said = self.said or other.said
@@ -50,7 +52,7 @@ Key = TypeVar("Key", str, int)
 
 @attrs.frozen
 class FigureCell:
-    """The least part of a run that has sums of its own: a kind of request, a turn of its conversations, a step."""
+    """The smallest part of a run with its own tally: a kind of request, a turn of its conversations, and a step."""
 
     request: str
     turn: int
@@ -58,14 +60,15 @@ class FigureCell:
 
 
 class RunFigures:
-    """The sums of a run, cell by cell; ``total``, ``requests``, ``turns`` and ``steps`` put them together anew at each
-    look.
+    """The tallies of a run, one for each cell. ``total``, ``requests``, ``turns`` and ``steps`` merge them on each
+    access.
 
-    What began in the warm-up is in none of them, but its tokens are in the ``timeline``, and its answers among the
-    ``refusals``. ``last`` is when the last
-    exchange ended, ``retry_waits`` are what clients waited because they were told to. ``unbegun`` counts turns that a
-    failed one before them kept from beginning, ``cut_off`` those that the end of the load did; ``conversing`` are the
-    kinds of requests that have several turns. ``probes`` are in none of the other figures."""
+    Exchanges that began in the warm-up are not in the cells, but their tokens are in the ``timeline`` and their
+    answers in ``refusals``. ``last`` is the time of the last end, ``retry_waits`` are waits for a server's
+    ``retry-after``. ``unbegun`` counts turns that were skipped after a failed turn, ``cut_off`` those that were
+    skipped at the end of the load. ``conversing`` are the kinds of requests with several turns. ``probes`` are in no
+    other figure.
+    """
 
     def __init__(self) -> None:
         self.cells: defaultdict[FigureCell, Tally] = defaultdict(Tally)
@@ -97,7 +100,7 @@ class RunFigures:
 
     @property
     def conversations(self) -> Mapping[int, Tally]:
-        """Conversations turn by turn, without requests that stand alone."""
+        """The tallies by turn, of conversations only."""
         return self._by(lambda cell: cell.turn, lambda cell: cell.request in self.conversing)
 
     @property
@@ -113,36 +116,35 @@ class RunFigures:
                 found[key(cell)].merge(tally)
         return dict(sorted(found.items()))
 
-    def begun(self, planned: float, late: float) -> None:
-        """An exchange begins; ``late`` by so many seconds, which are ours."""
+    def record_begin(self, planned: float, late: float) -> None:
+        """Count the begin of an exchange that the loader started ``late`` seconds too late."""
         if planned >= 0:
-            self.timeline.begun(planned)
+            self.timeline.record_begin(planned)
             self.late.add(late)
 
-    def left(self, turns: int, failed: bool) -> None:
-        """A conversation is over, and so many of its turns have not begun: one before them ``failed``, or the time was
-        up."""
+    def count_skipped_turns(self, turns: int, failed: bool) -> None:
+        """Count the turns that a conversation skipped because a turn ``failed``, or because the time was up."""
         if failed:
             self.unbegun += turns
         else:
             self.cut_off += turns
 
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
-        """An exchange has ended, and ``missed`` these objectives."""
-        self.timeline.came(record)
+        """Add an exchange that ended and ``missed`` these objectives."""
+        self.timeline.record_token_times(record)
         self.refusals.add(record)
         if record.is_counted:
             self.last = max(self.last, record.ended)
             self.cells[FigureCell(record.request, record.turn, record.step)].add(record, missed)
-            self.timeline.ended(record, record.end == "whole" and not missed)
+            self.timeline.record_end(record, record.end == "whole" and not missed)
 
     def merge(self, other: "RunFigures") -> None:
-        """Add all of ``other``: the result is as if one process had seen all."""
+        """Add the figures of another process."""
         self.timeline.merge(other.timeline)
         self._add(other)
 
     def follow(self, later: "RunFigures") -> None:
-        """Add what the same process has seen since."""
+        """Add later figures of the same process."""
         self.timeline.follow(later.timeline)
         self._add(later)
 

@@ -1,5 +1,4 @@
-"""The sums of many exchanges: counts, errors, the routes that gateways report, and the histograms of all that was
-measured."""
+"""The sums of many exchanges: counts, errors, routes reported by gateways, and histograms of all measures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,17 @@ from loadtest.figures.measures import MEASURES, several
 
 _PREFIX: Final = "x-trigate-"
 _COUNTED: Final = {"target": "targets", "cache": "cache", "limit": "limits", "lane": "lanes"}
-_MOST: Final = 50  # names of each that are told apart: a server may make up one for each answer
+_MOST: Final = 50  # distinct names of each; a server may send a new one with each answer
 _OTHERS: Final = "(others)"
-_DEAREST: Final = 10**6  # US dollars, beyond which a cost is none
-_CHEAPEST: Final = Decimal(10) ** -12  # US dollars that are told apart; what is written out has so many digits
+_DEAREST: Final = 10**6  # US dollars; a higher cost is ignored
+_CHEAPEST: Final = Decimal(10) ** -12  # US dollars: the resolution of costs, which limits their digits
 
 
 class RouteFigures:
-    """The sums of what many answers say of their routes. ``costed`` answers have told their ``cost``, in US dollars,
-    and ``told`` in how many ``attempts`` they were had."""
+    """The sums of the route headers of many answers.
+
+    ``costed`` answers reported their ``cost`` in US dollars, and ``told`` answers their number of ``attempts``.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED.values()}
@@ -30,8 +31,10 @@ class RouteFigures:
         self.cost = Decimal(0)
 
     def add(self, route: Mapping[str, str]) -> None:
-        """Count one answer's headers. What a limit of the gateway's has refused nobody has answered, though it is said
-        who was to."""
+        """Count the headers of one answer.
+
+        If a limit of the gateway refused the request, its target is not counted, because it did not answer.
+        """
         refused = bool(route.get(f"{_PREFIX}limit"))
         for header, name in _COUNTED.items():
             if (value := route.get(_PREFIX + header)) and (name == "limits" or not refused):
@@ -47,7 +50,7 @@ class RouteFigures:
         counts[value if value in counts or len(counts) < _MOST else _OTHERS] += number
 
     def merge(self, other: "RouteFigures") -> None:
-        """Add all of ``other``."""
+        """Add the sums of ``other``."""
         for name, counts in other.counts.items():
             for value, number in counts.items():
                 self._count(name, value, number)
@@ -58,11 +61,11 @@ class RouteFigures:
 
     @property
     def hits(self) -> int:
-        """Answers of the gateway's own cache."""
+        """Answers from the gateway's own cache."""
         return self.counts["cache"]["hit"]
 
     def dump(self) -> dict[str, Any]:
-        """As JSON values; empty where no answer said anything."""
+        """Return the sums as JSON values, without those that no answer reported."""
         found: dict[str, Any] = {name: dict(counts.most_common()) for name, counts in self.counts.items() if counts}
         if self.told:
             found |= {"attempts": self.attempts, "attempts_told": self.told}
@@ -72,7 +75,7 @@ class RouteFigures:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> "RouteFigures":
-        """Read what ``dump`` gave. Raises ``TypeError`` or ``ValueError`` for anything else."""
+        """Read the result of ``dump``. Raises ``TypeError`` or ``ValueError`` for anything else."""
         self = cls()
         for name, counts in self.counts.items():
             counts.update({str(key): int(number) for key, number in value.get(name, {}).items()})
@@ -81,21 +84,21 @@ class RouteFigures:
         return self
 
     def lines(self) -> list[str]:
-        """In words; nothing where no answer said anything."""
+        """Return the sums as text, without those that no answer reported."""
         found = []
         if targets := self.counts["targets"]:
             each = f", in {several(round(self.attempts / self.told, 2), 'attempt')} each" if self.told else ""
-            found.append(f"answered by {_listed(targets)}{each}")
+            found.append(f"answered by {_join_counts(targets)}{each}")
         if cache := self.counts["cache"]:
-            found.append(f"the gateway's cache: {_listed(cache)} ({100 * self.hits / cache.total():.3g} % hits)")
+            found.append(f"the gateway's cache: {_join_counts(cache)} ({100 * self.hits / cache.total():.3g} % hits)")
         if limits := self.counts["limits"]:
-            found.append(f"refused by its limits: {_listed(limits)}")
+            found.append(f"refused by its limits: {_join_counts(limits)}")
         if self.costed:
             found.append(f"cost {self.cost.normalize():f} USD, as {self.costed} answers say")
         return found
 
 
-def _listed(counts: Counter[str]) -> str:
+def _join_counts(counts: Counter[str]) -> str:
     named = [f"{name} {number}" for name, number in counts.most_common(6)]
     return ", ".join(named + (["…"] if len(counts) > len(named) else []))
 
@@ -126,23 +129,25 @@ COUNTS = (
     "buffered",
 )
 EXACT: Final = "exact"
-"""The objective of an answer that is to have its exact length: what misses it is ``short``."""
+"""The objective of an exact length. Answers that miss it are ``short``."""
 
-KINDS: Final = 100  # of errors, and of reasons to finish: servers name them, and each takes room
+KINDS: Final = 100  # distinct errors and finish reasons, because servers name them
 OTHER: Final = "error of another kind"
 
-LEFT_OUT: Final = ("cancelled", "interrupted")  # of goodput: nobody waited for their end
+LEFT_OUT: Final = ("cancelled", "interrupted")  # left out of goodput, because no client waited for their end
 
 
-def _kept(key: Key, counted: Mapping[Key, int], other: Key) -> Key:
-    """The key by which it is counted: its own, while there is room."""
+def _key_within_limit(key: Key, counted: Mapping[Key, int], other: Key) -> Key:
+    """Return the key under which to count: ``key``, or ``other`` if there are already too many keys."""
     return key if key in counted or len(counted) < KINDS else other
 
 
 @attrs.frozen
 class Failures:
-    """Errors of one kind in one phase, counted; ``example`` is what was said at the first. ``retry_after``: the least
-    and the most seconds that such answers asked to wait."""
+    """Errors of one kind in one phase.
+
+    ``example`` is the text of the first, ``retry_after`` the shortest and the longest requested wait in seconds.
+    """
 
     kind: str
     phase: Phase
@@ -152,16 +157,16 @@ class Failures:
 
 
 class Tally:
-    """The sums of a run, or of a part of it: a kind of request, a turn, a step."""
+    """The sums of a run or of a part of it: a kind of request, a turn, or a step."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.measures = {name: Histogram(whole=measure.unit == "tokens") for name, measure in MEASURES.items()}
         self.tokens = self.tokens_seen = self.unseen = self.input_tokens = 0
-        self.prompt_characters = self.prompt_tokens = 0  # of prompts made here, by the usage of whole answers
-        self.counted_by_usage = 0  # whole answers whose usage says how many tokens they have
+        self.prompt_characters = self.prompt_tokens = 0  # of generated prompts, by the usage of whole answers
+        self.counted_by_usage = 0  # whole answers with a usage
         self.events = self.reads = self.received = 0
-        self.counted_events = self.counted_tokens = 0  # of whole streams whose usage counts their tokens
+        self.counted_events = self.counted_tokens = 0  # of whole streams with a usage
         self.finishes: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()  # objectives
         self.waived: Counter[str] = Counter()  # rules
@@ -169,37 +174,39 @@ class Tally:
         self.routes = RouteFigures()
         self._failures: Counter[tuple[str, Phase]] = Counter()
         self._examples: dict[tuple[str, Phase], str] = {}
-        self._asked: dict[tuple[str, Phase], tuple[float, float]] = {}  # to wait
+        self._retry_after_range: dict[tuple[str, Phase], tuple[float, float]] = {}  # seconds
 
     @property
     def failures(self) -> tuple[Failures, ...]:
         """The errors, the most frequent first."""
         return tuple(
-            Failures(*key, number, self._examples[key], self._asked.get(key))
+            Failures(*key, number, self._examples[key], self._retry_after_range.get(key))
             for key, number in self._failures.most_common()
             if number
         )
 
     @property
     def judged(self) -> int:
-        """Exchanges that could be good: all but those that went away as meant, or were cut off by Ctrl-C."""
+        """Exchanges that could be good: all but those cancelled as planned or interrupted by Ctrl-C."""
         return self.counts["started"] - sum(self.counts[end] for end in LEFT_OUT)
 
     @property
     def goodput(self) -> float | None:
-        """The share of those that are whole and met all objectives."""
+        """The share of good exchanges: whole, with all objectives met."""
         return self.counts["good"] / self.judged if self.judged else None
 
     @property
     def cached_share(self) -> float | None:
-        """The share of all input that a cache had, where the answers count their input; an answer that does not speak
-        of a cache has used none."""
+        """The share of input tokens from the prompt cache, if answers report their input.
+
+        Answers that report no cached tokens count as uncached.
+        """
         asked = self.measures["input_tokens"].total
         return self.measures["cached_tokens"].total / asked if asked else None
 
     @property
     def tokens_per_event(self) -> float | None:
-        """The tokens in an event with content, of streams whose usage counts their tokens."""
+        """Tokens per event with content, in streams with a usage."""
         return self.counted_tokens / self.counted_events if self.counted_events else None
 
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
@@ -211,9 +218,9 @@ class Tally:
         if record.version:
             self.versions[record.version] += 1
         if record.problem is not None:
-            self._fail(record)
+            self._add_failure(record)
         if record.end == "whole":
-            self._whole(record, missed)
+            self._add_whole(record, missed)
         self.missed.update(missed)
         self.waived.update(record.waived)
         if record.route:
@@ -228,10 +235,10 @@ class Tally:
                 self.measures[name].extend(found.values)
                 self.measures[name].censored += found.censored
 
-    def _whole(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
+    def _add_whole(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
         self.counts["good"] += not missed
         self.counted_by_usage += bool(record.tokens.output)
-        self.finishes[_kept(record.finish, self.finishes, "other")] += 1
+        self.finishes[_key_within_limit(record.finish, self.finishes, "other")] += 1
         self.tokens += record.output_tokens
         self.unseen += record.output_tokens - record.tokens_seen
         self.input_tokens += record.tokens.input or 0
@@ -244,43 +251,43 @@ class Tally:
             self.prompt_characters += record.characters
             self.prompt_tokens += record.tokens.input
 
-    def _fail(self, record: ExchangeRecord) -> None:
+    def _add_failure(self, record: ExchangeRecord) -> None:
         problem = record.problem
         assert problem is not None
-        key = _kept((problem.kind, problem.phase), self._failures, (OTHER, problem.phase))
+        key = _key_within_limit((problem.kind, problem.phase), self._failures, (OTHER, problem.phase))
         self._failures[key] += 1
         if key not in self._examples:
-            told = f"(request {record.request_id})" if record.request_id else ""  # what its log can be searched for
+            told = f"(request {record.request_id})" if record.request_id else ""  # to search the server's log
             self._examples[key] = " ".join(filter(None, (problem.detail, told)))
         if record.retry_after is not None:
-            self._ask(key, record.retry_after, record.retry_after)
+            self._add_retry_after(key, record.retry_after, record.retry_after)
         if record.streamed and problem.phase in ("first token", "stream"):
             self.counts["not_whole"] += 1
 
-    def _ask(self, key: tuple[str, Phase], least: float, most: float) -> None:
-        before = self._asked.get(key, (least, most))
-        self._asked[key] = min(before[0], least), max(before[1], most)
+    def _add_retry_after(self, key: tuple[str, Phase], least: float, most: float) -> None:
+        before = self._retry_after_range.get(key, (least, most))
+        self._retry_after_range[key] = min(before[0], least), max(before[1], most)
 
     def merge(self, other: "Tally") -> None:
-        """Add all of ``other``."""
+        """Add the sums of ``other``."""
         for name in _FEW:
             getattr(self, name).update(getattr(other, name))
         for finish, number in other.finishes.items():
-            self.finishes[_kept(finish, self.finishes, "other")] += number
+            self.finishes[_key_within_limit(finish, self.finishes, "other")] += number
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, histogram in self.measures.items():
             histogram.merge(other.measures[name])
         self.routes.merge(other.routes)
         for kind, number in other._failures.items():
-            key = _kept(kind, self._failures, (OTHER, kind[1]))
+            key = _key_within_limit(kind, self._failures, (OTHER, kind[1]))
             self._failures[key] += number
             self._examples.setdefault(key, other._examples[kind])
-            if kind in other._asked:
-                self._ask(key, *other._asked[kind])
+            if kind in other._retry_after_range:
+                self._add_retry_after(key, *other._retry_after_range[kind])
 
     def dump(self, percentiles: Sequence[float] = ()) -> dict[str, Any]:
-        """The figures as JSON values, for a report, with more ``percentiles`` than it has anyway."""
+        """Return the sums as JSON values for a report, with additional ``percentiles``."""
         return {
             "counts": {name: self.counts[name] for name in COUNTS},
             "goodput": self.goodput,
@@ -296,8 +303,10 @@ class Tally:
 
     @classmethod
     def load(cls, value: Any) -> "Tally":
-        """Read what ``dump`` gave, in this version or an earlier one. Raises ``KeyError``, ``TypeError`` or
-        ``ValueError`` for anything else."""
+        """Read the result of ``dump`` of this or an earlier version.
+
+        Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else.
+        """
         self = cls()
         self.counts.update({name: int(value["counts"].get(name, 0)) for name in COUNTS})
         for name, key in _SUMS.items():
@@ -311,7 +320,7 @@ class Tally:
             self._failures[place] = int(row["count"])
             self._examples[place] = str(row["example"])
             if (asked := row.get("retry_after")) is not None:
-                self._ask(place, float(asked[0]), float(asked[1]))
+                self._add_retry_after(place, float(asked[0]), float(asked[1]))
         for name, found in value["measures"].items():
             if name in MEASURES:
                 self.measures[name] = Histogram.load(found, whole=MEASURES[name].unit == "tokens")
@@ -319,7 +328,7 @@ class Tally:
 
 
 _FEW: Final = ("counts", "missed", "waived", "versions")
-"""Counters whose names are not the server's."""
+"""Counters with fixed names."""
 
 _COUNTERS: Final = (*_FEW, "finishes")
 _SUMS: Final = {
@@ -336,4 +345,4 @@ _SUMS: Final = {
     "reads": "reads",
     "received": "bytes",
 }
-"""Sums by the names that they have in a report."""
+"""Sums, and their names in a report."""

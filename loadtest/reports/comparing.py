@@ -302,12 +302,12 @@ def _error_of_share(failed: int, begun: int) -> float:
 def _figure(row: tuple[str, str], before: float, after: float, interval: Interval, margin: float) -> ComparedFigure:
     if row == ERRORS:
         change: Change = "no difference seen"
-        if interval.decided:
+        if interval.excludes_zero:
             change = "more errors" if interval.value > 0 else "fewer errors"
         return ComparedFigure(*row, before, after, interval.value, interval.low, interval.high, change)
     ratio, low, high = (math.exp(max(-700.0, min(700.0, end))) for end in attrs.astuple(interval))
     large = abs(interval.value) >= math.log1p(margin) and abs(after - before) >= NOTICED
     change = "no difference seen"
-    if interval.decided and large:
+    if interval.excludes_zero and large:
         change = "slower" if interval.value > 0 else "faster"
     return ComparedFigure(*row, before, after, ratio, low, high, change)

@@ -78,7 +78,7 @@ async def _measured(events: int) -> tuple[float, Histogram]:
     with socket.create_server(("127.0.0.1", 0), backlog=_STREAMS) as listening:
         listening.settimeout(_PATIENCE)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        connections = Connections(await ServerAddress.find(url), None, ConnectionRules(keep=False))
+        connections = Connections(await ServerAddress.resolve(url), None, ConnectionRules(keep=False))
         server, request = LoadTarget(connections, timeout=_PATIENCE), OutgoingRequest("/", (), b"{}")
         ahead = trio.current_time() - time.perf_counter()
         exchanges = [TimedExchange(LoadRequest("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]

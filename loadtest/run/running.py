@@ -13,7 +13,7 @@ import trio
 
 from loadtest.exchange.ending import LONGEST, end_of, record_of, retry_after
 from loadtest.exchange.exchange import HTTP_OK, LoadTarget, TimedExchange
-from loadtest.exchange.judging import Judge, ReceivedAnswer, StreamVerdict
+from loadtest.exchange.judging import AnswerJudge, ReceivedAnswer, StreamVerdict
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import Manner
 from loadtest.figures.histogram import Histogram
@@ -84,7 +84,7 @@ class ActiveRun(LoadUnderWay):
         target: str,
         server: ServerAddress,
         key: str | None,
-        judge: Judge,
+        judge: AnswerJudge,
         *,
         share: PlanShare | None = None,
         sinks: Sequence[RecordSink] = (),
@@ -302,7 +302,7 @@ class ActiveRun(LoadUnderWay):
             exchange.fail("expired", f"not sent {self._server.deadline:g} s after its time in the plan")
         elif not (self.interrupted or self.stopped):
             exchange.fail("unfinished", f"not sent {self.scenario.grace:g} s after the last arrival")
-        self.figures.begun(planned - self.begin, 0.0)
+        self.figures.record_begin(planned - self.begin, 0.0)
         place = self._place(arrival.number, 1, planned, prepared)
         self._settling.start_soon(self._settle, exchange, place)
 
@@ -335,7 +335,7 @@ class ActiveRun(LoadUnderWay):
         if left:
             self.figures.conversing.add(prepared.request.name)
         if planned >= self.begin:
-            self.figures.left(left, failed)
+            self.figures.count_skipped_turns(left, failed)
 
     def _place(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlaceInPlan:
         asked = prepared.asked_input, prepared.asked_output, prepared.characters
@@ -347,7 +347,7 @@ class ActiveRun(LoadUnderWay):
         """The exchange after its end, and whether it seems to be whole: the verdict comes later."""
         request = self._template(prepared.request).outgoing(prepared)
         exchange = TimedExchange(prepared.request, _manner(prepared.request, manner), planned, queued)
-        self.figures.begun(planned - self.begin, max(0.0, exchange.began - planned - queued))
+        self.figures.record_begin(planned - self.begin, max(0.0, exchange.began - planned - queued))
         self._under_way[exchange] = place
         self.in_flight += 1
         try:
@@ -476,6 +476,6 @@ def _manner(request: LoadRequest, draw: float) -> Manner:
 async def address_of(scenario: Scenario, target: str) -> ServerAddress:
     """The address of a target. Raises ``Unreachable``."""
     try:
-        return await ServerAddress.find(scenario.targets[target])
+        return await ServerAddress.resolve(scenario.targets[target])
     except WireError as error:
         raise Unreachable(error.detail) from error

@@ -1,4 +1,6 @@
-"""Between the socket and the clock: the ``read_loop`` that times every read, the ``transport`` of bytes, plain or with
-TLS, the ``answers`` that come over it with their faults, ``connection`` (HTTP/1.1), ``http2``, ``websocket``, the
-``connections`` to one server, and the ``address`` of it.
+"""Connections to a server that note the time of every read.
+
+``read_loop`` reads and times the sockets. ``transport`` carries bytes, plain or with TLS. ``connection`` (HTTP/1.1),
+``http2`` and ``websocket`` are the protocols, ``answers`` has their common types, ``connections`` manages the
+connections to a server, and ``address`` resolves its name.
 """

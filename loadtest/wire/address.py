@@ -1,4 +1,4 @@
-"""The addresses of a server, which connections take in turns."""
+"""The addresses of a server, and their rotation over connections."""
 
 import socket
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ import trio
 from loadtest.wire.answers import WireError
 
 SocketAddress: TypeAlias = tuple[int, tuple[object, ...]]
-"""The family of an address, and the address as sockets take it."""
+"""The family of an address, and the address in the form that sockets use."""
 
 
 @attrs.frozen
 class ServerAddress:
-    """A server's name and port, with the ``addresses`` that its name had when it was looked up."""
+    """The name and port of a server, and the ``addresses`` that its name resolved to."""
 
     host: str
     port: int
@@ -24,22 +24,22 @@ class ServerAddress:
     addresses: tuple[SocketAddress, ...]
 
     @classmethod
-    async def find(cls, url: str) -> "ServerAddress":
-        """Raises ``WireError``."""
+    async def resolve(cls, url: str) -> "ServerAddress":
+        """Resolve the server of ``url``. Raises ``WireError``."""
         parts = urlsplit(url)
         host, secure = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        return cls(host, port, secure, await looked_up(host, port))
+        return cls(host, port, secure, await look_up(host, port))
 
     @property
-    def named(self) -> str:
-        """Host and port as a request names them."""
+    def authority(self) -> str:
+        """The host and port for the ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-async def looked_up(host: str, port: int) -> tuple[SocketAddress, ...]:
-    """The addresses of ``host``, those to prefer first. Raises ``WireError``."""
+async def look_up(host: str, port: int) -> tuple[SocketAddress, ...]:
+    """Return the addresses of ``host``, preferred ones first. Raises ``WireError``."""
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -50,15 +50,18 @@ async def looked_up(host: str, port: int) -> tuple[SocketAddress, ...]:
 
 
 class AddressTurns:
-    """Whose turn it is among the addresses of a name: those of the preferred family one after the other, so that a
-    load on three servers behind one name is a load on each. The others are there for when none of these accepts."""
+    """Rotates over the addresses of a name.
+
+    All addresses of the preferred family take turns, so that each server of a name gets its part of the load. The
+    others are a fallback if none of these accepts.
+    """
 
     def __init__(self, addresses: tuple[SocketAddress, ...]) -> None:
         self._all: tuple[SocketAddress, ...] | None = None
         self.renew(addresses)
 
     def renew(self, addresses: tuple[SocketAddress, ...]) -> None:
-        """From here on the name has these addresses. The turns go on where they were if they are the same."""
+        """Replace the addresses. The rotation continues if they are the same."""
         if addresses == self._all:
             return
         preferred = addresses[0][0] if addresses else 0
@@ -68,7 +71,7 @@ class AddressTurns:
         self._next = 0
 
     def __iter__(self) -> Iterator[SocketAddress]:
-        """The addresses to try for one connection, in order."""
+        """Yield the addresses to try for one connection, in order."""
         start = self._next
         self._next = (start + 1) % max(1, len(self._turns))
         return iter([*self._turns[start:], *self._turns[:start], *self._others])

@@ -1,4 +1,4 @@
-"""The request that goes out, who takes its answer, and the faults that end it: alike for every protocol."""
+"""Types that all protocols share: the request, the receiver of its answer, and the faults."""
 
 import errno
 import os
@@ -21,8 +21,11 @@ Fault: TypeAlias = Literal[
     "too large",
     "too many files",
 ]
-"""What can go wrong below the API. ``closed``: the peer closed before the end of the answer. ``no port``: all local
-ports towards the server are in use, or were until a minute ago."""
+"""Faults below the API.
+
+``closed``: the server closed the connection before the end of the answer. ``no port``: all local ports to the server
+are in use, or were a minute ago.
+"""
 
 _FAULTS: Final[dict[int | None, Fault]] = {
     errno.ECONNREFUSED: "refused",
@@ -34,7 +37,7 @@ _NO_PORT: Final = "every local port towards this address is in use, or was a min
 
 
 class WireError(Exception):
-    """The exchange cannot go on. ``detail`` is for the report."""
+    """A fault that ends the exchange. ``detail`` is for the report."""
 
     def __init__(self, fault: Fault, detail: str = "") -> None:
         super().__init__(f"{fault}: {detail}")
@@ -43,27 +46,26 @@ class WireError(Exception):
 
 
 def connect_error(error: OSError | None) -> WireError:
-    """The fault by which a connection did not come about; ``None`` where there was no address to try."""
+    """Return the fault of a failed connection attempt. ``None`` means that there was no address to try."""
     if error is None:
         return WireError("unreachable", "no address")
     fault = _FAULTS.get(error.errno, "unreachable")
-    return WireError(fault, _NO_PORT if fault == "no port" else _said_of(error))
+    return WireError(fault, _NO_PORT if fault == "no port" else _system_message(error))
 
 
-def _said_of(error: OSError) -> str:
-    """The system's words for it, without the address that the library puts in front."""
+def _system_message(error: OSError) -> str:
+    """Return the system's message without the address that the library puts in front."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
 
 
-UNPACKED: Final = 16 * 2**20  # bytes that one read of a compressed answer may become
+UNPACKED: Final = 16 * 2**20  # most bytes from one read of a compressed answer
 
 Fields = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
 class OutgoingRequest:
-    """A request that is ready to be sent; ``path`` with its query. What says how long the body is, where it goes and
-    that the answer is not to be compressed is added to the ``headers``."""
+    """A request to send. ``path`` includes the query. The protocol adds the headers for length, host and encoding."""
 
     path: str
     headers: Fields
@@ -73,8 +75,10 @@ class OutgoingRequest:
 
 @attrs.frozen
 class ResponseHead:
-    """The first lines of an answer. Names of headers are in lower case; of several with one name the last counts.
-    ``version`` is HTTP's."""
+    """The status and headers of an answer, names in lower case.
+
+    If a name is repeated, the last header counts. ``version`` is the HTTP version.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -82,28 +86,30 @@ class ResponseHead:
 
 
 class AnswerTaker(Protocol):
-    """Takes an answer as it comes. It is called by the task that reads, so it must not raise nor take long; times are
-    trio's."""
+    """The receiver of an answer.
+
+    The reading task calls it, so it must be fast and must not raise. Times are trio's.
+    """
 
     def take_head(self, head: ResponseHead, first: float) -> None:
-        """The head has come, its ``first`` byte at that time."""
+        """Receive the head, whose first byte arrived at ``first``."""
         ...
 
     def take_content(self, data: bytes, at: float) -> None:
-        """The content that one read brought, uncompressed."""
+        """Receive the uncompressed content of one read."""
         ...
 
     def take_end(self, at: float) -> None:
-        """The answer is over, well by HTTP."""
+        """Receive the end of an answer that is complete by HTTP."""
         ...
 
     def take_fault(self, error: WireError, at: float) -> None:
-        """The answer ends here, and is not whole by HTTP."""
+        """Receive the fault that ended an incomplete answer."""
         ...
 
 
 class Unpacker:
-    """Compression that nobody asked for."""
+    """A decoder for compressed answers, which some servers send unrequested."""
 
     def __init__(self, coding: str) -> None:
         if coding not in _WINDOWS:
@@ -115,7 +121,7 @@ class Unpacker:
             found = self._unpack.decompress(data, UNPACKED)
         except zlib.error as error:
             raise WireError("encoding", str(error)) from error
-        if self._unpack.unused_data:  # which would be kept
+        if self._unpack.unused_data:  # it would be kept in memory
             raise WireError("encoding", "something stands behind the end of what is compressed")
         if self._unpack.unconsumed_tail:
             raise WireError("too large", f"one read of it unpacks to more than {UNPACKED // 2**20} MiB")
@@ -126,6 +132,6 @@ _WINDOWS: Final = {"gzip": 47, "x-gzip": 47, "deflate": 15}
 
 
 def unpacker(head: ResponseHead) -> Unpacker | None:
-    """Raises ``WireError`` for a coding that cannot be read."""
+    """Return a decoder for the answer, or ``None``. Raises ``WireError`` for an unknown coding."""
     coding = head.headers.get("content-encoding", "identity").lower()
     return None if coding == "identity" else Unpacker(coding)

@@ -1,9 +1,8 @@
-"""HTTP/1.1 as a load tester needs it: few steps between the socket and the clock, and every failure with its name.
+"""HTTP/1.1 for a load tester: little work between the socket and the clock, and a name for every failure.
 
-Not the gateway's HTTP client: each read has to be timed where the socket gives it. h11 judges the heads and the framing
-of the bodies: no server that is measured here has made it. Only a read that is exactly one chunk is cut here, because
-most reads of a stream are, and h11 takes each through more steps than all the rest together. What is left out is what
-an API does not do: proxies, redirects, pipelining.
+The gateway's HTTP client does not fit, because each read must be timed at the socket. h11 parses heads and bodies,
+except for a read that is exactly one chunk: most reads of a stream are, and h11 takes several times longer for them.
+Proxies, redirects and pipelining are not supported.
 """
 
 import re
@@ -18,21 +17,20 @@ from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, Response
 from loadtest.wire.transport import TimedTransport
 
 HEAD: Final = 64 * 1024  # bytes of a head
-SHOWN: Final = 40  # bytes of what is no HTTP
-STATUS_LINE: Final = b"HTTP/"  # begins every answer
-INTERIM: Final = 100  # answers (1xx) before the one that was asked for
-AT_ONCE: Final = 0.1  # seconds from a request to the system's word that nobody was there
+SHOWN: Final = 40  # bytes of a wrong answer to show
+STATUS_LINE: Final = b"HTTP/"  # the begin of every answer
+INTERIM: Final = 100  # interim answers (1xx) before the answer
+RESET_WITHIN: Final = 0.1  # seconds within which a reset means that the server had not read the request
 CRLF: Final = b"\r\n"
-SIZE: Final = 10  # bytes of a chunk's size with its line end, where a read may be exactly that chunk
+SIZE: Final = 10  # bytes of a chunk size with its line end, in a read that may be exactly one chunk
 
-# h11 is given the heads of answers alone. What it is told of the requests is that they were sent: they go out as they
-# are.
+# h11 only parses answers. This request makes it expect one; the real requests bypass it.
 _SENT: Final = h11.Request(method="POST", target="/", headers=[("host", "server"), ("content-length", "0")])
 _BODILESS: Final = frozenset((204, 304))
 
 
 class TimedConnection:
-    """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) are of the last exchange."""
+    """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) count the last exchange."""
 
     __slots__ = (
         "_address", "_body", "_head", "_taker", "_transport", "_unpack", "_usable",
@@ -46,16 +44,18 @@ class TimedConnection:
         self._head = HeadOfAnswer()
         self._body: BodyOfAnswer | None = None
         self._unpack: Unpacker | None = None
-        self._usable = True  # for another request, once this one is answered
+        self._usable = True  # for another request after the present answer
         self.reads = 0
         self.received = 0
-        self.used = False  # for an exchange that was answered
-        self.unread = False  # the last request surely never was: the server had closed the connection before
-        transport.listen(self._take, self._broke)
+        self.used = False  # for an exchange that got an answer
+        self.unread = False  # the server had surely closed before it read the last request
+        transport.listen(self._receive, self._connection_broke)
 
     async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
-        """Send a request, whose answer ``taker`` gets; it may have begun to come when this returns. Raises nothing;
-        a connection on which it was cancelled is closed."""
+        """Send a request. ``taker`` receives the answer, possibly before this returns.
+
+        Raises nothing. A cancellation closes the connection.
+        """
         self.reads = self.received = 0
         if not self._usable:
             taker.take_fault(WireError("closed", "before the request"), 0.0)
@@ -64,48 +64,48 @@ class TimedConnection:
         head = _request_head(self._address, request.method, request.path, request.headers)
         try:
             await self._transport.send((b"%b%d\r\n\r\n" % (head, len(request.body)), request.body))
-        except trio.Cancelled:  # the rest of it is missing
+        except trio.Cancelled:  # the rest of the request is missing
             self.close()
             raise
 
     @property
     def reusable(self) -> bool:
-        """Another request can be sent: the last one was answered to its end, and the peer keeps the connection."""
+        """True if another request can be sent: the last answer is complete, and the server keeps the connection."""
         return self._taker is None and self._usable
 
     @property
     def paced(self) -> bool:
-        """It is read slowly."""
+        """True if the connection is read slowly."""
         return self._transport.paced
 
     def resume(self) -> None:
-        """Read on, where it is read slowly."""
+        """Read the next piece, if the connection is read slowly."""
         self._transport.resume()
 
     def close(self) -> None:
-        """Close at once, without a farewell. Its taker is told nothing more."""
+        """Close immediately. The taker receives nothing more."""
         self._taker, self._usable = None, False
         self._transport.close()
 
-    # What comes
+    # Incoming data
 
-    def _take(self, data: bytes, at: float) -> None:
+    def _receive(self, data: bytes, at: float) -> None:
         taker, body = self._taker, self._body
-        if taker is None:  # the peer closed it, or said what nobody asked for
+        if taker is None:  # the server closed the connection, or sent unrequested data
             self.close()
             return
         self.reads += 1
         self.received += len(data)
         try:
             if body is None:
-                self._take_head(taker, data, at)
+                self._receive_head(taker, data, at)
             else:
                 self._usable = self._usable and bool(data)
-                self._take_body(taker, body, body.feed(data), at)
+                self._receive_body(taker, body, body.feed(data), at)
         except WireError as error:
             self._fail(error, at)
 
-    def _take_head(self, taker: AnswerTaker, data: bytes, at: float) -> None:
+    def _receive_head(self, taker: AnswerTaker, data: bytes, at: float) -> None:
         reader = self._head
         if (found := reader.feed(data, at)) is None:
             return
@@ -114,17 +114,17 @@ class TimedConnection:
         self._body, self._unpack = body, unpacker(head)
         self.used = True
         taker.take_head(head, reader.first)
-        self._take_body(taker, body, body.rest(), at)
+        self._receive_body(taker, body, body.rest(), at)
 
-    def _take_body(self, taker: AnswerTaker, body: "BodyOfAnswer", content: bytes, at: float) -> None:
+    def _receive_body(self, taker: AnswerTaker, body: "BodyOfAnswer", content: bytes, at: float) -> None:
         if content:
             taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        if body.over and self._taker is taker:  # which may have closed the connection on what it was given last
+        if body.over and self._taker is taker:  # the taker may have closed the connection during ``take_content``
             self._taker = None
             self._usable = self._usable and not body.extra
             taker.take_end(at)
 
-    def _broke(self, error: OSError, at: float) -> None:
+    def _connection_broke(self, error: OSError, at: float) -> None:
         if self._taker is None:
             self.close()
         else:
@@ -137,14 +137,20 @@ class TimedConnection:
             taker.take_fault(error, at)
 
     def _is_unread(self, error: WireError, at: float) -> bool:
-        """Whether the server had closed before the request could reach it, or as it did: then its system did not get a
-        byte, or says at once that nobody read what it got. Who closes after having read is a server that failed."""
-        return self._transport.undelivered or (error.fault == "reset" and at - self._transport.begun <= AT_ONCE)
+        """Return whether the server surely did not read the request, because it had closed the connection before.
+
+        In that case its system acknowledged no byte, or reset the connection immediately. A later close is a failure
+        of the server.
+        """
+        return self._transport.undelivered or (error.fault == "reset" and at - self._transport.begun <= RESET_WITHIN)
 
 
 class HeadOfAnswer:
-    """Takes what comes until the head of the answer is whole. ``first`` is when the first byte of it came: an interim
-    answer (1xx) before it is not what was asked for. ``lasts``: the peer leaves the connection open."""
+    """A parser for the head of an answer.
+
+    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``lasts`` is True if the server keeps
+    the connection open.
+    """
 
     def __init__(self) -> None:
         self._reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD)
@@ -156,7 +162,7 @@ class HeadOfAnswer:
         self.lasts = False
 
     def feed(self, data: bytes, at: float) -> "tuple[ResponseHead, BodyOfAnswer] | None":
-        """The head that ``data`` completes, and the body behind it. Raises ``WireError``."""
+        """Return the head that ``data`` completes, and its body. Raises ``WireError``."""
         reader = self._reader
         if len(self._begun) < SHOWN:
             self._begun += data[:SHOWN]
@@ -164,7 +170,7 @@ class HeadOfAnswer:
         if not STATUS_LINE.startswith(self._begun[: len(STATUS_LINE)]) and (
             not data or b"\n" in self._begun or len(self._begun) >= SHOWN
         ):
-            raise self._no_http()
+            raise self._not_http_error()
         try:
             reader.receive_data(data)
             while not isinstance(event := reader.next_event(), h11.Response):
@@ -180,13 +186,13 @@ class HeadOfAnswer:
             if not data:
                 raise WireError("closed", "in the head of its answer" if self._begun else "before its answer")
             return None
-        return self._found(event)
+        return self._head_and_body(event)
 
-    def _found(self, event: h11.Response) -> "tuple[ResponseHead, BodyOfAnswer]":
+    def _head_and_body(self, event: h11.Response) -> "tuple[ResponseHead, BodyOfAnswer]":
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         version = event.http_version.decode("ascii")
         closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
-        chunked = "transfer-encoding" in headers  # h11 lets "chunked" alone pass
+        chunked = "transfer-encoding" in headers  # h11 accepts no other coding than "chunked"
         ends = chunked or "content-length" in headers or event.status_code in _BODILESS
         self.lasts = version >= "1.1" and not closes and ends
         return ResponseHead(event.status_code, headers, version), BodyOfAnswer(self._reader, chunked)
@@ -196,25 +202,25 @@ class HeadOfAnswer:
             return WireError("closed", "in the head of its answer" if self._begun else "before its answer")
         if error.error_status_hint == 431:
             return WireError("not http", "a line of its answer has no end")
-        return self._no_http()
+        return self._not_http_error()
 
-    def _no_http(self) -> WireError:
+    def _not_http_error(self) -> WireError:
         return WireError("not http", f"it answered {self._begun.partition(CRLF)[0][:SHOWN]!r}")
 
 
 class BodyOfAnswer:
-    """The body of an answer, as h11 reads it. ``over``: it is whole; ``extra``: the peer has sent more than that."""
+    """A parser for the body of an answer. ``over`` means that it is complete, ``extra`` that more data followed."""
 
     __slots__ = ("_between", "_chunked", "_reader", "extra", "over")
 
     def __init__(self, reader: h11.Connection, chunked: bool) -> None:
         self._reader = reader
         self._chunked = chunked
-        self._between = False  # two chunks, with nothing of the next one
+        self._between = False  # between two chunks, with nothing of the next one
         self.over = self.extra = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return the part of ``data`` that is body; no ``data`` is the end of the connection. Raises ``WireError``."""
+        """Return the content in ``data``. Empty ``data`` is the end of the connection. Raises ``WireError``."""
         if self._between:
             line = data.find(CRLF, 0, SIZE)
             if line > 0 and 0 < _size_of(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
@@ -228,7 +234,7 @@ class BodyOfAnswer:
             raise WireError("closed", "in the middle of its answer") from error
 
     def rest(self) -> bytes:
-        """Return what has come of the body so far. Raises ``WireError``."""
+        """Return the content parsed so far. Raises ``WireError``."""
         pieces: list[bytes] = []
         try:
             while isinstance(event := self._reader.next_event(), h11.Data):
@@ -247,13 +253,13 @@ class BodyOfAnswer:
 
 @lru_cache(maxsize=1024)
 def _size_of(line: bytes) -> int:
-    """Return the size of a chunk; -1 for what h11 has to judge."""
+    """Return the size of a chunk, or -1 if h11 must parse it."""
     return int(line, 16) if re.fullmatch(rb"[0-9A-Fa-f]+", line) else -1
 
 
 @lru_cache(maxsize=256)
 def _request_head(address: ServerAddress, method: str, path: str, headers: Fields) -> bytes:
-    """The head of a request up to the length of its body."""
-    lines = [f"{method} {path} HTTP/1.1", f"host: {address.named}", "accept-encoding: identity"]
+    """Return the head of a request, up to the value of ``content-length``."""
+    lines = [f"{method} {path} HTTP/1.1", f"host: {address.authority}", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "content-length: "]).encode("latin-1")

@@ -1,4 +1,4 @@
-"""The connections to one server: those that wait for their next request, and how new ones are made."""
+"""The connections to one server: idle ones, and new ones."""
 
 import contextlib
 import ssl
@@ -8,22 +8,22 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
-from loadtest.wire.address import AddressTurns, ServerAddress, looked_up
+from loadtest.wire.address import AddressTurns, ServerAddress, look_up
 from loadtest.wire.answers import WireError
 from loadtest.wire.connection import TimedConnection
 from loadtest.wire.http2 import Http2Stream, SharedConnection
-from loadtest.wire.transport import Pace, TimedTransport, connected
+from loadtest.wire.transport import Pace, TimedTransport, open_transport
 
-STREAMS: Final = 100  # exchanges that share a connection of HTTP/2
+STREAMS: Final = 100  # exchanges that share an HTTP/2 connection
 
 Channel: TypeAlias = TimedConnection | Http2Stream
-"""What one exchange goes over."""
+"""The connection or stream of one exchange."""
 
 
 @attrs.frozen
 class ConnectionRules:
-    """How connections are had: ``keep`` them for the next request, look the name up anew every ``dns_ttl`` seconds (0:
-    never). With ``http`` 2 up to ``streams`` exchanges share one."""
+    """The use of connections: ``keep`` them for later requests, resolve the name every ``dns_ttl`` seconds (0: never),
+    and share an HTTP/2 connection (``http`` 2) between up to ``streams`` exchanges."""
 
     keep: bool = True
     dns_ttl: float = 0.0
@@ -42,7 +42,7 @@ class Connections:
         self._opening = trio.Lock()
         if tls is not None and rules.http == 2:
             tls.set_alpn_protocols(["h2"])
-        self._idle: list[TimedConnection] = []  # the youngest is taken first
+        self._idle: list[TimedConnection] = []  # the newest is used first
         self._turns = AddressTurns(address.addresses)
         self._looked_up = trio.current_time()
 
@@ -50,22 +50,22 @@ class Connections:
     def keeps(self) -> bool:
         return self._rules.keep
 
-    def kept(self) -> Channel | None:
-        """A connection that is there already, or room on one."""
+    def idle_channel(self) -> Channel | None:
+        """Return an idle connection, or a stream on an open one, or ``None``."""
         while self._idle:
-            if (connection := self._idle.pop()).reusable:  # its server has not closed it, as far as we know
+            if (connection := self._idle.pop()).reusable:  # the server has not closed it, as far as known
                 return connection
         self._close_where(lambda shared: shared.useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
 
     async def new(self, pace: Pace = "as it comes") -> Channel:
-        """A new connection, or room on one that was opened while others waited for it. Raises ``WireError``."""
+        """Open a connection, or use one that was opened meanwhile. Raises ``WireError``."""
         if self._rules.http == 1:
             return TimedConnection(await self.transport(pace), self.address)
         async with self._opening:
-            if (kept := self.kept()) is not None and self._rules.keep:
+            if (kept := self.idle_channel()) is not None and self._rules.keep:
                 return kept
-            shared = await SharedConnection.open(await self.transport(), self.address, self._most)
+            shared = await SharedConnection.open(await self.transport(), self.address, self._max_streams)
             if (stream := shared.stream()) is None:
                 refusal = shared.refusal()
                 shared.close()
@@ -74,16 +74,16 @@ class Connections:
         return stream
 
     @property
-    def _most(self) -> int:
+    def _max_streams(self) -> int:
         return self._rules.streams if self._rules.keep else 1
 
     async def transport(self, pace: Pace = "as it comes") -> TimedTransport:
-        """A new connection, for whatever is spoken over it. Raises ``WireError``."""
+        """Open a transport for any protocol. Raises ``WireError``."""
         await self._renew()
-        return await connected(self._turns, self.address.host, self._tls, pace)
+        return await open_transport(self._turns, self.address.host, self._tls, pace)
 
-    def finished(self, connection: Channel) -> None:
-        """Keep it for the next, or close it."""
+    def release(self, connection: Channel) -> None:
+        """Keep the connection for a later request, or close it."""
         if isinstance(connection, Http2Stream):
             connection.close()
             if not self._rules.keep:
@@ -104,17 +104,17 @@ class Connections:
             self._shared.remove(shared)
 
     async def _renew(self) -> None:
-        """Look the name up if it is time: one does, for all; where that fails the old addresses have to do."""
+        """Resolve the name again if it is time. If that fails, the old addresses remain."""
         now = trio.current_time()
         if not self._rules.dns_ttl or now - self._looked_up < self._rules.dns_ttl:
             return
         self._looked_up = now
         with contextlib.suppress(WireError):
-            self._turns.renew(await looked_up(self.address.host, self.address.port))
+            self._turns.renew(await look_up(self.address.host, self.address.port))
 
 
 def raise_file_limit() -> None:
-    """Let this process have as many connections as the system allows; on Windows there is no such limit."""
+    """Raise the limit of open files as far as the system allows. Windows has no such limit."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -1,7 +1,7 @@
-"""HTTP/2 for many exchanges at a time on one connection (RFC 9113), each read with its time.
+"""HTTP/2 (RFC 9113): many exchanges at a time on one connection, with the time of each read.
 
-The library reads and writes the frames. Windows are kept open, so that no stream waits for another one's reader: the
-server is measured and not our flow control. What it costs is more than HTTP/1.1 does, some four times for an event.
+h2 reads and writes the frames. The windows are large, so that the client's flow control does not slow the server. An
+event costs about four times more than with HTTP/1.1.
 """
 
 import contextlib
@@ -20,26 +20,29 @@ from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import AnswerTaker, Fault, OutgoingRequest, ResponseHead, Unpacker, WireError, unpacker
 from loadtest.wire.transport import TimedTransport
 
-WINDOW: Final = 2**24  # bytes that one stream may send before we have said that they were read
+WINDOW: Final = 2**24  # bytes that a stream may send before an acknowledgement
 CONNECTION_WINDOW: Final = 2**30
-SHOWN: Final = 40  # characters of what is no status
-IDLE_BYTES: Final = 128 * 1024  # that may come in a row and bring nothing of any answer
-SETTINGS_AT: Final = 3  # where the first frame, which has to be settings, says so (RFC 9113, section 3.4)
+SHOWN: Final = 40  # characters of a wrong status to show
+IDLE_BYTES: Final = 128 * 1024  # bytes in a row without any part of an answer
+SETTINGS_AT: Final = 3  # position of the type of the first frame, which must be SETTINGS (RFC 9113, section 3.4)
 NOT_H2: Final = "the server does not speak HTTP/2"
 LEAVING: Final = "the server is leaving"
-_OF_ONE_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
+_HOP_BY_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
 
 
 class _OpenUntilClosed(h2.connection.H2ConnectionStateMachine):
-    """A connection whose server is leaving. To the library that is the end of all streams, but those up to the last
-    that it names go on (RFC 9113, section 6.8; python-hyper/h2#1181): nginx says it on every thousandth request."""
+    """A state machine that keeps streams open after GOAWAY.
+
+    For h2, GOAWAY ends all streams. By RFC 9113, section 6.8, those up to the last one that it lists continue
+    (python-hyper/h2#1181). nginx sends it with every thousandth request.
+    """
 
     def process_input(self, input_: h2.connection.ConnectionInputs) -> list[h2.events.Event]:
         return [] if input_ is h2.connection.ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
 
 
 class SharedConnection:
-    """One connection with up to ``most`` exchanges at a time, or as many as the server allows."""
+    """One connection with up to ``most`` simultaneous exchanges, or as many as the server allows."""
 
     def __init__(self, transport: TimedTransport, address: ServerAddress, most: int) -> None:
         self._transport = transport
@@ -48,21 +51,21 @@ class SharedConnection:
         self._frames = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
         self._frames.state_machine = _OpenUntilClosed()
         self._open: dict[int, Http2Stream] = {}
-        self._reserved = 0  # streams that were given out and have not begun
-        self._ready = trio.Event()  # the server has said how many streams it takes
-        self._room = trio.Event()  # to send more
+        self._reserved = 0  # streams that were handed out and have not begun
+        self._ready = trio.Event()  # the server has sent its settings
+        self._room = trio.Event()  # the server may accept more data
         self._fault: WireError | None = None
-        self._leaving = False  # it takes no more
+        self._leaving = False  # the server accepts no new streams
         self._flushed = trio.Event()
         self._flushed.set()
-        self._unsent = b""  # frames that the library has given out
-        self._first = b""  # of what came
-        self._idle_bytes = 0  # since something of an answer came, or we sent something
-        self.answered = False  # an exchange before
+        self._unsent = b""  # frames from h2 that are not sent yet
+        self._first = b""  # bytes received
+        self._idle_bytes = 0  # received since the last part of an answer or our last frame
+        self.answered = False  # at least one exchange
 
     @classmethod
     async def open(cls, transport: TimedTransport, address: ServerAddress, most: int) -> "SharedConnection":
-        """Raises ``WireError``; the transport is closed then."""
+        """Open a connection over ``transport``. Raises ``WireError`` and closes the transport then."""
         self = cls(transport, address, most)
         try:
             await self._begin()
@@ -83,7 +86,7 @@ class SharedConnection:
         )
         self._frames.initiate_connection()
         self._frames.increment_flow_control_window(CONNECTION_WINDOW)
-        self._transport.listen(self._take, self._broke)
+        self._transport.listen(self._receive, self._connection_broke)
         await self.flush()
         await self._ready.wait()
         if self._fault is not None:
@@ -95,32 +98,32 @@ class SharedConnection:
 
     @property
     def useless(self) -> bool:
-        """Nothing goes on on it, and nothing more can begin: to be closed."""
-        return self.idle and not self._room_for_one
+        """True if no stream is open and none can begin."""
+        return self.idle and not self._has_room
 
     @property
-    def _room_for_one(self) -> bool:
+    def _has_room(self) -> bool:
         most = min(self._most, self._frames.remote_settings.max_concurrent_streams)
         return self._fault is None and not self._leaving and len(self._open) + self._reserved < most
 
     def stream(self) -> "Http2Stream | None":
-        """Room for one exchange more, if there is any."""
-        if not self._room_for_one:
+        """Reserve a stream for one exchange, or return ``None`` if there is no room."""
+        if not self._has_room:
             return None
         self._reserved += 1
         return Http2Stream(self)
 
     def refusal(self) -> WireError:
-        """Why there is no room on it, though it is new."""
+        """Return the reason why a new connection accepts no stream."""
         return self._fault or WireError("closed", LEAVING if self._leaving else "the server allows no streams")
 
     def close(self) -> None:
         self._fail(WireError("closed", "we closed it"), trio.current_time())
 
-    # What its streams do
+    # Outgoing data
 
     async def begin(self, stream: "Http2Stream", request: OutgoingRequest) -> None:
-        """Send a request on a stream of its own. Raises nothing: the answer says if it could not be sent."""
+        """Send a request on a new stream. Raises nothing: the taker receives the fault."""
         self._reserved -= 1
         number = stream.number = self._frames.get_next_available_stream_id()
         try:
@@ -143,11 +146,11 @@ class SharedConnection:
             self._frames.send_data(number, rest[:room].tobytes(), end_stream=len(rest) <= room)
             rest = rest[room:]
             stream.unsent = bool(rest)
-            self._idle_bytes = 0  # what comes may be room for more
+            self._idle_bytes = 0  # the next data may be a window update
             await self.flush()
 
     def give_up(self, stream: "Http2Stream") -> None:
-        """Nobody waits for its answer any more."""
+        """Cancel the stream, because no one waits for its answer."""
         if not stream.number:
             self._reserved -= 1
         elif self._open.pop(stream.number, None) is not None and self._fault is None:
@@ -155,12 +158,14 @@ class SharedConnection:
             self._flush_soon()
 
     def _reset(self, number: int) -> None:
-        with contextlib.suppress(h2.exceptions.ProtocolError):  # the server has just done so itself
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the server has already reset it
             self._frames.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
 
     async def flush(self) -> None:
-        """Wait until all frames are out. Who is cancelled here takes none of them along: they may be those of others,
-        and half a frame would be the end of all streams."""
+        """Wait until all frames are sent.
+
+        A cancellation here does not stop the sending, because the frames may belong to other streams.
+        """
         self._flush_soon()
         await self._flushed.wait()
 
@@ -181,40 +186,40 @@ class SharedConnection:
         self._unsent = b""
         return data
 
-    # What comes
+    # Incoming data
 
-    def _take(self, data: bytes, at: float) -> None:
+    def _receive(self, data: bytes, at: float) -> None:
         if self._fault is not None:
             return
         if len(self._first) <= SETTINGS_AT:
             self._first += data[: SETTINGS_AT + 1]
         if not data or self._first[SETTINGS_AT : SETTINGS_AT + 1] not in (b"", _SETTINGS):
-            self._fail(self._misfit("closed", "in the middle of its answer"), at)
+            self._fail(self._protocol_error("closed", "in the middle of its answer"), at)
             return
-        self._unsent = self._outgoing()  # the library would drop it where the server says that it is leaving
+        self._unsent = self._outgoing()  # h2 would drop it on GOAWAY
         try:
             events = self._frames.receive_data(data)
         except h2.exceptions.ProtocolError as error:
-            self._fail(self._misfit("not http", _said(error)), at)
+            self._fail(self._protocol_error("not http", _error_text(error)), at)
             return
         for stream in {
-            number: self._open[number] for event in events if (number := _number(event)) in self._open
+            number: self._open[number] for event in events if (number := _stream_number(event)) in self._open
         }.values():
             stream.reads += 1
         self._idle_bytes = 0 if any(map(_is_of_an_answer, events)) else self._idle_bytes + len(data)
         for event in events:
-            self._happened(event, at)
+            self._handle_event(event, at)
         if self._idle_bytes > IDLE_BYTES:
             self._fail(
                 WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no answer"), at
             )
         self._flush_soon()
 
-    def _misfit(self, fault: Fault, detail: str) -> WireError:
+    def _protocol_error(self, fault: Fault, detail: str) -> WireError:
         return WireError(fault, detail) if self._ready.is_set() else WireError("not http", NOT_H2)
 
-    def _happened(self, event: h2.events.Event, at: float) -> None:
-        stream = self._open.get(_number(event))
+    def _handle_event(self, event: h2.events.Event, at: float) -> None:
+        stream = self._open.get(_stream_number(event))
         match event:
             case h2.events.RemoteSettingsChanged():
                 self._ready.set()
@@ -222,35 +227,35 @@ class SharedConnection:
             case h2.events.WindowUpdated():
                 self._room.set()
             case h2.events.ConnectionTerminated():
-                self._leave(event, at)
+                self._handle_goaway(event, at)
             case h2.events.DataReceived():
                 self._frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 if stream is not None:
                     stream.take_data(event.data, at)
             case h2.events.ResponseReceived() if stream is not None:
                 self.answered = True
-                stream.take_head({_word(name): _word(value) for name, value in event.headers}, at)
+                stream.take_head({_as_text(name): _as_text(value) for name, value in event.headers}, at)
             case h2.events.StreamEnded() if stream is not None:
                 del self._open[event.stream_id]
-                if stream.unsent:  # else it would stay half open, and count as one of those that the server takes
+                if stream.unsent:  # it would otherwise stay half open and count against the limit of streams
                     self._reset(event.stream_id)
                 stream.end(None, at)
             case h2.events.StreamReset() if stream is not None:
                 del self._open[event.stream_id]
                 stream.unread = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-                stream.end(WireError("reset", f"the server reset the stream: {_named(event.error_code)}"), at)
+                stream.end(WireError("reset", f"the server reset the stream: {_error_code_name(event.error_code)}"), at)
                 self._room.set()
 
-    def _leave(self, event: h2.events.ConnectionTerminated, at: float) -> None:
-        """The server takes no more streams, and has not looked at those behind the last that it names."""
+    def _handle_goaway(self, event: h2.events.ConnectionTerminated, at: float) -> None:
+        """Handle GOAWAY: the server did not process the streams after the last one that it lists."""
         self._leaving = True
         for number in [number for number in self._open if number > (event.last_stream_id or 0)]:
             stream = self._open.pop(number)
             stream.unread = True
-            stream.end(WireError("closed", f"{LEAVING}: {_named(event.error_code)}"), at)
+            stream.end(WireError("closed", f"{LEAVING}: {_error_code_name(event.error_code)}"), at)
         self._room.set()
 
-    def _broke(self, error: OSError, at: float) -> None:
+    def _connection_broke(self, error: OSError, at: float) -> None:
         self._fail(WireError("reset", error.strerror or str(error)), at)
 
     def _fail(self, error: WireError, at: float) -> None:
@@ -260,12 +265,14 @@ class SharedConnection:
             stream.end(error, at)
         self._ready.set()
         self._room.set()
-        self._transport.close()  # or it would be read on, whatever comes
+        self._transport.close()  # reading would otherwise continue
 
 
 class Http2Stream:
-    """One exchange on a connection with others. ``reads`` are those that brought something of it, ``received`` bytes of
-    its content."""
+    """One exchange on a shared connection.
+
+    ``reads`` counts reads with a part of it, ``received`` the bytes of its content.
+    """
 
     paced = False
 
@@ -275,12 +282,12 @@ class Http2Stream:
         self._unpack: Unpacker | None = None
         self.number = 0
         self.used = connection.answered
-        self.unread = False  # the server says that it has not looked at the request
-        self.unsent = False  # not all of the request is out
+        self.unread = False  # the server stated that it did not process the request
+        self.unsent = False  # a part of the request is not sent yet
         self.reads = self.received = 0
 
     async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
-        """As ``TimedConnection.ask``."""
+        """Send a request, as ``TimedConnection.ask`` does."""
         self._taker = taker
         await self._connection.begin(self, request)
 
@@ -288,7 +295,7 @@ class Http2Stream:
         pass
 
     def close(self) -> None:
-        """Nothing more is told of it."""
+        """Stop, without another call of the taker."""
         self._taker = None
         self._connection.give_up(self)
 
@@ -335,25 +342,25 @@ def _is_of_an_answer(event: h2.events.Event) -> bool:
     return isinstance(event, _OF_ANSWERS) and not (isinstance(event, h2.events.DataReceived) and not event.data)
 
 
-def _said(error: h2.exceptions.ProtocolError) -> str:
-    """Of a stream the library says no more than the number."""
+def _error_text(error: h2.exceptions.ProtocolError) -> str:
+    """Return the text of an error. For a missing stream, h2 reports only its number."""
     if isinstance(error, h2.exceptions.NoSuchStreamError):
         return f"a frame of stream {error.stream_id}, which nobody has begun"
     return str(error)
 
 
-def _number(event: h2.events.Event) -> int:
+def _stream_number(event: h2.events.Event) -> int:
     return getattr(event, "stream_id", 0) or 0
 
 
 def _status(said: str) -> int:
-    """The library lets any word pass. Raises ``WireError``."""
+    """Parse a status, which h2 does not check. Raises ``WireError``."""
     if not (len(said) == 3 and said.isascii() and said.isdigit()):
         raise WireError("not http", f"its status is {said[:SHOWN]!r}")
     return int(said)
 
 
-def _named(code: object) -> str:
+def _error_code_name(code: object) -> str:
     return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)
 
 
@@ -361,13 +368,13 @@ def _fields(address: ServerAddress, request: OutgoingRequest) -> list[tuple[str,
     own = [
         (":method", request.method),
         (":scheme", "https" if address.secure else "http"),
-        (":authority", address.named),
+        (":authority", address.authority),
         (":path", request.path),
         ("accept-encoding", "identity"),
         ("content-length", str(len(request.body))),
     ]
-    return own + [(name.lower(), value) for name, value in request.headers if name.lower() not in _OF_ONE_HOP]
+    return own + [(name.lower(), value) for name, value in request.headers if name.lower() not in _HOP_BY_HOP]
 
 
-def _word(value: str | bytes) -> str:
+def _as_text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")

@@ -1,9 +1,8 @@
-"""One task that reads every socket as soon as there is something to read, and notes the time.
+"""A task that reads every socket as soon as it has data, and notes the time.
 
-A task for each connection costs two system calls and a turn of the scheduler for each event of each stream, which
-together are more than all else that is done with it: two thousand streams would keep a core busy before anything was
-measured. Here all that is ready is read first, and each read gets its time, before any of it is looked at; so what one
-stream makes us do is not added to the times of the others.
+A task for each connection would cost two system calls and a scheduler turn for each event: two thousand streams would
+fill a core. Here all ready sockets are read first, each with its time, before any data is processed. The work for one
+stream therefore does not delay the times of others.
 """
 
 import select
@@ -17,27 +16,28 @@ import attrs
 import trio
 
 READ: Final = 64 * 1024  # bytes of one read
-BATCH: Final = 64  # reads until other tasks have their turn
-TURN: Final = 0.02  # seconds for which what was read is looked at until then: a hostile server makes a read cost more
+BATCH: Final = 64  # reads before other tasks run
+TURN: Final = 0.02  # seconds of processing before other tasks run; a hostile server can make a read expensive
 
-Taken = Callable[[bytes, float], None]
-"""Takes the bytes of one read, ``b""`` at the end of the connection, and when that was, on trio's clock. Must not
-raise, nor take long."""
-Broken = Callable[[OSError, float], None]
+DataCallback = Callable[[bytes, float], None]
+"""Receives the bytes of one read (``b""`` at the end of the connection) and its time on trio's clock.
+
+It must be fast and must not raise.
+"""
+ErrorCallback = Callable[[OSError, float], None]
 
 
 @attrs.frozen(eq=False)
 class WatchedSocket:
-    """A socket with those who are told of what it brings. ``paced``: after each read it is left alone until
-    ``ReadLoop.resume``."""
+    """A socket and the callbacks for its data. A ``paced`` socket is not read again until ``ReadLoop.resume``."""
 
     socket: socket.socket
-    take: Taken
-    broke: Broken
+    take: DataCallback
+    broke: ErrorCallback
     paced: bool = False
 
     def read(self) -> bytes | OSError | None:
-        """The next bytes, what is wrong with it, or ``None`` if there is nothing after all."""
+        """Return the next bytes, an error, or ``None`` if there is no data."""
         try:
             return self.socket.recv(READ)
         except (BlockingIOError, InterruptedError):
@@ -45,8 +45,8 @@ class WatchedSocket:
         except OSError as error:
             return error
 
-    def tell(self, found: bytes | OSError, at: float, loop: "ReadLoop") -> None:
-        """Tell of one read; ``loop`` reads no more behind the end."""
+    def deliver(self, found: bytes | OSError, at: float, loop: "ReadLoop") -> None:
+        """Pass one read to the callback. At the end or after an error, the socket leaves ``loop``."""
         if isinstance(found, OSError):
             loop.remove(self)
             self.broke(found, at)
@@ -57,7 +57,7 @@ class WatchedSocket:
 
 
 class ReadLoop(Protocol):
-    """Reads what was added to its end, or until it is removed, which its socket has to be before it is closed."""
+    """A loop that reads sockets to their end. Remove a socket before you close it."""
 
     def add(self, watched: WatchedSocket) -> None: ...
 
@@ -70,12 +70,12 @@ if sys.platform == "linux":
     _Read: TypeAlias = tuple[int, WatchedSocket, bytes | OSError | None, float]
 
     class _PollingLoop:
-        """All sockets in one ``epoll``, which is waited for as if it were a socket."""
+        """A loop that waits for all sockets with one ``epoll``."""
 
         def __init__(self) -> None:
             self._poll = select.epoll()
             self._watched: dict[int, WatchedSocket] = {}
-            self._now = trio.lowlevel.current_clock().current_time  # trio's own look for it takes longer than a read
+            self._now = trio.lowlevel.current_clock().current_time  # faster than ``trio.current_time``
 
         def add(self, watched: WatchedSocket) -> None:
             fd = watched.socket.fileno()
@@ -97,7 +97,7 @@ if sys.platform == "linux":
                 while True:
                     await trio.lowlevel.wait_readable(self._poll.fileno())
                     read = self._read()
-                    while self._tell(read):  # noqa: ASYNC110  # nobody has to wait: there is more to look at
+                    while self._deliver(read):  # noqa: ASYNC110  # more data is ready
                         await trio.lowlevel.checkpoint()
             finally:
                 self._poll.close()
@@ -107,15 +107,15 @@ if sys.platform == "linux":
             ready = [(fd, known[fd]) for fd, _ in self._poll.poll(0, BATCH)]
             return deque((fd, watched, watched.read(), now()) for fd, watched in ready)
 
-        def _tell(self, read: deque[_Read]) -> bool:
-            """Tell of what was read; false if that was all, and not only all for which there was time."""
+        def _deliver(self, read: deque[_Read]) -> bool:
+            """Deliver the reads until ``TURN`` is over. Return whether some are left."""
             known, now = self._watched, self._now
             until = now() + TURN
             while read:
                 fd, watched, found, at = read.popleft()
-                if found is None or known.get(fd) is not watched:  # it was closed on what another one brought
+                if found is None or known.get(fd) is not watched:  # an earlier callback closed it
                     continue
-                watched.tell(found, at, self)
+                watched.deliver(found, at, self)
                 if now() > until:
                     break
             return bool(read)
@@ -125,7 +125,7 @@ if sys.platform == "linux":
 
 
 class _TaskLoop:
-    """A task for each socket, where there is no ``epoll``: the same at more than twice the cost."""
+    """A loop with a task for each socket, for systems without ``epoll``. It needs more than twice the CPU time."""
 
     def __init__(self) -> None:
         self._scopes: dict[WatchedSocket, trio.CancelScope] = {}
@@ -153,7 +153,7 @@ class _TaskLoop:
                 at = trio.current_time()
                 if watched.paced:
                     paused = self._paused[watched] = trio.Event()
-                watched.tell(found, at, self)
+                watched.deliver(found, at, self)
                 if watched not in self._scopes:
                     return
                 if watched.paced:
@@ -164,7 +164,7 @@ _current: "trio.lowlevel.RunVar[Any]" = trio.lowlevel.RunVar("the loop that read
 
 
 def read_loop() -> ReadLoop:
-    """The loop of this trio run, which begins with the first call and ends with the run."""
+    """Return the loop of this trio run. The first call starts it, and it ends with the run."""
     try:
         found: ReadLoop = _current.get()
     except LookupError:

@@ -1,7 +1,6 @@
-"""A connection to a server, plain or with TLS: what it brings is told with the time, what is sent goes in pieces.
+"""A connection to a server, plain or with TLS, that times its reads and writes in pieces.
 
-A request of a megabyte is written 64 KiB at a time, and other tasks have their turn in between: the streams that are
-read beside it would else be measured late.
+Large requests are written 64 KiB at a time, and other tasks run in between. Otherwise their reads would be timed late.
 """
 
 import contextlib
@@ -16,18 +15,18 @@ import trio
 
 from loadtest.wire.address import AddressTurns
 from loadtest.wire.answers import WireError, connect_error
-from loadtest.wire.read_loop import READ, Broken, Taken, WatchedSocket, read_loop
+from loadtest.wire.read_loop import READ, DataCallback, ErrorCallback, WatchedSocket, read_loop
 
 PIECE: Final = 64 * 1024
-SMALL: Final = 4096  # receive buffer of a client that reads slowly: else the kernel would read ahead for it
+SMALL: Final = 4096  # receive buffer of a client that reads slowly, so that the kernel does not read ahead
 
 Data: TypeAlias = bytes | memoryview
 Pace: TypeAlias = Literal["as it comes", "slowly"]
-"""How a connection is read. ``slowly``: after each read it waits until it is told to go on."""
+"""The pace of decrypting. ``slowly``: after each read, the connection waits for ``resume``."""
 
 
 class TimedTransport:
-    """One connection. Until ``listen`` nothing is read from it; ``close`` is for its owner, whatever happened."""
+    """One connection. It reads nothing before ``listen``. The owner must call ``close``."""
 
     def __init__(self, sock: socket.socket, pace: Pace, tls: "TlsLayer | None") -> None:
         self._socket = sock
@@ -35,36 +34,38 @@ class TimedTransport:
         self._tls = tls
         self._watched: WatchedSocket | None = None
         self._writing = trio.Lock()
-        self.begun = 0.0  # when what was sent last began to be, on trio's clock
-        self._written = 0  # bytes of it
+        self.begun = 0.0  # begin of the last send, on trio's clock
+        self._written = 0  # bytes of the last send
 
     @property
     def protocol(self) -> str:
-        """The protocol that was agreed on with TLS, "" if none was."""
+        """The protocol that TLS negotiated, or ""."""
         return self._tls.protocol if self._tls else ""
 
     @property
     def peer(self) -> Any:
-        """The address on the other side."""
+        """The address of the server."""
         return self._socket.getpeername()
 
-    def listen(self, take: Taken, broke: Broken) -> None:
-        """Tell ``take`` of every read, and ``broke`` if the connection breaks."""
+    def listen(self, take: DataCallback, broke: ErrorCallback) -> None:
+        """Start to read. ``take`` receives the data, and ``broke`` the error of a broken connection."""
         if self._tls is not None:
-            take = self._tls.reading(take)
+            take = self._tls.decrypting(take)
         self._watched = WatchedSocket(self._socket, take, broke, paced=self.paced)
         read_loop().add(self._watched)
 
     def resume(self) -> None:
-        """Go on after a read where it is read slowly."""
+        """Read the next piece of a connection that is read slowly."""
         if self._watched is not None:
             read_loop().resume(self._watched)
 
     async def send(self, data: Sequence[Data]) -> None:
-        """Give it all to the kernel. Raises nothing: where the connection is broken its reader is told, behind what
-        the peer may have said before it closed."""
+        """Pass all data to the kernel.
+
+        Raises nothing: if the connection is broken, its reader learns it after the remaining data.
+        """
         try:
-            self._writing.acquire_nowait()  # else others had a turn before the request goes out
+            self._writing.acquire_nowait()  # waiting would let other tasks run first
         except trio.WouldBlock:
             await self._writing.acquire()
         try:
@@ -79,20 +80,20 @@ class TimedTransport:
         for piece in _pieces(data):
             if self._written:
                 await trio.lowlevel.checkpoint()
-            rest = memoryview(self._tls.sealed(piece) if self._tls else piece)
+            rest = memoryview(self._tls.encrypt(piece) if self._tls else piece)
             while rest:
-                taken = await _written(self._socket, rest)
+                taken = await _send_some(self._socket, rest)
                 self._written += taken
                 rest = rest[taken:]
 
     @property
     def undelivered(self) -> bool:
-        """Not a byte of what was sent last has reached the peer's system. False where ours does not know."""
+        """True if surely no byte of the last send reached the server's system."""
         waiting = self._waiting()
         return waiting is not None and waiting >= self._written
 
     def _waiting(self) -> int | None:
-        """Bytes that the peer's system has not acknowledged."""
+        """Return the number of unacknowledged bytes, or ``None`` if unknown."""
         if sys.platform != "linux":
             return None
         import fcntl
@@ -104,17 +105,17 @@ class TimedTransport:
             return None
 
     def close(self) -> None:
-        """Close at once, without a farewell."""
+        """Close immediately."""
         if self._socket.fileno() >= 0:
             if self._watched is not None:
                 read_loop().remove(self._watched)
-                self._watched = None  # which refers to those that refer to this: they go at once, uncollected
+                self._watched = None  # breaks a reference cycle, so that no garbage collection is needed
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
 
 class TlsLayer:
-    """TLS between the socket and what is said over it."""
+    """TLS between the socket and the protocol."""
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -125,17 +126,17 @@ class TlsLayer:
         return self._tls.selected_alpn_protocol() or ""
 
     async def shake_hands(self, sock: socket.socket) -> None:
-        """Raises ``WireError``."""
+        """Do the handshake. Raises ``WireError``."""
         try:
             while not self._is_shaken():
-                await _written(sock, self._outgoing.read())  # some kilobytes, which a new connection takes at once
+                await _send_some(sock, self._outgoing.read())  # a few kilobytes, which always fit into a new connection
                 await trio.lowlevel.wait_readable(sock)
                 with contextlib.suppress(BlockingIOError):
                     self._feed(sock.recv(READ))
-            await _written(sock, self._outgoing.read())
-        except OSError as error:  # ssl.SSLError is one
+            await _send_some(sock, self._outgoing.read())
+        except OSError as error:  # includes ssl.SSLError
             with contextlib.suppress(OSError):
-                sock.send(self._outgoing.read())  # the alert, which tells the server why
+                sock.send(self._outgoing.read())  # the alert, which informs the server
             raise WireError("tls", str(error) or "the server closed the connection") from error
 
     def _is_shaken(self) -> bool:
@@ -145,17 +146,19 @@ class TlsLayer:
             return False
         return True
 
-    def sealed(self, data: Data) -> bytes:
+    def encrypt(self, data: Data) -> bytes:
         self._tls.write(data)
         return self._outgoing.read()
 
-    def reading(self, take: Taken) -> Taken:
-        """``take`` for what comes encrypted. A connection that ends without TLS' own farewell ends all the same:
-        whether the answer is whole is for HTTP to say."""
+    def decrypting(self, take: DataCallback) -> DataCallback:
+        """Return a callback that decrypts data for ``take``.
+
+        The end of the connection counts as the end of TLS, because HTTP knows whether the answer is complete.
+        """
 
         def feed(data: bytes, at: float) -> None:
             self._feed(data)
-            content, over = self._opened()
+            content, over = self._decrypt()
             if content:
                 take(content, at)
             if over:
@@ -169,8 +172,8 @@ class TlsLayer:
         else:
             self._incoming.write_eof()
 
-    def _opened(self) -> tuple[bytes, bool]:
-        """What can be read, and whether that is all that there will be."""
+    def _decrypt(self) -> tuple[bytes, bool]:
+        """Return the decrypted data, and whether the stream has ended."""
         found: list[bytes] = []
         try:
             while data := self._tls.read(READ):
@@ -182,8 +185,8 @@ class TlsLayer:
         return b"".join(found), True
 
 
-async def _written(sock: socket.socket, data: Data) -> int:
-    """How many bytes of ``data`` the kernel has taken, as soon as it takes any."""
+async def _send_some(sock: socket.socket, data: Data) -> int:
+    """Send a part of ``data`` as soon as the kernel accepts any. Return the number of bytes."""
     while True:
         try:
             return sock.send(data)
@@ -192,7 +195,7 @@ async def _written(sock: socket.socket, data: Data) -> int:
 
 
 def _pieces(data: Sequence[Data]) -> Iterator[Data]:
-    """``data`` with what is small put together, and what is large in pieces that are not copied."""
+    """Yield ``data`` in pieces: small items joined, large ones split without a copy."""
     if sum(map(len, data)) <= PIECE:
         yield b"".join(data)
         return
@@ -201,11 +204,11 @@ def _pieces(data: Sequence[Data]) -> Iterator[Data]:
         yield from (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
 
-async def connected(
+async def open_transport(
     turns: AddressTurns, host: str, tls: ssl.SSLContext | None, pace: Pace = "as it comes"
 ) -> TimedTransport:
-    """A connection to the address whose turn it is, or to the next that accepts one. Raises ``WireError``."""
-    sock = await _connected(turns, pace)
+    """Connect to the next address in turn, or to the first after it that accepts. Raises ``WireError``."""
+    sock = await _connect_any(turns, pace)
     if tls is None:
         return TimedTransport(sock, pace, None)
     layer = TlsLayer(tls, host)
@@ -217,20 +220,20 @@ async def connected(
     return TimedTransport(sock, pace, layer)
 
 
-async def _connected(turns: AddressTurns, pace: Pace) -> socket.socket:
+async def _connect_any(turns: AddressTurns, pace: Pace) -> socket.socket:
     last: OSError | None = None
     for family, address in turns:
         try:
-            return await _connected_to(family, address, pace)
+            return await _connect_to(family, address, pace)
         except OSError as error:
             last = error
     try:
         raise connect_error(last) from last
     finally:
-        del last  # whose traceback refers to this frame
+        del last  # its traceback refers to this frame
 
 
-async def _connected_to(family: int, address: tuple[object, ...], pace: Pace) -> socket.socket:
+async def _connect_to(family: int, address: tuple[object, ...], pace: Pace) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

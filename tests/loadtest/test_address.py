@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import trio
 
-from loadtest.wire.address import AddressTurns, ServerAddress, looked_up
+from loadtest.wire.address import AddressTurns, ServerAddress, look_up
 from loadtest.wire.answers import WireError, connect_error
 from loadtest.wire.connections import ConnectionRules, Connections
 
@@ -54,7 +54,7 @@ async def test_the_name_is_looked_up_again_when_its_time_is_over(autojump_clock)
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         names = Names(one.getsockname(), two.getsockname())
         trio.socket.set_custom_hostname_resolver(names)
-        address = await ServerAddress.find("http://models.test")
+        address = await ServerAddress.resolve("http://models.test")
         for rules, asked, peer in ((ConnectionRules(), 1, one), (ConnectionRules(dns_ttl=30), 2, two)):
             connections = Connections(address, None, rules)
             await trio.sleep(31)
@@ -82,6 +82,6 @@ def test_what_keeps_a_connection_from_being_made_is_named(number, fault):
 
 async def test_a_name_without_an_address_is_named():
     with pytest.raises(WireError) as caught:
-        await looked_up("no..name", 80)
+        await look_up("no..name", 80)
     assert caught.value.fault == "dns"
     assert connect_error(None).fault == "unreachable"

@@ -23,8 +23,8 @@ def hour(seed: int) -> LoadTimeline:
     record = exchanged(contents=(1.2,), planned=1.0)
     for second in range(SECONDS):
         for _ in range(EACH):
-            timeline.ended(shifted(record, second + chance.random()), good=True)
-            timeline.begun(second)
+            timeline.record_end(shifted(record, second + chance.random()), good=True)
+            timeline.record_begin(second)
     return timeline
 
 

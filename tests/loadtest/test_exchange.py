@@ -24,7 +24,7 @@ REQUEST = OutgoingRequest("/v1/chat/completions", (), b"{}")
 @contextlib.asynccontextmanager
 async def target_at(url: str, **rules):
     resend = rules.pop("resend", True)
-    connections = Connections(await ServerAddress.find(url), None, ConnectionRules(**rules))
+    connections = Connections(await ServerAddress.resolve(url), None, ConnectionRules(**rules))
     yield LoadTarget(connections, timeout=3, resend=resend)
     connections.close()
 
@@ -58,7 +58,7 @@ async def test_the_end_event_of_the_api_ends_an_answer_whose_body_is_left_open(a
         assert exchange.complete
         assert exchange.left_open
         assert exchange.end_event - exchange.began < 0.15
-        assert target.connections.kept() is None
+        assert target.connections.idle_channel() is None
 
 
 async def test_what_looks_like_the_end_in_a_text_is_none():
@@ -211,8 +211,8 @@ async def test_an_idle_connection_that_was_closed_is_passed_over():
             exchange = await asked(target)
             assert exchange.complete
             with trio.fail_after(2):
-                while (kept := target.connections.kept()) is not None:
-                    target.connections.finished(kept)
+                while (kept := target.connections.idle_channel()) is not None:
+                    target.connections.release(kept)
                     await trio.lowlevel.checkpoint()
             assert not exchange.resent
             assert exchange.connected is not None

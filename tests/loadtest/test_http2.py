@@ -28,7 +28,7 @@ REQUEST = OutgoingRequest("/v1/chat/completions", (("Authorization", "Bearer k")
 
 @contextlib.asynccontextmanager
 async def target_at(url: str, **rules):
-    connections = Connections(await ServerAddress.find(url), None, ConnectionRules(http=2, **rules))
+    connections = Connections(await ServerAddress.resolve(url), None, ConnectionRules(http=2, **rules))
     yield LoadTarget(connections, timeout=3)
     connections.close()
 
@@ -208,7 +208,7 @@ async def test_who_gives_up_while_it_sends_takes_no_frame_along():
     server.increment_flow_control_window(2**24)
     await theirs.send(server.data_to_send())
     transport = TimedTransport(ours, "as it comes", None)
-    connection = await SharedConnection.open(transport, await ServerAddress.find("http://127.0.0.1:1"), 100)
+    connection = await SharedConnection.open(transport, await ServerAddress.resolve("http://127.0.0.1:1"), 100)
     first, second = connection.stream(), connection.stream()
     assert first is not None
     assert second is not None

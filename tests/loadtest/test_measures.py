@@ -105,7 +105,7 @@ def test_tokens_count_in_the_second_in_which_they_came():
 
 def test_a_timeline_is_read_as_it_was_written():
     timeline = LoadTimeline()
-    timeline.begun(2.5)
+    timeline.record_begin(2.5)
     timeline.note(3.1, 7, 0.2)
     assert LoadTimeline.load(timeline.dump()).dump() == timeline.dump()
 

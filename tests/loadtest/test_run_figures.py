@@ -40,7 +40,7 @@ def record(chance: random.Random) -> ExchangeRecord:
 def filled(records, late=()) -> RunFigures:
     figures = RunFigures()
     for one in records:
-        figures.begun(one.planned, 0.001)
+        figures.record_begin(one.planned, 0.001)
         figures.add(one, ["ttft<1s"] if one.ended > 5 else [])
     for at, in_flight in late:
         figures.timeline.note(at, in_flight, 0.01)

@@ -11,7 +11,7 @@ from loadtest.wire.address import AddressTurns, ServerAddress
 from loadtest.wire.answers import OutgoingRequest, WireError
 from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.read_loop import WatchedSocket
-from loadtest.wire.transport import PIECE, connected
+from loadtest.wire.transport import PIECE, open_transport
 from tests.support.load_servers import answer, serving
 from tests.support.timed_wire import TakenAnswer, near_and_far
 
@@ -138,13 +138,13 @@ async def test_answers_come_through_tls(certificate):
         await answer(stream, "x" * 100_000)
 
     async with serving(serve, server) as url:
-        connections = Connections(await ServerAddress.find(url), client, ConnectionRules())
+        connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules())
         for _ in range(2):
             taken = TakenAnswer()
-            connection = connections.kept() or await connections.new()
+            connection = connections.idle_channel() or await connections.new()
             await connection.ask(OutgoingRequest("/", (), b'{"a": "%b"}' % (b"y" * 200_000)), taken)
             await taken.over.wait()
-            connections.finished(connection)
+            connections.release(connection)
             assert taken.fault is None
             assert len(taken.content) > 100_000
         connections.close()
@@ -154,7 +154,7 @@ async def test_a_server_that_agrees_on_no_http_2_is_named(certificate):
     server, client = tls_of(certificate)
 
     async with serving(lambda stream, head: answer(stream, "x"), server) as url:
-        connections = Connections(await ServerAddress.find(url), client, ConnectionRules(http=2))
+        connections = Connections(await ServerAddress.resolve(url), client, ConnectionRules(http=2))
         with pytest.raises(WireError) as caught:
             await connections.new()
     assert (caught.value.fault, caught.value.detail) == (
@@ -170,8 +170,8 @@ async def test_a_server_without_tls_is_named():
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, serve, 0)
-        address = await ServerAddress.find(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+        address = await ServerAddress.resolve(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
         with pytest.raises(WireError) as caught:
-            await connected(AddressTurns(address.addresses), "127.0.0.1", ssl.create_default_context())
+            await open_transport(AddressTurns(address.addresses), "127.0.0.1", ssl.create_default_context())
         nursery.cancel_scope.cancel()
     assert caught.value.fault == "tls"

@@ -6,14 +6,14 @@ import trio.testing
 
 from loadtest.wire.address import AddressTurns, ServerAddress
 from loadtest.wire.answers import WireError
-from loadtest.wire.transport import connected
+from loadtest.wire.transport import open_transport
 from loadtest.wire.websocket import HandshakeRefused, TimedWebSocket
 from tests.support.websocket_server import websocket_server
 
 
 async def opened(url, path="/v1/responses", headers=(("authorization", "Bearer k"),)) -> TimedWebSocket:
-    address = await ServerAddress.find(url)
-    transport = await connected(AddressTurns(address.addresses), address.host, None)
+    address = await ServerAddress.resolve(url)
+    transport = await open_transport(AddressTurns(address.addresses), address.host, None)
     return await TimedWebSocket.open(transport, address, path, headers)
 
 

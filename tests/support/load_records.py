@@ -57,7 +57,7 @@ def result(
     """The result of a run with these records; ``missed``: what some of them, by number, did not keep."""
     figures = RunFigures()
     for number, one in enumerate(records):
-        figures.begun(one.planned, 0.0)
+        figures.record_begin(one.planned, 0.0)
         figures.add(one, missed.get(number, ()))
     plan = {"requests": [{"name": name} for name in figures.requests], "targets": {"": "http://x"}, "concurrency": 1}
     quiet = Histogram()

@@ -71,7 +71,7 @@ class SimulatedLoad(LoadUnderWay):
             planned=answer.planned, began=answer.planned, sent=answer.planned, first_byte=waited, first_event=waited,
             contents=(waited,), first_output=waited, end_event=waited, ended=waited,
         )  # fmt: skip
-        self.figures.begun(answer.planned, 0.0)
+        self.figures.record_begin(answer.planned, 0.0)
         self.figures.add(record, ("ttft",) if answer.waited > self._slow else ())
 
 
