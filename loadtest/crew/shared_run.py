@@ -105,7 +105,7 @@ class SharedRun(LoadUnderWay):
         self._key = key
         self._sinks = sinks
         self._self_test = self_test
-        divided = (scenario.part.divided(index, len(crew)) for index in range(len(crew)))
+        divided = (scenario.part.divide(index, len(crew)) for index in range(len(crew)))
         self._shares = [MemberShare(member, share) for member, share in zip(crew, divided, strict=True)]
         self._ending: Halt | BeginNoMore | None = None
         self._began = False

@@ -103,7 +103,7 @@ class Condition:
     def verdict(self, run: RunResult) -> ConditionVerdict | None:
         """Return the result in ``run``, or ``None`` if the condition is about another target. Raises ``NoPart``."""
         part = _part(self.comparison.of, run)
-        if not part.holds(run.target, part.request):
+        if not part.contains(run.target, part.request):
             return None
         tally = run.requests.get(part.request, Tally()) if part.request else run.tally
         return verdict(run.name, self.comparison, self.value(run, tally), self.show)

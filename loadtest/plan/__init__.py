@@ -1,8 +1,8 @@
-"""The plan of a load. ``scenario_file`` reads a scenario as it is written (``raw_scenario``), rejects
-``contradictions``, and returns a ``scenario`` with its kinds of ``load_request``.
+"""The plan of a load.
 
-``arrivals``, ``asked_loads`` (several, or a search) and ``traces`` of real services say when requests begin; ``shares``
-divide a plan among processes and machines. ``lengths``, ``recorded_load`` of a gateway and ``load_endpoints`` say what
-requests contain. ``objectives`` say what a good answer keeps, and each is a ``comparison``. ``spellings`` has the names
-of other tools; ``kinds`` of values and ``masked_urls`` serve all of them.
+``scenario_file`` reads a ``raw_scenario``, rejects ``contradictions``, and returns a ``scenario`` with its kinds of
+``load_request``. ``arrivals``, ``asked_loads`` (several loads, or a search) and ``traces`` of real services determine
+when requests begin. ``shares`` divides a plan among processes and machines. ``lengths``, ``recorded_load`` and
+``load_endpoints`` determine the content of requests. ``objectives`` define a good answer, each with a ``comparison``.
+``spellings`` has the names that other tools use. ``kinds`` and ``masked_urls`` are helpers for all of them.
 """

@@ -1,8 +1,7 @@
-"""The start times of requests, decided before the first is sent, and the steps of clients in a closed loop.
+"""The start times of requests in an open loop, and the steps of clients in a closed loop.
 
-An open loop: the times come from the scenario alone, whatever the server does. Every latency is measured from them, so
-a server that stalls is charged with the waiting of all who would have come meanwhile, also of those whom the stall
-kept this process from starting in time.
+In an open loop, the scenario alone determines the times. Latencies count from them, so a stalled server is charged
+with the waiting of every request that was due meanwhile, including requests that this process could not start in time.
 """
 
 import math
@@ -16,7 +15,7 @@ import trio
 
 @attrs.frozen
 class RateStep:
-    """A stretch of ``seconds`` with ``rate`` arrivals a second, or rising or falling evenly to ``to``."""
+    """A period of ``seconds`` with ``rate`` arrivals a second, or with a rate that changes linearly to ``to``."""
 
     rate: float
     seconds: float
@@ -24,7 +23,7 @@ class RateStep:
 
     @property
     def expected(self) -> float:
-        """The number of arrivals that fall into it, not rounded."""
+        """The expected number of arrivals, not rounded."""
         return (self.rate + self._end) / 2 * self.seconds
 
     @property
@@ -32,56 +31,59 @@ class RateStep:
         return self.rate if self.to is None else self.to
 
     def when(self, number: float) -> float:
-        """Seconds from the step's start until ``number`` (up to ``expected``) arrivals have come."""
+        """Return the seconds from the step's start until ``number`` arrivals, at most ``expected``."""
         growth = (self._end - self.rate) / self.seconds
-        # number = rate·t + growth·t²/2, solved so that nothing cancels out where growth is small.
+        # number = rate·t + growth·t²/2, solved without cancellation for small growth.
         root = math.sqrt(max(0.0, self.rate**2 + 2 * growth * number))
         return 2 * number / (self.rate + root) if number else 0.0
 
 
 def evenly() -> Iterator[float]:
-    """Equal distances between all arrivals."""
+    """Yield equal distances between arrivals."""
     while True:
         yield 1.0
 
 
 def poisson(chance: random.Random) -> Iterator[float]:
-    """The distances of arrivals that know nothing of each other, as those of many separate clients."""
+    """Yield the distances of independent arrivals, as of many separate clients."""
     while True:
         yield chance.expovariate(1.0)
 
 
 def gamma(burstiness: float, chance: random.Random) -> Iterator[float]:
-    """The distances of arrivals that come in bursts where ``burstiness`` is below 1, and ever more evenly above; at 1
-    they are Poisson's. (As ``--burstiness`` of vLLM's benchmark: vllm-project/vllm#10105; not rescaled to a total.)"""
+    """Yield gamma-distributed distances: bursts if ``burstiness`` < 1, Poisson at 1, and ever more even above.
+
+    This is ``--burstiness`` of vLLM's benchmark (vllm-project/vllm#10105), without its rescaling to a total.
+    """
     while True:
         yield chance.gammavariate(burstiness, 1 / burstiness)
 
 
 def bursts(size: int) -> Iterator[float]:
-    """The distances of arrivals of which ``size`` come in one instant."""
+    """Yield the distances of arrivals in groups of ``size``."""
     while True:
         yield from [0.0] * (size - 1)
         yield float(size)
 
 
 def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[float]:
-    """The starts in seconds from the beginning of the first of ``steps``, in order.
+    """Yield the start times in seconds from the beginning of the first step, in order.
 
-    ``distances`` are in expected arrivals: they are stretched where the rate is low. The first arrival is at once."""
+    ``distances`` are in expected arrivals, so they are longer at a low rate. The first arrival is at 0.
+    """
     begun = 0.0  # seconds before this step
-    counted = 0.0  # arrivals expected before it
+    limit_count = 0.0  # arrivals expected before it
     position = 0.0
     for step in steps:
-        while position < counted + step.expected - 1e-9:
-            yield begun + step.when(max(0.0, position - counted))
+        while position < limit_count + step.expected - 1e-9:
+            yield begun + step.when(max(0.0, position - limit_count))
             position += next(distances)
         begun += step.seconds
-        counted += step.expected
+        limit_count += step.expected
 
 
 def time_of(steps: Iterable[RateStep], count: int) -> float:
-    """Seconds until so many arrivals are expected; infinite where they never come."""
+    """Return the seconds until ``count`` arrivals are expected, or infinity."""
     begun = expected = 0.0
     for step in steps:
         if expected + step.expected >= count:
@@ -91,8 +93,8 @@ def time_of(steps: Iterable[RateStep], count: int) -> float:
     return math.inf
 
 
-def counted(starts: Iterable[float], warmup: float, count: int) -> Iterator[float]:
-    """Of ``starts`` those in the ``warmup``, and then ``count`` at most."""
+def limit_count(starts: Iterable[float], warmup: float, count: int) -> Iterator[float]:
+    """Yield the ``starts`` in the ``warmup`` and at most ``count`` later ones."""
     left = count
     for start in starts:
         if start >= warmup - 1e-9:
@@ -102,24 +104,27 @@ def counted(starts: Iterable[float], warmup: float, count: int) -> Iterator[floa
         yield start
 
 
-async def paced(starts: Iterable[float], begin: float, prepare: Callable[[float], Callable[[], None]]) -> None:
-    """Call, at each of ``starts``, what ``prepare`` gave for the time, on trio's clock, that it is meant for. It is
-    called ahead, so that what it makes takes nobody's time. When this process is late, it catches up without a pause:
-    no arrival is left out, and none is told a later time than it was meant for."""
+async def start_on_time(starts: Iterable[float], begin: float, prepare: Callable[[float], Callable[[], None]]) -> None:
+    """Prepare and start a request at each of ``starts``.
+
+    ``prepare`` gets the planned time on trio's clock and returns a function that starts the request. It is called in
+    advance, so that its work delays no request. If this process is late, it catches up without pauses: no arrival is
+    skipped, and planned times do not change.
+    """
     for offset, instant in groupby(starts):
         prepared: list[Callable[[], None]] = []
         for at in instant:
             if prepared:
-                await trio.lowlevel.checkpoint()  # many take long: what has come is read between
+                await trio.lowlevel.checkpoint()  # lets reads run between slow preparations
             prepared.append(prepare(begin + at))
         await trio.sleep_until(begin + offset)
-        for start in prepared:  # those of one instant begin together: nothing else runs between them
+        for start in prepared:  # nothing else runs between requests of one instant
             start()
 
 
 @attrs.frozen
 class ClientStep:
-    """A stretch of ``seconds`` with so many ``clients``, or rising or falling evenly to ``to``."""
+    """A period of ``seconds`` with ``clients`` clients, or with a number that changes linearly to ``to``."""
 
     clients: int
     seconds: float
@@ -130,8 +135,8 @@ class ClientStep:
         return max(self.clients, self.to or 0)
 
     def first(self, client: int, since: float) -> float | None:
-        """The first moment from ``since`` on, in seconds of the step, at which the client of that number asks; ``None``
-        if it does not in the rest of it."""
+        """Return the first time at or after ``since``, in seconds of the step, when the client with this number is
+        active, or ``None``."""
         end = self.clients if self.to is None else self.to
         at_first = self.clients + (end - self.clients) * since / self.seconds
         if at_first > client:
@@ -142,8 +147,10 @@ class ClientStep:
 
 
 def next_turn_of(steps: Sequence[ClientStep], client: int, now: float) -> float | None:
-    """The first moment from ``now`` on, in seconds from the begin of the first step, at which a client asks. ``None``
-    if it never does again. The first step holds for what lies before it, too."""
+    """Return the first time at or after ``now``, in seconds from the first step, when a client is active, or ``None``.
+
+    The first step also applies to the time before it.
+    """
     begun = 0.0
     for number, step in enumerate(steps):
         if now < begun + step.seconds:

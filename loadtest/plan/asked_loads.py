@@ -1,4 +1,4 @@
-"""How many loads a scenario asks for: one, several one after the other, or a search for the highest that holds."""
+"""The loads that a scenario requests: one, several in turn, or a search for the highest sustainable load."""
 
 import math
 import re
@@ -14,13 +14,13 @@ from configfile.wording import Wrong, describe
 LoadUnit: TypeAlias = Literal["rate", "clients"]
 
 RESOLUTION: Final = 0.05
-"""The bounds between which a search ends differ by this part at most."""
+"""The greatest relative difference between the bounds at the end of a search."""
 
 STEP: Final = 5.0
-"""Seconds that a step of a search lasts at least, where nothing else is said."""
+"""The default length of a search step in seconds."""
 
 OF_SEARCHES: Final = "leave it out: a search has steps of its own"
-"""What to do about keys that ask for another load."""
+"""The advice for keys that do not go with a search."""
 
 _MOST: Final = 10**6
 _BURST: Final = re.compile(r"\s*([0-9]{1,6})\s*:\s*(\S+)\s*")
@@ -28,27 +28,27 @@ _BURST: Final = re.compile(r"\s*([0-9]{1,6})\s*:\s*(\S+)\s*")
 
 @attrs.frozen
 class SearchBounds:
-    """What a search may try: from ``first`` up to ``most`` (``None``: without end)."""
+    """The limits of a search: from ``first`` up to ``most``, or without end if it is ``None``."""
 
     unit: LoadUnit
     first: float
     most: float | None = None
 
     def near(self, low: float, high: float) -> bool:
-        """Whether nothing is left to be found between two loads."""
+        """Return whether the search between two loads is finished."""
         return high - low <= max(1.0 if self.unit == "clients" else 0.0, RESOLUTION * low) + 1e-9
 
     def between(self, low: float, high: float) -> float:
         return self.rounded((low + high) / 2)
 
     def rounded(self, load: float) -> float:
-        """Three figures, or a whole number of clients."""
+        """Round ``load`` to three digits, or to a whole number of clients."""
         return float(max(1, int(load))) if self.unit == "clients" else float(f"{load:.3g}")
 
 
 @attrs.frozen
 class ArrivalBurst:
-    """``size`` requests at once, every so many ``seconds``."""
+    """``size`` simultaneous requests every ``seconds`` seconds."""
 
     size: int
     seconds: float
@@ -83,19 +83,18 @@ Burst: TypeAlias = Annotated[ArrivalBurst, Kind("a burst", _burst)]
 Burstiness: TypeAlias = Annotated[float, Kind("a number", _burstiness)]
 
 AskedMistake: TypeAlias = tuple[str, str, str]
-"""A key, what is wrong with it, and what it should be."""
+"""A key, the problem, and the expected value."""
 
 _FINDS: Final[Mapping[str, tuple[str, str, LoadUnit]]] = {
     "find_rate": ("rate", "max_rate", "rate"),
     "find_concurrency": ("concurrency", "max_concurrency", "clients"),
 }
-"""The key of a search: the keys of its first and its greatest load, and what it counts."""
+"""Keys of searches, with the keys of their first and greatest load, and the unit of the load."""
 
 
 @attrs.frozen
 class AskedLoads:
-    """What came of a scenario's keys: ``content`` asks for one load, the first. ``loads`` are several, each for a run
-    of its own."""
+    """The loads of a scenario. ``content`` has the keys of the first load; each of ``loads`` is a separate run."""
 
     content: Mapping[str, Any]
     loads: tuple[float, ...] = ()
@@ -104,12 +103,12 @@ class AskedLoads:
 
 
 def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
-    """Take lists of rates and of clients, bursts and searches out of a scenario's keys."""
+    """Extract lists of loads, bursts and searches from the keys of a scenario."""
     given = {key: value for key, value in content.items() if value is not None}
     found, mistakes = dict(given), list(_contradictions(given))
     loads: tuple[float, ...] = ()
     for key in ("rate", "concurrency"):
-        several = found[key] = _listed(given.get(key))
+        several = found[key] = _parse_loads(given.get(key))
         if isinstance(several, list):
             numbers, wrong = _numbers(several, whole=key == "concurrency")
             mistakes += [(key, wrong.found, wrong.expected)] if wrong else []
@@ -118,7 +117,7 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
         elif several is None:
             del found[key]
     if "burst" in given and "rate" not in given:
-        found["rate"] = _rate_of(given["burst"])
+        found["rate"] = _burst_rate(given["burst"])
     search = None
     for key, (first, most, unit) in _FINDS.items():
         if given.get(key) is True and not {"steps", "trace", "burst"} & given.keys():
@@ -131,8 +130,8 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
     return AskedLoads(found, loads, search, tuple(mistakes))
 
 
-def _rate_of(burst: Any) -> float:
-    """That of well-spelled bursts; of others, whose mistake is told elsewhere, any."""
+def _burst_rate(burst: Any) -> float:
+    """Return the rate of valid bursts, or any number for invalid ones, which are reported elsewhere."""
     try:
         return _burst(burst).rate
     except Wrong:
@@ -140,15 +139,15 @@ def _rate_of(burst: Any) -> float:
 
 
 def _bounds(unit: LoadUnit, first: Any, most: Any) -> SearchBounds | None:
-    """None where one of them is no number, which is a mistake elsewhere."""
+    """Return the limits of a search, or ``None`` if a value is no number, which is reported elsewhere."""
     try:
         return SearchBounds(unit, float(first), None if most is None else float(most))
     except (TypeError, ValueError):
         return None
 
 
-def _listed(value: Any) -> Any:
-    """``5,10,20`` as a list, and ``5`` as a number; all else as it is."""
+def _parse_loads(value: Any) -> Any:
+    """Return ``5,10,20`` as a list, ``5`` as a number, and other values unchanged."""
     if isinstance(value, str) and "," in value:
         return [part.strip() for part in value.split(",")]
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]+(?:\.[0-9]+)?\s*", value):
@@ -176,20 +175,20 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     finds = [key for key in _FINDS if given.get(key) is True]
     if len(finds) > 1:
         yield finds[1], "find_rate and find_concurrency", "give one of them, and then the other"
-    if len(_many(given.get("concurrency"))) > 1 and {"rate", "steps", "burst", "trace"} & given.keys():
+    if len(_load_list(given.get("concurrency"))) > 1 and {"rate", "steps", "burst", "trace"} & given.keys():
         yield "concurrency", "several caps of one rate", "give one, or a list of rates"
     for key, (first, most, _) in _FINDS.items():
         if key in finds:
-            yield from _beside(key, given)
+            yield from _search_conflicts(key, given)
         elif most in given:
             yield most, f"{most} without {key}", f"give {key} with it, or {first} for a load of so much"
-    yield from _of_spacing(given)
+    yield from _spacing_conflicts(given)
 
 
-def _beside(find: str, given: Mapping[str, Any]) -> Iterator[AskedMistake]:
-    """What no search can have beside it."""
+def _search_conflicts(find: str, given: Mapping[str, Any]) -> Iterator[AskedMistake]:
+    """Yield mistakes in keys that do not go with a search."""
     first = _FINDS[find][0]
-    if len(_many(given.get(first))) > 1:
+    if len(_load_list(given.get(first))) > 1:
         yield first, f"several loads beside {find}", "give the one to begin with"
     if find == "find_concurrency" and "rate" in given:
         yield "rate", f"rate beside {find}", "leave it out: clients ask again when they were answered"
@@ -198,7 +197,7 @@ def _beside(find: str, given: Mapping[str, Any]) -> Iterator[AskedMistake]:
             yield key, f"{key} beside {find}", OF_SEARCHES
 
 
-def _of_spacing(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
+def _spacing_conflicts(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     spread = [key for key in ("burst", "burstiness") if key in given]
     if given.get("spacing") == "poisson":
         spread.insert(0, "spacing")
@@ -212,6 +211,6 @@ def _of_spacing(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
         yield spread[0], f"{spread[0]} beside a trace", "leave it out: its requests come as the trace says"
 
 
-def _many(value: Any) -> list[Any]:
-    listed = _listed(value)
+def _load_list(value: Any) -> list[Any]:
+    listed = _parse_loads(value)
     return listed if isinstance(listed, list) else []

@@ -1,4 +1,4 @@
-"""A figure held against a limit, as text: ``ttft.p95>500ms``, or, of one part, ``chat demo: ttft.p95>500ms``."""
+"""Comparisons of a figure with a limit, as text: ``ttft.p95>500ms``, or for a part: ``chat demo: ttft.p95>500ms``."""
 
 import operator
 import re
@@ -19,7 +19,7 @@ SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 STATISTICS: Final = "min, mean, max, p50, p95, p99 or any other percentile"
 
 _SHAPE: Final = re.compile(
-    r"(?:(?P<of>.+?):\s+|(?P<close>.+):)?"  # a name may hold colons itself
+    r"(?:(?P<of>.+?):\s+|(?P<close>.+):)?"  # a name may contain colons
     r"(?P<name>[a-z][a-z0-9_]*)(?:\.(?P<statistic>[a-z]+[0-9.]*))?\s*(?P<sign>>=|<=|>|<)\s*"
     r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-zµ%]*)"
 )
@@ -27,28 +27,27 @@ _SEVERAL: Final = re.compile(r"[<>]=?\s*[0-9]")
 EXAMPLE: Final = "write one such as ttft.p95>500ms, errors>0 or not_whole>1%"
 
 
-class ToldWrong(Wrong):
-    """A mistake whose text says also what to do."""
+class AdvisedMistake(Wrong):
+    """A mistake whose text includes the solution."""
 
     def __str__(self) -> str:
         return f"{self.found}; {self.expected}"
 
 
-class NoCondition(ToldWrong):
-    """Raised for a text that is no condition."""
+class NoCondition(AdvisedMistake):
+    """A text that is not a condition."""
 
     def __init__(self, text: str, found: str, expected: str) -> None:
         super().__init__(f"{text!r}: {found}", expected)
 
 
-class NoPart(ToldWrong):
-    """Raised for a name that no part of the load has."""
+class NoPart(AdvisedMistake):
+    """A name that is not a part of the load."""
 
 
 @attrs.frozen
 class Comparison:
-    """``text`` as it was written, and its parts. ``of``: the kind of request or the target that it is about, "" for
-    all."""
+    """A parsed comparison with its original ``text``. ``of`` is its kind of request or target, "" for all."""
 
     text: str
     name: str
@@ -59,7 +58,7 @@ class Comparison:
     of: str = ""
 
     def __call__(self, value: float) -> bool:
-        """Whether ``value`` compares like this with the limit, both in seconds where they are times."""
+        """Return the result of the comparison with the limit. Times are in seconds."""
         return OPERATORS[self.sign](value, self.limit)
 
     @property
@@ -68,7 +67,7 @@ class Comparison:
 
     @property
     def upper(self) -> bool:
-        """The limit is the end above."""
+        """True if the limit is an upper bound."""
         return self.sign in ("<", "<=")
 
     @property
@@ -76,18 +75,18 @@ class Comparison:
         return f"{self.name}.{self.statistic}" if self.statistic else self.name
 
     def in_time(self) -> None:
-        """Raises ``NoCondition`` where the limit is no time."""
+        """Raise ``NoCondition`` unless the limit is a time."""
         if self.unit not in SECONDS:
             raise NoCondition(self.text, f"{self.unit or 'no unit'} where a time should be", "give ms, s or us")
 
     def plain(self, expected: str = "leave it out", place: str = "where a plain number should be") -> None:
-        """Raises ``NoCondition`` where the limit has a unit."""
+        """Raise ``NoCondition`` if the limit has a unit."""
         if self.unit:
             raise NoCondition(self.text, f"{self.unit} {place}", expected)
 
 
 def comparison(text: str, example: str = EXAMPLE) -> Comparison:
-    """Read ``text``. Raises ``NoCondition``, with ``example`` for advice."""
+    """Parse ``text``. Raises ``NoCondition``, which includes ``example``."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None and len(_SEVERAL.findall(text)) > 1:
         raise NoCondition(text, "several conditions", "give each by itself")
@@ -99,7 +98,7 @@ def comparison(text: str, example: str = EXAMPLE) -> Comparison:
 
 
 def unknown(text: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> NoCondition:
-    """The mistake of a figure that is none of ``names``; ``elsewhere`` are ours by what other tools call them."""
+    """Return the error for an unknown figure. ``elsewhere`` maps the names of other tools to ours."""
     known = tuple(names)
     near = elsewhere.get(name) or nearest(name, known)
     expected = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
@@ -107,7 +106,7 @@ def unknown(text: str, name: str, names: Iterable[str], elsewhere: Mapping[str, 
 
 
 def percent_of(text: str, statistic: str) -> float:
-    """The percentile that ``statistic`` names. Raises ``NoCondition``."""
+    """Return the percentile of ``statistic``. Raises ``NoCondition``."""
     percent = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?|100)", statistic)
     if percent is None:
         raise NoCondition(text, f"{statistic} is no statistic", f"there are {STATISTICS}")
@@ -119,23 +118,23 @@ _ON: Final = " on "
 
 @attrs.frozen
 class LoadPart:
-    """A part of a load; "" stands for all targets, and for all kinds of requests."""
+    """A part of a load. "" means all targets, or all kinds of requests."""
 
     target: str = ""
     request: str = ""
 
     @property
     def rank(self) -> int:
-        """The narrower, the higher; a kind is narrower than a target."""
+        """The specificity: a kind counts more than a target."""
         return 2 * bool(self.request) + bool(self.target)
 
-    def holds(self, target: str, request: str) -> bool:
-        """Whether a request of this kind, on this target, is in it."""
+    def contains(self, target: str, request: str) -> bool:
+        """Return whether a request of this kind on this target is in the part."""
         return self.target in ("", target) and self.request in ("", request)
 
 
 def part_of(name: str, targets: Collection[str], requests: Collection[str]) -> LoadPart:
-    """The part that is called ``name``: a target's, a kind's, or ``KIND on TARGET``; "" is all. Raises ``NoPart``."""
+    """Return the part with this ``name``: a target, a kind, ``KIND on TARGET``, or "" for all. Raises ``NoPart``."""
     if not name:
         return LoadPart()
     if name in requests and name in targets:

@@ -1,4 +1,4 @@
-"""Mistakes that no key of a scenario has by itself: keys that do not go together, parts that the load has not got."""
+"""Mistakes across the keys of a scenario: conflicting keys, and references to unknown parts of the load."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -15,10 +15,10 @@ from loadtest.plan.raw_scenario import RawRateStep, RawScenario
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import AS_RECORDED, Scenario
 
-_OF_EACH_REQUEST: Final = frozenset(("host", "content-length", "transfer-encoding"))
+_AUTOMATIC_HEADERS: Final = frozenset(("host", "content-length", "transfer-encoding"))
 
 
-class _OfPart(Protocol):
+class _PartReference(Protocol):
     @property
     def of(self) -> str: ...
 
@@ -26,8 +26,7 @@ class _OfPart(Protocol):
 def contradictions(
     raw: RawScenario, given: Set[str], wrong: Set[document.Path]
 ) -> list[tuple[document.Path, str, str]]:
-    """Mistakes that no key has by itself. ``given`` are the keys that are there, well or ill; what is ``wrong`` is not
-    in ``raw``."""
+    """Return mistakes across keys. ``given`` are all present keys; keys in ``wrong`` are missing from ``raw``."""
     open_loops = [name for name in ("rate", "steps", "trace") if name in given]
     targets = bool(raw.targets) or ("targets",) in wrong
     found: list[tuple[document.Path, str, str]] = []
@@ -43,33 +42,33 @@ def contradictions(
         what = "respect_retry_after in an open loop"
         found.append((("respect_retry_after",), what, "leave it out: its requests begin when the plan says so"))
     if raw.steps is not None:
-        found += [(("steps", *path), *said) for path, said in _of_steps(raw.steps, given)]
+        found += [(("steps", *path), *said) for path, said in _step_mistakes(raw.steps, given)]
     if ("url" in given) == targets:
         found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
     if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
         found.append((("requests",), "no request with a weight above 0", "list at least one"))
-    found += [*_of_numbers(raw), *_of_the_wire(raw)]
-    return found + _without_effect(raw, given) + _of_parts(raw, wrong) + _of_requests(raw, given, wrong)
+    found += [*_number_mistakes(raw), *_protocol_mistakes(raw)]
+    return found + _unused_keys(raw, given) + _part_mistakes(raw, wrong) + _request_mistakes(raw, given, wrong)
 
 
-def _of_numbers(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+def _number_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
     for key in ("rate", "max_rate", "max_concurrency", "repeat"):
         if getattr(raw, key) == 0:
             yield (key,), "0", "this must be above 0"
 
 
-def _of_the_wire(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+def _protocol_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
     if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
         yield ("http",), "2 beside requests with slow", "leave one of them out: streams share what is read"
     if raw.http != HTTP_1 and any(request.websocket for request in raw.requests):
         yield ("http",), "2 beside WebSockets", "leave one of them out: they begin with HTTP/1.1"
     for name in raw.headers:
-        if name.lower() in _OF_EACH_REQUEST:
+        if name.lower() in _AUTOMATIC_HEADERS:
             yield ("headers", name), "a header that each request has already", "leave it out"
 
 
-def _without_effect(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
-    """Keys that nothing in this load looks at: who gave one believes that it was heeded."""
+def _unused_keys(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
+    """Return mistakes for keys without effect in this load, because their author expects an effect."""
     found: list[tuple[document.Path, str, str]] = []
     timed = "trace" in given or not {"rate", "steps", "concurrency"} & given
     if raw.speed != AS_RECORDED and not timed:
@@ -79,12 +78,12 @@ def _without_effect(raw: RawScenario, given: Set[str]) -> list[tuple[document.Pa
         told = "over HTTP/1.1 each exchange has a connection: give http: 2"
         found.append((("streams_per_connection",), "streams_per_connection without http: 2", told))
     for i, request in enumerate(raw.requests):
-        found += [(("requests", i, key), *said) for key, said in _idle_keys(request, raw.trace is not None)]
+        found += [(("requests", i, key), *said) for key, said in _unused_request_keys(request, raw.trace is not None)]
     return found
 
 
-def _idle_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[str, str]]]:
-    """The keys of a request that nothing looks at."""
+def _unused_request_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the keys of a request without effect."""
     beside = "requests" if request.requests else "a trace"
     if request.order != "file" and not request.requests:
         yield "order", ("order without requests", "only requests of a file have an order: give requests")
@@ -100,8 +99,10 @@ def _idle_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[
         yield "think_cap", ("think_cap without think", "give think: nobody waits without it")
 
 
-def _of_steps(steps: Sequence[RawRateStep], given: Set[str]) -> Iterator[tuple[tuple[str | int, ...], tuple[str, str]]]:
-    """By place in the list."""
+def _step_mistakes(
+    steps: Sequence[RawRateStep], given: Set[str]
+) -> Iterator[tuple[tuple[str | int, ...], tuple[str, str]]]:
+    """Yield mistakes in steps, by their position."""
     for number, step in enumerate(steps):
         if (step.rate is None) == (step.concurrency is None):
             what = "neither rate nor concurrency" if step.rate is None else "rate and concurrency"
@@ -117,10 +118,10 @@ def _of_steps(steps: Sequence[RawRateStep], given: Set[str]) -> Iterator[tuple[t
         yield (), (f"{key} beside steps of clients", "leave it out: the first step may be one")
 
 
-def _of_parts(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
-    """Conditions and objectives of targets and requests that there are not."""
+def _part_mistakes(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
+    """Return mistakes for conditions and objectives about unknown targets and requests."""
     if wrong:
-        return []  # among them may be what has that name
+        return []  # an invalid one may have that name
     texts = {"fail_if": raw.fail_if, "until": raw.until, "slo": raw.slo}
     return [
         ((key,), error.found, error.expected)
@@ -131,8 +132,7 @@ def _of_parts(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[documen
 def unknown_parts(
     texts: Mapping[str, Iterable[str]], targets: Collection[str], kinds: Collection[str]
 ) -> Iterator[tuple[str, NoPart]]:
-    """What is wrong with the parts of the load that conditions and objectives name, by the keys that these stand
-    behind."""
+    """Yield an error for each unknown part in conditions and objectives, with their key."""
     for key, found in texts.items():
         names = [one.of for text in found for one in READERS[key](text)]
         for name in dict.fromkeys(names):
@@ -142,22 +142,24 @@ def unknown_parts(
                 yield key, error
 
 
-READERS: Final[Mapping[str, Callable[[str], Sequence[_OfPart]]]] = {
+READERS: Final[Mapping[str, Callable[[str], Sequence[_PartReference]]]] = {
     "fail_if": lambda text: (parse(text).comparison,),
     "until": lambda text: (early(text),),
     "slo": objectives,
 }
-"""What reads the text behind these keys. All raise ``NoCondition``."""
+"""The parsers of these keys. All raise ``NoCondition``."""
 
 
-def _of_requests(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
+def _request_mistakes(
+    raw: RawScenario, given: Set[str], wrong: Set[document.Path]
+) -> list[tuple[document.Path, str, str]]:
     found: list[tuple[document.Path, str, str]] = []
     names: set[str] = set()
     for i, request in enumerate(raw.requests):
         path = ("requests", i)
-        found += [((*path, key), *said) for key, said in _of_turns(request, given).items()]
-        found += [((*path, key), *said) for key, said in _of_apis(request).items()]
-        found += [((*path, "prefix"), *said) for said in _of_prefixes(raw, request)]
+        found += [((*path, key), *said) for key, said in _turn_mistakes(request, given).items()]
+        found += [((*path, key), *said) for key, said in _api_mistakes(request).items()]
+        found += [((*path, "prefix"), *said) for said in _prefix_mistakes(raw, request)]
         if not (request.model or request.requests or wrong & {path, (*path, "model")}):
             found.append(((*path, "model"), "missing", "this is required"))
         if request.cancels + request.slows > 1:
@@ -170,8 +172,8 @@ def _of_requests(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -
     return found
 
 
-def _of_turns(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str, str]]:
-    """By key."""
+def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str, str]]:
+    """Return the mistakes in keys about turns."""
     found: dict[str, tuple[str, str]] = {}
     closed = "concurrency" in given and not {"rate", "steps", "trace"} & given
     several = request.turns.several
@@ -187,8 +189,8 @@ def _of_turns(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str, str
     return found
 
 
-def _of_apis(request: LoadRequest) -> dict[str, tuple[str, str]]:
-    """By key: what an API has not got."""
+def _api_mistakes(request: LoadRequest) -> dict[str, tuple[str, str]]:
+    """Return the mistakes for features that the API does not have."""
     found: dict[str, tuple[str, str]] = {}
     if request.api in LOAD_ENDPOINTS and request.turns.several:
         found["turns"] = f"turns with {request.api}", "only conversations have several"
@@ -204,8 +206,11 @@ def _of_apis(request: LoadRequest) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _of_prefixes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[str, str]]:
-    """The first request with each shared text fills the caches that are to be measured: it belongs to the warm-up."""
+def _prefix_mistakes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[str, str]]:
+    """Yield mistakes in shared prefixes.
+
+    The first request with each text fills the cache, so it belongs in the warm-up.
+    """
     if request.prefix is None:
         return
     rate = raw.rate or (raw.steps[0].rate if raw.steps else 0.0)
@@ -235,12 +240,12 @@ def name_of(request: LoadRequest) -> str:
 
 
 def as_they_were(raw: RawScenario) -> bool:
-    """Whether all there is are recordings, whose own distances are a plan."""
+    """Return whether the only requests are recordings, which have their own start times."""
     return len(raw.requests) == 1 and is_recorded(raw.requests[0].requests)
 
 
 def indivisible(plan: Scenario) -> tuple[str, str] | None:
-    """Return what keeps a plan from being made in parts, and what helps; ``None`` if nothing does."""
+    """Return why a plan cannot be divided into parts, and the solution, or ``None``."""
     alone = "parts know nothing of each other"
     reasons = (
         (len(plan.targets) > 1, "several targets", "load one at a time: all parts begin together"),

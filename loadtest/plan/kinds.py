@@ -1,4 +1,4 @@
-"""The kinds of values in a load scenario, beside those of all files, and how a file writes them."""
+"""The kinds of values in a load scenario, in addition to those in all files."""
 
 import re
 from collections.abc import Callable
@@ -17,17 +17,17 @@ MOST: Final = 10**6  # requests a second, and clients
 ALL_REQUESTS: Final = 10**9
 MOST_TOKENS: Final = 10**12
 MOST_STREAMS: Final = 10_000
-MOST_PERCENTILES: Final = 8  # or a table has no room
+MOST_PERCENTILES: Final = 8  # more do not fit into a table
 WIDEST: Final = 8192  # pixels of an image
 
 
 def as_keys(_: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attribute[Any]]":
-    """Make every attribute of a class a key of a file."""
+    """Make every attribute of a class a key in a file."""
     return [field.evolve(metadata={KEY: Key()}) for field in fields]
 
 
 def read_as(of: Any, value: Any) -> Any:
-    """Return a value that a file writes as the kind ``of``. Raises ``Wrong``."""
+    """Read a value as the kind ``of``. Raises ``Wrong``."""
     kind = kind_of(of)
     assert kind is not None
     assert kind.read is not None
@@ -86,7 +86,7 @@ def _token_count(value: Any) -> int:
 
 
 def percentiles_in(value: Any) -> tuple[float, ...]:
-    """Percentiles in a list, or in a text with commas between them. Raises ``Wrong``."""
+    """Return percentiles from a list or a comma-separated text. Raises ``Wrong``."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     found = [re.fullmatch(r"\s*p?(\d{1,2}(?:\.\d{1,4})?)\s*", str(part)) for part in parts]
     good = {float(match[1]) for match in found if match}
@@ -96,7 +96,7 @@ def percentiles_in(value: Any) -> tuple[float, ...]:
     return tuple(sorted(good))
 
 
-# Others
+# Other kinds
 
 
 def _file_path(value: Any) -> Path:
@@ -121,13 +121,13 @@ def _address(value: Any) -> str:
             raise Wrong(USER_NAME, "give the key by --key-env NAME (key_env), or put it into headers") from None
         if type(value) is str and (better := _wrong_url(value)) is not None:
             raise better from None
-        if type(value) is str and error.found == describe(value):  # what came from a variable is not repeated anyway
+        if type(value) is str and error.found == describe(value):  # values from variables are not repeated anyway
             raise Wrong(describe(shown(value)), error.expected) from None
         raise
 
 
 def _wrong_url(text: str) -> Wrong | None:
-    """What is wrong with a URL, where that can be said better than that it is none."""
+    """Return a specific mistake in a URL, or ``None``."""
     if "#" in text:
         return Wrong("a URL with a fragment (#…)", "leave that out: no server is sent it")
     port = re.fullmatch(r"https?://[^/?#@]*?:(\d+)(?:[/?].*)?", text)
@@ -158,7 +158,8 @@ TokenCount: TypeAlias = Annotated[int, Kind("a number of tokens", _token_count)]
 Percentiles: TypeAlias = Annotated[tuple[float, ...], Kind("percentiles", percentiles_in)]
 FilePath: TypeAlias = Annotated[Path, Kind("a path", _file_path)]
 ImageSize: TypeAlias = Annotated[tuple[int, int], Kind("a size in pixels", _image_size)]
-Address: TypeAlias = Annotated[str, Kind("a URL", _address, takes_text=True)]  # no message repeats it with its key
+# No message may repeat it, because of its key.
+Address: TypeAlias = Annotated[str, Kind("a URL", _address, takes_text=True)]
 HttpVersion: TypeAlias = Annotated[Literal[1, 2], Kind("a version", _http_version)]
 StreamCount: TypeAlias = Annotated[
     int, Kind("a number", _whole(MOST_STREAMS, "a number of exchanges that share a connection"))

@@ -1,4 +1,4 @@
-"""Lengths of prompts and answers in tokens, drawn for each request, and the beginnings that prompts share."""
+"""Random lengths of prompts and answers in tokens, and prefixes that prompts share."""
 
 import math
 import random
@@ -11,12 +11,12 @@ import attrs
 from configfile.wording import Wrong, describe, nearest
 
 LONGEST: Final = 1_000_000  # tokens of a prompt, or of an answer
-_Z95: Final = 1.6448536269514722  # standard deviations from a normal distribution's middle to its 95th percentile
+_Z95: Final = 1.6448536269514722  # standard deviations from the mean to the 95th percentile of a normal distribution
 
 
 @attrs.frozen
 class EvenLengths:
-    """Each length from ``least`` to ``most`` is as likely as another."""
+    """A uniform distribution from ``least`` to ``most``."""
 
     least: int
     most: int
@@ -31,7 +31,7 @@ class EvenLengths:
 
 @attrs.frozen
 class NormalLengths:
-    """A normal distribution; what falls outside of the bounds is put on them."""
+    """A normal distribution, clamped to its bounds."""
 
     mean: float
     stdev: float
@@ -44,8 +44,10 @@ class NormalLengths:
 
 @attrs.frozen
 class LognormalLengths:
-    """Half of all lengths are below ``p50`` and 5 % above ``p95``, with a long tail, as the lengths of people's prompts
-    are; what falls outside of the bounds is put on them."""
+    """A log-normal distribution with median ``p50`` and 95th percentile ``p95``, clamped to its bounds.
+
+    Its long tail fits the prompts of people.
+    """
 
     p50: float
     p95: float
@@ -72,18 +74,18 @@ def _within(value: float, least: int, most: int) -> int:
 
 
 def exactly(length: int) -> EvenLengths:
-    """Always the same."""
+    """Return a constant length."""
     return EvenLengths(length, length)
 
 
 def as_lengths(value: Any) -> Lengths:
-    """Lengths as code gives them: a distribution, a number, or (least, most)."""
+    """Return lengths from a distribution, a number, or (least, most)."""
     if isinstance(value, EvenLengths | NormalLengths | LognormalLengths):
         return value
     return EvenLengths(*value) if isinstance(value, tuple) else exactly(int(value))
 
 
-# How they are spelled
+# Spellings
 
 _EXPECTED: Final = (
     f"this must be a number of tokens, 1 to {LONGEST}, [least, most] (or 50-2000), mean with stdev "
@@ -94,25 +96,25 @@ _NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
 
 
 def read_lengths(value: Any) -> Lengths:
-    """The lengths that a scenario or an option spells: ``1000``, ``[50, 2000]``, ``{mean: 500, stdev: 100}``, or as
-    text ``50-2000`` and ``mean=500,stdev=100``. Raises ``Wrong``."""
-    plain = _parsed(value) if isinstance(value, str) else value
+    """Parse lengths: ``1000``, ``[50, 2000]``, ``{mean: 500, stdev: 100}``, or the texts ``50-2000`` and
+    ``mean=500,stdev=100``. Raises ``Wrong``."""
+    plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
             return _distribution(plain, value)
-        case [least, most] if _good(least) and _good(most) and least <= most:
+        case [least, most] if _is_length(least) and _is_length(most) and least <= most:
             return EvenLengths(least, most)
-        case int() if _good(plain):
+        case int() if _is_length(plain):
             return exactly(plain)
     raise Wrong(describe(value), _EXPECTED)
 
 
-def _good(value: Any) -> bool:
+def _is_length(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST
 
 
-def _parsed(text: str) -> Any:
-    """What an option's text would be in a file."""
+def _parse_text(text: str) -> Any:
+    """Return the value in a file that corresponds to the text of an option."""
     if re.fullmatch(r"\s*\d{1,9}\s*", text):
         return int(text)
     if pair := re.fullmatch(r"\s*\[?\s*(\d{1,9})\s*(?:-|,|\.\.)\s*(\d{1,9})\s*\]?\s*", text):
@@ -169,8 +171,8 @@ _EXPECTED_PREFIXES: Final = (
 
 @attrs.frozen
 class SharedPrefixes:
-    """``share`` of all requests begin with one of ``texts`` texts of ``tokens`` tokens each, before prompts of their
-    own."""
+    """Shared beginnings of prompts: a ``share`` of requests begins with one of ``texts`` texts of ``tokens`` tokens
+    each."""
 
     share: float
     tokens: int
@@ -178,7 +180,7 @@ class SharedPrefixes:
 
 
 def read_prefixes(value: Any) -> SharedPrefixes:
-    """What ``80%:4000:10`` spells; without the last number it is one text. Raises ``Wrong``."""
+    """Parse ``80%:4000:10``. Without the last number there is one text. Raises ``Wrong``."""
     found = _PREFIXES.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise Wrong(describe(value), _EXPECTED_PREFIXES)

@@ -1,4 +1,4 @@
-"""What the load tester speaks beside conversations: endpoints that take a text (or a sound) and answer once."""
+"""The endpoints that the load tester supports besides conversations: they take a text or a sound and answer once."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,13 +14,12 @@ LoadApi: TypeAlias = Literal[
     "chat", "messages", "responses", "gemini", "converse",
     "embeddings", "rerank", "completions", "moderations", "images", "speech", "transcriptions",
 ]  # fmt: skip
-"""The APIs that the load tester speaks, and the endpoints that are no conversation."""
+"""The APIs and endpoints that the load tester supports."""
 
 
 @attrs.frozen
 class LoadEndpoint:
-    """One of them: its row of ``ENDPOINTS``, and the member of a good answer that is a list with something in it (""
-    where the answer is judged in another way)."""
+    """An endpoint, with the list member that a good answer must have ("" if a specific check exists)."""
 
     endpoint: EndpointName
     answer: str = ""
@@ -28,7 +27,7 @@ class LoadEndpoint:
 
     @property
     def path(self) -> str:
-        """Where it is asked, behind the host."""
+        """The path of the endpoint."""
         return ENDPOINTS[self.endpoint].paths[0]
 
 
@@ -44,21 +43,21 @@ LOAD_ENDPOINTS: Final[Mapping[str, LoadEndpoint]] = MappingProxyType({
 
 
 SEVERAL_TEXTS: Final[tuple[LoadApi, ...]] = ("embeddings", "rerank", "moderations")
-"""Endpoints of which one request may have several texts."""
+"""Endpoints that accept several texts in one request."""
 
 
 def wire_of(api: LoadApi) -> WireApi:
-    """How the bytes of an API lie. The endpoints are OpenAI's, and those that stream do it as Chat does."""
+    """Return the wire format of an API. The endpoints stream like Chat."""
     return CODECS["chat" if api in LOAD_ENDPOINTS else api].wire
 
 
 def streams(api: LoadApi) -> bool:
-    """Whether answers can come as streams of events."""
+    """Return whether the API can stream its answers."""
     return api not in LOAD_ENDPOINTS or LOAD_ENDPOINTS[api].streams
 
 
 def endpoint_body(api: str, model: str, prompt: str, limit: int, *, stream: bool, texts: int) -> dict[str, Any]:
-    """What is asked of an endpoint, in as many texts as are asked for where it takes several."""
+    """Return the body of a request to an endpoint, with ``texts`` texts if the endpoint accepts several."""
     several = [prompt] if texts == 1 else [f"{number}: {prompt}" for number in range(1, texts + 1)]
     match api:
         case "rerank":

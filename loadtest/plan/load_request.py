@@ -1,4 +1,4 @@
-"""One kind of request that a load consists of, with its turns and the other values of its keys."""
+"""One kind of request in a load, with the kinds of values of its keys."""
 
 import math
 import random
@@ -27,18 +27,18 @@ from loadtest.plan.lengths import (
 from loadtest.plan.load_endpoints import LoadApi
 
 History: TypeAlias = Literal["client", "server"]
-"""Who keeps the earlier turns: the client, which sends them all each time, or the server, which is told the last."""
+"""The side that keeps earlier turns: a client sends all turns each time, a server only gets the last one."""
 
 MOST_TURNS: Final = 1000
 ONE: Final = exactly(1)
 NO_TIME: Final = exactly(0)
 OTHERS: Final = "*"
-"""Stands for the tools that are not named."""
+"""All tools without an entry of their own."""
 
 
 @attrs.frozen
 class Turns:
-    """The turns of a conversation: ``count`` is drawn for each, or ``texts`` are what its user says."""
+    """The turns of a conversation: a random ``count``, or the ``texts`` of the user."""
 
     count: Lengths = ONE
     texts: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class Turns:
 
 @attrs.frozen
 class FollowUp:
-    """The length of what a user says behind the first turn; ``None`` for that of prompts."""
+    """The length of a user's messages after the first turn. ``None``: the length of prompts."""
 
     lengths: Lengths | None = None
 
 
 @attrs.frozen
 class ThinkTime:
-    """How long a client waits before it asks again."""
+    """The time that a client waits before the next request."""
 
     milliseconds: Lengths = NO_TIME
 
@@ -67,30 +67,30 @@ class ThinkTime:
 
     @property
     def mean(self) -> float:
-        """Seconds."""
+        """The mean in seconds."""
         return self.milliseconds.mean / 1000
 
     def draw(self, chance: random.Random) -> float:
-        """Seconds."""
+        """Return a random time in seconds."""
         return self.milliseconds.draw(chance) / 1000
 
 
 @attrs.frozen
 class ToolResults:
-    """What the tools that a server calls give back, by their names: a text, or words of so many tokens."""
+    """The results of tools by name: a text, or a number of words."""
 
     by_name: Mapping[str, str | Lengths] = attrs.field(factory=lambda: {OTHERS: "done"})
 
     def of(self, tool: str) -> str | Lengths:
-        """The text, or its length."""
+        """Return the text, or its length."""
         return self.by_name.get(tool, self.by_name.get(OTHERS, "done"))
 
 
-# How they are spelled
+# Spellings
 
 
 def read_turns(value: Any) -> Turns:
-    """``5``, ``[2, 10]``, a distribution, or a list of texts. Raises ``Wrong``."""
+    """Parse ``5``, ``[2, 10]``, a distribution, or a list of texts. Raises ``Wrong``."""
     if isinstance(value, list) and value and all(isinstance(one, str) and one.strip() for one in value):
         return Turns(exactly(len(value)), tuple(map(str, value)))
     if isinstance(value, list) and not all(isinstance(one, int) for one in value):
@@ -115,9 +115,12 @@ _UNBOUNDED: Final = NormalLengths(1, 0).most
 
 
 def read_think_time(value: Any) -> ThinkTime:
-    """``2s``, ``[1s, 5s]``, ``{mean: 2s, stdev: 1s}`` or ``{p50: 2s, p95: 20s}``, each with ``min`` and ``max``; as
-    text ``1s-5s`` and ``p50=2s,p95=20s``. Raises ``Wrong``."""
-    plain = _named(value) if isinstance(value, str) else value
+    """Parse a time or a distribution of times. Raises ``Wrong``.
+
+    Examples: ``2s``, ``[1s, 5s]``, ``{mean: 2s, stdev: 1s}``, ``{p50: 2s, p95: 20s}``, and the texts ``1s-5s`` and
+    ``p50=2s,p95=20s``. Distributions accept ``min`` and ``max``.
+    """
+    plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
             return ThinkTime(_distribution(plain, value))
@@ -134,8 +137,8 @@ _EXPECTED: Final = "this must be a time such as 2s, [1s, 5s], mean with stdev, o
 _NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
 
 
-def _named(text: str) -> Any:
-    """What an option's text would be in a file."""
+def _parse_text(text: str) -> Any:
+    """Return the value in a file that corresponds to the text of an option."""
     if "=" not in text:
         least, dash, most = text.partition("-")
         return [least.strip(), most.strip()] if dash and least else text
@@ -165,19 +168,21 @@ def _milliseconds(value: Any) -> int:
 
 
 def read_tool_results(value: Any) -> ToolResults:
-    """A text, a length in tokens as those of prompts, or either by the tools' names, ``"*"`` for the others. Raises
-    ``Wrong``."""
+    """Parse a text, a length in tokens, or a mapping of tool names to these, with ``"*"`` for other tools.
+
+    Raises ``Wrong``.
+    """
     if isinstance(value, dict) and not set(value) & set(_NAMES):
         if not value:
             raise Wrong("no tool", _RESULTS)
-        return ToolResults({str(name): _result(one) for name, one in value.items()})
-    return ToolResults({OTHERS: _result(value)})
+        return ToolResults({str(name): _parse_tool_result(one) for name, one in value.items()})
+    return ToolResults({OTHERS: _parse_tool_result(value)})
 
 
 _RESULTS: Final = "give a text, a length in tokens, or one of these by each tool's name, with * for the others"
 
 
-def _result(value: Any) -> str | Lengths:
+def _parse_tool_result(value: Any) -> str | Lengths:
     if isinstance(value, str) and not value.strip().isdecimal():
         return str(value)
     if isinstance(value, str | int | list | dict):
@@ -186,11 +191,11 @@ def _result(value: Any) -> str | Lengths:
 
 
 def read_follow_up(value: Any) -> FollowUp:
-    """A length, as those of prompts. Raises ``Wrong``."""
+    """Parse a length in tokens. Raises ``Wrong``."""
     return FollowUp(read_lengths(value))
 
 
-# The defaults
+# Defaults
 EVER = math.inf
 EVEN = 1.0
 AT_LENGTH, NO_THINKING, ONE_TURN, RESULTS = FollowUp(), ThinkTime(), Turns(), ToolResults()
@@ -199,18 +204,18 @@ PROMPT, OUTPUT = exactly(20), exactly(1024)
 _Lengths: TypeAlias = Annotated[Lengths, Kind("a length in tokens", read_lengths)]
 
 FileOrder: TypeAlias = Literal["file", "shuffled"]
-"""The order in which the requests of a file are sent."""
+"""The order of requests from a file."""
 
 
 @attrs.frozen
 class TokensSeen:
-    """So many tokens of an answer, counted as events with content."""
+    """A number of tokens in an answer, counted as events with content."""
 
     count: int
 
 
-def _leaving(value: Any) -> float | TokensSeen:
-    """A time, or tokens."""
+def _parse_cancel_time(value: Any) -> float | TokensSeen:
+    """Parse a time, or a number of tokens."""
     found = re.fullmatch(r"\s*([0-9]{1,7})\s*tokens?\s*", value) if isinstance(value, str) else None
     if found is not None and int(found[1]):
         return TokensSeen(int(found[1]))
@@ -222,15 +227,15 @@ def _leaving(value: Any) -> float | TokensSeen:
 
 @attrs.frozen(field_transformer=as_keys)
 class Cancelling:
-    """Clients that go away ``after`` so many seconds or tokens, if the answer has not ended by then."""
+    """Clients that cancel ``after`` this many seconds or tokens, unless the answer has ended before."""
 
     share: Share
-    after: Annotated[float | TokensSeen, Kind("a time, or tokens", _leaving)] = 1.0
+    after: Annotated[float | TokensSeen, Kind("a time, or tokens", _parse_cancel_time)] = 1.0
 
 
 @attrs.frozen(field_transformer=as_keys)
 class Slow:
-    """Clients that read ``rate`` bytes a second at most."""
+    """Clients that read at most ``rate`` bytes a second."""
 
     share: Share
     rate: Size = 1000
@@ -238,7 +243,7 @@ class Slow:
 
 @attrs.frozen(field_transformer=as_keys)
 class PromptImages:
-    """So many images in each prompt, each of ``size`` (width and height in pixels)."""
+    """``count`` images in each prompt. ``size`` is width and height in pixels."""
 
     size: ImageSize = (512, 512)
     count: Natural = 1
@@ -246,13 +251,15 @@ class PromptImages:
 
 @attrs.frozen(field_transformer=as_keys)
 class LoadRequest:
-    """One kind of request in the mix. ``prompt`` is in tokens, about; ``output`` is the limit that is asked for, and
-    ``exact`` asks for no less. A ``prefix`` is shared with others. ``requests`` is a file of them: their prompts take
-    the place of those that are made here. It may be a directory of recordings, which have a model of their own. ``slo``
-    are its own objectives, as text. ``texts`` are the inputs of one request where an endpoint takes several,
-    ``websocket`` asks for Responses over one.
+    """One kind of request in the mix.
 
-    ``extra`` goes into the body as it is, over all that is made here."""
+    ``prompt`` is its approximate length in tokens, and ``output`` the limit of the answer; ``exact`` requests exactly
+    that length. ``prefix`` is shared with other requests. ``requests`` is a file of requests whose prompts replace
+    generated ones, or a directory of recordings, which have their own model. ``slo`` are its own objectives as text.
+    ``texts`` is the number of inputs if the endpoint accepts several. ``websocket`` sends Responses over a WebSocket.
+
+    ``extra`` is merged into the body unchanged and overrides generated members.
+    """
 
     model: str = ""
     name: str = ""
@@ -282,12 +289,12 @@ class LoadRequest:
     slo: tuple[str, ...] = ()
 
     def think_before(self, chance: random.Random) -> float:
-        """Seconds that a client thinks before it asks again."""
+        """Return the seconds before the next request."""
         return min(self.think.draw(chance), self.think_cap)
 
     @property
     def cancels(self) -> float:
-        """The share of clients that go away."""
+        """The share of clients that cancel."""
         return self.cancel.share if self.cancel else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""URLs without the credentials in them."""
+"""URLs with their credentials masked."""
 
 import re
 from collections.abc import Iterator
@@ -6,15 +6,14 @@ from urllib.parse import unquote_plus
 
 
 def shown(url: str) -> str:
-    """The URL as it may be shown, whether or not it is a good one: without its user, and without the values of its
-    query."""
+    """Return the URL without its user name, password and query values. Works on invalid URLs, too."""
     address, mark, query = url.partition("?")
     address = re.sub(r"(?<=//)[^/]*@", "***@", address)
     return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
 
 
 def secrets(url: str) -> Iterator[str]:
-    """The values of its query, each as it is sent and as a server may read it."""
+    """Yield the query values, raw and decoded."""
     for part in url.partition("?")[2].split("&"):
         value = part.partition("=")[2] or part
         yield from (value, unquote_plus(value))

@@ -1,4 +1,4 @@
-"""``--slo``: what an answer has to keep to be good, and which of it one record did not."""
+"""``--slo``: objectives of a good answer, and the check of a record against them."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
 EXAMPLE: Final = "write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"
 MANY: Final = frozenset(("gap",))
-"""Measures that have many values in one answer: an objective says which."""
+"""Measures with many values in one answer: an objective must choose a statistic."""
 
 _OF_STREAMS: Final = frozenset(("first_event", "ttft", "ttfo", "last_token"))
 _OF_SOME: Final = frozenset(("connect", "queued", "gap", "stall", "tpot", "tokens_per_second"))
@@ -34,7 +34,7 @@ _NAMED: Final = re.compile(r"(.+?):\s+(?=[a-z][a-z0-9_]*(?:\.[a-z0-9.]+)?\s*(?:[
 
 @attrs.frozen
 class Objective:
-    """One part of ``--slo``, for one part of the load."""
+    """One objective of ``--slo`` for one part of the load."""
 
     text: str
     of: str
@@ -47,12 +47,18 @@ class Objective:
 
     @property
     def about(self) -> tuple[str, bool]:
-        """What a narrower objective has to be about to take the place of this one."""
+        """The figure and the direction of the limit.
+
+        A more specific objective replaces a general one with the same value.
+        """
         return self.figure, self.comparison.upper
 
-    def met(self, record: ExchangeRecord) -> bool:
-        """What cannot apply holds, such as the time per token of an answer of one; what is missing does not, such as
-        the first token of a stream without any. (vLLM has the former so, AIPerf the latter.)"""
+    def is_met(self, record: ExchangeRecord) -> bool:
+        """Return whether the record meets the objective.
+
+        An objective that cannot apply is is_met, such as the time per token of a single token (as in vLLM). One whose
+        value is missing is not is_met, such as the first token of an empty stream (as in AIPerf).
+        """
         measure = self.comparison.name
         values = MEASURES[measure].of(record).values
         return self.comparison(self.take(values)) if values else _cannot_apply(measure, record)
@@ -65,8 +71,10 @@ def _cannot_apply(measure: str, record: ExchangeRecord) -> bool:
 
 
 def objectives(text: str) -> tuple[Objective, ...]:
-    """Read ``ttft<500ms,gap.p95<50ms``, for all or, as ``demo chat: ttft<500ms``, for the part of the load that is
-    called so, or vLLM's ``ttft:500,e2el:10000``, which is in milliseconds. Raises ``NoCondition``."""
+    """Parse objectives such as ``ttft<500ms,gap.p95<50ms``. Raises ``NoCondition``.
+
+    ``demo chat: ttft<500ms`` applies to one part of the load. ``ttft:500,e2el:10000`` is vLLM's form, in milliseconds.
+    """
     found: list[Objective] = []
     of = ""
     for piece in filter(None, map(str.strip, text.split(","))):
@@ -94,11 +102,11 @@ def _objective(of: str, text: str) -> Objective:
         read.in_time()
     else:
         read.plain()
-    return Objective(text, of or read.of, _taking(read), read)
+    return Objective(text, of or read.of, _selector(read), read)
 
 
-def _taking(read: Comparison) -> Callable[[Sequence[float]], float]:
-    """What it takes from the values of one answer."""
+def _selector(read: Comparison) -> Callable[[Sequence[float]], float]:
+    """Return a function that selects the value to compare from the values of one answer."""
     if read.name in MANY and not read.statistic:
         raise NoCondition(read.text, f"{read.name} has many values in one answer", f"say {read.name}.p95: {STATISTICS}")
     if read.name not in MANY and read.statistic:
@@ -117,27 +125,29 @@ def _taking(read: Comparison) -> Callable[[Sequence[float]], float]:
 
 
 def read_all(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Read those of several texts. Raises ``NoCondition``."""
+    """Parse the objectives in several texts. Raises ``NoCondition``."""
     return tuple(objective for text in texts for objective in objectives(text))
 
 
 def by_request(
     found: Iterable[Objective], target: str, targets: Collection[str], requests: Collection[str]
 ) -> Mapping[str, tuple[Objective, ...]]:
-    """Those that each kind of request has to meet on ``target``. A narrower one, of a kind or of a target, takes the
-    place of a wider one about the same figure. Raises ``NoPart``."""
+    """Return the objectives of each kind of request on ``target``. Raises ``NoPart``.
+
+    An objective for a kind or a target replaces a more general one about the same figure.
+    """
     parts = [(part_of(one.of, targets, requests), one) for one in found]
     return {request: _narrowest(parts, target, request) for request in requests}
 
 
 def _narrowest(parts: Iterable[tuple[LoadPart, Objective]], target: str, request: str) -> tuple[Objective, ...]:
-    there = [(part.rank, one) for part, one in parts if part.holds(target, request)]
+    there = [(part.rank, one) for part, one in parts if part.contains(target, request)]
     ranks = {one.about: rank for rank, one in sorted(there, key=lambda pair: pair[0])}
     return tuple(one for rank, one in there if rank == ranks[one.about])
 
 
 def missed_by(record: ExchangeRecord, among: Iterable[Objective]) -> tuple[str, ...]:
-    """The figures of those that the record did not meet; what is not whole has not come to that."""
+    """Return the figures of the objectives that a whole answer missed. Other records miss none."""
     if record.end != "whole":
         return ()
-    return tuple(one.figure for one in among if not one.met(record))
+    return tuple(one.figure for one in among if not one.is_met(record))

@@ -1,4 +1,4 @@
-"""Load scenarios as they are written."""
+"""Load scenarios as written in a file, before they are checked."""
 
 from collections.abc import Callable
 from types import GenericAlias
@@ -21,7 +21,7 @@ from loadtest.plan.scenario import ScenarioKeys
 
 
 def _texts(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
-    """Return the kind of one text, a list of them, or a mapping of the parts of the load that they are about."""
+    """Return the kind of one text, a list of texts, or a mapping from parts of the load to texts."""
 
     def pick(value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -47,7 +47,10 @@ Objectives: TypeAlias = Annotated[tuple[str, ...], _texts(objectives, lambda: Ob
 
 @attrs.frozen(field_transformer=as_keys)
 class RawRequest(LoadRequest):
-    """One kind of request as it is written: its objectives are read here, above what they are about."""
+    """A kind of request as written in a file.
+
+    Its objectives are parsed here, because their syntax is checked first.
+    """
 
     slo: Objectives = ()
 

@@ -1,5 +1,4 @@
-"""The requests in a directory that ``trigate serve --record`` has written: what clients asked, in which order and at
-which distances."""
+"""Requests that ``trigate serve --record`` has recorded: their bodies, order and start times."""
 
 import functools
 from array import array
@@ -19,31 +18,34 @@ from streams.surrogates import NOT_JSON
 TOLD: Final = 10  # mistakes, each by the name of its recording
 MOST: Final = 2**29  # bytes of all bodies
 
-_WORTH_REPEATING: Final = frozenset((408, 429, 499))  # of the statuses that say that a request was at fault
-_KEPT_ELSEWHERE: Final = ("previous_response_id", "conversation")
+_REPEATABLE_STATUSES: Final = frozenset((408, 429, 499))  # statuses of a client's error that are worth repeating
+_SERVER_STATE_MEMBERS: Final = ("previous_response_id", "conversation")
 
 
-class _LeftOut(Exception):
-    """A recording that is as it should be, and cannot be sent again. Its text says why, alike for all such ones."""
+class _NotRepeatable(Exception):
+    """A valid recording that cannot be sent again. The text is the reason, the same for all such recordings."""
 
 
 @attrs.frozen
 class RecordedLoad:
-    """What can be sent again of the directory ``folder``, in its order, with the ``bodies``: a gateway that goes on
-    recording removes the oldest. ``left_out`` counts the rest by the reason."""
+    """The recorded requests in ``folder`` that can be sent again, in order.
+
+    The ``bodies`` are kept in memory, because a gateway that still records removes the oldest files. ``left_out``
+    counts the other recordings by reason.
+    """
 
     folder: Path
     requests: Sequence[RecordedRequest] = attrs.field(repr=False)
     bodies: Sequence[bytes] = attrs.field(repr=False)
     left_out: Mapping[str, int]
 
-    def described(self) -> str:
-        """What was found, for whoever starts the load."""
+    def describe(self) -> str:
+        """Return a summary for the user."""
         skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
         return f"{self.folder.name}: {len(self.requests):,} recorded request{'s' * (len(self.requests) != 1)}{skipped}"
 
     def trace(self) -> LoadTrace:
-        """The times at which they began. Raises ``ConfigError`` where some do not say it."""
+        """Return the recorded start times as a trace. Raises ``ConfigError`` if some are missing."""
         untimed = [request for request in self.requests if request.began is None]
         if untimed:
             expected = "give --rate or --concurrency: they are sent in their order then"
@@ -57,19 +59,21 @@ class RecordedLoad:
 
 
 def is_recorded(path: Path | None) -> bool:
-    """Whether it is a directory, as recordings are in, and no file of requests or of a trace."""
+    """Return whether ``path`` is a directory, which has recordings, and not a file."""
     return path is not None and path.is_dir()
 
 
 def trace_of(path: Path) -> LoadTrace:
-    """The times in a trace, or of recordings. Raises ``ConfigError``."""
+    """Return the start times of a trace or of recordings. Raises ``ConfigError``."""
     return recorded_load(path).trace() if is_recorded(path) else load_trace(path)
 
 
 @functools.lru_cache(maxsize=4)
 def recorded_load(folder: Path) -> RecordedLoad:
-    """The clients' requests in ``folder``, read once: more may be recorded while they are sent. Raises ``ConfigError``
-    with the names of the recordings that cannot be read."""
+    """Return the client requests in ``folder``, which is read once.
+
+    Raises ``ConfigError`` with the unreadable recordings.
+    """
     found: list[tuple[RecordedRequest, bytes]] = []
     size = 0
     left_out: Counter[str] = Counter()
@@ -80,7 +84,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
             if request is not None:
                 found.append((request, _body(request)))
                 size += len(found[-1][1])
-        except _LeftOut as error:
+        except _NotRepeatable as error:
             left_out[str(error)] += 1
         except Unreadable as error:
             mistakes.append((meta.name, str(error).removeprefix(f"{meta}: "), "remove it, or record it again"))
@@ -99,23 +103,23 @@ def recorded_load(folder: Path) -> RecordedLoad:
 
 
 def _body(request: RecordedRequest) -> bytes:
-    """Raises ``_LeftOut`` for what cannot be sent again, and ``Unreadable``."""
+    """Return the body of a request. Raises ``_NotRepeatable`` if it cannot be sent again, and ``Unreadable``."""
     if request.cut:
-        raise _LeftOut("longer than what was recorded of it")
-    if 400 <= request.status < 500 and request.status not in _WORTH_REPEATING:
-        raise _LeftOut("refused for what it asked")
+        raise _NotRepeatable("longer than what was recorded of it")
+    if 400 <= request.status < 500 and request.status not in _REPEATABLE_STATUSES:
+        raise _NotRepeatable("refused for what it asked")
     try:
         body = request.body.read_bytes()
     except FileNotFoundError:
-        raise _LeftOut("without a body") from None
+        raise _NotRepeatable("without a body") from None
     except OSError as error:
         raise Unreadable(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
         raise Unreadable(f"{request.body.name} is no JSON object") from None
-    if any(bytes(members.get(name, b"null")) != b"null" for name in _KEPT_ELSEWHERE):
-        raise _LeftOut("it goes on from an answer that only the recorded server keeps")
+    if any(bytes(members.get(name, b"null")) != b"null" for name in _SERVER_STATE_MEMBERS):
+        raise _NotRepeatable("it goes on from an answer that only the recorded server keeps")
     return body
 
 

@@ -1,4 +1,4 @@
-"""Load scenarios as frozen values: what a load is to be, without its credentials where it is shown."""
+"""Load scenarios as frozen values, and their description without credentials."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from configfile.kinds import Count, Duration, Wait
-from loadtest.plan.arrivals import ClientStep, RateStep, arrivals, bursts, counted, evenly, gamma, poisson
+from loadtest.plan.arrivals import ClientStep, RateStep, arrivals, bursts, evenly, gamma, limit_count, poisson
 from loadtest.plan.asked_loads import Burst, Burstiness, SearchBounds
 from loadtest.plan.kinds import (
     HTTP_1,
@@ -38,12 +38,12 @@ _NAMED: Final = re.compile(NAMES, re.IGNORECASE)
 
 
 def is_secret(name: object) -> bool:
-    """Whether a member of that ``name`` is a credential."""
+    """Return whether a member with this ``name`` is a credential."""
     return isinstance(name, str) and _NAMED.fullmatch(name) is not None
 
 
 def named_secrets(value: Any, *, named: bool = False) -> Iterator[str]:
-    """The texts in ``value`` that are credentials by the names of their members; all, where it is ``named`` so."""
+    """Yield the texts in ``value`` that are credentials by the names of their members, or all texts if ``named``."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from named_secrets(item, named=is_secret(name))
@@ -55,19 +55,19 @@ def named_secrets(value: Any, *, named: bool = False) -> Iterator[str]:
 
 
 def without_secrets(value: Any) -> Any:
-    """``value`` with a mask for each credential."""
+    """Return ``value`` with all credentials masked."""
     if isinstance(value, Mapping):
         return {name: MASK if is_secret(name) else without_secrets(item) for name, item in value.items()}
     return [without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 Spacing: TypeAlias = Literal["even", "poisson"]
-"""How the arrivals of an open loop are spread."""
+"""The spacing of arrivals in an open loop."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=as_keys)
 class ScenarioKeys:
-    """The keys of a scenario whose values a load takes over from its file."""
+    """The keys of a scenario whose values a load uses unchanged."""
 
     spacing: Spacing = "even"
     burstiness: Burstiness | None = None
@@ -98,29 +98,28 @@ class ScenarioKeys:
 
 @attrs.frozen
 class Scenario(ScenarioKeys):
-    """A load test. Either ``steps`` (an open loop; the warm-up is not among them), of whose requests ``concurrency``
-    may be under way at once (0: all), or ``concurrency`` clients for ``seconds``: without end where ``count`` ends it.
-    With ``client_steps`` these say how many of them ask, and when.
+    """A load test.
 
-    ``targets`` are loaded one after the other, each with the same requests at the same times. ``count``: how many are
-    begun that count, at most. ``timeout`` (seconds) bounds one exchange, ``idle`` the time between two of its events,
-    ``deadline`` all of it from its time in the plan, ``grace`` the wait for what is under way when the time is up.
-    ``strict``: judge without waiving what real servers are known to do. ``fail_if``, ``until`` and ``slo`` are as
-    text.
+    In an open loop, ``steps`` define the arrivals after the warm-up, and at most ``concurrency`` requests run
+    simultaneously (0: no cap). In a closed loop, ``concurrency`` clients run for ``seconds``, or until ``count`` is
+    reached; ``client_steps`` may vary their number.
 
-    ``processes`` of this machine make the load together. It is one ``part`` of a plan that several machines make, and
-    begins at ``start_at`` (Unix seconds).
+    The ``targets`` are loaded one after another, with the same requests at the same times. ``count`` limits the
+    requests after the warm-up. In seconds, ``timeout`` limits an exchange, ``idle`` the time between two events,
+    ``deadline`` the time from the planned begin, and ``grace`` the wait for requests under way at the end. ``strict``
+    judges without exceptions for known server behaviour. ``fail_if``, ``until`` and ``slo`` are texts.
 
-    Over ``http`` 2, ``streams_per_connection`` exchanges share a connection. ``resend``: what met a closed connection
-    goes out again. ``dns_ttl``: seconds after which the name is looked up anew (0: never).
+    The load is made by ``processes`` processes of this machine. It is one ``part`` of a plan for several machines, and
+    begins at ``start_at`` (Unix seconds). With ``http`` 2, ``streams_per_connection`` exchanges share a connection.
+    ``resend`` sends a request again if its connection was already closed. ``dns_ttl`` is the time in seconds between
+    DNS lookups (0: only one).
 
-    With a ``trace`` the requests come as its rows say, ``speed`` times as fast, the first of them in the warm-up;
-    ``steps`` have its mean rate.
+    A ``trace`` determines the arrivals, ``speed`` times as fast, beginning in the warm-up; ``steps`` have its mean
+    rate. ``probe`` is a rate of additional small requests, which are limit_count separately.
 
-    ``probe``: so many requests of one token a second beside it, which are counted apart.
-
-    ``seed`` fixes what is drawn: arrivals, the mix, lengths. Texts of prompts differ from run to run and from target to
-    target all the same, by a ``mark`` of the run ("" until one is made), but for ``same_prompts``."""
+    ``seed`` determines all random values: arrivals, mix and lengths. The texts of prompts still differ between runs
+    and targets, by the run's ``mark``, unless ``same_prompts`` is set.
+    """
 
     targets: Mapping[str, str]
     requests: tuple[LoadRequest, ...]
@@ -145,17 +144,17 @@ class Scenario(ScenarioKeys):
 
     @property
     def planned(self) -> float:
-        """How many sessions are planned that count; infinite where only time ends a closed loop."""
+        """The planned number of sessions after the warm-up, or infinity if only time ends a closed loop."""
         expected = sum(step.expected for step in self.steps) if self.open_loop else math.inf
         return expected if self.count is None else min(expected, self.count)
 
     @property
     def at_random(self) -> bool:
-        """Arrivals know nothing of each other."""
+        """True if arrivals are independent of each other."""
         return self.open_loop and (self.burstiness is not None or self.spacing == "poisson")
 
     def distances(self, chance: random.Random) -> Iterator[float]:
-        """Those of the arrivals, in expected arrivals."""
+        """Return the distances between arrivals, in expected arrivals."""
         if self.burst is not None:
             return bursts(self.burst.size)
         if self.burstiness is not None:
@@ -163,19 +162,18 @@ class Scenario(ScenarioKeys):
         return poisson(chance) if self.spacing == "poisson" else evenly()
 
     def at(self, load: float) -> "Scenario":
-        """The same with one load: so many requests a second, or clients."""
+        """Return the scenario with a single load: requests a second, or clients."""
         single = attrs.evolve(self, loads=(), search=None, repeat=1)
         if self.open_loop:
             seconds = self.seconds if self.count is None else self.count / load
             return attrs.evolve(single, steps=(RateStep(load, seconds),), seconds=seconds)
         return attrs.evolve(single, concurrency=int(load))
 
-    def described(self) -> dict[str, Any]:
-        """For the report: all of it but what may be a credential, the values of headers, of the queries of URLs and of
-        members of ``extra`` that are called so; and but for the mark, the part and its start, which are no part of what
-        was planned."""
+    def describe(self) -> dict[str, Any]:
+        """Return the scenario for a report, without possible credentials (values of headers, URL queries and secret
+        members of ``extra``), and without the mark, the part and its start, which differ between machines."""
         targets = {name: shown(url) for name, url in self.targets.items()}
-        whole = attrs.asdict(self, value_serializer=lambda _, __, value: _spelled(value))
+        whole = attrs.asdict(self, value_serializer=lambda _, __, value: _serialize(value))
         del whole["mark"], whole["part"], whole["start_at"]
         for request in whole["requests"]:
             request["extra"] = without_secrets(request["extra"])
@@ -183,19 +181,19 @@ class Scenario(ScenarioKeys):
         return first | whole | {"targets": targets, "headers": [name for name, _ in self.headers]}
 
 
-def _spelled(value: Any) -> Any:
+def _serialize(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
 def recorded_starts(scenario: Scenario) -> Iterator[float]:
-    """The starts of a trace's requests, in seconds from the beginning of the warm-up."""
+    """Return the start times of a trace, in seconds from the beginning of the warm-up."""
     assert scenario.trace is not None
     end = scenario.warmup + scenario.seconds
     return itertools.takewhile(lambda start: start <= end + 1e-9, trace_of(scenario.trace).arrivals(scenario.speed))
 
 
-def plays_out(scenario: Scenario) -> bool:
-    """Whether the plan ends of itself, and not by its time: a count, or a trace that is not cut off."""
+def has_fixed_end(scenario: Scenario) -> bool:
+    """Return whether the plan ends by itself: with a count, or at the end of a trace."""
     if scenario.trace is None or scenario.count is not None:
         return scenario.count is not None
     last = trace_of(scenario.trace).seconds / scenario.speed
@@ -203,13 +201,16 @@ def plays_out(scenario: Scenario) -> bool:
 
 
 def starts(scenario: Scenario) -> Iterator[float]:
-    """The arrivals of an open loop, in seconds from the begin of its warm-up: the same in each process of a load."""
+    """Return the arrivals of an open loop, in seconds from the begin of the warm-up.
+
+    All processes of a load get the same.
+    """
     found = _drawn_starts(scenario) if scenario.trace is None else recorded_starts(scenario)
-    return found if scenario.count is None else counted(found, scenario.warmup, scenario.count)
+    return found if scenario.count is None else limit_count(found, scenario.warmup, scenario.count)
 
 
 def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
-    """Return how many sessions that count each of so many shares has in the first ``seconds``; ``None`` where the
+    """Return the number of sessions that each of ``of`` shares starts in the first ``seconds``, or ``None`` if the
     server sets the pace."""
     if not plan.open_loop:
         return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]

@@ -1,4 +1,4 @@
-"""From a YAML file, or the options of the command line, to a scenario; all mistakes at once."""
+"""Reads scenarios from YAML files or command-line options, and reports all mistakes together."""
 
 import math
 from collections.abc import Mapping, Set
@@ -23,16 +23,19 @@ from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.spellings import KEYS_ELSEWHERE, REMOVED_KEYS
 
-SECONDS: Final = 30.0  # of a load, where nothing else is said
+SECONDS: Final = 30.0  # default length of a load
 
 
 def load(path: Path, env: Mapping[str, str]) -> Scenario:
-    """The scenario in the file ``path``, with variables from ``env``. Raises ``ConfigError`` with every mistake."""
+    """Return the scenario in the file ``path``, with variables from ``env``.
+
+    Raises ``ConfigError`` with all mistakes.
+    """
     return build(document.read_file(path), env)
 
 
 def build(read: Document, env: Mapping[str, str]) -> Scenario:
-    """The scenario in a document, or in the options of a command that were put together to one."""
+    """Return the scenario in a document, which may come from options. Raises ``ConfigError`` with all mistakes."""
     if not isinstance(read.content, dict):
         raise ConfigError((read.mistake((), f"{describe(read.content)} where keys should be", "see docs/load.md"),))
     variables = Variables(env)
@@ -41,9 +44,9 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     mistakes += [read.mistake((key,), found, expected) for key, found, expected in asked.mistakes]
     found = read_content(content, RawScenario)
-    mistakes += [read.mistake(fault.path, *_ours(fault).words) for fault in found.faults]
+    mistakes += [read.mistake(fault.path, *_with_suggestion(fault).words) for fault in found.faults]
     wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in found.faults)
-    raw = found.value if found.value is not None and not wrong else _rest(content, wrong)
+    raw = found.value if found.value is not None and not wrong else _readable_part(content, wrong)
     given = {key for key, value in content.items() if value is not None}
     mistakes += [read.mistake(*finding) for finding in contradictions(raw, given, wrong)]
     if mistakes:
@@ -51,8 +54,8 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     return _scenario(raw, asked)
 
 
-def _ours(fault: Misread) -> Wrong:
-    """Other tools' keys have one of our own."""
+def _with_suggestion(fault: Misread) -> Wrong:
+    """Return the mistake, with our name for a key of another tool."""
     key = str(fault.path[-1]) if fault.path else ""
     if fault.wrong.found == "unknown key" and key in REMOVED_KEYS:
         return Wrong("unknown key", REMOVED_KEYS[key])
@@ -61,9 +64,8 @@ def _ours(fault: Misread) -> Wrong:
     return fault.wrong
 
 
-def _rest(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
-    """The readable part of a scenario in which the members at ``wrong`` cannot: the mistakes of the rest are told with
-    them."""
+def _readable_part(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
+    """Return the readable part of a scenario, so that its mistakes are reported along with those in ``wrong``."""
     kept = {key: value for key, value in content.items() if (key,) not in wrong}
     kept["requests"] = [
         {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(request, ("requests", i), wrong)}
@@ -78,8 +80,8 @@ def _without(request: Mapping[str, Any], path: document.Path, wrong: Set[documen
     return {key: value for key, value in request.items() if value is not None and (*path, key) not in wrong}
 
 
-def _as_recorded(raw: RawScenario, path: Path) -> RateStep:
-    """The step that stands for a trace, behind the warm-up. Raises ``ConfigError``."""
+def _trace_step(raw: RawScenario, path: Path) -> RateStep:
+    """Return the step that represents a trace after the warm-up. Raises ``ConfigError``."""
     trace = trace_of(path)
     starts, end = [*trace.arrivals(raw.speed)], trace.seconds / raw.speed
     last = end - raw.warmup
@@ -107,7 +109,7 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
     if not steps and not raw.concurrency and as_they_were(raw):
         trace = raw.requests[0].requests
     if trace is not None:
-        steps = (_as_recorded(raw, trace),)
+        steps = (_trace_step(raw, trace),)
         seconds = steps[0].seconds
     elif steps:
         seconds = min(sum(step.seconds for step in steps), math.inf if raw.count is None else time_of(steps, raw.count))

@@ -1,4 +1,4 @@
-"""The shares into which one plan is divided: among the processes of a machine, and among machines as parts."""
+"""Divides a plan into shares: among the processes of a machine, and among several machines."""
 
 import os
 import re
@@ -16,8 +16,10 @@ MOST_PARTS: Final = 10_000
 
 @attrs.frozen
 class PlanShare:
-    """The share of a plan that one process sends: the sessions, or clients of a closed loop, whose number divided by
-    ``of`` leaves ``index``. Each process goes through the whole plan, and draws for the others too."""
+    """The share of a plan that one process sends: the sessions or clients whose number modulo ``of`` is ``index``.
+
+    Each process computes the whole plan, so that random values agree.
+    """
 
     index: int = 0
     of: int = 1
@@ -26,11 +28,11 @@ class PlanShare:
         return number % self.of == self.index
 
     def count(self, number: int) -> int:
-        """Return how many of so many sessions, clients or places belong to the share."""
+        """Return the number of sessions, clients or positions below ``number`` in the share."""
         return len(range(self.index, number, self.of))
 
-    def divided(self, index: int, among: int) -> "PlanShare":
-        """Return one of the equal shares of this one."""
+    def divide(self, index: int, among: int) -> "PlanShare":
+        """Return one of the equal parts of this share."""
         return PlanShare(self.index + self.of * index, self.of * among)
 
     def __str__(self) -> str:
@@ -38,7 +40,7 @@ class PlanShare:
 
 
 ALL: Final = PlanShare()
-"""The share of a process that sends the whole plan."""
+"""The whole plan."""
 
 
 # The processes of a machine
@@ -53,7 +55,7 @@ def cores() -> int:
 
 
 def processes(value: Any) -> int:
-    """Read a number, or ``auto``: all cores but one, which stays free for the server or other programs."""
+    """Parse a number, or ``auto``: one less than the number of cores, which leaves one free."""
     if value == "auto":
         return max(1, cores() - 1)
     number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else value
@@ -69,7 +71,7 @@ Processes: TypeAlias = Annotated[int, Kind("a number of processes", processes)]
 
 
 def read_part(text: str) -> PlanShare:
-    """Read ``2/5``, the second of five parts. Raises ``Wrong``."""
+    """Parse ``2/5``, the second of five parts. Raises ``Wrong``."""
     found = re.fullmatch(r"\s*(\d{1,5})\s*/\s*(\d{1,5})\s*", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
         raise Wrong(describe(text), f"this must be a part of so many, such as 2/5; {MOST_PARTS} at most")
@@ -77,7 +79,7 @@ def read_part(text: str) -> PlanShare:
 
 
 def read_start(text: str) -> float:
-    """Read a point in time with its time zone, or seconds since 1970; return the latter. Raises ``Wrong``."""
+    """Parse a time with its zone, or Unix seconds. Returns Unix seconds. Raises ``Wrong``."""
     try:
         if re.fullmatch(r"\s*\d{9,11}(\.\d{1,6})?\s*", text):
             return float(text)
@@ -90,5 +92,5 @@ def read_start(text: str) -> float:
 
 
 def spelled_start(start_at: float) -> str:
-    """Return a start for people, in UTC."""
+    """Return a start time in UTC for people."""
     return datetime.fromtimestamp(start_at, UTC).isoformat().replace("+00:00", "Z")

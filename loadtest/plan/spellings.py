@@ -1,4 +1,4 @@
-"""What other load testers call what has a name of its own here: options, keys of a scenario, and measures."""
+"""Names that other load testers use, and their equivalents here: options, scenario keys and measures."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -41,7 +41,7 @@ OPTIONS_ELSEWHERE: Final = _rows(
     ("--profile", "--rate"),
     ("--ready-check-timeout-sec --wait", "--wait-ready"),
 )
-"""Our option by another's."""
+"""Options of other tools, and ours."""
 
 ADVICE_ELSEWHERE: Final = _rows(
     ("--base-url --url --target --host --endpoint --server", "give the URL without an option: trigate load URL"),
@@ -55,7 +55,7 @@ ADVICE_ELSEWHERE: Final = _rows(
     ("--benchmark-grace-period --graceful-stop", "write a scenario: `grace` is the time for the last answers"),
     ("--latency-correction --e2el-including-client-queue", "it is always so: latencies count from the plan"),
 )
-"""What to do instead of giving another's option."""
+"""Options of other tools without an equivalent, and what to do instead."""
 
 _IN_PARTS: Final = (
     "is gone: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines, then "
@@ -68,10 +68,10 @@ REMOVED: Final = {
     "--remote-write": "is gone: send the metrics with --otlp, also to Prometheus "
     "(--otlp http://HOST:9090/api/v1/otlp; start it with --web.enable-otlp-receiver)",
 }
-"""What to do instead of giving an option that earlier versions had."""
+"""Options of earlier versions, and what to do instead."""
 
 REMOVED_KEYS: Final = {"workers": f"this key {_IN_PARTS}", "secret_env": f"this key {_IN_PARTS}"}
-"""The same of keys of a scenario."""
+"""Keys of earlier versions, and what to do instead."""
 
 KEYS_ELSEWHERE: Final = _rows(
     ("vus users clients", "concurrency"),
@@ -91,7 +91,7 @@ KEYS_ELSEWHERE: Final = _rows(
     ("output_tokens osl output_len", "output"),
     ("extra_body extra_inputs", "extra"),
 )
-"""Our key of a scenario, or of a request in it, by another's."""
+"""Keys of other tools, and ours."""
 
 MEASURES_ELSEWHERE: Final = _rows(
     ("e2el e2e latency request_latency http_req_duration end_to_end_latency", "duration"),
@@ -109,4 +109,4 @@ MEASURES_ELSEWHERE: Final = _rows(
     ("isl input_sequence_length", "input_tokens"),
     ("osl output_sequence_length", "output_tokens"),
 )
-"""Our measure or figure by another's."""
+"""Measures and figures of other tools, and ours."""

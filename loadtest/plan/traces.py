@@ -1,7 +1,7 @@
-"""Traces: when requests came to a real service and how long they were, in the forms in which three are published.
+"""Reads traces: recorded start times and lengths of requests to real services, in three published formats.
 
 Azure's (https://github.com/Azure/AzurePublicDataset) and BurstGPT's (https://github.com/HPMLL/BurstGPT) are CSV,
-Mooncake's (https://github.com/kvcache-ai/Mooncake) is JSONL. Which it is, its columns say.
+Mooncake's (https://github.com/kvcache-ai/Mooncake) is JSONL. The columns identify the format.
 """
 
 import csv
@@ -25,7 +25,7 @@ TOLD: Final = 10
 
 
 class LineMistakes:
-    """What is wrong in the lines of ``file``."""
+    """The mistakes in the lines of ``file``."""
 
     def __init__(self, file: Path) -> None:
         self._file = str(file)
@@ -38,7 +38,7 @@ class LineMistakes:
             self._told.append(Mistake(self._file, "", found, expected, line))
 
     def check(self) -> None:
-        """Raises ``ConfigError`` where there are any."""
+        """Raise ``ConfigError`` if there are mistakes."""
         if self._lines > TOLD:
             more = f"{self._lines - TOLD} more lines like these"
             self._told.append(Mistake(self._file, "", more, "correct the file, or give another"))
@@ -46,7 +46,7 @@ class LineMistakes:
             raise ConfigError(tuple(self._told))
 
     def only(self, found: str, expected: str) -> ConfigError:
-        """The mistake of the file as a whole."""
+        """Return an error about the whole file."""
         return ConfigError((Mistake(self._file, "", found, expected),))
 
 
@@ -55,11 +55,11 @@ BLOCK: Final = 512  # tokens of Mooncake's blocks
 
 @attrs.frozen
 class TraceRow:
-    """One request of a trace, ``at`` seconds behind the first, with its length and that of its answer in tokens.
+    """One request of a trace. ``at`` is in seconds after the first request, ``input`` and ``output`` are in tokens.
 
-    Rows of one ``session`` ("" for none) are the turns of one conversation; ``elapsed`` is how long the answer took,
-    where that is known. ``blocks`` are names of pieces of 512 tokens: where two rows begin with the same names, they
-    begin with the same text."""
+    Rows of one ``session`` ("" for none) are turns of a conversation; ``elapsed`` is the duration of the answer, if
+    known. ``blocks`` identify pieces of 512 tokens: rows that begin with the same blocks begin with the same text.
+    """
 
     at: float
     input: int
@@ -71,10 +71,11 @@ class TraceRow:
 
 @attrs.frozen
 class LoadTrace:
-    """All rows of a file that can be sent, in the order of their times. They are kept as columns: some have millions.
+    """The usable rows of a trace in the order of their times, stored as columns because traces may have millions.
 
-    ``left_out`` are the others, counted by their reason. ``firsts`` are the rows that stand alone or open a
-    conversation, ``behind`` the rows of each conversation behind its first; without conversations both are empty."""
+    ``left_out`` counts the other rows by reason. ``firsts`` are rows that stand alone or start a conversation, and
+    ``behind`` maps them to the rows of later turns. Both are empty without conversations.
+    """
 
     name: str
     form: str
@@ -91,31 +92,31 @@ class LoadTrace:
         return len(self.times)
 
     def row(self, number: int) -> TraceRow:
-        """The row ``number``, from 0."""
+        """Return the row ``number``, from 0."""
         others = self.others[number] if self.others else ()
         return TraceRow(self.times[number], self.inputs[number], self.outputs[number], *others)
 
     @property
     def arriving(self) -> int:
-        """How many of them stand alone or open a conversation."""
+        """The number of rows that stand alone or start a conversation."""
         return len(self.firsts) or len(self)
 
     def first(self, number: int) -> int:
-        """The row that arrives as ``number``, from 0, and from the beginning again behind the last."""
+        """Return the row of arrival ``number``, from 0. After the last row, the first follows again."""
         place = number % self.arriving
         return self.firsts[place] if self.firsts else place
 
     @property
     def seconds(self) -> float:
-        """The time from the first to the last."""
+        """The time from the first row to the last."""
         return self.times[-1]
 
     def arrivals(self, speed: float) -> Iterator[float]:
-        """The starts, in seconds from the first, ``speed`` times as fast as they were."""
+        """Return the start times in seconds from the first, ``speed`` times as fast as in the trace."""
         return (self.times[self.first(number)] / speed for number in range(self.arriving))
 
-    def described(self, speed: float) -> str:
-        """What was found, for whoever starts the load."""
+    def describe(self, speed: float) -> str:
+        """Return a summary for the user."""
         seconds = self.seconds / speed
         rate = f", {_short(self.arriving / seconds)} a second" if seconds else ", all at once"
         fast = f" at speed {speed:g}" if speed != 1 else ""
@@ -138,7 +139,7 @@ def _rows(number: int) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Return a duration for people."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -149,7 +150,7 @@ def _span(seconds: float) -> str:
 # The forms
 
 TraceLine: TypeAlias = tuple[int, Mapping[str, Any]]
-"""The number of a line, and its cells by their columns."""
+"""The number of a line, and its cells by column."""
 
 
 def _date(text: str) -> float:
@@ -157,7 +158,7 @@ def _date(text: str) -> float:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
         raise Wrong(describe(text), "this must be a date such as 2023-11-16 18:15:46.6805900") from None
-    # A date without a zone is not that of this machine: only differences count, and no clock is ever changed between.
+    # Ignore the zone: only differences matter, and traces do not change it.
     return (when.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
 
 
@@ -174,7 +175,7 @@ def _milliseconds(value: Any) -> float:
     return _seconds(value) / 1000
 
 
-DIGITS: Final = 20  # of a number; the interpreter refuses some thousands
+DIGITS: Final = 20  # of a number; Python rejects thousands of digits
 
 
 def _tokens(text: Any) -> int:
@@ -185,7 +186,7 @@ def _tokens(text: Any) -> int:
     raise Wrong(describe(text), "this must be a whole number, 0 or more")
 
 
-def _of_json(value: Any) -> int:
+def _json_tokens(value: Any) -> int:
     if isinstance(value, str):
         raise Wrong(describe(value), "this must be a whole number, 0 or more")
     return _tokens(value)
@@ -199,7 +200,7 @@ def _blocks(value: Any) -> tuple[int, ...]:
 
 @attrs.frozen
 class TraceForm:
-    """Where one publisher's rows have what. ``optional`` are columns with the value of one that is not there."""
+    """The columns of one publisher's traces. The default of an optional column means that it is absent."""
 
     name: str
     unit: str
@@ -217,7 +218,7 @@ class TraceForm:
         return self.time, self.input, self.output
 
     def row(self, given: Mapping[str, Any]) -> TraceRow:
-        """Raises ``_WrongColumn``."""
+        """Parse a row. Raises ``_InvalidColumn``."""
         at = _column(given, self.time, self.when)
         asked, answered = (_column(given, name, self.tokens) for name in (self.input, self.output))
         session = str(given.get(self.session) or "").strip()
@@ -244,13 +245,13 @@ MOONCAKE: Final = TraceForm(
     _milliseconds,
     "input_length",
     "output_length",
-    _of_json,
+    _json_tokens,
     blocks="hash_ids",
 )
 
 
-class _WrongColumn(Exception):
-    """A column whose value cannot be used."""
+class _InvalidColumn(Exception):
+    """A column with an unusable value."""
 
     def __init__(self, name: str, wrong: Wrong) -> None:
         self.found, self.expected = f"{name}: {wrong.found}", wrong.expected
@@ -258,32 +259,32 @@ class _WrongColumn(Exception):
 
 def _column(given: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
     if name not in given:
-        raise _WrongColumn(name, Wrong("missing", "this is required"))
+        raise _InvalidColumn(name, Wrong("missing", "this is required"))
     try:
         return read(given[name])
     except Wrong as wrong:
-        raise _WrongColumn(name, wrong) from None
+        raise _InvalidColumn(name, wrong) from None
 
 
 # Reading
 
 
 def load_trace(path: Path) -> LoadTrace:
-    """The trace in the file ``path``, which is read once as long as it is the same. Raises ``ConfigError``."""
+    """Return the trace in the file ``path``, which is read again only if it has changed. Raises ``ConfigError``."""
     try:
         stamp = path.stat()
     except OSError:
         return read_trace(path)
-    return _kept(path, stamp.st_mtime_ns, stamp.st_size)
+    return _read_unchanged(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @functools.lru_cache(maxsize=2)
-def _kept(path: Path, _changed: int, _size: int) -> LoadTrace:
+def _read_unchanged(path: Path, _changed: int, _size: int) -> LoadTrace:
     return read_trace(path)
 
 
 def read_trace(path: Path) -> LoadTrace:
-    """The trace in the file ``path``. Raises ``ConfigError`` with the lines that cannot be read."""
+    """Read the trace in the file ``path``. Raises ``ConfigError`` with the unreadable lines."""
     mistakes = LineMistakes(path)
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
@@ -341,7 +342,7 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
     for number, cells in given:
         try:
             row = form.row(cells)
-        except _WrongColumn as wrong:
+        except _InvalidColumn as wrong:
             mistakes.add(number, wrong.found, wrong.expected)
             continue
         if reason := _unusable(row):
@@ -355,18 +356,18 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
     mistakes.check()
     if not times:
         raise mistakes.only("no row that can be sent", "give a trace with tokens in and out")
-    return _ordered(LoadTrace(name, form.name, form.unit, times, inputs, outputs, others, left_out))
+    return _sort_rows(LoadTrace(name, form.name, form.unit, times, inputs, outputs, others, left_out))
 
 
 def _unusable(row: TraceRow) -> str:
-    """The reason why nothing can be sent for it, "" if it can."""
+    """Return why the row cannot be sent, or ""."""
     if not row.output:
         return "0 tokens of an answer (a failure)"
     return "" if row.input else "0 tokens of a prompt"
 
 
-def _ordered(trace: LoadTrace) -> LoadTrace:
-    """By time, from 0."""
+def _sort_rows(trace: LoadTrace) -> LoadTrace:
+    """Sort the rows by time, and start at 0."""
     order: Sequence[int] = range(len(trace))
     if any(after < before for before, after in itertools.pairwise(trace.times)):
         order = sorted(order, key=trace.times.__getitem__)
@@ -378,11 +379,11 @@ def _ordered(trace: LoadTrace) -> LoadTrace:
         outputs=array("l", (trace.outputs[i] for i in order)),
         others=[trace.others[i] for i in order] if trace.others else (),
     )
-    return _grouped(ordered)
+    return _group_conversations(ordered)
 
 
-def _grouped(trace: LoadTrace) -> LoadTrace:
-    """With its conversations, if there are any."""
+def _group_conversations(trace: LoadTrace) -> LoadTrace:
+    """Group the rows into conversations."""
     opened: dict[str, int] = {}
     behind: dict[int, list[int]] = {}
     firsts = array("l")

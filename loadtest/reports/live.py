@@ -37,7 +37,7 @@ class Lines:
     """For a log."""
 
     async def watch(self, running: LoadUnderWay) -> None:
-        said = describe_load(running.scenario.described(), running.scenario.seconds)
+        said = describe_load(running.scenario.describe(), running.scenario.seconds)
         while True:
             print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
             await trio.sleep(LINE_EVERY)

@@ -59,7 +59,7 @@ def part_of_plan(plan: Scenario) -> PlanPart | None:
 
 def digest(plan: Scenario) -> str:
     """Return a digest of all that parts of one plan have in common; a file counts by its content, not by its place."""
-    found = plan.described()
+    found = plan.describe()
     for name in _OF_A_MACHINE:
         del found[name]
     found["trace"] = _content(plan.trace)

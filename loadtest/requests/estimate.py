@@ -93,7 +93,7 @@ def found_in_files(plan: Scenario) -> tuple[str, ...]:
 
 def _sentences(plan: Scenario) -> Iterator[str]:
     if plan.trace is not None:
-        yield trace_of(plan.trace).described(plan.speed)
+        yield trace_of(plan.trace).describe(plan.speed)
     whole = sum(request.weight for request in plan.requests)
     for request in plan.requests:
         if request.requests is None or request.requests == plan.trace:
@@ -101,11 +101,11 @@ def _sentences(plan: Scenario) -> Iterator[str]:
         planned = plan.planned * request.weight / whole if plan.open_loop or plan.count else 0.0
         if is_recorded(request.requests):
             recorded = recorded_load(request.requests)
-            yield recorded.described() + _rounds(planned, len(recorded.requests))
+            yield recorded.describe() + _rounds(planned, len(recorded.requests))
             continue
         file = request_file(str(request.requests), request.api)
         _check_model(request, file)
-        yield file.described() + _rounds(planned, len(file))
+        yield file.describe() + _rounds(planned, len(file))
 
 
 def _rounds(planned: float, lines: int) -> str:

@@ -288,7 +288,7 @@ class RequestFile:
         """The request ``number``, from 0."""
         return read_request(self.data[self.starts[number] : self.ends[number]], self.api)
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """What was found, for whoever starts the load."""
         found = ", ".join(f"{count:,} {form if count > 1 else _one(form)}" for form, count in self.forms.items())
         skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())

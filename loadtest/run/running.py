@@ -20,10 +20,10 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import EXACT
-from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, paced
+from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, start_on_time
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.objectives import by_request, missed_by, read_all
-from loadtest.plan.scenario import Scenario, plays_out, starts
+from loadtest.plan.scenario import Scenario, has_fixed_end, starts
 from loadtest.plan.shares import PlanShare
 from loadtest.requests import bodies
 from loadtest.requests.bodies import RequestTemplate
@@ -112,7 +112,7 @@ class ActiveRun(LoadUnderWay):
         self._self_test = self_test
         self._secrets = SecretWords.of(scenario, target, key)
         self._key = key
-        self._plays_out = plays_out(scenario)
+        self._plays_out = has_fixed_end(scenario)
         self._templates: dict[tuple[str, str, str, bool], RequestTemplate] = {}
         self._source = source_of(scenario.requests, setting_of(scenario, target))
         tls = ssl.create_default_context() if server.secure else None
@@ -215,7 +215,7 @@ class ActiveRun(LoadUnderWay):
         async with trio.open_nursery() as nursery:
             self._ending = nursery.cancel_scope
             with self._arriving:
-                await paced(starts(self.scenario), self.begin - self.scenario.warmup, prepare)
+                await start_on_time(starts(self.scenario), self.begin - self.scenario.warmup, prepare)
             nursery.cancel_scope.deadline = max(self.end, last) + self.scenario.grace
 
     async def _closed_loop(self) -> None:

@@ -111,7 +111,7 @@ class LoadUnderWay:
             target=self.target,
             url=self.url,
             started=started.isoformat(timespec="seconds"),
-            scenario=scenario.described(),
+            scenario=scenario.describe(),
             seconds=seconds,
             elapsed=figures.last,
             interrupted=self.interrupted,

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.plan.arrivals import RateStep, arrivals, bursts, evenly, gamma, paced, poisson
+from loadtest.plan.arrivals import RateStep, arrivals, bursts, evenly, gamma, poisson, start_on_time
 
 RATES = st.just(0) | st.floats(0.001, 200)
 STEPS = st.lists(st.builds(RateStep, RATES, st.floats(0.01, 5), st.none() | RATES), max_size=4)
@@ -96,14 +96,14 @@ def seeing(seen, begin):
 
 async def test_each_arrival_comes_at_its_time_and_is_prepared_before(autojump_clock):
     begin, seen = trio.current_time(), []
-    await paced(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
+    await start_on_time(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
     assert seen == [(0, 0, 0), (0.5, -0.5, 0), (1, -0.5, 0), (1.5, -0.5, 0)]
 
 
 async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
     begin, seen = trio.current_time(), []
     mock_clock.jump(10)
-    await paced(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
+    await start_on_time(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
     assert seen == [(0, 10, 10), (0.5, 9.5, 9.5), (1, 9, 9), (1.5, 8.5, 8.5)]
 
 
@@ -123,7 +123,7 @@ async def test_nothing_runs_between_the_arrivals_of_one_instant(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(another)
         await trio.lowlevel.checkpoint()
-        await paced(arrivals([RateStep(3, 1)], bursts(3)), trio.current_time(), prepare)
+        await start_on_time(arrivals([RateStep(3, 1)], bursts(3)), trio.current_time(), prepare)
         nursery.cancel_scope.cancel()
     first = seen.index("arrival")
     assert seen[first : first + 3] == ["arrival"] * 3

@@ -44,10 +44,10 @@ def test_a_long_run_keeps_few_histograms_and_loses_nothing():
 
 def test_timelines_of_several_processes_are_as_of_one():
     both, short = hour(1), LoadTimeline()
-    short.ended(exchanged(), good=True)
+    short.record_end(exchanged(), good=True)
     short.merge(both)
     one = hour(1)
-    one.ended(exchanged(), good=True)
+    one.record_end(exchanged(), good=True)
     assert short.dump() == one.dump()
     assert short.together == one.together
 

@@ -45,7 +45,7 @@ def report(path, found, log=True, targets=("",), **plan):
             figures.add(record)
         made = scenario("http://h", [{"model": "m", "name": name} for name in figures.requests], **{"rate": 10, **plan})
         runs.append(RunResult(
-            target=target, url="http://h", started="2026-01-01T00:00:00+00:00", scenario=made.described(),
+            target=target, url="http://h", started="2026-01-01T00:00:00+00:00", scenario=made.describe(),
             seconds=len(found) / 10, elapsed=figures.last, interrupted=False, tally=figures.total,
             requests=figures.requests, timeline=figures.timeline, overhead=Overhead(Histogram(), Histogram(), 0.1),
         ))  # fmt: skip

@@ -72,5 +72,5 @@ def test_credentials_in_bodies_are_masked_too(tmp_path):
     words = SecretWords.of(plan, "t", None)
     assert words.mask("no tok-abcd-7, in-extra-1: qwertyuiop") == "no ***, ***: qwertyuiop"
     assert len(words.words) < 10 * MOST
-    described = plan.described()["requests"][1]["extra"]
+    described = plan.describe()["requests"][1]["extra"]
     assert described == {"tools": [{"headers": {"x-api-key": "***"}}], "metadata": {"keyboard": "qwertyuiop"}}

@@ -34,7 +34,7 @@ def result(*records, seconds=10.0, **more) -> RunResult:
         figures.add(record)
     plan = scenario("http://h", [{"model": "m", "name": "chat m"}], rate=1, seconds=seconds, **more)
     return RunResult(
-        target="t", url="http://h", started="2026-01-01T00:00:00+00:00", scenario=plan.described(), seconds=seconds,
+        target="t", url="http://h", started="2026-01-01T00:00:00+00:00", scenario=plan.describe(), seconds=seconds,
         elapsed=figures.last, interrupted=False, tally=figures.total, requests=figures.requests,
         timeline=figures.timeline, overhead=Overhead(Histogram(), Histogram(), 0.1),
     )  # fmt: skip

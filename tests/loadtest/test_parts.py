@@ -108,7 +108,7 @@ def report(folder: Path, index: int, plan=None, **more) -> Path:
     """The report of a part with ten exchanges, some of them slow."""
     plan = plan or planned(index)
     records = [record(planned=n / 5, contents=(n / 5 + 0.1 * (index + 1), n / 5 + 0.2)) for n in range(10)]
-    run = attrs.evolve(result(*records, seconds=3.0), scenario=plan.described(), **more)
+    run = attrs.evolve(result(*records, seconds=3.0), scenario=plan.describe(), **more)
     return report_of(folder / f"part-{index + 1}.json", run, plan)
 
 

@@ -36,7 +36,7 @@ def test_they_come_in_the_order_and_at_the_distances_in_which_they_were_sent(tmp
     assert [one.api for one in load.requests] == ["chat", "gemini", "chat", "chat"]
     assert list(load.trace().arrivals(speed=1)) == [0, 0.5, 1, 1.5]
     assert list(load.trace().arrivals(speed=2)) == [0, 0.25, 0.5, 0.75]
-    assert "4 requests in 1.5 s" in load.trace().described(1)
+    assert "4 requests in 1.5 s" in load.trace().describe(1)
 
 
 def test_only_what_clients_sent_is_sent_again_and_the_rest_is_counted(tmp_path):
@@ -58,8 +58,8 @@ def test_only_what_clients_sent_is_sent_again_and_the_rest_is_counted(tmp_path):
         "refused for what it asked": 1,
         "without a body": 1,
     }
-    assert load.described().startswith(f"{tmp_path.name}: 1 recorded request; 1 left out: ")
-    assert "1 row left out: refused for what it asked" in load.trace().described(1)
+    assert load.describe().startswith(f"{tmp_path.name}: 1 recorded request; 1 left out: ")
+    assert "1 row left out: refused for what it asked" in load.trace().describe(1)
 
 
 def test_keys_and_accounts_stay_behind_and_the_rest_is_sent_as_it_was(tmp_path):

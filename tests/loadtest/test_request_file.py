@@ -121,12 +121,12 @@ def test_lines_and_arrays_hold_the_same_requests(read):
     for file in found:
         assert [file.request(i) for i in range(len(file))] == [read_request(one, "chat") for one in lines]
         assert file.forms == {"prompts": 1, "talks of several turns": 1, "bodies of chat": 1}
-        assert "(1 prompt, 1 talk of several turns, 1 body of chat)" in file.described()
+        assert "(1 prompt, 1 talk of several turns, 1 body of chat)" in file.describe()
 
 
 def test_what_was_found_and_left_out_is_told(read):
     nobody = line(conversations=[{"from": "gpt", "value": "Hi"}])
-    said = read(b"\n".join([line(prompt="a"), line(prompt="b"), nobody, line(prompt=""), nobody])).described()
+    said = read(b"\n".join([line(prompt="a"), line(prompt="b"), nobody, line(prompt=""), nobody])).describe()
     assert said == (
         "own.jsonl: 2 requests (2 prompts); 2 left out: a talk in which no person says anything; "
         "1 left out: a prompt without text"

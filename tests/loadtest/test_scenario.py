@@ -52,8 +52,8 @@ def test_credentials_do_not_get_into_the_report():
     plan = built(GOOD, TOKEN="t0ps3cret")
     assert plan.headers == (("authorization", "Bearer t0ps3cret"),)
     assert "t0ps3cret" not in repr(plan)
-    assert "t0ps3cret" not in str(plan.described())
-    assert plan.described()["headers"] == ["authorization"]
+    assert "t0ps3cret" not in str(plan.describe())
+    assert plan.describe()["headers"] == ["authorization"]
 
 
 def test_all_mistakes_are_told_at_once_with_their_lines_and_the_nearest_name():

@@ -52,7 +52,7 @@ def test_azures_dates_with_seven_decimals_begin_at_the_first(read):
 def test_burstgpts_rows_without_response_tokens_are_failures_left_out_and_counted(read):
     trace = read(BURST)
     assert rows(trace) == [(0, 472, 18), (113, 417, 276)]
-    assert "1 row left out: 0 tokens of an answer (a failure)" in trace.described(1)
+    assert "1 row left out: 0 tokens of an answer (a failure)" in trace.describe(1)
 
 
 def test_burstgpts_rows_of_one_session_are_known_as_such(read):
@@ -61,7 +61,7 @@ def test_burstgpts_rows_of_one_session_are_known_as_such(read):
     assert [trace.first(number) for number in range(3)] == [0, 1, 0]
     assert trace.behind == {0: [2]}
     assert len([*trace.arrivals(1)]) == 2
-    assert "3 requests of 2 conversations in " in trace.described(1)
+    assert "3 requests of 2 conversations in " in trace.describe(1)
 
 
 def test_mooncakes_times_are_milliseconds(read):
@@ -73,13 +73,13 @@ def test_mooncakes_times_are_milliseconds(read):
 
 
 def test_what_was_found_is_told_with_its_unit_length_and_rate(read):
-    said = read(MOONCAKE, "mooncake.jsonl").described(1)
+    said = read(MOONCAKE, "mooncake.jsonl").describe(1)
     assert (
         said == "mooncake.jsonl: Mooncake's form (times in milliseconds), 3 requests in 58 min 57 s, 0.00085 a second"
     )
     assert (
         read(BURST)
-        .described(2)
+        .describe(2)
         .startswith(
             "trace: BurstGPT's form (times in seconds), 2 requests in 56.5 s, 0.035 a second at speed 2; 1 row left out"
         )
