@@ -307,7 +307,7 @@ _ROWS = (
         then=('aider --message "Hello"',),
     ),
     Client(
-        "openai-compatible", "anything else that is OpenAI-compatible", "Chat and Responses",
+        "openai-compatible", "Other OpenAI-compatible programs", "Chat and Responses",
         language="text",
         snippet="""\
 Base URL   {base}

@@ -32,7 +32,7 @@ def write(page: Path, rows: Sequence[Row], cells: Sequence[Cell]) -> None:
 
 def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     lines = [
-        "| client | version | speaks | before Chat | before Messages | before Responses |",
+        "| client | version | client API | Chat provider | Messages provider | Responses provider |",
         "|---|---|---|---|---|---|",
     ]
     notes: list[str] = []
@@ -52,7 +52,7 @@ def _cell(row: Row, cells: Sequence[Cell], notes: list[str]) -> str:
     for cell in cells:
         name = {"stream": "streamed", "whole": "whole"}[cell.mode]
         if cell.trouble:
-            notes.append(f"{len(notes) + 1}. {row.title}, {name}, before {APIS[cell.upstream]}: {cell.trouble}")
+            notes.append(f"{len(notes) + 1}. {row.title}, {name}, with a {APIS[cell.upstream]} provider: {cell.trouble}")
             name = f"**{name}: no** ({len(notes)})"
         words.append(name)
     return ", ".join(words) or "not tried"

@@ -27,7 +27,7 @@ def _index() -> str:
     """The page that lists all clients: its text stays, its table is written."""
     text = (FOLDER / "README.md").read_text()
     lines = [
-        "| client | speaks | its settings are in |",
+        "| client | API | settings in |",
         "|---|---|---|",
         *(f"| [{row.title}]({row.name}.md) | {row.speaks} | {_where(row)} |" for row in CLIENTS.values()),
     ]
@@ -50,7 +50,7 @@ def _path(file: SettingsFile) -> str:
 def page(client: Client) -> str:
     """The page of ``client``: what its row says, then the sections that the page has of its own."""
     place = demo(client.chooses)
-    parts = [f"# {client.title}", f"It speaks {client.speaks} to the gateway."]
+    parts = [f"# {client.title}", f"It uses the gateway's {client.speaks} API{_plural(client.speaks)}."]
     if client.install:
         parts.append(_fenced("sh", client.install))
     parts += _file(client, place)
@@ -58,13 +58,13 @@ def page(client: Client) -> str:
         parts.append(_fenced(client.language, place.fill(client.snippet)))
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
-        starts = "it" if client.program else "a program"
+        starts = client.title if client.program else "a program"
         plain = client.environment or (client.file is not None and tuple(place.settings(client.file.settings)))
-        given = "these settings" if plain else "that key, if there is one"
-        parts.append(f"This starts {starts} with {given}, and changes no file:")
+        given = "these settings" if plain else "the key, if there is one"
+        parts.append(f"To start {starts} with {given}, without changing a file:")
         parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
     if client.then:
-        parts += ["Then:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
+        parts += ["Then try it:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
     file = FOLDER / f"{client.name}.md"
     if file.exists() and (own := file.read_text().partition("\n## "))[1]:
         parts.append(f"## {own[2].rstrip()}")
@@ -77,7 +77,7 @@ def _file(client: Client, place: GatewayAddress) -> list[str]:
     for file in client.files:
         parts += _one_file(client, file, place)
     if parts:
-        parts.append(f"`trigate connect {client.name} --undo` takes it out again.")
+        parts.append(f"`trigate connect {client.name} --undo` removes the settings.")
     if client.name in LOGINS:
         parts += _login(client, place)
     return parts
@@ -89,8 +89,8 @@ def _login(client: Client, place: GatewayAddress) -> list[str]:
     assert own.file is not None
     settings = tuple(attrs.evolve(place, models={}).settings(own.file.settings))
     return [
-        f"`trigate connect {client.name} --login --write` writes the address alone, and the program keeps its own "
-        "login. [Subscriptions](../subscriptions.md) says which entry passes it on, and what the provider's terms say:",
+        f"`trigate connect {client.name} --login --write` sets only the address, and the program keeps its own login. "
+        "[Subscriptions](../subscriptions.md) shows the entry that this needs, and what the provider's terms allow:",
         _fenced(HIGHLIGHT.get(own.file.format, own.file.format), written(own.file.format, settings)),
     ]
 
@@ -99,17 +99,21 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
     plain, keyed = (tuple(one.settings(file.settings)) for one in (place, attrs.evolve(place, key=KEY)))
     parts = []
     if plain:
-        variable = f" (in `${file.variable}`, where that is set)" if file.variable else ""
-        parts.append(f"`trigate connect {client.name} --write` puts this into `{_path(file)}`{variable}:")
+        variable = f" (in the folder `${file.variable}`, if set)" if file.variable else ""
+        parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
         parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), written(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
         rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
-        parts.append(f"Where the gateway asks for a key, {rows}.")
+        parts.append(f"If the gateway requires a key, {rows}.")
     return parts
 
 
+def _plural(names: str) -> str:
+    return "s" if " and " in names else ""
+
+
 def _told(value: object) -> str:
-    return "is that key" if value == KEY else f"is `{value}`"
+    return "is your key" if value == KEY else f"is `{value}`"
 
 
 def _fenced(language: str, text: str) -> str:
