@@ -52,7 +52,8 @@ def _cell(row: Row, cells: Sequence[Cell], notes: list[str]) -> str:
     for cell in cells:
         name = {"stream": "streamed", "whole": "whole"}[cell.mode]
         if cell.trouble:
-            notes.append(f"{len(notes) + 1}. {row.title}, {name}, with a {APIS[cell.upstream]} provider: {cell.trouble}")
+            provider = f"{APIS[cell.upstream]} provider"
+            notes.append(f"{len(notes) + 1}. {row.title}, {name}, {provider}: {cell.trouble}")
             name = f"**{name}: no** ({len(notes)})"
         words.append(name)
     return ", ".join(words) or "not tried"
