@@ -284,7 +284,7 @@ def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
 
 def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
     written = fenced(README, "yaml")[0]
-    scenario = next(text for text in fenced((ROOT / "docs/load.md").read_text(), "yml") if "targets:" in text)
+    scenario = next(text for text in fenced((ROOT / "docs/load-reference.md").read_text(), "yml") if "targets:" in text)
     for name, text in {
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
@@ -296,7 +296,7 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "alice.yaml": ALICE % ("0" * 64),
         "keys.yaml": fenced((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace("/var/lib/trigate/state", "keys"),
         "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
-        "own.jsonl": fenced((ROOT / "docs/load.md").read_text(), "json")[0],
+        "own.jsonl": fenced((ROOT / "docs/load-reference.md").read_text(), "json")[0],
         "azure.csv": TRACE,
         "scenario.yml": re.sub(r"\b\d+s\b", "0.3s", here(scenario)).replace("4kB", "1MB").replace("500ms", "30s"),
         "request.json": json.dumps(ASKED),

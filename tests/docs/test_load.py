@@ -1,4 +1,4 @@
-"""The page about load tests: its scenario is accepted, and its tables have every key."""
+"""The reference of the load tester: its scenario is accepted, and its tables have every key."""
 
 import json
 import re
@@ -28,11 +28,11 @@ targets: {gateway: http://x, provider: http://y}
 rate: 1
 requests: [{model: demo}, {model: demo, api: messages}]
 """
-PAGE = (ROOT / "docs" / "load.md").read_text()
+PAGE = (ROOT / "docs" / "load-reference.md").read_text()
 
 
 def table(begins: str) -> dict[str, str]:
-    """The keys of the first table behind ``begins``, with their defaults."""
+    """Return the keys of the first table after ``begins``, with their defaults."""
     lines = PAGE.partition(begins)[2].partition("|---|")[2].partition("\n\n")[0].splitlines()[1:]
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     return {key.strip("`"): default.strip("`") for _, key, default, *_ in cells}
@@ -50,7 +50,7 @@ def test_each_scenario_is_good():
 
 
 @pytest.mark.parametrize(
-    ("begins", "kind"), [("take the place of its own", RawScenario), ("and of a request", LoadRequest)]
+    ("begins", "kind"), [("Keys of a scenario:", RawScenario), ("Keys of a request:", LoadRequest)]
 )
 def test_the_tables_have_every_key(begins, kind):
     assert set(table(begins)) == {field.name for field in attrs.fields(kind)}
@@ -83,13 +83,13 @@ def test_the_tables_have_every_member_of_a_report():
         overhead=attrs.evolve(own, parts={"process 1": own}),
     )  # fmt: skip
     report = json.loads(dump([run], "requests.jsonl", verdicts([parse("errors>0")], [run])))
-    tables = PAGE.partition("## Which members does the JSON have?")[2].partition("\n## ")[0]
+    tables = PAGE.partition("## JSON report")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`([a-z0-9_]+)`", tables)) | set(MEASURES)
     assert set(members(report)) - listed == set()
 
 
 def test_the_defaults_in_the_tables_are_the_real_ones():
-    written = {**table("and of a request"), **table("take the place of its own")}
+    written = {**table("Keys of a request:"), **table("Keys of a scenario:")}
     bare = build(read(b"url: http://x\nrate: 1\nrequests: [{model: m}]", "s.yml"), {})
     first = bare.requests[0]
     lengths = {"prompt": first.prompt.mean, "output": first.output.mean}
@@ -100,7 +100,7 @@ def test_the_defaults_in_the_tables_are_the_real_ones():
 
 
 def spelled(value: object) -> str:
-    """As one would write it in YAML."""
+    """Return ``value`` as YAML has it."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
