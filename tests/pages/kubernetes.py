@@ -13,12 +13,12 @@ PAGE: Final = ROOT / "deploy/kubernetes.yaml"
 OPTIONS: Final = ("--set", "autoscaling.enabled=true")
 HEAD: Final = """\
 # trigate on Kubernetes, with state in your PostgreSQL server and counters in your Redis or Valkey server. Build the
-# image with --build-arg REQUIREMENTS=requirements-extras.txt, replace the values of the Secret (better: let the system
-# that keeps your secrets make it), then
+# image with --build-arg REQUIREMENTS=requirements-extras.txt. Replace the values of the Secret; better, let your
+# secret manager create it. Then run:
 #
 #   kubectl apply -f deploy/kubernetes.yaml
 #
-# This file is the chart deploy/helm/trigate with its default values and autoscaling. Use the chart to change more:
+# This file is the chart deploy/helm/trigate with default values and autoscaling. To change more, use the chart:
 #
 #   helm install trigate deploy/helm/trigate --set-file config=trigate.yaml --set secrets.existing=my-secret
 """
