@@ -28,14 +28,14 @@ from loadtest.reports.live import Screen, SearchLines
 from loadtest.reports.live import screen as screen_for
 from loadtest.reports.parts import PlanPart, part_of_plan
 from loadtest.reports.report_file import NoReport
-from loadtest.requests.estimate import found_in_files, token_estimate
+from loadtest.requests.estimate import describe_files, token_estimate
 from loadtest.requests.keys import Credential, advice, credential, describe_key
 from loadtest.run.early_ends import EarlyEnds, end_early
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.readiness import NotReady, check_exact, until_ready
 from loadtest.run.running import Unreachable
 from loadtest.run.searching import rule_of, runs_of
-from loadtest.run.under_way import LoadUnderWay, TooLate, Watching, unwatched
+from loadtest.run.under_way import LoadUnderWay, TooLate, Watching, watch_nothing
 from streams.garbage import frozen_startup_objects
 
 REFUSED: Final = "status 401"  # as a tally calls it
@@ -58,7 +58,7 @@ def run(options: LoadOptions) -> int:
                 click.echo(_cost(trio.run(self_test)))
             return GOOD
         plan = planned(options)
-        for told in found_in_files(plan):
+        for told in describe_files(plan):
             say(sentence(told))
         say(sentence(str(token_estimate(plan))))
         keys = _keys(plan)
@@ -154,7 +154,7 @@ async def _load(
     shown = () if plan.search else (screen.watch,)  # a search has lines of its own
     async with loading(plan, values) as start, answers.exported():
 
-        async def once(scenario: Scenario, target: str, watch: Watching = unwatched) -> RunResult:
+        async def once(scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
             guards, records = ends.of_run(scenario, target)
             sinks = (*records, *answers.sinks(scenario, target, values[target]))
             watching = (*shown, answers.watch, partial(end_early, ends=guards), watch)

@@ -17,7 +17,7 @@ from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 if TYPE_CHECKING:
     from loadtest.exchange.exchange import TimedExchange
     from loadtest.exchange.judging import StreamVerdict
-    from loadtest.requests.sources import PlaceInPlan
+    from loadtest.requests.sources import PlanPosition
 
 
 STATUSES: Final = (429, 503)
@@ -82,7 +82,7 @@ def is_empty(api: LoadApi, reading: AnswerContent) -> bool:
 
 def record_of(
     exchange: "TimedExchange",
-    place: "PlaceInPlan",
+    position: "PlanPosition",
     begin: float,
     end: End,
     problem: Problem | None,
@@ -95,13 +95,13 @@ def record_of(
 
     headers = exchange.headers
     return ExchangeRecord(
-        number=place.number,
+        number=position.number,
         request=exchange.request.name,
         api=exchange.request.api,
         streamed=exchange.request.stream,
         manner=exchange.manner,
-        turn=place.turn,
-        step=place.step,
+        turn=position.turn,
+        step=position.step,
         planned=exchange.planned - begin,
         queued=exchange.queued,
         began=exchange.began - begin,
@@ -118,8 +118,8 @@ def record_of(
         problem=problem
         and attrs.evolve(problem, kind=plain_text(problem.kind, SHORT), detail=plain_text(problem.detail)),
         tokens=exchange.tokens,
-        asked_input=place.asked_input,
-        asked_output=place.asked_output,
+        asked_input=position.asked_input,
+        asked_output=position.asked_output,
         finish=plain_text(exchange.finish, SHORT),
         request_id=plain_text(next((headers[name] for name in REQUEST_IDS if name in headers), ""), SHORT),
         route=tuple((name, plain_text(value, SHORT)) for name, value in headers.items() if name.startswith(ROUTE)),
@@ -130,6 +130,6 @@ def record_of(
         reads=exchange.reads,
         received=exchange.received,
         waived=tuple(waived),
-        characters=place.characters,
+        characters=position.characters,
         left_open=exchange.left_open,
     )

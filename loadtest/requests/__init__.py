@@ -1,5 +1,7 @@
-"""The requests of a load. ``sources`` defines a source and what all sources of a run share, and ``mix`` has those of
-files, recordings and endpoints; ``made_requests`` writes prompts and images, ``conversation`` holds several turns.
-``bodies`` and ``keys`` make a prompt a request of an API. ``file_requests`` reads files of requests. ``estimate`` says
-before a load how many tokens it will take.
+"""The requests of a load.
+
+``sources`` defines the interface of a source. ``mix`` has the sources for files, recordings and endpoints,
+``made_requests`` generates prompts and images, and ``conversation`` makes sessions of several turns. ``bodies`` and
+``keys`` turn a prompt into a request of an API. ``file_requests`` reads files of requests. ``estimate`` predicts the
+tokens of a load.
 """

@@ -1,4 +1,4 @@
-"""Requests as they are sent: the URL, the headers and the bodies of each API's requests."""
+"""The URL, headers and bodies of requests in each API."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,15 +24,15 @@ Body: TypeAlias = dict[str, Any]
 _VERSION = "2023-06-01"
 _SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
 
-# What stands in a body that is made once for all, where each request has something of its own.
+# Placeholders in a body that is encoded once. Each request replaces them.
 _PROMPT: Final = "\N{SYMBOL FOR SUBSTITUTE}"
 _LIMIT: Final = 918273645
-_IMAGE: Final = "TRIGATEIMAGE"  # which is base64, too
-_HOLES: Final = re.compile(f"({_PROMPT}|{_LIMIT}|{_IMAGE})".encode())
+_IMAGE: Final = "TRIGATEIMAGE"  # valid base64, too
+_PLACEHOLDERS: Final = re.compile(f"({_PROMPT}|{_LIMIT}|{_IMAGE})".encode())
 
 
 def address(url: str, request: LoadRequest) -> str:
-    """The URL to post to: that of the server, or of its API up to and with the version, or the whole one."""
+    """Return the URL to post to. ``url`` is the server, the API up to its version, or the whole URL."""
     parts, wire = urlsplit(url), wire_of(request.api)
     if request.api in LOAD_ENDPOINTS:
         return urlunsplit((*parts[:2], _endpoint_path(parts.path.rstrip("/"), request.api), *parts[3:]))
@@ -51,7 +51,7 @@ _ENDINGS: Final[Mapping[str, str]] = {
 
 
 def _endpoint_path(base: str, api: LoadApi) -> str:
-    """Some servers have an endpoint at several paths; a base that ends in one of them stays as it is."""
+    """Return the path of an endpoint. If ``base`` already ends in one of its paths, it stays unchanged."""
     endpoint = LOAD_ENDPOINTS[api]
     if any(base.endswith(path) for path in ENDPOINTS[endpoint.endpoint].paths):
         return base
@@ -59,14 +59,14 @@ def _endpoint_path(base: str, api: LoadApi) -> str:
 
 
 def api_of(url: str) -> str | None:
-    """The API or the endpoint whose whole URL this is."""
+    """Return the API or endpoint whose whole URL this is, or ``None``."""
     path = urlsplit(url).path.rstrip("/")
     found = [api for api, ending in _ENDINGS.items() if path.endswith(ending)]
     return max(found, key=lambda api: len(_ENDINGS[api]), default=None)
 
 
 def headers(api: LoadApi, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The headers of a request but for HTTP's own; ``extra`` win."""
+    """Return the headers of a request, without those of HTTP itself. ``extra`` headers take precedence."""
     found = {"content-type": "application/json", "user-agent": "trigate-load"}
     if api == "messages":
         found["anthropic-version"] = _VERSION
@@ -77,15 +77,17 @@ def headers(api: LoadApi, key: str | None, extra: tuple[tuple[str, str], ...]) -
 
 
 class Bodies:
-    """The bodies of one kind of request. They are put together from ready-made JSON, which costs a microsecond."""
+    """The bodies of one kind of request, assembled from encoded JSON in a microsecond."""
 
     def __init__(self, request: LoadRequest) -> None:
-        writer = _codecs if request.images else _WRITERS.get(request.api, _codecs)
+        writer = _codec_body if request.images else _WRITERS.get(request.api, _codec_body)
         exact = {"ignore_eos": True, "min_tokens": _LIMIT} if request.exact else {}
-        self._pieces = _HOLES.split(msgspec.json.encode(writer(request, _PROMPT, _LIMIT) | exact | request.extra))
+        self._pieces = _PLACEHOLDERS.split(
+            msgspec.json.encode(writer(request, _PROMPT, _LIMIT) | exact | request.extra)
+        )
 
-    def saying(self, prompt: str, output: int, images: Iterable[bytes] = ()) -> bytes:
-        """The body with this prompt, limit of tokens and ``images`` (in base64), each as often as it has a place."""
+    def make_body(self, prompt: str, output: int, images: Iterable[bytes] = ()) -> bytes:
+        """Return the body with this prompt, token limit and ``images`` (in base64), each in its placeholders."""
         found = {_PROMPT.encode(): msgspec.json.encode(prompt)[1:-1], b"%d" % _LIMIT: b"%d" % output}
         drawn = iter(images)
         return b"".join(
@@ -93,17 +95,16 @@ class Bodies:
         )
 
 
-def spoken_body(request: LoadRequest, messages: Sequence[Body], tools: Sequence[Body], output: int) -> bytes:
-    """The body that says ``messages`` and offers ``tools``, both as Chat has them, and is else of the kind of
-    ``request``."""
+def chat_like_body(request: LoadRequest, messages: Sequence[Body], tools: Sequence[Body], output: int) -> bytes:
+    """Return a body with ``messages`` and ``tools`` (both in Chat's format) and the settings of ``request``."""
     exact = {"ignore_eos": True, "min_tokens": output} if request.exact else {}
     if request.api in LOAD_ENDPOINTS:
-        return Bodies(request).saying(_last_text(messages), output)
+        return Bodies(request).make_body(_last_text(messages), output)
     said: Body = {"messages": [*messages], **({"tools": [*tools]} if tools else {})}
     if request.api == "chat":
-        found = _chat(request, "", output) | said
+        found = _chat_body(request, "", output) | said
     else:
-        found = _written(CODECS["chat"].read_request({"model": request.model, **said}), request, output)
+        found = _write_body(CODECS["chat"].read_request({"model": request.model, **said}), request, output)
     return msgspec.json.encode(found | exact | request.extra)
 
 
@@ -112,11 +113,11 @@ def _last_text(messages: Sequence[Body]) -> str:
     return text if isinstance(text, str) else msgspec.json.encode(text).decode()
 
 
-def _endpoint(request: LoadRequest, prompt: str, limit: int) -> Body:
+def _endpoint_body(request: LoadRequest, prompt: str, limit: int) -> Body:
     return endpoint_body(request.api, request.model, prompt, limit, stream=request.stream, texts=request.texts)
 
 
-def _chat(request: LoadRequest, prompt: str, limit: int) -> Body:
+def _chat_body(request: LoadRequest, prompt: str, limit: int) -> Body:
     functions = [{"type": "function", "function": tool} for tool in _tools(request)]
     return {
         "model": request.model,
@@ -128,14 +129,14 @@ def _chat(request: LoadRequest, prompt: str, limit: int) -> Body:
     }
 
 
-def _responses(request: LoadRequest, prompt: str, limit: int) -> Body:
+def _responses_body(request: LoadRequest, prompt: str, limit: int) -> Body:
     functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(request)]
     return {
         "model": request.model,
         "input": prompt,
         "max_output_tokens": limit,
         "stream": request.stream,
-        "store": False,  # thousands of answers that nobody will ask for
+        "store": False,  # no one retrieves these answers
         **({"tools": functions} if functions else {}),
     }
 
@@ -147,16 +148,16 @@ def _tools(request: LoadRequest) -> list[Body]:
     ]
 
 
-def _codecs(request: LoadRequest, prompt: str, limit: int) -> Body:
-    """What the codec of the API makes of it."""
+def _codec_body(request: LoadRequest, prompt: str, limit: int) -> Body:
+    """Return the body that the API's codec writes."""
     number = request.images.count if request.images else 0
     images = (ImagePart(MediaSource("base64", _IMAGE, "image/png")) for _ in range(number))
     message = Message("user", (TextPart(prompt), *images))
-    return _written(Request(request.api, request.model, (message,)), request, limit)
+    return _write_body(Request(request.api, request.model, (message,)), request, limit)
 
 
-def _written(asked: Request, request: LoadRequest, limit: int) -> Body:
-    """What is ``asked``, as a body of this kind of request."""
+def _write_body(asked: Request, request: LoadRequest, limit: int) -> Body:
+    """Return ``asked`` as a body with the settings of ``request``."""
     tools = tuple(Tool(f"look_up_{n}", "Look up a place.", _SCHEMA) for n in range(1, request.tools + 1))
     whole = attrs.evolve(
         asked,
@@ -173,14 +174,14 @@ def _written(asked: Request, request: LoadRequest, limit: int) -> Body:
 
 
 _WRITERS: Mapping[str, Callable[[LoadRequest, str, int], Body]] = {
-    "chat": _chat,
-    "responses": _responses,
-    **dict.fromkeys(LOAD_ENDPOINTS, _endpoint),
+    "chat": _chat_body,
+    "responses": _responses_body,
+    **dict.fromkeys(LOAD_ENDPOINTS, _endpoint_body),
 }
 
 
 class RequestTemplate:
-    """What all requests of one kind have in common."""
+    """The common parts of all requests of one kind."""
 
     def __init__(self, request: LoadRequest, url: str, headers: tuple[tuple[str, str], ...]) -> None:
         self._headers = headers

@@ -1,4 +1,4 @@
-"""Conversations as load: sessions of several turns, each of which carries what this server has answered before."""
+"""Conversations: sessions of several turns, each of which includes the earlier answers of this server."""
 
 import random
 from collections import deque
@@ -38,22 +38,21 @@ from streams.surrogates import NOT_JSON
 
 Object: TypeAlias = dict[str, Any]
 
-LONGEST: Final = 16 * 2**20  # bytes of an answer that is said again in the next request
+LONGEST: Final = 16 * 2**20  # bytes of an answer that the next request repeats
 
 _SERVER: Final = Issuer("server", "")
-_RECIPIENT: Final = Recipient("", _SERVER, Quirks(short_call_ids=False))  # ids go back as they came
+_RECIPIENT: Final = Recipient("", _SERVER, Quirks(short_call_ids=False))  # tool call ids are returned unchanged
 _FIRST: Final = Message("user", (TextPart("-"),))
-_TEXTS_OF_REASONING: Final = ("reasoning_content", "reasoning")  # Chat's, the usual one first
+_TEXTS_OF_REASONING: Final = ("reasoning_content", "reasoning")  # in Chat, the usual one first
 
 
 class NoNextTurn(ValueError):
-    """There is nothing that a conversation could go on from. The message says why."""
+    """The reason why a conversation cannot continue."""
 
 
 @attrs.frozen
 class TurnAnswer:
-    """What a server has answered. ``reasoning_member``: under which name a Chat server gave the text of its reasoning,
-    "" for none."""
+    """The answer of a turn. ``reasoning_member`` is the member in which a Chat server sent its reasoning, or ""."""
 
     api: Api
     answer: Answer
@@ -61,7 +60,7 @@ class TurnAnswer:
 
     @classmethod
     def read(cls, api: Api, body: bytes, streamed: bool) -> "TurnAnswer":
-        """The answer in ``body``, streamed or in one piece. Raises ``NoNextTurn``."""
+        """Parse the answer in ``body``. Raises ``NoNextTurn``."""
         if len(body) > LONGEST or (not streamed and has_more_elements(body, MAX_ELEMENTS)):
             raise NoNextTurn("the answer is too long to go on from")
         try:
@@ -75,26 +74,28 @@ class TurnAnswer:
 
     @property
     def calls(self) -> tuple[ToolCallBlock, ...]:
-        """The calls of the client's own tools in it."""
+        """The calls of the client's own tools."""
         return tuple(block for block in self.answer.blocks if isinstance(block, ToolCallBlock))
 
 
 def next_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
-    """The body behind ``before``, with the answer and with what is ``said`` next. ``spoken`` are messages that stand
-    behind that, as the API has them. Raises ``NoNextTurn``."""
+    """Return the body of the next turn: ``before``, the answer, and the new parts ``said``.
+
+    ``spoken`` are additional messages in the API's format. Raises ``NoNextTurn``.
+    """
     members = _members(before)
     member = CODECS[answered.api].wire.conversation.member
     new = [*_messages(answered, said), *map(msgspec.Raw, spoken)]
-    members[member] = _longer(_array(answered.api, members.get(member)), new)
+    members[member] = _extend_array(_array(answered.api, members.get(member)), new)
     return msgspec.json.encode(members)
 
 
-def naming_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
-    """The same for a server that keeps the earlier turns (Responses): the body names the answer, and holds what is
-    ``said`` next alone. Raises ``NoNextTurn``."""
+def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoken: Sequence[bytes] = ()) -> bytes:
+    """Return the body of the next turn for a Responses server that keeps the earlier ones: it refers to the answer
+    by its id. Raises ``NoNextTurn``."""
     if not answered.answer.start.id:
         raise NoNextTurn("the answer has no id that the next turn could name")
-    new = _written("responses", (Message("user", tuple(said)),)) if said else []
+    new = _write_messages("responses", (Message("user", tuple(said)),)) if said else []
     return msgspec.json.encode({
         **_members(before),
         "previous_response_id": answered.answer.start.id,
@@ -104,12 +105,15 @@ def naming_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], spoke
 
 
 def stored_body(body: bytes) -> bytes:
-    """The body of a first turn that the server is to keep (Responses). Raises ``NoNextTurn`` if it is no object."""
+    """Return the body of a first turn that a Responses server must store.
+
+    Raises ``NoNextTurn`` if it is not an object.
+    """
     return msgspec.json.encode({**_members(body), "store": True})
 
 
 def limited_body(api: Api, body: bytes, output: int) -> bytes:
-    """The body with another limit of its answer, where it has one."""
+    """Return the body with another token limit, if it has a limit."""
     members = _members(body)
     for name, inner in _LIMITS[api]:
         if name not in members:
@@ -145,7 +149,7 @@ def _events(api: Api, body: bytes, streamed: bool) -> Iterator[Event]:
 
 
 def _parts(answered: TurnAnswer) -> Iterator[Part]:
-    """The answer as a client gives it back."""
+    """Yield the parts of the answer in the form in which a client returns them."""
     for block in answered.answer.blocks:
         match block:
             case TextBlock(text=text, phase=phase):
@@ -158,7 +162,7 @@ def _parts(answered: TurnAnswer) -> Iterator[Part]:
                 yield NativePart(api, native, item)
             case ReasoningBlock(text=text, state=ReasoningState() as state):
                 yield ReasoningPart(text, Seal(_SERVER, state.api, state.item))
-            case ReasoningBlock():  # nothing in it that a server would want back
+            case ReasoningBlock():  # without content that a server needs back
                 pass
 
 
@@ -169,14 +173,14 @@ def _messages(answered: TurnAnswer, said: Sequence[Part]) -> list[Object]:
     api = answered.api
     answer = Message("assistant", tuple(_parts(answered)))
     behind = Message("user", tuple(said))
-    written = _written(api, (_FIRST, answer, behind))
-    if written[:1] != _written(api, (_FIRST,)):  # nothing was said that stands between the two
-        return _written(api, (behind,)) if said else []
+    written = _write_messages(api, (_FIRST, answer, behind))
+    if written[:1] != _write_messages(api, (_FIRST,)):  # nothing was said that stands between the two
+        return _write_messages(api, (behind,)) if said else []
     return [_with_reasoning(message, answered) for message in written[1:]]
 
 
-def _written(api: Api, messages: tuple[Message, ...]) -> list[Object]:
-    """Messages in the words of the API. What some API cannot begin with is why the first of them is a user's."""
+def _write_messages(api: Api, messages: tuple[Message, ...]) -> list[Object]:
+    """Return messages in the format of the API. A user message comes first, because some APIs require one."""
     codec = CODECS[api]
     written: Object = msgspec.json.decode(codec.write_request(Request(api, "", messages), _RECIPIENT).body)
     found: list[Object] = written[codec.wire.conversation.member]
@@ -184,8 +188,7 @@ def _written(api: Api, messages: tuple[Message, ...]) -> list[Object]:
 
 
 def _with_reasoning(message: Object, answered: TurnAnswer) -> Object:
-    """The message with the text that stood beside its reasoning's details: what is sealed in these may be no more than
-    whose it is."""
+    """Add the text of the reasoning, because ``reasoning_details`` may only have a seal of its owner."""
     if "reasoning_details" not in message or not answered.reasoning_member:
         return message
     text = "".join(block.text for block in answered.answer.blocks if isinstance(block, ReasoningBlock))
@@ -200,37 +203,42 @@ def _members(body: bytes) -> dict[str, Any]:
 
 
 def _array(api: Api, value: Any) -> bytes:
-    """What was said so far, as an array: some APIs take one text in its place. Raises ``NoNextTurn``."""
+    """Return the earlier messages as an array; some APIs accept a single text instead. Raises ``NoNextTurn``."""
     written = bytes(value or b"")
     if written.startswith(b"["):
         return written
     if not written.startswith(b'"'):
         raise NoNextTurn("the request before it says nothing")
-    return msgspec.json.encode(_written(api, (Message("user", (TextPart(msgspec.json.decode(written)),)),)))
+    return msgspec.json.encode(_write_messages(api, (Message("user", (TextPart(msgspec.json.decode(written)),)),)))
 
 
-def _longer(array: bytes, new: Sequence[Any]) -> msgspec.Raw:
-    """The array with more elements; those that it had are not touched."""
+def _extend_array(array: bytes, new: Sequence[Any]) -> msgspec.Raw:
+    """Return the array with more elements. The existing ones stay unchanged."""
     had, more = array[1:-1].strip(), msgspec.json.encode(new)[1:-1]
     return msgspec.Raw(b"[%b]" % b",".join(filter(None, (had, more))))
 
 
 ROUNDS: Final = 10
-"""Requests in a row that bring nothing but results of tools, between two things that the user says: a server that never
-stops calling would be asked for ever."""
+"""Consecutive requests with only tool results, between two messages of the user.
+
+The limit stops endless tool calls.
+"""
 
 Words: TypeAlias = Callable[[int, random.Random], str]
-"""Makes a text of about so many tokens."""
+"""Returns a text of about this many tokens."""
 
 ResultsCome: TypeAlias = Literal["in turns", "between turns"]
-"""Whether a request that brings results of tools is one of the conversation's turns, or stands between two of them."""
+"""Whether a request with tool results counts as a turn of the conversation, or as an addition between two turns."""
 
 
 @attrs.frozen
 class UserTurn:
-    """What a client says behind an answer: a text, words of so many tokens or parts of any kind, and messages as the
-    API has them. It thinks ``think`` seconds before; ``None`` where that was not recorded. ``output``:
-    the limit of the answer, if it is another than the first one's."""
+    """A message of the user after an answer.
+
+    ``said`` is a text, a number of words, or parts. ``native`` are messages in the API's format. ``think`` is the
+    pause before the message in seconds, ``None`` if it was not recorded. ``output`` is the token limit of the answer,
+    if it differs from the first.
+    """
 
     said: str | int | tuple[Part, ...] = ""
     native: tuple[bytes, ...] = ()
@@ -239,8 +247,10 @@ class UserTurn:
 
 
 class ConversationSession:
-    """A conversation of one client: an ``opening`` and what is said behind each answer. It is over where the answer is
-    none that it could go on from; ``unbegun`` turns are left then."""
+    """A conversation of one client: an ``opening``, and a message after each answer.
+
+    It ends early if an answer allows no continuation; ``unbegun`` turns are then left.
+    """
 
     def __init__(
         self, opening: PreparedRequest, following: Iterable[UserTurn], results: ResultsCome, words: Words, seed: int
@@ -259,7 +269,7 @@ class ConversationSession:
         self.unbegun = 1 + len(self._following)
 
     def turn(self, before: bytes | None) -> PreparedRequest | None:
-        """See ``LoadSession``."""
+        """Return the next request (see ``LoadSession``)."""
         if before is None:
             self.unbegun = len(self._following)
             return self._opening
@@ -269,7 +279,7 @@ class ConversationSession:
             return None
 
     def _next(self, before: bytes) -> PreparedRequest | None:
-        """Raises ``NoNextTurn``."""
+        """Return the next request. Raises ``NoNextTurn``."""
         answered = TurnAnswer.read(self._request.api, before, self._request.stream)
         results = [self._result(call.id, call.name, call.kind) for call in answered.calls]
         between = self._results_come == "between turns" and self._rounds < ROUNDS
@@ -284,14 +294,14 @@ class ConversationSession:
             return None
         alone = results and (between or self._results_come == "in turns")
         said = results if alone else [*results, *self._parts(turn)]
-        write = naming_body if self._request.history == "server" else next_body
+        write = referring_body if self._request.history == "server" else next_body
         self._body = write(self._body, answered, said, () if alone else turn.native)
         if turn.output is not None:
             self._body = limited_body(self._request.api, self._body, turn.output)
         think = self._request.think.draw(self._chance) if turn.think is None else turn.think
         think = min(think, self._request.think_cap)
         asked = turn.output or self._opening.asked_output
-        return attrs.evolve(_saying(self._opening, self._body), think=think, asked_output=asked)
+        return attrs.evolve(_with_body(self._opening, self._body), think=think, asked_output=asked)
 
     def _parts(self, turn: UserTurn) -> tuple[Part, ...]:
         if isinstance(turn.said, tuple):
@@ -305,13 +315,13 @@ class ConversationSession:
         return ToolResultPart(id, (TextPart(text),), kind=kind)
 
 
-def _saying(opening: PreparedRequest, body: bytes) -> PreparedRequest:
-    """With another body, of a length that nobody asked for."""
+def _with_body(opening: PreparedRequest, body: bytes) -> PreparedRequest:
+    """Return the request with another body of unknown length."""
     return attrs.evolve(opening, body=body, asked_input=None, characters=None, learn=None)
 
 
 class MadeConversations:
-    """A source of conversations that are made here. Each opens with a request of the source ``openings``."""
+    """A source of generated conversations. Each begins with a request from ``openings``."""
 
     def __init__(self, request: LoadRequest, openings: RequestSource, words: Words) -> None:
         self._request = request
@@ -322,14 +332,14 @@ class MadeConversations:
     def session(self, number: int, chance: random.Random) -> LoadSession:
         session = self._openings.session(number, chance)
         following, seed = list(self._following(chance)), chance.getrandbits(32)
-        return LazySession(lambda: self._begun(session, following, seed))
+        return LazySession(lambda: self._start(session, following, seed))
 
-    def _begun(self, session: LoadSession, following: Sequence[UserTurn], seed: int) -> LoadSession:
+    def _start(self, session: LoadSession, following: Sequence[UserTurn], seed: int) -> LoadSession:
         opening = session.turn(None)
         assert opening is not None, "a session has a first turn"
         if texts := self._request.turns.texts:
-            body = self._bodies.saying(texts[0], opening.asked_output or 1)
-            opening = _saying(opening, body)
+            body = self._bodies.make_body(texts[0], opening.asked_output or 1)
+            opening = _with_body(opening, body)
         results: ResultsCome = "between turns" if self._request.turns.texts else "in turns"
         return ConversationSession(opening, following, results, self._words, seed)
 
@@ -343,8 +353,10 @@ class MadeConversations:
 
 
 class TracedConversations:
-    """A source of the conversations of a trace, which says how long each turn was, and when it came: the user thought
-    from the end of the answer before until then."""
+    """A source of the conversations in a trace, with its lengths and pauses.
+
+    A pause lasts from the end of an answer to the next turn.
+    """
 
     def __init__(self, trace: LoadTrace, speed: float, openings: RequestSource, words: Words) -> None:
         self._trace = trace
@@ -356,16 +368,16 @@ class TracedConversations:
         session, seed = self._openings.session(number, chance), chance.getrandbits(32)
         first = self._trace.first(number)
         rows = [first, *self._trace.behind.get(first, ())]
-        return LazySession(lambda: self._begun(session, rows, seed)) if len(rows) > 1 else session
+        return LazySession(lambda: self._start(session, rows, seed)) if len(rows) > 1 else session
 
-    def _begun(self, session: LoadSession, rows: Sequence[int], seed: int) -> LoadSession:
+    def _start(self, session: LoadSession, rows: Sequence[int], seed: int) -> LoadSession:
         opening = session.turn(None)
         assert opening is not None, "a session has a first turn"
         turns = [self._turn(*map(self._trace.row, pair)) for pair in pairwise(rows)]
         return ConversationSession(opening, turns, "in turns", self._words, seed)
 
     def _turn(self, before: TraceRow, row: TraceRow) -> UserTurn:
-        """A prompt that is longer than all that was said before has that in it."""
+        """Return the turn of ``row``. Its prompt includes the earlier turns if it is longer than they are."""
         new = row.input - before.input - before.output
         think = max(0.0, row.at - before.at - before.elapsed) / self._speed
         return UserTurn(new if new > 0 else row.input, think=think, output=row.output)
@@ -374,22 +386,23 @@ class TracedConversations:
 def conversation_of(
     opening: PreparedRequest, following: Sequence[UserTurn], words: Words, chance: random.Random
 ) -> LoadSession:
-    """The conversation that somebody has recorded, with this server's own answers in the place of those that it had."""
+    """Return a recorded conversation. The answers of this server replace the recorded ones."""
     return ConversationSession(opening, following, "between turns", words, chance.getrandbits(32))
 
 
-# Taken from a file
+# Conversations in a file
 
 
 def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
-    """The body of a whole conversation, taken apart: as far as its user opens it, and what the user says behind each
-    answer. The answers are left out, and what tools gave back for their calls. Raises ``NoNextTurn`` where there is no
-    conversation in it."""
+    """Split the body of a whole conversation into its opening and the later messages of the user.
+
+    Answers and tool results are dropped. Raises ``NoNextTurn`` if there is no conversation.
+    """
     member = CODECS[api].wire.conversation.member
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         messages = msgspec.json.decode(members[member], type=list[msgspec.Raw])
-        said = [_said(bytes(message)) for message in messages]
+        said = [_user_part(bytes(message)) for message in messages]
     except (*NOT_JSON, KeyError):
         raise NoNextTurn(f"{member} is no list of messages") from None
     runs: list[list[bytes]] = [[]]
@@ -407,12 +420,12 @@ def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
 
 _ANSWERS: Final = frozenset(("assistant", "model"))  # roles of a message
 _RESULTS: Final = frozenset(("tool", "function"))
-_RESULT_BLOCKS: Final = frozenset(("tool_result", "toolResult", "functionResponse"))  # their type, or their one member
+# Their type, or their only member.
+_RESULT_BLOCKS: Final = frozenset(("tool_result", "toolResult", "functionResponse"))
 
 
-def _said(message: bytes) -> bytes | None:
-    """What the user says with a message, as it stands there: nothing if it only brings results of tools; ``None`` for
-    one of the model's."""
+def _user_part(message: bytes) -> bytes | None:
+    """Return the user's part of a message: empty if it only has tool results, ``None`` for a message of the model."""
     value = msgspec.json.decode(message)
     if not isinstance(value, dict):
         raise ValueError

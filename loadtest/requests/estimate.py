@@ -1,4 +1,4 @@
-"""What a load will take in tokens, as far as it can be known before, and what was found in its files."""
+"""Estimates the tokens of a load before it starts, and summarises its files."""
 
 import math
 import random
@@ -20,15 +20,15 @@ from providers.apis import CODECS
 
 DRAWN: Final = 200
 ENOUGH: Final = 4 * 2**20
-"""So many sessions are looked at, or as many as come to so many bytes: an estimate is to be had at once."""
+"""The estimate uses this many sessions, or as many as have this many bytes, so that it is quick."""
 
 _MULTIPLES: Final = ((10**6, " M"), (10**3, " k"))
 
 
 @attrs.frozen
 class TokenEstimate:
-    """Tokens of prompts, about, and of answers, at most: of one session (a request, or a conversation), and how many of
-    these there will be on all targets; infinite where that depends on the servers."""
+    """The tokens of a load: approximate input and maximal output of one session, and the number of sessions on all
+    targets, infinite if it depends on the servers."""
 
     sessions: float
     inputs: float
@@ -36,14 +36,14 @@ class TokenEstimate:
 
     def __str__(self) -> str:
         if math.isfinite(self.sessions):
-            inputs, outputs = (_told(self.sessions * tokens) for tokens in (self.inputs, self.outputs))
+            inputs, outputs = (_format_tokens(self.sessions * tokens) for tokens in (self.inputs, self.outputs))
             return f"about {inputs} tokens in, {outputs} out at most"
-        inputs, outputs = _told(self.inputs), _told(self.outputs)
+        inputs, outputs = _format_tokens(self.inputs), _format_tokens(self.outputs)
         return f"about {inputs} tokens in and {outputs} out at most each time; how often, the servers decide"
 
 
 def token_estimate(plan: Scenario) -> TokenEstimate:
-    """From the first sessions of the plan as they would be sent."""
+    """Return an estimate from the first sessions of the plan."""
     chance = random.Random(f"{plan.seed} estimate")
     source = source_of(plan.requests, setting_of(plan, next(iter(plan.targets))))
     found: list[tuple[float, float]] = []
@@ -53,41 +53,41 @@ def token_estimate(plan: Scenario) -> TokenEstimate:
         first = session.turn(None)
         assert first is not None
         size += len(first.body)
-        found.append(_of_session(first, session.unbegun + 1))
+        found.append(_session_tokens(first, session.unbegun + 1))
     inputs, outputs = (math.fsum(tokens) / len(found) for tokens in zip(*found, strict=True))
     return TokenEstimate(len(plan.targets) * _sessions(plan), inputs, outputs)
 
 
-def _of_session(first: PreparedRequest, turns: int) -> tuple[float, float]:
-    """Each further turn has all that was said before in it."""
+def _session_tokens(first: PreparedRequest, turns: int) -> tuple[float, float]:
+    """Return the input and output tokens of a session. Each turn repeats the earlier ones."""
     inputs = first.asked_input if first.asked_input is not None else len(first.body) / TOKENS
     outputs = first.asked_output or 0 if streams(first.request.api) else 0
     return inputs * turns + (inputs + outputs) * turns * (turns - 1) / 2, outputs * turns
 
 
 def _sessions(plan: Scenario) -> float:
-    """Of all runs on one target; infinite where it depends on what comes of them."""
+    """Return the number of sessions of all runs on one target, infinite if it depends on their results."""
     if plan.search is not None:
         return math.inf
     loads = [plan.at(load) for load in plan.loads] or [plan]
-    return plan.repeat * sum(map(_of_one_run, loads))
+    return plan.repeat * sum(map(_sessions_of_run, loads))
 
 
-def _of_one_run(plan: Scenario) -> float:
+def _sessions_of_run(plan: Scenario) -> float:
     warmup = plan.steps[0].rate * plan.warmup if plan.steps else 0.0
     return warmup + plan.planned
 
 
-def _told(tokens: float) -> str:
-    """Two figures: it is an estimate."""
+def _format_tokens(tokens: float) -> str:
+    """Format tokens with two digits."""
     for size, name in _MULTIPLES:
         if tokens >= size:
             return f"{tokens / size:.2g}{name}" if tokens < 10 * size else f"{tokens / size:.0f}{name}"
     return f"{tokens:.0f}"
 
 
-def found_in_files(plan: Scenario) -> tuple[str, ...]:
-    """A sentence for each file. Raises ``ConfigError`` with the lines that cannot be sent."""
+def describe_files(plan: Scenario) -> tuple[str, ...]:
+    """Return a summary of each file. Raises ``ConfigError`` with the invalid lines."""
     return tuple(_sentences(plan))
 
 
@@ -109,13 +109,13 @@ def _sentences(plan: Scenario) -> Iterator[str]:
 
 
 def _rounds(planned: float, lines: int) -> str:
-    """How often each is sent: what was sent before, a server may have in its cache."""
+    """Return how often each line is sent, because a server may cache repeated ones."""
     often = planned / lines
     return f"; {round(planned):,} are planned, so that each is sent about {often:.3g} times" if often > 1 else ""
 
 
 def _check_model(request: LoadRequest, file: RequestFile) -> None:
-    """Raises ``ConfigError``."""
+    """Raise ``ConfigError`` if requests have no model."""
     named = {f"bodies of {api}" for api, codec in CODECS.items() if codec.wire.model_member is not None}
     nameless = sum(count for form, count in file.forms.items() if form not in named)
     if nameless and not request.model:

@@ -1,7 +1,7 @@
-"""Files of requests, JSONL or one JSON array: a body of an API, a prompt, messages, or a talk as ShareGPT has them.
+"""Reads files of requests: JSONL or one JSON array of API bodies, prompts, messages, or ShareGPT conversations.
 
-A file is read before the load, line by line. Only the place of each request is kept: a large file stays on disk, so a
-gigabyte takes no memory of this process.
+A file is validated before the load, line by line. Only the positions of the requests stay in memory, so a file of a
+gigabyte is no problem.
 """
 
 import functools
@@ -21,7 +21,7 @@ from loadtest.exchange.plain_text import plain_text
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.traces import LineMistakes
-from loadtest.requests.bodies import spoken_body
+from loadtest.requests.bodies import chat_like_body
 from loadtest.requests.made_requests import TOKENS
 from providers.apis import CODECS
 from streams.errors import GatewayError
@@ -32,24 +32,26 @@ Object: TypeAlias = dict[str, Any]
 
 
 class LeftOut(ValueError):
-    """A line that is as it should be, and has nothing to send. Its text says why, alike for all such lines."""
+    """A valid line without anything to send. The text is the reason, the same for all such lines."""
 
 
 @attrs.frozen
 class WholeBody:
-    """A body that is sent to the letter, but for its model. ``output`` is the limit of tokens that stands in it."""
+    """A body that is sent unchanged except for its model. ``output`` is its token limit."""
 
     api: LoadApi
     body: bytes
-    stream: bool | None = None  # None: the path says it
+    stream: bool | None = None  # None: the path determines it
     usage: bool = True
     output: int | None = None
 
 
 @attrs.frozen
 class SpokenRequest:
-    """What is said, in the words of Chat; the rest of the body is that of its kind of request. ``said`` are texts that
-    follow, each behind the answer to the one before."""
+    """A request in Chat's format; the kind of request determines the rest of its body.
+
+    ``said`` are the texts of later turns.
+    """
 
     messages: tuple[Object, ...]
     tools: tuple[Object, ...] = ()
@@ -66,39 +68,41 @@ EXPECTED: Final = (
 
 
 def read_request(line: bytes, api: LoadApi) -> FileRequest:
-    """The request in ``line``. A body that more than one API could read is one of ``api``. Raises ``Wrong`` and
-    ``LeftOut``."""
+    """Parse the request in ``line``.
+
+    If several APIs could read the body, ``api`` counts. Raises ``Wrong`` and ``LeftOut``.
+    """
     try:
         members: Members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         raise Wrong("this is no JSON object", EXPECTED) from None
     except NOT_JSON as error:
         raise Wrong(f"this is no JSON ({_where(error)})", EXPECTED) from None
-    read = next((read for name, read in _OURS.items() if _is_ours(members, name)), None)
+    read = next((read for name, read in _READERS.items() if _has_format(members, name)), None)
     if read is None and api in LOAD_ENDPOINTS:
         return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, asked_limit(members, api))
-    return read(members) if read else _body(line, members, api)
+    return read(members) if read else _read_body(line, members, api)
 
 
 def _where(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")[:80]
 
 
-# Forms of no API
+# Formats without an API
 
 _SETTINGS: Final = frozenset(
     ("model", "stream", "max_tokens", "max_completion_tokens", "system", "temperature", "input")
 )
-"""Members by which an object with ``messages`` or ``prompt`` is a body: nobody has them beside a prompt alone."""
-MOST_OUTPUT: Final = 2**31  # tokens; whatever asks for more has no limit
+"""Members that only occur in API bodies: an object with one of them and ``messages`` or ``prompt`` is a body."""
+MOST_OUTPUT: Final = 2**31  # tokens; higher values mean no limit
 _BODIES_ALONE: Final = frozenset(("inferenceConfig", "toolConfig", "additionalModelRequestFields", "contents"))
 
 
-def _is_ours(members: Members, name: str) -> bool:
+def _has_format(members: Members, name: str) -> bool:
     return name in members and (name == "conversations" or not (_SETTINGS | _BODIES_ALONE) & members.keys())
 
 
-def _prompt(members: Members) -> SpokenRequest:
+def _read_prompt(members: Members) -> SpokenRequest:
     text = _value(members["prompt"])
     if not isinstance(text, str):
         raise Wrong(f"prompt: {describe(text)}", "this must be text")
@@ -107,7 +111,7 @@ def _prompt(members: Members) -> SpokenRequest:
     return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
 
 
-def _messages(members: Members) -> SpokenRequest:
+def _read_messages(members: Members) -> SpokenRequest:
     messages = _objects("messages", members["messages"])
     if not messages:
         raise LeftOut("no message")
@@ -123,9 +127,10 @@ _PEOPLE: Final = frozenset(("human", "user"))
 _MODELS: Final = frozenset(("gpt", "assistant", "chatgpt", "bard", "bing", "model"))
 
 
-def _talk(members: Members) -> SpokenRequest:
-    """All that the person said, and how long the model's first answer was, at 4 characters a token."""
-    turns = [_turn(turn) for turn in _objects("conversations", members["conversations"])]
+def _read_talk(members: Members) -> SpokenRequest:
+    """Read a ShareGPT conversation: the texts of the person, and the length of the first answer, at 4 characters a
+    token."""
+    turns = [_read_turn(turn) for turn in _objects("conversations", members["conversations"])]
     system = [text for who, text in turns if who == "system" and text]
     said = [text for who, text in turns if who in _PEOPLE and text]
     if not said:
@@ -136,18 +141,18 @@ def _talk(members: Members) -> SpokenRequest:
     return SpokenRequest(tuple(first), output=output, said=tuple(said[1:]))
 
 
-def _turn(turn: Object) -> tuple[str, str]:
-    """Who said what: ``from`` and ``value``, or ``role`` and ``content``."""
+def _read_turn(turn: Object) -> tuple[str, str]:
+    """Return the speaker and the text of a turn: ``from`` and ``value``, or ``role`` and ``content``."""
     who, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if not isinstance(who, str) or not isinstance(text, str):
         raise Wrong("a turn of conversations without from and value", EXPECTED)
     return who.lower(), text
 
 
-_OURS: Final[Mapping[str, Callable[[Members], SpokenRequest]]] = {
-    "conversations": _talk,
-    "messages": _messages,
-    "prompt": _prompt,
+_READERS: Final[Mapping[str, Callable[[Members], SpokenRequest]]] = {
+    "conversations": _read_talk,
+    "messages": _read_messages,
+    "prompt": _read_prompt,
 }
 
 
@@ -185,8 +190,8 @@ _PARTS: Final = re.compile(rb'"role"\s*:\s*"(?:tool|system|developer)"|"type"\s*
 _UNTYPED: Final = re.compile(rb'"content"\s*:\s*\[\s*\{\s*"(?:text|toolUse|toolResult|image|document)"\s*:')
 
 
-def _body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
-    able = _able(line, members)
+def _read_body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
+    able = _possible_apis(line, members)
     if not able:
         raise Wrong(_unknown(members), EXPECTED)
     spoken = api if api in able else able[0]
@@ -197,8 +202,8 @@ def _body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
     return WholeBody(spoken, line, stream, usage, asked_limit(members, spoken))
 
 
-def _able(line: bytes, members: Members) -> tuple[LoadApi, ...]:
-    """The APIs that could read the body, the likeliest first."""
+def _possible_apis(line: bytes, members: Members) -> tuple[LoadApi, ...]:
+    """Return the APIs that could read the body, the most likely first."""
     if "contents" in members:
         return ("gemini",)
     if "messages" not in members:
@@ -219,7 +224,7 @@ def _unknown(members: Members) -> str:
 
 
 def asked_limit(members: Members, api: LoadApi) -> int | None:
-    """The most tokens that a body lets its answer have; ``None`` where it does not say."""
+    """Return the token limit of a body, or ``None``."""
     for path in _LIMITS.get(api, ("max_tokens",)):
         outer, _, inner = path.partition(".")
         value = _value(members[outer]) if outer in members else None
@@ -229,13 +234,13 @@ def asked_limit(members: Members, api: LoadApi) -> int | None:
     return None
 
 
-# What is sent
+# The requests to send
 
 _MEMBER: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """``body`` with another ``model``, and nothing else changed. Raises ``Wrong`` where a member stands twice."""
+    """Return ``body`` with another ``model``, otherwise unchanged. Raises ``Wrong`` if a member is repeated."""
     members: Members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     name = msgspec.json.encode(model)
     start = body.index(b"{") + 1
@@ -252,26 +257,28 @@ def with_model(body: bytes, model: str) -> bytes:
     raise AssertionError
 
 
-def spoken_as(request: LoadRequest, found: WholeBody) -> LoadRequest:
-    """The kind of request that ``found`` is, where ``request`` is the kind that its file belongs to."""
+def with_settings_of(request: LoadRequest, found: WholeBody) -> LoadRequest:
+    """Return ``request`` with the API and the stream settings of ``found``."""
     stream = request.stream if found.stream is None else found.stream
     return attrs.evolve(request, api=found.api, stream=stream, usage=found.usage)
 
 
 SYNTHETIC: Final = "synthetic"
-"""The name of the requests that are in the package."""
+"""The name of the built-in requests."""
 
-IN_MEMORY: Final = 2**24  # bytes of a file that is read whole; of a larger one the system keeps what is used
+IN_MEMORY: Final = 2**24  # bytes; larger files are mapped into memory
 
 _BETWEEN: Final = re.compile(rb"[\s,]*")
 _BLANK: Final = re.compile(rb"\s*")
-_MARK: Final = b"\xef\xbb\xbf"  # of UTF-8, which some programs put first
+_MARK: Final = b"\xef\xbb\xbf"  # of UTF-8, which some programs write
 
 
 @attrs.frozen(eq=False)
 class RequestFile:
-    """The requests of a file, each found by its place in it. ``forms`` counts them by what they are, and ``left_out``
-    those that have nothing to send, by the reason."""
+    """The requests in a file by their positions.
+
+    ``forms`` counts them by format, ``left_out`` counts skipped lines by reason.
+    """
 
     name: str
     api: LoadApi
@@ -285,19 +292,21 @@ class RequestFile:
         return len(self.starts)
 
     def request(self, number: int) -> FileRequest:
-        """The request ``number``, from 0."""
+        """Return the request ``number``, from 0."""
         return read_request(self.data[self.starts[number] : self.ends[number]], self.api)
 
     def describe(self) -> str:
-        """What was found, for whoever starts the load."""
-        found = ", ".join(f"{count:,} {form if count > 1 else _one(form)}" for form, count in self.forms.items())
+        """Return a summary for the user."""
+        found = ", ".join(f"{count:,} {form if count > 1 else _singular(form)}" for form, count in self.forms.items())
         skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
         return f"{self.name}: {len(self):,} request{'s' * (len(self) != 1)} ({found}){skipped}"
 
 
 def request_file(path: str, api: LoadApi) -> RequestFile:
-    """The requests in the file ``path``, or those of the package. A body that more than one API could read is one of
-    ``api``. Raises ``ConfigError`` with the lines that cannot be sent."""
+    """Return the requests in the file ``path``, or the built-in ones.
+
+    If several APIs could read a body, ``api`` counts. Raises ``ConfigError`` with the invalid lines.
+    """
     place = Path(__file__).with_name("synthetic.jsonl") if path == SYNTHETIC else Path(path)
     try:
         stamp = place.stat()
@@ -325,7 +334,7 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
     left_out: Counter[str] = Counter()
     for line, start, end in _pieces(data, mistakes):
         try:
-            found = _checked(data[start:end], api)
+            found = _validate(data[start:end], api)
         except Wrong as error:
             mistakes.add(line, error.found, error.expected)
         except LeftOut as error:
@@ -333,17 +342,17 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
         else:
             starts.append(start)
             ends.append(end)
-            forms[_form(found)] += 1
+            forms[_form_of(found)] += 1
     mistakes.check()
     if not starts:
         raise mistakes.only("no request in it", EXPECTED)
     return RequestFile(name, api, data, starts, ends, forms, left_out)
 
 
-def _checked(line: bytes, api: LoadApi) -> FileRequest:
+def _validate(line: bytes, api: LoadApi) -> FileRequest:
     """Return the request in a line that can be sent. Raises ``Wrong`` and ``LeftOut``."""
     try:
-        line.decode()  # the decoder of JSON does not look into texts that nobody reads yet
+        line.decode()  # the JSON decoder does not validate texts that are not decoded
     except UnicodeDecodeError as error:
         raise Wrong(f"this is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8") from None
     found = read_request(line, api)
@@ -352,18 +361,18 @@ def _checked(line: bytes, api: LoadApi) -> FileRequest:
             with_model(found.body, "")
         case SpokenRequest() if api != "chat":
             try:
-                spoken_body(LoadRequest("", api=api), found.messages, found.tools, 1)
+                chat_like_body(LoadRequest("", api=api), found.messages, found.tools, 1)
             except GatewayError as error:
                 raise Wrong(error.failed.message, f"give what {api} can say too") from None
     return found
 
 
-def _one(form: str) -> str:
-    """In the singular."""
+def _singular(form: str) -> str:
+    """Return the singular of a format."""
     return form.replace("bodies", "body").replace("talks", "talk").replace("prompts", "prompt")
 
 
-def _form(found: FileRequest) -> str:
+def _form_of(found: FileRequest) -> str:
     match found:
         case WholeBody(api=api):
             return f"bodies of {api}"
@@ -375,7 +384,7 @@ def _form(found: FileRequest) -> str:
 
 
 def _pieces(data: mmap.mmap | bytes, mistakes: LineMistakes) -> Iterator[tuple[int, int, int]]:
-    """The line (from 1), begin and end of each request."""
+    """Return the line (from 1), begin and end of each request."""
     begin = len(_MARK) if data[: len(_MARK)] == _MARK else 0
     first = _BLANK.match(data, begin)
     at = begin if first is None else first.end()

@@ -1,5 +1,8 @@
-"""The choice of a key for each target: one that is named goes to every target; else a provider's own host gets that
-provider's, and no other host gets any. A key does not reach a server because it happens to be in the environment."""
+"""Chooses the API key for each target.
+
+A key that the user selects goes to every target. Otherwise, a provider's own host gets that provider's key, and other
+hosts get none: no key in the environment reaches a server by accident.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,18 +15,21 @@ from loadtest.plan.masked_urls import shown
 from loadtest.plan.scenario import Scenario
 from providers.catalog.providers import CATALOG
 
-GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable that clients of a gateway have their key in
+GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable in which clients of a gateway have their key
 CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key"))
 
 OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
     str(urlsplit(row.base_url).hostname): row.key_env for row in CATALOG.values() if row.base_url and row.key_env
 })  # fmt: skip
-"""The variable with the key of each provider, by its host."""
+"""The variable with each provider's key, by its host."""
 
 
 @attrs.frozen
 class Credential:
-    """The key for a target: the ``value`` of ``variable``, if that is known and set. ``named``: the user said which."""
+    """The key for a target: the ``value`` of ``variable``, if known and set.
+
+    ``named``: the user chose the variable.
+    """
 
     variable: str | None = None
     value: str | None = attrs.field(default=None, repr=False)
@@ -31,20 +37,20 @@ class Credential:
 
 
 def credential(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
-    """Return the key for the server at ``url``; ``key_env`` is the variable that the user named."""
-    variable = key_env or _own(url)
+    """Return the key for the server at ``url``. ``key_env`` is the variable that the user chose."""
+    variable = key_env or _provider_variable(url)
     value = env.get(variable, "").strip() if variable else ""
     return Credential(variable, value or None, key_env is not None)
 
 
-def _own(url: str) -> str | None:
-    """The variable of the provider whose own host this is, reached so that nobody else can read what is sent."""
+def _provider_variable(url: str) -> str | None:
+    """Return the key variable of the provider with this host, if the connection is secure."""
     parts = urlsplit(url)
     return OWN_KEYS.get(parts.hostname or "") if parts.scheme == "https" and parts.port in (None, 443) else None
 
 
 def describe_key(url: str, found: Credential, plan: Scenario) -> str:
-    """Describe what is sent to the target at ``url``, for whoever starts the load."""
+    """Describe the key that the target at ``url`` gets, for the user."""
     where = shown(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return f"{where}: the key is that of the scenario's headers"
@@ -57,7 +63,7 @@ def describe_key(url: str, found: Credential, plan: Scenario) -> str:
 
 
 def advice(found: Credential, plan: Scenario) -> str:
-    """Advice on a key that is refused."""
+    """Return advice on a rejected key."""
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return "the key in the scenario's headers is not accepted: correct it there"
     option = "key_env in the scenario, or --key-env"

@@ -1,7 +1,7 @@
-"""Requests of one kind with prompts that are made here: their texts and images, and the small probes beside a load.
+"""Generates requests with prompts and images, and the small probes next to a load.
 
-Their lengths follow the kind, or a trace, by the characters a token that the first answers count: every model cuts text
-in its own way, and its tokenizer is often not to be had.
+Prompt lengths follow the kind of request or a trace. The first answers calibrate the characters per token, because
+models count differently and their tokenizers are often unavailable.
 """
 
 import functools
@@ -21,17 +21,18 @@ from loadtest.plan.traces import BLOCK
 from loadtest.requests.bodies import Bodies
 from loadtest.requests.sources import LazySession, LoadSession, PreparedRequest, SingleRequest, SourceSetting
 
-TOKENS: Final = 4  # characters of a prompt for each of its tokens, as long as nothing else is known
-ANSWERS: Final = 20  # that are learned from: later prompts are made alike
-LEAST, MOST = 1.0, 12.0  # characters a token that there are: a server that says otherwise does not count this prompt
-SPREAD: Final = 1.25  # the longest prompt over the shortest, from which on what all have in common can be told apart
+TOKENS: Final = 4  # characters per token before the calibration
+ANSWERS: Final = 20  # answers used for the calibration
+LEAST, MOST = 1.0, 12.0  # plausible characters per token; other counts are ignored
+SPREAD: Final = 1.25  # ratio of the longest and the shortest prompt from which the common tokens can be estimated
 
 
 class Calibration:
-    """The rule by which prompts for one kind of request at one server get their lengths: at first 4 characters a token.
+    """Calibrates the length of prompts for one kind of request at one server, starting with 4 characters a token.
 
-    A prompt's tokens are taken for ``common`` ones (of the chat template, of tools) and so many for each character.
-    Where all prompts are about as long, the two cannot be told apart, and need not be."""
+    The tokens of a prompt are ``common`` ones (chat template, tools) plus a number per character. If all prompts have
+    a similar length, the two cannot be separated and need not be.
+    """
 
     def __init__(self) -> None:
         self.answers = 0
@@ -41,11 +42,11 @@ class Calibration:
         self._common = 0.0
 
     def characters(self, tokens: int) -> int:
-        """The length of a prompt that is to have so many tokens."""
+        """Return the characters of a prompt with ``tokens`` tokens."""
         return max(1, round((tokens - self._common) / self._rate))
 
     def piece(self, tokens: int) -> int:
-        """The length of a part of a prompt."""
+        """Return the characters of a part of a prompt."""
         return max(1, round(tokens / self._rate))
 
     @property
@@ -53,19 +54,21 @@ class Calibration:
         return 1 / self._rate
 
     def learn(self, characters: int, tokens: int) -> None:
-        """Take in an answer that counted ``tokens`` for a prompt of ``characters``. Only the first 20 change anything:
-        after them all prompts are made by one rule. Counts that cannot be, such as a fixed number, change nothing:
-        prompts would grow and grow."""
+        """Use an answer that counted ``tokens`` for a prompt of ``characters``.
+
+        Only the first 20 answers count, so that all later prompts follow one rule. Implausible counts, such as a
+        constant, are ignored, because prompts would grow without end.
+        """
         if self.answers >= ANSWERS or tokens <= 0 or not LEAST <= characters / tokens <= MOST:
             return
         self.answers += 1
         self._characters.append(characters)
         self._tokens.append(tokens)
-        self._rate, self._common = _line(self._characters, self._tokens)
+        self._rate, self._common = _fit_line(self._characters, self._tokens)
 
 
-def _line(characters: list[int], tokens: list[int]) -> tuple[float, float]:
-    """Tokens for each character, and those that every prompt has: the line of least squares."""
+def _fit_line(characters: list[int], tokens: list[int]) -> tuple[float, float]:
+    """Return the tokens per character and the common tokens, by least squares."""
     through = sum(tokens) / sum(characters), 0.0
     if max(characters) < SPREAD * min(characters):
         return through
@@ -97,7 +100,7 @@ travel tree true try turn two under unit until up upon use usual very voice vowe
 water way we week weight well went were west what wheel when where which while white who whole why will wind with
 without wonder wood word work world would write year yes yet you young your
 """
-_WORDS: Final = 20_000  # of the one text that all others are pieces of
+_WORDS: Final = 20_000  # in the text from which all others are cut
 
 
 @functools.cache
@@ -106,18 +109,18 @@ def _pool() -> str:
 
 
 class PromptTexts:
-    """The texts of one run on one target, which ``mark`` stands for. The same mark makes the same texts."""
+    """The texts of one run on one target. The same ``mark`` yields the same texts."""
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
-        _pool()  # before a load, of which its making would hold up the first request
+        _pool()  # created before the load, because it would delay the first request
 
     def prompt(self, number: int, size: int, chance: random.Random) -> str:
-        """The text of ``size`` characters (or the mark's, if that is more) for the request ``number``."""
+        """Return a text of ``size`` characters, or of the mark if that is longer, for the request ``number``."""
         return self._text(f"request {number}", size, chance.random())
 
     def shared(self, name: str, size: int) -> str:
-        """The text called ``name``: whenever it is asked for, the same, or more or less of it."""
+        """Return the shared text ``name``, always the same except for its length."""
         return self._text(name, size, random.Random(name).random())
 
     def _text(self, name: str, size: int, place: float) -> str:
@@ -126,7 +129,7 @@ class PromptTexts:
 
 
 def _piece(place: float, size: int) -> str:
-    """``size`` characters of the pool, from a word at ``place``, 0 to 1."""
+    """Return ``size`` characters of the pool, from a word at the relative position ``place``."""
     pool = _pool()
     start = pool.index(" ", int(place * (len(pool) - 1))) + 1
     if start + size <= len(pool):
@@ -140,7 +143,7 @@ _CHANNELS: Final = 3
 
 
 class NoiseImages:
-    """Images of ``width`` by ``height`` pixels."""
+    """Random images of ``width`` by ``height`` pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         self._first = width * _CHANNELS
@@ -152,12 +155,12 @@ class NoiseImages:
         self._after = _chunk(b"IEND", b"")
 
     def png(self, chance: random.Random) -> bytes:
-        """The next image."""
+        """Return the next image as PNG."""
         rows = b"".join((b"\0", chance.randbytes(self._first), self._rest))
         return b"".join((self._before, _chunk(b"IDAT", zlib.compress(rows, 0)), self._after))
 
     def base64(self, chance: random.Random) -> bytes:
-        """The next image as the APIs carry it."""
+        """Return the next image in base64."""
         return b2a_base64(self.png(chance), newline=False)
 
 
@@ -167,8 +170,8 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 @attrs.frozen
 class PlannedPrompt:
-    """What is drawn for a request: tokens of its own prompt and of its answer, the numbers of the shared texts that it
-    begins with, and a seed for all else."""
+    """The random values of a request: tokens of prompt and answer, its shared prefix or blocks, and a seed for the
+    rest."""
 
     number: int
     tokens: int
@@ -179,7 +182,7 @@ class PlannedPrompt:
 
 
 class MadeRequests:
-    """Requests of one kind with prompts that are made here."""
+    """A source of requests with generated prompts."""
 
     def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
         self._request = request
@@ -189,18 +192,18 @@ class MadeRequests:
         self._calibration = Calibration()
         self._count = request.images.count if request.images else 0
         self._images = NoiseImages(*request.images.size) if request.images else None
-        self._prefixed = 0  # sessions so far that are the first of their prefix
+        self._prefixed = 0  # sessions so far, each with another prefix
 
     def session(self, number: int, chance: random.Random) -> LoadSession:
-        planned = self._planned(number, chance)
-        return LazySession(lambda: SingleRequest(self._prepared(planned)))
+        planned = self._plan(number, chance)
+        return LazySession(lambda: SingleRequest(self._prepare(planned)))
 
     def words(self, tokens: int, chance: random.Random) -> str:
-        """A text of about so many tokens, for whoever has a place for it."""
+        """Return a text of about ``tokens`` tokens."""
         size = self._calibration.characters(tokens)
         return self._texts.prompt(chance.getrandbits(64), size, chance)
 
-    def _planned(self, number: int, chance: random.Random) -> PlannedPrompt:
+    def _plan(self, number: int, chance: random.Random) -> PlannedPrompt:
         trace = self._setting.trace
         if trace is not None:
             row = trace.row(trace.first(number))
@@ -209,7 +212,10 @@ class MadeRequests:
         return PlannedPrompt(number, tokens, output, chance.getrandbits(64), self._prefix(chance))
 
     def _prefix(self, chance: random.Random) -> int | None:
-        """The first requests go through all prefixes, so that the warm-up has sent each of them once."""
+        """Return the number of a shared prefix.
+
+        The first requests use each prefix once, so that the warm-up sends all of them.
+        """
         shared = self._request.prefix
         if shared is None:
             return None
@@ -219,15 +225,15 @@ class MadeRequests:
             return self._prefixed - 1
         return int(draw * shared.texts) if draw < 1 else None
 
-    def _prepared(self, planned: PlannedPrompt) -> PreparedRequest:
+    def _prepare(self, planned: PlannedPrompt) -> PreparedRequest:
         chance = random.Random(planned.seed)
         shared = self._request.prefix if planned.prefix is not None else None
         tokens = planned.tokens + (shared.tokens if shared else 0)
         prompt = self._prompt(planned, tokens, chance)
         images = [self._images.base64(chance) for _ in range(self._count)] if self._images else []
-        learns = self._setting.learns and not images  # what an image counts for is not told apart
+        learns = self._setting.learns and not images  # tokens of images cannot be separated
         size = len(prompt) * self._request.texts
-        body = self._bodies.saying(prompt, planned.output, images)
+        body = self._bodies.make_body(prompt, planned.output, images)
         return PreparedRequest(
             self._request,
             body,
@@ -238,15 +244,14 @@ class MadeRequests:
         )
 
     def _prompt(self, planned: PlannedPrompt, tokens: int, chance: random.Random) -> str:
-        """The shared beginning, and behind it the text of its own, in so many tokens together."""
+        """Return the shared text and the request's own text, with ``tokens`` tokens in all."""
         size = self._calibration.characters(tokens)
-        begin = self._begin(planned)
+        begin = self._shared_text(planned)
         own = self._texts.prompt(planned.number, size - len(begin), chance) if len(begin) < size else ""
         return begin[:size] + own
 
-    def _begin(self, planned: PlannedPrompt) -> str:
-        """What it has in common with others. A piece is as long in each of them: its length does not follow from what
-        stands behind it."""
+    def _shared_text(self, planned: PlannedPrompt) -> str:
+        """Return the shared text. Its length is the same in all requests."""
         if planned.blocks:
             each = self._calibration.piece(BLOCK)
             return " ".join(self._texts.shared(f"block {block}", each - 1) for block in planned.blocks)
@@ -259,7 +264,7 @@ PROBE = "probe"
 
 
 class Probes:
-    """Small requests of the kind of ``request``, in its API and of its model."""
+    """Small requests with the API and model of ``request``."""
 
     def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
         small = attrs.evolve(

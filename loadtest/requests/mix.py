@@ -1,5 +1,7 @@
-"""The source of the requests of a load: a mix of kinds, each with a source of its own. Files, recordings and sounds are
-here, prompts that are made here in ``made_requests``."""
+"""The source of the requests of a load: a weighted mix of kinds, each with a source.
+
+This module has those for files, recordings and sounds.
+"""
 
 import functools
 import io
@@ -15,7 +17,7 @@ import msgspec
 from loadtest.plan.load_endpoints import wire_of
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import is_recorded, recorded_load
-from loadtest.requests.bodies import spoken_body
+from loadtest.requests.bodies import chat_like_body
 from loadtest.requests.conversation import (
     MadeConversations,
     TracedConversations,
@@ -23,7 +25,14 @@ from loadtest.requests.conversation import (
     conversation_of,
     split_turns,
 )
-from loadtest.requests.file_requests import FileRequest, WholeBody, asked_limit, request_file, spoken_as, with_model
+from loadtest.requests.file_requests import (
+    FileRequest,
+    WholeBody,
+    asked_limit,
+    request_file,
+    with_model,
+    with_settings_of,
+)
 from loadtest.requests.made_requests import TOKENS, MadeRequests, PromptTexts
 from loadtest.requests.sources import (
     LazySession,
@@ -41,14 +50,14 @@ if TYPE_CHECKING:
 
 
 RATE: Final = 16_000
-"""Samples a second, of two bytes each: what models of speech are made for."""
+"""Samples per second, of two bytes each, as speech models expect."""
 
 _BOUNDARY: Final = "trigate-load-7d1e"
 _PART: Final = '--{}\r\ncontent-disposition: form-data; name="{}"{}\r\n\r\n'
 
 
 class SoundRequests:
-    """Forms with a model and a WAV file, as transcripts are asked for. ``extra`` are more of their fields."""
+    """Forms with a model and a WAV file, for transcriptions. ``extra`` adds form fields."""
 
     def __init__(self, request: LoadRequest) -> None:
         self._request = request
@@ -65,7 +74,7 @@ class SoundRequests:
 
 
 def silence(seed: int) -> bytes:
-    """A WAV file of one second, which no other seed has."""
+    """Return a WAV file of one second that is unique to ``seed``."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)
@@ -76,7 +85,7 @@ def silence(seed: int) -> bytes:
 
 
 HEADERS: Final = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
-"""Recorded headers that are sent: what they ask for, and nobody's."""
+"""Recorded headers to send: those that affect the answer and identify no one."""
 
 ACCOUNTS: Final[Mapping[str, frozenset[str]]] = {
     "chat": frozenset(("user", "safety_identifier")),
@@ -85,12 +94,11 @@ ACCOUNTS: Final[Mapping[str, frozenset[str]]] = {
     "gemini": frozenset(("labels",)),
     "converse": frozenset(("requestMetadata",)),
 }
-"""Members of a body that say whose it is."""
+"""Members of a body that identify a user."""
 
 
 class RecordedRequests:
-    """Requests of one kind from a directory of recordings, in the order in which they were sent, and from the beginning
-    again behind the last."""
+    """Recorded requests of one kind, in their order. After the last, the first follows again."""
 
     def __init__(self, request: LoadRequest) -> None:
         assert request.requests is not None
@@ -100,12 +108,12 @@ class RecordedRequests:
     def session(self, number: int, chance: random.Random) -> LoadSession:
         place = number % len(self._recorded.requests)
         recorded, body = self._recorded.requests[place], self._recorded.bodies[place]
-        return LazySession(lambda: SingleRequest(sent_again(self._request, recorded, body)))
+        return LazySession(lambda: SingleRequest(repeat_request(self._request, recorded, body)))
 
 
-def sent_again(request: LoadRequest, recorded: RecordedRequest, body: bytes) -> PreparedRequest:
-    """What was ``recorded``, as a request of this kind: for its model, if that names one."""
-    api: LoadApi = recorded.api  # type: ignore[assignment]  # those that are recorded are those that are spoken
+def repeat_request(request: LoadRequest, recorded: RecordedRequest, body: bytes) -> PreparedRequest:
+    """Return a recorded request with the settings of ``request``, and with its model if it has one."""
+    api: LoadApi = recorded.api  # type: ignore[assignment]  # recordings only have supported APIs
     members: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     wire = CODECS[api].wire
     changed = {name: value for name, value in members.items() if name not in ACCOUNTS.get(api, ())}
@@ -127,23 +135,23 @@ def sent_again(request: LoadRequest, recorded: RecordedRequest, body: bytes) -> 
 
 
 class FileRequests:
-    """Requests of one kind from its file. What stands in them stays to the letter, without a mark."""
+    """Requests of one kind from its file, unchanged and without a mark."""
 
     def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
         self._request = request
         self._file = request_file(str(request.requests), request.api)
         self._seed = setting.seed
         self._texts = PromptTexts(setting.mark)
-        self._order = functools.lru_cache(maxsize=2)(self._shuffled)
+        self._order = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def session(self, number: int, chance: random.Random) -> LoadSession:
         output, seed = self._request.output.draw(chance), chance.getrandbits(32)
-        return LazySession(lambda: self._begun(number, output, random.Random(seed)))
+        return LazySession(lambda: self._start(number, output, random.Random(seed)))
 
-    def _begun(self, number: int, output: int, chance: random.Random) -> LoadSession:
-        """One request, or the conversation of which the file has one side."""
-        found = self._file.request(self._place(number))
-        opening = self._prepared(found, output)
+    def _start(self, number: int, output: int, chance: random.Random) -> LoadSession:
+        """Return a session with one request, or a conversation."""
+        found = self._file.request(self._line_number(number))
+        opening = self._prepare(found, output)
         if isinstance(found, WholeBody):
             return SingleRequest(opening)
         following = [UserTurn(text) for text in found.said]
@@ -155,29 +163,29 @@ class FileRequests:
     def _words(self, tokens: int, chance: random.Random) -> str:
         return self._texts.prompt(chance.getrandbits(32), tokens * TOKENS, chance)
 
-    def _place(self, number: int) -> int:
+    def _line_number(self, number: int) -> int:
         again, place = divmod(number, len(self._file))
         return place if self._request.order == "file" else self._order(again)[place]
 
-    def _shuffled(self, again: int) -> "array[int]":
-        """Another order in each round."""
+    def _shuffle(self, again: int) -> "array[int]":
+        """Return another order for each round."""
         found = array("Q", range(len(self._file)))
         random.Random(f"{self._seed} order {again}").shuffle(found)
         return found
 
-    def _prepared(self, found: FileRequest, output: int) -> PreparedRequest:
+    def _prepare(self, found: FileRequest, output: int) -> PreparedRequest:
         if not isinstance(found, WholeBody):
             output = found.output or output
-            body = spoken_body(self._request, found.messages, found.tools, output)
+            body = chat_like_body(self._request, found.messages, found.tools, output)
             return PreparedRequest(attrs.evolve(self._request, output=output), body, asked_output=output)
-        kind = spoken_as(self._request, found)
+        kind = with_settings_of(self._request, found)
         named = bool(kind.model) and wire_of(kind.api).model_member is not None
         body = with_model(found.body, kind.model) if named else found.body
         return PreparedRequest(kind, body, asked_output=found.output)
 
 
 class Mix:
-    """Requests of several kinds, by their weights, each made by the source of its kind."""
+    """A mix of sources, chosen at random by their weights."""
 
     def __init__(self, sources: Sequence[tuple[float, RequestSource]]) -> None:
         self._weights = [weight for weight, _ in sources]
@@ -204,6 +212,6 @@ def _source(request: LoadRequest, setting: SourceSetting) -> RequestSource:
 
 
 def source_of(requests: Sequence[LoadRequest], setting: SourceSetting) -> RequestSource:
-    """The source of the mix of a scenario."""
+    """Return the source for the mix of a scenario."""
     made = [(request.weight, _source(request, setting)) for request in requests]
     return made[0][1] if len(made) == 1 else Mix(made)

@@ -1,4 +1,4 @@
-"""The sources of requests, and what those of one run share: an arrival begins a session, of one or several turns."""
+"""The interface of request sources: each arrival begins a session of one or several turns."""
 
 import random
 import secrets
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class PreparedRequest:
-    """A request as it is to be sent, with more ``headers`` than its kind has, after ``think`` seconds. ``asked_input``
-    and ``asked_output`` are tokens, as far as they were asked for. ``path``: where, if not where its kind goes.
-    ``characters`` are those of a prompt that was made here; ``learn`` is told how many tokens the server counted for
-    it."""
+    """A request to send after ``think`` seconds.
+
+    ``headers`` are added to those of its kind. ``path`` is its path, if it differs from that of its kind.
+    ``asked_input`` and ``asked_output`` are the requested tokens, if known. ``characters`` is the length of a
+    generated prompt, and ``learn`` receives the server's token count for it.
+    """
 
     request: LoadRequest
     body: bytes
@@ -34,9 +36,9 @@ class PreparedRequest:
 
 
 @attrs.frozen
-class PlaceInPlan:
-    """Where an exchange stands in the plan: the ``number`` of its session, its ``turn`` in that (from 1), the ``step``
-    in which it was to begin, and what was asked for, in so many ``characters``."""
+class PlanPosition:
+    """The position of an exchange in the plan: the ``number`` of its session, its ``turn`` in it (from 1), and the
+    ``step`` of its planned begin. The other members are those of the request."""
 
     number: int
     turn: int = 1
@@ -47,19 +49,24 @@ class PlaceInPlan:
 
 
 class LoadSession(Protocol):
-    """What one arrival begins. ``unbegun``: turns that are left, if it ended here."""
+    """The session of one arrival. ``unbegun`` is the number of turns that have not begun."""
 
     unbegun: int
 
     def turn(self, before: bytes | None) -> PreparedRequest | None:
-        """The next request; ``None`` at the end. ``before`` is the body of the answer to the one before, which was
-        whole; ``None`` at the first."""
+        """Return the next request, or ``None`` at the end.
+
+        ``before`` is the body of the previous answer, which was whole, or ``None`` for the first turn.
+        """
         ...
 
 
 class RequestSource(Protocol):
-    """Gives sessions by their numbers in the plan. All that is drawn is drawn from ``chance``, and as much of it
-    whoever sends them: several processes with one seed go through one plan."""
+    """A source of sessions by their numbers in the plan.
+
+    Every process draws the same random values from ``chance``, whichever sessions it sends, so that all processes with
+    one seed follow one plan.
+    """
 
     def session(self, number: int, chance: random.Random) -> LoadSession: ...
 
@@ -77,7 +84,7 @@ class SingleRequest:
 
 
 class LazySession:
-    """A session that is made when it begins: not in every process that goes through the plan."""
+    """A session that is created when it begins, so that other processes do not create it."""
 
     def __init__(self, make: Callable[[], LoadSession]) -> None:
         self._make = make
@@ -94,9 +101,12 @@ class LazySession:
 
 @attrs.frozen
 class SourceSetting:
-    """``mark`` stands for the run and the target in the texts of prompts; ``seed`` fixes what is drawn. ``learns``:
-    lengths follow what the server counts. A ``trace`` says how long the prompts are, and is sent ``speed`` times as
-    fast."""
+    """The setting of a source.
+
+    ``mark`` makes the texts of a run and a target unique, and ``seed`` determines random values. If ``learns`` is set,
+    prompt lengths follow the server's token counts. A ``trace`` determines the lengths of prompts, and is played
+    ``speed`` times as fast.
+    """
 
     mark: str = ""
     seed: int = 1
@@ -106,12 +116,15 @@ class SourceSetting:
 
 
 def new_mark() -> str:
-    """A mark that no other run has."""
+    """Return a unique mark."""
     return secrets.token_hex(8)
 
 
 def setting_of(scenario: "Scenario", target: str) -> SourceSetting:
-    """The setting of a run on ``target``. The same prompts have one mark everywhere, and one length in characters."""
+    """Return the setting of a run on ``target``.
+
+    With ``same_prompts``, the mark and the prompt lengths are the same everywhere.
+    """
     trace = trace_of(scenario.trace) if scenario.trace else None
     if scenario.same_prompts:
         return SourceSetting(f"seed {scenario.seed}", scenario.seed, learns=False, trace=trace, speed=scenario.speed)

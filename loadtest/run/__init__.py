@@ -1,4 +1,6 @@
-"""A run (``running``) and the view that others have of it (``under_way``), its ``early_ends``, the ``readiness`` of
-servers before it, and the ``overhead`` of the load tester itself. ``searching`` makes the runs of a scenario, several
-or a ``search`` for the highest load that holds, whose steps ``step_watch`` ends.
+"""Runs of a load.
+
+``running`` makes one run, and ``under_way`` is its public view. ``early_ends`` stop it, ``readiness`` checks the
+servers before it, and ``overhead`` measures the load tester itself. ``searching`` makes all runs of a scenario,
+possibly a ``search`` for the highest sustainable load, whose steps ``step_watch`` ends.
 """

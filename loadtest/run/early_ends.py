@@ -1,4 +1,4 @@
-"""What ends a load before its time: a condition of ``--until``, tokens that are used up, or nothing but refusals."""
+"""Conditions that end a load early: those of ``--until``, an exhausted token budget, or nothing but refusals."""
 
 import math
 from collections import defaultdict, deque
@@ -19,25 +19,26 @@ from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 WINDOW: Final = 10.0
 LEAST: Final = 20
-"""Seconds that a condition of ``--until`` is about, or as many more as it takes for so many ends: of fewer, one bad
-answer would be too much, and a load of one a second would never have them."""
+"""The period of a condition of ``--until`` in seconds, longer until it has this many ends.
 
-KEPT: Final = 600  # seconds in which something ended
+With fewer, one bad answer would weigh too much.
+"""
 
-LOOK: Final = 0.1  # seconds between two looks
+KEPT: Final = 600  # seconds with ends
+
+CHECK_INTERVAL: Final = 0.1  # seconds between two checks
 
 
 class EarlyEnd(Protocol):
-    """Says why a load is to end."""
+    """A condition that may end a load."""
 
     def reason(self, figures: RunFigures) -> str:
-        """Why it is to end now, with such ``figures``; "" if it is not."""
+        """Return why the load must end now, or ""."""
         ...
 
 
 class LastEnds:
-    """The exchanges that ended in the last seconds, second by second, and the conditions of ``--until`` that end the
-    load. ``now`` is a clock."""
+    """The exchanges that ended in the last seconds, and the conditions of ``--until`` on them. ``now`` is a clock."""
 
     reads_bodies = False
 
@@ -66,7 +67,7 @@ class LastEnds:
 
     def reason(self, figures: RunFigures) -> str:
         for condition, request in self._conditions:
-            tally, since = self._of(request)
+            tally, since = self._tally_of(request)
             if tally.counts["started"] < LEAST:
                 continue
             value, show = of_tally(condition)
@@ -76,8 +77,8 @@ class LastEnds:
                 return f"{found.failure} over the last {tally.counts['started']} ends, in {since:.0f} s"
         return ""
 
-    def _of(self, request: str) -> tuple[Tally, float]:
-        """The last ends, and within how many seconds they were."""
+    def _tally_of(self, request: str) -> tuple[Tally, float]:
+        """Return the tally of the last ends, and their period in seconds."""
         found, since = Tally(), WINDOW
         for second, requests in reversed(self._seconds):
             if second <= self._now() - WINDOW and found.counts["started"] >= LEAST:
@@ -90,8 +91,7 @@ class LastEnds:
 
 
 class TokenBudget:
-    """The tokens that a command may use, whatever it loads: of prompts and answers, those of the warm-up and of failed
-    ones too."""
+    """The tokens that a command may use for all its loads: prompts and answers, including the warm-up and failures."""
 
     reads_bodies = False
 
@@ -112,7 +112,7 @@ class TokenBudget:
 
 
 class Refusals:
-    """Ends a load whose first answers were refusals, all of them."""
+    """Ends a load if all its first answers are refusals."""
 
     def __init__(self) -> None:
         self.refused = False
@@ -124,16 +124,16 @@ class Refusals:
 
 
 async def end_early(running: LoadUnderWay, ends: Sequence[EarlyEnd]) -> None:
-    """Stop the load as soon as one of ``ends`` says so."""
+    """Stop the load as soon as one of ``ends`` has a reason."""
     while True:
         if reason := next(filter(None, (one.reason(running.figures) for one in ends)), ""):
             running.stop(reason)
             return
-        await trio.sleep(LOOK)
+        await trio.sleep(CHECK_INTERVAL)
 
 
 class EarlyEnds:
-    """All that may end the runs of one command, and what it came to."""
+    """All conditions that may end the runs of one command, and their results."""
 
     def __init__(self, plan: Scenario) -> None:
         self._conditions = tuple(map(early, plan.until))
@@ -142,7 +142,7 @@ class EarlyEnds:
         self._runs: list[tuple[str, LastEnds, Refusals]] = []
 
     def of_run(self, plan: Scenario, target: str) -> tuple[Sequence[EarlyEnd], Sequence[RecordSink]]:
-        """Those of the next run, which loads ``target``, and which of them want its records."""
+        """Return the conditions for the next run, and those among them that receive its records."""
         kinds = tuple(request.name for request in plan.requests)
         last = LastEnds(self._conditions, target, tuple(plan.targets), kinds)
         refusals = Refusals()
@@ -155,7 +155,7 @@ class EarlyEnds:
 
     @property
     def spent(self) -> bool:
-        """No further run may begin."""
+        """True if no other run may begin."""
         return self._budget.spent
 
     @property
@@ -165,5 +165,5 @@ class EarlyEnds:
 
     @property
     def refused(self) -> bool:
-        """A run ended because there were nothing but refusals."""
+        """True if a run ended because of refusals."""
         return any(refusals.refused for _, _, refusals in self._runs)

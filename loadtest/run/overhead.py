@@ -1,4 +1,4 @@
-"""The loader's own cost, measured so that nobody takes its own slowness for the server's."""
+"""Measures the overhead of the load tester, so that it is not mistaken for the server's."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.read_loop import READ
 
 TICK = 0.02
-"""Seconds between two looks at how late the event loop is."""
+"""Seconds between two checks of the event loop's lag."""
 
 _STREAMS, _EVENTS, _PAUSE = 20, 30, 0.01
 _PATIENCE = 10.0
@@ -27,19 +27,19 @@ _STAMP = re.compile(rb'"content":"([0-9.]+)"')
 
 
 class Lag:
-    """The lag of this process, by how much later than due it runs: every figure of the run may be too high by that."""
+    """The lag of this process. Every latency of the run may be too high by it."""
 
     def __init__(self) -> None:
         self.histogram = Histogram()
         self._worst = 0.0
 
     def worst(self) -> float:
-        """The greatest lag since the last call."""
+        """Return the greatest lag since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst
 
     async def watch(self) -> None:
-        """Look until cancelled. A look that comes late stands for those that it kept from coming."""
+        """Check the lag until cancelled. A late check counts for all checks that it delayed."""
         due = trio.current_time() + TICK
         while True:
             await trio.sleep_until(due)
@@ -52,8 +52,8 @@ class Lag:
 
 @attrs.frozen
 class SelfTest:
-    """The cost of reading streams of a server in this process that does next to nothing: CPU seconds of a stream and
-    of each of its events, and by how much later than sent an event is seen (seconds)."""
+    """The cost of streams from a minimal server in this process: CPU seconds per stream and per event, and the
+    delay from sending to reading an event in seconds."""
 
     stream: float
     event: float
@@ -66,15 +66,15 @@ class SelfTest:
 
 
 async def self_test() -> SelfTest:
-    """Takes half a second."""
-    single, _ = await _measured(1)
-    whole, delays = await _measured(_EVENTS)
+    """Measure the cost of streams, in half a second."""
+    single, _ = await _measure_streams(1)
+    whole, delays = await _measure_streams(_EVENTS)
     event = max(0.0, whole - single) / (_STREAMS * (_EVENTS - 1))
     return SelfTest(single / _STREAMS, event, delays.percentile(50), delays.percentile(99))
 
 
-async def _measured(events: int) -> tuple[float, Histogram]:
-    """CPU seconds of this thread for some streams of so many events, and how late each event was seen."""
+async def _measure_streams(events: int) -> tuple[float, Histogram]:
+    """Return the CPU seconds of this thread for some streams, and the delays of their events."""
     with socket.create_server(("127.0.0.1", 0), backlog=_STREAMS) as listening:
         listening.settimeout(_PATIENCE)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -98,13 +98,13 @@ async def _measured(events: int) -> tuple[float, Histogram]:
 
 
 def _chunk() -> bytes:
-    """An event that says when it was made."""
+    """Return an event with its time of creation."""
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%.7f"}}]}\n\n' % time.perf_counter()
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
 def _serve(listening: socket.socket, events: int) -> None:
-    """Answer all streams in step, one event at a time."""
+    """Send all streams in parallel, one event at a time."""
     peers: list[socket.socket] = []
     try:
         for _ in range(_STREAMS):
@@ -129,12 +129,13 @@ def _serve(listening: socket.socket, events: int) -> None:
 
 @attrs.frozen
 class Overhead:
-    """The loader's own figures after a run. ``lag``: of its event loop; ``late``: how much later than intended
-    requests were begun; ``cpu``: the share of one core that it used.
+    """The load tester's own figures. ``lag`` is that of its event loop, ``late`` how late requests began, and ``cpu``
+    the part of a core that it used.
 
-    Of a load by several processes ``parts`` has those of each by name; ``lag`` and ``late`` are of all, ``cpu`` is the
-    sum, ``apart`` the seconds between the first and the last of them to begin, and ``lost`` says which did not come to
-    an end, and why."""
+    For several processes, ``parts`` has the figures of each by name. ``lag`` and ``late`` cover all of them, ``cpu``
+    is the sum, ``apart`` the seconds between the first and the last begin, and ``lost`` lists the processes that
+    failed and why.
+    """
 
     lag: Histogram
     late: Histogram
@@ -148,14 +149,14 @@ class Overhead:
     def of_parts(
         cls, parts: Mapping[str, "Overhead"], lag: Histogram, late: Histogram, apart: float, lost: Sequence[str]
     ) -> "Overhead":
-        """Return the figures of several processes together, with the slowest self-test."""
+        """Return the combined figures of several processes, with the slowest self-test."""
         tests = [part.self_test for part in parts.values() if part.self_test is not None]
         slowest = max(tests, key=lambda test: test.event, default=None)
         return cls(lag, late, sum(part.cpu for part in parts.values()), slowest, parts, apart, lost)
 
     @property
     def processes(self) -> Mapping[str, "Overhead"]:
-        """The figures of each process by name, also where there is but one, which has none."""
+        """The figures of each process by name; "" for a single process."""
         return self.parts or {"": self}
 
     def dump(self) -> dict[str, Any]:
@@ -172,7 +173,7 @@ class Overhead:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> "Overhead":
-        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         test = value["self_test"]
         lag, late = Histogram.load(value["lag"]), Histogram.load(value["late"])
         return cls(

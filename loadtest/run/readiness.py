@@ -1,5 +1,5 @@
-"""``--check``, ``--wait-ready`` and ``--exact``: one request of each kind before a load, so that a wrong model, key or
-path costs one error and not a thousand."""
+"""``--check``, ``--wait-ready`` and ``--exact``: one request of each kind before a load, so that a wrong model, key
+or path causes one error instead of a thousand."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,15 +15,15 @@ from loadtest.plan.load_request import EVEN, NO_THINKING, ONE_TURN, LoadRequest
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import ALL
 
-PAUSE: Final = 1.0  # seconds between two tries
-LEAST: Final = 1.0  # seconds that a try has, however little is left
+PAUSE: Final = 1.0  # seconds between two attempts
+LEAST: Final = 1.0  # least timeout of an attempt in seconds
 
 Asking: TypeAlias = Callable[[Scenario, str], Awaitable[RunResult]]
-"""Loads the target of that name as the scenario says, and shows nobody what came of it."""
+"""Loads the target with this name, without a report."""
 
 
 class NotReady(Exception):
-    """A target does not answer one request well. ``kind`` is that of the error."""
+    """A target that does not answer a request well. ``kind`` is the kind of the error."""
 
     def __init__(self, text: str, kind: str) -> None:
         super().__init__(text)
@@ -31,7 +31,7 @@ class NotReady(Exception):
 
 
 def single(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
-    """The load that is one request of this kind, by a client that waits for its answer."""
+    """Return a load of a single request of this kind."""
     asked = attrs.evolve(request, cancel=None, slow=None, think=NO_THINKING, turns=ONE_TURN, weight=EVEN)
     return attrs.evolve(
         plan, requests=(asked,), steps=(), trace=None, concurrency=1, count=1, seconds=math.inf, warmup=0.0,
@@ -41,8 +41,10 @@ def single(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
 
 
 async def until_ready(plan: Scenario, target: str, wait: float, ask: Asking) -> RunResult | None:
-    """Ask for one answer of each kind, for up to ``wait`` seconds until that is whole. Raises ``NotReady`` where it
-    does not come. The result of a request that was interrupted; else none."""
+    """Request one answer of each kind, and repeat until it is whole, for up to ``wait`` seconds. Raises ``NotReady``.
+
+    Returns the result of an interrupted request, or else ``None``.
+    """
     end = trio.current_time() + wait
     for request in plan.requests:
         if not request.weight:
@@ -69,12 +71,14 @@ def _not_ready(result: RunResult, request: str, wait: float) -> NotReady:
 
 
 EXTENSIONS: Final = ("ignore_eos", "min_tokens")
-"""Members of vLLM's; SGLang has the first."""
+"""Members of vLLM's API. SGLang has the first."""
 
 
 async def check_exact(plan: Scenario, ask: Asking) -> None:
-    """Ask each target once for each kind of request with an exact length. Raises ``ConfigError`` where it is refused
-    for that; what else may be wrong, the load shows."""
+    """Send each target one request of each kind with an exact length.
+
+    Raises ``ConfigError`` if a target refuses the length; the load reveals other problems.
+    """
     for target in plan.targets:
         for request in plan.requests:
             if request.exact and not request.requests:

@@ -29,7 +29,7 @@ from loadtest.requests import bodies
 from loadtest.requests.bodies import RequestTemplate
 from loadtest.requests.made_requests import Probes
 from loadtest.requests.mix import source_of
-from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest, setting_of
+from loadtest.requests.sources import LoadSession, PlanPosition, PreparedRequest, setting_of
 from loadtest.run.overhead import Lag, Overhead, SelfTest
 from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers, start_time
 from loadtest.wire.address import ServerAddress
@@ -37,24 +37,27 @@ from loadtest.wire.answers import WireError
 from loadtest.wire.connections import ConnectionRules, Connections
 from streams.garbage import collect_when_idle
 
-LOOK: Final = 0.1  # seconds between two looks at how many are under way
-SPARE: Final = 256 * 2**20  # bytes for which nothing is collected: that would be a gap in all streams
-AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits before it tries again
+SAMPLE_INTERVAL: Final = 0.1  # seconds between two samples of the requests under way
+SPARE: Final = 256 * 2**20  # bytes of garbage to allow, because a collection pauses all streams
+AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits after an error
 
 
 class Unreachable(Exception):
-    """The name of a target has no address."""
+    """The name of a target cannot be resolved."""
 
 
-def _for_the_judge(request: LoadRequest, body: bytes, complete: bool) -> ReceivedAnswer:
-    """What usage an answer must have is not known where ``extra`` says so."""
+def _answer_to_judge(request: LoadRequest, body: bytes, complete: bool) -> ReceivedAnswer:
+    """Return the answer to judge. The expected usage is unknown if ``extra`` sets it."""
     wanted = None if "stream_options" in request.extra else request.stream and request.usage
     return ReceivedAnswer(request.api, request.stream, wanted, body, complete)
 
 
 @attrs.frozen
 class SessionArrival:
-    """A session of the plan, with its ``first`` request made, and what its client's manner is drawn from (0 to 1)."""
+    """A planned session with its ``first`` request.
+
+    The random number ``manner`` (0 to 1) selects the client's behaviour.
+    """
 
     number: int
     session: LoadSession
@@ -69,10 +72,11 @@ class SessionArrival:
 
 
 class ActiveRun(LoadUnderWay):
-    """A run under way in this process, or the ``share`` of one; all of it may be looked at while it goes on.
+    """A run in this process, or the ``share`` of one, that can be observed while it runs.
 
-    ``key`` is the target's. ``begin`` is the trio time at which it begins to count; without it, the start of the plan
-    says so, else the warm-up begins now. Raises ``TooLate``."""
+    ``key`` is the key of the target. ``begin`` is the trio time at which the measurement begins. By default it follows
+    from the plan's start, or the warm-up begins now. Raises ``TooLate``.
+    """
 
     figures: RunFigures
     in_flight: int
@@ -100,10 +104,10 @@ class ActiveRun(LoadUnderWay):
         self.figures.lag = self._lag.histogram
         self.in_flight = 0
         self.judging = 0
-        self._under_way: dict[TimedExchange, PlaceInPlan] = {}
+        self._under_way: dict[TimedExchange, PlanPosition] = {}
         self._cap = _cap(scenario, share)
-        self._left = scenario.count and share.count(scenario.count)  # sessions of a closed loop
-        self._sessions = 0  # that count
+        self._left = scenario.count and share.count(scenario.count)  # sessions left in a closed loop
+        self._sessions = 0  # after the warm-up
         kinds = tuple(request.name for request in scenario.requests)
         self._objectives = by_request(read_all(scenario.slo), target, tuple(scenario.targets), kinds)
         self._judge = judge
@@ -112,7 +116,7 @@ class ActiveRun(LoadUnderWay):
         self._self_test = self_test
         self._secrets = SecretWords.of(scenario, target, key)
         self._key = key
-        self._plays_out = has_fixed_end(scenario)
+        self._has_fixed_end = has_fixed_end(scenario)
         self._templates: dict[tuple[str, str, str, bool], RequestTemplate] = {}
         self._source = source_of(scenario.requests, setting_of(scenario, target))
         tls = ssl.create_default_context() if server.secure else None
@@ -163,13 +167,13 @@ class ActiveRun(LoadUnderWay):
             self._ending.deadline = self.end + self.scenario.grace
 
     def take(self) -> RunFigures:
-        """The figures since the last call, which are no longer here then: for whoever puts shares together."""
+        """Return the figures since the last call, and reset them. For processes whose figures are merged."""
         found, self.figures = self.figures, RunFigures()
         self.figures.lag = self._lag.histogram = Histogram()
         return found
 
     async def run(self) -> RunResult:
-        """All of it. The result is also that of a run that was stopped."""
+        """Run the whole load. Returns a result even if the run was stopped."""
         started = datetime.now(UTC) + timedelta(seconds=max(0.0, self._start - trio.current_time()))
         with self._waiting:
             await trio.sleep_until(self._start)
@@ -179,12 +183,12 @@ class ActiveRun(LoadUnderWay):
             watching.start_soon(self._watch)
             watching.start_soon(collect_when_idle, self, SPARE)
             if self.scenario.probe and not self._share.index:
-                watching.start_soon(self._probing)
+                watching.start_soon(self._send_probes)
             async with trio.open_nursery() as self._settling:
                 try:
                     with self._scope:
                         await (self._open_loop() if self.scenario.open_loop else self._closed_loop())
-                    cpu = (time.process_time() - cpu) / max(LOOK, time.perf_counter() - since)
+                    cpu = (time.process_time() - cpu) / max(SAMPLE_INTERVAL, time.perf_counter() - since)
                 finally:
                     self._server.close()
             watching.cancel_scope.cancel()
@@ -208,7 +212,7 @@ class ActiveRun(LoadUnderWay):
                 last = planned
                 self._sessions += planned >= self.begin
                 if arrival is not None:
-                    nursery.start_soon(self._arrived, arrival, planned)
+                    nursery.start_soon(self._run_arrival, arrival, planned)
 
             return start
 
@@ -219,17 +223,17 @@ class ActiveRun(LoadUnderWay):
             nursery.cancel_scope.deadline = max(self.end, last) + self.scenario.grace
 
     async def _closed_loop(self) -> None:
-        """The clients come in one after the other during the warm-up."""
+        """Start the clients one after another during the warm-up."""
         apart = self.scenario.warmup / self.scenario.concurrency
         async with trio.open_nursery() as nursery:
             self._ending = nursery.cancel_scope
             nursery.cancel_scope.deadline = self.end + self.scenario.grace
             for client in filter(self._share.has, range(self.scenario.concurrency)):
-                nursery.start_soon(self._client, client, self.begin - self.scenario.warmup + client * apart)
-                await trio.lowlevel.checkpoint()  # what has come is read before the next begins
+                nursery.start_soon(self._run_client, client, self.begin - self.scenario.warmup + client * apart)
+                await trio.lowlevel.checkpoint()  # lets reads run before the next client
 
     def _may_begin(self, now: float) -> bool:
-        """Whether a client may ask again; a session of the count is taken with that."""
+        """Return whether a client may send another request. If so, a session is subtracted from the count."""
         if now >= self.end or self._left == 0:
             return False
         if now >= self.begin:
@@ -240,22 +244,22 @@ class ActiveRun(LoadUnderWay):
                     self._ending.deadline = now + self.scenario.grace
         return True
 
-    async def _client(self, client: int, start: float) -> None:
+    async def _run_client(self, client: int, start: float) -> None:
         await trio.sleep_until(start)
         chance = random.Random(f"{self.scenario.seed} client {client}")
         number = client
-        while await self._has_turn(client):
+        while await self._wait_for_step(client):
             arrival = SessionArrival.of(number, self._source.session(number, chance), chance.random())
-            if not self._may_begin(now := trio.current_time()):  # what it took to make is nobody's time
+            if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
                 break
-            exchange = await self._session(arrival, now)
+            exchange = await self._run_session(arrival, now)
             number += self.scenario.concurrency
-            asked = self._asked_to_wait(exchange)
+            asked = self._requested_wait(exchange)
             think = exchange.request.think_before(chance)
             await trio.sleep(max(think, AFTER_ERROR if exchange.problem else 0.0, asked))
 
-    async def _has_turn(self, client: int) -> bool:
-        """Wait until a step has this client among its own; false if none will."""
+    async def _wait_for_step(self, client: int) -> bool:
+        """Wait until a step includes this client. Return whether one does."""
         if not self.scenario.client_steps:
             return True
         at = next_turn_of(self.scenario.client_steps, client, trio.current_time() - self.begin)
@@ -263,8 +267,8 @@ class ActiveRun(LoadUnderWay):
             await trio.sleep_until(self.begin + at)
         return at is not None
 
-    def _asked_to_wait(self, exchange: TimedExchange) -> float:
-        """How long the server wants this client to wait, if it is one that does."""
+    def _requested_wait(self, exchange: TimedExchange) -> float:
+        """Return the seconds that the server asks this client to wait, if the client respects that."""
         asked = retry_after(exchange.status, exchange.headers) if self.scenario.respect_retry_after else None
         if asked is None:
             return 0.0
@@ -273,29 +277,29 @@ class ActiveRun(LoadUnderWay):
 
     # One session, one exchange
 
-    async def _arrived(self, arrival: SessionArrival, planned: float) -> None:
-        """A session of an open loop, in its turn where there is a cap. Its time goes on while it waits for that."""
+    async def _run_arrival(self, arrival: SessionArrival, planned: float) -> None:
+        """Run a session of an open loop. With a cap, it waits for its turn, and the waiting counts."""
         if self._cap is None:
-            await self._session(arrival, planned)
+            await self._run_session(arrival, planned)
             return
         since, queued = trio.current_time(), 0.0
         with trio.CancelScope(deadline=planned + self._server.deadline) as scope:
             try:
-                queued = await _turn(self._cap)
+                queued = await _acquire_turn(self._cap)
             except trio.Cancelled:
                 expired = trio.current_time() >= scope.deadline
-                self._unsent(arrival, planned, trio.current_time() - since, expired)
+                self._count_unsent(arrival, planned, trio.current_time() - since, expired)
                 raise
         if not scope.cancelled_caught:
             try:
-                await self._session(arrival, planned, queued)
+                await self._run_session(arrival, planned, queued)
             finally:
                 self._cap.release()
 
-    def _unsent(self, arrival: SessionArrival, planned: float, queued: float, expired: bool) -> None:
-        """Count a session that ends before its turn."""
+    def _count_unsent(self, arrival: SessionArrival, planned: float, queued: float, expired: bool) -> None:
+        """Count a session that ended before its turn."""
         prepared = arrival.first
-        self._leave(prepared, planned, arrival.session.unbegun, expired)
+        self._end_session(prepared, planned, arrival.session.unbegun, expired)
         exchange = TimedExchange(prepared.request, _manner(prepared.request, arrival.manner), planned, queued)
         exchange.ended, exchange.phase = exchange.began, "turn"
         if expired:
@@ -303,12 +307,14 @@ class ActiveRun(LoadUnderWay):
         elif not (self.interrupted or self.stopped):
             exchange.fail("unfinished", f"not sent {self.scenario.grace:g} s after the last arrival")
         self.figures.record_begin(planned - self.begin, 0.0)
-        place = self._place(arrival.number, 1, planned, prepared)
-        self._settling.start_soon(self._settle, exchange, place)
+        position = self._position(arrival.number, 1, planned, prepared)
+        self._settling.start_soon(self._settle, exchange, position)
 
-    async def _session(self, arrival: SessionArrival, planned: float, queued: float = 0.0) -> TimedExchange:
-        """Turn by turn; the last exchange of it, which has ``queued`` so many seconds for its turn. No turn begins
-        behind the end of the load, unless the plan ends of itself."""
+    async def _run_session(self, arrival: SessionArrival, planned: float, queued: float = 0.0) -> TimedExchange:
+        """Run a session turn by turn and return its last exchange. It waited ``queued`` seconds for its turn.
+
+        No turn begins after the end of the load, unless the plan has a fixed end.
+        """
         session, prepared, turn, failed = arrival.session, arrival.first, 1, False
         if session.unbegun:
             self.figures.conversing.add(prepared.request.name)
@@ -316,39 +322,39 @@ class ActiveRun(LoadUnderWay):
         try:
             while True:
                 left = session.unbegun
-                place = self._place(arrival.number, turn, planned, prepared)
-                exchange, whole = await self._exchange(place, planned, prepared, arrival.manner, queued)
+                position = self._position(arrival.number, turn, planned, prepared)
+                exchange, whole = await self._run_exchange(position, planned, prepared, arrival.manner, queued)
                 following = session.turn(exchange.body) if whole else None
                 if following is None:
                     failed = True
                     return exchange
                 prepared, turn, planned = following, turn + 1, trio.current_time() + following.think
                 queued = 0.0
-                if planned >= self.end and (self.stopped or not self._plays_out):
+                if planned >= self.end and (self.stopped or not self._has_fixed_end):
                     return exchange
                 await trio.sleep_until(planned)
         finally:
-            self._leave(prepared, planned, left, failed)
+            self._end_session(prepared, planned, left, failed)
 
-    def _leave(self, prepared: PreparedRequest, planned: float, left: int, failed: bool) -> None:
-        """The end of a session, of which so many turns are ``left``."""
+    def _end_session(self, prepared: PreparedRequest, planned: float, left: int, failed: bool) -> None:
+        """Count the end of a session with ``left`` skipped turns."""
         if left:
             self.figures.conversing.add(prepared.request.name)
         if planned >= self.begin:
             self.figures.count_skipped_turns(left, failed)
 
-    def _place(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlaceInPlan:
+    def _position(self, number: int, turn: int, planned: float, prepared: PreparedRequest) -> PlanPosition:
         asked = prepared.asked_input, prepared.asked_output, prepared.characters
-        return PlaceInPlan(number, turn, self._step(planned), *asked)
+        return PlanPosition(number, turn, self._step(planned), *asked)
 
-    async def _exchange(
-        self, place: PlaceInPlan, planned: float, prepared: PreparedRequest, manner: float, queued: float
+    async def _run_exchange(
+        self, position: PlanPosition, planned: float, prepared: PreparedRequest, manner: float, queued: float
     ) -> tuple[TimedExchange, bool]:
-        """The exchange after its end, and whether it seems to be whole: the verdict comes later."""
+        """Return the finished exchange, and whether it seems whole. The verdict follows later."""
         request = self._template(prepared.request).outgoing(prepared)
         exchange = TimedExchange(prepared.request, _manner(prepared.request, manner), planned, queued)
         self.figures.record_begin(planned - self.begin, max(0.0, exchange.began - planned - queued))
-        self._under_way[exchange] = place
+        self._under_way[exchange] = position
         self.in_flight += 1
         try:
             await exchange.run(self._server, request)
@@ -359,11 +365,11 @@ class ActiveRun(LoadUnderWay):
         finally:
             self.in_flight -= 1
             del self._under_way[exchange]
-            self._settling.start_soon(self._settle, exchange, place, prepared.learn)
+            self._settling.start_soon(self._settle, exchange, position, prepared.learn)
         return exchange, exchange.complete and not exchange.failed
 
     def _template(self, request: LoadRequest) -> RequestTemplate:
-        """Bodies in one file may be of several APIs, and recordings of several models."""
+        """Return the template of a kind. One file may have requests of several APIs and models."""
         kind = request.name, request.api, request.model, request.stream
         if kind not in self._templates:
             headers = bodies.headers(request.api, self._key, self.scenario.headers)
@@ -372,17 +378,17 @@ class ActiveRun(LoadUnderWay):
         return self._templates[kind]
 
     async def _settle(
-        self, exchange: TimedExchange, place: PlaceInPlan, learn: Callable[[int], None] | None = None
+        self, exchange: TimedExchange, position: PlanPosition, learn: Callable[[int], None] | None = None
     ) -> None:
-        """Count it, once it is read and judged; the client does not wait for that."""
+        """Judge and count an exchange. Its client does not wait for that."""
         body = exchange.body
         readable = exchange.complete or (body and exchange.status == HTTP_OK and not exchange.is_too_large)
-        judged = await self._judged(exchange, body) if readable else None
+        judged = await self._judge_answer(exchange, body) if readable else None
         if learn is not None and exchange.tokens.input:
             learn(exchange.tokens.input)
         end, problem = end_of(exchange, judged if exchange.complete else None)
         waived = judged.waived if judged else ()
-        record = self._secrets.mask_record(record_of(exchange, place, self.begin, end, problem, waived))
+        record = self._secrets.mask_record(record_of(exchange, position, self.begin, end, problem, waived))
         missed = missed_by(record, self._objectives.get(record.request, ()))
         if exchange.request.exact and record.short:
             missed = (*missed, EXACT)
@@ -390,8 +396,8 @@ class ActiveRun(LoadUnderWay):
         for sink in self._sinks:
             sink.add(record, missed, body)
 
-    async def _probing(self) -> None:
-        """Probe until cancelled. Those that are under way then count no more than the load's own."""
+    async def _send_probes(self) -> None:
+        """Send probes until cancelled."""
         probes = Probes(self.scenario.requests[0], setting_of(self.scenario, self.target))
         planned = self.begin
         async with trio.open_nursery() as nursery:
@@ -404,27 +410,27 @@ class ActiveRun(LoadUnderWay):
         exchange, judged = TimedExchange(prepared.request, "reads", planned), None
         try:
             await exchange.run(self._server, self._template(prepared.request).outgoing(prepared))
-            judged = await self._judged(exchange, exchange.body) if exchange.complete else None
+            judged = await self._judge_answer(exchange, exchange.body) if exchange.complete else None
         except trio.Cancelled:
             exchange.fail("unfinished", "no end when the load was over")
             raise
         finally:
-            self._probed(exchange, prepared, judged)
+            self._count_probe(exchange, prepared, judged)
 
-    def _probed(self, exchange: TimedExchange, prepared: PreparedRequest, judged: StreamVerdict | None) -> None:
-        place = PlaceInPlan(0, asked_input=prepared.asked_input, asked_output=prepared.asked_output)
+    def _count_probe(self, exchange: TimedExchange, prepared: PreparedRequest, judged: StreamVerdict | None) -> None:
+        position = PlanPosition(0, asked_input=prepared.asked_input, asked_output=prepared.asked_output)
         end, problem = end_of(exchange, judged)
-        self.figures.probes.add(self._secrets.mask_record(record_of(exchange, place, self.begin, end, problem)))
+        self.figures.probes.add(self._secrets.mask_record(record_of(exchange, position, self.begin, end, problem)))
 
-    async def _judged(self, exchange: TimedExchange, body: bytes) -> StreamVerdict:
+    async def _judge_answer(self, exchange: TimedExchange, body: bytes) -> StreamVerdict:
         self.judging += 1
-        judged = await self._judge(_for_the_judge(exchange.request, body, exchange.complete))
+        judged = await self._judge(_answer_to_judge(exchange.request, body, exchange.complete))
         self.judging -= 1
         exchange.read(judged.reading)
         return judged
 
     def _step(self, planned: float) -> int:
-        """The number of the step in which ``planned`` lies."""
+        """Return the number of the step that includes ``planned``."""
         since = planned - self.begin
         steps: Sequence[RateStep | ClientStep] = self.scenario.steps or self.scenario.client_steps
         for number, step in enumerate(steps):
@@ -438,26 +444,28 @@ class ActiveRun(LoadUnderWay):
             now = trio.current_time()
             self.figures.timeline.note(now - self.begin, self.in_flight, self._lag.worst())
             if self.scenario.idle is not None:
-                self._end_silent(now, self.scenario.idle)
-            await trio.sleep(LOOK)
+                self._end_stalled(now, self.scenario.idle)
+            await trio.sleep(SAMPLE_INTERVAL)
 
-    def _end_silent(self, now: float, idle: float) -> None:
-        """End the exchanges of which nothing has been heard for so long: looking now and then costs less than a
-        deadline that moves with every event."""
+    def _end_stalled(self, now: float, idle: float) -> None:
+        """End the exchanges without an event for ``idle`` seconds.
+
+        A periodic check costs less than a deadline that moves with every event.
+        """
         for exchange in self._under_way:
             if now - exchange.heard > idle and exchange.problem is None:
                 exchange.give_up("stalled", f"no event for {idle:g} s")
 
 
 def _cap(scenario: Scenario, share: PlanShare) -> trio.CapacityLimiter | None:
-    """Turns for so many sessions of an open loop at once, if there is a limit."""
+    """Return the limit of simultaneous sessions of an open loop, if there is one."""
     if not (scenario.open_loop and scenario.concurrency):
         return None
     return trio.CapacityLimiter(max(1, share.count(scenario.concurrency)))
 
 
-async def _turn(cap: trio.CapacityLimiter) -> float:
-    """Take a turn; the seconds that it had to wait for that."""
+async def _acquire_turn(cap: trio.CapacityLimiter) -> float:
+    """Wait for a turn, and return the seconds waited."""
     since = trio.current_time()
     try:
         cap.acquire_nowait()
@@ -474,7 +482,7 @@ def _manner(request: LoadRequest, draw: float) -> Manner:
 
 
 async def address_of(scenario: Scenario, target: str) -> ServerAddress:
-    """The address of a target. Raises ``Unreachable``."""
+    """Return the address of a target. Raises ``Unreachable``."""
     try:
         return await ServerAddress.resolve(scenario.targets[target])
     except WireError as error:

@@ -1,11 +1,11 @@
-"""The search for the highest load that a server holds: which to try next, after what came of those before.
+"""The search for the highest load that a server sustains: chooses the next load from the results so far.
 
-Rates (or numbers of clients) double from the first until one fails, or until the greatest that may be tried holds; then
-the bounds are halved until they differ by 5 %. What seems to be the answer is run again, twice as long, and lowered if
-it fails then. All of that is one function of what was tried, so that no state can be at odds with what is reported.
+Rates or numbers of clients double until one fails or the greatest allowed load holds. Then the interval is halved
+until its bounds differ by 5 %. The candidate runs again for twice as long, and is lowered if it fails. The search is a
+function of the tried loads, so that no state can contradict the report.
 
-Sources: MLPerf's inference rules (a binary search, then steps down), vllm-project/guidellm#1086 (asked for),
-linera-io/linera-protocol#6767 (measured again before it is believed).
+Sources: MLPerf's inference rules (binary search, then steps down), vllm-project/guidellm#1086 (the request),
+linera-io/linera-protocol#6767 (confirmation by a second measurement).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,14 @@ from loadtest.figures.measures import duration, plain
 from loadtest.plan.asked_loads import LoadUnit, SearchBounds
 
 LOWEST: Final = 1 / 16
-"""The part of the first load below which none is tried where none holds."""
+"""The smallest load to try, relative to the first, if none holds."""
 
 Purpose: TypeAlias = Literal["climb", "narrow", "confirm", "again"]
-"""Why a load is tried: to find one that fails, to narrow the bounds, to be sure of the answer, or once more because it
-is at odds with the others."""
+"""The purpose of a trial: find a load that fails, narrow the bounds, confirm the result, or repeat a contradictory
+trial."""
 
 Verdict: TypeAlias = Literal["held", "seems to hold", "seems to fail", "failed", "loader"]
-"""What came of a load, surely (with 95 % confidence) or as far as its few answers say; ``loader``: the load tester
-itself was too slow for it."""
+"""The result of a trial, certain (with 95 % confidence) or likely. ``loader``: the load tester itself was too slow."""
 
 HOLDS: Final[tuple[Verdict, ...]] = ("held", "seems to hold")
 FAILS: Final[tuple[Verdict, ...]] = ("failed", "seems to fail")
@@ -33,7 +32,7 @@ FAILS: Final[tuple[Verdict, ...]] = ("failed", "seems to fail")
 
 @attrs.frozen
 class Trial:
-    """One load to try."""
+    """A load to try."""
 
     load: float
     purpose: Purpose
@@ -41,7 +40,7 @@ class Trial:
 
 @attrs.frozen
 class TriedLoad:
-    """What came of a load. ``overlap``: requests were under way together, so that a lower load may do better."""
+    """The result of a load. ``overlap`` means that requests overlapped, so a lower load may do better."""
 
     load: float
     purpose: Purpose
@@ -54,13 +53,13 @@ class TriedLoad:
 
 
 Outcome: TypeAlias = Literal["found", "at least", "undecided", "none", "interrupted"]
-"""How a search ended: at an answer; at the greatest load that could be tried; at an answer with too few values to be
-sure of; without any load that holds; or before its end."""
+"""The outcome of a search: a result, the greatest allowed load, a result with too few values, no load that holds,
+or an interruption."""
 
 
 @attrs.frozen
 class FoundLoad:
-    """The end of a search. ``load`` is 0 where none holds; ``above`` is the lowest that failed, if one did."""
+    """The end of a search. ``load`` is 0 if none holds; ``above`` is the lowest load that failed, if any."""
 
     outcome: Outcome
     load: float
@@ -68,33 +67,33 @@ class FoundLoad:
 
 
 def next_trial(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoad:
-    """What to do after ``tried``, in order: try another load, or end."""
+    """Return the next load to try, or the end of the search."""
     if not tried:
         return Trial(bounds.first, "climb")
-    if (again := _at_odds(tried)) is not None:
+    if (again := _contradictory_load(tried)) is not None:
         return Trial(again, "again")
     last = {one.load: one for one in tried}
     failing = [load for load, one in last.items() if not one.holds]
     high = min(failing, default=None)
     low = max((load for load in last if high is None or load < high), default=None)
     if low is None:
-        return _lower(bounds, tried)
+        return _try_lower(bounds, tried)
     if high is None:
         if bounds.most is None or low < bounds.most:
-            return Trial(_capped(2 * low, bounds), "climb")
-        return _confirmed(last[low], bounds, None, tried)
+            return Trial(_limit(2 * low, bounds), "climb")
+        return _confirm(last[low], bounds, None, tried)
     if last[high].verdict != "loader" and not bounds.near(low, high):
         return Trial(bounds.between(low, high), "narrow")
-    if _may_be_chance(high, tried):
+    if _needs_repeat(high, tried):
         return Trial(high, "again")
-    return _confirmed(last[low], bounds, last[high], tried)
+    return _confirm(last[low], bounds, last[high], tried)
 
 
-def _capped(load: float, bounds: SearchBounds) -> float:
+def _limit(load: float, bounds: SearchBounds) -> float:
     return load if bounds.most is None else min(load, bounds.most)
 
 
-def _confirmed(
+def _confirm(
     low: TriedLoad, bounds: SearchBounds, high: TriedLoad | None, tried: Sequence[TriedLoad]
 ) -> Trial | FoundLoad:
     if low.purpose != "confirm":
@@ -105,8 +104,8 @@ def _confirmed(
     return FoundLoad(outcome, low.load, None if high is None else high.load)
 
 
-def _lower(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoad:
-    """None holds. The first load gets a second chance: a server that was just started is slow."""
+def _try_lower(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoad:
+    """Return the next step if no load holds. The first load gets a second trial, because a fresh server is slow."""
     lowest = min(tried, key=lambda one: one.load)
     if len(tried) == 1 and lowest.verdict != "loader":
         return Trial(lowest.load, "again")
@@ -116,25 +115,26 @@ def _lower(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | FoundLoa
     return FoundLoad("none", 0.0, lowest.load)
 
 
-def _may_be_chance(high: float, tried: Sequence[TriedLoad]) -> bool:
-    """Whether all between the bounds held, up to a load that failed a single time on the way up: a pause of the server
-    just then would be taken for its limit."""
+def _needs_repeat(high: float, tried: Sequence[TriedLoad]) -> bool:
+    """Return whether ``high`` failed only once, on the way up: a pause of the server would look like its limit."""
     runs = [one for one in tried if one.load == high]
     return len(runs) == 1 and runs[0].purpose == "climb" and runs[0].verdict != "loader"
 
 
-def _at_odds(tried: Sequence[TriedLoad]) -> float | None:
-    """A load to be run once more: of one that failed below one that held both are, the lower first. (Bisection where
-    no order is: modelscope/evalscope#1095.)"""
+def _contradictory_load(tried: Sequence[TriedLoad]) -> float | None:
+    """Return a load to repeat if a lower load failed than another that held, the lower first.
+
+    (modelscope/evalscope#1095 has bisection over unordered results.)
+    """
     again = {one.load for one in tried if one.purpose == "again"}
-    pair = _disorder(tried)
+    pair = _contradiction(tried)
     if pair is None and tried[-1].purpose == "again":
-        pair = _disorder(tried[:-1])
+        pair = _contradiction(tried[:-1])
     return None if pair is None else next((load for load in pair if load not in again), None)
 
 
-def _disorder(tried: Sequence[TriedLoad]) -> tuple[float, float] | None:
-    """The lowest load that failed and the highest that held, if it is above that."""
+def _contradiction(tried: Sequence[TriedLoad]) -> tuple[float, float] | None:
+    """Return the lowest failed load and the highest that held, if they contradict each other."""
     last = {one.load: one for one in tried}
     low = min((load for load, one in last.items() if one.verdict in FAILS), default=None)
     high = max((load for load, one in last.items() if one.holds), default=None)
@@ -148,13 +148,16 @@ SAID: Mapping[Verdict, str] = {
     "failed": "failed",
     "loader": "the loader was too slow",
 }
-"""Verdicts as people read them."""
+"""Verdicts for people."""
 
 
 @attrs.frozen
 class SearchStep:
-    """One load that was tried, and what came of it. ``why`` says why it failed, or how sure it is that it held;
-    ``under_way`` is the most at once. Percentiles are ``None`` where nothing was measured."""
+    """A tried load and its result.
+
+    ``why`` is the reason of a failure, or the certainty of a success. ``under_way`` is the maximum of simultaneous
+    requests. Percentiles are ``None`` without values.
+    """
 
     load: float
     purpose: Purpose
@@ -173,7 +176,7 @@ class SearchStep:
 
     @property
     def cells(self) -> list[str]:
-        """The row of a table, with the columns of ``HEAD``."""
+        """The row of a table with the columns of ``head``."""
         first = (self.ttft_p50, self.ttft_p99) if self.ttft_p50 is not None else (self.duration_p50, self.duration_p99)
         return [
             plain(self.load),
@@ -185,7 +188,7 @@ class SearchStep:
 
     @property
     def said(self) -> str:
-        """The verdict and its reason, in a few words."""
+        """The verdict and its reason as a short text."""
         if self.verdict == "seems to hold":
             return f"undecided: {self.why.partition(',')[0]}" if self.purpose == "confirm" else SAID[self.verdict]
         return SAID[self.verdict] + (f": {self.why}" if self.why else "")
@@ -193,7 +196,7 @@ class SearchStep:
 
 @attrs.frozen
 class SearchReport:
-    """A search after its end. ``rule`` says what had to hold."""
+    """A finished search. ``rule`` describes the condition."""
 
     unit: LoadUnit
     rule: str
@@ -202,13 +205,13 @@ class SearchReport:
 
     @property
     def head(self) -> list[str]:
-        """The names of the columns; the first moments are those of whole answers where there are no streams."""
+        """The column names. Without streams, the times are durations."""
         streams = any(step.ttft_p50 is not None for step in self.steps)
         return head(self.unit, streams)
 
     @property
     def answer(self) -> str:
-        """What was found, in a sentence."""
+        """The result as a sentence."""
         load, above = _loads(self.found.load, self.unit), self.found.above
         then = "" if above is None else f"; at {_loads(above, self.unit)} it did not hold"
         match self.found.outcome:
@@ -229,7 +232,7 @@ class SearchReport:
 
     @classmethod
     def load(cls, value: Any) -> "SearchReport":
-        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
         found = value["found"]
         return cls(
             cast("LoadUnit", str(value["unit"])),
@@ -240,7 +243,7 @@ class SearchReport:
 
 
 def head(unit: LoadUnit, streams: bool = True) -> list[str]:
-    """The names of the columns of a table of steps."""
+    """Return the column names of a table of steps."""
     what = "ttft" if streams else "duration"
     return ["a second" if unit == "rate" else "clients", "begun", "good", f"{what} p50", "p99", ""]
 

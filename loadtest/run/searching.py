@@ -1,5 +1,4 @@
-"""The runs of a scenario on a target: one, several, or a search, which runs a load, judges it by a rule, and lets
-``next_trial`` say which is next."""
+"""The runs of a scenario on a target: one, several, or a search, which judges each load by a rule."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,29 +21,32 @@ from loadtest.run.search import FoundLoad, Purpose, SearchReport, SearchStep, Tr
 from loadtest.run.step_watch import BLOCKS, LimitEvidence, StepLength, StepState, StepWatch, state
 from loadtest.run.under_way import LoadUnderWay, Runner
 
-LOOKS: Final = 4  # at each block of a step
-LONGEST_PAUSE: Final = 1.0  # seconds between two looks
-FEW: Final = 5  # arrivals that a look on the way up takes at least
-LONGEST_LEAD: Final = 60.0  # seconds that a server is filled, at most, before what counts
+CHECKS: Final = 4  # in each block of a step
+LONGEST_PAUSE: Final = 1.0  # seconds between two checks
+FEW: Final = 5  # least arrivals in a step upwards
+LONGEST_LEAD: Final = 60.0  # most seconds to fill the server before the measurement
 
 CROWD: Final = 1.5
-"""By this factor more under way than there would be if answers were as quick as at a lower load may be a backlog."""
+"""By this factor more requests under way than the last answers explain may be a backlog."""
 
 LENGTHS: Final[Mapping[Purpose, float]] = {"climb": 0.5, "narrow": 1.0, "again": 1.0, "confirm": 2.0}
-"""How long a step lasts at least, in lengths of a step."""
+"""The least duration of a step, in step lengths."""
 
 PATIENCE: Final[Mapping[Purpose, float]] = {"climb": 4.0, "narrow": 4.0, "again": 4.0, "confirm": 12.0}
-"""By how much longer it may become until it has values enough."""
+"""The factor by which a step may extend until it has enough values."""
 
 
 TalliesByKind: TypeAlias = Mapping[str, Tally]
-"""The sums of each kind of request, and of all under ""."""
+"""The tallies of each kind of request, and of all as ""."""
 
 
 @attrs.frozen
 class LoadRule:
-    """What must hold of a load. ``failures`` says why it does not; ``evidence`` finds how many values there are of what
-    a percentile or a share is asked of, on the target of that name; ``text`` says the rule."""
+    """The condition that a load must meet.
+
+    ``failures`` returns the violations, ``evidence`` the numbers of values behind each percentile or share, and
+    ``text`` describes the rule.
+    """
 
     text: str
     failures: Callable[[RunResult], Sequence[str]]
@@ -52,24 +54,24 @@ class LoadRule:
 
 
 class _WatchedStep:
-    """One step that is looked at while it runs."""
+    """A step of a search under observation."""
 
     def __init__(self, trial: Trial, length: StepLength, rule: LoadRule) -> None:
         self.watch = StepWatch(length.least / BLOCKS)
         self.state: StepState = "go on"
         self._trial, self._length, self._rule = trial, length, rule
 
-    async def look(self, running: LoadUnderWay) -> None:
-        """Look until the step has shown enough."""
+    async def watch_run(self, running: LoadUnderWay) -> None:
+        """Watch the step, and end it when it has enough evidence."""
         seen, waited = 0, 0.0
         while self.state == "go on":
-            await trio.sleep(min(self._length.least / BLOCKS / LOOKS, LONGEST_PAUSE))
+            await trio.sleep(min(self._length.least / BLOCKS / CHECKS, LONGEST_PAUSE))
             if running.warming_up:
                 continue
             at, tally = running.measured, running.figures.total
             ends = _waits(tally)
-            self.watch.look(at, running.in_flight)
-            self.watch.ended(at, ends.total - waited, ends.count - seen)
+            self.watch.count_under_way(at, running.in_flight)
+            self.watch.count_ends(at, ends.total - waited, ends.count - seen)
             seen, waited = ends.count, ends.total
             shown = evidence(self._rule, running.target, {**running.figures.requests, "": tally}, self.watch)
             self.state = state(at, self._length, shown, self._trial.purpose, self.watch)
@@ -81,22 +83,22 @@ class _WatchedStep:
 
 
 def _waits(tally: Tally) -> Histogram:
-    """How long answers let wait for their first tokens, or for all of what is no stream."""
+    """Return the times to the first token, or the durations if there are no streams."""
     firsts = tally.measures["ttft"]
     return firsts if firsts.count else tally.measures["duration"]
 
 
 def evidence(rule: LoadRule, target: str, tallies: TalliesByKind, watch: StepWatch) -> Sequence[LimitEvidence]:
-    """What a step has shown so far of what must hold."""
+    """Return the evidence of a step so far."""
     alike = watch.alike(_waits(tallies[""]).deviation)
     return [attrs.evolve(one, alike=alike) for one in rule.evidence(target, tallies)]
 
 
-_CLIMBING: Final = 5  # steps up to a fairly quick server's limit
+_CLIMBING: Final = 5  # steps up to the limit of a fast server
 
 
 def _time_to_narrow(bounds: SearchBounds, low: float, high: float, plan: Scenario, typical: float) -> float:
-    """About how long it takes from bounds to the answer."""
+    """Return the approximate seconds to narrow the bounds and confirm the result."""
     steps = 1
     while not bounds.near(low, high):
         high, steps = (low + high) / 2, steps + 1
@@ -105,9 +107,11 @@ def _time_to_narrow(bounds: SearchBounds, low: float, high: float, plan: Scenari
 
 
 def step_of(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, StepLength]:
-    """The load of a trial, and how long it lasts: longer where answers are (``typical`` seconds), or arrivals rare.
+    """Return the load and the length of a trial. Steps are longer if answers are slow (``typical`` seconds) or
+    arrivals rare.
 
-    But for a look on the way up, the server is filled for as long as an answer takes before what counts."""
+    Except on the way up, the server is filled for the duration of an answer before the measurement.
+    """
     rate = trial.load if plan.open_loop else trial.load / max(typical, 1e-3)
     length = plan.seconds * LENGTHS[trial.purpose]
     least = max(length, 2 * typical * LENGTHS[trial.purpose], 2 * FEW * LENGTHS[trial.purpose] / rate)
@@ -118,11 +122,11 @@ def step_of(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, Ste
     return step.at(trial.load), StepLength(least, most, crowd)
 
 
-class SearchTeller(Protocol):
-    """Tells of a search while it goes on."""
+class SearchReporter(Protocol):
+    """Receives the progress of a search."""
 
     def begins(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
-        """It takes some ``seconds``."""
+        """Receive the begin of a search that takes about ``seconds``."""
         ...
 
     def tries(self, trial: Trial, seconds: float) -> None: ...
@@ -130,42 +134,42 @@ class SearchTeller(Protocol):
     def tried(self, step: SearchStep) -> None: ...
 
     def bounded(self, low: float, high: float, seconds: float) -> None:
-        """The answer lies between two loads; so many ``seconds`` are left."""
+        """Receive the bounds of the result, and the ``seconds`` left."""
         ...
 
 
 async def search(
-    plan: Scenario, target: str, bounds: SearchBounds, run: Runner, rule: LoadRule, teller: SearchTeller
+    plan: Scenario, target: str, bounds: SearchBounds, run: Runner, rule: LoadRule, reporter: SearchReporter
 ) -> RunResult:
-    """The run of the load that was found, or of the last that was tried, with the search in it."""
+    """Search for the highest load. Return the run of the result, or the last run, including the search."""
     tried: list[TriedLoad] = []
     steps: list[SearchStep] = []
     results: list[RunResult] = []
     typical = 0.0
-    teller.begins(bounds, rule.text, _CLIMBING * plan.seconds / 2 + _time_to_narrow(bounds, 1.0, 2.0, plan, 0.0))
+    reporter.begins(bounds, rule.text, _CLIMBING * plan.seconds / 2 + _time_to_narrow(bounds, 1.0, 2.0, plan, 0.0))
     while isinstance(todo := next_trial(bounds, tried), Trial):
         scenario, length = step_of(plan, todo, typical)
         scenario = attrs.evolve(scenario, seed=plan.seed + len(tried))
         step = _WatchedStep(todo, length, rule)
-        teller.tries(todo, scenario.warmup + length.least + typical)
-        result = await run(scenario, target, step.look)
+        reporter.tries(todo, scenario.warmup + length.least + typical)
+        result = await run(scenario, target, step.watch_run)
         ended_early = result.stopped not in ("", step.reason)
         result = result if ended_early else attrs.evolve(result, stopped="")
         if result.interrupted or ended_early:
             todo = FoundLoad("interrupted", max((one.load for one in tried if one.holds), default=0.0))
             results.append(result)
             break
-        verdict, why = judged(result, step.state, step.watch, rule)
+        verdict, why = judge_step(result, step.state, step.watch, rule)
         tried.append(TriedLoad(todo.load, todo.purpose, verdict, step.watch.most_under_way > 1))
         steps.append(_step(result, tried[-1], why, step.watch.most_under_way))
         results.append(result)
-        teller.tried(steps[-1])
+        reporter.tried(steps[-1])
         if tried[-1].holds and (durations := result.tally.measures["duration"]).count:
             typical = durations.percentile(50)
         if not tried[-1].holds and len({one.load for one in tried if not one.holds}) == 1 and len(tried) > 1:
             low, high = max((one.load for one in tried if one.holds), default=0.0), tried[-1].load
             if 0 < low < high and tried[-1].verdict != "loader":
-                teller.bounded(low, high, _time_to_narrow(bounds, low, high, plan, typical))
+                reporter.bounded(low, high, _time_to_narrow(bounds, low, high, plan, typical))
     report = SearchReport(bounds.unit, rule.text, tuple(steps), todo)
     unsure = (f"The search is undecided: {steps[-1].why}.",) if todo.outcome == "undecided" else ()
     return attrs.evolve(results[-1], search=report, remarks=(*results[-1].remarks, *unsure))
@@ -194,8 +198,8 @@ def _step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchS
     )
 
 
-def judged(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule) -> tuple[Verdict, str]:
-    """What came of a step, and why."""
+def judge_step(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule) -> tuple[Verdict, str]:
+    """Return the verdict on a step, and its reason."""
     failures = list(rule.failures(run))
     shown = evidence(rule, run.target, {**run.requests, "": run.tally}, watch)
     if ended_by == "backlog":
@@ -205,27 +209,29 @@ def judged(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule
     if failures and loader_is_the_limit(run.overhead):
         return "loader", failures[0]
     if failures:
-        sure = ended_by == "backlog" or not shown or any(one.missed() for one in shown)
+        sure = ended_by == "backlog" or not shown or any(one.is_missed() for one in shown)
         return ("failed" if sure else "seems to fail"), failures[0]
-    unsure = [one for one in shown if not one.kept]
+    unsure = [one for one in shown if not one.is_kept]
     return ("seems to hold", unsure[0].too_few) if unsure else ("held", "")
 
 
 def loader_is_the_limit(overhead: Overhead) -> bool:
-    """Whether what failed may be the load tester's own slowness."""
+    """Return whether the slowness of the load tester may explain a failure."""
     parts = overhead.processes.values()
     return any(part.cpu > BUSY or part.late.percentile(50) > LATE for part in parts)
 
 
-# What must hold of a load
+# The condition of a search
 
 GOOD: Final = "goodput<99%"
-"""The condition of a search that is told nothing else: how many answers are good at least."""
+"""The default condition of a search."""
 
 
 def rule_of(plan: Scenario) -> LoadRule:
-    """The rule of a scenario's search: its conditions, and that 99 % are good, unless one of them says how many are, or
-    there are no objectives by which an answer is good."""
+    """Return the rule of a scenario's search: its conditions, and that 99 % of answers are good.
+
+    The latter is omitted if a condition is about goodput, or if there are conditions but no objectives.
+    """
     conditions = [parse(text) for text in plan.fail_if]
     kinds = tuple(request.name for request in plan.requests)
     told = any(condition.comparison.name == SHARE for condition in conditions)
@@ -245,7 +251,7 @@ def rule_of(plan: Scenario) -> LoadRule:
 
 
 def _cause(tally: Tally) -> str:
-    """What most answers that are not good have in common: an error, or an objective that they missed."""
+    """Return the most frequent error or missed objective."""
     errors = [(failure.count, failure.kind) for failure in tally.failures[:1]]
     missed = [(count, f"missed {name}") for name, count in tally.missed.most_common(1)]
     count, what = max((*errors, *missed), default=(0, ""))
@@ -262,17 +268,16 @@ def _text(plan: Scenario, conditions: Sequence[Condition]) -> str:
 
 
 def _evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
-    """How many values it takes to be sure of a percentile or of a share, and how many there are. Of what is no such
-    figure nothing is said."""
+    """Return the evidence for a percentile or a share, ``None`` for other figures."""
     if asked.name == SHARE and asked.upper:
         return LimitEvidence(asked.limit / 100, tally.judged, tally.judged - tally.counts["good"])
     name = ALIASES.get(asked.name, asked.name)
     if name in COUNTS and asked.unit == "%" and not asked.upper and asked.limit > 0:
         return LimitEvidence(1 - asked.limit / 100, tally.counts["started"], tally.counts[name])
-    return _of_percentile(asked, tally)
+    return _percentile_evidence(asked, tally)
 
 
-def _of_percentile(asked: Comparison, tally: Tally) -> LimitEvidence | None:
+def _percentile_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.upper:
         return None
     share = percent_of(asked.text, asked.statistic) / 100
@@ -285,15 +290,17 @@ def _of_percentile(asked: Comparison, tally: Tally) -> LimitEvidence | None:
 
 @attrs.frozen
 class PlannedRun:
-    """One run of a series; ``label`` tells it from the others of its target."""
+    """One run of a series. ``label`` distinguishes runs of a target."""
 
     scenario: Scenario
     label: str = ""
 
 
 def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
-    """All runs of one target, in order: every load in turn, and that as often as is asked for, so that what changes
-    with time changes for all. Repeated ones differ in their seed, or they would show too little chance."""
+    """Yield the runs of one target: all loads in turn, repeated, so that changes over time affect all of them.
+
+    Each repetition has another seed, because equal ones would hide random variation.
+    """
     for turn in range(plan.repeat):
         for load in plan.loads or (None,):
             once = attrs.evolve(plan, repeat=1) if load is None else plan.at(load)
@@ -303,18 +310,18 @@ def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
 
 
 def label_of(plan: Scenario, load: float) -> str:
-    """A load in a few words."""
+    """Return a short text for a load."""
     if plan.open_loop:
         return f"{plain(load)}/s"
     return several(load, "client")
 
 
 async def runs_of(
-    plan: Scenario, target: str, run: Runner, rule: Callable[[], LoadRule], teller: SearchTeller
+    plan: Scenario, target: str, run: Runner, rule: Callable[[], LoadRule], reporter: SearchReporter
 ) -> list[RunResult]:
-    """All of them, up to one that was interrupted. ``rule`` is what must hold of a load, where one is searched for."""
+    """Make all runs until one is interrupted. ``rule`` returns the condition of a search."""
     if plan.search is not None:
-        return [await search(plan, target, plan.search, run, rule(), teller)]
+        return [await search(plan, target, plan.search, run, rule(), reporter)]
     found: list[RunResult] = []
     for planned in planned_runs(plan):
         result = await run(planned.scenario, target)

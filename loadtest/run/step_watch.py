@@ -1,7 +1,8 @@
-"""One step of a search while it runs: when it has shown enough, and when it only piles up.
+"""Watches one step of a search: ends it when it has enough evidence or a growing backlog.
 
-Above its capacity a server is measured by how long one measures: those under way, and the waiting of each, grow until
-the step ends. So a step ends as soon as both surely rise. (Over-saturation in guidellm; vllm-project/guidellm#1086.)
+Above its capacity, a server's latencies depend on the length of the step: the requests under way and their waiting
+grow until the end. So a step ends as soon as both certainly rise. (As over-saturation in guidellm;
+vllm-project/guidellm#1086.)
 """
 
 import math
@@ -22,25 +23,27 @@ from loadtest.figures.confidence import (
 from loadtest.run.search import Purpose
 
 BLOCKS: Final = 12
-"""A step is looked at in so many blocks of time, or up to twice as many."""
+"""The number of blocks in a step; at most twice as many are compared."""
 
 RISING: Final = 0.975
-"""The confidence of each single look, for 95 % in all of them together."""
+"""The confidence of each of two tests, for 95 % in both together."""
 
 MATERIAL: Final = 1.1
-"""What rises by less than this factor is no backlog."""
+"""The least growth of a backlog."""
 
 EARLY: Final = 0.999
-"""The confidence with which a step may fail before its time: it is looked at again and again."""
+"""The confidence for an early failure, which is tested repeatedly."""
 
 StepState: TypeAlias = Literal["go on", "enough", "missed", "backlog"]
-"""Whether a step goes on, has shown enough, surely misses what must hold, or piles up requests."""
+"""The state of a step: continue, enough evidence, certainly failed, or a growing backlog."""
 
 
 @attrs.frozen
 class LimitEvidence:
-    """How many of the ``values`` were ``over`` a limit that ``share`` of all must keep. So many in a row were ``alike``
-    that they tell no more than one of them would."""
+    """The number of ``values``, and how many are ``over`` a limit that a ``share`` of all must keep.
+
+    ``alike`` is the number of successive values that count as one, because they depend on each other.
+    """
 
     share: float
     values: int
@@ -48,26 +51,26 @@ class LimitEvidence:
     alike: float = 1.0
 
     @property
-    def settled(self) -> bool:
-        """Whether there are values enough to say with 95 % confidence that it is kept, or that it is not."""
-        return self.kept or self.missed()
+    def is_decided(self) -> bool:
+        """True if the values decide with 95 % confidence whether the limit is is_kept."""
+        return self.is_kept or self.is_missed()
 
     @property
-    def kept(self) -> bool:
-        return surely_kept(*self._told, self.share)
+    def is_kept(self) -> bool:
+        return surely_kept(*self._independent, self.share)
 
-    def missed(self, confidence: float = CONFIDENCE) -> bool:
-        return surely_missed(*self._told, self.share, confidence)
+    def is_missed(self, confidence: float = CONFIDENCE) -> bool:
+        return surely_missed(*self._independent, self.share, confidence)
 
     @property
     def too_few(self) -> str:
-        """Of what it is sure, and what it takes for more."""
-        sure, needed = 100 * sure_share(*self._told), values_needed(self.share, self._told[1])
+        """A text about the certainty so far, and the values needed for more."""
+        sure, needed = 100 * sure_share(*self._independent), values_needed(self.share, self._independent[1])
         return f"sure of {sure:.3g} %, for {100 * self.share:g} % it takes {math.ceil(needed * self.alike)} answers"
 
     @property
-    def _told(self) -> tuple[int, int]:
-        """Values that know nothing of each other, and those over the limit."""
+    def _independent(self) -> tuple[int, int]:
+        """The number of independent values, and of those over the limit."""
         values = int(self.values / self.alike)
         return values, min(values, round(self.over / self.alike))
 
@@ -80,36 +83,37 @@ class _Block:
     waited: float = 0.0
 
 
-def _together(blocks: Sequence[_Block]) -> _Block:
+def _merge_blocks(blocks: Sequence[_Block]) -> _Block:
     return _Block(*(sum(values) for values in zip(*map(attrs.astuple, blocks), strict=True)))
 
 
 @attrs.frozen
 class BacklogGrowth:
-    """Those under way, and the seconds that they waited, in the first and in the last block of a step."""
+    """The requests under way, and their waiting in seconds, in the first and the last block of a step."""
 
     under_way: tuple[float, float]
     waited: tuple[float, float]
 
 
 class StepWatch:
-    """Those under way and the waiting of those that ended, in blocks of ``seconds``."""
+    """The requests under way and the waiting of finished ones, in blocks of ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self.under_way = self.most_under_way = 0
         self._seconds = seconds
         self._blocks: list[_Block] = []
 
-    def look(self, at: float, under_way: int) -> None:
-        """So many were under way at a time from the begin of what counts on."""
+    def count_under_way(self, at: float, under_way: int) -> None:
+        """Record the requests under way, ``at`` seconds after the begin."""
         self.under_way = under_way
         self.most_under_way = max(self.most_under_way, under_way)
         if (block := self._at(at)) is not None:
             block.looks += 1
             block.under_way += under_way
 
-    def ended(self, at: float, waited: float, ends: int = 1) -> None:
-        """One ended, or several, and waited so long in sum for their first tokens, or for all that is no stream."""
+    def count_ends(self, at: float, waited: float, ends: int = 1) -> None:
+        """Record the ends of requests, and the sum of their waiting for the first token, or for the whole answer
+        without a stream."""
         if (block := self._at(at)) is not None:
             block.ends += ends
             block.waited += waited
@@ -121,49 +125,56 @@ class StepWatch:
         return self._blocks[number] if number >= 0 else None
 
     def alike(self, deviation: float) -> float:
-        """How many answers in a row tell no more than one, as they waited in one queue. ``deviation`` is that of all
-        their waiting: means of blocks are further apart by that factor than if none knew of another. With arrivals at
-        random a run of luck would be taken for a server that holds."""
+        """Return how many successive answers count as one, because they waited in the same queue.
+
+        ``deviation`` is the standard deviation of all waiting. The means of blocks deviate more than that of
+        independent answers by this factor. Without it, a lucky period of random arrivals would look like a server that
+        keeps up.
+        """
         whole = [block for block in self._blocks[:-1] if block.ends]
         if len(whole) < 3 or not deviation:
             return 1.0
         each = sum(block.ends for block in whole) / len(whole)
         apart = variance(block.waited / block.ends for block in whole)
         found = min(each, each * apart / deviation**2)
-        return found if found > 1 + 2 * math.sqrt(2 / (len(whole) - 1)) else 1.0  # two errors of a variance
+        return found if found > 1 + 2 * math.sqrt(2 / (len(whole) - 1)) else 1.0  # two standard errors of a variance
 
     @property
     def backlog_grows(self) -> bool:
-        """Whether those under way and their waiting both rise, with 95 % confidence. Before the first ends come the
-        server is only being filled; the last block is not over yet."""
+        """True if the requests under way and their waiting both rise, with 95 % confidence.
+
+        Blocks without ends and the last block do not count.
+        """
         under_way, waited = self._series()
         return _rises(under_way) and _rises(waited)
 
     @property
     def still_filling(self) -> bool:
-        """Whether those under way rise in the later half of the step, whatever ended. A server that serves all at once,
-        ever more slowly, ends so few that their waiting shows nothing yet."""
-        under_way = [block.under_way / block.looks for block in self._in_several() if block.looks]
+        """True if the requests under way rise in the second half of the step.
+
+        A server that slows down with each request ends too few of them to show their waiting.
+        """
+        under_way = [block.under_way / block.looks for block in self._merged_blocks() if block.looks]
         return _rises(under_way[len(under_way) // 2 :])
 
     @property
     def growth(self) -> BacklogGrowth:
-        """By how much they rose. Only of what grows."""
+        """The growth of a backlog. Only call it for one."""
         under_way, waited = self._series()
         if not waited:
-            under_way, waited = [block.under_way / block.looks for block in self._in_several() if block.looks], [0.0]
+            under_way, waited = [block.under_way / block.looks for block in self._merged_blocks() if block.looks], [0.0]
         return BacklogGrowth((under_way[0], under_way[-1]), (waited[0], waited[-1]))
 
     def _series(self) -> tuple[list[float], list[float]]:
-        """Those under way and their waiting, as means of blocks."""
-        whole = [block for block in self._in_several() if block.looks and block.ends]
+        """Return the means of the requests under way and of their waiting, block by block."""
+        whole = [block for block in self._merged_blocks() if block.looks and block.ends]
         return [block.under_way / block.looks for block in whole], [block.waited / block.ends for block in whole]
 
-    def _in_several(self) -> list[_Block]:
-        """Twice as many blocks as a step has at most, of as many as there are."""
+    def _merged_blocks(self) -> list[_Block]:
+        """Return the blocks, merged to at most twice ``BLOCKS``."""
         several = 1 + len(self._blocks) // (2 * BLOCKS)
         starts = range(0, len(self._blocks) - several, several)
-        return [_together(self._blocks[start : start + several]) for start in starts]
+        return [_merge_blocks(self._blocks[start : start + several]) for start in starts]
 
 
 def _rises(values: Sequence[float]) -> bool:
@@ -172,8 +183,10 @@ def _rises(values: Sequence[float]) -> bool:
 
 @attrs.frozen
 class StepLength:
-    """How long a step lasts at least, and at most where its values are too few. More than a ``crowd`` under way are
-    more than a server has that keeps up."""
+    """The least length of a step, and the most if it has too few values.
+
+    More than ``crowd`` requests under way mean that the server does not keep up.
+    """
 
     least: float
     most: float
@@ -183,10 +196,12 @@ class StepLength:
 def state(
     elapsed: float, length: StepLength, evidence: Iterable[LimitEvidence], purpose: Purpose, watch: StepWatch
 ) -> StepState:
-    """Whether a step goes on after ``elapsed`` seconds that count. On the way up a look is enough, but where so many
-    are under way that it may be a backlog."""
+    """Return the state of a step after ``elapsed`` measured seconds.
+
+    On the way up, a short step is enough, unless so many requests are under way that there may be a backlog.
+    """
     found = tuple(evidence)
-    if any(one.over > 1 and one.missed(EARLY) for one in found):
+    if any(one.over > 1 and one.is_missed(EARLY) for one in found):
         return "missed"
     if watch.backlog_grows:
         return "backlog"
@@ -198,4 +213,4 @@ def state(
     if purpose == "climb":
         return "go on" if crowded else "enough"
     wanted = found if purpose == "confirm" else [one for one in found if one.over]
-    return "enough" if all(one.settled for one in wanted) else "go on"
+    return "enough" if all(one.is_decided for one in wanted) else "go on"

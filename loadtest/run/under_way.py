@@ -1,4 +1,4 @@
-"""A run as others see it: what may be looked at while it goes on, who takes its records."""
+"""The public view of a run: its figures while it runs, and the receivers of its records."""
 
 import math
 import time
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class UnfinishedAnswers:
-    """What is known of answers under way that count: seconds to the first byte and to the first token of those of
-    which one has come, and how many events have."""
+    """Figures of answers under way: seconds to the first byte and to the first token, for those that have them, and
+    the number of events."""
 
     ttfb: Sequence[float] = ()
     ttft: Sequence[float] = ()
@@ -32,8 +32,11 @@ class UnfinishedAnswers:
 
 
 class RecordSink(Protocol):
-    """Takes every record as it comes, those of the warm-up too. ``missed`` are the objectives that it did not meet,
-    ``body`` what came of its answer, which may be left out where nobody ``reads_bodies``. Never waits."""
+    """A receiver of all records, including those of the warm-up.
+
+    ``missed`` are the missed objectives. ``body`` is the received answer, and may be empty unless ``reads_bodies``. It
+    must not wait.
+    """
 
     @property
     def reads_bodies(self) -> bool: ...
@@ -42,8 +45,11 @@ class RecordSink(Protocol):
 
 
 class LoadUnderWay:
-    """A run as others see it while it goes on. Arrivals between the trio times ``begin`` and ``end`` count; ``judging``
-    is the number of answers that wait for their verdict."""
+    """The public view of a run.
+
+    Arrivals between the trio times ``begin`` and ``end`` count; ``judging`` is the number of answers that wait for
+    their verdict.
+    """
 
     def __init__(self, scenario: Scenario, target: str, begin: float | None = None) -> None:
         self.scenario = scenario
@@ -54,7 +60,7 @@ class LoadUnderWay:
         self.begin = trio.current_time() + scenario.warmup if begin is None else begin
         self.end = self.begin + scenario.seconds
 
-    if TYPE_CHECKING:  # attributes of one kind of run, properties of another
+    if TYPE_CHECKING:  # attributes in one subclass, properties in another
 
         @property
         def figures(self) -> RunFigures: ...
@@ -64,12 +70,12 @@ class LoadUnderWay:
         def judging(self) -> int: ...
         @property
         def begun_share(self) -> float:
-            """The share of the planned count that has begun, 0 to 1; 0 without a count."""
+            """The begun share of the planned count, or 0 without a count."""
             ...
 
     @property
     def progress(self) -> float:
-        """The part of the load that is over, 0 to 1."""
+        """The finished share of the load, 0 to 1."""
         if math.isinf(self.end):
             return min(1.0, self.begun_share)
         whole = self.end - self.begin + self.scenario.warmup
@@ -77,7 +83,7 @@ class LoadUnderWay:
 
     @property
     def measured(self) -> float:
-        """Seconds of arrivals that count, so far."""
+        """Seconds of measured arrivals so far."""
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
     @property
@@ -85,28 +91,28 @@ class LoadUnderWay:
         return trio.current_time() < self.begin
 
     def unfinished(self) -> UnfinishedAnswers:
-        """Return what is known of answers under way. Takes milliseconds where there are thousands."""
+        """Return the figures of answers under way. Takes milliseconds for thousands of them."""
         return UnfinishedAnswers()
 
     def stop(self, reason: str = "") -> None:
-        """End it immediately: what is under way counts as interrupted. Without a ``reason`` it was Ctrl-C."""
+        """End the run immediately: requests under way count as interrupted. An empty ``reason`` means Ctrl-C."""
         raise NotImplementedError
 
     def finish(self, reason: str) -> None:
-        """Begin no more; what is under way has the grace to end."""
+        """Begin no more requests. Those under way have the grace period to end."""
         raise NotImplementedError
 
     async def run(self) -> RunResult:
-        """Make all of the load. The result is also that of a run that was ended early."""
+        """Run the whole load. Returns a result even if the run ended early."""
         raise NotImplementedError
 
     def result(self, started: datetime, overhead: Overhead) -> RunResult:
-        """Return the result of the run, which has ended."""
+        """Return the result of the finished run."""
         figures, scenario = self.figures, self.scenario
         parts = figures.requests
         seconds = max(0.0, self.end - self.begin)
         if scenario.count is not None and not scenario.open_loop:
-            seconds = min(seconds, figures.last)  # its clients go on asking until the last of them is answered
+            seconds = min(seconds, figures.last)  # the clients continue until the last of them has its answer
         return RunResult(
             target=self.target,
             url=self.url,
@@ -130,21 +136,21 @@ class LoadUnderWay:
 
 
 Watching: TypeAlias = Callable[[LoadUnderWay], Awaitable[None]]
-"""What looks at a load while it goes on, and may end it; it is cancelled at the end."""
+"""A task that watches a load, and may end it. It is cancelled at the end."""
 
 
-async def unwatched(running: LoadUnderWay) -> None:
-    """Nobody looks."""
+async def watch_nothing(running: LoadUnderWay) -> None:
+    """Watch nothing."""
 
 
 class Runner(Protocol):
-    """Loads the target of that name once, as the scenario says, in however many processes."""
+    """Loads the target with this name once, in one or several processes."""
 
-    async def __call__(self, scenario: Scenario, target: str, watch: Watching = unwatched) -> RunResult: ...
+    async def __call__(self, scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult: ...
 
 
 class TooLate(Exception):
-    """The start of a load has passed."""
+    """The start time of a load has passed."""
 
 
 def start_time(start_at: float) -> float:

@@ -7,7 +7,7 @@ import pytest
 from loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole
 from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_request import LoadRequest, PromptImages
-from loadtest.requests.bodies import Bodies, address, api_of, headers, spoken_body
+from loadtest.requests.bodies import Bodies, address, api_of, chat_like_body, headers
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Tool
@@ -22,7 +22,7 @@ SEVEN = AnswerTokens(output=7)
 def test_each_body_is_a_good_request_of_its_size(api):
     bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
     for prompt in ("one", 'two "words"\n' * 40):
-        value = msgspec.json.decode(bodies.saying(prompt, 77))
+        value = msgspec.json.decode(bodies.make_body(prompt, 77))
         call = CODECS[api].read_request(value)
         if CODECS[api].wire.model_member is not None:
             assert (call.model, call.stream) == ("m", api != "chat")
@@ -35,7 +35,7 @@ def test_each_body_is_a_good_request_of_its_size(api):
 @pytest.mark.parametrize("api", CODECS)
 def test_images_stand_where_the_api_has_them(api):
     bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
-    sent = bodies.saying("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
+    sent = bodies.make_body("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
     text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
     assert text.text == "look"
     assert [(one.source.value, one.source.media_type) for one in images] == [
@@ -45,17 +45,17 @@ def test_images_stand_where_the_api_has_them(api):
 
 def test_extra_members_win():
     request = LoadRequest("m", extra={"temperature": 0, "max_completion_tokens": 5})
-    value = msgspec.json.decode(Bodies(request).saying("x", 9))
+    value = msgspec.json.decode(Bodies(request).make_body("x", 9))
     assert (value["temperature"], value["max_completion_tokens"]) == (0, 5)
     said = {"messages": [{"role": "user", "content": "mine"}]}
-    assert msgspec.json.decode(Bodies(LoadRequest("m", extra=said)).saying("x", 9))["messages"] == said["messages"]
+    assert msgspec.json.decode(Bodies(LoadRequest("m", extra=said)).make_body("x", 9))["messages"] == said["messages"]
 
 
 def test_an_exact_length_is_asked_for_in_the_members_that_vllm_has():
     """min_tokens and ignore_eos are extensions of vLLM's; SGLang knows the second."""
-    value = msgspec.json.decode(Bodies(LoadRequest("m", exact=True)).saying("x", 128))
+    value = msgspec.json.decode(Bodies(LoadRequest("m", exact=True)).make_body("x", 128))
     assert (value["min_tokens"], value["ignore_eos"], value["max_completion_tokens"]) == (128, True, 128)
-    assert "min_tokens" not in msgspec.json.decode(Bodies(LoadRequest("m")).saying("x", 128))
+    assert "min_tokens" not in msgspec.json.decode(Bodies(LoadRequest("m")).make_body("x", 128))
 
 
 @pytest.mark.parametrize("api", CODECS)
@@ -63,7 +63,7 @@ def test_messages_of_a_file_are_said_in_every_api(api):
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
-    value = msgspec.json.decode(spoken_body(request, messages, [tool], 55))
+    value = msgspec.json.decode(chat_like_body(request, messages, [tool], 55))
     call = CODECS[api].read_request(value)
     assert call.parameters["max_tokens"].value == 55
     assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
@@ -106,7 +106,7 @@ def test_streams_of_every_api_are_understood(api):
     """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
     events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
     asked = LoadRequest("m", api=api)
-    body = msgspec.json.decode(Bodies(asked).saying("x", 9))
+    body = msgspec.json.decode(Bodies(asked).make_body("x", 9))
     call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
     for ends, tokens, failed in (
         ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),

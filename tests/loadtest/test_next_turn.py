@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import Bodies
-from loadtest.requests.conversation import NoNextTurn, TurnAnswer, limited_body, naming_body, next_body
+from loadtest.requests.conversation import NoNextTurn, TurnAnswer, limited_body, next_body, referring_body
 from loadtest.requests.file_requests import asked_limit
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
@@ -192,7 +192,7 @@ def test_reasoning_of_which_the_client_has_but_the_id_is_left_out():
 def test_a_server_that_keeps_the_turns_is_told_what_is_new_alone():
     answered = TurnAnswer.read("responses", answer_of("responses", streamed=True), True)
     said = [ToolResultPart("call_1", (TextPart("21 degrees"),))]
-    value = msgspec.json.decode(naming_body(b'{"model":"m","input":"Hi","store":false,"tools":[]}', answered, said))
+    value = msgspec.json.decode(referring_body(b'{"model":"m","input":"Hi","store":false,"tools":[]}', answered, said))
     result = {"type": "function_call_output", "call_id": "call_1", "output": "21 degrees"}
     assert value == {
         "model": "m", "input": [result], "store": True, "tools": [], "previous_response_id": answered.answer.start.id,
@@ -208,7 +208,7 @@ def test_messages_of_a_file_go_out_as_they_are():
 def test_the_limit_of_an_answer_may_be_another_for_each_turn():
     for api in CODECS:
         request = LoadRequest("m", api=api, output=99)
-        body = limited_body(api, Bodies(request).saying("Hi", 99), 7)
+        body = limited_body(api, Bodies(request).make_body("Hi", 99), 7)
         assert asked_limit(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), api) == 7
         assert b"99" not in body, api
         assert limited_body(api, b'{"x":1}', 7) == b'{"x":1}', api

@@ -10,7 +10,7 @@ from gateway.telemetry.recorded import Folder, Side
 from loadtest.plan import recorded_load as module
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import recorded_load
-from loadtest.requests.mix import sent_again
+from loadtest.requests.mix import repeat_request
 from tests.support.load_servers import answer, load, scenario, serving_bodies
 
 LINE = {"ended": "complete", "model": "m", "duration_ms": 100}
@@ -64,27 +64,27 @@ def test_only_what_clients_sent_is_sent_again_and_the_rest_is_counted(tmp_path):
 
 def test_keys_and_accounts_stay_behind_and_the_rest_is_sent_as_it_was(tmp_path):
     (one,) = recorded_load(recorded(tmp_path, CHAT)).requests
-    found = sent_again(LoadRequest("", name="replayed"), one, ASKED)
+    found = repeat_request(LoadRequest("", name="replayed"), one, ASKED)
     assert found.headers == (("openai-beta", "x"),)
     assert b"account-7" not in found.body
     assert b'[{"role":"user","content":"caf\\u00e9"}]' in found.body, "to the letter"
     assert msgspec.json.decode(found.body).keys() == {"model", "messages", "stream"}
     kind = found.request
     assert (kind.name, kind.api, kind.model, kind.stream, kind.usage) == ("replayed", "chat", "m", True, False)
-    limited = sent_again(LoadRequest("m"), one, b'{"model":"m","max_tokens":7}')
+    limited = repeat_request(LoadRequest("m"), one, b'{"model":"m","max_tokens":7}')
     assert (limited.asked_output, found.asked_output) == (7, None)
     plain = b'{ "model": "m",  "messages": [] }'
-    assert sent_again(LoadRequest(""), one, plain).body == plain
-    whole = sent_again(LoadRequest("other"), one, plain)
+    assert repeat_request(LoadRequest(""), one, plain).body == plain
+    whole = repeat_request(LoadRequest("other"), one, plain)
     assert msgspec.json.decode(whole.body) == {"model": "other", "messages": []}
     assert whole.request.stream is False
 
 
 def test_the_path_says_which_api_and_model(tmp_path):
     (one,) = recorded_load(recorded(tmp_path, GEMINI)).requests
-    found = sent_again(LoadRequest(""), one, GEMINI.request)
+    found = repeat_request(LoadRequest(""), one, GEMINI.request)
     assert (found.request.api, found.request.model, found.request.stream) == ("gemini", "gemini-2.5", True)
-    assert sent_again(LoadRequest("other"), one, GEMINI.request).request.model == "other"
+    assert repeat_request(LoadRequest("other"), one, GEMINI.request).request.model == "other"
 
 
 def test_recordings_that_cannot_be_read_are_told_by_name(tmp_path):

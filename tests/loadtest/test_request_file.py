@@ -13,8 +13,8 @@ from loadtest.requests.file_requests import (
     WholeBody,
     read_request,
     request_file,
-    spoken_as,
     with_model,
+    with_settings_of,
 )
 
 USER = {"role": "user", "content": "Hello"}
@@ -83,12 +83,12 @@ def test_a_body_says_itself_whether_it_is_streamed_and_how_long_its_answer_may_b
     )
     found = read_request(body, "chat")
     assert found.output == 9
-    sent = spoken_as(kind, found)
+    sent = with_settings_of(kind, found)
     assert (sent.api, sent.stream, sent.usage, sent.name) == ("chat", True, True, kind.name)
-    plain = spoken_as(kind, read_request(line(model="m", messages=[USER]), "chat"))
+    plain = with_settings_of(kind, read_request(line(model="m", messages=[USER]), "chat"))
     assert (plain.stream, plain.usage) == (False, False)
     gemini = read_request(line(contents=[], generationConfig={"maxOutputTokens": 4}), "chat")
-    assert (gemini.output, spoken_as(kind, gemini).stream) == (4, False)
+    assert (gemini.output, with_settings_of(kind, gemini).stream) == (4, False)
 
 
 def test_nothing_of_a_body_changes_but_its_model():

@@ -17,7 +17,7 @@ from loadtest.run.overhead import Overhead
 from loadtest.run.running import ActiveRun, address_of
 from loadtest.run.searching import loader_is_the_limit, rule_of, search
 from loadtest.run.step_watch import LimitEvidence
-from loadtest.run.under_way import Watching, unwatched
+from loadtest.run.under_way import Watching, watch_nothing
 from tests.support.load_records import exchanged
 from tests.support.load_servers import answer, judge, scenario, serving
 from tests.support.simulated_load import simulated
@@ -114,7 +114,7 @@ async def test_the_greatest_rate_that_was_to_be_tried_is_at_least_the_answer(aut
 async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(autojump_clock):
     run, _ = simulated(EIGHT)
 
-    async def cut(plan, target, watch=unwatched):
+    async def cut(plan, target, watch=watch_nothing):
         return attrs.evolve(await run(plan, target, watch), interrupted=True)
 
     asked = plan()
@@ -196,7 +196,7 @@ async def test_the_rate_of_a_real_server_is_found_within_5_percent():
     async with serving(serve) as url:
         asked = scenario(url, find_rate=True, rate=20, seconds=1, fail_if=["errors>0"])
 
-        async def run(plan, target: str, watch: Watching = unwatched) -> RunResult:
+        async def run(plan, target: str, watch: Watching = watch_nothing) -> RunResult:
             running = ActiveRun(plan, target, await address_of(plan, target), None, judge)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch, running)

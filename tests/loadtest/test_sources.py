@@ -16,7 +16,7 @@ from loadtest.plan.lengths import SharedPrefixes
 from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.plan.scenario_file import build
 from loadtest.plan.traces import load_trace
-from loadtest.requests.estimate import found_in_files
+from loadtest.requests.estimate import describe_files
 from loadtest.requests.mix import source_of
 from loadtest.requests.sources import SourceSetting, setting_of
 
@@ -198,15 +198,15 @@ def test_bodies_of_a_file_go_to_their_own_api_with_nothing_but_their_model_chang
 
 def test_what_was_found_in_files_is_told_before_the_load(own, tmp_path):
     scenario = attrs.evolve(own(*({"prompt": str(n)} for n in range(10))), steps=(RateStep(10, 10),))
-    assert found_in_files(scenario) == (
+    assert describe_files(scenario) == (
         "own.jsonl: 10 requests (10 prompts); 100 are planned, so that each is sent about 10 times",
     )
     path = tmp_path / "t.jsonl"
     path.write_text(TRACE)
-    (told,) = found_in_files(plan({"model": "m"}, rate=None, trace=str(path)))
+    (told,) = describe_files(plan({"model": "m"}, rate=None, trace=str(path)))
     assert told == "t.jsonl: Mooncake's form (times in milliseconds), 3 requests in 0.04 s, 75 a second"
     with pytest.raises(ConfigError, match=r"own.jsonl: no model: 1 of 2 requests name none; give --model MODEL"):
-        found_in_files(own({"prompt": "a"}, {"model": "x", "input": "b"}, model=""))
+        describe_files(own({"prompt": "a"}, {"model": "x", "input": "b"}, model=""))
     assert body(sent(own({"model": "x", "input": "b"}, model=""), number=1)[0])["model"] == "x"
 
 

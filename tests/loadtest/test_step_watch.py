@@ -30,9 +30,9 @@ def watched(queue: SimulatedQueue, rate: float, seed: int | None = None, seconds
     for tick in range(int(10 * seconds)):
         now = tick / 10
         while seen < len(ends) and ends[seen][0] <= now:
-            watch.ended(*ends[seen])
+            watch.count_ends(*ends[seen])
             seen += 1
-        watch.look(now, bisect_right(begun, now) - seen)
+        watch.count_under_way(now, bisect_right(begun, now) - seen)
         if watch.backlog_grows:
             return now / seconds, watch
     return 1.0, watch
@@ -103,7 +103,7 @@ def test_a_backlog_ends_any_step():
 def test_a_look_on_the_way_up_goes_on_where_more_are_under_way_than_there_should_be():
     watch, length = StepWatch(1), StepLength(2, 8, crowd=24)
     for at, under_way, wanted in ((1, 48, "go on"), (2, 48, "go on"), (2, 16, "enough"), (8, 48, "enough")):
-        watch.look(at, under_way)
+        watch.count_under_way(at, under_way)
         assert state(at, length, [], "climb", watch) == wanted, (at, under_way)
 
 
@@ -113,7 +113,7 @@ def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_not
     for fills, wanted in ((10, "backlog"), (0, "enough")):  # or as many as ever, which is slow and no backlog
         watch = StepWatch(1)
         for at in range(9):
-            watch.look(at, 100 + fills * at)
+            watch.count_under_way(at, 100 + fills * at)
         assert state(7, length, [], "climb", watch) == "go on", fills
         assert state(8, length, [], "climb", watch) == wanted, fills
         assert watch.growth.under_way == (100, 100 + 7 * fills), fills
@@ -127,8 +127,8 @@ def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothi
         answers = EIGHT.answers(starts(13.5, 25, random.Random(seed)), random.Random(0))
         waits = [one.waited for one in answers]
         evidence = LimitEvidence(0.99, len(waits), sum(wait > 1 for wait in waits))
-        lucky += evidence.kept
-        sure += attrs.evolve(evidence, alike=alike(answers)).kept
+        lucky += evidence.is_kept
+        sure += attrs.evolve(evidence, alike=alike(answers)).is_kept
     assert lucky >= 6
     assert sure <= 3  # of 60, as 95 % confidence allows
     even = [attrs.evolve(one, ended=one.ended + random.Random(one.planned).uniform(0, 0.05)) for one in
@@ -139,14 +139,14 @@ def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothi
 def alike(answers) -> float:
     watch = StepWatch(10 / 12)
     for one in answers:
-        watch.ended(one.ended, one.waited)
+        watch.count_ends(one.ended, one.waited)
     return watch.alike(pstdev(one.waited for one in answers))
 
 
 def test_what_is_left_of_many_alike_says_how_many_it_takes():
     few = LimitEvidence(0.99, 600, 0, alike=10)
-    assert not few.settled
+    assert not few.is_decided
     assert few.too_few == "sure of 95.1 %, for 99 % it takes 2990 answers"
-    assert LimitEvidence(0.99, 2990, 0, alike=10).kept
-    assert not LimitEvidence(0.99, 300, 9, alike=10).missed()  # one clump
-    assert LimitEvidence(0.99, 300, 60, alike=10).missed()
+    assert LimitEvidence(0.99, 2990, 0, alike=10).is_kept
+    assert not LimitEvidence(0.99, 300, 9, alike=10).is_missed()  # one clump
+    assert LimitEvidence(0.99, 300, 60, alike=10).is_missed()

@@ -13,7 +13,7 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario, starts
 from loadtest.run.overhead import Overhead
-from loadtest.run.under_way import LoadUnderWay, Watching, unwatched
+from loadtest.run.under_way import LoadUnderWay, Watching, watch_nothing
 from tests.support.load_records import exchanged
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 
@@ -79,7 +79,7 @@ def simulated(queue: SimulatedQueue, slow: float = float("inf")):
     """What runs loads on ``queue``; an answer that takes longer than ``slow`` is not good."""
     loads: list[Scenario] = []
 
-    async def run(plan: Scenario, target: str, watch: Watching = unwatched) -> RunResult:
+    async def run(plan: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
         loads.append(plan)
         planned = [start - plan.warmup for start in starts(plan)]
         answers = queue.answers(planned, random.Random(plan.seed))
