@@ -27,7 +27,7 @@ from gateway.counters.open_counters import open_counters
 from gateway.counters.workers import WorkerCounters
 from gateway.exchange.service import Replaced, Service
 from gateway.health.health import Health
-from gateway.health.states import RowStates
+from gateway.health.states import SharedStates
 from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping
 from gateway.kept_ledger.table import BYTES, open_table
 from gateway.kept_objects.inventory_table import open_inventory
@@ -82,8 +82,8 @@ def open_service(
     if budgets := budgets_of(allowances):
         kept_ledger.then(partial(seed_budgets, allowances, budgets, config.entries))
     authenticator, shares = Authenticator(config), Shares()
-    health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
-    health.follow(config)
+    health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
+    health.apply_config(config)
     credentials, provider_lists = sources_of(config, {}), ProviderLists()
     provider_lists.follow(config, credentials)
     return Service(
@@ -172,7 +172,7 @@ def next_service(config: Config, service: Service) -> Service:
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.metrics.know(config)
-    service.health.follow(config)
+    service.health.apply_config(config)
     service.recorder.hide(secrets_in(config))
     credentials = sources_of(config, service.credentials)
     service.provider_lists.follow(config, credentials)

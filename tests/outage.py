@@ -169,7 +169,7 @@ class Simulation:
 
     async def _run(self, seconds: float) -> None:
         self._health = Health()
-        self._health.follow(CONFIG)
+        self._health.apply_config(CONFIG)
         self._began = trio.current_time()
         async with trio.open_nursery() as nursery:
             number = 0
@@ -234,7 +234,7 @@ class _Request:
                 self._commit(target, attempt)
                 await trio.sleep(STREAMING)
                 return True
-            attempt.failed(failed)
+            attempt.mark_failed(failed)
             self._outcomes.append(Outcome(target, failed))
             return False
         finally:
@@ -269,7 +269,7 @@ class _Request:
 
     def _commit(self, target: Target, attempt: OpenAttempt) -> None:
         self._scope.deadline = math.inf  # a client that sees content stays
-        attempt.began()
+        attempt.mark_started()
         now, whole, minute = trio.current_time(), self._whole, self._minute
         minute.answered += 1
         minute.late.append(now - self._arrived - self._usual)

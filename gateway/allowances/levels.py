@@ -51,7 +51,7 @@ def allowance_levels(allowances: Iterable[Allowance], counters: Counters, at: fl
 
 async def refresh_levels(allowances: Iterable[Allowance], counters: Counters, at: float) -> None:
     """Refresh the levels of ``allowances`` that other processes also change."""
-    await counters.look([found for one in allowances if (found := one.counter(at, None)) is not None])
+    await counters.refresh([found for one in allowances if (found := one.counter(at, None)) is not None])
 
 
 def allowance_level(one: Allowance, counters: Counters, at: float) -> AllowanceLevel | None:

@@ -307,7 +307,7 @@ class Reservation:
         """Return the current shortages of ``claim_pair``; at least one, for the full queue."""
         counters = self._allowances.counters
         debits = tuple(claim_pair.allowance_by_debit)
-        found = [short for one in debits if (short := counters.room(one)) is not None]
+        found = [short for one in debits if (short := counters.shortage_for(one)) is not None]
         return found or [Shortage(debits[0], None, 0, 0)]
 
     def _counted_refusal_error(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:

@@ -1,8 +1,7 @@
-"""Whole answers that are given again to the same request, for those who have asked for that in the configuration.
-
-``key`` says which requests are the same, ``eligible`` which may be answered so at all, and which answers are good
-enough to be kept. ``uses`` says for whom there is a cache, and what a client's ``cache-control`` asks of it.
-``stored_answer`` is what is kept, which ``replay`` gives again, in a ``store``: ``memory``, ``sqlite`` or ``redis``,
-``encrypted`` where it is to be, made in ``opening``. ``flight`` is an answer that several requests follow while it
-comes, ``cache`` finds both.
-"""
+"""The response cache: complete responses that identical requests receive again, if the configuration allows it.
+- ``key``: which requests are identical; ``eligible``: which may use the cache, and which responses are stored.
+- ``uses``: whose requests use the cache, and what their ``cache-control`` header requests.
+- ``store``: the protocol of stores; ``memory``, ``sqlite``, ``redis``, and ``encrypted`` over them; ``opening``
+  chooses one.
+- ``stored_answer``: the stored form; ``replay`` sends it again.
+- ``flight``: a response in progress that several requests follow; ``cache`` finds stored ones and those in progress."""

@@ -1,4 +1,4 @@
-"""The cache of whole answers that a process has: what is kept, and what is on its way."""
+"""The response cache of a process: stored responses, and responses in progress."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ import trio
 
 from gateway.answer_cache.flight import Flight
 from gateway.answer_cache.store import AnswersAway, AnswerStore
-from gateway.answer_cache.stored_answer import StoredAnswer, decoded, encoded
+from gateway.answer_cache.stored_answer import StoredAnswer, decode_response, encode_response
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.http.offload import offload
 
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 log = logging.getLogger("trigate.cache")
 
-PATIENCE: Final = 0.05
-"""Seconds that a request waits for the store: a slow one is as good as none."""
+READ_TIMEOUT: Final = 0.05
+"""Seconds that a request waits for the store before it goes to a provider."""
 
-TO_KEEP: Final = 2.0
-"""Seconds that an answer may take to be kept, which nobody waits for."""
+WRITE_TIMEOUT: Final = 2.0
+"""Seconds that storing a response may take; no request waits for it."""
 
-SILENT: Final = 60.0
-"""Seconds between two lines of the log about a store that is away."""
+LOG_INTERVAL: Final = 60.0
+"""Seconds between log lines about an unavailable store."""
 
 
 class AnswerCache:
-    """``flights`` are the answers on their way that requests with the same key may follow."""
+    """The response cache; ``flights`` has the responses in progress that requests with the same key may follow."""
 
     flights: dict[bytes, Flight]
 
@@ -42,48 +42,49 @@ class AnswerCache:
         self._store = store
         self._clock = clock
         self._failures = 0
-        self._told = -SILENT
+        self._logged_at = -LOG_INTERVAL
 
     async def run(self) -> None:
-        """Has to run as long as it is used."""
+        """Run the store's background work; must run while the cache is in use."""
         await self._store.run()
 
     async def aclose(self) -> None:
         await self._store.aclose()
 
     def take_failures(self) -> int:
-        """How often the store was away, or too slow, since this was last read."""
+        """Return how often the store was unavailable or too slow since the last call."""
         taken, self._failures = self._failures, 0
         return taken
 
     def age(self, answer: StoredAnswer) -> int:
-        """Whole seconds."""
+        """Return the age of ``answer`` in whole seconds."""
         return max(0, int(self._clock() - answer.at))
 
     async def find(self, key: bytes, max_age: float) -> StoredAnswer | None:
-        """The answer under ``key``, if it is no older than that. Raises nothing: a store that is away has none."""
-        found = await self._asked(PATIENCE, partial(self._store.get, key))
-        answer = None if found is None else await offload(len(found) // 16, decoded, found)
+        """Return the response stored under ``key`` if it is at most ``max_age`` seconds old, else ``None``. Never
+        raises."""
+        found = await self._run_within(READ_TIMEOUT, partial(self._store.get, key))
+        answer = None if found is None else await offload(len(found) // 16, decode_response, found)
         return None if answer is None or self._clock() - answer.at > max_age else answer
 
     async def keep(self, key: bytes, owner: str, answer: StoredAnswer, ttl: float) -> None:
-        """Keep ``answer`` under ``key`` for ``ttl`` seconds, if that can be. Raises nothing."""
-        data = await offload(len(answer.body) // 16, encoded, attrs.evolve(answer, at=self._clock()))
-        await self._asked(TO_KEEP, partial(self._store.put, key, owner, data, ttl))
+        """Store ``answer`` under ``key`` for ``ttl`` seconds if the store is available. Never raises."""
+        data = await offload(len(answer.body) // 16, encode_response, attrs.evolve(answer, at=self._clock()))
+        await self._run_within(WRITE_TIMEOUT, partial(self._store.put, key, owner, data, ttl))
 
-    async def _asked(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T | None:
-        """What the store gives, ``None`` if that takes longer or it is away."""
+    async def _run_within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the result of ``work``, ``None`` if it takes longer than ``seconds`` or the store is unavailable."""
         with trio.move_on_after(seconds):
             try:
                 return await work()
             except AnswersAway as error:
-                self._miss(str(error))
+                self._count_failure(str(error))
                 return None
-        self._miss(f"no answer for {seconds:g} s")
+        self._count_failure(f"no answer for {seconds:g} s")
         return None
 
-    def _miss(self, why: str) -> None:
+    def _count_failure(self, why: str) -> None:
         self._failures += 1
-        if trio.current_time() - self._told >= SILENT:
-            self._told = trio.current_time()
+        if trio.current_time() - self._logged_at >= LOG_INTERVAL:
+            self._logged_at = trio.current_time()
             log.warning("the cache of answers is away, requests go to their providers: %s", why)

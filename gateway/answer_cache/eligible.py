@@ -1,9 +1,7 @@
-"""Which requests may be answered with an answer that was there before, and which answers are good enough for that:
-whole, ended well, and with something in them.
+"""Which requests may be answered from the cache, and which responses are stored: complete, successful, not empty.
 
-An answer is judged by the provider's bytes alone, whatever has become of the client that they came for: half an answer
-that is kept is half an answer for hours (gonka-ai/gonka#1722, vllm-project/semantic-router#2130).
-"""
+Only the provider's bytes count, whatever happened to the client: a stored half response would be sent for hours
+(gonka-ai/gonka#1722, vllm-project/semantic-router#2130)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +9,7 @@ from typing import Final
 from gateway.config.cached_answers import CacheUse
 from gateway.conversations.provider_turn import ProviderTurn
 from gateway.conversations.recorder import TurnRecorder
-from gateway.conversations.resolved import kept_elsewhere
+from gateway.conversations.resolved import refers_to_stored_object
 from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background, runs_at_providers
 from providers.apis import CODECS
@@ -21,25 +19,26 @@ from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock
 from streams.framing import Framing, FramingError
 
 _REFERRING: Final = frozenset(("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"))
-"""Members that name what somebody keeps: it may be other than before, and is somebody's own."""
+"""Members that refer to stored objects, which may change and belong to an owner."""
 
-_NAMES_OF_KEPT: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"s3Location"')
+_STORED_REFERENCES: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"s3Location"')
 
 
 def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int) -> bool:
-    """Whether ``incoming``, of ``most`` bytes at most, may be answered from the cache. Not what refers to something
-    that is kept anywhere, runs tools at a provider or gives sound; and one answer at a time."""
+    """Return whether ``incoming``, of at most ``most`` bytes, may be answered from the cache.
+
+    Excluded are references to stored objects, tools that run at a provider, audio, and several choices."""
     if incoming.size > most or turn.continues or turn.background is not None or is_in_background(incoming):
         return False
-    if any(_is_said(incoming, name) for name in _REFERRING) or kept_elsewhere(incoming):
+    if any(_is_set(incoming, name) for name in _REFERRING) or refers_to_stored_object(incoming):
         return False
-    if any(name in incoming.body for name in _NAMES_OF_KEPT) or _is_kept_for_one(turn, use):
+    if any(name in incoming.body for name in _STORED_REFERENCES) or _is_stored_for_one_key(turn, use):
         return False
-    if _gives_sound(incoming) or runs_at_providers(incoming):
+    if _requests_audio(incoming) or runs_at_providers(incoming):
         return False
     try:
         parameters = incoming.request.parameters
-    except GatewayError:  # a provider of its API may know it better
+    except GatewayError:  # a provider of the same API may understand it
         return False
     if (n := parameters.get("n")) is not None and n.value > 1:
         return False
@@ -50,31 +49,32 @@ def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int
 
 
 def sets_length(incoming: Incoming) -> bool:
-    """Whether the client has said how long the answer may be. Only for what is eligible."""
+    """Return whether the client limits the length of the response; only for eligible requests."""
     return incoming.request.parameters.get("max_tokens") is not None
 
 
-def _is_said(incoming: Incoming, name: str) -> bool:
+def _is_set(incoming: Incoming, name: str) -> bool:
     raw = incoming.members.get(name)
     return raw is not None and bytes(raw) != b"null"
 
 
-def _is_kept_for_one(turn: TurnRecorder, use: CacheUse) -> bool:
-    """Return whether a provider keeps the turn: in a cache that several keys share, its id would be that of two owners'
-    turns."""
+def _is_stored_for_one_key(turn: TurnRecorder, use: CacheUse) -> bool:
+    """Return whether a provider stores the turn while several keys share the cache: its id would then belong to two
+    owners."""
     return isinstance(turn, ProviderTurn) and use.scope != "key"
 
 
-def _gives_sound(incoming: Incoming) -> bool:
-    return _is_said(incoming, "audio") or b'"audio"' in bytes(incoming.members.get("modalities", b""))
+def _requests_audio(incoming: Incoming) -> bool:
+    return _is_set(incoming, "audio") or b'"audio"' in bytes(incoming.members.get("modalities", b""))
 
 
-_GOOD: Final[frozenset[Reason]] = frozenset(("stop", "stop_sequence", "tool_calls"))
+_COMPLETE_REASONS: Final[frozenset[Reason]] = frozenset(("stop", "stop_sequence", "tool_calls"))
 
 
-def is_keepable(api: Api, body: bytes, framing: Framing | None, *, limited: bool) -> bool:
-    """Whether ``body``, an answer of ``api``, whole or a stream in ``framing``, is worth being kept. ``limited``: its
-    client has said how long it may be, so that an end for that reason is one."""
+def is_cacheable(api: Api, body: bytes, framing: Framing | None, *, limited: bool) -> bool:
+    """Return whether ``body``, a response of ``api``, whole or a stream in ``framing``, should be stored.
+
+    If the client ``limited`` the length, a response that ends for that reason is complete."""
     folded = Fold()
     try:
         for event in _events(api, body, framing):
@@ -84,18 +84,18 @@ def is_keepable(api: Api, body: bytes, framing: Framing | None, *, limited: bool
         answer = folded.answer()
     except (GatewayError, FramingError):
         return False
-    if answer.end.raw is None:  # its provider has not said why: a reader takes it for whole, nobody else need to
+    if answer.end.raw is None:  # the provider sent no finish reason: readers tolerate that, a cache should not
         return False
-    if answer.end.reason not in _GOOD and not (limited and answer.end.reason == "length"):
+    if answer.end.reason not in _COMPLETE_REASONS and not (limited and answer.end.reason == "length"):
         return False
-    return any(map(_says_something, answer.blocks)) and not _refuses(answer)
+    return any(map(_has_content, answer.blocks)) and not _is_refusal(answer)
 
 
-def _refuses(answer: Answer) -> bool:
+def _is_refusal(answer: Answer) -> bool:
     return any(isinstance(block, RefusalBlock) for block in answer.blocks)
 
 
-def _says_something(block: object) -> bool:
+def _has_content(block: object) -> bool:
     if isinstance(block, TextBlock):
         return bool(block.text)
     return not isinstance(block, ReasoningBlock)

@@ -1,4 +1,4 @@
-"""Encryption at rest over any store of answers. Needs the extra ``encryption``."""
+"""Encryption at rest for any response store. Requires the extra ``encryption``."""
 
 import os
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ NONCE: Final = 12
 
 
 class EncryptedAnswers:
-    """An ``AnswerStore`` over ``store`` with values in AES-256-GCM, each bound to its key. ``keys`` are 32 bytes each:
-    the first writes, all read. What none of them reads is not there."""
+    """A response store that encrypts values with AES-256-GCM, each bound to its key.
+
+    ``keys`` have 32 bytes each: the first encrypts, all decrypt. Values that none decrypts count as missing."""
 
     def __init__(self, store: AnswerStore, keys: Sequence[bytes]) -> None:
         self._store = store
@@ -30,7 +31,7 @@ class EncryptedAnswers:
         for cipher in self._ciphers:
             try:
                 return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], key)
-            except (InvalidTag, ValueError):  # the latter for what is too short
+            except (InvalidTag, ValueError):  # ``ValueError`` for a value that is too short
                 continue
         return None
 

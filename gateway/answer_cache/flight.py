@@ -1,4 +1,4 @@
-"""One answer on its way, which several requests follow, each at its own pace."""
+"""A response in progress that several requests follow, each at its own speed."""
 
 import enum
 from collections import deque
@@ -11,24 +11,25 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-LEFT_BEHIND = ErrorInfo("upstream", "the answer went on while this client was too slow to read it", reason=None)
+TOO_SLOW = ErrorInfo("upstream", "the answer went on while this client was too slow to read it", reason=None)
 ABANDONED = ErrorInfo("upstream", "the request that was answered first was given up", reason="connection")
 
 
 class FlightStage(enum.Enum):
-    """How far an answer has come."""
+    """The progress of a response."""
 
     WAITING = enum.auto()
-    """It has no content yet: another request may be made in its place."""
-    COMING = enum.auto()
-    """It has content, which goes to all who follow it."""
+    """No content yet: another attempt may replace this one."""
+    STREAMING = enum.auto()
+    """Content has arrived and goes to all followers."""
     FAILED = enum.auto()
 
 
 class Flight:
-    """An answer on its way from a provider. Whoever asked for it first leads: its request is what the provider has been
-    sent. ``most``: bytes that are held; of a longer answer the earlier ones go, once the leader has read them.
-    ``stamp`` is what all writings of the answer have in common, ``content_type`` is known once it comes."""
+    """A response in progress from a provider. The first request leads: it is the one that the provider received.
+
+    ``most`` limits the bytes in memory; beyond it, the pieces that the leader has read are dropped. ``stamp`` is common
+    to all translations of the response. ``content_type`` is set when content arrives."""
 
     def __init__(self, most: int, stamp: AnswerStamp) -> None:
         self.stage = FlightStage.WAITING
@@ -38,9 +39,9 @@ class Flight:
         self.pauses: list[tuple[int, int]] = []
         self._most = most
         self._pieces: deque[bytes] = deque()
-        self._first = 0  # the number of the first piece that is held
+        self._first = 0  # the number of the first piece in memory
         self._held = 0
-        self._ended = False  # all of it has come
+        self._ended = False  # the response is complete
         self._at = 0.0
         self._readers: set[FlightReader] = set()
         self._leader: FlightReader | None = None
@@ -48,74 +49,76 @@ class Flight:
         self._changed = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope(shield=True)
         self.on_deserted: trio.Event | None = None
-        """Is set as soon as nobody follows, where it is there: the leader's client has left."""
+        """Set when the last reader leaves, if the leader's client has disconnected."""
 
-    # Those who read
+    # Readers
 
     def lead(self) -> "FlightReader":
-        """Return the leader's reader, which begins behind what has come."""
+        """Return the leader's reader, which starts after the pieces that have arrived."""
         self._leader = self._reader()
         self._leader.next = self._first + len(self._pieces)
         return self._leader
 
     def follow(self) -> "FlightReader":
-        """Only as long as it ``may_be_joined``."""
+        """Return a follower's reader; requires ``may_be_joined``."""
         self._followers += 1
         return self._reader()
 
     @property
     def may_be_joined(self) -> bool:
-        """Whether all that has come of it is still there."""
+        """Whether every piece so far is still in memory."""
         return self._first == 0 and self._held <= self._most and self.stage is not FlightStage.FAILED
 
     @property
-    def is_lost(self) -> bool:
+    def has_failed(self) -> bool:
         return self.stage is FlightStage.FAILED
 
     @property
     def followers(self) -> int:
         return self._followers
 
-    async def begun(self) -> bool:
-        """Wait until there is content; false where it fails before that."""
+    async def wait_for_content(self) -> bool:
+        """Wait for content; return false if the response fails first."""
         while self.stage is FlightStage.WAITING:
             await self._changed.park()
         return self.stage is not FlightStage.FAILED
 
-    # What becomes of it
+    # Progress
 
-    def begin(self, content_type: str, came: Sequence[tuple[float, bytes]], *, whole: bool) -> None:
-        """Give the beginning of an answer that has content to those who follow. ``came`` are its pieces so far, with
-        their moments, of which the first is that of its head. ``whole``: there are no more."""
+    def begin(self, content_type: str, pieces: Sequence[tuple[float, bytes]], *, whole: bool) -> None:
+        """Start the response with content.
+
+        ``pieces`` are those so far, with their arrival times; the first time is that of the head. If ``whole``, no more
+        will arrive."""
         self.content_type = content_type
-        self._at = came[0][0]
-        for at, piece in came:
+        self._at = pieces[0][0]
+        for at, piece in pieces:
             if piece:
                 self._add(piece, at)
         self._ended = whole
         if self.stage is FlightStage.WAITING:
-            self.stage = FlightStage.COMING
+            self.stage = FlightStage.STREAMING
             self._changed.unpark_all()
 
     async def run(self, response: UpstreamResponse) -> None:
-        """Read the rest from ``response`` to its end, or until nobody wants it. Raises nothing of its own."""
+        """Read the rest of ``response`` to its end, or until no reader is left. Errors go to the readers."""
         with self._scope:
             try:
                 async for piece in response.chunks():
                     self._add(piece, trio.current_time())
-                    while self._held > self._most and not self._let_go():
+                    while self._held > self._most and not self._drop_read_pieces():
                         await self._changed.park()
                 self._ended = True
                 self._changed.unpark_all()
             except GatewayError as error:
                 self.fail(error.failed)
             finally:
-                if not self._ended:  # whatever ends it, nobody waits for more
+                if not self._ended:  # wake all waiting readers whatever the cause
                     self.abandon()
                 await response.aclose()
 
     def fail(self, failed: ErrorInfo) -> None:
-        """It breaks off, or the leader has no use for it; unless it is whole."""
+        """Mark the response as failed, unless it is complete."""
         if self._ended and self.stage is not FlightStage.WAITING:
             return
         if self.stage is not FlightStage.FAILED:
@@ -123,31 +126,32 @@ class Flight:
             self._changed.unpark_all()
 
     def abandon(self) -> None:
-        """The leader is gone."""
+        """Fail the flight because its leader left."""
         self.fail(ABANDONED)
 
     async def whole(self) -> bytes | None:
-        """Wait for its end: all of it, ``None`` where it is not good, or was too long to be held."""
-        while self.stage is FlightStage.WAITING or (self.stage is FlightStage.COMING and not self._ended):
+        """Wait for the end and return the whole body, ``None`` if the response failed or was too long for the memory
+        limit."""
+        while self.stage is FlightStage.WAITING or (self.stage is FlightStage.STREAMING and not self._ended):
             await self._changed.park()
         return b"".join(self._pieces) if self.may_be_joined else None
 
-    # How
+    # Internals
 
     def _add(self, piece: bytes, at: float) -> None:
         pause = round((at - self._at) * 1000)
         if pause or not self.pauses:
             self.pauses.append((pause, len(piece)))
             self._at = at
-        else:  # it came along
+        else:  # arrived together with the previous piece
             before, size = self.pauses[-1]
             self.pauses[-1] = (before, size + len(piece))
         self._pieces.append(piece)
         self._held += len(piece)
         self._changed.unpark_all()
 
-    def _let_go(self) -> bool:
-        """Let go of what the leader has read until the rest may be held; false if it has to read on first."""
+    def _drop_read_pieces(self) -> bool:
+        """Drop pieces that the leader has read until the rest fits; return false if the leader must read first."""
         read = self._first + len(self._pieces) if self._leader is None else self._leader.next
         while self._held > self._most and self._first < read:
             self._held -= len(self._pieces.popleft())
@@ -161,9 +165,9 @@ class Flight:
         return reader
 
     def _piece(self, number: int) -> bytes | None:
-        """``None`` if it has not come yet, ``b""`` at the end. Raises ``GatewayError``."""
+        """Return a piece, ``None`` if it has not arrived, ``b""`` at the end. Raises ``GatewayError``."""
         if number < self._first:
-            raise GatewayError.of(LEFT_BEHIND)
+            raise GatewayError.of(TOO_SLOW)
         if number < self._first + len(self._pieces):
             return self._pieces[number - self._first]
         if self._ended:
@@ -192,14 +196,14 @@ class Flight:
 
 
 class FlightReader:
-    """The body of an answer for one of those who follow it. ``next`` is the number of the piece that comes next."""
+    """The response body for one reader; ``next`` is the number of its next piece."""
 
     def __init__(self, flight: Flight) -> None:
         self.next = 0
         self._flight = flight
 
     async def read(self) -> bytes:
-        """The next piece, ``b""`` at the end. Raises ``GatewayError``."""
+        """Return the next piece, ``b""`` at the end. Raises ``GatewayError``."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while (piece := self._flight._piece(self.next)) is None:
             await self._flight._changed.park()

@@ -1,4 +1,4 @@
-"""Answers in the memory of this process."""
+"""Cached responses in the memory of this process."""
 
 import time
 from collections import OrderedDict
@@ -9,11 +9,11 @@ import attrs
 import trio
 
 ENTRY: Final = 300
-"""Bytes that an answer takes beside its own."""
+"""The overhead of an entry in bytes."""
 
 
 @attrs.frozen
-class _KeptAnswer:
+class _Entry:
     owner: str
     value: bytes
     until: float
@@ -24,14 +24,14 @@ class _KeptAnswer:
 
 
 class MemoryAnswers:
-    """An ``AnswerStore`` of ``max_bytes`` bytes."""
+    """A response store of ``max_bytes`` bytes in memory."""
 
     def __init__(self, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._kept: OrderedDict[bytes, _KeptAnswer] = OrderedDict()  # the least recently used first
-        self._owned: dict[str, OrderedDict[bytes, None]] = {}
-        self._owners: dict[str, int] = {}
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()  # least recently used first
+        self._keys_by_owner: dict[str, OrderedDict[bytes, None]] = {}
+        self._owner_sizes: dict[str, int] = {}
         self.bytes = 0
 
     async def run(self) -> None:
@@ -39,41 +39,41 @@ class MemoryAnswers:
 
     async def get(self, key: bytes) -> bytes | None:
         await trio.lowlevel.checkpoint()
-        kept = self._kept.get(key)
-        if kept is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        if kept.until <= self._clock():
+        if entry.until <= self._clock():
             self._remove(key)
             return None
-        self._kept.move_to_end(key)
-        self._owned[kept.owner].move_to_end(key)
-        return kept.value
+        self._entries.move_to_end(key)
+        self._keys_by_owner[entry.owner].move_to_end(key)
+        return entry.value
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
         await trio.lowlevel.checkpoint()
-        kept = _KeptAnswer(owner, value, self._clock() + ttl)
+        entry = _Entry(owner, value, self._clock() + ttl)
         self._remove(key)
-        if kept.size > self._max_bytes // 2:
+        if entry.size > self._max_bytes // 2:
             return
-        while self._owners.get(owner, 0) + kept.size > self._max_bytes // 2:
-            self._remove(next(iter(self._owned[owner])))
-        while self.bytes + kept.size > self._max_bytes:
-            self._remove(next(iter(self._kept)))
-        self._kept[key] = kept
-        self._owned.setdefault(owner, OrderedDict())[key] = None
-        self._count(owner, kept.size)
+        while self._owner_sizes.get(owner, 0) + entry.size > self._max_bytes // 2:
+            self._remove(next(iter(self._keys_by_owner[owner])))
+        while self.bytes + entry.size > self._max_bytes:
+            self._remove(next(iter(self._entries)))
+        self._entries[key] = entry
+        self._keys_by_owner.setdefault(owner, OrderedDict())[key] = None
+        self._count(owner, entry.size)
 
     async def aclose(self) -> None:
-        self._kept.clear()
+        self._entries.clear()
 
     def _remove(self, key: bytes) -> None:
-        if (kept := self._kept.pop(key, None)) is None:
+        if (entry := self._entries.pop(key, None)) is None:
             return
-        del self._owned[kept.owner][key]
-        self._count(kept.owner, -kept.size)
-        if not self._owned[kept.owner]:
-            del self._owned[kept.owner], self._owners[kept.owner]
+        del self._keys_by_owner[entry.owner][key]
+        self._count(entry.owner, -entry.size)
+        if not self._keys_by_owner[entry.owner]:
+            del self._keys_by_owner[entry.owner], self._owner_sizes[entry.owner]
 
     def _count(self, owner: str, size: int) -> None:
-        self._owners[owner] = self._owners.get(owner, 0) + size
+        self._owner_sizes[owner] = self._owner_sizes.get(owner, 0) + size
         self.bytes += size

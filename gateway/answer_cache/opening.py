@@ -1,4 +1,4 @@
-"""The store of answers that a configuration asks for."""
+"""The response store that a configuration selects."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -9,12 +9,13 @@ from gateway.config.cached_answers import AnswerCacheSettings
 
 
 def open_answers(settings: AnswerCacheSettings, keys: Sequence[bytes] = ()) -> AnswerStore:
-    """The store of ``settings``, which nothing is asked of yet. With ``keys`` what leaves this process is encrypted.
-    Raises ``ImportError`` for a package that is missing."""
+    """Return the store of ``settings``, not yet connected; with ``keys``, data outside this process is encrypted.
+
+    Raises ``ImportError`` for a missing package."""
     store = _store(settings)
     if not keys or settings.type == "memory":
         return store
-    from gateway.answer_cache.encrypted import EncryptedAnswers  # who has no use for it does not pay for it
+    from gateway.answer_cache.encrypted import EncryptedAnswers  # imported only when needed: it is large
 
     return EncryptedAnswers(store, keys)
 

@@ -1,4 +1,4 @@
-"""Answers in Redis or Valkey, which several gateways may share. Needs the extra ``redis``."""
+"""Cached responses in Redis or Valkey, which several gateways may share. Requires the extra ``redis``."""
 
 import hashlib
 import logging
@@ -16,16 +16,16 @@ from coredis.retry import NoRetryPolicy
 from gateway.answer_cache.store import AnswersAway
 
 ROW: Final = 300
-"""Bytes that an answer takes beside its own."""
+"""The overhead of an entry in bytes."""
 CONNECTIONS: Final = 16
-AGAIN: Final = 1.0
-"""Seconds after which a server that cannot be reached is tried again."""
+RECONNECT_AFTER: Final = 1.0
+"""Seconds until reconnecting to an unreachable server."""
 
 _PREFIX: Final = b"{trigate-answers}:"
 _KEYS: Final = tuple(_PREFIX + name for name in (b"used", b"about", b"owners"))
 _FAILURES: Final = (
     RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream,
-    RuntimeError,  # of a pool that has been closed while its connections are in use
+    RuntimeError,  # raised by a pool that is closed while in use
 )  # fmt: skip
 
 _PUT: Final = """
@@ -64,7 +64,7 @@ redis.call('ZADD', P..'owner:'..owner, now, key)
 redis.call('HINCRBY', owners, owner, size)
 redis.call('HINCRBY', owners, '', size)
 """
-"""Keep an answer. What has expired is counted until it is the least recently used."""
+"""Store a response. Expired ones count until they are the least recently used."""
 
 _GET: Final = """
 local P, used, about = '{trigate-answers}:', KEYS[1], KEYS[2]
@@ -80,11 +80,11 @@ return found
 
 _SHA: Final = {one: hashlib.sha1(one.encode(), usedforsecurity=False).hexdigest() for one in (_PUT, _GET)}
 
-logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told in a line
+logging.getLogger("coredis").setLevel(logging.CRITICAL)  # failures are logged here, in one line without traceback
 
 
 class _ClientInUse:
-    """A client until it fails, and the scopes of the tasks that use it."""
+    """A client until it fails, and the cancel scopes of the tasks that use it."""
 
     def __init__(self, client: "coredis.Redis[bytes]") -> None:
         self.client = client
@@ -92,13 +92,13 @@ class _ClientInUse:
         self.scopes: set[trio.CancelScope] = set()
 
     def retire(self) -> None:
-        """Let nobody wait for its connections any longer: once they are closed, nobody is woken."""
+        """Cancel all tasks that use the client: closing its connections would not wake them."""
         for scope in self.scopes:
             scope.cancel()
 
 
 class RedisAnswers:
-    """An ``AnswerStore`` in the server at ``url``, of ``max_bytes`` bytes: ``redis://``, with TLS ``rediss://``, or
+    """A response store of ``max_bytes`` bytes in the server at ``url``: ``redis://``, ``rediss://`` (TLS) or
     ``unix://``."""
 
     def __init__(self, url: str, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
@@ -108,11 +108,11 @@ class RedisAnswers:
         self._in_use: _ClientInUse | None = None
 
     async def run(self) -> None:
-        """Keep a client, and another one once it has failed."""
+        """Keep a client connected, and replace it when it fails."""
         while True:
             began = trio.current_time()
             try:
-                # Nothing is sent again: who waits has no time for that.
+                # No retries: waiting requests have no time for them.
                 client = coredis.Redis.from_url(
                     self._url, retry_policy=NoRetryPolicy(), max_connections=CONNECTIONS, verify_version=False
                 )
@@ -122,13 +122,13 @@ class RedisAnswers:
                     self._retire()
             except _FAILURES:
                 pass
-            except BaseExceptionGroup as group:  # of the client's nursery
+            except BaseExceptionGroup as group:  # raised by the client's nursery
                 _, others = group.split(_FAILURES)
                 if others is not None:
                     raise
             finally:
                 self._retire()
-            await trio.sleep(max(0.0, began + AGAIN - trio.current_time()))  # one that was good is replaced at once
+            await trio.sleep(max(0.0, began + RECONNECT_AFTER - trio.current_time()))  # no delay after a good one
 
     def _retire(self) -> None:
         if self._in_use is not None:
@@ -146,7 +146,7 @@ class RedisAnswers:
             await self._do(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
 
     async def aclose(self) -> None:
-        """It ends with ``run``."""
+        """Do nothing: the client closes when ``run`` ends."""
 
     async def _do(self, script: str, arguments: list[object]) -> object:
         if (in_use := self._in_use) is None:
@@ -154,7 +154,7 @@ class RedisAnswers:
         with trio.CancelScope() as scope:
             in_use.scopes.add(scope)
             try:
-                return await _evaluated(in_use.client, script, arguments)
+                return await _evaluate(in_use.client, script, arguments)
             except (AuthenticationError, AuthorizationError):
                 raise AnswersAway("it refuses the user, the password or scripts on keys that begin so") from None
             except _FAILURES:
@@ -165,7 +165,7 @@ class RedisAnswers:
         raise AnswersAway("it cannot be reached")
 
 
-async def _evaluated(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:
+async def _evaluate(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:
     keys, values = list(_KEYS), cast("list[bytes]", arguments)
     try:
         return await client.evalsha(_SHA[script], keys, values)

@@ -1,4 +1,4 @@
-"""A kept answer as a provider's, which reads as if it came again."""
+"""Stored responses in the form of a provider's response."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,18 +12,18 @@ from gateway.upstream.http11 import BodySource, WireAnswer
 from gateway.upstream.response import UpstreamResponse
 
 PIECE: Final = 64 * 1024
-"""Bytes that come at once, where no pauses are kept."""
+"""Bytes per piece without recorded pauses."""
 
 
 class _NoSlot:
-    """The slot of an answer for which nobody is asked."""
+    """The slot of a response that occupies no connection."""
 
     def free(self) -> None:
         return
 
 
 class ReplayedBody:
-    """A ``BodySource`` of ``pieces``, each after some seconds."""
+    """A response body made of ``pieces``, each after a pause in seconds."""
 
     def __init__(self, pieces: Iterator[tuple[float, bytes]]) -> None:
         self._pieces = pieces
@@ -37,14 +37,14 @@ class ReplayedBody:
         self._pieces = iter(())
 
 
-def replayed(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
-    """``answer`` as it came, or all of it at once."""
-    pieces = _paused(answer) if pace == "recorded" and answer.pauses else _at_once(answer.body)
-    return response_of(ReplayedBody(pieces), (("content-type", answer.content_type),))
+def replay_response(answer: StoredAnswer, pace: CachePace) -> UpstreamResponse:
+    """Return ``answer`` as a provider's response, with its recorded pauses or without any."""
+    pieces = _with_pauses(answer) if pace == "recorded" and answer.pauses else _without_pauses(answer.body)
+    return local_response(ReplayedBody(pieces), (("content-type", answer.content_type),))
 
 
-def response_of(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
-    """A provider's answer whose body comes from here."""
+def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
+    """Return a provider's response with a locally made body."""
     return UpstreamResponse(WireAnswer(status, _encoded(headers), body), 0, _NoSlot())
 
 
@@ -52,11 +52,11 @@ def _encoded(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], .
     return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 
-def _at_once(body: bytes) -> Iterator[tuple[float, bytes]]:
+def _without_pauses(body: bytes) -> Iterator[tuple[float, bytes]]:
     return ((0.0, body[start : start + PIECE]) for start in range(0, len(body), PIECE))
 
 
-def _paused(answer: StoredAnswer) -> Iterator[tuple[float, bytes]]:
+def _with_pauses(answer: StoredAnswer) -> Iterator[tuple[float, bytes]]:
     start = 0
     for milliseconds, size in answer.pauses:
         yield milliseconds / 1000, answer.body[start : start + size]

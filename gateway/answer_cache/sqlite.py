@@ -1,4 +1,4 @@
-"""Answers in one SQLite file, which the workers of one machine may share."""
+"""Cached responses in one SQLite file, which the workers of a machine may share."""
 
 import os
 import sqlite3
@@ -15,15 +15,15 @@ from gateway.stores.store import Unavailable
 T = TypeVar("T")
 
 ROW: Final = 300
-"""Bytes that an answer takes beside its own."""
-TOUCH: Final = 60.0
-"""Seconds in which one use of an answer counts for all."""
-BUSY: Final = 1.0
+"""The overhead of an entry in bytes."""
+TOUCH_INTERVAL: Final = 60.0
+"""Seconds between updates of an entry's last use."""
+BUSY_TIMEOUT: Final = 1.0
 """Seconds that a write waits for other processes."""
-LIMIT: Final = 2.0
-"""Seconds that an operation may take in all."""
-AT_ONCE: Final = 200
-"""Answers past their time that go in one step, so that no write takes long."""
+OPERATION_TIMEOUT: Final = 2.0
+"""Seconds for a whole operation."""
+DELETED_PER_STEP: Final = 200
+"""Expired entries deleted in one step, so that writes stay short."""
 
 _SCHEMA: Final = """
 PRAGMA auto_vacuum = INCREMENTAL;
@@ -46,17 +46,19 @@ CREATE TRIGGER IF NOT EXISTS answers_removed AFTER DELETE ON answers BEGIN
     DELETE FROM owners WHERE owner = old.owner AND bytes <= 0;
 END;
 """
-"""Nothing here has to survive the machine's death: what is lost is asked for again."""
+"""Durability is unnecessary: a lost response is requested again."""
 
 
 class SqliteAnswers:
-    """An ``AnswerStore`` in the file ``path``, of ``max_bytes`` bytes. Opened on first use."""
+    """A response store of ``max_bytes`` bytes in the file ``path``, opened on first use."""
 
     def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._writer = BlockingPool(partial(_AnswersFile, path), 1, LIMIT)  # SQLite has one writer at a time
-        self._readers = BlockingPool(partial(_AnswersFile, path), 4, LIMIT)
+        self._writer = BlockingPool(
+            partial(_AnswersFile, path), 1, OPERATION_TIMEOUT
+        )  # SQLite allows one writer at a time
+        self._readers = BlockingPool(partial(_AnswersFile, path), 4, OPERATION_TIMEOUT)
 
     async def run(self) -> None:
         return
@@ -67,7 +69,7 @@ class SqliteAnswers:
         if found is None:
             return None
         value, used = found
-        if used < now - TOUCH:
+        if used < now - TOUCH_INTERVAL:
             await self._run(self._writer, lambda file: file.touch(key, now))
         return value
 
@@ -89,19 +91,19 @@ class SqliteAnswers:
 
 
 class _AnswersFile:
-    """A connection, for one thread at a time: a ``BlockingConnection``."""
+    """A connection to the file, used by one thread at a time: a ``BlockingConnection``."""
 
     def __init__(self, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600)) if not path.exists() else None
         self._path = path
         self._inode = path.stat().st_ino
-        self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
     def prepare(self) -> None:
         self._db.executescript(_SCHEMA)
 
     def is_good(self) -> bool:
-        """A file that has been taken away is begun anew."""
+        """Return false once the file was deleted or replaced, so that it is opened anew."""
         try:
             return self._path.stat().st_ino == self._inode
         except OSError:
@@ -126,7 +128,7 @@ class _AnswersFile:
         key, owner, size = row[:3]
         with _transaction(self._db):
             self._db.execute("DELETE FROM answers WHERE key = ?", (key,))
-            self._delete(f"until <= ? LIMIT {AT_ONCE}", now)
+            self._delete(f"until <= ? LIMIT {DELETED_PER_STEP}", now)
             while self._bytes("WHERE owner = ?", owner) + size > most // 2:
                 self._delete("owner = ? ORDER BY used LIMIT 1", owner)
             while self._bytes("") + size > most:
@@ -143,7 +145,7 @@ class _AnswersFile:
 
 
 class _transaction:
-    """A block that happens wholly or not at all."""
+    """A transaction as a context manager: committed, or rolled back on an exception."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -1,26 +1,28 @@
-"""The interface of a store of answers."""
+"""The protocol of response stores."""
 
 from typing import Protocol
 
 
 class AnswersAway(Exception):
-    """The store cannot be asked now. The words are for the operator: without secrets."""
+    """An error: the store is unavailable. The message is for the operator and contains no secrets."""
 
 
 class AnswerStore(Protocol):
-    """Keeps values under keys of 32 bytes. What was used least recently goes first where there is no room, and no owner
-    has more than half of it. Cancelled, a value is kept wholly or not at all. Methods raise ``AnswersAway``."""
+    """A store of values under 32-byte keys.
+
+    When full, it drops the least recently used values. No owner gets more than half of it. A cancelled write stores all
+    or nothing. Methods raise ``AnswersAway``."""
 
     async def run(self) -> None:
-        """Has to run as long as the store is used."""
+        """Run background work; must run while the store is in use."""
         ...
 
     async def get(self, key: bytes) -> bytes | None:
-        """The value under ``key``, if its time is not over."""
+        """Return the value under ``key``, ``None`` if it is missing or expired."""
         ...
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
-        """Keep ``value`` for ``ttl`` seconds, in place of another one under ``key``."""
+        """Store ``value`` for ``ttl`` seconds, replacing any other under ``key``."""
         ...
 
     async def aclose(self) -> None: ...

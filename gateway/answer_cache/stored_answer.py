@@ -1,4 +1,4 @@
-"""An answer of a provider as it is kept, and what makes it come out the same each time."""
+"""The stored form of a provider's response, and the data that makes its translations reproducible."""
 
 import hashlib
 import itertools
@@ -14,21 +14,22 @@ from providers.neutral.codec import ID_SOURCE
 
 @attrs.frozen
 class AnswerStamp:
-    """The ids and the time that the gateway writes into an answer of which it makes another API's: the same whenever it
-    is written (theopenco/llmgateway#3899). ``created`` is Unix seconds."""
+    """The ids and the time that the gateway writes when it translates a response, equal for every translation.
+
+    ``created`` is in Unix seconds (theopenco/llmgateway#3899)."""
 
     created: int
     seed: bytes = attrs.field(factory=lambda: secrets.token_bytes(16))
 
     def ids(self, salt: bytes) -> Iterator[str]:
-        """The ids of one writing, each 24 characters; ``salt`` tells one from another."""
+        """Yield ids of 24 characters for one translation; ``salt`` distinguishes translations."""
         for number in itertools.count():
             yield hashlib.blake2b(b"%d" % number, key=self.seed, salt=salt, digest_size=12).hexdigest()
 
 
 @contextmanager
-def given_ids(ids: Iterator[str]) -> Iterator[None]:
-    """A block in which all ids that the gateway makes are taken from ``ids``."""
+def use_ids(ids: Iterator[str]) -> Iterator[None]:
+    """Take all ids that the gateway generates in this block from ``ids``."""
     before = ID_SOURCE.set(ids.__next__)
     try:
         yield
@@ -38,8 +39,9 @@ def given_ids(ids: Iterator[str]) -> Iterator[None]:
 
 @attrs.frozen
 class StoredAnswer:
-    """The ``body`` of a provider's good answer, byte for byte. ``at`` is when it had come, in Unix seconds; ``pauses``
-    are the milliseconds before each of its pieces, and how long those are."""
+    """The ``body`` of a provider's successful response, byte for byte.
+
+    ``at`` is its arrival in Unix seconds. ``pauses`` has, for each piece, the milliseconds before it and its length."""
 
     at: float
     content_type: str
@@ -51,7 +53,7 @@ class StoredAnswer:
 _FORM = 1
 
 
-def encoded(answer: StoredAnswer) -> bytes:
+def encode_response(answer: StoredAnswer) -> bytes:
     stamp = answer.stamp
     return msgspec.msgpack.encode(
         (_FORM, answer.at, answer.content_type, stamp.created, stamp.seed, answer.body, answer.pauses)
@@ -61,8 +63,8 @@ def encoded(answer: StoredAnswer) -> bytes:
 _DECODER = msgspec.msgpack.Decoder(tuple[int, float, str, int, bytes, bytes, tuple[tuple[int, int], ...]])
 
 
-def decoded(data: bytes) -> StoredAnswer | None:
-    """``None`` for what another version has written, or what is broken."""
+def decode_response(data: bytes) -> StoredAnswer | None:
+    """Return the decoded response, ``None`` if it is damaged or from another version."""
     try:
         form, at, content_type, created, seed, body, pauses = _DECODER.decode(data)
     except msgspec.MsgspecError:

@@ -1,5 +1,4 @@
-"""For which requests there is a cache of answers, which is decided when a configuration is read, and what a client's
-``cache-control`` asks of it (RFC 9111, section 5.2.1)."""
+"""Which requests use the response cache, and what a ``cache-control`` header requests (RFC 9111, section 5.2.1)."""
 
 import math
 import re
@@ -15,14 +14,14 @@ from gateway.config.settings import Config
 
 @attrs.frozen
 class CacheUses:
-    """The uses of a configuration, by the names of clients that say something of it, and the groups of clients."""
+    """The cache settings of a configuration by client name, and the clients' groups."""
 
     clients: Mapping[str, CacheUse | Literal[False]]
     groups: Mapping[str, str]
 
     @classmethod
     def of(cls, config: Config) -> "CacheUses | None":
-        """``None`` where nothing is cached."""
+        """Return the settings of ``config``, ``None`` if it caches nothing."""
         clients = {client.name: client.cache for client in config.client_keys if client.cache is not None}
         if not any(clients.values()) and all(route.cache is None for route in config.routes.values()):
             return None
@@ -30,15 +29,16 @@ class CacheUses:
         return cls(clients, groups)
 
     def use_of(self, client: str | None, route: Route | None) -> CacheUse | None:
-        """How a request of ``client`` for the name ``route`` uses the cache: what the client's key says outranks what
-        the name says."""
+        """Return the cache settings for a request of ``client`` to ``route``; the client's settings take precedence."""
         own = self.clients.get(client) if client is not None else None
         if own is not None:
             return own or None
         return None if route is None else route.cache
 
     def owner(self, use: CacheUse, client: str | None, holder: str) -> str:
-        """Whose an answer is: nobody else is given it. ``holder`` is who a client without a name is."""
+        """Return the owner of a response, who alone receives it again.
+
+        ``holder`` identifies a client without a name."""
         group = self.groups.get(client) if client is not None else None
         if use.scope == "all":
             return "all"
@@ -49,9 +49,11 @@ _MAX_AGE: Final = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
 
 
 @attrs.frozen
-class CacheWish:
-    """A wish for one request: whether a cached answer may be ``read`` and a fresh one ``kept``, how many seconds old
-    an answer may be, and whether it ``must_hit``: nothing is to be asked of a provider."""
+class CacheDemand:
+    """What a request demands of the cache.
+
+    ``reads`` allows a cached response of at most ``max_age`` seconds, ``keeps`` allows storing a new one. ``must_hit``
+    forbids a request to a provider."""
 
     reads: bool = True
     keeps: bool = True
@@ -59,16 +61,16 @@ class CacheWish:
     must_hit: bool = False
 
 
-NO_WISH: Final = CacheWish()
+NO_DEMAND: Final = CacheDemand()
 
 
-def read_wish(header: str | None) -> CacheWish:
-    """The wish in a ``cache-control`` header. What it says besides has no meaning here."""
+def read_cache_control(header: str | None) -> CacheDemand:
+    """Return the demands in a ``cache-control`` header; other directives are ignored."""
     if not header:
-        return NO_WISH
+        return NO_DEMAND
     words = {word.strip().lower() for word in header.split(",")}
     ages = [int(found[1]) for word in words if (found := _MAX_AGE.fullmatch(word)) is not None]
-    return CacheWish(
+    return CacheDemand(
         reads=words.isdisjoint(("no-cache", "no-store")),
         keeps="no-store" not in words,
         max_age=min(ages, default=math.inf),

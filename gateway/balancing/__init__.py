@@ -1,4 +1,4 @@
-"""The choice within a group: ``balancer`` orders the members of each group of a plan by a rule of ``rules``, from their
-``loads`` (open answers, and times to first content), and puts the member first that has a conversation's prompt in its
-cache, by the request's ``affinity``.
-"""
+"""The choice of a target within a group.
+
+``balancer`` orders each group of a plan by one of ``rules``, using ``loads``: open responses, and times to first
+content. The target whose prompt cache has the request's conversation (``affinity``) comes first."""

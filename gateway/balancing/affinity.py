@@ -1,8 +1,7 @@
-"""The affinity of a request: the conversation that it belongs to, so that its turns find their prompt in one cache.
+"""Affinity: the conversation of a request, so that all its turns use the same prompt cache.
 
-Clients name their conversations in headers and members of their own. Where one does not, its conversation is known by
-how it begins, since every turn sends its beginning again (agentgateway/agentgateway#2572, BerriAI/litellm#41065).
-"""
+Clients identify conversations in their own headers and members. Otherwise the beginning of the conversation identifies
+it, because every turn repeats it (agentgateway/agentgateway#2572, BerriAI/litellm#41065)."""
 
 import hashlib
 import re
@@ -19,28 +18,30 @@ from gateway.request.sessions import SessionSource, named_session, short_text
 from providers.apis import CODECS
 
 AffinitySource: TypeAlias = SessionSource | Literal["header", "beginning"]
-"""What names a conversation: the header that the configuration of its route names, one that a client program sends by
-itself, the member ``prompt_cache_key``, the session in ``metadata.user_id``, or nothing but how it begins."""
+"""The source of a conversation's identity.
+
+The header that the route's configuration sets, a header of the client program, the member ``prompt_cache_key``, the
+session in ``metadata.user_id``, or the beginning of the conversation."""
 
 AUTO: Final = "auto"
-"""The value of ``sticky`` that names no header."""
+"""The value of ``sticky`` without a header name."""
 
 SHORT, LONG = 300.0, 3600.0
-"""Seconds for which providers keep a prompt since it was last used: by default, and where the request asks for more
+"""Seconds that providers cache a prompt after its last use: by default, and if the request asks for longer
 (https://platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 
 _HOUR: Final = re.compile(rb'"ttl"\s*:\s*"1h"')
-_MARKED: Final = ("cache_control", "system", "tools")
-"""Members in which a cache is asked for, beside the conversation."""
-_LOOKED_THROUGH: Final = 32 * 1024
-"""Bytes at either end of such a member in which a lifetime is looked for: marks stand on its first or last parts."""
+_CACHE_MEMBERS: Final = ("cache_control", "system", "tools")
+"""Members besides the conversation that can request caching."""
+_SEARCHED: Final = 32 * 1024
+"""Bytes at either end of such a member that are searched for a lifetime: marks are in its first or last parts."""
 
 _SYSTEM: Final = ("system", "instructions")
-_NO_TEXT: Final = frozenset(("cache_control", "type", "role", "id", "status", "phase"))
-"""What may differ from turn to turn where the text is the same: marks move on, and content is a string or a list."""
+_IGNORED_MEMBERS: Final = frozenset(("cache_control", "type", "role", "id", "status", "phase"))
+"""Members that may differ between turns with equal text: cache marks move, and content is a string or a list."""
 
 _ENDS: Final = 4096
-"""Characters at either end of a text that are read; what begins alike and is as long rarely differs in between."""
+"""Characters read at either end of a text; texts of equal length and ends rarely differ between."""
 
 _ANY: Final = msgspec.json.Decoder()
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -48,8 +49,10 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 @attrs.frozen
 class Affinity:
-    """A conversation of one client: ``key`` differs for every client key, ``lifetime`` is how many seconds its prompt
-    is kept by a provider, ``source`` where it was found."""
+    """A conversation of one client.
+
+    ``key`` differs between client keys, ``lifetime`` is how many seconds a provider caches its prompt, ``source`` is
+    where its identity came from."""
 
     key: bytes
     lifetime: float
@@ -57,12 +60,13 @@ class Affinity:
 
 
 async def find_affinity(sticky: str | None, owner: str, headers: Headers, incoming: Incoming) -> Affinity | None:
-    """The affinity of a request of ``owner``: the client key's name, or whoever its state belongs to. ``sticky`` is the
-    route's: a header's name, ``AUTO``, or ``None`` for none. A large body without any name is read beside the
-    streams."""
+    """Return the affinity of a request, ``None`` without one.
+
+    ``sticky`` is the route's setting: a header name, ``AUTO``, or ``None``. ``owner`` is the client key's name, or
+    another owner of the request's state. A large body without an identity is read in a thread."""
     if sticky is None:
         return None
-    named = _named(sticky, dict(headers), incoming)
+    named = _explicit_identity(sticky, dict(headers), incoming)
     if named is None:
         beginning = await offload(incoming.size, _beginning, incoming)
         named = None if beginning is None else ("beginning", beginning)
@@ -73,14 +77,16 @@ async def find_affinity(sticky: str | None, owner: str, headers: Headers, incomi
     return Affinity(key, _lifetime(incoming), source)
 
 
-def _named(sticky: str, headers: Mapping[str, str], incoming: Incoming) -> tuple[AffinitySource, str] | None:
+def _explicit_identity(
+    sticky: str, headers: Mapping[str, str], incoming: Incoming
+) -> tuple[AffinitySource, str] | None:
     if sticky != AUTO and (name := headers.get(sticky)):
         return "header", name
     return named_session(headers, incoming)
 
 
 def _beginning(incoming: Incoming) -> str | None:
-    """A digest of the system's text and of all up to the first message of the user."""
+    """Return a digest of the system prompt and all messages up to the user's first."""
     digest = hashlib.blake2b(digest_size=16)
     for member in _SYSTEM:
         if (raw := incoming.members.get(member)) is not None:
@@ -88,13 +94,13 @@ def _beginning(incoming: Incoming) -> str | None:
     found = False
     for message in _messages(incoming):
         _digest_texts(digest, message)
-        if found := _is_users(message):
+        if found := _is_user_message(message):
             break
     return digest.hexdigest() if found else None
 
 
 def _messages(incoming: Incoming) -> Iterator[Any]:
-    """The messages of the whole conversation, decoded one by one."""
+    """Yield the messages of the whole conversation, decoded one by one."""
     yield from incoming.earlier
     raw = incoming.members.get(CODECS[incoming.api].wire.conversation.member)
     if raw is None:
@@ -108,15 +114,15 @@ def _messages(incoming: Incoming) -> Iterator[Any]:
 
 
 def _value(raw: msgspec.Raw) -> Any:
-    """``raw`` decoded; ``None`` for what is nested too deeply or no text."""
+    """Return ``raw`` decoded, ``None`` if it is nested too deeply or invalid text."""
     try:
         return _ANY.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         return None
 
 
-def _is_users(message: Any) -> bool:
-    """A prompt that is a string alone is the user's."""
+def _is_user_message(message: Any) -> bool:
+    """Return whether ``message`` is the user's, as a prompt that is a string is."""
     return isinstance(message, str) or (isinstance(message, Mapping) and message.get("role") == "user")
 
 
@@ -128,7 +134,7 @@ def _digest_texts(digest: "hashlib.blake2b", value: Any) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The strings in ``value``, in order. What is nested more deeply than the interpreter bears was refused before."""
+    """Yield the strings in ``value`` in order. Deeper nesting than the interpreter supports was rejected earlier."""
     match value:
         case str():
             yield value
@@ -137,7 +143,7 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(item)
         case dict():
             for name, item in value.items():
-                if name not in _NO_TEXT:
+                if name not in _IGNORED_MEMBERS:
                     yield from _texts(item)
 
 
@@ -145,9 +151,9 @@ def _lifetime(incoming: Incoming) -> float:
     members = incoming.members
     if short_text(members.get("prompt_cache_retention")) == "24h":
         return LONG
-    for name in (*_MARKED, CODECS[incoming.api].wire.conversation.member):
+    for name in (*_CACHE_MEMBERS, CODECS[incoming.api].wire.conversation.member):
         if (raw := members.get(name)) is not None:
             text = memoryview(raw)
-            if _HOUR.search(text[:_LOOKED_THROUGH]) or _HOUR.search(text[_LOOKED_THROUGH:][-_LOOKED_THROUGH:]):
+            if _HOUR.search(text[:_SEARCHED]) or _HOUR.search(text[_SEARCHED:][-_SEARCHED:]):
                 return LONG
     return SHORT

@@ -1,4 +1,4 @@
-"""The order in which the members of a route's groups are asked for one request, and what is remembered of it."""
+"""The order in which a request tries the members of a route's groups."""
 
 import hashlib
 import random
@@ -21,29 +21,32 @@ from gateway.shared.rows import LocalRows, Rows
 from streams.events import FailureReason
 
 Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureReason
-"""Where a conversation's turn was answered: by the member that has its cache (``hit``), by any for want of one
-(``new``), or by another one: the pinned member failed (for which reason), was ``out``, had too many answers open
-(``busy``), or is no candidate any more (``absent``)."""
+"""Where a conversation's turn was answered: by the member with its cache (``hit``), by any because none has it
+(``new``), or elsewhere.
+
+Elsewhere, because the pinned member failed (with its reason), was ``out``, had too many open responses (``busy``), or
+is no longer a candidate (``absent``)."""
 
 MOST_PINS: Final = 100_000
 
 _GROUP: Final = attrgetter("group")
 
 _MOST_KNOWN: Final = 512
-"""Plans whose groups are at hand."""
+"""Plans whose groups are cached."""
 
 _HOT: Final = 2.0
-"""Times the mean of open answers, for their weights, beyond which a member takes no new conversations."""
+"""A member with more open responses than this multiple of the mean, by weight, gets no new conversations."""
 _FEW: Final = 3
-"""Open answers that are never too many."""
+"""Open responses that are never too many."""
 _CROWD: Final = 8
-"""Open answers beyond twice the mean of the other members that a conversation without a name may lead to. Requests that
-begin alike are turns of one conversation, or a thousand copies of one prompt."""
+"""Open responses beyond twice the other members' mean up to which a conversation without an identity stays.
+
+Requests with equal beginnings may be one conversation, or a thousand copies of a prompt."""
 
 
 @attrs.frozen(eq=False)
 class BalancedGroup:
-    """The members of the group ``number``, and what of them a choice needs, in the same order."""
+    """The members of the group ``number``, and their data for a choice, in the same order."""
 
     number: int
     members: tuple[Candidate, ...]
@@ -59,10 +62,10 @@ class BalancedGroup:
 
 
 class Balancer:
-    """Orders the members of groups. There is one for all requests of a process; it outlives configurations.
+    """Orders the members of groups for all requests of a process; outlives configurations.
 
-    ``pins`` say which member has which conversation in its cache, ``counts`` how many answers are open; workers share
-    both. ``landings`` counts the turns of conversations by their route's name and where they were answered."""
+    ``pins`` has the member that caches each conversation, ``counts`` the open responses; workers share both.
+    ``landings`` counts turns by route name and landing."""
 
     def __init__(
         self, pins: Rows | None = None, counts: OpenCounts | None = None, chance: Random = random.random
@@ -74,54 +77,57 @@ class Balancer:
         self._known: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
     def arrange(self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0) -> Plan:
-        """``plan`` with the members of each group in the order in which they should be asked, for a request with about
-        so many ``tokens``. Targets that are out keep their places: who walks the plan passes over them."""
+        """Return ``plan`` with each group in the order to try for a request with about ``tokens`` tokens.
+
+        Unavailable targets stay in place: whoever follows the plan skips them."""
         route = plan.route
         if route is None or not has_choice(plan):
             return plan
         found: list[Candidate] = []
         for group in self._groups_of(plan.candidates):
             found.extend(
-                group.members if len(group.members) < 2 else self._ordered(route, group, affinity, now, tokens)
+                group.members if len(group.members) < 2 else self._order_group(route, group, affinity, now, tokens)
             )
         return attrs.evolve(plan, candidates=tuple(found))
 
     def _groups_of(self, candidates: Sequence[Candidate]) -> tuple[BalancedGroup, ...]:
-        """The groups of ``candidates``, which are the same for most requests with the same name."""
+        """Return the groups of ``candidates``, which are equal for most requests to the same name."""
         known, groups = self._known.get(id(candidates), ((), ()))
         if known is not candidates:
             groups = tuple(BalancedGroup.of(tuple(members)) for _, members in groupby(candidates, _GROUP))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            self._known[id(candidates)] = candidates, groups  # as long as it is kept nothing else has its id
+            self._known[id(candidates)] = candidates, groups  # keeps the object alive, so that no other has its id
         return groups
 
-    def _ordered(
+    def _order_group(
         self, route: Route, group: BalancedGroup, affinity: Affinity | None, now: float, tokens: int
     ) -> list[Candidate]:
-        pinned = None if affinity is None else self._pinned(route, group.number, affinity)
+        pinned = None if affinity is None else self._pinned_place(route, group.number, affinity)
         loads = GroupLoads(self.loads, group.targets, group.keys, now, tokens, pinned)
         order = RULES[route.balance](group.weights, loads, self._random)
         if affinity is not None:
             if pinned not in group.keys or not group.weights[at := group.keys.index(pinned)]:
                 _put_hot_last(order, group.weights, loads)
-            elif _stays(route, affinity, at, group.weights, loads):
+            elif _keeps_pin(route, affinity, at, group.weights, loads):
                 order.remove(at)
                 order.insert(0, at)
         members = group.members
         return [members[at] for at in order]
 
     def is_warm(self, plan: Plan, target: Target, affinity: Affinity | None) -> bool:
-        """Whether ``target`` probably has the conversation's prompt in its cache: worth a second try on the spot where
-        it is overloaded for a moment (openclaw/openclaw#126843)."""
+        """Return whether ``target`` probably caches the conversation's prompt.
+
+        If it is briefly overloaded, an immediate second attempt is then worthwhile (openclaw/openclaw#126843)."""
         if affinity is None or plan.route is None:
             return False
         group = next((one.group for one in plan.candidates if one.target is target), None)
-        return group is not None and self._pinned(plan.route, group, affinity) == target.identity.place
+        return group is not None and self._pinned_place(plan.route, group, affinity) == target.identity.place
 
     def landed(self, plan: Plan, target: Target, affinity: Affinity | None, outcomes: Sequence[Outcome] = ()) -> None:
-        """The answer of ``target`` goes to the client, after ``outcomes``: its cache has the conversation from now on.
-        ``plan`` as ``arrange`` gave it."""
+        """Pin the conversation to ``target``, whose response goes to the client after ``outcomes``.
+
+        ``plan`` is the result of ``arrange``."""
         route = plan.route
         if affinity is None or route is None or not has_choice(plan):
             return
@@ -131,14 +137,14 @@ class Balancer:
         for number, group in groupby(plan.candidates, _GROUP):
             members = list(group)
             if len(members) > 1 and number <= one.group:
-                pinned = self._pinned(route, number, affinity)
+                pinned = self._pinned_place(route, number, affinity)
                 if pinned is not None or number == one.group:
                     self.landings[route.name, _landing(pinned, members, target, outcomes)] += 1
                 if number == one.group and one.weight:
                     self._pin(route, one, affinity)
 
-    def _pinned(self, route: Route, group: int, affinity: Affinity) -> bytes | None:
-        """The place of the member that has the conversation."""
+    def _pinned_place(self, route: Route, group: int, affinity: Affinity) -> bytes | None:
+        """Return the identity of the member that has the conversation."""
         return self._pins.read(_pin_key(affinity, route, group))
 
     def _pin(self, route: Route, one: Candidate, affinity: Affinity) -> None:
@@ -147,7 +153,7 @@ class Balancer:
 
 
 def has_choice(plan: Plan) -> bool:
-    """Whether any group has several members, so that there is something to balance."""
+    """Return whether any group of ``plan`` has several members."""
     candidates = plan.candidates
     several = len(candidates) > 1
     return several and (
@@ -156,7 +162,7 @@ def has_choice(plan: Plan) -> bool:
 
 
 def _pin_key(affinity: Affinity, route: Route, group: int) -> bytes:
-    """Each group has a pin of its own: once the first group is back, its cache may still be warm."""
+    """Return the key of a conversation's pin. Each group has its own: its cache may still be warm after an outage."""
     return hashlib.blake2b(repr((affinity.key, route.name, group)).encode(), digest_size=16).digest()
 
 
@@ -175,16 +181,19 @@ def _landing(
 
 
 def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:
-    """For a new conversation: pins concentrate load (tinfoilsh/confidential-model-router#403)."""
+    """Move overloaded members to the end for new conversations: pins concentrate load
+    (tinfoilsh/confidential-model-router#403)."""
     if loads.loads.counts.count(loads.keys[order[0]]) > _FEW:
         answers = loads.open_answers
         share = _HOT * sum(answers) / (sum(weights) or 1)
         order.sort(key=lambda at: answers[at] > max(share * weights[at], _FEW))
 
 
-def _stays(route: Route, affinity: Affinity, at: int, weights: Sequence[float], loads: GroupLoads) -> bool:
-    """True if the conversation stays with its member ``at``: not with one that is crowded, where it only seems to be
-    one, nor with one that costs more than another though it has the prompt in its cache."""
+def _keeps_pin(route: Route, affinity: Affinity, at: int, weights: Sequence[float], loads: GroupLoads) -> bool:
+    """Return whether the conversation stays with its member ``at``.
+
+    It leaves a crowded member if only its beginning identifies it, and one that costs more than another although it
+    caches the prompt."""
     if route.balance == "cheapest" and not is_cheapest(at, weights, loads):
         return False
     return affinity.source != "beginning" or not _is_crowded(at, weights, loads)

@@ -1,4 +1,4 @@
-"""The loads of targets: how many answers each is giving, and how long its streams take to begin."""
+"""The loads of targets: their open responses, and how long their streams take to start."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,30 +15,33 @@ from streams.events import Usage
 WINDOW: Final = 300.0
 """Seconds for which a time counts."""
 MOST_TIMES: Final = 256
-"""Times that are kept of a target, the newest."""
+"""The most recent times stored for a target."""
 
 RECENT, FRESH, ENOUGH = 20.0, 60.0, 3
-"""A target is as fast as it was in the ``RECENT`` seconds, or at its ``ENOUGH`` newest streams where these are no older
-than ``FRESH``: so that one is back soon that is fast again, of whose many slow streams the window is still full."""
+"""A target's speed is that of the last ``RECENT`` seconds, or of its ``ENOUGH`` newest streams within ``FRESH``
+seconds.
+
+A target that is fast again therefore recovers, although its window is still full of slow streams."""
 
 TYPICAL: Final = 0.9
 _PAUSE: Final = 1.0
-"""Seconds between two calculations where many streams begin: nobody waits for one who only asks."""
+"""Seconds between calculations if many streams start: reading the value must stay cheap."""
 
 
-class FirstContents:
-    """Times to first content, and the typical one of them."""
+class FirstContentTimes:
+    """Times to first content, and their typical value."""
 
     def __init__(self) -> None:
         self._times: deque[tuple[float, float]] = deque(maxlen=MOST_TIMES)
         self.typical = 0.0
-        """Seconds within which 9 of 10 streams began; to be believed for ``WINDOW`` seconds."""
+        """Seconds within which 9 of 10 streams started; valid for ``WINDOW`` seconds after the newest."""
         self.newest = self._calculated = float("-inf")
-        """The moment of the last one."""
+        """The time of the newest one."""
 
     def add(self, seconds: float, now: float, *, at_least: bool = False) -> None:
-        """A stream began after ``seconds``. Of one that was given up without content (``at_least``) it is only known
-        that it was none of the fast ones."""
+        """Record that a stream started after ``seconds``.
+
+        With ``at_least``, the stream was abandoned without content: it counts as slow."""
         if at_least and self.newest > now - WINDOW:
             seconds = max(seconds, self.typical)
         self._times.append((now, seconds))
@@ -48,7 +51,7 @@ class FirstContents:
             self.typical = self._calculate(now)
 
     def percentile(self, share: float, now: float) -> float | None:
-        """Seconds within which the ``share`` of the streams of the last 5 minutes began; ``None`` without any."""
+        """Return the seconds within which ``share`` of the last 5 minutes' streams started, ``None`` without any."""
         times = [seconds for at, seconds in self._times if at > now - WINDOW]
         return _percentile(times, share) if times else None
 
@@ -66,62 +69,63 @@ def _percentile(times: Sequence[float], share: float) -> float:
 
 
 ANSWER: Final = 1000
-"""The tokens of an answer, about, where what it would cost is compared."""
+"""Assumed output tokens when costs are compared."""
 
 CACHED: Final = 0.9
-"""The share of a conversation's prompt that was in the one before, about."""
+"""The assumed share of a prompt that the previous turn already had."""
 
 MOST_TARGETS: Final = 4096
-"""Targets that are remembered: wildcards take any name."""
+"""Targets remembered: wildcards accept any name."""
 
 
 class Loads(Protocol):
-    """What a rule may know of the members of a group, in their order."""
+    """The loads of a group's members that a rule may use, in member order."""
 
     @property
     def open_answers(self) -> Sequence[int]:
-        """The number of answers that each member is giving."""
+        """The number of open responses of each member."""
 
     @property
     def first_contents(self) -> Sequence[float]:
-        """Seconds within which 9 of 10 streams of each begin; 0 where there were none in the last minutes."""
+        """Seconds within which 9 of 10 streams of each member start; 0 without recent streams."""
 
     @property
     def prices(self) -> Sequence[float | None]:
-        """The price of the request at each; ``None`` where it is unknown."""
+        """The price of the request at each member, ``None`` if unknown."""
 
 
 def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
-    """Return the price of a request with so many ``tokens`` at ``target``, in nano-dollars; ``None`` where it is
-    unknown. If the target has most of the prompt in its cache (``is_warm``), that part is cheaper: by the plain prices
-    a conversation would be sent to the wrong provider (theopenco/llmgateway#3873)."""
+    """Return the price of a request with ``tokens`` at ``target`` in nano-dollars, ``None`` if unknown.
+
+    With ``is_warm``, the target caches most of the prompt, which then costs less: list prices would select the wrong
+    provider (theopenco/llmgateway#3873)."""
     price = target.price
     if price is None:
         return None
-    if not (is_warm or price.above or price.schedule or price.request):  # of most of a hundred members, in one step
+    if not (is_warm or price.above or price.schedule or price.request):  # fast path for most targets
         return -(-(tokens * price.input + ANSWER * price.output) // MILLION)
     read = int(tokens * CACHED) if is_warm else 0
     return computed_cost(price, Usage(input=tokens - read, cache_read=read, output=ANSWER)).nanos
 
 
 class OpenCounts(Protocol):
-    """The numbers of open answers, by the places of targets (``Identity.place``)."""
+    """Counts of open responses by target identity (``Identity.place``)."""
 
     def begin(self, key: bytes, /) -> None:
-        """One more."""
+        """Add one open response."""
         ...
 
     def end(self, key: bytes, /) -> None:
-        """One less."""
+        """Remove one open response."""
         ...
 
     def count(self, key: bytes, /) -> int:
-        """How many there are."""
+        """Return the number of open responses."""
         ...
 
 
 class LocalOpenCounts:
-    """The numbers of open answers in one process."""
+    """The counts of open responses in one process."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, int] = {}
@@ -141,47 +145,50 @@ class LocalOpenCounts:
 
 
 class MeasuredLoads:
-    """The loads of all targets, from what is told of their answers. Open answers are those of all workers that share
-    ``counts``; times are of this process."""
+    """The loads of all targets, measured from their responses.
+
+    Open responses are those of all workers that share ``counts``; times are those of this process."""
 
     def __init__(self, counts: OpenCounts) -> None:
         self.counts = counts
-        self._times: dict[bytes, FirstContents] = {}
+        self._times: dict[bytes, FirstContentTimes] = {}
 
     def opened(self, target: Target) -> None:
-        """A request goes to ``target``."""
+        """Count a request sent to ``target``."""
         self.counts.begin(target.identity.place)
 
     def closed(self, target: Target) -> None:
-        """Its answer has ended, whichever way: to be called once for each ``opened``."""
+        """Count the end of its response; call once for each ``opened``."""
         self.counts.end(target.identity.place)
 
     def observed(self, target: Target, seconds: float, now: float, *, at_least: bool = False) -> None:
-        """A stream of ``target`` has had its first content so many ``seconds`` after it was asked for. ``at_least``:
-        it was given up by then without any."""
+        """Record a stream of ``target`` whose first content came after ``seconds``; ``at_least`` as in
+        ``FirstContentTimes.add``."""
         key = target.identity.place
         times = self._times.get(key)
         if times is None:
             if len(self._times) >= MOST_TARGETS:
                 del self._times[next(iter(self._times))]
-            times = self._times[key] = FirstContents()
+            times = self._times[key] = FirstContentTimes()
         times.add(seconds, now, at_least=at_least)
 
     def percentile(self, target: Target, share: float, now: float) -> float | None:
-        """Seconds within which the ``share`` of its streams of the last 5 minutes began; ``None`` without any."""
+        """Return the seconds within which ``share`` of the target's streams in the last 5 minutes started, ``None``
+        without any."""
         times = self._times.get(target.identity.place)
         return None if times is None else times.percentile(share, now)
 
     def first_contents(self, keys: Sequence[bytes], now: float) -> list[float]:
-        """As ``Loads`` has them, of the targets with these keys."""
+        """Return ``Loads.first_contents`` for the targets with these keys."""
         found, oldest = map(self._times.get, keys), now - WINDOW
         return [0.0 if times is None or times.newest <= oldest else times.typical for times in found]
 
 
 @attrs.frozen(eq=False, slots=False)
 class GroupLoads:
-    """The loads of ``targets``, whose ``keys`` are at hand, for one choice: of a request with so many ``tokens``, which
-    the target whose key is ``warm`` has most of in its cache."""
+    """The loads of ``targets`` (with ``keys``) for one request of ``tokens``.
+
+    The target with the key ``warm`` caches most of the request."""
 
     loads: MeasuredLoads
     targets: Sequence[Target]

@@ -1,8 +1,7 @@
-"""The rules by which the members of a group are ordered: the first is asked, the others where it fails.
+"""The rules that order a group's members: the first is tried first, the others if it fails.
 
-Each is a function of the members' weights, their loads and a source of random numbers from 0 to 1, and gives their
-positions in order. A member of weight 0 stands behind all others, whatever the rule: it is for when these are out.
-"""
+Each rule takes the members' weights, their loads and a random source from 0 to 1, and returns positions in order.
+Members of weight 0 come last under every rule: they are for outages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, log
@@ -15,23 +14,24 @@ Random: TypeAlias = Callable[[], float]
 BalanceRule: TypeAlias = Callable[[Sequence[float], Loads, Random], list[int]]
 
 _TIE: Final = 1e-9
-"""What decides among equals, and is less than any difference."""
+"""The random part that decides between equals, smaller than any difference."""
 _LAST: Final = 1e100
-"""Further behind than any other."""
+"""A sort key beyond all others."""
 
-_ALIKE: Final = 1.25
-"""Times the fastest member's time within which another is as fast."""
+_EQUALLY_FAST: Final = 1.25
+"""Members within this multiple of the fastest time count as equally fast."""
 _STEEP: Final = 4
-"""How steeply shares fall: a member that takes twice as long gets a sixteenth of what it had."""
+"""How steeply shares fall: a member that takes twice as long gets a sixteenth."""
 _FLOOR: Final = 0.06
-"""The least share of a slow member, where all of these together do not have half: a little more than the 5 of 100
-requests by which it is seen to be fast again."""
+"""The smallest share of a slow member, unless slow members together get half.
+
+It is slightly more than the 5 % of requests that reveal its recovery."""
 
 
 def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
-    """The fewest open answers for its weight first, equals at random."""
+    """Order members by open responses per weight, equals at random."""
     answers = zip(loads.open_answers, weights, strict=True)
-    return _ordered(
+    return _positions_by(
         [
             count / weight + _TIE * random() if weight else _LAST * (1 + count + _TIE * random())
             for count, weight in answers
@@ -40,21 +40,23 @@ def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[i
 
 
 def weighted(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
-    """Each member as often as its weight says among those that are not out: an order that chance has drawn is still one
-    without some of its members (Efraimidis and Spirakis, https://doi.org/10.1016/j.ipl.2005.11.003)."""
-    return _drawn(weights, random)
+    """Order members at random by weight; the shares stay correct if members are unavailable.
+
+    The method is by Efraimidis and Spirakis (https://doi.org/10.1016/j.ipl.2005.11.003)."""
+    return _draw_weighted(weights, random)
 
 
 def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
-    """The members whose streams begin about as soon as the fastest one's share the requests by weight, without a herd
-    on whichever is a little ahead. The slower ones have less, but never so little that nobody would see them become
-    fast again; one that nothing is known of counts as fast (BerriAI/litellm#3360, #1361)."""
+    """Order members by time to first content: about equally fast members share requests by weight.
+
+    Slower members get fewer, but enough to notice their recovery; unknown ones count as fast (BerriAI/litellm#3360,
+    #1361)."""
     times = loads.first_contents
     known = times
     if not (all(times) and all(weights)):
         known = [time for time, weight in zip(times, weights, strict=True) if time and weight]
-    if not known or max(known) <= (fast := _ALIKE * min(known)):
-        return _drawn(weights, random)
+    if not known or max(known) <= (fast := _EQUALLY_FAST * min(known)):
+        return _draw_weighted(weights, random)
     shares = [
         weight if time <= fast else weight * (fast / time) ** _STEEP
         for weight, time in zip(weights, times, strict=True)
@@ -68,31 +70,30 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
     tried = int(random() / floor)
     if tried < len(keys) and 0 < shares[tried] < least:
         keys[tried] = -2.0
-    return _ordered(keys)
+    return _positions_by(keys)
 
 
 def cheapest(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
-    """The lowest price of this request first, the least busy among equals; what has no price stands behind what has
-    one."""
-    prices = _known(loads)
+    """Order members by the price of this request, equals by load; members without a price come last."""
+    prices = _prices_or_infinity(loads)
     return sorted(least_busy(weights, loads, random), key=lambda at: (not weights[at], prices[at]))
 
 
 def is_cheapest(at: int, weights: Sequence[float], loads: Loads) -> bool:
-    """True if no other member with a weight costs less than the one ``at``."""
-    prices = _known(loads)
+    """Return whether no other member with a weight costs less than member ``at``."""
+    prices = _prices_or_infinity(loads)
     return prices[at] <= min(price for price, weight in zip(prices, weights, strict=True) if weight)
 
 
-def _known(loads: Loads) -> list[float]:
+def _prices_or_infinity(loads: Loads) -> list[float]:
     return [inf if price is None else price for price in loads.prices]
 
 
-def _drawn(shares: Sequence[float], random: Random) -> list[int]:
-    return _ordered([-log(1 - random()) / share if share else _LAST * (1 + random()) for share in shares])
+def _draw_weighted(shares: Sequence[float], random: Random) -> list[int]:
+    return _positions_by([-log(1 - random()) / share if share else _LAST * (1 + random()) for share in shares])
 
 
-def _ordered(keys: Sequence[float]) -> list[int]:
+def _positions_by(keys: Sequence[float]) -> list[int]:
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 

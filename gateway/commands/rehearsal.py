@@ -126,7 +126,7 @@ def _rehearse(
 ) -> Rehearsal:
     clock = Clock()
     conditions = SupposedConditions(clock, Health(lambda: clock.now), out)
-    conditions.health.follow(config)
+    conditions.health.apply_config(config)
     plan = attrs.evolve(plan, deadline=plan.retries.deadline)
     attempts: list[RehearsedAttempt] = []
     outcomes: list[Outcome] = []
@@ -142,7 +142,7 @@ def _rehearse(
         took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
         failed = ErrorInfo(KINDS[reason], f"{step.target.place} has failed, as supposed", reason=reason)
-        answer.failed(failed)
+        answer.mark_failed(failed)
         answer.close()
         attempts.append(RehearsedAttempt(step.target, step.after, reason, took))
         outcomes.append(Outcome(step.target, failed, Stage.SENDING))

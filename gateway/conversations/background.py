@@ -1,9 +1,8 @@
 """Turns that run without their client: ``background: true`` of the Responses API.
 
-Such a turn is stored when it begins, lives in a nursery of the process and is stored again when it ends, so that its
-client may come back for it, to any worker. A worker that runs one leaves a mark in the store every few seconds: a turn
-without a fresh mark has lost its worker, and counts as failed.
-"""
+Such a turn is stored when it starts and when it ends, and runs in a nursery of the process, so that its client can come
+back to any worker. Every few seconds its worker writes a mark to the store: a turn without a recent mark has lost its
+worker and counts as failed."""
 
 import contextlib
 import logging
@@ -33,21 +32,22 @@ from streams.errors import GatewayError, invalid
 log = logging.getLogger("trigate")
 
 MARK_INTERVAL = 2.0
-"""Seconds between two marks; as long it may take until a turn hears that it is cancelled by another worker."""
+"""Seconds between marks; also the longest time until a turn notices a cancellation by another worker."""
 
 STALE = 15.0
-"""Seconds after which a turn without a new mark has lost its worker."""
+"""Seconds without a mark after which a turn has lost its worker."""
 
 RUNNING = ("queued", "in_progress")
 
-_LAST = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
-_LOST = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
+_LAST_EVENTS = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
+_LOST_ERROR = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
 
 
 @attrs.frozen
 class BackgroundTurn:
-    """A turn that is to run without its client, whose request has ``scope``. ``answer`` begins its exchange in a scope
-    of its own; ``head`` is that of its response."""
+    """A turn to run without its client, whose request has ``scope``.
+
+    ``answer`` starts its exchange in another scope; ``head`` is the head of its response."""
 
     owner: str
     scope: RequestScope
@@ -57,31 +57,33 @@ class BackgroundTurn:
     answer: Callable[[RequestScope], Awaitable[Response]]
 
     def response(self, status: str, error: dict[str, Any] | None = None) -> Mapping[str, Any]:
-        """The response without an answer: there is none yet, or there never will be."""
+        """Return the response without output: not available yet, or never."""
         return self.head.response(status, error=error)
 
 
 class RunningTurn:
-    """A turn of the background that this process runs. ``events`` are those of its stream so far, in memory until it
-    ends. ``give_back`` is called then: it gives back the place that its request took."""
+    """A background turn in this process.
 
-    def __init__(self, give_back: Callable[[], object]) -> None:
-        self.give_back = give_back
+    ``events`` are those of its stream so far, in memory until it ends. ``release`` is called at its end, so that the
+    request no longer counts."""
+
+    def __init__(self, release: Callable[[], object]) -> None:
+        self.release = release
         self.scope = trio.CancelScope()
         self.events: list[bytes] = []
         self.over = False
-        self._splitter = sse.Splitter(limit=sys.maxsize)  # what goes out has been limited already
+        self._splitter = sse.Splitter(limit=sys.maxsize)  # the output was limited before
         self._changed = trio.Event()
 
     def add(self, data: bytes) -> None:
-        """Add a write of the stream, which may end in the midst of an event. Keep-alives are left out."""
+        """Add a write of the stream, which may end within an event. Keep-alives are dropped."""
         self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
         self._wake()
 
     @property
-    def ended(self) -> bool:
-        """The stream has come to its last event."""
-        return bool(self.events) and self.events[-1].startswith(_LAST)
+    def has_ended(self) -> bool:
+        """Whether the stream has reached its last event."""
+        return bool(self.events) and self.events[-1].startswith(_LAST_EVENTS)
 
     def end(self) -> None:
         self.over = True
@@ -91,27 +93,28 @@ class RunningTurn:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def changed(self) -> None:
-        """Wait until there is more, or the end."""
+    async def wait_for_change(self) -> None:
+        """Wait for more events or the end."""
         await self._changed.wait()
 
 
 class Follower(ResponseBody):
-    """The response body that repeats the stream of a running turn: each write is all that there is by then. The turn
-    goes on whether or not anybody reads it."""
+    """A response body that repeats the stream of a running turn. Each write has all new events.
+
+    The turn continues whether or not anyone reads it."""
 
     def __init__(self, turn: RunningTurn, starting_after: int, keep_alive: float) -> None:
         self._turn = turn
         self._starting_after = starting_after
         self._keep_alive = keep_alive
-        self._written = 0  # events
+        self._written = 0  # number of events
 
     async def __anext__(self) -> bytes:
         with trio.move_on_after(self._keep_alive):
             while not (data := self._more()):
                 if self._turn.over:
                     raise StopAsyncIteration
-                await self._turn.changed()
+                await self._turn.wait_for_change()
             return data
         return sse.COMMENT_PING
 
@@ -119,12 +122,12 @@ class Follower(ResponseBody):
         data = b"".join(self._turn.events[self._written :])
         self._written = len(self._turn.events)
         if self._starting_after >= 0 and (data := after(data, self._starting_after)):
-            self._starting_after = -1  # from there on everything
+            self._starting_after = -1  # everything from here on
         return data
 
 
 class Background:
-    """The turns that run in this process. ``nursery`` must be set before one is started, and be cancelled only after
+    """The background turns of this process. Set ``nursery`` before the first starts, and cancel it only after
     ``finish``."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
@@ -137,12 +140,13 @@ class Background:
 
     @property
     def running(self) -> int:
-        """The number of turns that run here."""
+        """The number of turns running here."""
         return len(self._live)
 
     async def start(self, run: BackgroundTurn) -> bytes:
-        """Begin a turn, to go on without its request: its response as it is now. Raises ``GatewayError`` (503) if the
-        turn cannot be stored: nobody could come back for it."""
+        """Start a turn that outlives its request, and return its response so far.
+
+        Raises ``GatewayError`` (503) if the turn cannot be stored: its client could not come back for it."""
         assert self.nursery is not None
         with store_deadline("store the response"):
             nodes, _ = await run.turn.nodes(run.response("in_progress"), b"")
@@ -153,20 +157,20 @@ class Background:
         return msgspec.json.encode(run.response("queued"))
 
     async def finish(self) -> None:
-        """Wait until every turn has ended: by itself, or cut off with its pump at the end of the drain."""
+        """Wait until every turn has ended, normally or because the drain ended its pump."""
         await self._idle.wait()
 
     # One turn
 
     async def _run(self, run: BackgroundTurn, live: RunningTurn) -> None:
-        """Run one turn to its end. Never raises: its nursery holds every other turn as well."""
+        """Run one turn to its end. Never raises, because all turns share the nursery."""
         try:
             with live.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._mark_alive, run, live)
                     await self._read(live, await run.answer(RequestScope(nursery, run.record.id)))
                     nursery.cancel_scope.cancel()
-        except Exception:  # the border: a mistake of ours ends this turn alone
+        except Exception:  # a bug must end only this turn
             log.exception("response %s failed in the background", run.turn.id)
             run.record.failed = MISTAKE
         finally:
@@ -174,7 +178,7 @@ class Background:
                 await self._end(run, live)
 
     async def _read(self, live: RunningTurn, response: Response) -> None:
-        """Read the answer in the client's place."""
+        """Read the response instead of the client."""
         if not isinstance(response.body, bytes):
             async with response.body as body:
                 async for data in body:
@@ -191,20 +195,21 @@ class Background:
                 log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
 
     async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
-        if not run.turn.persisted:
-            await self._put(run, _broken_off(run, live))
-        if not live.ended:
+        if not run.turn.is_persisted:
+            await self._put(run, _interrupted_response(run, live))
+        if not live.has_ended:
             live.add(await self._missing_end(run, len(live.events)))
         live.end()
         del self._live[run.owner, run.turn.id]
-        live.give_back()
+        live.release()
         self._ledger.settle(run.record, disconnected=live.scope.cancelled_caught)
         if not self._live:
             self._idle.set()
 
     async def _missing_end(self, run: BackgroundTurn, count: int) -> bytes:
-        """The stored stream behind its first ``count`` events, which its followers have not seen: all of a turn that
-        was not asked for as a stream, the end of one that was cancelled."""
+        """Return the stored stream after its first ``count`` events, which its followers have not seen.
+
+        That is everything for a turn not requested as a stream, the end for a cancelled one."""
         owner, id = run.owner, run.turn.id
         try:
             with store_deadline("read the response's end"):
@@ -227,29 +232,29 @@ class Background:
     # For clients that come back
 
     def follow(self, owner: str, id: str, starting_after: int, keep_alive: float) -> Follower | None:
-        """The stream of a turn that runs here, from the event behind number ``starting_after`` (-1: all) to its end;
-        ``None`` if there is none."""
+        """Return the stream of a turn running here, after event number ``starting_after`` (-1: all); ``None`` if it
+        does not run here."""
         live = self._live.get((owner, id))
         return None if live is None else Follower(live, starting_after, keep_alive)
 
     async def cancel(self, owner: str, id: str) -> None:
-        """Cancel a running turn, here or on another worker, and wait until it has ended, ``STALE`` seconds at most."""
+        """Cancel a turn on any worker, and wait until it has ended, ``STALE`` seconds at most."""
         if (live := self._live.get((owner, id))) is not None:
             live.scope.cancel()
             while not live.over:
-                await live.changed()
+                await live.wait_for_change()
             return
         await self._store.put([Node(_cancel_id(id), owner, "mark", b"", id)])
         with trio.move_on_after(STALE):
-            while await self._runs(owner, id):  # noqa: ASYNC110  # on another worker
+            while await self._is_running(owner, id):  # noqa: ASYNC110  # on another worker
                 await trio.sleep(MARK_INTERVAL / 4)
 
-    async def _runs(self, owner: str, id: str) -> bool:
+    async def _is_running(self, owner: str, id: str) -> bool:
         node = await self._store.get(owner, id)
         return node is not None and read_turn(node.body).status in RUNNING
 
     async def fail_if_lost(self, owner: str, id: str) -> None:
-        """Store a turn as failed that is stored as running and has lost its worker."""
+        """Store a turn as failed if it is stored as running but has lost its worker."""
         if (owner, id) in self._live:
             return
         mark = await self._store.get(owner, _mark_id(id))
@@ -258,21 +263,21 @@ class Background:
         node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
         if node is None or head is None or (turn := read_turn(node.body)).status not in RUNNING:
             return
-        response = {**read_head(head.body).response, "status": "failed", "error": _LOST}
+        response = {**read_head(head.body).response, "status": "failed", "error": _LOST_ERROR}
         body = turn_body("failed", turn.input, turn.output)
-        with contextlib.suppress(Changed):  # it has come to its own end
+        with contextlib.suppress(Changed):  # it ended normally
             failed = [attrs.evolve(node, body=body), attrs.evolve(head, body=head_body(response, b""))]
             await self._store.put(failed, expect=node)
 
 
 class NoBackground:
-    """The ``Background`` of a gateway that keeps no state: no turn runs in it."""
+    """The ``Background`` of a gateway without state storage: it runs no turns."""
 
     running = 0
     nursery: trio.Nursery | None = None
 
     async def start(self, run: BackgroundTurn) -> bytes:
-        raise not_kept()
+        raise no_state_error()
 
     async def finish(self) -> None:
         return
@@ -287,14 +292,14 @@ class NoBackground:
         return
 
 
-def not_kept() -> GatewayError:
-    """The error for a turn that is to run in the background where its client could not come back for it."""
+def no_state_error() -> GatewayError:
+    """Return the error for a background turn that no client could come back for."""
     return invalid("background cannot be honoured: this gateway keeps no state", "background")
 
 
 def event_log(turn: StoredTurn, head: StoredHead) -> bytes:
-    """The events of a stored response, as they were or as they would have been. Raises ``ValueError`` for one that is
-    still being made."""
+    """Return the events of a stored response, original or reconstructed. Raises ``ValueError`` for an unfinished
+    one."""
     return head.log or replay({**head.response, "status": turn.status, "output": turn.output})
 
 
@@ -310,7 +315,7 @@ def _mark(run: BackgroundTurn) -> Node:
     return Node(_mark_id(run.turn.id), run.owner, "mark", str(time.time()).encode(), run.turn.id)
 
 
-def _broken_off(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:
+def _interrupted_response(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:
     if live.scope.cancelled_caught and run.record.failed is None:
         return run.response("cancelled")
     failed = run.record.failed or MISTAKE

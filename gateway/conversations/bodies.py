@@ -1,16 +1,13 @@
-"""The bodies of nodes: for every kind a value, and the bytes it is stored as. The kinds are
-
-- ``response``: what a turn of the Responses API took and gave,
-- ``head``: the rest of it, which no later turn needs, as a child of the former,
-- ``conversation``: a conversation itself, root of its tree,
-- ``items``: what was put into a conversation at once,
-- ``message``: a turn of a Messages thread,
-- ``foreign``: whose response a provider keeps,
-- ``mark``: what one worker says to the others of a turn that is running.
-
-Reading raises ``Unavailable`` for bytes that nobody here has written (a damaged store, a later version): a turn that
-cannot be read is never taken for an empty one.
-"""
+"""The contents of the store's nodes, as values and as stored bytes.
+- ``response``: input and output of a turn of the Responses API.
+- ``head``: the rest of it, which later turns do not need, as its child.
+- ``conversation``: a conversation, the root of its tree.
+- ``items``: items added to a conversation in one step.
+- ``message``: a turn of a Messages thread.
+- ``foreign``: the owner of a response that a provider stores.
+- ``mark``: a message between workers about a running turn.
+Readers raise ``Unavailable`` for bytes from a damaged store or a later version: an unreadable turn never counts as
+empty."""
 
 import struct
 import zlib
@@ -26,26 +23,27 @@ Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
 SHORT = 512  # bytes of JSON that are not worth compressing
-LONG = 32 * 1024  # beyond, it would take milliseconds, in which no stream moves; and most of it is base64
+LONG = 32 * 1024  # bytes beyond which compression would block streams for milliseconds; most large bodies are base64
 
-REMEMBERED = ("system", "tools")
-"""What a thread keeps of a request beside the messages. The SDK leaves these out when it goes on, and says all else
-anew."""
+THREAD_MEMBERS = ("system", "tools")
+"""Request members besides the messages that a thread stores: the SDK omits them in later turns and repeats all
+others."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 read_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
-"""The elements of a JSON array, as they are written."""
+"""Return the elements of a JSON array with their original bytes."""
 
-_HEAD = struct.Struct(">BI")  # the version of what follows, and the size of its first part
+_HEAD = struct.Struct(">BI")  # the version of the format, and the size of its first part
 _VERSION = 1
-_LEVEL = 1  # zlib's; what is repeated (tools, instructions, the names of members) goes by the lowest one already
+_LEVEL = 1  # zlib's lowest level compresses repeated text (tools, instructions, member names) well enough
 
 
 @attrs.frozen
 class StoredTurn:
-    """A turn's input and output; an ``items`` node has but ``input``. ``status`` is that of the response (completed,
-    incomplete, failed, cancelled, in_progress, queued)."""
+    """A turn's input and output; an ``items`` node has only ``input``.
+
+    ``status`` is completed, incomplete, failed, cancelled, in_progress or queued."""
 
     input: tuple[Object, ...]
     output: tuple[Object, ...]
@@ -53,13 +51,13 @@ class StoredTurn:
 
     @property
     def items(self) -> tuple[Object, ...]:
-        """Input and output, which a later turn goes on from."""
+        """Input and output, the beginning of a later turn."""
         return self.input + self.output
 
 
 @attrs.frozen
 class StoredHead:
-    """The rest of a response, whose ``output`` is ``None`` here, and the log of its stream's events."""
+    """The rest of a response, with ``output`` set to ``None``, and the log of its events."""
 
     response: Object
     log: bytes = attrs.field(repr=False)
@@ -67,7 +65,8 @@ class StoredHead:
 
 @attrs.frozen
 class StoredConversation:
-    """``created_at`` in Unix seconds; ``head`` is the id of the newest ``items`` node, ``None`` before the first."""
+    """A conversation. ``created_at`` is in Unix seconds; ``head`` is the id of the newest ``items`` node, ``None`` at
+    first."""
 
     created_at: int
     metadata: Object
@@ -76,35 +75,36 @@ class StoredConversation:
 
 @attrs.frozen
 class StoredThreadTurn:
-    """A turn of a Messages thread: its ``messages``, ready to be encoded, the answer behind the new ones, and those of
-    ``REMEMBERED`` that its request gave."""
+    """A turn of a Messages thread: its ``messages`` including the answer, and the ``THREAD_MEMBERS`` members of its
+    request."""
 
     messages: Sequence[Any]
     remembered: Mapping[str, msgspec.Raw]
 
 
 def head_id(id: str) -> str:
-    """The id of the ``head`` node that goes with a ``response`` node."""
+    """Return the id of the ``head`` node of a ``response`` node."""
     return f"{id}/head"
 
 
 def turn_body(status: str, input: Iterable[Object], output: Iterable[Object]) -> bytes:
-    """The body of a ``response`` node."""
-    return packed(msgspec.json.encode({"status": status, "input": list(input), "output": list(output)}))
+    """Return the body of a ``response`` node."""
+    return pack(msgspec.json.encode({"status": status, "input": list(input), "output": list(output)}))
 
 
 def items_body(items: Iterable[Object]) -> bytes:
-    """The body of an ``items`` node, which ``read_turn`` reads as well: both are turns of a chain."""
-    return packed(msgspec.json.encode({"input": list(items), "output": []}))
+    """Return the body of an ``items`` node, which ``read_turn`` also reads."""
+    return pack(msgspec.json.encode({"input": list(items), "output": []}))
 
 
 def read_turn(body: bytes) -> StoredTurn:
-    return _decode(unpacked(body), StoredTurn)
+    return _decode(unpack(body), StoredTurn)
 
 
 def head_body(response: Mapping[str, Any], log: bytes) -> bytes:
-    """The body of a ``head`` node: ``response`` compressed, with but the place of its ``output``, and ``log`` as it is.
-    Blocking: about a millisecond for each 100 KB of ``response``."""
+    """Return the body of a ``head`` node: ``response`` compressed without its ``output``, and ``log`` unchanged.
+
+    Blocks about a millisecond for each 100 KB of ``response``."""
     rest = {name: None if name == "output" else value for name, value in response.items()}
     compressed = zlib.compress(msgspec.json.encode(rest), _LEVEL)
     return _HEAD.pack(_VERSION, len(compressed)) + compressed + log
@@ -112,20 +112,20 @@ def head_body(response: Mapping[str, Any], log: bytes) -> bytes:
 
 def read_head(body: bytes) -> StoredHead:
     if len(body) < _HEAD.size:
-        raise _damaged()
+        raise _damaged_error()
     version, size = _HEAD.unpack_from(body)
     end = _HEAD.size + size
     if version != _VERSION or len(body) < end:
-        raise _damaged()
+        raise _damaged_error()
     try:
         rest = zlib.decompress(body[_HEAD.size : end])
     except zlib.error:
-        raise _damaged() from None
+        raise _damaged_error() from None
     return StoredHead(_decode(rest, Object), body[end:])
 
 
 def conversation_body(conversation: StoredConversation) -> bytes:
-    """The body of a ``conversation`` node."""
+    """Return the body of a ``conversation`` node."""
     return msgspec.json.encode(conversation)
 
 
@@ -133,62 +133,62 @@ def read_conversation(body: bytes) -> StoredConversation:
     return _decode(body, StoredConversation)
 
 
-def thread_body(given: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes:
-    """The body of a ``message`` node, from the members of a request and the content blocks of its answer."""
-    kept = {name: given[name] for name in ("messages", *REMEMBERED) if name in given}
-    return packed(msgspec.json.encode({**kept, "answer": answer}))
+def thread_body(members: Mapping[str, msgspec.Raw], answer: Sequence[Any]) -> bytes:
+    """Return the body of a ``message`` node from a request's members and the content blocks of its answer."""
+    kept = {name: members[name] for name in ("messages", *THREAD_MEMBERS) if name in members}
+    return pack(msgspec.json.encode({**kept, "answer": answer}))
 
 
 def read_thread(body: bytes) -> StoredThreadTurn:
     try:
-        members = _MEMBERS.decode(unpacked(body))
+        members = _MEMBERS.decode(unpack(body))
         messages: list[Any] = read_elements(members["messages"])
         answer = read_elements(members["answer"])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         raise Unavailable("a message of the thread cannot be read: it is damaged") from None
-    if answer:  # the APIs take no message without content
+    if answer:  # the APIs reject messages without content
         messages.append({"role": "assistant", "content": answer})
-    return StoredThreadTurn(messages, {name: members[name] for name in REMEMBERED if name in members})
+    return StoredThreadTurn(messages, {name: members[name] for name in THREAD_MEMBERS if name in members})
 
 
 def provider_turn_body(entry: str) -> bytes:
-    """The body of a ``foreign`` node."""
+    """Return the body of a ``foreign`` node."""
     return msgspec.json.encode({"entry": entry})
 
 
 def read_provider_turn(body: bytes) -> str:
-    """The name of the entry in the configuration whose provider has the response."""
+    """Return the name of the entry whose provider stores the response."""
     return _decode(body, dict[str, str]).get("entry", "")
 
 
-def packed(json: bytes) -> bytes:
-    """The JSON of an object as it is stored: compressed, unless it is ``SHORT`` or ``LONG``. Text takes a third."""
+def pack(json: bytes) -> bytes:
+    """Compress JSON for storage, unless it is ``SHORT`` or ``LONG``. Text shrinks to a third."""
     if SHORT <= len(json) <= LONG:
         return zlib.compress(json, _LEVEL)
-    return bytes(memoryview(json))  # without the rest of the buffer that msgspec wrote it into
+    return bytes(memoryview(json))  # a copy without the rest of msgspec's buffer
 
 
 def unpacked_size(bodies: Iterable[bytes]) -> int:
-    """The most bytes that ``bodies`` may have once they are ``unpacked``."""
+    """Return an upper bound of the size of ``bodies`` after decompression."""
     return sum(len(body) if body.startswith(b"{") else LONG for body in bodies)
 
 
-def unpacked(body: bytes) -> bytes:
-    """The JSON that was ``packed``."""
+def unpack(body: bytes) -> bytes:
+    """Return the JSON that ``pack`` stored."""
     if body.startswith(b"{"):
         return body
     try:
         return zlib.decompress(body)
     except zlib.error:
-        raise _damaged() from None
+        raise _damaged_error() from None
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise _damaged() from None
+        raise _damaged_error() from None
 
 
-def _damaged() -> Unavailable:
+def _damaged_error() -> Unavailable:
     return Unavailable("what is stored under this id cannot be read: it is damaged, or of another version of trigate")

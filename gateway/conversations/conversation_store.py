@@ -1,8 +1,7 @@
-"""Conversations in a store: a node of its own, root of the tree of what was put into it, newest last.
+"""Conversations in a store: a root node, and nodes of items below it, newest last.
 
-Several may write to one at once, on several workers. Every write expects what it has read and begins again where
-somebody else was first, so nothing is lost and nothing is there twice.
-"""
+Several workers may write to one simultaneously. Each write expects the state that it has read, and restarts after a
+conflict, so nothing is lost or duplicated."""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -30,11 +29,11 @@ from streams.errors import GatewayError, invalid
 T = TypeVar("T")
 
 ATTEMPTS = 64
-STEP, LONGEST = 0.001, 0.05  # seconds by which the wait before another attempt grows, and its end
+STEP, LONGEST = 0.001, 0.05  # seconds by which the wait between attempts grows, and its maximum
 
 
 async def create(store: Store, owner: str, conversation: StoredConversation, items: Sequence[Object]) -> str:
-    """Store a new conversation that holds ``items`` (which have ids), and return its id."""
+    """Store a new conversation with ``items`` (which have ids), and return its id."""
     id = own_id("conv_")
     first = [_items_node(owner, items, id)] if items else []
     begun = attrs.evolve(conversation, head=first[0].id if first else None)
@@ -43,73 +42,74 @@ async def create(store: Store, owner: str, conversation: StoredConversation, ite
 
 
 async def read(store: Store, owner: str, id: str) -> StoredConversation:
-    """Read the conversation. Raises ``GatewayError`` (404) where ``owner`` has none with this id."""
+    """Return the conversation. Raises ``GatewayError`` (404) if ``owner`` has none with this id."""
     return read_conversation((await _root(store, owner, id)).body)
 
 
 async def items_of(store: Store, owner: str, id: str) -> list[Object]:
-    """All items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
+    """Return all items of the conversation, the oldest first. Raises ``GatewayError`` (404)."""
     return [item for node in await _nodes(store, owner, id) for item in (await turn_of(node)).items]
 
 
 async def turn_of(node: Node) -> StoredTurn:
-    """The turn that ``node`` holds. Raises ``Unavailable`` as ``read_turn`` does."""
+    """Return the turn in ``node``. Raises ``Unavailable`` as ``read_turn`` does."""
     return await offload(unpacked_size((node.body,)), read_turn, node.body)
 
 
 async def append(store: Store, owner: str, id: str, items: Sequence[Object], *more_nodes: Node) -> None:
-    """Put ``items`` (which have ids) at the end of the conversation, and ``more_nodes`` into the store: all or nothing.
+    """Append ``items`` (which have ids) to the conversation, and store ``more_nodes``: all or nothing.
 
-    Raises ``GatewayError``: 404 where there is no such conversation (anymore), 409 where others keep writing to it."""
+    Raises ``GatewayError``: 404 if the conversation does not exist, 409 after too many conflicts."""
 
     async def write() -> None:
         root = await _root(store, owner, id)
         conversation = read_conversation(root.body)
         added = [_items_node(owner, items, conversation.head or id)] if items else []
         grown = attrs.evolve(conversation, head=added[0].id if added else conversation.head)
-        await store.put([*added, _rewritten(root, grown), *more_nodes], expect=root)
+        await store.put([*added, _with_content(root, grown), *more_nodes], expect=root)
 
-    await _insist(write)
+    await _retry_on_conflict(write)
 
 
 async def set_metadata(store: Store, owner: str, id: str, metadata: Object) -> StoredConversation:
-    """Replace the conversation's metadata, and return it. Raises ``GatewayError`` as ``append`` does."""
+    """Replace the conversation's metadata, and return the conversation. Raises ``GatewayError`` as ``append`` does."""
 
     async def write() -> StoredConversation:
         root = await _root(store, owner, id)
         changed = attrs.evolve(read_conversation(root.body), metadata=metadata)
-        await store.put([_rewritten(root, changed)], expect=root)
+        await store.put([_with_content(root, changed)], expect=root)
         return changed
 
-    return await _insist(write)
+    return await _retry_on_conflict(write)
 
 
 async def remove_item(store: Store, owner: str, id: str, item_id: str) -> None:
-    """Take the item out of the conversation. Raises ``GatewayError`` as ``append`` does, also 404 for the item."""
+    """Remove the item from the conversation. Raises ``GatewayError`` as ``append`` does, also 404 for the item."""
 
     async def write() -> None:
         node = next((node for node in await _nodes(store, owner, id) if item_id in node.items), None)
         if node is None:
-            raise missing_item(item_id)
+            raise unknown_item_error(item_id)
         kept = [item for item in (await turn_of(node)).items if item["id"] != item_id]
         await store.put([attrs.evolve(node, body=items_body(kept), items=_ids(kept))], expect=node)
 
-    await _insist(write)
+    await _retry_on_conflict(write)
 
 
 async def remove(store: Store, owner: str, id: str) -> None:
-    """Forget the conversation and what was put into it, which nobody could reach anymore. Responses that were made in
-    it have their own items and stay. Raises ``GatewayError`` (404)."""
+    """Delete the conversation and its items. Raises ``GatewayError`` (404).
+
+    Responses made in it have copies of their items and remain."""
     nodes = await _nodes(store, owner, id)
     if not await store.delete(owner, [id, *(node.id for node in nodes)]):
-        raise missing(id)
+        raise unknown_conversation_error(id)
 
 
-async def own_items(store: Store, owner: str, items: Sequence[Object]) -> list[Object]:
-    """``items`` as a conversation can hold them: what they refer to in place of references, and new ids for those whose
-    ids are stored already, or come twice. An id names one item of one conversation, and lists are paged by it.
+async def items_to_add(store: Store, owner: str, items: Sequence[Object]) -> list[Object]:
+    """Return ``items`` ready for a conversation: references replaced, and new ids for duplicates of stored ids.
 
-    Raises ``GatewayError`` (400) for references to what is not there."""
+    An id identifies one item of one conversation, and lists are paged by it. Raises ``GatewayError`` (400) for unknown
+    references."""
     nodes = await store.find(owner, [item["id"] for item in items])
     stored: dict[str, Object] = {}
     for node in nodes.values():
@@ -121,35 +121,35 @@ async def own_items(store: Store, owner: str, items: Sequence[Object]) -> list[O
     return [_with_free_id(item, taken) for item in found]
 
 
-def missing(id: str) -> GatewayError:
-    """The error for an unknown id, in OpenAI's words; an id of another key is unknown."""
+def unknown_conversation_error(id: str) -> GatewayError:
+    """Return the error for an unknown id in OpenAI's words; ids of other keys are unknown."""
     return GatewayError("not_found", f"Conversation with id '{id[:100]}' not found.")
 
 
-def missing_item(id: str) -> GatewayError:
+def unknown_item_error(id: str) -> GatewayError:
     return GatewayError("not_found", f"Item with id '{id[:100]}' not found.")
 
 
 async def _root(store: Store, owner: str, id: str) -> Node:
     node = await store.get(owner, id)
     if node is None or node.kind != "conversation":
-        raise missing(id)
+        raise unknown_conversation_error(id)
     return node
 
 
 async def _nodes(store: Store, owner: str, id: str) -> tuple[Node, ...]:
-    """The nodes with the conversation's items, the oldest first."""
+    """Return the nodes with the conversation's items, the oldest first."""
     conversation = await read(store, owner, id)
     if conversation.head is None:
         return ()
     root, *nodes = await store.chain(owner, conversation.head) or (None,)
     if root is None:  # deleted in between
-        raise missing(id)
+        raise unknown_conversation_error(id)
     return tuple(nodes)
 
 
-async def _insist(write: Callable[[], Awaitable[T]]) -> T:
-    """Run ``write`` again as long as it raises ``Changed``: then another one has come through."""
+async def _retry_on_conflict(write: Callable[[], Awaitable[T]]) -> T:
+    """Repeat ``write`` while it raises ``Changed``, because another writer came first."""
     for attempt in range(ATTEMPTS):
         try:
             return await write()
@@ -160,7 +160,7 @@ async def _insist(write: Callable[[], Awaitable[T]]) -> T:
     raise GatewayError("invalid_request", message, status=409, code="conversation_locked", headers=headers)
 
 
-def _rewritten(root: Node, conversation: StoredConversation) -> Node:
+def _with_content(root: Node, conversation: StoredConversation) -> Node:
     return attrs.evolve(root, body=conversation_body(conversation))
 
 

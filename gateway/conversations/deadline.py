@@ -1,4 +1,4 @@
-"""The time limit of everything that a request waits for the store for."""
+"""The time limit for requests that wait for the store."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,13 +9,15 @@ from gateway.stores.store import Unavailable
 from streams.errors import GatewayError
 
 STORE_SECONDS = 10.0
-"""The longest that a request waits for the store."""
+"""The longest time that a request waits for the store."""
 
 
 @contextlib.contextmanager
 def store_deadline(doing: str, *, shield: bool = False) -> Iterator[None]:
-    """A block that waits for the store, ``STORE_SECONDS`` at most. Raises ``GatewayError`` (503) where the store is
-    down or takes too long. With ``shield`` only that ends it, and no cancellation."""
+    """Limit a block that waits for the store to ``STORE_SECONDS``.
+
+    Raises ``GatewayError`` (503) if the store is unavailable or too slow. With ``shield``, cancellation does not end
+    the block."""
     try:
         with trio.fail_after(STORE_SECONDS, shield=shield):
             yield
@@ -26,5 +28,5 @@ def store_deadline(doing: str, *, shield: bool = False) -> Iterator[None]:
 
 
 def unavailable(message: str) -> GatewayError:
-    """The error of a request that cannot do without a store that is down."""
+    """Return the error for a request that requires the unavailable store."""
     return GatewayError("internal", message, status=503, headers=(("retry-after", "5"),))

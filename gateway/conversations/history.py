@@ -1,4 +1,4 @@
-"""The earlier turns that a request refers to, by the API that the client speaks."""
+"""The earlier turns that a request refers to, loaded by the client's API."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -22,8 +22,9 @@ _LOADERS: Mapping[Api, _Loader] = {
 async def recall(
     scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
 ) -> ResolvedRequest:
-    """Load what ``incoming`` refers to, within the ``bounds`` of a whole conversation, leave the ``candidates`` that
-    can go on from it, and choose the recorder of its turn. What a provider keeps pins a request to it. Raises
-    ``GatewayError``."""
+    """Load the turns that ``incoming`` refers to, within the ``bounds`` of a whole conversation.
+
+    The result has the ``candidates`` that can continue them and the recorder of the new turn. State at a provider pins
+    the request to it. Raises ``GatewayError``."""
     load = _LOADERS.get(incoming.api)
     return ResolvedRequest(incoming, candidates) if load is None else await load(scope, incoming, candidates, bounds)

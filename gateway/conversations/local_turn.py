@@ -1,4 +1,4 @@
-"""The recorder of a Responses turn that is stored here, with its full content."""
+"""The recorder of a Responses turn whose full content the gateway stores."""
 
 import logging
 from collections.abc import Mapping
@@ -36,10 +36,11 @@ Object: TypeAlias = Mapping[str, Any]
 
 
 class LocalTurn(TurnRecorder):
-    """The ``TurnRecorder`` of a turn that is kept here. ``store`` is ``None`` where nothing is to be kept; ``parent``
-    is what it stands on, ``input`` the JSON of the client's own, references resolved.
+    """The recorder of a turn stored by the gateway.
 
-    An answer that broke off is kept as far as it came, with a ``status`` that says so; it cannot be continued."""
+    ``store`` is ``None`` if nothing is stored; ``parent`` is the node that the turn continues, ``input`` the JSON of
+    the client's own input with references resolved. An interrupted response is stored as far as it got, with its
+    ``status``, and cannot be continued."""
 
     def __init__(
         self, store: Store | None, owner: str, options: StateOptions, parent: str | None, input: bytes | None
@@ -52,10 +53,10 @@ class LocalTurn(TurnRecorder):
         self._input = input
         self._log = EventLog()
         self._writer: TurnWriter | None = None
-        self._answered = False
-        self._id_known = options.background  # to the client, which may ask for the turn by it
-        self.persisted = False
-        """It is stored as it ended."""
+        self._has_target = False
+        self._is_id_known = options.background  # to the client, which may request the turn by it
+        self.is_persisted = False
+        """Whether the final turn is stored."""
 
     @property
     def records(self) -> bool:
@@ -81,21 +82,21 @@ class LocalTurn(TurnRecorder):
         return attrs.evolve(reply, id=self.id, state=state)
 
     def writer(self, writer: Writer) -> Writer:
-        if not self._answered:
+        if not self._has_target:
             self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
         return writer
 
-    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
-        self._answered = True
+    def record_target(self, target: Target, writer: Writer | None = None) -> None:
+        self._has_target = True
         if writer is not None:
             self._writer = cast("TurnWriter", writer)
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        self._id_known = self._id_known or seen.committed
+        self._is_id_known = self._is_id_known or seen.committed
         if self._store is None:
             return True
         self._log.add(data)
-        return not (seen.over and self._id_known) or self._writer is None or self._writer.response is None
+        return not (seen.over and self._is_id_known) or self._writer is None or self._writer.response is None
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         assert self._writer is not None, "it has said that there is something to be kept"
@@ -103,21 +104,21 @@ class LocalTurn(TurnRecorder):
         try:
             await self._write(self._writer.left or self._writer.response, self._log.close())
         except GatewayError as error:
-            if seen.failed is not None:  # worse has happened
+            if seen.failed is not None:  # a more important error came first
                 log.warning("response %s: %s", self.id, error.failed.loggable_message)
             elif self._options.must_store:
                 seen.take_back(error.failed)
-                return _in_place_of_last(data, partial(self._failing, error.failed))
+                return _replace_last_event(data, partial(self._failed_event, error.failed))
             else:
                 log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
-                return _in_place_of_last(data, _not_stored)
+                return _replace_last_event(data, _not_stored_event)
         return data
 
     async def persist_partial(self) -> None:
-        if self._store is None or not self._id_known or self._writer is None or self._writer.response is not None:
+        if self._store is None or not self._is_id_known or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted("cancelled")
-        self._log.add(_cancelled(response, after(self._log.close()).count(b"\n\n")))
+        self._log.add(_cancelled_event(response, after(self._log.close()).count(b"\n\n")))
         try:
             await self._write(response, self._log.close())
         except GatewayError as error:
@@ -133,12 +134,11 @@ class LocalTurn(TurnRecorder):
             if self._options.must_store:
                 raise
             log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
-            return msgspec.json.encode({**response, "store": False})  # little more than copied
+            return msgspec.json.encode({**response, "store": False})  # cheap: members are copied as bytes
         return body
 
     async def _write(self, response: Object, events: bytes) -> None:
-        """Store the turn. Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not
-        undo it."""
+        """Store the turn. A client that leaves meanwhile does not undo it. Raises ``GatewayError`` (503)."""
         if self._store is None:
             return
         with store_deadline("store the response", shield=True):
@@ -148,21 +148,20 @@ class LocalTurn(TurnRecorder):
             else:
                 stored = nodes if self._options.stores else []
                 await conversation_store.append(self._store, self._owner, self._options.conversation, items, *stored)
-        self.persisted = True
+        self.is_persisted = True
 
     @cached_property
     def _own_items(self) -> list[dict[str, Any]]:
-        """The client's input. A turn that is stored twice has its items under the same ids."""
+        """The client's input items. A turn stored twice keeps their ids."""
         return stored_input(None if self._input is None else msgspec.json.decode(self._input))
 
     async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
-        """The nodes to be stored of ``response``, and the items that it adds to its conversation. Cancellation waits
-        for it."""
+        """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
+        cancellation."""
         return await offload(self._size(response, events), self._nodes, response, events)
 
     def _size(self, response: Object, events: bytes) -> int:
-        """Estimate the size by what is known without encoding it: the input, the stream's log, and what is repeated of
-        the request."""
+        """Estimate the size without encoding: the input, the stream's log, and members repeated from the request."""
         echo = sum(len(value) for value in response.values() if isinstance(value, msgspec.Raw))
         return len(self._input or b"") + len(events) + echo
 
@@ -173,33 +172,33 @@ class LocalTurn(TurnRecorder):
         head = Node(head_id(self.id), self._owner, "head", head_body(response, events), self.id)
         return [turn, head], [*input, *output] if status in ("completed", "incomplete") else []
 
-    def _failing(self, failed: ErrorInfo, event: Object) -> bytes:
-        """The event of a turn that has failed because it cannot be stored."""
+    def _failed_event(self, failed: ErrorInfo, event: Object) -> bytes:
+        """Return the event of a turn that failed because it could not be stored."""
         response = event["response"]
         begin = AnswerStart(self.id, response["model"], response["created_at"])
         return RESPONSES.last_event(failed, begin, event["sequence_number"])
 
 
 def _read_response(body: bytes) -> Object:
-    """A whole answer, of which only what is looked at is decoded."""
+    """Return a whole response with only the required members decoded."""
     response = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     return {**response, **{name: msgspec.json.decode(response[name]) for name in ("output", "status")}}
 
 
-def _cancelled(response: Object, number: int) -> bytes:
-    """The last event of a stream that was broken off: the API has none for an answer that was cancelled."""
+def _cancelled_event(response: Object, number: int) -> bytes:
+    """Return the last event of an interrupted stream: the API has none for cancelled responses."""
     error = {"code": "server_error", "message": "the response was cancelled"}
     members = {"sequence_number": number, "response": {**response, "status": "failed", "error": error}}
     return sse.event("response.failed", {"type": "response.failed", **members})
 
 
-def _not_stored(event: Object) -> bytes:
+def _not_stored_event(event: Object) -> bytes:
     response = {**event["response"], "store": False}
     return sse.event(event["type"], {**event, "response": response})
 
 
-def _in_place_of_last(data: bytes, write: Any) -> bytes:
-    """Replace the last of the whole events ``data`` by what ``write`` makes of it."""
+def _replace_last_event(data: bytes, write: Any) -> bytes:
+    """Replace the last event in ``data`` by the result of ``write``."""
     start = data.rfind(b"\n\n", 0, len(data) - 2)
     start = 0 if start < 0 else start + 2
     parsed = sse.parse(data[start:])

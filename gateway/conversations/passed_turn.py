@@ -1,4 +1,4 @@
-"""The recorder of a Responses turn whose events pass unchanged, remembered as long as its connection lives."""
+"""The recorder of a Responses turn whose events pass unchanged, remembered while its connection lives."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ ITEM_DONE: Final = "response.output_item.done"
 ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
-class _Ended(msgspec.Struct):
+class _FinalResponse(msgspec.Struct):
     id: str = ""
     status: str = ""
     output: list[dict[str, Any]] | None = None
@@ -32,18 +32,18 @@ class _Event(msgspec.Struct):
     type: str = ""
     output_index: int = 0
     item: dict[str, Any] | None = None
-    response: _Ended | None = None
+    response: _FinalResponse | None = None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
 
 
 class PassedTurn(TurnRecorder):
-    """The ``TurnRecorder`` of a turn that is not to be stored, and goes to a provider in the byte lane.
+    """The recorder of a turn that must not be stored and passes in the byte lane.
 
-    It reads the items of the answer from the events that the client gets, and remembers the turn in ``store`` by the id
-    that the client gets. ``parent`` is the turn that it continues, ``input`` the whole conversation so far, of which
-    the last ``new`` items are the client's own. An answer of more than ``most`` bytes is not remembered."""
+    It reads the response's items from the client's events, and remembers the turn in ``store`` by the client's id.
+    ``parent`` is the turn that it continues, ``input`` the whole conversation, with the last ``new`` items from the
+    client. Responses over ``most`` bytes are not remembered."""
 
     records = True
 
@@ -57,7 +57,7 @@ class PassedTurn(TurnRecorder):
         self._new = new
         self._room = most
         self._items: dict[int, dict[str, Any]] = {}
-        self._ended: _Ended | None = None
+        self._final: _FinalResponse | None = None
 
     @property
     def continues(self) -> bool:
@@ -74,14 +74,14 @@ class PassedTurn(TurnRecorder):
                 if event.type == ITEM_DONE and event.item is not None:
                     self._items[event.output_index] = event.item
                 elif event.type in ENDS:
-                    self._ended = event.response
-        return self._ended is None
+                    self._final = event.response
+        return self._final is None
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
-        ended, self._ended = self._ended, None
-        if ended is not None and ended.id:
-            output = ended.output or [item for _, item in sorted(self._items.items())]
-            await self._remember(ended.id, ended.status, output, len(data))
+        final, self._final = self._final, None
+        if final is not None and final.id:
+            output = final.output or [item for _, item in sorted(self._items.items())]
+            await self._remember(final.id, final.status, output, len(data))
         return data
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
@@ -101,7 +101,7 @@ class PassedTurn(TurnRecorder):
 
 
 def _events(data: bytes) -> Iterator[_Event]:
-    """Yield the whole events in ``data`` that can be read."""
+    """Yield the readable whole events in ``data``."""
     for raw in sse.Splitter(len(data)).feed(data):
         parsed = sse.parse(raw)
         with contextlib.suppress(*NOT_JSON):

@@ -1,4 +1,4 @@
-"""The recorder of a Responses turn that its provider stores: here only its owner is."""
+"""The recorder of a Responses turn that its provider stores; the gateway stores only its owner."""
 
 import logging
 from typing import Final
@@ -25,13 +25,13 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class ProviderTurn(TurnRecorder):
-    """The recorder of a turn that its provider stores: the owner is stored here, and at which ``entry`` it is, which is
-    known when one has answered. That of a turn ``in_background`` is stored as soon as its client may know its id, for
-    the client may lose its connection and come back.
+    """The recorder of a turn that its provider stores.
 
-    Where that fails the answer is still given, for it was paid for, with ``"store": false``: nobody can continue it."""
+    The gateway stores the owner and the ``entry`` that responded. For a turn ``in_background`` it does so as soon as
+    the client may know the id, because the client may come back after losing its connection. If storing fails, the
+    client still gets its response, with ``"store": false``."""
 
-    # Members of the request say what it continues, and go to the provider, which runs a turn in the background itself.
+    # The request's members say what it continues and go to the provider, which runs background turns itself.
     records = True
 
     def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
@@ -41,7 +41,7 @@ class ProviderTurn(TurnRecorder):
         self._is_due_early = in_background
         self._is_settled = False
 
-    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
+    def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._entry = target.entry.name
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
@@ -49,18 +49,18 @@ class ProviderTurn(TurnRecorder):
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
         self._is_due_early = False
-        is_noted = await self._note(seen.start.id)
-        self._is_settled = is_noted or seen.over
-        return data if is_noted or not seen.over else await offload(len(data), _with_unstored_end, data)
+        is_stored = await self._store_owner(seen.start.id)
+        self._is_settled = is_stored or seen.over
+        return data if is_stored or not seen.over else await offload(len(data), _with_unstored_end, data)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
-        return body if await self._note(answer.start.id) else await offload(len(body), _unstored, body)
+        return body if await self._store_owner(answer.start.id) else await offload(len(body), _mark_unstored, body)
 
     async def persist_failure(self, id: str) -> None:
-        await self._note(id)  # the client of one in the background will ask for it again
+        await self._store_owner(id)  # the client of a background turn will request it again
 
-    async def _note(self, id: str) -> bool:
-        """Store whose response ``id`` is; false where that fails."""
+    async def _store_owner(self, id: str) -> bool:
+        """Store the owner of response ``id``; return false on failure."""
         if not id:
             return True
         body = provider_turn_body(self._entry)
@@ -73,8 +73,8 @@ class ProviderTurn(TurnRecorder):
         return True
 
 
-def _unstored(response: bytes | msgspec.Raw) -> bytes:
-    """Return a response that says that it is not stored. All other members keep their bytes."""
+def _mark_unstored(response: bytes | msgspec.Raw) -> bytes:
+    """Return ``response`` marked as not stored; all other members keep their bytes."""
     try:
         members = _MEMBERS(response)
     except NOT_JSON:
@@ -83,7 +83,7 @@ def _unstored(response: bytes | msgspec.Raw) -> bytes:
 
 
 def _with_unstored_end(data: bytes) -> bytes:
-    """Return the whole events ``data`` with a response that is not stored in the last event of the response."""
+    """Return the events ``data`` with the last response event marked as not stored."""
     return b"".join(map(_with_unstored_response, sse.Splitter(len(data)).feed(data)))
 
 
@@ -94,14 +94,15 @@ def _with_unstored_response(raw: bytes) -> bytes:
         members = _MEMBERS(parsed[1])
         if msgspec.json.decode(members["type"]) not in ENDS:
             return raw
-        members["response"] = msgspec.Raw(_unstored(members["response"]))
+        members["response"] = msgspec.Raw(_mark_unstored(members["response"]))
     except (*NOT_JSON, KeyError):
         return raw
     return raw.replace(parsed[1], sse.dump(members))
 
 
-async def find_keeper(store: Store, owner: str, id: str) -> str | None:
-    """The name of the entry whose provider keeps the owner's response ``id``, ``None`` if that is not known. Raises
-    ``Unavailable``."""
+async def find_storing_entry(store: Store, owner: str, id: str) -> str | None:
+    """Return the name of the entry whose provider stores the owner's response ``id``, ``None`` if unknown.
+
+    Raises ``Unavailable``."""
     node = await store.get(owner, id)
     return read_provider_turn(node.body) if node is not None and node.kind == "foreign" else None

@@ -1,4 +1,4 @@
-"""The interface by which an exchange has its turn stored."""
+"""The protocol with which an exchange stores its turn."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -11,73 +11,74 @@ from streams.fold import Answer
 
 
 class DetachableTurn(Protocol):
-    """A turn that runs without its client, and is stored by whoever runs it."""
+    """A turn that runs without its client and is stored by whatever runs it."""
 
     id: str
-    persisted: bool
-    """It is stored as it ended."""
+    is_persisted: bool
+    """Whether the final turn is stored."""
 
     async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
-        """The nodes to be stored of ``response``, and the items that it adds to its conversation. Cancellation waits
-        for it."""
+        """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
+        cancellation."""
         ...
 
 
 class TurnRecorder:
-    """The recorder of one turn of a conversation, which stores it as its answer goes to the client. This one stores
-    nothing; those that do inherit from it.
+    """The recorder of one turn, which stores it while its response goes to the client. This base class stores nothing.
 
-    Nothing is stored before the client knows an id by which it could ask for it. Methods raise nothing of their own but
-    where they say so; a method that is cancelled has stored the turn wholly or not at all."""
+    Nothing is stored before the client knows an id to request it by. Methods raise nothing unless they say so; a
+    cancelled method has stored the turn completely or not at all."""
 
     @property
     def records(self) -> bool:
-        """Whether anything may be stored. Without this only ``reply`` and ``writer`` need to be called."""
+        """Whether anything may be stored. If not, only ``reply`` and ``writer`` are called."""
         return False
 
     @property
     def continues(self) -> bool:
-        """Whether the turn refers to earlier turns that are stored, or adds to a conversation."""
+        """Whether the turn refers to stored turns or adds to a conversation."""
         return False
 
     @property
     def background(self) -> DetachableTurn | None:
-        """The turn itself where it continues without its client, begun by ``Background.start``."""
+        """The turn itself if it runs without its client, started by ``Background.start``."""
         return None
 
     def reply(self, reply: Reply) -> Reply:
-        """Return ``reply`` with what only the gateway knows: the answer's id, what is kept of it."""
+        """Return ``reply`` with the gateway's own parts: the response's id, and its storage."""
         return reply
 
     def writer(self, writer: Writer) -> Writer:
-        """Return the stream's ``writer``, or one that reads along."""
+        """Return the stream's ``writer``, or one that also records its events."""
         return writer
 
-    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
-        """Store the answer of ``target``, which goes to the client. ``self.writer`` returned ``writer`` for its stream;
-        a hedged request has two targets, each with its own. Called before anything is stored."""
+    def record_target(self, target: Target, writer: Writer | None = None) -> None:
+        """Record the response of ``target``, which goes to the client; called before anything is stored.
+
+        ``writer`` is the one that ``self.writer`` returned for its stream: a hedged request has two targets with a
+        writer each."""
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
-        """Read whole events on their way to the client, every one in turn; ``seen`` includes them. False: they must
-        not go before ``persist`` has been called with them."""
+        """Read whole events on their way to the client, in order; ``seen`` includes them.
+
+        Return false if ``persist`` must be called with them before they are sent."""
         return True
 
     async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
-        """Store the turn, and return the bytes for the client: ``data``, or where that fails and matters other events
-        in its place."""
+        """Store the turn, and return the bytes for the client: ``data``, or other events if a failure to store
+        matters."""
         return data
 
     async def persist_partial(self) -> None:
-        """Store what there is of a stream whose client has left. Called in a shielded scope; bounded."""
+        """Store the available part of a stream whose client has left. Called in a shielded scope; takes bounded
+        time."""
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
-        """Store an answer that is not streamed, and return the body for the client, which without this would be
-        ``body``. Raises ``GatewayError``."""
+        """Store a whole response, and return the body for the client. Raises ``GatewayError``."""
         return body
 
     async def persist_failure(self, id: str) -> None:
-        """Store what has to be known of a provider's response ``id`` that failed and goes to the client, not streamed,
-        in the provider's own words."""
+        """Store what is needed about a provider's failed response ``id``, which goes to the client unchanged."""
 
 
 UNRECORDED: Final = TurnRecorder()

@@ -1,4 +1,4 @@
-"""A request about state: its options, the scope in which its history is looked for, and the request with that."""
+"""A request with state: its options, the scope of its history, and the request with its history."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,13 +22,15 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "background": (bool, "a boolean"),
 }
 OWN_MEMBERS = tuple(_KINDS)
-"""They say nothing to a provider of what is kept here."""
+"""Members for the gateway, which providers of resolved requests must not receive."""
 
 
 @attrs.frozen
 class StateOptions:
-    """The options of one request. ``store`` is ``None`` where it says nothing, which is yes. ``refers``: it may refer
-    to items of earlier turns; ``compacts``: it may ask for a compaction, which only providers that keep state know."""
+    """The state options of one request.
+
+    ``store`` is ``None`` if unset, which means yes. ``refers`` means that it may refer to items of earlier turns,
+    ``compacts`` that it may request a compaction, which only providers with state support."""
 
     previous: str | None = None
     conversation: str | None = None
@@ -43,17 +45,17 @@ class StateOptions:
 
     @property
     def must_store(self) -> bool:
-        """The client counts on what is stored: a failure to store is a failure of the turn."""
-        if self.conversation is not None:  # it goes on, whether or not the response itself is stored
+        """Whether a failure to store the turn must fail it, because the client relies on it."""
+        if self.conversation is not None:  # a conversation continues even if the response is not stored
             return True
         return self.stores and (self.store is True or self.previous is not None or self.background)
 
 
 def read_options(incoming: Incoming) -> StateOptions:
-    """The options of a Responses request. Raises ``GatewayError`` (400)."""
-    given = {name: decoded(incoming, name) for name in OWN_MEMBERS}
+    """Return the options of a Responses request. Raises ``GatewayError`` (400)."""
+    given = {name: decode_member(incoming, name) for name in OWN_MEMBERS}
     if isinstance(conversation := given["conversation"], dict):
-        # Without an id here it may have one for a server that takes the first of two, or ``Id``.
+        # Without a readable id, it may have one that another server would accept, such as a duplicate or ``Id``.
         given["conversation"] = conversation.get("id") or False
     for name, (kind, word) in _KINDS.items():
         if given[name] is not None and not isinstance(given[name], kind):
@@ -67,26 +69,28 @@ def read_options(incoming: Incoming) -> StateOptions:
     return StateOptions(previous or None, conversation or None, store, bool(given["background"]), refers, compacts)
 
 
-def decoded(incoming: Incoming, name: str) -> Any:
-    """The value of a member of the request, ``None`` if it is not there."""
+def decode_member(incoming: Incoming, name: str) -> Any:
+    """Return the decoded member ``name``, ``None`` if it is missing."""
     raw = incoming.members.get(name)
     return None if raw is None else parsed(raw, Any)
 
 
-_KEPT: Final[Mapping[bytes, re.Pattern[bytes]]] = {
+_STORED_OBJECTS: Final[Mapping[bytes, re.Pattern[bytes]]] = {
     b'"file_id"': re.compile(rb'\s{0,9}:\s{0,9}"file[-_]'),
     b'"vector_store_ids"': re.compile(rb'\s{0,9}:\s{0,9}\[\s{0,9}"vs_'),
     b'"container"': re.compile(rb'\s{0,9}:\s{0,9}"(?:cntr|container)_'),
     b'"id"': re.compile(rb'\s{0,9}:\s{0,9}"container_'),
 }
-"""Members by which a request names what OpenAI and Anthropic keep for an account, and how the ids of these begin."""
+"""Members that refer to objects stored at OpenAI or Anthropic, and the beginnings of their ids."""
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(slots=False)  # one per request: cheaper to create
 class StateScope:
-    """The stores of a client's turns: under ``owner``'s name in ``store``, none if nothing is. What the client wants
-    not to be stored is still remembered in ``local``, as long as the connection lives that has one. ``named``: the
-    owner is a client of the configuration; else it is whoever shows the same credential, or everybody."""
+    """The stores for a client's turns.
+
+    ``store`` has stored turns of ``owner``, ``None`` without state storage. ``local`` remembers other turns while a
+    websocket lives. ``named`` means that the owner is a configured client; otherwise it is a credential's user, or
+    everybody."""
 
     owner: str
     store: Store | None
@@ -94,10 +98,11 @@ class StateScope:
     named: bool = True
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(slots=False)  # one per request: cheaper to create
 class ResolvedRequest:
-    """A request with all that it refers to, the ``candidates`` that can answer it, at least one, and the recorder of
-    its turn. ``headers`` tell the client what could not be done as it wished."""
+    """A request with its history, at least one of the ``candidates`` that can answer it, and its turn's recorder.
+
+    ``headers`` report requested options that were not possible."""
 
     incoming: Incoming
     candidates: tuple[Candidate, ...]
@@ -110,18 +115,19 @@ class ResolvedRequest:
 
 
 def in_hub_lane(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """``candidates`` for a request whose turn is kept here: each is asked with all of it, and its answer is written
-    anew."""
+    """Return ``candidates`` in the hub lane, for a request whose turn the gateway stores."""
     return tuple([attrs.evolve(one, target=attrs.evolve(one.target, lane="hub")) for one in candidates])
 
 
-def kept_elsewhere(incoming: Incoming) -> bool:
-    """Whether the request names something that some provider keeps, nobody knows which: a file, a container, a store
-    of vectors. Another provider would answer without it. Ids are looked at, not only names: tools have parameters that
-    are called ``file_id``, too."""
+def refers_to_stored_object(incoming: Incoming) -> bool:
+    """Return whether the request refers to an object at an unknown provider: a file, container or vector store.
+
+    Another provider would answer without it. Ids are checked, too, because tools have parameters called ``file_id``."""
     body = incoming.body
     return any(
-        value.match(body, at + len(name)) is not None for name, value in _KEPT.items() for at in _places(body, name)
+        value.match(body, at + len(name)) is not None
+        for name, value in _STORED_OBJECTS.items()
+        for at in _places(body, name)
     )
 
 

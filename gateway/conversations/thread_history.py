@@ -1,8 +1,7 @@
-"""The earlier turns of a Messages thread: the client sends what is new and names the message that it goes on from.
+"""The earlier turns of a Messages thread: the client sends only new messages, and the id of the message to continue.
 
-Source: ``thread`` in the parameter types of the anthropic package (beta ``message-threads-2026-08-12``), and what its
-tool runner sends and understands.
-"""
+Source: ``thread`` in the parameter types of the anthropic package (beta ``message-threads-2026-08-12``), and its tool
+runner."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway.conversations.bodies import read_elements, read_thread, unpacked, unpacked_size
+from gateway.conversations.bodies import read_elements, read_thread, unpack, unpacked_size
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane
 from gateway.conversations.thread_turn import ThreadTurn
@@ -30,13 +29,12 @@ _NOTHING = msgspec.Raw(b"null")
 async def load_thread(
     scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
 ) -> ResolvedRequest:
-    """Load the thread of a Messages request: the request with its whole conversation in place of ``thread``, every
-    value's bytes as the client sent them. Without ``thread``, and where the provider keeps threads itself, the request
-    stays as it is. With several candidates a new thread is kept here, so that each of them can go on from it.
+    """Return a Messages request with its whole conversation instead of ``thread``; values keep their bytes.
 
-    Raises ``GatewayError``: 400 for a ``thread`` that is none, and where nothing is kept, in the words upon which the
-    SDK goes on without; 404 for a message that is not (or no longer) there; 413 for a conversation beyond its
-    ``bounds``; 503 for a store that cannot be reached."""
+    Without ``thread``, or if the only candidate's provider stores threads, the request stays unchanged. With several
+    candidates, new threads are stored here. Raises ``GatewayError``: 400 for an invalid ``thread``, and without state
+    storage in the words on which the SDK continues without threads; 404 for an unknown message; 413 for a conversation
+    beyond its ``bounds``; 503 if the store is unavailable."""
     thread = _thread(incoming)
     if thread is None or (len(candidates) == 1 and _keeps_threads(candidates[0].target)):
         return ResolvedRequest(incoming, candidates)
@@ -46,23 +44,23 @@ async def load_thread(
         if keepers:
             return ResolvedRequest(incoming, keepers[:1])
         raise thread_unsupported()
-    previous = _previous(thread)
+    previous = _message_to_continue(thread)
     try:
-        chain = () if previous is None else await _chain(scope.store, scope.owner, previous)
+        chain = () if previous is None else await _load_chain(scope.store, scope.owner, previous)
     except GatewayError as error:
-        if keepers and error.failed.kind == "not_found":  # then a provider has it
+        if keepers and error.failed.kind == "not_found":  # a provider has it
             return ResolvedRequest(incoming, keepers[:1])
         raise
-    given = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
+    own_members = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
     size = incoming.size + unpacked_size(node.body for node in chain)
     with store_deadline("recall the thread"):
-        whole = await offload(size, _continued, incoming, chain, given, bounds)
-    turn = ThreadTurn(scope.store, scope.owner, previous, given, able[0].target.recipient.issuer)
+        whole = await offload(size, _with_history, incoming, chain, own_members, bounds)
+    turn = ThreadTurn(scope.store, scope.owner, previous, own_members, able[0].target.recipient.issuer)
     return ResolvedRequest(whole, in_hub_lane(able), turn)
 
 
 def _keeps_threads(target: Target) -> bool:
-    """The provider is left to keep its own threads."""
+    """Return whether the provider stores its own threads."""
     return target.lane == "byte" and target.entry.provider.keeps_threads and target.entry.state != "ours"
 
 
@@ -71,8 +69,8 @@ def _thread(incoming: Incoming) -> Fields | None:
     return None if value is None else Fields.of(value, "thread")
 
 
-def _previous(thread: Fields) -> str | None:
-    """The message to go on from, ``None`` for a new thread."""
+def _message_to_continue(thread: Fields) -> str | None:
+    """Return the id of the message to continue, ``None`` for a new thread."""
     match kind := thread.need("type", str):
         case "create":
             return None
@@ -86,22 +84,24 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b"n"
 
 
-def _continued(incoming: Incoming, chain: Sequence[Node], given: Mapping[str, msgspec.Raw], bounds: Bounds) -> Incoming:
-    """``incoming`` behind the messages of ``chain``. What it has ``given`` itself goes before what the thread
+def _with_history(
+    incoming: Incoming, chain: Sequence[Node], own_members: Mapping[str, msgspec.Raw], bounds: Bounds
+) -> Incoming:
+    """Return ``incoming`` with the messages of ``chain`` first; ``own_members`` members override those that the thread
     remembers."""
-    turns = list(map(read_thread, bounds.within(unpacked(node.body) for node in chain)))
+    turns = list(map(read_thread, bounds.within(unpack(node.body) for node in chain)))
     messages = [message for turn in turns for message in turn.messages]
-    messages.extend(read_elements(given["messages"]))
+    messages.extend(read_elements(own_members["messages"]))
     members: dict[str, msgspec.Raw] = {}
     for turn in turns:
         members |= turn.remembered
-    members |= {**given, "messages": msgspec.Raw(msgspec.json.encode(messages))}
+    members |= {**own_members, "messages": msgspec.Raw(msgspec.json.encode(messages))}
     (body,) = bounds.within([msgspec.json.encode(members)])
     return attrs.evolve(incoming, body=body, members=members)
 
 
-async def _chain(store: Store, owner: str, previous: str) -> Sequence[Node]:
-    """The nodes of a thread, the first turn first."""
+async def _load_chain(store: Store, owner: str, previous: str) -> Sequence[Node]:
+    """Return the nodes of a thread, the first turn first."""
     with store_deadline("recall the thread"):
         chain = await store.chain(owner, previous)
         if chain and all(node.kind == "message" for node in chain):

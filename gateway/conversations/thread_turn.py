@@ -23,24 +23,23 @@ from streams.fold import Answer, Block, Fold
 
 
 class ThreadTurn(TurnRecorder):
-    """The ``TurnRecorder`` of a Messages thread. Only a turn with a whole answer is kept: a client that has not seen
-    ``message_stop`` has nothing to go on from, and sends the whole conversation next.
+    """The recorder of a turn of a Messages thread. Only complete responses are stored.
 
-    Several turns may go on from one message. Anthropic refuses all but the first (``thread_already_continued``), and
-    its SDK then sends everything again; here each is a branch of its own, so that a request which is repeated because
-    its answer was lost on the way simply works."""
+    A client without ``message_stop`` cannot continue the turn, and sends the whole conversation next. Several turns may
+    continue one message: Anthropic rejects all but the first (``thread_already_continued``), here each is a branch, so
+    that repeating a request whose response was lost works."""
 
     records = True
     continues = True
 
     def __init__(
-        self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer
+        self, store: Store, owner: str, previous: str | None, own_members: Mapping[str, msgspec.Raw], issuer: Issuer
     ) -> None:
-        """``given``: the members of the request, without what was before it; ``issuer``: of whom its answer is, until
-        that is known."""
+        """``own_members`` are the request's members without the thread's; ``issuer`` is the expected source of the
+        response."""
         self._store = store
         self._node = Node(new_id("msg_"), owner, "message", b"", previous)
-        self._given = given
+        self._own_members = own_members
         self._issuer = issuer
         self._fold = Fold()
         self._committed = False  # content has gone to the client
@@ -52,7 +51,7 @@ class ThreadTurn(TurnRecorder):
     def writer(self, writer: Writer) -> Writer:
         return _FoldingWriter(writer, Fold())
 
-    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
+    def record_target(self, target: Target, writer: Writer | None = None) -> None:
         self._issuer = target.recipient.issuer
         if isinstance(writer, _FoldingWriter):
             self._fold = writer.fold
@@ -78,14 +77,14 @@ class ThreadTurn(TurnRecorder):
 
     async def _write(self, blocks: Sequence[Block]) -> None:
         """Store the turn. Raises ``GatewayError`` (503)."""
-        size = sum(map(len, self._given.values()))
-        body = await offload(size, lambda: thread_body(self._given, write_content(blocks, self._issuer)))
+        size = sum(map(len, self._own_members.values()))
+        body = await offload(size, lambda: thread_body(self._own_members, write_content(blocks, self._issuer)))
         with store_deadline("keep the thread"):
             await self._store.put([attrs.evolve(self._node, body=body)])
 
 
 class _FoldingWriter:
-    """A writer, and the fold of the events that it is sent."""
+    """A writer that also folds the events that it is sent."""
 
     def __init__(self, writer: Writer, fold: Fold) -> None:
         self._writer = writer

@@ -1,4 +1,6 @@
-"""Counters of what is limited: ``counter`` has the kinds of counters and the contract, ``shortages`` the refill of
-rates and whether there is room. ``memory`` keeps them in one process, ``workers`` in memory that the workers of one
-machine share, ``remote`` in a store of several gateways: in ``steps``, with ``looks`` at what others count, and with a
-``share`` while it is away; ``redis`` and ``postgres`` are such stores. ``open_counters`` chooses."""
+"""Counters of limits, in memory or in a shared store.
+- ``counter``: the kinds of counters and their protocol; ``shortages``: refill of rates and checks for room.
+- ``memory``: counters of one process; ``workers``: counters that the workers of a machine share.
+- ``remote``: counters of several gateways in a store, by ``steps``, with ``refreshes`` of levels and a
+  ``share`` during an outage.
+- ``redis``, ``postgres``: such stores; ``open_counters`` selects one."""

@@ -1,8 +1,7 @@
-"""Counters: rates, slots and sums, and the two steps in which a request uses them.
+"""Counters: rates, slots and sums, and how requests reserve and settle them.
 
-A request first reserves: its claim's debits are all taken, or none is. At its end the claim is settled, once: each
-reservation becomes what was really used, or goes back. Amounts are whole numbers.
-"""
+A request reserves all debits of its claim, or none. At its end it settles the claim once: each reservation is replaced
+by the amount actually used. Amounts are integers."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
@@ -12,12 +11,11 @@ import attrs
 
 @attrs.frozen
 class RateCounter:
-    """A rate: ``amount`` units refill evenly in ``seconds``, at most ``burst`` of them are there at once. It has no
-    memory beyond the refill. A debit larger than ``burst`` passes where all of that is there.
+    """A rate: ``amount`` units refill evenly in ``seconds``, up to ``burst``.
 
-    ``key`` (16 bytes, a digest of ``name``) is the counter's identity; ``name`` is for people and headers, such as
-    ``client_keys.alice.tokens``. ``by_clients``: it is one of any number, for clients choose what there is one for:
-    where there are too many of these, those are forgotten that were used longest ago."""
+    A debit larger than ``burst`` passes when the burst is full. ``key`` (16 bytes, a digest of ``name``) is the
+    counter's identity; ``name`` is for people and headers, such as ``client_keys.alice.tokens``. ``by_clients`` marks
+    counters of values that clients choose; the least recently used of these are forgotten if there are too many."""
 
     key: bytes
     name: str
@@ -29,7 +27,7 @@ class RateCounter:
 
 @attrs.frozen
 class SlotCounter:
-    """So many at once. A debit of it is 1."""
+    """A number of simultaneous requests; each debit is 1."""
 
     key: bytes
     name: str
@@ -38,9 +36,10 @@ class SlotCounter:
 
 @attrs.frozen
 class SumCounter:
-    """A sum that only grows, up to ``most``, of one period: another one has another key. It ends ``until`` (Unix
-    seconds), which each debit of it moves on; where that has passed, nothing of it counts any more. A
-    period that rolls is cut into slices with a key each: what ``earlier`` ones have used and hold counts, too."""
+    """A sum of one period that only grows, up to ``most``; other periods have other keys.
+
+    It expires at ``until`` (Unix seconds), which each debit extends. A rolling period consists of slices with a key
+    each: the amounts of the ``earlier`` slices count, too."""
 
     key: bytes
     name: str
@@ -55,7 +54,7 @@ Counter: TypeAlias = RateCounter | SlotCounter | SumCounter
 
 @attrs.frozen
 class Debit:
-    """What a claim takes of ``counter``, or wants to. For nothing there is always room."""
+    """An amount that a claim reserves of ``counter``; an amount of 0 always fits."""
 
     counter: Counter
     amount: int
@@ -63,7 +62,7 @@ class Debit:
 
 @attrs.frozen
 class Claim:
-    """Debits that are settled together. ``id`` is never used twice: whoever hears of a step twice does it once."""
+    """Debits that are settled together. ``id`` is unique, so that a repeated step counts once."""
 
     id: str
     debits: tuple[Debit, ...]
@@ -71,10 +70,11 @@ class Claim:
 
 @attrs.frozen
 class Shortage:
-    """A debit for which there is no room. ``wait`` is the seconds after which it would pass if nothing else happened;
-    ``None`` where that hangs on the end of other requests (slots, and sums in which reservations stand in its way) or
-    does not come (a sum that is used up). ``used`` and ``held`` are what counted against it. ``cause``: what is limited
-    is refused while the ``store_away`` is, whatever room there was."""
+    """A debit without room.
+
+    ``wait`` is the number of seconds until it fits if no request ends: ``None`` for slots, sums full of reservations,
+    and exhausted sums. ``used`` and ``held`` are the amounts that counted. ``cause`` is ``store_away`` if requests are
+    refused because the store is unavailable."""
 
     debit: Debit
     wait: float | None
@@ -84,53 +84,53 @@ class Shortage:
 
     @property
     def is_lasting(self) -> bool:
-        """True if no end of another request makes room: without all reservations it would not pass."""
+        """Whether the debit would not fit even without any reservations."""
         counter = self.debit.counter
         return isinstance(counter, SumCounter) and self.used + self.debit.amount > counter.most
 
 
 @attrs.frozen
 class Level:
-    """How much of a counter is used: ``used`` for good (of a rate what has not refilled yet), ``held`` by
-    reservations."""
+    """The level of a counter: ``used`` (for a rate, what has not refilled), and ``held`` by reservations."""
 
     used: int
     held: int = 0
 
 
 class Counters(Protocol):
-    """Keeps counters. Used from one thread."""
+    """A set of counters, used from one thread."""
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
-        """Take all debits of all ``claims``, or none: what there is no room for, all of it, is the answer. Where it is
-        cancelled nothing stays taken."""
+        """Reserve all debits of all ``claims``, or none, and return the shortages. On cancellation nothing is
+        reserved."""
         ...
 
     def settle(self, claim: Claim, used: Sequence[int]) -> None:
-        """End a claim that was reserved: ``used`` is what was really used, of each of its debits in order (of slots
-        nothing counts). It returns at once and never fails; a claim that is settled already stays as it is."""
+        """Settle a reserved claim: ``used`` has the actual amount of each debit in order, ignored for slots.
+
+        Returns immediately and never fails. Settling again has no effect."""
         ...
 
     def level(self, counter: Counter) -> Level:
-        """How much of ``counter`` is used, as far as this process knows; at once."""
+        """Return the level of ``counter`` as far as this process knows, immediately."""
         ...
 
-    async def look(self, counters: "Sequence[Counter]") -> None:
-        """Find out how much of ``counters`` is used now, as far as others know it in time; raises nothing."""
+    async def refresh(self, counters: "Sequence[Counter]") -> None:
+        """Refresh the levels of ``counters`` from the store, if it replies in time. Never raises."""
         ...
 
-    def room(self, debit: Debit) -> Shortage | None:
-        """The shortage that ``debit`` would meet now, as far as this process knows; at once, and nothing is taken."""
+    def shortage_for(self, debit: Debit) -> Shortage | None:
+        """Return the shortage that ``debit`` would have now as far as this process knows, without reserving it."""
         ...
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
-        """Know that ``used`` of ``counter`` is used at least, as a ledger says; told twice it is no more."""
+        """Raise the used amount of ``counter`` to at least ``used``; repeating it has no effect."""
         ...
 
-    def on_settled(self, tell: "Tell") -> None:
-        """Have ``tell`` called with each claim that has been settled in this process, when room was made."""
+    def on_settled(self, callback: "OnSettled") -> None:
+        """Call ``callback`` with each claim settled in this process, because it freed room."""
         ...
 
 
-class Tell(Protocol):
+class OnSettled(Protocol):
     def __call__(self, claim: Claim) -> None: ...

@@ -8,22 +8,33 @@ from typing import Final
 
 import attrs
 
-from gateway.counters.counter import Claim, Counter, Debit, Level, RateCounter, Shortage, SlotCounter, SumCounter, Tell
-from gateway.counters.shortages import debited, level_of, rate_shortage, room_shortage
+from gateway.counters.counter import (
+    Claim,
+    Counter,
+    Debit,
+    Level,
+    OnSettled,
+    RateCounter,
+    Shortage,
+    SlotCounter,
+    SumCounter,
+)
+from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 
 MOST_BY_CLIENTS: Final = 100_000
-"""Counters of what clients name that are kept. All others are as many as the configuration says: nobody can push them
-out."""
+"""Limit on counters of values that clients choose. Configured counters do not count and are never dropped."""
 
-LOOKED_OVER: Final = 256
-"""New counters after which those are looked for whose period is long over: where more are kept, as many as these, so
-that a flood of names pays for what it makes others wait."""
+SWEEP_AFTER: Final = 256
+"""New counters between searches for expired ones, or as many as exist if that is more, so that a flood of names does
+not slow down others."""
 
 
 @attrs.define(eq=False)
 class _State:
-    """``full`` is the moment at which a rate has refilled; ``used`` a sum, ``held`` what is reserved of it, or the
-    slots that are taken; ``until`` the time at which it is of no use any more."""
+    """The state of a counter.
+
+    ``full`` is the time at which a rate has refilled; ``used`` a sum; ``held`` its reservations or occupied slots;
+    ``until`` its expiry."""
 
     full: float = 0.0
     used: int = 0
@@ -32,7 +43,7 @@ class _State:
 
 
 class LocalCounters:
-    """Counters of one process, by ``clock`` (seconds)."""
+    """The counters of one process, by ``clock`` (seconds)."""
 
     def __init__(
         self,
@@ -46,15 +57,17 @@ class LocalCounters:
         self._states: dict[bytes, _State] = {}
         self._by_clients: OrderedDict[bytes, None] = OrderedDict()
         self._new = 0
-        self._look_over_after = LOOKED_OVER
+        self._sweep_after = SWEEP_AFTER
         self._open: set[str] = set()
-        self._rolled: dict[bytes, tuple[int, int]] = {}  # what earlier slices have used and hold, by the last one's key
+        self._rolled: dict[bytes, tuple[int, int]] = {}  # used and held in earlier slices, by last key
         self._earlier: set[bytes] = set()  # the keys of these slices
-        self._tell: list[Tell] = []
+        self._callbacks: list[OnSettled] = []
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         now = self._clock()
-        short = [found for claim in claims for one in claim.debits if (found := self._short(one, now)) is not None]
+        short = [
+            found for claim in claims for one in claim.debits if (found := self._shortage_of(one, now)) is not None
+        ]
         if short:
             return short
         for claim in claims:
@@ -69,45 +82,45 @@ class LocalCounters:
         self._open.remove(claim.id)
         for debit, amount in zip(claim.debits, used, strict=True):
             self._settle(debit, amount)
-        for tell in self._tell:
-            tell(claim)
+        for callback in self._callbacks:
+            callback(claim)
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):
-            return Level(level_of(counter, self._full(counter), self._clock()))
+            return Level(unrefilled_units(counter, self._full(counter), self._clock()))
         return Level(*self._used(counter))
 
-    async def look(self, counters: Sequence[Counter]) -> None:
+    async def refresh(self, counters: Sequence[Counter]) -> None:
         return
 
-    def room(self, debit: Debit) -> Shortage | None:
-        return self._short(debit, self._clock())
+    def shortage_for(self, debit: Debit) -> Shortage | None:
+        return self._shortage_of(debit, self._clock())
 
     @property
     def size(self) -> int:
-        """How many are kept."""
+        """The number of counters in memory."""
         return len(self._states)
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         state = self._state(counter)
         state.used = max(state.used, used)
-        self._changed(counter)
+        self._invalidate_slices(counter)
 
     def hold(self, claim: Claim) -> None:
-        """Take all debits of ``claim``, whether there is room or not."""
+        """Reserve all debits of ``claim`` even without room."""
         self._open.add(claim.id)
         for one in claim.debits:
             self._take(one, self._clock())
 
     def fill(self, rate: RateCounter, full: float) -> None:
-        """Know that ``rate`` has refilled at the moment ``full``, or later."""
+        """Set the time at which ``rate`` has refilled to at least ``full``."""
         state = self._state(rate)
         state.full = max(state.full, full)
 
-    def on_settled(self, tell: Tell) -> None:
-        self._tell.append(tell)
+    def on_settled(self, callback: OnSettled) -> None:
+        self._callbacks.append(callback)
 
-    def _short(self, debit: Debit, now: float) -> Shortage | None:
+    def _shortage_of(self, debit: Debit, now: float) -> Shortage | None:
         counter = debit.counter
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, self._full(counter), now)
@@ -131,13 +144,13 @@ class LocalCounters:
         return used, held
 
     def _roll(self, counter: SumCounter) -> tuple[int, int]:
-        """What the earlier slices of a period that rolls have used and hold: it rarely changes."""
+        """Compute and cache the amounts used and held in the earlier slices of a rolling period."""
         found = [state for key in counter.earlier if (state := self._states.get(key)) is not None]
         rolled = self._rolled[counter.key] = sum(one.used for one in found), sum(one.held for one in found)
         self._earlier.update(counter.earlier)
         return rolled
 
-    def _changed(self, counter: SumCounter) -> None:
+    def _invalidate_slices(self, counter: SumCounter) -> None:
         if counter.key in self._earlier:
             self._rolled.clear()
             self._earlier.clear()
@@ -145,26 +158,26 @@ class LocalCounters:
     def _take(self, debit: Debit, now: float) -> None:
         counter, state = debit.counter, self._state(debit.counter)
         if isinstance(counter, RateCounter):
-            state.full = debited(counter, state.full, debit.amount, now)
+            state.full = full_after_debit(counter, state.full, debit.amount, now)
             return
         state.held += debit.amount
         if isinstance(counter, SumCounter):
-            self._changed(counter)
+            self._invalidate_slices(counter)
 
     def _settle(self, debit: Debit, used: int) -> None:
         counter, state = debit.counter, self._state(debit.counter)
         if isinstance(counter, RateCounter):
-            state.full = debited(counter, state.full, used - debit.amount, self._clock())
+            state.full = full_after_debit(counter, state.full, used - debit.amount, self._clock())
             return
         state.held -= debit.amount
         if isinstance(counter, SumCounter):
             state.used += used
-            self._changed(counter)
+            self._invalidate_slices(counter)
 
     def _state(self, counter: Counter) -> _State:
         state = self._states.get(counter.key)
         if state is None:
-            state = self._states[counter.key] = self._begun(counter)
+            state = self._states[counter.key] = self._new_state(counter)
         if not isinstance(counter, SlotCounter) and counter.by_clients:
             self._by_clients[counter.key] = None
             self._by_clients.move_to_end(counter.key)
@@ -173,18 +186,18 @@ class LocalCounters:
             if isinstance(counter, SumCounter):
                 if self._has_ended(counter, state):
                     state.used = 0
-                state.until = max(state.until, counter.until)  # a run goes on for as long as it is used
+                state.until = max(state.until, counter.until)  # a run lasts while it is used
         return state
 
     def _has_ended(self, counter: SlotCounter | SumCounter, state: _State) -> bool:
-        """Whether the time of a sum is over that may begin anew under its key: those of the configuration do not."""
+        """Return whether a sum has expired and may restart under its key; configured sums do not."""
         return isinstance(counter, SumCounter) and counter.by_clients and state.until < self._now()
 
-    def _begun(self, counter: Counter) -> _State:
+    def _new_state(self, counter: Counter) -> _State:
         self._new += 1
-        if self._new >= self._look_over_after:
+        if self._new >= self._sweep_after:
             self._forget_ended()
-            self._new, self._look_over_after = 0, max(LOOKED_OVER, len(self._states))
+            self._new, self._sweep_after = 0, max(SWEEP_AFTER, len(self._states))
         return _State(until=counter.until) if isinstance(counter, SumCounter) else _State()
 
     def _forget_ended(self) -> None:
@@ -194,7 +207,7 @@ class LocalCounters:
             self._by_clients.pop(key, None)
 
     def _forget_one(self) -> None:
-        """Make room; what is held somebody still has to settle."""
+        """Drop the oldest counter that clients chose and no claim holds."""
         oldest = next((key for key in self._by_clients if not self._states[key].held), None)
         if oldest is not None:
             del self._by_clients[oldest], self._states[oldest]

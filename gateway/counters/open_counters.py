@@ -1,4 +1,4 @@
-"""The counters that a configuration asks for."""
+"""The counters that a configuration selects."""
 
 from typing import assert_never
 
@@ -11,8 +11,9 @@ from gateway.shared.tables import SharedTables
 
 
 def open_counters(settings: CounterSettings, shared: SharedTables | None = None) -> Counters:
-    """Where all configurations of this process count; ``shared`` is what it has in common with other workers. Raises
-    ``ImportError`` for a package that is missing."""
+    """Return the counters for all configurations of this process; ``shared`` is the memory common to all workers.
+
+    Raises ``ImportError`` for a missing package."""
     if settings.type == "memory":
         return LocalCounters() if shared is None else WorkerCounters(shared.amounts, shared.clock)
     return RemoteCounters(_store(settings), settings.when_down)
@@ -22,7 +23,7 @@ def _store(settings: CounterSettings) -> CounterStore:
     assert settings.url is not None
     match settings.type:
         case "redis":
-            from gateway.counters.redis import RedisCounters  # who has no use for it does not pay for it
+            from gateway.counters.redis import RedisCounters  # imported only when needed: it is large
 
             return RedisCounters(settings.url)
         case "postgres":

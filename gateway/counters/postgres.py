@@ -1,5 +1,5 @@
-"""Counters in PostgreSQL: a function does each step there, with the counters' rows locked in the order of their keys.
-Needs the extra ``postgres``."""
+"""Counters in PostgreSQL: a function performs each step there, with rows locked in key order. Requires the extra
+``postgres``."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import Final, LiteralString, cast
 import psycopg
 from psycopg.sql import SQL, Literal
 
-from gateway.counters.remote import AskStore, StoreAway
+from gateway.counters.remote import SendStep, StoreAway
 from gateway.stores.pool import BlockingPool
 from gateway.stores.postgres import BEGIN, PostgresConnection
 from gateway.stores.store import Unavailable
@@ -180,19 +180,19 @@ BEGIN
     RETURN told;
 END $$;
 """
-"""Made by whoever connects first; a later version replaces the functions."""
+"""Executed by the first connection; later versions replace the functions."""
 
 _BEGIN: Final = BEGIN.format(milliseconds=5000) + "; SET LOCAL synchronous_commit = off"
-"""A server that crashes may forget the last tenth of a second: that is noticed, and it is told again."""
+"""A crashed server may lose the last tenth of a second; the gateway detects that and sends it again."""
 
 _STEP: Final = SQL(_BEGIN + "; SELECT trigate_step({}::jsonb); COMMIT")
 
 _LIMIT: Final = 3.0
-"""Seconds for a connection."""
+"""Seconds to connect."""
 
 
 class PostgresCounters:
-    """A server at ``url``."""
+    """A counter store in the PostgreSQL server at ``url``."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -202,10 +202,10 @@ class PostgresCounters:
         return "PostgreSQL"
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[AskStore]:
+    async def connect(self) -> AsyncIterator[SendStep]:
         pool = BlockingPool(partial(CountingConnection, self._url, _BEGIN), 1, _LIMIT)
 
-        async def ask(text: bytes, limit: float) -> bytes:
+        async def send(text: bytes, limit: float) -> bytes:
             try:
                 return await pool.run(lambda connection: connection.step(text), limit)
             except Unavailable:
@@ -214,19 +214,19 @@ class PostgresCounters:
                 raise StoreAway(_reason(error)) from None
 
         try:
-            yield ask
+            yield send
         finally:
             await pool.aclose()
 
 
 class CountingConnection(PostgresConnection):
-    """A connection that does steps."""
+    """A connection that performs steps."""
 
     def prepare(self) -> None:
         self.transact(_make)
 
     def step(self, text: bytes) -> bytes:
-        """Its transaction is one message: a process that stands still must not leave others waiting for its end."""
+        """Perform a step in one message: a process that stalls must not keep a transaction open."""
         try:
             cursor = self.db.execute(_STEP.format(Literal(text.decode())))
         except BaseException:
@@ -245,7 +245,7 @@ def _make(connection: PostgresConnection) -> None:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """In words of ours: the server's own may name its address or its user."""
+    """Return a description of ``error`` without the server's text, which may contain its address or user."""
     if isinstance(error, psycopg.errors.QueryCanceled):
         return "it takes too long to answer"
     if isinstance(error, psycopg.OperationalError):

@@ -1,4 +1,4 @@
-"""Counters in Redis or Valkey: a script does each step there, at once and by the server's clock. Needs the extra
+"""Counters in Redis or Valkey: a script performs each step there atomically, by the server's clock. Requires the extra
 ``redis``."""
 
 import contextlib
@@ -13,7 +13,7 @@ import trio
 from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
 from coredis.retry import NoRetryPolicy
 
-from gateway.counters.remote import AskStore, StoreAway
+from gateway.counters.remote import SendStep, StoreAway
 
 _SCRIPT: Final = """
 local asked, P = cjson.decode(ARGV[1]), '{trigate}:'
@@ -159,19 +159,21 @@ else
 end
 return reply
 """
-"""One step (``steps.py``). Rates are the moments at which they have refilled, sums and slots hashes of what is used and
-held; a process has a hash of its open claims, its last step with the answer, and a moment among those alive. All keys
-have one hash tag, so that a cluster keeps them together."""
+"""One step (``steps.py``).
+
+Rates are stored as refill times, sums and slots as hashes of used and held amounts. Each process has a hash of its open
+claims, its last step and reply, and its time among the live processes. All keys share a hash tag, so that a cluster
+stores them together."""
 
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _ALIVE: Final = b"{trigate}:alive"
 _FAILURES: Final = (RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
-logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told here in a line
+logging.getLogger("coredis").setLevel(logging.CRITICAL)  # failures are logged here, in one line without traceback
 
 
 class RedisCounters:
-    """A server at ``url``: ``redis://``, with TLS ``rediss://``, or ``unix://``."""
+    """A counter store in the server at ``url``: ``redis://``, ``rediss://`` (TLS) or ``unix://``."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -181,29 +183,29 @@ class RedisCounters:
         return "Redis"
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[AskStore]:
+    async def connect(self) -> AsyncIterator[SendStep]:
         try:
-            # Sent again is only what this process decides to send again, in the order of its steps.
+            # Only this process may resend steps, in their order.
             never = NoRetryPolicy()
             client = coredis.Redis.from_url(self._url, retry_policy=never, max_connections=1, verify_version=False)
             async with client:
-                yield Asking(client).ask
+                yield RedisConnection(client).send
         except _FAILURES as error:
             raise StoreAway(_reason(error)) from None
-        except BaseExceptionGroup as group:  # of the client's nursery
+        except BaseExceptionGroup as group:  # raised by the client's nursery
             expected, others = group.split((*_FAILURES, StoreAway))
             if expected is None or others is not None:
                 raise
             raise StoreAway(_reason(expected)) from None
 
 
-class Asking:
-    """One connection."""
+class RedisConnection:
+    """A connection that performs steps."""
 
     def __init__(self, client: "coredis.Redis[bytes]") -> None:
         self._client = client
 
-    async def ask(self, text: bytes, limit: float) -> bytes:
+    async def send(self, text: bytes, limit: float) -> bytes:
         with trio.move_on_after(limit):
             try:
                 return await self._step(text)
@@ -219,7 +221,7 @@ class Asking:
 
 
 def _reason(error: BaseException) -> str:
-    """In words of ours: the server's own may repeat what it was told."""
+    """Return a description of ``error`` without the server's text, which may repeat what it received."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     if isinstance(error, StoreAway):

@@ -1,11 +1,9 @@
-"""Counters that several gateways share, in a store that is asked over a connection.
+"""Counters that several gateways share in a remote store.
 
-One task asks, for all requests of this process: each step takes along whatever has come up meanwhile, reservations and
-settlements, and is one round trip. Steps are numbered, and the store does each once and answers it again if it is sent
-again: so a step whose answer was lost debits once (BerriAI/litellm#30460). A store that has lost steps of ours has come
-back empty or old: it is told anew what is held and how far each sum had come, which lowers and doubles nothing
-(BerriAI/litellm#28247, #30684).
-"""
+One task sends steps for all requests of this process: each step is one round trip with all pending reservations and
+settlements. Steps are numbered, and the store repeats its reply to a step that is sent again, so a lost reply does not
+debit twice (BerriAI/litellm#30460). A store that has lost steps was emptied or restored: the task sends all open claims
+and known sums again, which neither lowers nor doubles them (BerriAI/litellm#28247, #30684)."""
 
 import itertools
 import logging
@@ -26,58 +24,58 @@ from gateway.counters.counter import (
     Counter,
     Debit,
     Level,
+    OnSettled,
     RateCounter,
     Shortage,
     SumCounter,
-    Tell,
 )
-from gateway.counters.looks import AT_ONCE as LOOKS_AT_ONCE
-from gateway.counters.looks import PendingLooks, StepLooks
-from gateway.counters.share import Known, Share
-from gateway.counters.shortages import level_of, rate_shortage, room_shortage, shortage_of
-from gateway.counters.steps import CountingStep, State, StepReply, answers, decoded, encoded
+from gateway.counters.refreshes import PER_STEP as REFRESHES_PER_STEP
+from gateway.counters.refreshes import PendingRefreshes, StepRefreshes
+from gateway.counters.share import KnownState, Share
+from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of, unrefilled_units
+from gateway.counters.steps import CountingStep, State, StepReply, decoded, encoded, is_complete
 
 log = logging.getLogger("trigate.counters")
 
 LEASE: Final = 30.0
-"""Seconds after which a process that says nothing counts as dead; it says something four times as often."""
+"""Seconds after which a silent process counts as dead; processes send four times as often."""
 LIMIT: Final = 0.25
-"""Seconds that a request waits for the store, once: then it is away."""
+"""Seconds that the first request waits before the store counts as unavailable."""
 _PATIENCE: Final = 3.0
-"""Seconds for a connection, and for the first step on it: no request waits for them."""
+"""Seconds to connect and for the first step; no request waits for them."""
 _AT_ONCE: Final = 64
-"""Reservations in one step."""
+"""Reservations per step."""
 _REMEMBERED: Final = 10_000
-"""Counters of which it is remembered how far they had come."""
+"""Counters whose last known level is remembered."""
 _FRESH: Final = 1.0
-"""Seconds for which what was heard of a counter still says that it is full."""
+"""Seconds for which a known level proves that a counter is full."""
 _REFRESH: Final = 5.0
-"""Seconds after which a counter that is in use is looked at again."""
+"""Seconds between refreshes of a counter in use."""
 
-AskStore: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
-"""Ask for a step, and wait for so many seconds at most."""
+SendStep: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
+"""Send a step and return the reply; the float limits the wait in seconds."""
 
 
 class StoreAway(Exception):
-    """The store cannot be reached, or does not do what it is asked. The words are for the operator: without secrets."""
+    """An error: the store is unreachable or failed. The message is for the operator and contains no secrets."""
 
 
 class CounterStore(Protocol):
-    """A store that does steps, each at once and one after the other."""
+    """A store that performs steps atomically, one after the other."""
 
     @property
     def title(self) -> str:
-        """What it is called in the log."""
+        """The store's name in the log."""
         ...
 
-    def connect(self) -> AbstractAsyncContextManager[AskStore]:
-        """A connection. Raises ``StoreAway``, as asking does; a step that is cancelled may have been done."""
+    def connect(self) -> AbstractAsyncContextManager[SendStep]:
+        """Open a connection. Raises ``StoreAway``, as sending does; a cancelled step may have been performed."""
         ...
 
 
 @attrs.define(eq=False)
-class _Waiting:
-    """A reservation on its way. ``short`` is the store's answer; ``given_up``: nobody waits for that any longer."""
+class _PendingReservation:
+    """A reservation in transit. ``short`` is the store's reply; ``given_up`` means that no request waits for it."""
 
     claims: Sequence[Claim]
     names: tuple[str, ...]
@@ -87,8 +85,8 @@ class _Waiting:
 
 
 @attrs.define(eq=False)
-class _Open:
-    """A claim that is not settled, and the name under which the store knows it."""
+class _OpenClaim:
+    """An open claim, and its name in the store."""
 
     claim: Claim
     name: str
@@ -96,17 +94,19 @@ class _Open:
 
 @attrs.frozen(eq=False)
 class _Batch:
-    """A step with those who wait for its answer, as it was sent."""
+    """A sent step, with the reservations that wait for its reply."""
 
     step: CountingStep
     text: bytes
-    waiting: Sequence[_Waiting]
-    looks: StepLooks
+    waiting: Sequence[_PendingReservation]
+    refreshes: StepRefreshes
 
 
 class RemoteCounters:
-    """Counters in ``store``. While that is away each gateway goes on with its share of what was left, or refuses.
-    ``run`` has to run as long as it is used."""
+    """Counters in ``store``.
+
+    While it is unavailable, each gateway uses its share of the remaining amounts, or refuses. ``run`` must run while
+    the counters are in use."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class RemoteCounters:
         self._lease = lease
         self._limit = limit
         self._clock = clock
-        self._tell: list[Tell] = []
+        self._callbacks: list[OnSettled] = []
         self._numbers = itertools.count(1)
         self._name = _new_name()
         self._former: list[str] = []
@@ -132,41 +132,41 @@ class RemoteCounters:
         self._wake = trio.Event()
         self._leaving = False
         self._left = trio.Event()
-        self._waiting: deque[_Waiting] = deque()
-        self._open: dict[str, _Open] = {}
-        self._unknown: dict[str, Claim] = {}  # what is held and the store does not know of, by names
-        self._ended: dict[str, bool] = {}  # names of what is not held any longer; true: not even its rates were used
+        self._waiting: deque[_PendingReservation] = deque()
+        self._open: dict[str, _OpenClaim] = {}
+        self._unknown: dict[str, Claim] = {}  # claims held here and unknown to the store, by name
+        self._ended: dict[str, bool] = {}  # names of claims no longer held; true: not even their rates were used
         self._added: dict[bytes, tuple[Counter, int]] = {}
-        self._telling: dict[bytes, tuple[Counter, int]] = {}  # what was added and is on its way
+        self._in_transit: dict[bytes, tuple[Counter, int]] = {}  # amounts added and in transit
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
-        self._looks = PendingLooks()
+        self._known: OrderedDict[bytes, KnownState] = OrderedDict()
+        self._refreshes = PendingRefreshes()
         self._alive = 1
-        self._ahead = 0.0  # seconds by which the store's clock is ahead of ours
-        self._share: Share | None = None  # there while the store is away
+        self._clock_offset = 0.0  # seconds by which the store's clock is ahead
+        self._share: Share | None = None  # set while the store is unavailable
         self._away_since = 0.0
-        self._alone = 0
+        self._outage_reservations = 0
 
     @property
     def is_away(self) -> bool:
         return self._share is not None
 
     def state(self) -> Mapping[str, Any]:
-        """For people: where is counted, and how many processes do so."""
+        """Return the state for people: the store, and how many processes count there."""
         found = {"store": self._store.title, "state": "away" if self.is_away else "shared", "processes": self._alive}
         return {**found, "away_seconds": round(self._clock() - self._away_since, 1)} if self.is_away else found
 
-    def take_alone(self) -> int:
-        """How many reservations have been decided without the store since the last time."""
-        taken, self._alone = self._alone, 0
+    def take_outage_reservations(self) -> int:
+        """Return how many reservations were decided without the store since the last call."""
+        taken, self._outage_reservations = self._outage_reservations, 0
         return taken
 
-    # What requests do
+    # For requests
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         if self._share is not None:
-            return await self._decide(claims)
-        waiting = _Waiting(claims, tuple(str(next(self._numbers)) for _ in claims))
+            return await self._reserve_alone(claims)
+        waiting = _PendingReservation(claims, tuple(str(next(self._numbers)) for _ in claims))
         self._waiting.append(waiting)
         self._wake.set()
         try:
@@ -177,15 +177,15 @@ class RemoteCounters:
             raise
         if waiting.short is None:
             self._give_up(waiting)
-            self._go_alone(f"no answer for {self._limit:g} s")
-            return await self._decide(claims)
+            self._start_outage(f"no answer for {self._limit:g} s")
+            return await self._reserve_alone(claims)
         return waiting.short
 
     def settle(self, claim: Claim, used: Sequence[int]) -> None:
         held = self._open.pop(claim.id, None)
         if held is None:
             return
-        is_counted = self._share is None or self._share.was_open(claim)
+        is_counted = self._share is None or self._share.was_reserved_before(claim)
         for debit, amount in zip(claim.debits, used, strict=True):
             if isinstance(debit.counter, RateCounter):
                 self._add(debit.counter, amount - debit.amount)
@@ -194,40 +194,40 @@ class RemoteCounters:
             if is_counted and (known := self._known.get(debit.counter.key)) is not None:
                 self._known[debit.counter.key] = known.without(debit.amount)
         self._end(held, refund=False)
-        self._looks.want(debit.counter for debit in claim.debits)
+        self._refreshes.add(debit.counter for debit in claim.debits)
         if self._share is not None:
             self._share.settle(claim, used)
         self._wake.set()
-        for tell in self._tell:
-            tell(claim)
+        for callback in self._callbacks:
+            callback(claim)
 
     def level(self, counter: Counter) -> Level:
-        known = self._known.get(counter.key) or Known(counter)
-        added = self._untold(counter)
+        known = self._known.get(counter.key) or KnownState(counter)
+        added = self._unconfirmed(counter)
         if isinstance(counter, RateCounter):
-            return Level(max(0, level_of(counter, known.full, self._now()) + added))
+            return Level(max(0, unrefilled_units(counter, known.full, self._now()) + added))
         alone = 0 if self._share is None else self._share.held(counter)
         return Level(known.used + added, known.held + alone)
 
-    async def look(self, counters: Sequence[Counter]) -> None:
+    async def refresh(self, counters: Sequence[Counter]) -> None:
         fresh = self._clock() - _FRESH
-        wanted = [one for one in counters if (known := self._known.get(one.key)) is None or known.heard < fresh]
+        wanted = [one for one in counters if (known := self._known.get(one.key)) is None or known.received_at < fresh]
         if not wanted or self.is_away:
             return
-        self._looks.want(wanted)
-        heard = self._looks.event()
+        self._refreshes.add(wanted)
+        received_at = self._refreshes.event()
         self._wake.set()
         with trio.move_on_after(self._limit):
-            await heard.wait()
+            await received_at.wait()
 
-    def _untold(self, counter: Counter) -> int:
-        """What was used of it and the store has not confirmed."""
-        return sum(found[counter.key][1] for found in (self._added, self._telling) if counter.key in found)
+    def _unconfirmed(self, counter: Counter) -> int:
+        """Return the amount used of ``counter`` that the store has not confirmed."""
+        return sum(found[counter.key][1] for found in (self._added, self._in_transit) if counter.key in found)
 
-    def room(self, debit: Debit) -> Shortage | None:
+    def shortage_for(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
-        known = self._known.get(counter.key) or Known(counter, heard=self._clock())
-        fresh = self._clock() - known.heard < _FRESH and self._share is None
+        known = self._known.get(counter.key) or KnownState(counter, received_at=self._clock())
+        fresh = self._clock() - known.received_at < _FRESH and self._share is None
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, known.full, self._now()) if fresh else None
         short = room_shortage(debit, counter.most, known.used, known.held)
@@ -235,28 +235,30 @@ class RemoteCounters:
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         _, before = self._raised.get(counter.key, (counter, 0))
-        _, added = self._added.get(counter.key, (counter, 0))  # a step raises first
+        _, added = self._added.get(counter.key, (counter, 0))  # a step raises before it adds
         self._raised[counter.key] = counter, max(before, used - added)
         self._wake.set()
 
-    def on_settled(self, tell: Tell) -> None:
-        self._tell.append(tell)
+    def on_settled(self, callback: OnSettled) -> None:
+        self._callbacks.append(callback)
 
-    # While the store is away
+    # While the store is unavailable
 
-    def _go_alone(self, why: str) -> None:
+    def _start_outage(self, why: str) -> None:
         if self._share is not None:
             return
         open = [one.claim for one in self._open.values()]
-        untold = {key: self._untold(counter) for key, (counter, _) in {**self._telling, **self._added}.items()}
-        self._share = Share(self._alive, self._known, untold, self._ahead, open)
+        unconfirmed = {
+            key: self._unconfirmed(counter) for key, (counter, _) in {**self._in_transit, **self._added}.items()
+        }
+        self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()
         instead = (
             "limits are held by this process' share" if self._when_down == "share" else "what is limited is refused"
         )
         log.warning("the shared counters (%s) are away, %s: %s", self._store.title, instead, why)
 
-    def _come_back(self) -> None:
+    def _end_outage(self) -> None:
         if self._share is None:
             return
         self._share = None
@@ -265,10 +267,10 @@ class RemoteCounters:
             self._store.title, self._clock() - self._away_since,
         )  # fmt: skip
 
-    async def _decide(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
+    async def _reserve_alone(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         """Reserve without the store."""
         assert self._share is not None
-        self._alone += 1
+        self._outage_reservations += 1
         if self._when_down == "refuse":
             debits = (debit for claim in claims for debit in claim.debits)
             return [Shortage(debit, 1.0, *self._counted(debit.counter), "store_away") for debit in debits]
@@ -276,7 +278,7 @@ class RemoteCounters:
             return short
         for claim in claims:
             name = str(next(self._numbers))
-            self._open[claim.id] = _Open(claim, name)
+            self._open[claim.id] = _OpenClaim(claim, name)
             self._unknown[name] = claim
             for debit in claim.debits:
                 if isinstance(debit.counter, RateCounter):
@@ -292,12 +294,12 @@ class RemoteCounters:
             _, before = self._added.get(counter.key, (counter, 0))
             self._added[counter.key] = counter, before + amount
 
-    def _end(self, held: _Open, *, refund: bool) -> None:
+    def _end(self, held: _OpenClaim, *, refund: bool) -> None:
         if self._unknown.pop(held.name, None) is None:
             self._ended[held.name] = refund
 
-    def _give_up(self, waiting: _Waiting) -> None:
-        """Nobody waits for its answer: what it takes goes back."""
+    def _give_up(self, waiting: _PendingReservation) -> None:
+        """Abandon a reservation that no request waits for, and return what it reserved."""
         waiting.given_up = True
         if waiting in self._waiting:
             self._waiting.remove(waiting)
@@ -307,22 +309,22 @@ class RemoteCounters:
                     self._end(held, refund=True)
         self._wake.set()
 
-    # The task that asks
+    # The task that sends steps
 
     async def run(self) -> None:
-        """Ask the store, as long as this process counts. Never raises."""
+        """Send steps to the store while the counters are in use. Never raises."""
         wait = 0.1
-        while not self._leaving or self._has_news():
+        while not self._leaving or self._has_pending():
             try:
                 with trio.CancelScope(deadline=trio.current_time() + _PATIENCE) as scope:
-                    async with self._store.connect() as ask:
+                    async with self._store.connect() as send:
                         scope.deadline = float("inf")
                         wait = 0.1
-                        await self._serve(ask)
+                        await self._serve(send)
                         break
                 raise StoreAway("no connection in time")
             except StoreAway as error:
-                self._lose(str(error))
+                self._lose_connection(str(error))
             if self._leaving:
                 break
             await trio.sleep(wait * random.uniform(0.5, 1.0))
@@ -330,38 +332,38 @@ class RemoteCounters:
         self._left.set()
 
     async def finish(self) -> None:
-        """Tell the store what it does not know yet, for a second at most, and that this process is going."""
+        """Send what the store does not know yet, for at most one second, and sign this process off."""
         self._leaving = True
         self._wake.set()
         with trio.move_on_after(1.0, shield=True):
             await self._left.wait()
 
     @property
-    def has_told_all(self) -> bool:
-        """Whether the store knows of all that has happened here."""
-        return not self._has_news()
+    def is_synced(self) -> bool:
+        """Whether the store knows everything that happened here."""
+        return not self._has_pending()
 
-    def _has_news(self) -> bool:
+    def _has_pending(self) -> bool:
         return bool(self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
 
-    async def _serve(self, ask: AskStore) -> None:
-        """Ask until this process goes. Raises ``StoreAway``."""
+    async def _serve(self, send: SendStep) -> None:
+        """Send steps until this process stops. Raises ``StoreAway``."""
         lost = 0
         while True:
             if self._sent is None:
-                if not self._has_news() and not self._looks and not self._joining and not self._leaving:
+                if not self._has_pending() and not self._refreshes and not self._joining and not self._leaving:
                     with trio.move_on_after(min(self._lease / 4, _REFRESH if self._known else self._lease)):
                         await self._wake.wait()
                 self._wake = trio.Event()
                 self._sent = self._next()
             batch = self._sent
             nobody_waits = self._share is not None or batch.step.joins
-            said = await ask(batch.text, max(_PATIENCE, self._limit) if nobody_waits else self._limit)
+            reason = await send(batch.text, max(_PATIENCE, self._limit) if nobody_waits else self._limit)
             try:
-                reply = decoded(said)
+                reply = decoded(reason)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise StoreAway("its answers are another version's") from None
-            if not reply.lost and not answers(reply, batch.step):
+            if not reply.lost and not is_complete(reply, batch.step):
                 raise StoreAway("its answers are another version's")
             if reply.lost:
                 lost += 1
@@ -370,77 +372,79 @@ class RemoteCounters:
                     raise StoreAway("it forgets what it was told")
                 continue
             lost = 0
-            self._hear(batch, reply)
+            self._process_reply(batch, reply)
             if batch.step.leaves:
                 return
 
     def _next(self) -> _Batch:
-        """The next step, with all that has come up."""
+        """Return the next step with everything pending."""
         count = min(len(self._waiting), _AT_ONCE)
         waiting = [self._waiting.popleft() for _ in range(count)]
         joins = self._joining
         if joins:
             holds = {held.name: held.claim for held in self._open.values()}
-            self._ended.clear()  # of a name that is given up with all that is held under it
+            self._ended.clear()  # an abandoned name releases everything it held
         else:
             holds = self._unknown
         raised: list[tuple[Counter, float]] = [*self._raised.values()]
         if joins:
             raised += [(known.counter, known.state[0]) for known in self._known.values()]
-        self._looks.want(self._stale())
-        looks = self._looks.take()
-        leaves = self._leaving and not self._waiting  # what is open goes back with its name
+        self._refreshes.add(self._stale_counters())
+        refreshes = self._refreshes.take()
+        leaves = self._leaving and not self._waiting  # open claims are released with the name
         step = CountingStep(
             name=self._name, number=self._step + 1, lease=self._lease, joins=joins, leaves=leaves,
             former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=self._ended,
             added=list(self._added.values()),
             reserved=[list(zip(one.names, one.claims, strict=True)) for one in waiting],
-            looked=looks.counters,
+            looked=refreshes.counters,
         )  # fmt: skip
-        self._telling = self._added
+        self._in_transit = self._added
         self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
-        return _Batch(step, encoded(step), waiting, looks)
+        return _Batch(step, encoded(step), waiting, refreshes)
 
-    def _stale(self) -> list[Counter]:
-        """Return counters of which nothing was heard for a while, and forget those whose period is over."""
+    def _stale_counters(self) -> list[Counter]:
+        """Return counters not refreshed for a while, and forget those whose period is over."""
         limit, now = self._clock() - _REFRESH, self._now()
-        unheard = itertools.takewhile(lambda one: one.heard < limit, self._known.values())
-        stale = list(itertools.islice(unheard, LOOKS_AT_ONCE))
+        unheard = itertools.takewhile(lambda one: one.received_at < limit, self._known.values())
+        stale = list(itertools.islice(unheard, REFRESHES_PER_STEP))
         for one in stale:
             if isinstance(one.counter, SumCounter) and one.counter.until <= now:
                 del self._known[one.counter.key]
         return [one.counter for one in stale if one.counter.key in self._known]
 
-    def _hear(self, batch: _Batch, reply: StepReply) -> None:
-        """Take in the answer to a step."""
+    def _process_reply(self, batch: _Batch, reply: StepReply) -> None:
+        """Process the reply to a step."""
         self._sent = None
-        self._telling = {}
+        self._in_transit = {}
         self._step = batch.step.number
         self._alive = max(1, reply.alive)
-        self._ahead = reply.time - self._clock()
+        self._clock_offset = reply.time - self._clock()
         if batch.step.joins:
             self._joining = False
             self._former.clear()
         for (counter, _), state in zip(batch.step.added, reply.added, strict=True):
-            self._know(counter, state)
+            self._update_known(counter, state)
         for waiting, (taken, states) in zip(batch.waiting, reply.reserved, strict=True):
-            self._answer(waiting, bool(taken), states, reply.time)
+            self._finish_reservation(waiting, bool(taken), states, reply.time)
         for counter, state in zip(batch.step.looked, reply.looked, strict=False):
-            self._know(counter, state)
-        batch.looks.release()
-        self._come_back()
+            self._update_known(counter, state)
+        batch.refreshes.release()
+        self._end_outage()
 
-    def _answer(self, waiting: _Waiting, taken: bool, states: Sequence[State], time: float) -> None:
+    def _finish_reservation(
+        self, waiting: _PendingReservation, taken: bool, states: Sequence[State], time: float
+    ) -> None:
         debits = [debit for claim in waiting.claims for debit in claim.debits]
         for debit, state in zip(debits, states, strict=True):
-            self._know(debit.counter, state)
+            self._update_known(debit.counter, state)
         if waiting.given_up:
             if taken:
                 self._ended.update(dict.fromkeys(waiting.names, True))
             return
         if taken:
             for claim, name in zip(waiting.claims, waiting.names, strict=True):
-                self._open[claim.id] = _Open(claim, name)
+                self._open[claim.id] = _OpenClaim(claim, name)
             waiting.short = ()
         else:
             waiting.short = [
@@ -448,23 +452,24 @@ class RemoteCounters:
             ]
         waiting.done.set()
 
-    def _know(self, counter: Counter, state: State) -> None:
+    def _update_known(self, counter: Counter, state: State) -> None:
         unused = state[0] <= (self._now() if isinstance(counter, RateCounter) else 0)
         if unused and not any(state[1:]):
             self._known.pop(counter.key, None)
             return
-        self._known[counter.key] = Known(counter, state, self._clock())
+        self._known[counter.key] = KnownState(counter, state, self._clock())
         self._known.move_to_end(counter.key)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
     def _join_again(self, batch: _Batch) -> None:
-        """The store has lost steps of ours: under another name it is told anew what there is. What was sent last is
-        told again, too: it was in none of the answers."""
+        """Join the store under a new name after it lost steps, and send everything again.
+
+        That includes the last step sent, because no reply covered it."""
         log.warning("the shared counters (%s) have lost what they were told; they are told again", self._store.title)
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
-        self._telling = {}
+        self._in_transit = {}
         for counter, amount in batch.step.added:
             self._add(counter, amount)
         for counter, value in batch.step.raised:
@@ -474,25 +479,26 @@ class RemoteCounters:
         for waiting in reversed(batch.waiting):
             if not waiting.given_up:
                 self._waiting.appendleft(waiting)
-        self._looks.put_back(batch.looks)
-        self._unknown.clear()  # a join tells of all that is open
+        self._refreshes.put_back(batch.refreshes)
+        self._unknown.clear()  # joining sends all open claims
 
-    def _lose(self, why: str) -> None:
-        """The connection is lost. The step that was sent is sent again on the next one: whoever waits does not."""
-        self._go_alone(why)
+    def _lose_connection(self, why: str) -> None:
+        """Handle a lost connection. The sent step is repeated on the next one; waiting requests are decided without
+        it."""
+        self._start_outage(why)
         if self._sent is not None:
-            self._sent.looks.release()
+            self._sent.refreshes.release()
         everybody = (*(self._sent.waiting if self._sent is not None else ()), *self._waiting)
         self._waiting.clear()
-        self._looks.release()
+        self._refreshes.release()
         for waiting in everybody:
             waiting.given_up = True
             waiting.done.set()
 
     def _now(self) -> float:
-        return self._clock() + self._ahead
+        return self._clock() + self._clock_offset
 
 
 def _new_name() -> str:
-    """A name that no other process has, nor has had."""
+    """Return a name that no other process has or had."""
     return os.urandom(8).hex()

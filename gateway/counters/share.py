@@ -1,4 +1,4 @@
-"""What one of several gateways may use while the store that they share is away: its part of what was left."""
+"""The part of the remaining amounts that one of several gateways may use while the shared store is unavailable."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,26 +10,26 @@ from gateway.counters.steps import State
 
 
 @attrs.frozen
-class Known:
-    """What was last heard of ``counter``, at the moment ``heard`` by our clock."""
+class KnownState:
+    """The last known state of ``counter``, received at ``received_at`` by the local clock."""
 
     counter: Counter
     state: State = (0, 0, 0, 0)
-    heard: float = 0.0
+    received_at: float = 0.0
 
-    def without(self, held: int) -> "Known":
-        """After the end of a claim that has ``held`` so much."""
+    def without(self, held: int) -> "KnownState":
+        """Return the state after the end of a claim that held ``held``."""
         value, before, *earlier = self.state
         return attrs.evolve(self, state=(value, max(0, before - held), earlier[0], earlier[1]))
 
     @property
     def full(self) -> float:
-        """Of a rate."""
+        """The time at which a rate has refilled."""
         return self.state[0]
 
     @property
     def used(self) -> int:
-        """Of a sum, with what earlier slices have used."""
+        """The used amount of a sum, earlier slices included."""
         return int(self.state[0]) + self.state[2]
 
     @property
@@ -38,27 +38,28 @@ class Known:
 
 
 class Share:
-    """The share of one of ``alive`` processes, of what ``known`` says is left, without what this process has used and
-    not told (``untold``); ``ahead`` are the seconds by which the store's clock is. ``open`` are claims of its own that
-    are not settled."""
+    """The share of one of ``alive`` processes in the remaining amounts.
+
+    ``known`` has the last known states, ``unconfirmed`` the amounts that this process used and has not reported.
+    ``clock_offset`` is how many seconds the store's clock is ahead. ``open`` are this process's open claims."""
 
     def __init__(
         self,
         alive: int,
-        known: Mapping[bytes, Known],
-        untold: Mapping[bytes, int],
-        ahead: float,
+        known: Mapping[bytes, KnownState],
+        unconfirmed: Mapping[bytes, int],
+        clock_offset: float,
         open: Sequence[Claim],
     ) -> None:
         self._alive = alive
         self._known = known
-        self._untold = untold
+        self._unconfirmed = unconfirmed
         self._counters = LocalCounters()
-        self._ahead = ahead
+        self._clock_offset = clock_offset
         self._own: dict[bytes, int] = {}
         self._claims: dict[str, Claim] = {}
         self._before = frozenset(claim.id for claim in open)
-        self._held: dict[bytes, int] = {}  # by claims that came since
+        self._held: dict[bytes, int] = {}  # held by claims reserved during the outage
         for claim in open:
             debits = tuple(debit for debit in claim.debits if not isinstance(debit.counter, RateCounter))
             for debit in debits:
@@ -75,23 +76,23 @@ class Share:
                 self._hold(claim, 1)
             return ()
         whole = {debit.counter.key: debit for claim in claims for debit in claim.debits}
-        return [_of_whole(whole[one.debit.counter.key], one) for one in short]
+        return [_shortage_of_whole(whole[one.debit.counter.key], one) for one in short]
 
     def settle(self, claim: Claim, used: Sequence[int]) -> None:
-        """End a claim; those that were reserved before have no rates here."""
+        """Settle a claim; rates of claims reserved before the outage are not counted here."""
         part = self._claims.pop(claim.id, None)
         if part is not None:
             amounts = {debit.counter.key: amount for debit, amount in zip(claim.debits, used, strict=True)}
             self._counters.settle(part, [amounts[debit.counter.key] for debit in part.debits])
-            if not self.was_open(claim):
+            if not self.was_reserved_before(claim):
                 self._hold(claim, -1)
 
-    def was_open(self, claim: Claim) -> bool:
-        """Whether it was reserved before: the store has counted what it holds."""
+    def was_reserved_before(self, claim: Claim) -> bool:
+        """Return whether the claim was reserved before the outage, so the store counts it."""
         return claim.id in self._before
 
     def held(self, counter: Counter) -> int:
-        """What is held of it by claims that were reserved since."""
+        """Return the amount of ``counter`` held by claims reserved during the outage."""
         return self._held.get(counter.key, 0)
 
     def _hold(self, claim: Claim, times: int) -> None:
@@ -109,19 +110,19 @@ class Share:
                 amount, burst = max(1, counter.amount // self._alive), max(1, counter.burst // self._alive)
                 part: Counter = attrs.evolve(counter, amount=amount, burst=burst)
                 if known is not None:
-                    self._counters.fill(counter, known.full - self._ahead)
+                    self._counters.fill(counter, known.full - self._clock_offset)
             case SlotCounter():
                 part = attrs.evolve(counter, most=min(counter.most, max(1, counter.most // self._alive)))
             case SumCounter():
                 own = self._own.get(counter.key, 0)
-                known = known or Known(counter)
-                taken = max(own, known.held) + known.used + self._untold.get(counter.key, 0)
+                known = known or KnownState(counter)
+                taken = max(own, known.held) + known.used + self._unconfirmed.get(counter.key, 0)
                 part = attrs.evolve(counter, most=own + max(0, counter.most - taken) // self._alive, earlier=())
         return Debit(part, debit.amount)
 
 
-def _of_whole(debit: Debit, short: Shortage) -> Shortage:
-    """The shortage of a part, as one of the whole: what is not this part's is used."""
+def _shortage_of_whole(debit: Debit, short: Shortage) -> Shortage:
+    """Return the shortage of a share as a shortage of the whole: the other shares count as used."""
     part, counter = short.debit.counter, debit.counter
     if isinstance(part, RateCounter) or isinstance(counter, RateCounter):
         return attrs.evolve(short, debit=debit)

@@ -1,4 +1,4 @@
-"""A step as it goes to a store and comes back: JSON, in which amounts are text, for numbers lose digits there."""
+"""The JSON form of steps sent to a store and of its replies. Amounts are text, because JSON numbers lose digits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -11,12 +11,13 @@ from gateway.counters.counter import Claim, Counter, Debit, RateCounter, SlotCou
 
 @attrs.frozen
 class CountingStep:
-    """What a process asks of the store, all of it at once and in this order. ``number`` is one more than that of the
-    step before, under the same ``name``; one that ``joins`` is the first, and takes the place of its ``former`` names.
-    Rates and sums are ``raised`` to a value at least; claims are held (``holds``) without looking whether there is
-    room, or ``ended``: true where not even their rates were used. What is ``added`` was used; what is ``reserved`` is
-    taken, each as a whole, if there is room. The counters that are ``looked`` at do not change. Who ``leaves`` is not
-    missed. ``lease`` are the seconds after which one that says nothing is dead."""
+    """The requests of a process that the store performs together, in this order.
+
+    ``number`` increments under the same ``name``. A step that ``joins`` is the first, and replaces the ``former``
+    names. Rates and sums are ``raised`` to at least a value. Claims in ``holds`` are held without a check, those in
+    ``ended`` are released: true if not even their rates were used. Amounts ``added`` were used; claims ``reserved`` are
+    taken entirely if there is room. Counters ``looked`` at do not change. A process that ``leaves`` is not missed;
+    another one that is silent for ``lease`` seconds counts as dead."""
 
     name: str
     number: int
@@ -33,29 +34,30 @@ class CountingStep:
 
 
 State: TypeAlias = tuple[float | int, int, int, int]
-"""Of a counter: its value, what is held of it, and what earlier slices have used and hold. The value of a rate is the
-moment at which it has refilled, by the store's clock; of a sum the units that are used."""
+"""A counter's value, its held amount, and the amounts used and held in earlier slices.
+
+A rate's value is its refill time by the store's clock, a sum's the used units."""
 
 
 class StepReply(msgspec.Struct):
-    """What the store says: its ``time`` in Unix seconds, how many processes are ``alive``, and of each counter a
-    ``State``. ``lost``: it does not know of the steps before, and has done
-    nothing."""
+    """The store's reply: its ``time`` in Unix seconds, the number of ``alive`` processes, and a state for each counter.
+
+    ``lost`` means that it does not know the previous steps and did nothing."""
 
     lost: int = 0
     time: float = 0.0
     alive: int = 1
     reserved: list[tuple[int, list[State]]] = []
     added: list[State] = []
-    looked: list[State] = []  # empty of a store whose functions another version has made
+    looked: list[State] = []  # empty if another version made the store's functions
 
 
 _REPLY = msgspec.json.Decoder(StepReply)
 decoded = _REPLY.decode
 
 
-def answers(reply: StepReply, step: CountingStep) -> bool:
-    """Return whether ``reply`` has a state of all that ``step`` asks for."""
+def is_complete(reply: StepReply, step: CountingStep) -> bool:
+    """Return whether ``reply`` has a state for every counter in ``step``."""
     asked = [sum(len(claim.debits) for _, claim in claims) for claims in step.reserved]
     if len(reply.added) != len(step.added) or len(reply.looked) not in (0, len(step.looked)):
         return False
@@ -90,8 +92,9 @@ def _debit(debit: Debit) -> list[Any]:
 
 
 def _counter(counter: Counter) -> list[Any]:
-    """Kind, key, two numbers, earlier keys: of a rate the seconds in which a unit and its burst refill; else how much
-    there is and until when."""
+    """Return kind, key, two numbers and earlier keys.
+
+    For a rate, the numbers are the seconds in which a unit and the burst refill; otherwise the limit and the expiry."""
     if isinstance(counter, RateCounter):
         refill = counter.seconds / counter.amount
         return ["rate", counter.key.hex(), refill, counter.burst * refill, []]

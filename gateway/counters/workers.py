@@ -1,8 +1,7 @@
-"""Counters that the workers of one machine share, in memory that all of them map: no server, no wait.
+"""Counters in memory that the workers of a machine share: no server, no wait.
 
-What a claim holds is in cells of its worker's own, so that it is given back when that ends, however it ends. Rates are
-moments in whole nanoseconds.
-"""
+Reservations are in cells of each worker, so that they are released however the worker ends. Rates are refill times in
+whole nanoseconds."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,24 +12,24 @@ from gateway.counters.counter import (
     Counter,
     Debit,
     Level,
+    OnSettled,
     RateCounter,
     Shortage,
     SlotCounter,
     SumCounter,
-    Tell,
 )
-from gateway.counters.shortages import debited, level_of, rate_shortage, room_shortage
+from gateway.counters.shortages import full_after_debit, rate_shortage, room_shortage, unrefilled_units
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import TOTAL, UNTIL
 
 _NANO: Final = 10**9
 _FOR_EVER: Final = 1e9  # seconds that fit into a word: thirty years
 _MARGIN: Final = 3600.0
-"""Seconds for which a sum is kept beyond its time: a request belongs to the period in which it began."""
+"""Seconds that a sum is stored after its expiry: requests count in the period in which they began."""
 
 
 class WorkerCounters:
-    """Counters in ``amounts``, by ``clock``, which all workers have in common; ``wall`` is that of periods."""
+    """Counters in ``amounts``, by ``clock``, which all workers share; ``wall`` is the clock of periods."""
 
     def __init__(
         self,
@@ -42,7 +41,7 @@ class WorkerCounters:
         self._clock = clock
         self._wall = wall
         self._open: set[str] = set()
-        self._tell: list[Tell] = []
+        self._callbacks: list[OnSettled] = []
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         amounts = self._amounts
@@ -72,18 +71,18 @@ class WorkerCounters:
             amounts.commit(step.words)
         finally:
             amounts.unlock()
-        for tell in self._tell:
-            tell(claim)
+        for callback in self._callbacks:
+            callback(claim)
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):
-            return Level(level_of(counter, self._full(counter), self._clock()))
+            return Level(unrefilled_units(counter, self._full(counter), self._clock()))
         return Level(*_used_of(self._amounts, counter))
 
-    async def look(self, counters: Sequence[Counter]) -> None:
+    async def refresh(self, counters: Sequence[Counter]) -> None:
         return
 
-    def room(self, debit: Debit) -> Shortage | None:
+    def shortage_for(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, self._full(counter), self._clock())
@@ -99,8 +98,8 @@ class WorkerCounters:
         finally:
             amounts.unlock()
 
-    def on_settled(self, tell: Tell) -> None:
-        self._tell.append(tell)
+    def on_settled(self, callback: OnSettled) -> None:
+        self._callbacks.append(callback)
 
     def _full(self, rate: RateCounter) -> float:
         row = self._amounts.find(rate.key)
@@ -108,7 +107,7 @@ class WorkerCounters:
 
 
 class _Step:
-    """``words`` that are changed at once, at the time ``now``."""
+    """Changes to ``words`` that take effect together, at the time ``now``."""
 
     def __init__(self, amounts: SharedAmounts, now: float, wall: float) -> None:
         self._amounts = amounts
@@ -117,7 +116,7 @@ class _Step:
         self.words: dict[int, int] = {}
 
     def take(self, debit: Debit) -> Shortage | None:
-        """Reserve ``debit``; the shortage that is in its way, where there is one."""
+        """Reserve ``debit``, or return its shortage."""
         counter, amounts = debit.counter, self._amounts
         row = amounts.find(counter.key)
         if row is None and (row := amounts.assign(counter.key)) is None:
@@ -166,7 +165,7 @@ class _Step:
 
     def _debit(self, rate: RateCounter, row: int, amount: int) -> None:
         if amount:
-            full = int(min(debited(rate, self._total(row) / _NANO, amount, self._now), _FOR_EVER) * _NANO)
+            full = int(min(full_after_debit(rate, self._total(row) / _NANO, amount, self._now), _FOR_EVER) * _NANO)
             self.words[row + TOTAL] = full = full if full > 0 else 0
             self.words[row + UNTIL] = full | 1 if rate.by_clients else full & ~1
 
@@ -177,7 +176,7 @@ class _Step:
 
 
 def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int | None = None) -> tuple[int, int]:
-    """What of ``counter``, in ``row`` where that is known, is used for good and held."""
+    """Return the amounts of ``counter`` used and held; ``row`` is its row if known."""
     if row is None:
         row = amounts.find(counter.key)
     used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], amounts.held(row))

@@ -64,7 +64,7 @@ class Conversations:
         metadata, items = await read_members(self._service, _conversation)
         conversation = StoredConversation(int(time.time()), metadata)
         with store_deadline("reach the conversation"):
-            items = await stored.own_items(store, owner(), items)
+            items = await stored.items_to_add(store, owner(), items)
             id = await stored.create(store, owner(), conversation, items)
         return _shown(id, conversation)
 
@@ -91,7 +91,7 @@ class Conversations:
         """The items that were added, in their order."""
         store, items = require_store(self._store), await read_members(self._service, _more_items)
         with store_deadline("reach the conversation"):
-            items = await stored.own_items(store, owner(), items)
+            items = await stored.items_to_add(store, owner(), items)
             await stored.append(store, owner(), id, items)
         return object_answer(page(items, limit=len(items), order="asc"))
 
@@ -101,7 +101,7 @@ class Conversations:
     async def item(self, id: str, item_id: str) -> Response:
         found = next((item for item in await self._items(id) if item.get("id") == item_id), None)
         if found is None:
-            raise stored.missing_item(item_id)
+            raise stored.unknown_item_error(item_id)
         return object_answer(found)
 
     async def delete_item(self, id: str, item_id: str) -> Response:

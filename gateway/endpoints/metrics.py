@@ -104,12 +104,12 @@ def _look(service: Service, metrics: Metrics) -> None:
     counters = service.allowances.counters
     if isinstance(counters, RemoteCounters):
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
-        metrics.add(COUNTED_ALONE, by=counters.take_alone())
+        metrics.add(COUNTED_ALONE, by=counters.take_outage_reservations())
     if failures := service.answer_cache.take_failures():
         metrics.add(CACHE_FAILURES, by=failures)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
-    metrics.look_at_targets(out, health.transitions.taken())
+    metrics.look_at_targets(out, health.transitions.take_outages())
     lifecycle, running = service.lifecycle, service.background.running
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
 

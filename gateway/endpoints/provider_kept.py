@@ -13,7 +13,7 @@ import attrs
 from quart import request
 
 from gateway.conversations.deadline import store_deadline
-from gateway.conversations.provider_turn import find_keeper
+from gateway.conversations.provider_turn import find_storing_entry
 from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
@@ -77,7 +77,7 @@ class ProviderKept:
         if self._service.store is None:  # nobody knows whose it is
             return ()
         with store_deadline("look up whose it is"):
-            entry = await find_keeper(self._service.store, owner(), id)
+            entry = await find_storing_entry(self._service.store, owner(), id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 
     def _record(self, target: Target) -> Record:

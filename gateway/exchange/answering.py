@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import attrs
 
-from gateway.answer_cache.stored_answer import AnswerStamp, given_ids
+from gateway.answer_cache.stored_answer import AnswerStamp, use_ids
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
@@ -102,11 +102,11 @@ class StampedLane:
         self._ids = ids
 
     def feed(self, data: bytes) -> bytes:
-        with given_ids(self._ids):
+        with use_ids(self._ids):
             return self._lane.feed(data)
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
-        with given_ids(self._ids):
+        with use_ids(self._ids):
             return self._lane.end(failed)
 
     def rest(self) -> bytes:
@@ -123,7 +123,7 @@ def _stamped_lane(
     if stamp is None:
         return make()
     ids = stamp.ids(b"stream")
-    with given_ids(ids):
+    with use_ids(ids):
         lane, writer = make()
         return StampedLane(lane, ids), writer
 
@@ -210,7 +210,7 @@ def stamped(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
     answer."""
     if stamp is None:
         return work()
-    with given_ids(stamp.ids(salt)):
+    with use_ids(stamp.ids(salt)):
         return work()
 
 

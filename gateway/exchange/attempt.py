@@ -168,7 +168,7 @@ class Attempt:
         if request.shows is not None:
             request.shows(self.target, response)
         if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
-            context.service.health.told.heard(self.target.identity.place, told_outage(response.headers))
+            context.service.health.reported_limits.record(self.target.identity.place, told_outage(response.headers))
         return response
 
     def _is_good(self, response: UpstreamResponse) -> bool:

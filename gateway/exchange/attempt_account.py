@@ -69,7 +69,7 @@ class AttemptAccount:
         self._began = time.perf_counter()
         self._open = service.health.begin(self.target, self._context.passed_on(self.target), added=added)
         service.balancer.loads.opened(self.target)
-        return not self._open.overtaken
+        return not self._open.is_overtaken
 
     def take_back(self) -> None:
         """Book that it was not sent after all."""
@@ -105,7 +105,7 @@ class AttemptAccount:
         attempt.watch.content_arrived()
         self._teach(attempt.seconds)
         if self._request[0] and self._open is not None:
-            self._open.began()
+            self._open.mark_started()
         if self.cause == "hedge":  # else it was, before it was sent
             attempt.made.report(self._context.record)
         self._put_on_record()
@@ -119,7 +119,7 @@ class AttemptAccount:
             if failed.reason == "timeout":
                 self._teach(self.attempt.seconds, at_least=True)
         if self._request[0] and self._open is not None:
-            self._open.failed(failed)
+            self._open.mark_failed(failed)
         self._tell(self._tried(failed.reason or told or "internal"))
 
     def lose(self) -> None:

@@ -7,7 +7,7 @@ from typing import Self
 import trio
 
 from gateway.answer_cache.flight import ABANDONED, Flight
-from gateway.answer_cache.replay import response_of
+from gateway.answer_cache.replay import local_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.exchange.attempt_answer import C
 from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
@@ -136,7 +136,7 @@ class CachedOrigin:
             flight.abandon()
             raise
         finally:
-            if flight.is_lost and flights.get(key) is flight:
+            if flight.has_failed and flights.get(key) is flight:
                 del flights[key]
         if answer is None:
             return None
@@ -153,7 +153,7 @@ class CachedOrigin:
             judge, rest = self._lookup.kind.judge(made, answer.content_type), answer.rest
             flight.begin(answer.content_type, answer.came, whole=rest is None)
             if rest is not None:
-                answer.go_on_with(response_of(flight.lead(), rest.headers, rest.status))
+                answer.go_on_with(local_response(flight.lead(), rest.headers, rest.status))
         except BaseException:
             await answer.aclose()
             raise

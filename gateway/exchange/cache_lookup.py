@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final, Protocol
 
 import attrs
 
-from gateway.answer_cache.eligible import is_eligible, is_keepable, sets_length
+from gateway.answer_cache.eligible import is_cacheable, is_eligible, sets_length
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.key import FORM, LEFT_OUT, answer_key, canonical
-from gateway.answer_cache.replay import replayed, response_of
+from gateway.answer_cache.key import EXCLUDED, FORM_MEMBERS, answer_key, canonical
+from gateway.answer_cache.replay import local_response, replay_response
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
-from gateway.answer_cache.uses import read_wish
+from gateway.answer_cache.uses import read_cache_control
 from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
 from gateway.conversations.recorder import TurnRecorder
@@ -95,7 +95,7 @@ class ConversationAnswers:
     def judge(self, made: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
         api, framing = made.target.api, made.target.framing if is_stream(made, content_type) else None
         limited = sets_length(made.request.incoming)
-        return lambda body: is_keepable(api, body, framing=framing, limited=limited)
+        return lambda body: is_cacheable(api, body, framing=framing, limited=limited)
 
 
 class CacheHit:
@@ -146,7 +146,7 @@ class CacheHit:
         self._has_begun = True
         record.lane = answer.lane_name
         if turn.records:
-            turn.answered_by(self.made.target, answer.writer)
+            turn.record_target(self.made.target, answer.writer)
         self._tell(None)
         return answer
 
@@ -176,7 +176,7 @@ class CacheLookup:
     answers are."""
 
     def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, kind: AnswerKind) -> None:
-        self.wish = read_wish(context.asked.header("cache-control"))
+        self.wish = read_cache_control(context.asked.header("cache-control"))
         self._context = context
         self._use = use
         self._owner = owner
@@ -189,7 +189,7 @@ class CacheLookup:
         failed: ErrorInfo | None = None
         for _ in range(FOLLOWED):
             if (answer := await self._cache.find(key, self.wish.max_age)) is not None:
-                return CacheHit(made, replayed(answer, self._use.pace), answer.stamp, self._cache.age(answer))
+                return CacheHit(made, replay_response(answer, self._use.pace), answer.stamp, self._cache.age(answer))
             flight = self._cache.flights.get(key)
             if flight is None or not flight.may_be_joined:
                 return None
@@ -221,7 +221,7 @@ class CacheLookup:
         others."""
         if self._use.strict:
             return ()
-        return FORM if target.api == "responses" and self._use.scope != "key" else LEFT_OUT
+        return FORM_MEMBERS if target.api == "responses" and self._use.scope != "key" else EXCLUDED
 
     def _parts(self, made: TargetRequest) -> Iterator[bytes]:
         """Yield everything that the answer depends on, as it would be sent and as it was said."""
@@ -236,9 +236,9 @@ class CacheLookup:
         yield identity.place
         yield repr([pair for pair in out.headers if pair[0].lower() not in _VOLATILE]).encode()
         yield repr([asked.header(name) for name in _ALWAYS]).encode()
-        left_out = self._left_out(target)
-        yield canonical(out.body, left_out)
-        yield canonical(incoming.body, left_out)
+        excluded = self._left_out(target)
+        yield canonical(out.body, excluded)
+        yield canonical(incoming.body, excluded)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
         if strict or not self.kind.has_forms:
@@ -249,8 +249,8 @@ async def _follow(flight: Flight, made: TargetRequest) -> CacheHit | None:
     """Wait for the answer of ``flight``; ``None`` where it fails before its content."""
     reader = flight.follow()
     try:
-        if await flight.begun():
-            return CacheHit(made, response_of(reader, (("content-type", flight.content_type),)), flight.stamp, 0)
+        if await flight.wait_for_content():
+            return CacheHit(made, local_response(reader, (("content-type", flight.content_type),)), flight.stamp, 0)
     except BaseException:
         await reader.aclose()
         raise

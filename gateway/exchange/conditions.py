@@ -26,12 +26,12 @@ class PlaceConditions:
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
         outage = self._health.outage(target, self._passed_on(target), alone=alone)
-        return self._told(target) if outage is None and not alone and self._health.told.places else outage
+        return self._told(target) if outage is None and not alone and self._health.reported_limits.places else outage
 
     def _told(self, target: Target) -> Outage | None:
         """What the provider of ``target`` has told of its limits, while another place is left to be asked
         (openai/codex#32341)."""
-        told = self._health.told
+        told = self._health.reported_limits
         outage = told.outage(target.identity.place)
         if outage is None:
             return None

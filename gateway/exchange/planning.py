@@ -15,7 +15,7 @@ from gateway.balancing.affinity import Affinity, find_affinity
 from gateway.balancing.balancer import has_choice
 from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
-from gateway.conversations.resolved import StateScope, kept_elsewhere
+from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import showing, with_native_ids
 from gateway.exchange.planned import PlannedRequest
@@ -152,7 +152,7 @@ STEPS: Final[tuple[PlanningStep, ...]] = (
 
 
 def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
-    if kept_elsewhere(incoming):
+    if refers_to_stored_object(incoming):
         plan = narrow(plan, ONE_PLACE)
     kept = suitable(plan.candidates, incoming, asked)
     refuse_images(kept, incoming)

@@ -234,7 +234,7 @@ class Walk:
         account.commit()
         if turn.records:
             assert account.answer is not None, "it has begun"
-            turn.answered_by(account.target, account.answer.writer)
+            turn.record_target(account.target, account.answer.writer)
         if (affinity := self.request.affinity) is not None:
             self.context.service.balancer.landed(self.request.plan, account.target, affinity, self._outcomes)
         self._learn(account.target)

@@ -1,10 +1,9 @@
-"""The circuit of one place: whether it is out, until when and why, and what leads there. Pure: a state and what happens
-give the next state.
+"""The circuit of one target: whether it is unavailable, until when and why. Pure: a state and an event give the next
+state.
 
-A place is out until a moment, and nothing but a later moment moves that (BerriAI/litellm#40130). What a provider says
-of its rates and its time ends by itself; everything else ends with a trial: one real request finds out, and the others
-wait for its end elsewhere. A state of one place fits into ``SIZE`` bytes, so that processes can share it.
-"""
+A target is unavailable until a time that only moves later (BerriAI/litellm#40130). A provider's rate limit with a time
+ends automatically. Everything else ends with a trial: one real request tests the target while others go elsewhere. A
+state fits into ``SIZE`` bytes, so that processes can share it."""
 
 import struct
 from typing import Final, Literal, TypeAlias, get_args
@@ -16,56 +15,58 @@ from streams.events import FailureReason
 
 STEP: Final = 5.0
 STEPS: Final = 6
-"""The share of failures is that of the last ``STEPS`` times ``STEP`` seconds."""
-FEWEST: Final = 10
-"""Attempts of which a share says something."""
+"""The failure rate covers the last ``STEPS`` times ``STEP`` seconds."""
+MIN_ATTEMPTS: Final = 10
+"""The fewest attempts for a failure rate."""
 
-UNTOLD: Final = 5.0
-"""Seconds for which a place is out that has refused a request for its rate and not said for how long, at first."""
-LASTING: Final = 600.0
-"""Seconds after which it is tried whether a quota, a credential or a model is there again that nobody has spoken of."""
-APART: Final = 10.0
-"""Seconds for which a credential that was refused is not sent again, also where there is nowhere else to go."""
-LONGEST_TOLD: Final = 32 * 86400.0
-"""Seconds: no provider's window is longer than a month, and what is longer is a mistake."""
-TRYING: Final = 20
-"""Seconds for which the others leave it to one request to try a place. One that is silent for longer keeps nobody away:
-it may hang since before the place was well again, or wait for the whole answer of a model that reasons."""
-EARLY: Final = 0.001
-"""Seconds by which a clock may be behind the moment that somebody has waited for."""
+FIRST_COOLDOWN: Final = 5.0
+"""The first cooldown in seconds after a rate limit without a time."""
+LASTING_COOLDOWN: Final = 600.0
+"""Seconds until a trial after an exhausted quota, a rejected credential or a missing model without a time."""
+CREDENTIAL_PAUSE: Final = 10.0
+"""Seconds for which a rejected credential is not sent again, even without another target."""
+LONGEST_WAIT: Final = 32 * 86400.0
+"""The longest accepted wait in seconds: windows last a month at most, so longer waits are mistakes."""
+TRIAL_SECONDS: Final = 20
+"""Seconds that other requests leave to a trial. A longer trial blocks no others.
 
-Standing: TypeAlias = Literal["in", "out", "due", "tried"]
-"""``due``: its time is over, and the next request tries it; ``tried``: one does."""
+It may hang since before the target recovered, or wait for a reasoning model's whole response."""
+CLOCK_TOLERANCE: Final = 0.001
+"""Seconds by which a clock may lag behind the end of a wait."""
 
-LATELY: Final = 2
-"""Steps in which a place that is out must have answered well to be asked where all are out."""
-IN_A_ROW: Final = 2
-"""Times ``failures`` of the settings: a place that has failed so often in a row is gone."""
+Availability: TypeAlias = Literal["in", "out", "due", "tried"]
+"""``due``: the time has passed, and the next request is the trial; ``tried``: a trial is in progress."""
 
-PROBES: Final = 2
-"""Probes in a row that a server does not answer well until it is out: a busy one may be late for one."""
+RECENT_STEPS: Final = 2
+"""Steps within which an unavailable target must have succeeded to be tried if all are unavailable."""
+GONE_AFTER: Final = 2
+"""Multiple of the setting ``failures``: consecutive failures after which a target counts as gone."""
+
+FAILED_PROBES: Final = 2
+"""Consecutive failed probes until a server is unavailable: a busy server may be late once."""
 
 _MOST: Final = 255
 _ROW: Final = struct.Struct(f"<ddQIHBBB{STEPS}h{STEPS}hI")
 SIZE: Final = _ROW.size
-"""Bytes of a packed state."""
+"""The size of a packed state."""
 _REASONS: Final[tuple[FailureReason | None, ...]] = (None, *get_args(FailureReason))
 _NOTHING: Final = (0,) * STEPS
-_NOT_OF_ITS_ANSWERS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota", "credential", "gone"))
-"""Reasons by which a place would refuse the next request, too."""
+_LASTING_REASONS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota", "credential", "gone"))
+"""Reasons for which a target would also reject the next request."""
 
 
 @attrs.frozen
 class Circuit:
-    """The state of one place, by one clock. It is out ``until`` a moment for the ``reason`` of that moment, for those
-    that have nowhere else to go until ``shut``; without a reason that is when it was out last. ``failures`` are
-    those in a row, ``openings`` how often in a row it has been taken out for them, ``limits`` how often for its
-    rate without a time. ``trial`` is the number of the request that tries it, 0 without one, and
-    ``trial_until`` the second up to which it is left to that one. ``good`` and ``bad`` are the attempts of the
-    last steps, up to number ``step``."""
+    """The state of one target, by one clock.
+
+    It is unavailable ``until`` a time for ``reason``, and until ``blocked_until`` even for requests without another
+    target. Without a reason, ``until`` is the end of the last outage. ``failures`` counts consecutive ones,
+    ``openings`` consecutive outages from them, ``limits`` consecutive rate limits without a time. ``trial`` is the
+    number of the request that tests it (0: none), exclusively until ``trial_until``. ``good`` and ``bad`` count
+    attempts in the last steps, up to number ``step``."""
 
     until: float = 0.0
-    shut: float = 0.0
+    blocked_until: float = 0.0
     trial: int = 0
     step: int = 0
     failures: int = 0
@@ -78,30 +79,33 @@ class Circuit:
 
     @property
     def ends_by_itself(self) -> bool:
-        """True if no trial is needed once its time is over."""
+        """Whether the target needs no trial once its time has passed."""
         return self.reason is None or self.reason == "rate_limited"
 
     def pack(self) -> bytes:
-        """``SIZE`` bytes. All zeros are the state of a place of which nothing is known."""
+        """Return the state in ``SIZE`` bytes; all zeros are the state of an unknown target."""
         reason = _REASONS.index(self.reason)
         numbers = (self.failures, reason, self.openings, self.limits, *self.good, *self.bad, self.trial_until)
-        return _ROW.pack(self.until, self.shut, self.trial, self.step, *numbers)
+        return _ROW.pack(self.until, self.blocked_until, self.trial, self.step, *numbers)
 
     @classmethod
     def unpack(cls, row: bytes) -> "Circuit":
-        until, shut, trial, step, failures, reason, openings, limits, *counts = _ROW.unpack(row)
+        until, blocked_until, trial, step, failures, reason, openings, limits, *counts = _ROW.unpack(row)
         good, bad, trial_until = tuple(counts[:STEPS]), tuple(counts[STEPS:-1]), counts[-1]
-        return cls(until, shut, trial, step, failures, _REASONS[reason], openings, limits, good, bad, trial_until)
+        return cls(
+            until, blocked_until, trial, step, failures, _REASONS[reason], openings, limits, good, bad, trial_until
+        )
 
 
 CLOSED: Final = Circuit()
-"""The circuit of a place of which nothing is known, or nothing but good."""
+"""The circuit of a target without known failures."""
 
 
 @attrs.frozen
 class Failure:
-    """A failed attempt: why, and for how long the provider says so; ``at`` a moment, of a request that was ``sent`` at
-    an earlier one. ``trial`` is its number if it was to try the place."""
+    """A failed attempt: its reason, and the wait that the provider stated.
+
+    ``at`` is its time, ``sent`` that of the request; ``trial`` is its number if it was one."""
 
     reason: FailureReason
     wait: float | None
@@ -110,205 +114,214 @@ class Failure:
     trial: int = 0
 
 
-def standing(circuit: Circuit, now: float) -> Standing:
-    """Whether a place may be asked."""
+def availability(circuit: Circuit, now: float) -> Availability:
+    """Return the state of a target at ``now``."""
     if circuit.reason is None:
         return "in"
     if is_out(circuit, now):
         return "out"
     if circuit.ends_by_itself:
         return "in"
-    return "tried" if is_tried(circuit, now) else "due"
+    return "tried" if has_trial(circuit, now) else "due"
 
 
-def is_tried(circuit: Circuit, now: float) -> bool:
-    """True while one request finds out how the place is, or waits to do so."""
+def has_trial(circuit: Circuit, now: float) -> bool:
+    """Return whether a request is testing the target, or waits to do so."""
     return circuit.trial != 0 and now < circuit.trial_until
 
 
 def is_out(circuit: Circuit, now: float) -> bool:
-    """True if its time is not over."""
-    return now < circuit.until - EARLY
+    """Return whether the outage has not ended."""
+    return now < circuit.until - CLOCK_TOLERANCE
 
 
 def is_unsteady(circuit: Circuit, now: float, settings: CircuitSettings) -> bool:
-    """Return whether the place answers well between its failures: it did so in the last seconds, and has not failed so
-    often in a row that it may be gone."""
-    if circuit.reason in _NOT_OF_ITS_ANSWERS or circuit.failures >= IN_A_ROW * settings.failures:
+    """Return whether the target succeeds between its failures: recently, and without too many consecutive ones."""
+    if circuit.reason in _LASTING_REASONS or circuit.failures >= GONE_AFTER * settings.failures:
         return False
     passed = int(now // STEP) - circuit.step
-    return passed < LATELY and sum(circuit.good[passed - LATELY :]) > 0
+    return passed < RECENT_STEPS and sum(circuit.good[passed - RECENT_STEPS :]) > 0
 
 
-def is_shut(circuit: Circuit, now: float) -> bool:
-    """True if it is of no use to ask, also where there is nowhere else to go."""
-    return now < circuit.shut - EARLY
+def is_blocked(circuit: Circuit, now: float) -> bool:
+    """Return whether sending is useless even without another target."""
+    return now < circuit.blocked_until - CLOCK_TOLERANCE
 
 
 # Transitions
 
 
 def with_trial(circuit: Circuit, now: float, trial: int) -> Circuit:
-    """``trial`` tries the place, if it has to be tried and nobody does; it may still wait for the time to be over."""
+    """Make ``trial`` the test of the target if it needs one and has none; it may still wait for the time to pass."""
     needed = circuit.reason is not None and (is_out(circuit, now) or not circuit.ends_by_itself)
-    if not needed or is_tried(circuit, now):
+    if not needed or has_trial(circuit, now):
         return circuit
-    return attrs.evolve(circuit, trial=trial, trial_until=int(max(now, circuit.until)) + TRYING)
+    return attrs.evolve(circuit, trial=trial, trial_until=int(max(now, circuit.until)) + TRIAL_SECONDS)
 
 
 def without_trial(circuit: Circuit, trial: int) -> Circuit:
-    """``trial`` has ended and said nothing: the next request may try."""
+    """Remove ``trial``, which ended without a result, so that the next request is the trial."""
     return attrs.evolve(circuit, trial=0, trial_until=0) if trial and circuit.trial == trial else circuit
 
 
 def after_good(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Circuit:
-    """A good answer has begun, to a request that was ``sent`` at a moment. It shortens no time; and one that was sent
-    before the place was taken out says nothing of it."""
+    """Apply a response that started successfully, to a request ``sent`` at that time.
+
+    It never shortens an outage, and counts only if it was sent after the outage began or is the trial."""
     if circuit.reason is None:
         return attrs.evolve(circuit, failures=0, openings=0, limits=0)
     is_trial = trial != 0 and circuit.trial == trial
-    if is_out(circuit, now) or not (is_trial or _is_fresh(circuit, sent)):
+    if is_out(circuit, now) or not (is_trial or _was_sent_while_available(circuit, sent)):
         return attrs.evolve(without_trial(circuit, trial), failures=0)
     bad = circuit.bad if circuit.ends_by_itself else _NOTHING
     return Circuit(until=circuit.until, step=circuit.step, good=circuit.good, bad=bad)
 
 
 def after_failure(circuit: Circuit, failure: Failure, settings: CircuitSettings) -> Circuit:
-    """An attempt has failed for a reason that says something about the place."""
-    news = _is_news(circuit, failure)
+    """Apply a failed attempt whose reason concerns the target."""
+    is_new = _is_new_failure(circuit, failure)
     circuit = without_trial(circuit, failure.trial)
     match failure.reason:
         case "rate_limited":
-            return _limited(circuit, failure, news, settings)
+            return _after_rate_limit(circuit, failure, is_new, settings)
         case "quota" | "credential" | "gone":
-            return _lasting(circuit, failure)
+            return _after_lasting_failure(circuit, failure)
         case _:
-            return _broken(circuit, failure, news, settings)
+            return _after_countable_failure(circuit, failure, is_new, settings)
 
 
 def with_counts(circuit: Circuit, now: float, good: int, bad: int = 0) -> Circuit:
-    """``good`` attempts more have begun well and ``bad`` have failed."""
+    """Add attempts that started well (``good``) or failed (``bad``)."""
     step = max(int(now // STEP), circuit.step)
     passed = _NOTHING[: step - circuit.step]
     goods, bads = (*circuit.good, *passed)[-STEPS:], (*circuit.bad, *passed)[-STEPS:]
-    return attrs.evolve(circuit, step=step, good=_added(goods, good), bad=_added(bads, bad))
+    return attrs.evolve(circuit, step=step, good=_add_to_last(goods, good), bad=_add_to_last(bads, bad))
 
 
-def reopened(circuit: Circuit, before: Circuit) -> Circuit:
-    """The answer that made ``circuit`` good, from what it was ``before``, has broken off after it had begun: it was no
-    good answer (a place that begins every answer and ends none is not well)."""
+def undo_success(circuit: Circuit, before: Circuit) -> Circuit:
+    """Undo the success that made ``circuit`` available, because its response broke off.
+
+    A target that starts every response and completes none is not healthy; ``before`` is its state before the
+    success."""
     return circuit if circuit.reason is not None or circuit.failures else attrs.evolve(before, trial=0, trial_until=0)
 
 
-def claimed(circuit: Circuit, now: float, every: float) -> Circuit:
-    """The circuit of a server that is probed ``every`` so many seconds: another one if it is now, ``circuit`` itself
-    otherwise. Nobody is kept from a server by its probe alone, so ``shut`` is when the next one is due."""
-    return attrs.evolve(circuit, shut=now + every) if now >= circuit.shut - EARLY else circuit
+def claim_probe(circuit: Circuit, now: float, every: float) -> Circuit:
+    """Claim the next probe of a server that is probed ``every`` so many seconds.
+
+    Return ``circuit`` itself if no probe is due. Probes alone never block requests without another target, so
+    ``blocked_until`` is the time of the next one."""
+    return (
+        attrs.evolve(circuit, blocked_until=now + every) if now >= circuit.blocked_until - CLOCK_TOLERANCE else circuit
+    )
 
 
 def after_probe(circuit: Circuit, reason: FailureReason | None, now: float, every: float) -> Circuit:
-    """A server has answered its probe, ``None`` for well. It is out from the second failure in a row to the first good
-    answer; nothing but the next probe ends that, unless it does not come."""
+    """Apply the result of a probe, ``None`` for success.
+
+    The server is unavailable from the second consecutive failure until the next success, or until probes stop."""
     if reason is None:
-        return Circuit(shut=circuit.shut)
+        return Circuit(blocked_until=circuit.blocked_until)
     failures = min(circuit.failures + 1, _MOST)
     circuit = attrs.evolve(circuit, failures=failures)
-    return circuit if failures < PROBES else attrs.evolve(circuit, reason=reason, until=now + 2 * every)
+    return circuit if failures < FAILED_PROBES else attrs.evolve(circuit, reason=reason, until=now + 2 * every)
 
 
-def left_by(circuit: Circuit, process: int) -> Circuit:
-    """The worker ``process`` has died, and whatever trial it had with it."""
+def without_dead_trial(circuit: Circuit, process: int) -> Circuit:
+    """Remove the trial of the worker ``process``, which died."""
     return without_trial(circuit, circuit.trial) if process_of(circuit.trial) == process else circuit
 
 
 def first_trial(process: int) -> int:
-    """The first number of the trials of ``process``: those of two never meet."""
+    """Return the first trial number of ``process``; numbers of processes never overlap."""
     return (process << 32) + 1
 
 
 def process_of(trial: int) -> int:
-    """The process whose trial has this number."""
+    """Return the process of a trial number."""
     return trial >> 32
 
 
-def let_in(circuit: Circuit, now: float) -> Circuit:
-    """Somebody may have set right what only people can set right: it is tried at once."""
+def allow_trial(circuit: Circuit, now: float) -> Circuit:
+    """Allow an immediate trial, because a person may have fixed what only people can fix."""
     if circuit.reason not in ("credential", "gone") or not is_out(circuit, now):
         return circuit
-    return attrs.evolve(circuit, until=now, shut=min(circuit.shut, now))
+    return attrs.evolve(circuit, until=now, blocked_until=min(circuit.blocked_until, now))
 
 
-def _limited(circuit: Circuit, failure: Failure, news: bool, settings: CircuitSettings) -> Circuit:
-    """It is out for the time that was told, and it is no failure: the place works."""
+def _after_rate_limit(circuit: Circuit, failure: Failure, is_new: bool, settings: CircuitSettings) -> Circuit:
+    """Apply a rate limit for the stated time. It is no failure: the target works."""
     if failure.wait is not None:
-        until = failure.at + _told(failure.wait)
-        return _out(attrs.evolve(circuit, shut=max(circuit.shut, until)), failure, until)
-    limits = _once_more(circuit.limits, news)
-    length = _doubled(UNTOLD, limits, settings.longest)
-    return _out(attrs.evolve(circuit, limits=limits), failure, failure.at + length)
+        until = failure.at + _capped_wait(failure.wait)
+        return _extend_outage(attrs.evolve(circuit, blocked_until=max(circuit.blocked_until, until)), failure, until)
+    limits = _increment(circuit.limits, is_new)
+    length = _doubled(FIRST_COOLDOWN, limits, settings.longest)
+    return _extend_outage(attrs.evolve(circuit, limits=limits), failure, failure.at + length)
 
 
-def _lasting(circuit: Circuit, failure: Failure) -> Circuit:
+def _after_lasting_failure(circuit: Circuit, failure: Failure) -> Circuit:
     if failure.reason == "credential":
-        circuit = attrs.evolve(circuit, shut=max(circuit.shut, failure.at + APART))
-    return _out(circuit, failure, failure.at + (LASTING if failure.wait is None else _told(failure.wait)))
+        circuit = attrs.evolve(circuit, blocked_until=max(circuit.blocked_until, failure.at + CREDENTIAL_PAUSE))
+    return _extend_outage(
+        circuit, failure, failure.at + (LASTING_COOLDOWN if failure.wait is None else _capped_wait(failure.wait))
+    )
 
 
-def _broken(circuit: Circuit, failure: Failure, news: bool, settings: CircuitSettings) -> Circuit:
-    """Count a failure that says nothing of its end. A request that has hung tells of the moment when it was sent, and
-    nothing of the seconds since: the place may be well again."""
-    if circuit.reason is None and not _is_fresh(circuit, failure.sent):
-        return circuit  # it was sent before the place was out, and is well again
+def _after_countable_failure(circuit: Circuit, failure: Failure, is_new: bool, settings: CircuitSettings) -> Circuit:
+    """Count a failure without a stated end.
+
+    A request that hung tells only about the time it was sent: the target may have recovered since."""
+    if circuit.reason is None and not _was_sent_while_available(circuit, failure.sent):
+        return circuit  # sent before the outage, and the target has recovered
     failures = min(circuit.failures + 1, 0xFFFF)
     circuit = attrs.evolve(with_counts(circuit, failure.at, 0, 1), failures=failures)
     if circuit.ends_by_itself:
-        opens = failures >= settings.failures or _too_many(circuit, settings)
+        opens = failures >= settings.failures or _exceeds_error_rate(circuit, settings)
     else:
-        opens = news or is_out(circuit, failure.at)
+        opens = is_new or is_out(circuit, failure.at)
     if not opens:
         return circuit
-    openings = _once_more(circuit.openings, news)
+    openings = _increment(circuit.openings, is_new)
     length = _doubled(settings.cooldown, openings, settings.longest)
     since = failure.sent if failure.reason == "timeout" else failure.at
     until = max(since + length, failure.at + min(length, settings.cooldown))
-    return _out(attrs.evolve(circuit, openings=openings), failure, until)
+    return _extend_outage(attrs.evolve(circuit, openings=openings), failure, until)
 
 
-def _too_many(circuit: Circuit, settings: CircuitSettings) -> bool:
+def _exceeds_error_rate(circuit: Circuit, settings: CircuitSettings) -> bool:
     bad = sum(circuit.bad)
     attempts = bad + max(sum(circuit.good), 0)
-    return attempts >= FEWEST and bad >= settings.error_rate * attempts
+    return attempts >= MIN_ATTEMPTS and bad >= settings.error_rate * attempts
 
 
-def _out(circuit: Circuit, failure: Failure, until: float) -> Circuit:
-    """Out until the later of both moments, for the reason of that one."""
+def _extend_outage(circuit: Circuit, failure: Failure, until: float) -> Circuit:
+    """Extend the outage to ``until`` if that is later, with its reason."""
     return attrs.evolve(circuit, until=until, reason=failure.reason) if until >= circuit.until else circuit
 
 
-def _is_fresh(circuit: Circuit, sent: float) -> bool:
-    """True of a request that was sent when the place was not out."""
-    return sent >= circuit.until - EARLY
+def _was_sent_while_available(circuit: Circuit, sent: float) -> bool:
+    """Return whether a request was sent while the target was available."""
+    return sent >= circuit.until - CLOCK_TOLERANCE
 
 
-def _is_news(circuit: Circuit, failure: Failure) -> bool:
-    """True unless it is the known trouble that has failed a request: one that had been sent before the place was taken
-    out, or that had nowhere else to go."""
+def _is_new_failure(circuit: Circuit, failure: Failure) -> bool:
+    """Return whether a failure is new, not one of a request sent before the outage or without another target."""
     is_trial = failure.trial != 0 and circuit.trial == failure.trial
-    return not is_out(circuit, failure.at) and (is_trial or _is_fresh(circuit, failure.sent))
+    return not is_out(circuit, failure.at) and (is_trial or _was_sent_while_available(circuit, failure.sent))
 
 
-def _once_more(times: int, news: bool) -> int:
-    return min(times + 1, _MOST) if news else max(times, 1)
+def _increment(times: int, is_new: bool) -> int:
+    return min(times + 1, _MOST) if is_new else max(times, 1)
 
 
 def _doubled(first: float, times: int, longest: float) -> float:
-    """``first`` seconds, twice as long each time; a limit of the doublings keeps the number in bounds."""
+    """Return ``first`` doubled each time, at most ``longest``; a limit on the doublings prevents overflow."""
     return min(first * 2.0 ** min(times - 1, 64), longest)
 
 
-def _told(wait: float) -> float:
-    return min(max(wait, 0.0), LONGEST_TOLD)
+def _capped_wait(wait: float) -> float:
+    return min(max(wait, 0.0), LONGEST_WAIT)
 
 
-def _added(counts: tuple[int, ...], more: int) -> tuple[int, ...]:
+def _add_to_last(counts: tuple[int, ...], more: int) -> tuple[int, ...]:
     return (*counts[:-1], min(max(counts[-1] + more, -0x7FFF), 0x7FFF))

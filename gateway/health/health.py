@@ -1,8 +1,7 @@
 """The health of all targets: which are unavailable and until when, and the budget for additional requests.
 
 A place (endpoint, credential and model) has a ``Circuit`` in a table. Its account (endpoint and credential) has another
-one for what all its models share: an exhausted quota, a rejected credential.
-"""
+one for what all its models share: an exhausted quota, a rejected credential."""
 
 import enum
 import itertools
@@ -17,57 +16,58 @@ from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.settings import Config
 from gateway.health.circuit import (
     STEP,
+    Availability,
     Circuit,
     Failure,
-    Standing,
     after_failure,
     after_good,
+    allow_trial,
+    availability,
     first_trial,
-    is_shut,
-    is_tried,
+    has_trial,
+    is_blocked,
     is_unsteady,
-    left_by,
-    let_in,
     process_of,
-    reopened,
-    standing,
+    undo_success,
     with_counts,
     with_trial,
+    without_dead_trial,
     without_trial,
 )
 from gateway.health.probes import Prober, probes_of
 from gateway.health.retry_budget import RetryBudget
-from gateway.health.states import KEPT, OwnStates, States
+from gateway.health.states import MOST_UNLISTED, LocalStates, States
 from gateway.health.transitions import TransitionLog, utc
 from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
-MOST_TOLD: Final = 1024
-"""Places whose told limits are remembered, the latest of them."""
+MOST_REPORTED: Final = 1024
+"""Places whose reported limits are remembered, the most recent ones."""
 
 
-class ToldLimits:
-    """The places that are going to refuse the next request, by their own account, by ``clock`` (seconds). It is the
-    time until a limit is full again that is told, and it is less than that until one request passes: so they are
-    passed over, but not refused."""
+class ReportedLimits:
+    """The places that reported that they will reject the next request, by ``clock`` (seconds).
+
+    The reported time is that until the limit is full again, longer than until one request passes. So they are tried
+    last, not excluded."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.places: dict[bytes, Outage] = {}
 
-    def heard(self, place: bytes, told: tuple[FailureReason, float] | None) -> None:
-        """A good answer of ``place`` has told that of its limits."""
+    def record(self, place: bytes, reported: tuple[FailureReason, float] | None) -> None:
+        """Record the limit that a successful response of ``place`` reported, if any."""
         self.places.pop(place, None)
-        if told is not None:
-            reason, wait = told
+        if reported is not None:
+            reason, wait = reported
             self.places[place] = Outage(reason, self._clock() + wait)
-            if len(self.places) > MOST_TOLD:
+            if len(self.places) > MOST_REPORTED:
                 del self.places[next(iter(self.places))]
 
     def outage(self, place: bytes) -> Outage | None:
-        """Why ``place`` is better passed over now."""
+        """Return why ``place`` should be tried last now, if at all."""
         found = self.places.get(place)
         if found is not None and found.until <= self._clock():
             del self.places[place]
@@ -75,24 +75,25 @@ class ToldLimits:
         return found
 
 
-OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
-"""The reasons that say something about all models of a credential (openclaw/openclaw#30030)."""
+ACCOUNT_REASONS: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
+"""Reasons that concern all models of a credential (openclaw/openclaw#30030)."""
 
 
 @attrs.frozen
 class TargetState:
-    """The state of a target for operators: the names of its entry and of itself, why it is unavailable, and for how
-    many more ``seconds``. ``key`` is its place's."""
+    """The state of a target for operators, its reason, and its remaining ``seconds``.
+
+    ``entry`` and ``target`` are names; ``key`` identifies its place."""
 
     entry: str
     target: str
-    state: Standing
+    state: Availability
     reason: FailureReason | None = None
     seconds: float = 0.0
     key: bytes = b""
 
     def fields(self, at: float) -> dict[str, Any]:
-        """Return the state for JSON, at a Unix time in seconds."""
+        """Return the state for JSON at a Unix time in seconds."""
         if self.state == "in":
             return {"target": self.target, "state": self.state}
         until = utc(at + self.seconds)
@@ -100,9 +101,9 @@ class TargetState:
                 "seconds": round(self.seconds, 1)}  # fmt: skip
 
 
-class MetPlace:
-    """A place that this process has sent requests to: its names, the good answers that its circuit does not have yet,
-    and the attempt whose answer began last."""
+class UsedPlace:
+    """A place that this process has sent requests to: names, successes not yet in its circuit, and its latest
+    response."""
 
     def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryBudget) -> None:
         self.entry = entry
@@ -112,54 +113,56 @@ class MetPlace:
         self.keys = (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
         self.budget = budget
         self.good = 0
-        self.told_at = 0.0
+        self.next_count_at = 0.0
         self.latest: OpenAttempt | None = None
 
 
 class _Phase(enum.Enum):
     SENT = "sent"
-    BEGUN = "begun"
+    STARTED = "begun"
     FAILED = "failed"
     CLOSED = "closed"
 
 
 class OpenAttempt:
-    """A request to a target, from its start to the last byte of its answer. Its owner calls ``began`` and ``failed`` as
-    that happens, and ``close`` once at the end. An attempt that is closed without either says nothing about its
-    target: the client left, or the request was wrong. ``overtaken``: another request became the trial of the target
-    first."""
+    """A request to a target, from its start to the last byte of its response.
 
-    def __init__(self, health: "Health", target: Target, place: MetPlace, sent: float) -> None:
+    Its owner calls ``mark_started`` and ``mark_failed`` as these happen, and ``close`` once. An attempt closed without
+    either says nothing about its target: the client left, or the request was invalid. ``is_overtaken`` means that
+    another request became the trial first."""
+
+    def __init__(self, health: "Health", target: Target, place: UsedPlace, sent: float) -> None:
         self.target = target
         self.place = place
         self.sent = sent
         self.trial = 0
-        self.overtaken = False
+        self.is_overtaken = False
         self.phase = _Phase.SENT
-        self.before: Circuit | None = None  # the circuit that its good answer has closed
+        self.before: Circuit | None = None  # the circuit before its success closed it
         self._health = health
 
-    def began(self) -> None:
-        """Note that the first content has arrived, or a whole answer."""
+    def mark_started(self) -> None:
+        """Record that the first content or a whole response has arrived."""
         if self.phase is _Phase.SENT:
-            self.phase = _Phase.BEGUN
-            self._health._began(self)
+            self.phase = _Phase.STARTED
+            self._health._mark_started(self)
 
-    def failed(self, failed: ErrorInfo) -> None:
-        """Note that the provider failed, before the first content or after it. Only reasons of ``UNAVAILABLE`` count,
-        and no credential of the client's own."""
+    def mark_failed(self, failed: ErrorInfo) -> None:
+        """Record that the provider failed, before or after the first content.
+
+        Only reasons in ``UNAVAILABLE`` count, and no credential of the client's own."""
         reason = failed.reason
         if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
             return
         if reason == "credential" and self.target.entry.passthrough_auth:
             return
-        self._health._failed(self, reason, failed)
+        self._health._mark_failed(self, reason, failed)
         self.phase = _Phase.FAILED
 
     def close(self) -> None:
         """End the attempt."""
         if self.trial:
-            self._health._give_back(self)
+            self._health._release_trial(self)
         self.phase = _Phase.CLOSED
 
 
@@ -174,9 +177,9 @@ class Health:
     ) -> None:
         """``workers`` is the number of processes that share ``states``."""
         self.clock = clock
-        self.told = ToldLimits(clock)
+        self.reported_limits = ReportedLimits(clock)
         self.transitions = TransitionLog()
-        self._states: States = states or OwnStates()
+        self._states: States = states or LocalStates()
         self._get = self._states.get
         self._workers = workers
         self._process = os.getpid()
@@ -185,46 +188,47 @@ class Health:
         self._retries = Retries()
         self._entries: dict[str, Identity] = {}
         self._accounts: dict[bytes, list[str]] = {}
-        self._places: dict[bytes, MetPlace] = {}
+        self._places: dict[bytes, UsedPlace] = {}
         self._budgets: dict[str, RetryBudget] = {}
-        self._troubled: dict[bytes, None] = {}  # keys of circuits of which this process has seen a failure
+        self._failed_keys: dict[bytes, None] = {}  # keys of circuits for which this process has seen a failure
         self.prober = Prober(self._states, clock, self.transitions)
-        self._probes: Mapping[str, bytes] = {}  # the keys of the circuits of those that are probed, by endpoint
+        self._probes: Mapping[str, bytes] = {}  # the circuit keys of probed servers, by endpoint
 
-    def follow(self, config: Config) -> None:
-        """Apply the settings of ``config``. Targets that it has, too, keep their state; but outages that only people
-        can fix are tried again immediately."""
+    def apply_config(self, config: Config) -> None:
+        """Apply the settings of ``config``.
+
+        Targets that remain keep their state, but outages that only people can fix are tried again immediately."""
         again = bool(self._entries)
         self._circuit, self._retries = config.circuit, config.retries or Retries()
         self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
         self._accounts = {}
         for name, identity in self._entries.items():
             self._accounts.setdefault(identity.account, []).append(name)
-        self._places.clear()  # with them their names; what they have not told yet is of a few seconds
+        self._places.clear()  # with them go their names, and uncounted successes of a few seconds
         endpoints = {identity.endpoint for identity in self._entries.values()}
         self._budgets = {name: budget for name, budget in self._budgets.items() if name in endpoints}
         self.prober.probes = probes_of(config)
         self._probes = {endpoint: probe.key for endpoint, probe in self.prober.probes.items()}
         keys = {key for one in self._entries.values() for key in (one.account, one.place)}
-        self._states.name({*keys, *self._probes.values()})
+        self._states.set_listed({*keys, *self._probes.values()})
         if again:
-            self._let_in(keys)
+            self._allow_trials(keys)
 
-    def _let_in(self, keys: set[bytes]) -> None:
+    def _allow_trials(self, keys: set[bytes]) -> None:
         known = [key for key in keys if (row := self._get(key)) is not None and row.reason is not None]
         if known:
             now = self.clock()
             for key in known:
-                self._states.update(key, lambda circuit: let_in(circuit, now))
+                self._states.update(key, lambda circuit: allow_trial(circuit, now))
 
-    # What a policy asks
+    # For routing
 
     def outage(self, target: Target, credential: str | None, *, alone: bool = False) -> Outage | None:
-        """Return why ``target`` should not get a request now; ``credential`` is the client's own, if it is passed on.
-        ``alone``: no other target is left, so that it gets one whenever that may help.
+        """Return the outage for which ``target`` should not get a request now, else ``None``.
 
-        The next request for which ``begin`` is called is the trial of a target whose time is over: a caller that waits
-        after ``None`` calls this again before."""
+        ``credential`` is the client's own, if it is passed on. ``alone`` means that no other target is left, so only
+        hopeless attempts are refused. The next ``begin`` is the trial of a target whose time has passed; a caller that
+        waits after ``None`` must call this again."""
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
@@ -232,12 +236,12 @@ class Health:
         if (account is None or account.reason is None) and (place is None or place.reason is None) and not self._probes:
             return None
         if alone:
-            return self._shut(identity)
+            return self._blocking_outage(identity)
         known = self._known(self._keys(identity))
         return self._outage(known, target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
-        """Return the keys of a place's circuits: its own, its account's, and that of its server if it is probed."""
+        """Return the keys of a place's circuits: its own, its account's, and its server's if it is probed."""
         probe = self._probes.get(identity.endpoint)
         return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
 
@@ -246,10 +250,10 @@ class Health:
         return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
 
     def _outage(self, known: list[tuple[bytes, Circuit]], settings: CircuitSettings) -> Outage | None:
-        """Return the outage of the circuit that is unavailable for the longest time, or that has a trial."""
+        """Return the outage of the circuit that is unavailable longest, or that has a trial."""
         now = self.clock()
-        known = [(key, self._without_the_dead(key, row)) for key, row in known]
-        found = [(standing(row, now), key, row) for key, row in known]
+        known = [(key, self._without_dead_trial(key, row)) for key, row in known]
+        found = [(availability(row, now), key, row) for key, row in known]
         out = [(key, row) for state, key, row in found if state == "out"]
         out = out or [(key, row) for state, key, row in found if state == "tried"]
         if not out:
@@ -257,22 +261,22 @@ class Health:
         _, row = max(out, key=lambda pair: pair[1].until)
         assert row.reason is not None
         unsteady = all(is_unsteady(row, now, settings) for _, row in out)
-        return Outage(row.reason, row.until, tried=is_tried(row, now), unsteady=unsteady)
+        return Outage(row.reason, row.until, tried=has_trial(row, now), unsteady=unsteady)
 
-    def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
+    def _without_dead_trial(self, key: bytes, row: Circuit) -> Circuit:
         """Return ``row`` without the trial of a worker that died."""
         process = process_of(row.trial)
         if not row.trial or process == self._process or _is_alive(process):
             return row
-        return self._states.update(key, lambda circuit: left_by(circuit, process))[1]
+        return self._states.update(key, lambda circuit: without_dead_trial(circuit, process))[1]
 
-    def _shut(self, identity: Identity) -> Outage | None:
-        """Return the outage of a provider's ``retry-after``, or after a rejected credential."""
+    def _blocking_outage(self, identity: Identity) -> Outage | None:
+        """Return the outage from a provider's ``retry-after``, or after a rejected credential."""
         now = self.clock()
         for key, row in self._known((identity.place, identity.account)):
-            if is_shut(row, now):
+            if is_blocked(row, now):
                 reason: FailureReason = "credential" if key == identity.account else "rate_limited"
-                return Outage(reason, row.shut, tried=is_tried(row, now))
+                return Outage(reason, row.blocked_until, tried=has_trial(row, now))
         return None
 
     def may_add(self, target: Target) -> bool:
@@ -280,21 +284,22 @@ class Health:
         share = (target.entry.retries or self._retries).budget
         return self._budget(target.identity.endpoint).may_add(self.clock(), share)
 
-    # What happens
+    # Events
 
     def begin(self, target: Target, credential: str | None, *, added: bool) -> OpenAttempt:
-        """Begin a request to ``target``, ``added`` to those of clients or not. If the target is unavailable or due, and
-        no other request is its trial, this one is: a request that waits until a target is due begins before it
-        waits."""
+        """Start a request to ``target``; ``added`` if no client sent it.
+
+        If the target is unavailable or due without a trial, this request is the trial. A request that waits for a
+        target begins before it waits."""
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
-        place = self._places.get(identity.place) or self._meet(target, identity)
+        place = self._places.get(identity.place) or self._add_place(target, identity)
         now = self.clock()
         if added:
-            place.budget.added(now)
+            place.budget.count_additional(now)
         else:
-            place.budget.brought(now)
+            place.budget.count_client_request(now)
         attempt = OpenAttempt(self, target, place, now)
         for key in place.keys:
             if (row := self._get(key)) is not None and row.reason is not None:
@@ -309,13 +314,13 @@ class Health:
     def _try(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
         attempt.trial = trial = attempt.trial or next(self._trials)
         _, after = self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
-        attempt.overtaken |= after.trial not in (0, trial)
+        attempt.is_overtaken |= after.trial not in (0, trial)
 
-    def _began(self, attempt: OpenAttempt) -> None:
+    def _mark_started(self, attempt: OpenAttempt) -> None:
         place, now = attempt.place, self.clock()
         place.good += 1
         place.latest = attempt
-        if now >= place.told_at:
+        if now >= place.next_count_at:
             self._count(place, now)
         row = self._get(place.key)
         if row is not None and (row.reason is not None or row.failures):
@@ -325,58 +330,58 @@ class Health:
                 self._good(attempt, key, now)
 
     def _good(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
-        """Apply a good answer to the circuit of ``key``, and return the circuit before it."""
+        """Apply a success to the circuit of ``key``, and return the circuit before it."""
         sent, trial = attempt.sent, attempt.trial
         before, after = self._states.update(key, lambda circuit: after_good(circuit, now, sent, trial))
-        self._tell(attempt, key, before, after, now)
+        self._log_transition(attempt, key, before, after, now)
         return before
 
-    def _count(self, place: MetPlace, now: float) -> None:
-        """Add the good answers so far to the circuit: now and then, because that costs more than counting."""
+    def _count(self, place: UsedPlace, now: float) -> None:
+        """Add the accumulated successes to the circuit, occasionally, because that costs more than counting."""
         good, place.good = place.good, 0
-        place.told_at = now + STEP
+        place.next_count_at = now + STEP
         self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))
 
-    def _failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo) -> None:
+    def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, failed: ErrorInfo) -> None:
         place, now = attempt.place, self.clock()
         settings = attempt.target.entry.circuit or self._circuit
         failure = Failure(reason, failed.wait, now, attempt.sent, attempt.trial)
-        if attempt.phase is _Phase.BEGUN:
+        if attempt.phase is _Phase.STARTED:
             place.good -= 1
         self._count(place, now)
         before = attempt.before if place.latest is attempt else None
-        key = place.account if reason in OF_THE_ACCOUNT else place.key
+        key = place.account if reason in ACCOUNT_REASONS else place.key
 
         def change(circuit: Circuit) -> Circuit:
-            circuit = circuit if before is None or key != place.key else reopened(circuit, before)
+            circuit = circuit if before is None or key != place.key else undo_success(circuit, before)
             return after_failure(circuit, failure, settings)
 
         self._remember(key)
-        self._tell(attempt, key, *self._states.update(key, change), now)
+        self._log_transition(attempt, key, *self._states.update(key, change), now)
 
-    def _give_back(self, attempt: OpenAttempt) -> None:
-        """The trial of ``attempt`` is over, where it has had no verdict: the next request tries."""
+    def _release_trial(self, attempt: OpenAttempt) -> None:
+        """Release the trial of ``attempt`` if it ended without a result, so that the next request is the trial."""
         trial, attempt.trial = attempt.trial, 0
         for key in attempt.place.keys:
             if (row := self._get(key)) is not None and row.trial == trial:
                 self._states.update(key, lambda circuit: without_trial(circuit, trial))
 
-    def _tell(self, attempt: OpenAttempt, key: bytes, before: Circuit, after: Circuit, now: float) -> None:
+    def _log_transition(self, attempt: OpenAttempt, key: bytes, before: Circuit, after: Circuit, now: float) -> None:
         place = attempt.place
         names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
-        self.transitions.tell(key, place.entry, names, before, after, now)
+        self.transitions.log_change(key, place.entry, names, before, after, now)
 
     def _remember(self, key: bytes) -> None:
-        self._troubled.pop(key, None)
-        self._troubled[key] = None
-        if len(self._troubled) > KEPT:
-            del self._troubled[next(iter(self._troubled))]
+        self._failed_keys.pop(key, None)
+        self._failed_keys[key] = None
+        if len(self._failed_keys) > MOST_UNLISTED:
+            del self._failed_keys[next(iter(self._failed_keys))]
 
-    def _meet(self, target: Target, identity: Identity) -> MetPlace:
+    def _add_place(self, target: Target, identity: Identity) -> UsedPlace:
         probe, budget = self._probes.get(identity.endpoint), self._budget(identity.endpoint)
-        place = MetPlace(target.entry.name, target.place, identity, probe, budget)
+        place = UsedPlace(target.entry.name, target.place, identity, probe, budget)
         self._places[identity.place] = place
-        if len(self._places) > KEPT:
+        if len(self._places) > MOST_UNLISTED:
             del self._places[next(iter(self._places))]
         return place
 
@@ -385,27 +390,28 @@ class Health:
             found = self._budgets[endpoint] = RetryBudget(self._workers)
         return found
 
-    # What people see
+    # For operators
 
     def target_states(self) -> tuple[TargetState, ...]:
-        """Where each entry's target stands, and each further place that is not in: a model of a wildcard entry, or a
-        client's own credential."""
+        """Return the state of each entry's target, and of other places that are unavailable.
+
+        Others are models of wildcard entries, and clients' own credentials."""
         now = self.clock()
         found = [self._state(name, name, self._keys(one), now) for name, one in self._entries.items()]
         keys = {one.place for one in self._entries.values()}
-        for one in self._places.values() if self._troubled else ():
-            if one.key not in keys and (one.key in self._troubled or one.account in self._troubled):
+        for one in self._places.values() if self._failed_keys else ():
+            if one.key not in keys and (one.key in self._failed_keys or one.account in self._failed_keys):
                 state = self._state(one.entry, one.name, one.keys, now)
                 if state.state != "in":
                     found.append(state)
         return tuple(found)
 
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
-        rows = [row for _, row in self._known(keys) if standing(row, now) != "in"]
+        rows = [row for _, row in self._known(keys) if availability(row, now) != "in"]
         if not rows:
             return TargetState(entry, name, "in", key=keys[0])
         row = max(rows, key=lambda row: row.until)
-        return TargetState(entry, name, standing(row, now), row.reason, max(row.until - now, 0.0), keys[0])
+        return TargetState(entry, name, availability(row, now), row.reason, max(row.until - now, 0.0), keys[0])
 
 
 def _is_alive(process: int) -> bool:
@@ -414,5 +420,5 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # it is somebody else's: numbers are used again
+        return True  # the process id belongs to another user: ids are reused
     return True

@@ -1,8 +1,7 @@
-"""Probes: servers of one's own that say for nothing, at a path of theirs, whether they are well.
+"""Probes of self-hosted servers that report their health at a path free of charge.
 
-Nothing else is ever sent that no client has asked for: a health page that asks models costs tokens
-(BerriAI/litellm#7000, #9584). Only entries with ``probe`` are asked.
-"""
+The gateway sends no other requests of its own: health checks that query models cost tokens (BerriAI/litellm#7000,
+#9584). Only entries with ``probe`` are probed."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import trio
 
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.health.circuit import Circuit, after_probe, claimed
+from gateway.health.circuit import Circuit, after_probe, claim_probe
 from gateway.health.states import States
 from gateway.health.transitions import TransitionLog
 from gateway.routing.identity import Identity, digest
@@ -28,15 +27,16 @@ from streams.events import UNAVAILABLE, FailureReason
 log = logging.getLogger("trigate.health")
 
 EVERY: Final = 5.0
-"""Seconds from one probe of a server to the next, and for its answer."""
+"""Seconds between probes of a server, and for its response."""
 TICK: Final = 2.5
-"""Seconds after which it is looked whether one is due: workers take turns, and one that dies is missed by none."""
+"""Seconds between checks for due probes: workers take turns, so that a dead one is not missed."""
 
 
 @attrs.frozen
 class ServerProbe:
-    """A server that is asked at ``url``, as requests to ``entry`` are; ``names`` are the entries that it answers for,
-    and ``key`` is that of its circuit."""
+    """A server to probe at ``url`` with the settings of ``entry``.
+
+    ``names`` are the entries that it serves, ``key`` is that of its circuit."""
 
     entry: ModelEntry
     url: str
@@ -44,7 +44,7 @@ class ServerProbe:
     key: bytes
 
     def request(self) -> UpstreamRequest:
-        """With the headers and the key that the entry has for it."""
+        """Return the request with the entry's headers and key."""
         entry = self.entry
         headers = [*entry.headers, *(() if entry.http_host is None else (("host", entry.http_host),))]
         if entry.key and entry.provider.auth:
@@ -54,7 +54,7 @@ class ServerProbe:
 
 
 def probes_of(config: Config) -> dict[str, ServerProbe]:
-    """The probes of a configuration, by endpoints."""
+    """Return the probes of a configuration by endpoint."""
     names: dict[str, list[str]] = {}
     for entry in config.entries:
         names.setdefault(Identity.of(entry, entry.model).endpoint, []).append(entry.name)
@@ -72,7 +72,7 @@ def probes_of(config: Config) -> dict[str, ServerProbe]:
 
 
 class Prober:
-    """Asks the servers of ``probes``, which are those of the configuration that holds, and tells their circuits."""
+    """Probes the servers of the current configuration, and updates their circuits."""
 
     def __init__(self, states: States, clock: Callable[[], float], transitions: TransitionLog) -> None:
         self.probes: Mapping[str, ServerProbe] = {}
@@ -82,20 +82,20 @@ class Prober:
         self._strange: set[str] = set()
 
     async def run(self, upstream: Upstream) -> None:
-        """Until cancelled. Raises nothing else: its nursery is the process's."""
+        """Probe until cancelled. Raises nothing else, because the process shares its nursery."""
         async with trio.open_nursery() as nursery:
             while True:
                 for probe in self.probes.values():
-                    if self._take_turn(probe):
-                        nursery.start_soon(self._ask, probe, upstream)
+                    if self._claim_turn(probe):
+                        nursery.start_soon(self._send_probe, probe, upstream)
                 await trio.sleep(TICK)
 
-    def _take_turn(self, probe: ServerProbe) -> bool:
-        """True for one of the workers, each time when a probe is due."""
-        before, after = self._states.update(probe.key, partial(claimed, now=self._clock(), every=EVERY))
+    def _claim_turn(self, probe: ServerProbe) -> bool:
+        """Return whether this worker sends the probe now due."""
+        before, after = self._states.update(probe.key, partial(claim_probe, now=self._clock(), every=EVERY))
         return before is not after
 
-    async def _ask(self, probe: ServerProbe, upstream: Upstream) -> None:
+    async def _send_probe(self, probe: ServerProbe, upstream: Upstream) -> None:
         reason: FailureReason | None = "timeout"
         with trio.move_on_after(EVERY):
             try:
@@ -103,7 +103,7 @@ class Prober:
                     reason = self._judge(probe, response.status)
             except UpstreamError as error:
                 reason = error.failed.reason
-                if reason not in UNAVAILABLE:  # our own limits and mistakes
+                if reason not in UNAVAILABLE:  # local limits and errors do not count
                     return
         now = self._clock()
 
@@ -111,7 +111,7 @@ class Prober:
             return after_probe(circuit, reason, now, EVERY)
 
         before, after = self._states.update(probe.key, change)
-        self._transitions.tell(probe.key, probe.entry.name, probe.names, before, after, now)
+        self._transitions.log_change(probe.key, probe.entry.name, probe.names, before, after, now)
 
     def _judge(self, probe: ServerProbe, status: int) -> FailureReason | None:
         if status == 503:

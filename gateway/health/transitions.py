@@ -1,4 +1,4 @@
-"""The log of circuits: a line for each place that becomes unavailable, or available again."""
+"""Log lines for targets that become unavailable, or available again."""
 
 import logging
 import time
@@ -13,23 +13,26 @@ from streams.events import FailureReason
 log = logging.getLogger("trigate.health")
 
 LOUD: Final[frozenset[FailureReason | None]] = frozenset(("credential", "gone"))
-"""Reasons that only people can fix: an error in the log."""
+"""Reasons that only people can fix, logged as errors."""
 QUIET: Final[frozenset[FailureReason | None]] = frozenset(("rate_limited",))
-"""Reasons that are part of a busy day: a line at level info."""
+"""Reasons of normal operation, logged at level info."""
 HOUR: Final = 3600.0
 _MOST: Final = 1000
 
 
 class TransitionLog:
-    """A writer of a log line for each transition, and the counter of outages by entry and reason. A reason in ``LOUD``
-    is an error once an hour, else a warning."""
+    """A writer of log lines for transitions, and a counter of outages by entry and reason.
+
+    A reason in ``LOUD`` is an error once an hour, else a warning."""
 
     def __init__(self) -> None:
         self.outages: Counter[tuple[str, str]] = Counter()
         self._loud: dict[bytes, float] = {}
 
-    def tell(self, key: bytes, entry: str, names: Collection[str], before: Circuit, after: Circuit, now: float) -> None:
-        """Log the change of the circuit of ``key``, that of the targets ``names``, by an attempt at ``entry``."""
+    def log_change(
+        self, key: bytes, entry: str, names: Collection[str], before: Circuit, after: Circuit, now: float
+    ) -> None:
+        """Log the change of the circuit of ``key`` for the targets ``names``, caused by an attempt at ``entry``."""
         if is_out(after, now):
             if not is_out(before, now) or before.reason != after.reason:
                 self.outages[entry, str(after.reason)] += 1
@@ -37,10 +40,10 @@ class TransitionLog:
         elif before.reason is not None and after.reason is None:
             log.info("%s: in again", ", ".join(names))
 
-    def taken(self) -> Counter[tuple[str, str]]:
+    def take_outages(self) -> Counter[tuple[str, str]]:
         """Return the outages since the last call."""
-        taken, self.outages = self.outages, Counter()
-        return taken
+        take_outages, self.outages = self.outages, Counter()
+        return take_outages
 
     def _level(self, key: bytes, circuit: Circuit, now: float) -> int:
         if circuit.reason in QUIET:
@@ -62,5 +65,5 @@ def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
 
 
 def utc(at: float) -> str:
-    """Unix seconds as RFC 3339."""
+    """Return Unix seconds as RFC 3339."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,1 +1,1 @@
-"""Log lines: ``setup``, ``masking`` of credentials, the ``terminal`` form for people; and the ``audit``."""
+"""Log lines: their ``setup``, ``masking`` of credentials, the ``terminal`` format for people, and the ``audit``."""

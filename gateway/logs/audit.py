@@ -1,7 +1,7 @@
-"""The audit: who was turned away, what was reloaded, which keys are other than before, who has looked. Lines beside
-those of exchanges, to standard error or to a file; what anybody may bring about as often as he likes is told a bounded
-number of times a minute, and counted beyond that.
-"""
+"""The audit log: rejected requests, reloads, changed keys, views of the live view.
+
+Its lines go to standard error or a file. Events that anyone can cause are logged a limited number of times per minute,
+and counted beyond that."""
 
 import logging
 import os
@@ -13,20 +13,20 @@ from logging.handlers import WatchedFileHandler
 from typing import Any, Final
 
 AUDIT: Final = "trigate.audit"
-"""The logger of the audit, and the member of its records that has the fields of the line."""
+"""The audit's logger, and the attribute of its records that has the line's fields."""
 
 STDERR: Final = "stderr"
 
 WARNED_OF: Final = frozenset(("key_refused", "keys_guessed", "page_refused"))
-"""Events that are in the log also where no audit is configured."""
+"""Events that are logged even without a configured audit."""
 
 MINUTE: Final = 60.0
 TOLD_OF_ONE: Final = 5
-"""Lines a minute about one event and one address."""
+"""Lines per minute for one event and address."""
 TOLD: Final = 100
-"""Lines a minute about such events in all, and as many that say how many more there were."""
+"""Lines per minute for such events in total, and as many again with counts of the others."""
 ADDRESSES: Final = 1024
-"""Events and addresses that are counted apart in a minute; the rest are counted together."""
+"""Events and addresses that are counted separately per minute; others are counted together."""
 
 LONGEST: Final = 200
 MOST: Final = 50
@@ -36,8 +36,7 @@ log = logging.getLogger(AUDIT)
 
 
 class Audit:
-    """What an auditor wants to know of a process. Used from one thread; never raises, never waits. Keys are taken out
-    where the lines are written."""
+    """The audit of a process. Used from one thread; never raises, never waits. The log handlers mask keys."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -51,14 +50,14 @@ class Audit:
         self._others: Counter[str] = Counter()
 
     def tell(self, event: str, **fields: Any) -> None:
-        """Write a line. Fields without a value are left out, long ones are cut."""
+        """Log an event. Fields without a value are omitted, long ones are truncated."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         given = {name: _cut(value) for name, value in fields.items() if value is not None and value != ()}
         level = logging.WARNING if event in WARNED_OF else logging.INFO
         log.log(level, "%s", event, extra={AUDIT: {"event": event, "at": at, "worker": os.getpid(), **given}})
 
     def tell_often(self, event: str, address: str | None, **fields: Any) -> None:
-        """Write a line, one of the first in a minute about ``event`` and ``address``; count the others."""
+        """Log an event if it is among the first in a minute for ``event`` and ``address``, else count it."""
         if self._clock() - self._began >= MINUTE:
             self.summarise()
         which = (event, address or "")
@@ -73,8 +72,7 @@ class Audit:
         self.tell(event, address=address, **fields)
 
     def summarise(self) -> None:
-        """Tell of what was only counted since the last time: of whoever brought it about most by address, of the others
-        together."""
+        """Log the counts since the last call: the largest by address, the others together."""
         counts, others = self._untold.most_common(), self._others
         self._begin()
         for (event, address), count in counts[:TOLD]:
@@ -95,8 +93,8 @@ def _cut(value: Any) -> Any:
 
 
 class AuditFile(WatchedFileHandler):
-    """A file that lines are added to, which only its owner may read. Where it has been moved away, as logrotate does,
-    it is made anew. Making this raises ``OSError``."""
+    """An append-only file that only its owner can read, reopened after log rotation. The constructor raises
+    ``OSError``."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, encoding="utf-8")
@@ -106,21 +104,22 @@ class AuditFile(WatchedFileHandler):
         return TextIOWrapper(open(fd, "ab"), encoding="utf-8")
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk must not end what is audited, nor fill the log with tracebacks."""
+        """Log one line: a full disk must neither stop the gateway nor fill the log with tracebacks."""
         logging.getLogger("trigate").error("the audit could not be written: %s", record.getMessage())
 
 
 class AuditTarget:
-    """Where the lines of the audit go: to the log of the process, or to a file of their own."""
+    """The destination of the audit: the process's log or a file."""
 
     def __init__(self, form: logging.Formatter) -> None:
-        """``form`` is that of lines in a file."""
+        """``form`` formats the lines in a file."""
         self._form = form
         self._file: AuditFile | None = None
 
     def follow(self, audit: str | None) -> None:
-        """Write to ``audit`` from now on: ``stderr`` or a path; ``None`` for the log, of warnings alone. Raises
-        ``OSError`` for a file that cannot be written, and all stays as it was."""
+        """Send the audit to ``audit``: ``stderr``, a path, or ``None`` for warnings in the log.
+
+        Raises ``OSError`` for an unwritable file, and then changes nothing."""
         file = None if audit in (None, STDERR) else AuditFile(str(audit))
         if file is not None:
             file.setFormatter(self._form)

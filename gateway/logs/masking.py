@@ -1,5 +1,4 @@
-"""Masking of what no line of the log may hold: keys, wherever a client, a provider or a library has put them, and
-characters that make a terminal show something else than what was logged."""
+"""Masking of keys in log lines, wherever they came from, and of characters that would mislead a terminal."""
 
 import hashlib
 import re
@@ -14,11 +13,11 @@ MASKED: Final = REDACTED.decode()
 
 _REST: Final = r"[A-Za-z0-9_-]{16,}"
 _MARKS: Final[Mapping[str, str]] = {
-    "sk-": r"[A-Za-z0-9_*-]{4,}",  # half a key is one too: a provider repeats it as sk-****abcd
+    "sk-": r"[A-Za-z0-9_*-]{4,}",  # also half keys: a provider repeats one as sk-****abcd
     "AIza": r"[A-Za-z0-9_-]{30,}",
     **dict.fromkeys(("AKIA", "ASIA"), r"[A-Z0-9]{16}"),
     "ya29.": _REST,
-    # A JSON Web Token. It is looked for once in a word: at every hyphen of a long one would take quadratic time.
+    # A JSON Web Token, searched once per word: at every hyphen of a long word it would take quadratic time.
     "eyJ": r"(?<!-eyJ)[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     **dict.fromkeys(
         ("sk_", "pk-", "rk-", "csk-", "gsk_", "hf_", "r8_", "fw_", "ghp_", "gho_", "github_pat_", "xai-", "pplx-",
@@ -26,48 +25,47 @@ _MARKS: Final[Mapping[str, str]] = {
         _REST,
     ),
 }  # fmt: skip
-"""How keys begin that providers give, and what follows."""
+"""Prefixes of providers' keys, and the characters that follow."""
 _LOOKS_LIKE_A_KEY = re.compile(
     "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _MARKS.items()) + ")"
 )
 _SIGNS: Final = tuple(mark for mark in _MARKS if not any(other != mark and other in mark for other in _MARKS))
-"""Without those that contain another: who looks for ``sk-`` finds ``csk-`` as well."""
+"""Prefixes that contain no other prefix: a search for ``sk-`` also finds ``csk-``."""
 _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
 _SPACE: Final = re.compile(r"\s")
-_KEPT: Final = 200  # characters of a word whose digest is kept: a client may send megabytes
+_KEPT: Final = 200  # characters of a word whose digest is cached: a client may send megabytes
 
 _MARKED_ENDS: Final = "'\"`\u201d"
 _QUOTED: Final = 60
-"""The longest quotation, in characters, that may be a name. Longer ones, and ones with a space, may be a prompt."""
+"""The longest quotation in characters that may be a name. Longer ones, and ones with a space, may be a prompt."""
 _TEXT_QUOTES: Final = "'\"\u201c"
-"""Marks around what a client sent; backticks are around words of ours."""
+"""Quotation marks of clients' text; backticks surround the gateway's own words."""
 _QUOTATIONS: Final = re.compile(
     r"""(?<!\w)'[^']*(?:'|$)|"[^"]*(?:"|$)|`[^`]*(?:`|$)|\u201c[^\u201d]*(?:\u201d|$)|(?:\{|\[["'{]).*""", re.DOTALL
 )
-"""Text in quotation marks, also without its end where it was cut, and what looks like JSON, with all behind it: it may
-have quotation marks of its own."""
+"""Quoted text, also truncated, and everything from the start of JSON on, which may contain quotation marks."""
 
 _CONTROLS: Final = (
     *range(0x20), 0x7F, *range(0x80, 0xA0),
     0x61C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
 )  # fmt: skip
-"""C0, DEL and C1; the marks that turn the direction of writing around (https://trojansource.codes), and Unicode's own
-ends of lines."""
+"""C0, DEL and C1 characters; marks that reverse the writing direction (https://trojansource.codes); Unicode line
+ends."""
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
 _ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
 class Mask:
-    """Takes keys out of texts: ``secrets``, credentials that were fetched, keys that are known by their SHA-256 only,
-    and what looks like one."""
+    """Removes keys from texts: ``secrets``, fetched credentials, keys known only by SHA-256, and texts that look like
+    keys."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
         self._secrets = findable(secrets)
         self._digests = frozenset(digests)
 
     def follow(self, config: Config) -> None:
-        """Hide the keys of ``config`` from now on, and go on to hide those of earlier ones."""
+        """Mask the keys of ``config`` in addition to those of earlier configurations."""
         self._secrets = findable((*self._secrets, *secrets_in(config)))
         self._digests |= {
             key.digest
@@ -84,7 +82,7 @@ class Mask:
                 text = text.replace(secret, MASKED)
         if self._digests:
             text = _WORDS.sub(self._known, text)
-        for sign in _SIGNS:  # nearly no line has any, and this is a twentieth of what it costs to look closely
+        for sign in _SIGNS:  # almost no line has one, and this check is twenty times cheaper
             if sign in text:
                 return _LOOKS_LIKE_A_KEY.sub(MASKED, text)
         return text
@@ -106,11 +104,11 @@ def _digest(word: str) -> bytes:
     return hashlib.sha256(word.encode()).digest()
 
 
-_kept_digest = lru_cache(maxsize=512)(_digest)  # most words are the same in all lines
+_kept_digest = lru_cache(maxsize=512)(_digest)  # most words repeat in all lines
 
 
 def unquoted(text: str) -> str:
-    """Return ``text`` with the quotations cut that may be from a prompt. Short quoted names stay."""
+    """Return ``text`` without quotations that may be from a prompt. Short quoted names stay."""
     return _QUOTATIONS.sub(_shortened, text)
 
 
@@ -121,17 +119,17 @@ def _shortened(found: re.Match[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` on one line, for a terminal: what is no printable character is written as JSON writes it."""
+    """Return ``text`` on one line for a terminal, with unprintable characters escaped as in JSON."""
     if text.isascii() and text.isprintable():
         return text
     return text.translate(_ESCAPED_IN_LINES)
 
 
 def escaped_lines(text: str) -> str:
-    """``escaped``, of each line of ``text``."""
+    """Return ``text`` with each line passed through ``escaped``."""
     return "\n".join(map(escaped, text.splitlines()))
 
 
 def escaped_json(text: str) -> str:
-    """A line of JSON with the same characters escaped. JSON itself asks for C0 only, which have been."""
+    """Return a line of JSON with the same characters escaped; JSON itself requires only C0, already escaped."""
     return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)

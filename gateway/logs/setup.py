@@ -1,7 +1,6 @@
-"""The process's log on standard error: for people on a terminal, JSON elsewhere, and nowhere a credential.
+"""The process's log on standard error: text on a terminal, JSON elsewhere, never with a credential.
 
-Every line passes one redactor, whoever wrote it: exchanges, our own warnings, tracebacks, the libraries below us.
-"""
+Every line is masked, whoever wrote it: exchanges, warnings, tracebacks, libraries."""
 
 import logging
 import sys
@@ -18,20 +17,20 @@ from gateway.logs.terminal import EXCHANGES, Printer
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 
 LONGEST: Final = 8 * 1024
-"""Characters of a message or a traceback, which may have in it what a client or a provider has sent."""
+"""Characters of a message or traceback, which may contain data from a client or provider."""
 
 _NOT_SHOWN: Final = ("event", "at", "worker")
-"""Of the audit's lines, where people read them."""
+"""Audit fields that people do not see."""
 
 _TALKATIVE: Final = ("hpack", "asyncio", "urllib3")
-"""At ``debug`` these log the headers of requests, and with them keys that only clients know."""
+"""Libraries that log request headers at level ``debug``, with keys that only clients know."""
 
 _SIGNING_IN: Final = ("azure", "boto", "botocore", "google.auth", "msal")
-"""The libraries by which trigate signs in: they log requests with credentials in them, and each failure before ours."""
+"""Libraries for signing in: they log requests with credentials, and each failure before the gateway does."""
 
 
 class _Lines(logging.Formatter):
-    """For people where there is a ``screen``. Else every line is one JSON object; exchanges come as such already."""
+    """The formatter: text if there is a ``screen``, else one JSON object per line; exchange lines are already JSON."""
 
     def __init__(self, screen: Printer | None) -> None:
         super().__init__("%(message)s")
@@ -64,7 +63,7 @@ class _Lines(logging.Formatter):
         return f"{text}\n{escaped_lines(self._told(self.formatException(record.exc_info)))}"
 
     def _told(self, text: str) -> str:
-        """``text`` in characters of which there are not too many. Keys are taken out first: half of one is missed."""
+        """Return ``text`` with keys masked, then truncated: a truncated key would not be recognised."""
         return _ends(self.mask(_whole(text)))
 
     def _json(self, record: logging.LogRecord) -> str:
@@ -84,12 +83,12 @@ def _listed(value: Any) -> str:
 
 
 def _whole(text: str) -> str:
-    """``text`` with what is no character, such as half of one or a byte of a file's name, spelled out."""
+    """Return ``text`` with invalid characters escaped, such as half a surrogate pair."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _ends(text: str) -> str:
-    """``text``, of one that is longer than a message may be both ends."""
+    """Return ``text``, or its two ends if it is too long."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
@@ -101,17 +100,17 @@ _STARTING: Final = logging.getLogger("trigate.start")
 
 
 def _leave_out_what_no_line_has() -> None:
-    """Do without the place in the code, the thread and the process of a line (Python's "Logging HOWTO", Optimization):
-    a third of what a line costs."""
+    """Skip source position, thread and process of log lines, a third of their cost (Python's "Logging HOWTO",
+    Optimization)."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class Log:
-    """The log of a process, from the moment it is made. ``level`` outranks that of the configuration."""
+    """The log of a process. ``level`` overrides that of the configuration."""
 
     def __init__(self, level: LogLevel | None = None, form: LogFormat = "auto", *, alone: bool = True) -> None:
-        """``alone``: nobody else in the process has log lines of a form of its own."""
+        """``alone`` means that no other code in the process formats log lines."""
         self.readable = sys.stderr.isatty() if form == "auto" else form == "text"
         self._level = level
         self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
@@ -130,12 +129,12 @@ class Log:
             logging.getLogger(name).setLevel(logging.ERROR)
 
     def say(self, kind: Remark, text: str) -> None:
-        """Print what somebody who starts the process should know, whatever level is logged."""
+        """Print a remark for the person who starts the process, at any log level."""
         _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
 
     def follow(self, config: Config) -> None:
-        """Hide the credentials of ``config``, and log what it wants logged. Raises ``OSError`` for an audit file that
-        cannot be written."""
+        """Mask the credentials of ``config``, and apply its log settings. Raises ``OSError`` for an unwritable audit
+        file."""
         self._lines.mask.follow(config)
         self._audit.follow(config.audit)
         logging.getLogger().setLevel((self._level or config.log_level).upper())

@@ -1,9 +1,6 @@
-"""The log for people at a terminal: a line for each exchange that is read at a glance, a second one only for trouble.
-
+"""The log for people at a terminal: one line per exchange, and a second one in case of trouble.
     09:41:07 200 messages→chat fast → openai/gpt-4o-mini             1234→567   2.31s stop
-
-All that is left out here is in the JSON log (``docs/log.md``).
-"""
+The JSON log has everything else (``docs/log.md``)."""
 
 import calendar
 import os
@@ -20,18 +17,18 @@ from gateway.logs.masking import Mask, escaped
 from providers.neutral.hints import in_words, losses
 
 EXCHANGES: Final = "trigate.exchange"
-"""The logger of exchanges: its lines come as they are to be."""
+"""The logger of exchanges, whose lines are already formatted."""
 
 WIDEST: Final = 100
 NARROWEST: Final = 72
-"""Columns of an exchange's line; between the two it has those of the terminal."""
+"""The widest and narrowest line of an exchange in columns; between them, the terminal decides."""
 
 LISTED: Final = 12
-"""Losses that are named, and as many hints: the JSON log has more."""
+"""Losses that are listed, and as many hints; the JSON log has all."""
 
-_INDENT: Final = " " * 9  # below what stands behind the time
-_ENDED_WIDTH: Final = 15  # columns that are kept for how it ended, so that those before it stay in line
-_NARROW_ENDED_WIDTH: Final = 10  # where there are fewer than ``WIDEST``
+_INDENT: Final = " " * 9  # under the text after the time
+_ENDED_WIDTH: Final = 15  # columns reserved for the end, so that the columns before it align
+_NARROW_ENDED_WIDTH: Final = 10  # if the terminal has fewer columns than ``WIDEST``
 _SECONDS_WIDTH: Final = 6
 
 _ENDED: Final[Mapping[str, str]] = {
@@ -46,22 +43,24 @@ _LEVELS: Final[Mapping[str, str]] = {"warning": _YELLOW, "error": _RED, "critica
 
 @attrs.frozen
 class Printer:
-    """A printer of lines for people: in ``colour`` or not; ``columns`` gives those of the terminal, ``None`` where
-    there is none and nothing is folded."""
+    """A printer of lines for people, with or without ``colour``.
+
+    ``columns`` returns the terminal's width, ``None`` without a terminal, where lines are not wrapped."""
 
     colour: bool = False
     columns: Callable[[], int | None] = lambda: None
 
     @classmethod
     def of(cls, stream: TextIO) -> "Printer":
-        """Without colours for ``NO_COLOR`` (https://no-color.org), a dumb terminal, and what is no terminal."""
+        """Return a printer for ``stream``, without colours for ``NO_COLOR`` (https://no-color.org) and dumb or no
+        terminals."""
         if not stream.isatty():
             return cls()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return cls(not plain, partial(_width, stream))
 
     def exchange(self, line: Mapping[str, Any], mask: Mask) -> str:
-        """The fields of an exchange's line, as ``Ledger.line`` has them."""
+        """Return the text of an exchange's line, with fields as in ``Ledger.line``."""
         how = _COLOURS.get(line["ended"], _RED)
         ended = _ended(line)
         figures = f"{_tokens(line)} {_seconds(line['duration_ms'] / 1000):>{_SECONDS_WIDTH}}"
@@ -77,7 +76,7 @@ class Printer:
         return "\n".join((first, *self._folded(_trouble(line, mask), how if how != _GREEN else _YELLOW)))
 
     def message(self, seconds: float, level: str, text: str) -> str:
-        """Any other line, of a moment in Unix seconds. Each line of ``text`` has its time and level."""
+        """Return any other line at a time in Unix seconds; each line of ``text`` gets time and level."""
         head = f"{self._in(_DIM, _clock(int(seconds)))} {self._in(_LEVELS.get(level), f'{level:7}')} "
         indent = " " * len("HH:MM:SS warning ")
         parts = (self._parts(escaped(part), len(indent)) for part in text.splitlines() or [""])
@@ -90,18 +89,18 @@ class Printer:
         return [_INDENT + self._in(colour, part) for part in self._parts(text, len(_INDENT)) if part]
 
     def _parts(self, text: str, indent: int) -> list[str]:
-        """``text`` as it is folded on a terminal, behind an indent."""
+        """Return ``text`` wrapped for the terminal after an indent."""
         if (columns := self.columns()) is None or len(text) <= columns - indent:
             return [text]
         room = max(columns, NARROWEST) - indent
         return textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False)
 
 
-# The parts of the line
+# Parts of the line
 
 
 def _ended(line: Mapping[str, Any]) -> str:
-    """The exchange's end in a word or two; of a good end the reason."""
+    """Return the end of the exchange in a word or two; for success, the finish reason."""
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
     if line["ended"] == "upstream_error" and line["status"] < 400:
@@ -110,8 +109,7 @@ def _ended(line: Mapping[str, Any]) -> str:
 
 
 def _middle(line: Mapping[str, Any], mask: Mask, room: int) -> str:
-    """The APIs and the names of the model. They may have the keys that a client has mixed up with a name: these are
-    looked for in all of it, not in what is left when it has been shortened."""
+    """Return the APIs and the model's names, with keys masked before truncation: clients mix up keys and names."""
     api, provider_api = line["api"], line.get("provider_api")
     apis = api if provider_api in (None, api) else f"{api}→{provider_api}"
     if api == "none":
@@ -142,7 +140,7 @@ def _tokens(line: Mapping[str, Any]) -> str:
 
 
 def _count(number: int) -> str:
-    """At most five characters, of a number that is a prompt's."""
+    """Return a token count in at most five characters."""
     if number < 10_000:
         return str(number)
     if number < 10**6:
@@ -155,13 +153,13 @@ def _seconds(seconds: float) -> str:
 
 
 def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
-    """The error, the attempts that failed where there were several, and what was lost that may have changed the answer;
-    nothing for an exchange that was good at once."""
+    """Return the error, failed attempts if there were several, and losses that may have changed the answer; empty
+    without trouble."""
     return escaped(mask(". ".join(part for part in (_error(line), _attempts(line), _lost(line)) if part)))
 
 
 def _error(line: Mapping[str, Any]) -> str:
-    """With the id that helps to find more: in this log of a mistake of ours, at the provider of one of its own."""
+    """Return the error with an id to search for: in this log for an internal error, at the provider for its own."""
     if "message" not in line:
         return ""
     id = line["request_id"] if line["ended"] == "internal_error" else line.get("upstream_request_id")
@@ -169,7 +167,7 @@ def _error(line: Mapping[str, Any]) -> str:
 
 
 def _attempts(line: Mapping[str, Any]) -> str:
-    """The attempts in order, as ``x-trigate-tried`` has them; an error's message names them itself."""
+    """Return the attempts in order, as in ``x-trigate-tried``; error messages list them already."""
     tried = line.get("tried", ())
     if len(tried) < 2 or "message" in line:
         return ""
@@ -177,7 +175,7 @@ def _attempts(line: Mapping[str, Any]) -> str:
 
 
 def _lost(line: Mapping[str, Any]) -> str:
-    """A hint alone is no trouble: it cannot change the answer."""
+    """Return the losses; hints alone are omitted, because they cannot change the answer."""
     dropped = str(line.get("dropped") or "").split(",")
     if not (lost := losses(filter(None, dropped))):
         return ""
@@ -187,7 +185,7 @@ def _lost(line: Mapping[str, Any]) -> str:
 
 
 def _listed(paths: Sequence[str]) -> str:
-    """The first of them, in words: a client may send thousands of members that nobody knows."""
+    """Return the first losses in words: a client may send thousands of unknown members."""
     more = ("…",) if len(paths) > LISTED else ()
     return ", ".join((*map(in_words, paths[:LISTED]), *more))
 
@@ -196,7 +194,7 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _width(stream: TextIO) -> int | None:
-    """The width of the terminal at this moment; some say 0."""
+    """Return the terminal's current width; some report 0."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
@@ -204,14 +202,14 @@ def _width(stream: TextIO) -> int | None:
 
 
 def _columns(text: str) -> int:
-    """The columns that a terminal takes for ``text``."""
+    """Return the number of columns of ``text`` on a terminal."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
 def _shortened(text: str, room: int) -> str:
-    """``text`` in ``room`` columns, its middle left out: a model's name differs at both ends."""
+    """Return ``text`` in ``room`` columns, shortened in the middle: model names differ at both ends."""
     if _columns(text) <= room:
         return text
     tail = max(room - 1, 0) // 2
@@ -225,7 +223,7 @@ def _shortened(text: str, room: int) -> str:
 
 
 def _local(at: str) -> str:
-    """The local time of a moment as the ledger writes it."""
+    """Return the local time of a moment in the ledger's format."""
     return _clock(calendar.timegm(time.strptime(at, "%Y-%m-%dT%H:%M:%SZ")))
 
 

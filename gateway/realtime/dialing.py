@@ -61,12 +61,12 @@ class Dialing:
         try:
             with trio.move_on_after(timeouts.first_byte or math.inf):
                 socket = await self._opened(context.observer.outgoing(request))
-                attempt.began()
+                attempt.mark_started()
                 return OpenProvider(socket, target, self._secrets())
             raise GatewayError("timeout", f"the provider did not answer within {timeouts.first_byte:g} s")
         except GatewayError as error:
             failed = public_error(error.failed, context.codec.api, target, self._secrets())
-            attempt.failed(failed)
+            attempt.mark_failed(failed)
             raise GatewayError.of(failed) from error
         finally:
             attempt.close()

@@ -1,4 +1,5 @@
-"""What the workers of one machine know in common: ``layout`` of the memory that they share, ``memory`` itself with its
-locks and seats, ``rows`` of bytes that are changed in atomic steps, in one process and (``shared_rows``) in several,
-``amounts`` of what all have used and each holds or has under way, and ``tables``, all that a worker has of these.
-"""
+"""Memory shared by the workers of a machine.
+- ``layout``: the positions in it; ``memory``: the memory with its locks and workers' seats.
+- ``rows``: byte values with atomic updates in one process, ``shared_rows`` in several.
+- ``amounts``: totals, and amounts that each worker holds.
+- ``tables``: everything that a worker uses of these."""

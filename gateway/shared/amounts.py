@@ -1,10 +1,8 @@
-"""Amounts of whole numbers over all the workers of one machine, by keys: of each a total, and what each worker holds.
+"""Integer amounts across the workers of a machine, by key: a total, and the amount that each worker holds.
 
-Each worker holds in a cell of its own, so that what one held that dies goes with it, as with counts. A step changes any
-number of words at once: they are written to a journal, which counts by the write of one word, and then to their places.
-If a worker dies on the way, the next one to take the lock does the rest. Counts of requests under way are held amounts
-with a total of 0.
-"""
+Each worker holds amounts in its own cell, so that they vanish with a dead worker. A step changes several words
+atomically: it writes them to a journal, commits the journal with one word, and then applies it. If a worker dies in
+between, the next one to take the lock finishes. Counts of open requests are held amounts with a total of 0."""
 
 import struct
 import time
@@ -15,15 +13,17 @@ from gateway.shared.layout import AMOUNT, GROUP, JOURNAL, KEY, KEYS, TOTAL, UNTI
 from gateway.shared.memory import SharedMemory
 
 _STEP: Final = 10**9
-"""Nanoseconds: more than a step takes."""
+"""Nanoseconds, more than a step takes."""
 
 _MOST_SEEN: Final = 4096
-"""Keys of which a worker remembers where their rows are."""
+"""Keys whose rows a worker remembers."""
 
 
 class SharedAmounts:
-    """Amounts by keys of 16 bytes, which are digests; for the worker that has ``seat``. Where there is no room for
-    another key the row goes that would first, of those that nobody holds any of: with an odd moment before others."""
+    """Amounts by 16-byte digests, for the worker in ``seat``.
+
+    Without room for another key, the next row to expire that no worker holds is replaced; rows with an odd expiry go
+    first."""
 
     def __init__(self, memory: SharedMemory, seat: int) -> None:
         layout = memory.layout
@@ -31,7 +31,7 @@ class SharedAmounts:
         self._map = memory.map
         self.words = memory.words
         self.own = AMOUNT + seat
-        """The word of a row for what this worker holds."""
+        """The word of a row with this worker's amount."""
         self._row = layout.amount_words
         self._group = KEYS + GROUP * self._row * 8
         self._groups = layout.amount_rows // GROUP
@@ -41,7 +41,7 @@ class SharedAmounts:
         self._seen: dict[bytes, tuple[int, int, memoryview[int]]] = {}
 
     def lock(self) -> None:
-        """Wait until no other worker changes anything; end what a dead one has begun."""
+        """Wait for exclusive access, and finish a dead worker's step."""
         self._memory.lock(self._start)
         self._memory.replay()
 
@@ -49,7 +49,7 @@ class SharedAmounts:
         self._memory.unlock(self._start)
 
     def find(self, key: bytes) -> int | None:
-        """The number of the first word of the row of ``key``."""
+        """Return the number of the first word of the row of ``key``, ``None`` if there is none."""
         if (seen := self._seen.get(key)) is not None:
             at, row, _ = seen
             if self._map[at : at + KEY] == key:
@@ -59,21 +59,22 @@ class SharedAmounts:
         return None if number is None else self._remember(key, group, number)
 
     def held(self, row: int) -> int:
-        """What all workers hold."""
+        """Return the amount held by all workers."""
         return sum(self.words[row + AMOUNT : row + self._row])
 
     def held_of(self, key: bytes) -> int:
-        """What all workers hold of ``key``."""
+        """Return the amount of ``key`` held by all workers."""
         if (seen := self._seen.get(key)) is not None and self._map[seen[0] : seen[0] + KEY] == key:
             return sum(seen[2])
         row = self.find(key)
         return 0 if row is None else self.held(row)
 
-    # From here on it is locked
+    # Under the lock
 
     def assign(self, key: bytes) -> int | None:
-        """A row for ``key``, which has none: its total is 0. ``None`` where something is held of all that it could
-        have. It is kept for a moment, so that the rest of a step does not take it."""
+        """Assign a row with total 0 to the new ``key``; ``None`` if all its possible rows are held.
+
+        It is reserved for a moment, so that the rest of the step does not take it."""
         group, now = self._group_of(key), time.monotonic_ns()
         free: list[tuple[bool, int, int]] = []
         for number in range(GROUP):
@@ -90,8 +91,9 @@ class SharedAmounts:
         return self._remember(key, group, number)
 
     def commit(self, words: Mapping[int, int]) -> None:
-        """Write all of ``words``, by their numbers, so that others see all or nothing, also if this worker dies on the
-        way. What is beyond the journal's length is a step of its own."""
+        """Write all of ``words`` by number, atomically even if this worker dies.
+
+        Words beyond the journal's length form another step."""
         if len(words) > self._most:
             some = list(words.items())
             for first in range(0, len(some), self._most):
@@ -120,18 +122,19 @@ class SharedAmounts:
 
 
 class SharedCounts:
-    """Counts of requests under way by keys of 16 bytes, which are digests. Keys that nobody counts for make room for
-    others. Where there is no room, a key is not counted."""
+    """Counts of open requests by 16-byte digests.
+
+    Unused keys make room for others; without room, a key is not counted."""
 
     def __init__(self, amounts: SharedAmounts) -> None:
         self._amounts = amounts
 
     def count(self, key: bytes, /) -> int:
-        """Return how many are under way in all workers."""
+        """Return the count over all workers."""
         return self._amounts.held_of(key)
 
     def begin(self, key: bytes, /) -> None:
-        """Count one more."""
+        """Add one."""
         amounts = self._amounts
         amounts.lock()
         try:
@@ -141,8 +144,9 @@ class SharedCounts:
             amounts.unlock()
 
     def end(self, key: bytes, /) -> None:
-        """Count one less of those that this worker has begun. It needs no lock: nobody else writes the word, and while
-        it is above zero the row keeps its key."""
+        """Subtract one that this worker added.
+
+        No lock is needed: no other worker writes the word, and the row keeps its key while it is above zero."""
         amounts = self._amounts
         if (row := amounts.find(key)) is not None and amounts.words[row + amounts.own]:
             amounts.words[row + amounts.own] -= 1

@@ -1,9 +1,8 @@
-"""Where everything lies in the memory that workers share: a head, the workers' seats, tables of rows, amounts.
+"""The layout of the workers' shared memory: a head, the workers' seats, tables of rows, amounts.
 
-Tables are cut into groups of rows. A key belongs into one group, and lies in any row of it: so that one lock is enough
-to look for it, and to make room for it. A page of memory is taken by the system once something is written to it, so
-tables may be larger than what is usually in them.
-"""
+Tables consist of groups of rows. A key belongs to one group and may be in any of its rows, so one lock suffices to find
+it or make room for it. The system allocates a page on its first write, so tables may be larger than their usual
+content."""
 
 import mmap
 import zlib
@@ -13,36 +12,35 @@ from typing import Final
 import attrs
 
 KEY: Final = 16
-"""Bytes of a key. Keys are digests: they are spread evenly over the groups by their first eight bytes."""
+"""The size of a key. Keys are digests, distributed over groups by their first eight bytes."""
 
 GROUP: Final = 16
-"""Rows of a group. A table that is a quarter full has a group too many for one in a million keys."""
+"""Rows per group. In a table that is a quarter full, one in a million keys finds its group full."""
 
 KEYS: Final = GROUP * KEY
-"""Bytes of the keys of a group, which lie together in front, to be found by one search."""
+"""Bytes of a group's keys, which precede the values so that one search finds a key."""
 
 HEAD: Final = 4096
-"""Bytes in front of everything else: the fingerprint of the layout."""
+"""Bytes of the head, which has the layout's fingerprint."""
 
 SEAT: Final = 8
-"""Bytes of a worker's seat: the process that has it."""
+"""Bytes of a worker's seat, which has its process id."""
 
 JOURNAL: Final = 16_384
-"""Bytes of the journal of amounts: how many words are in it, then each word's number and what it will be."""
+"""Bytes of the journal of amounts: the number of words, then each word's number and new value."""
 
 UNTIL: Final = 0
 TOTAL: Final = 1
 AMOUNT: Final = 2
-"""Words of a row of amounts: the moment until which it is kept, by the clock in nanoseconds; the total; from the third
-on what each seat holds."""
+"""Words in a row of amounts: expiry by the clock in nanoseconds, the total, then the amount of each seat."""
 
 COPY_HEAD: Final = 24
-"""Bytes in front of each of a row's two copies of its value."""
+"""Bytes before each of a row's two copies of its value."""
 
 
 @attrs.frozen
 class TableSize:
-    """How much a table holds: ``rows``, a multiple of ``GROUP``, with values of at most ``width`` bytes, a multiple of
+    """The size of a table: ``rows``, a multiple of ``GROUP``, with values up to ``width`` bytes, a multiple of
     eight."""
 
     rows: int
@@ -50,7 +48,7 @@ class TableSize:
 
     @property
     def group(self) -> int:
-        """The bytes of a group."""
+        """The size of a group in bytes."""
         return KEYS + GROUP * 2 * (COPY_HEAD + self.width)
 
 
@@ -59,15 +57,15 @@ SIZES: Final[Mapping[str, TableSize]] = {
     "pins": TableSize(98_304, 16),
     "queues": TableSize(128, 22_400),
 }
-"""The tables, by their names. The number of rows is the bound on what is remembered."""
+"""The tables by name; the number of rows bounds what is remembered."""
 
 AMOUNTS: Final = 32_768
-"""Keys that there are amounts or counts of."""
+"""Keys with amounts or counts."""
 
 
 @attrs.frozen
 class Layout:
-    """Everything's place in the memory of ``seats`` workers. ``size`` is the length of all."""
+    """The positions in the memory of ``seats`` workers; ``size`` is the total length."""
 
     seats: int
     sizes: Mapping[str, TableSize] = attrs.field(default=SIZES, hash=False)
@@ -75,7 +73,7 @@ class Layout:
 
     @property
     def fingerprint(self) -> bytes:
-        """Differs wherever two versions of this program would not understand one another."""
+        """A digest that differs between program versions with incompatible layouts."""
         tables = (self.seats, sorted(self.sizes.items()), self.amount_rows)
         said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
         return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(said).encode()))
@@ -84,7 +82,7 @@ class Layout:
         return HEAD + number * SEAT
 
     def table(self, name: str) -> int:
-        """The beginning of the table of that name."""
+        """Return the start of the table ``name``."""
         start = self.seat(self.seats)
         for other, size in self.sizes.items():
             if other == name:
@@ -94,12 +92,12 @@ class Layout:
 
     @property
     def amount_words(self) -> int:
-        """Words of a row of amounts."""
+        """The number of words in a row of amounts."""
         return AMOUNT + self.seats
 
     @property
     def amounts(self) -> int:
-        """The beginning of the amounts: the journal, then the rows, of two words and one for each seat."""
+        """The start of the amounts: the journal, then the rows."""
         tables = sum(size.rows // GROUP * size.group for size in self.sizes.values())
         return -(-(self.seat(self.seats) + tables) // HEAD) * HEAD
 
@@ -109,7 +107,8 @@ class Layout:
 
 
 def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
-    """The number of the row that has ``key``, of the group whose keys begin at ``group``."""
+    """Return the number of the row with ``key`` in the group whose keys begin at ``group``, ``None`` if there is
+    none."""
     at = memory.find(key, group, group + KEYS)
     while at >= 0:
         number, astray = divmod(at - group, KEY)
@@ -120,11 +119,11 @@ def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
 
 
 def seats_of(fingerprint: bytes) -> int:
-    """The number of seats that a memory was made for. Raises ``ValueError`` for one that is not ours."""
+    """Return the number of seats in a memory's fingerprint. Raises ``ValueError`` for foreign memory."""
     if fingerprint[:8] != b"trigate1":
         raise ValueError("no memory of workers")
     return int(fingerprint[8:16], 16)
 
 
 FINGERPRINT: Final = 24
-"""Bytes of a fingerprint."""
+"""The size of a fingerprint."""

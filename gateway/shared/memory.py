@@ -1,8 +1,7 @@
-"""The memory that the workers of one machine share: a file without a name, mapped by each; and a worker's seat in it.
+"""The memory shared by the workers of a machine: an anonymous file that each maps, and each worker's seat in it.
 
-Locks are locks of bytes of that file (``fcntl``): the system gives them back when their process ends, however it ends,
-in the middle of a write, too. They are between processes: whoever uses the memory in one does so from one thread.
-"""
+Locks are ``fcntl`` locks on bytes of the file: the system releases them when their process ends, even during a write.
+They exclude processes, not threads: use the memory from one thread per process."""
 
 import contextlib
 import fcntl
@@ -18,16 +17,16 @@ from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL
 
 
 def nameless() -> IO[bytes]:
-    """A file that no directory holds: in memory where the system has that (Linux), else in the temporary directory. It
-    goes with the last process that has it, however that ends, and nobody else can open it. Raises ``OSError``."""
+    """Return an anonymous file, in memory if the system supports that (Linux), else in the temporary directory.
+
+    It vanishes with the last process that has it open, and no other process can open it. Raises ``OSError``."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("trigate"), "w+b", buffering=0)
     return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
 
 
 COPY: Final = struct.Struct("=IIQd")
-"""In front of a copy: checksum of the rest, the key included; length of the value; the number of the version; until
-when it is kept."""
+"""The header of a copy: checksum of the rest including the key, value length, version number, expiry."""
 
 assert COPY.size == COPY_HEAD
 
@@ -42,13 +41,13 @@ class SharedMemory:
         self.layout = layout
         self.map = mmap.mmap(fd, layout.size)
         self.words = memoryview(self.map).cast("Q")
-        """The same in words of eight bytes, each of which is read and written at once, never half of it."""
+        """The same as eight-byte words, each read and written atomically."""
         self._own: int | None = None
 
     @classmethod
     @contextlib.contextmanager
     def make(cls, layout: Layout) -> Iterator["SharedMemory"]:
-        """An empty one, for as long as the block. Raises ``OSError``."""
+        """Create an empty memory for the duration of the block. Raises ``OSError``."""
         with nameless() as file:
             os.ftruncate(file.fileno(), layout.size)
             os.pwrite(file.fileno(), layout.fingerprint, 0)
@@ -56,7 +55,7 @@ class SharedMemory:
 
     @classmethod
     def join(cls, fd: int) -> "SharedMemory":
-        """That of the file ``fd``, which is inherited. Raises ``ValueError`` for one that another version has made, and
+        """Map the memory in the inherited file ``fd``. Raises ``ValueError`` for another version's layout, and
         ``OSError``."""
         fingerprint = os.pread(fd, FINGERPRINT, 0)
         layout = Layout(seats_of(fingerprint))
@@ -65,22 +64,22 @@ class SharedMemory:
         return cls(fd, layout)
 
     def lock(self, place: int) -> None:
-        """Wait until no other process has locked ``place``. Whoever locks several does it in their order."""
+        """Wait for the lock of the byte at ``place``. Take several locks in ascending order."""
         fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, place)
 
     def unlock(self, place: int) -> None:
         fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
     def tidy(self) -> None:
-        """Take back what dead processes have held."""
+        """Release what dead processes held."""
         for number in range(self.layout.seats):
             if self._taken(number) and number != self._own and self._try(number):
                 self._clear(number)
                 self.unlock(self.layout.seat(number))
 
     def take_seat(self) -> int:
-        """Take a free seat for as long as this process lives, and return its number. Raises ``OSError`` where there is
-        none."""
+        """Take a free seat for the life of this process, and return its number. Raises ``OSError`` without a free
+        one."""
         for number in range(self.layout.seats):
             if self._try(number):
                 self._clear(number)
@@ -90,29 +89,29 @@ class SharedMemory:
         raise OSError("all seats are taken in the memory of workers")
 
     def is_seated(self, number: int, process: int) -> bool:
-        """Return whether the process with that id has the seat."""
+        """Return whether ``process`` has the seat ``number``."""
         return self.words[self.layout.seat(number) // 8] == process
 
     def _taken(self, number: int) -> bool:
-        """Whether somebody has it, or had it and did not free it."""
+        """Return whether the seat has an owner, or had one that did not free it."""
         return self.words[self.layout.seat(number) // 8] != 0
 
     def _try(self, number: int) -> bool:
-        """Lock a seat, if nobody has it."""
+        """Lock a seat, and return whether it was free."""
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.layout.seat(number))
-        except (BlockingIOError, PermissionError):  # POSIX lets systems choose
+        except (BlockingIOError, PermissionError):  # POSIX allows either error
             return False
         return True
 
     def _clear(self, number: int) -> None:
-        """Free a seat, which is locked, of what its last owner has left."""
+        """Clear a locked seat of its last owner's data."""
         if self._taken(number):
             self._release(number)
         self.words[self.layout.seat(number) // 8] = 0
 
     def replay(self) -> None:
-        """Write what a dead worker has left in the journal of amounts to its places. The amounts are locked."""
+        """Apply a dead worker's journal of amounts. Requires the lock of the amounts."""
         words, journal = self.words, self.layout.amounts // 8
         if count := words[journal]:
             for entry in range(journal + 1, journal + 1 + 2 * count, 2):
@@ -120,7 +119,7 @@ class SharedMemory:
             words[journal] = 0
 
     def _release(self, seat: int) -> None:
-        """Give back the amounts that the last owner of a seat, which is locked, has held."""
+        """Release the amounts of a locked seat's last owner."""
         layout, row = self.layout, self.layout.amount_words
         self.lock(layout.amounts)
         try:

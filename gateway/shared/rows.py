@@ -1,29 +1,32 @@
-"""Rows of bytes under keys, which expire, and are changed in atomic steps: of one process here."""
+"""Byte values under keys, with expiry and atomic updates, in one process."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 Change: TypeAlias = Callable[[bytes | None, float], bytes | None]
-"""From a row's value and the time to its next value; ``None`` is a row that is not there. Called once, with the row
-locked: it is quick and does no I/O. What it raises goes to the caller, and nothing has changed."""
+"""A function from a row's value and the time to its new value; ``None`` is a missing row.
+
+It is called once with the row locked, so it must be fast and do no I/O. Its exceptions reach the caller, and the row
+stays unchanged."""
 
 
 class Rows(Protocol):
-    """Rows of bytes by keys of 16 bytes, which are digests. The number of rows is bounded: where there is no room those
-    go that would expire next. All of it is quick, and used from one thread."""
+    """A bounded table of byte values by 16-byte digests.
+
+    Without room, the next rows to expire are replaced. Fast; used from one thread."""
 
     def read(self, key: bytes) -> bytes | None:
-        """The value of a row."""
+        """Return the value of a row, ``None`` if it is missing or expired."""
         ...
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
-        """Change a row, and keep it for ``keep`` seconds from now; the value that it has then."""
+        """Update a row, keep it for ``keep`` seconds from now, and return its new value."""
         ...
 
 
 class LocalRows:
-    """Rows in the memory of one process, at most ``most``, by ``clock``."""
+    """A table in the memory of one process with at most ``most`` rows, by ``clock``."""
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._most = most
@@ -47,5 +50,5 @@ class LocalRows:
         self._rows.pop(key, None)
         if value is not None:
             self._rows[key] = value, until
-        if len(self._rows) > self._most:  # the one that has not been changed for longest: it expires soon, as a rule
+        if len(self._rows) > self._most:  # the row unchanged for longest, which usually expires next
             self._rows.popitem(last=False)

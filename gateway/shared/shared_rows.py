@@ -1,9 +1,8 @@
-"""Rows that the workers of one machine share.
+"""Byte values shared by the workers of a machine.
 
-A row has two copies of its value, each with a checksum and the number of its version. Who writes has locked the row's
-group and writes over the older copy: if it dies on the way the newer one holds. Who reads locks nothing: it takes the
-newest copy whose checksum is right.
-"""
+A row has two copies of its value, each with a checksum and a version number. A writer locks the row's group and
+overwrites the older copy; if it dies, the newer copy stays valid. Readers do not lock: they use the newest copy with a
+correct checksum."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +14,15 @@ from gateway.shared.memory import COPY, SharedMemory
 from gateway.shared.rows import Change
 
 _MOST_SEEN: Final = 1024
-"""Rows whose bytes a worker remembers, so as not to check them again while they are the same."""
+"""Rows whose bytes a worker remembers, to skip the checksum while they are unchanged."""
 
 _BEGINS: Final = 4
-"""What a checksum is over begins behind it."""
+"""The offset at which the checksummed bytes begin."""
 
 
 class _Copy(NamedTuple):
-    """A copy of a row's value that counts: where it lies, and until when it is kept. ``row`` is the whole row as it was
-    read, both copies, if this is the newest one in it."""
+    """A valid copy of a row's value: its position and expiry. ``row`` is the whole row as read, if this is its newest
+    copy."""
 
     place: int
     sequence: int
@@ -33,7 +32,7 @@ class _Copy(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A row that was looked for: its group, and where it is there its number in that and its current copy."""
+    """The result of a search: the group, and if found the row's number and current copy."""
 
     key: bytes
     group: int
@@ -45,7 +44,7 @@ class _Found(NamedTuple):
 
 
 class SharedRows:
-    """The table ``name`` of ``memory``. ``clock`` is common to all processes."""
+    """The table ``name`` of ``memory``; all processes share ``clock``."""
 
     def __init__(self, memory: SharedMemory, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         size = memory.layout.sizes[name]
@@ -58,7 +57,7 @@ class SharedRows:
         self._width = size.width
         self._copy_size = COPY.size + size.width
         self._row_size = 2 * self._copy_size
-        self._seen: dict[bytes, tuple[int, _Copy]] = {}  # where rows begin, and what was right when they were read
+        self._seen: dict[bytes, tuple[int, _Copy]] = {}  # positions and contents of rows when they were last read
 
     def read(self, key: bytes) -> bytes | None:
         if (seen := self._seen.get(key)) is not None:
@@ -69,7 +68,7 @@ class SharedRows:
 
     def _read(self, key: bytes) -> bytes | None:
         now, row = self._clock(), self._look(key, group := self._group(key))
-        if row.number is not None and row.copy is None:  # it is just being written, or its writer is dead
+        if row.number is not None and row.copy is None:  # being written right now, or its writer died
             self._memory.lock(group)
             try:
                 row = self._look(key, group)
@@ -94,7 +93,7 @@ class SharedRows:
         return value
 
     def _group(self, key: bytes) -> int:
-        """Where the group of rows begins in which ``key`` is, or would be."""
+        """Return the start of the group that contains ``key``, or would."""
         return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
 
     def _look(self, key: bytes, group: int) -> _Found:
@@ -102,8 +101,7 @@ class SharedRows:
         return _Found(key, group, number, None if number is None else self._current(key, group, number))
 
     def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
-        """The newest copy of a row that is whole. While it is written twice at once there may seem to be
-        none."""
+        """Return the newest valid copy of a row. If it is written twice meanwhile, none may seem valid."""
         size, row = self._copy_size, group + KEYS + number * self._row_size
         both = self._map[row : row + self._row_size]
         one, two = COPY.unpack_from(both), COPY.unpack_from(both, size)
@@ -114,11 +112,10 @@ class SharedRows:
                 return _Copy(row + start, sequence, both[value : value + length], until, whole)
         return None
 
-    # From here on the row's group is locked
+    # Under the lock of the row's group
 
     def _write(self, row: _Found, value: bytes | None, now: float, keep: float) -> None:
-        """Write the next version of ``row``, or its first in a row that has room for it. Without a value it has
-        expired."""
+        """Write the next version of ``row``, or the first one into a free row. Without a value, the row expires."""
         if value is not None and len(value) > self._width:
             raise ValueError(f"a value of {len(value)} bytes: there is room for {self._width}")
         key, group, number, copy = row
@@ -129,11 +126,12 @@ class SharedRows:
         value, until = (b"", 0.0) if value is None else (value, now + keep)
         data = COPY.pack(0, len(value), sequence, until)[_BEGINS:] + value
         self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
-        if self._key(group, number) != key:  # last: until then it is the row of the key that it had
+        if self._key(group, number) != key:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
 
     def _after(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
-        """Where the version after ``copy`` is written, and its number; above all that are there, where none counts."""
+        """Return the position and number of the version after ``copy``; without a valid copy, above all existing
+        numbers."""
         row = group + KEYS + number * self._row_size
         if copy is not None:
             return row if copy.place != row else row + self._copy_size, copy.sequence + 1
@@ -141,7 +139,7 @@ class SharedRows:
         return row, max(one[2], two[2]) + 1
 
     def _free(self, group: int, now: float) -> int:
-        """The number of a row for a new key: a free one, or the first to expire."""
+        """Return the number of a row for a new key: a free one, or the next to expire."""
         ends = []
         for number in range(GROUP):
             copy = self._current(self._key(group, number), group, number)
@@ -151,5 +149,5 @@ class SharedRows:
         return min(ends)[1]
 
     def _key(self, group: int, number: int) -> bytes:
-        """The key that a row has, or had."""
+        """Return the key that a row has, or had."""
         return self._map[group + number * KEY : group + (number + 1) * KEY]

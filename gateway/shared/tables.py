@@ -1,4 +1,4 @@
-"""All that the workers of a process group know in common."""
+"""The shared tables of the workers of a process group."""
 
 import contextlib
 import logging
@@ -16,17 +16,16 @@ from gateway.shared.shared_rows import SharedRows
 log = logging.getLogger("trigate.server")
 
 _NOT_WORKERS: Final = 2
-"""Seats beside those of workers: the supervisor's, and one that it may hold for a moment while it tidies up."""
+"""Seats for other processes: the supervisor, and one that it uses briefly for cleanup."""
 
 
 @attrs.frozen
 class SharedTables:
-    """The tables of so many ``workers``, as one process has them.
+    """The shared tables of ``workers``, as used by one process.
 
-    ``circuits`` is what is known of targets and of accounts at providers, ``pins`` where conversations go,
-    ``open_answers`` counts what targets are answering, ``amounts`` is what is used of limits, and ``queues``
-    are the requests that wait for a target. ``seat`` is the number of this process'. ``clock`` is
-    common to all processes, in seconds."""
+    ``circuits``: states of targets and accounts. ``pins``: targets of conversations. ``open_answers``: open responses
+    by target. ``amounts``: usage of limits. ``queues``: requests that wait for targets. ``seat`` is this process's
+    number, ``clock`` a clock in seconds common to all."""
 
     memory: SharedMemory
     workers: int
@@ -40,7 +39,7 @@ class SharedTables:
 
     @classmethod
     def of(cls, memory: SharedMemory) -> "SharedTables":
-        """For this process, which takes a seat. Raises ``OSError`` where none is free."""
+        """Return the tables for this process, which takes a seat. Raises ``OSError`` without a free one."""
         seat = memory.take_seat()
         rows = {name: SharedRows(memory, name) for name in SIZES}
         workers = memory.layout.seats - _NOT_WORKERS
@@ -51,11 +50,11 @@ class SharedTables:
     @classmethod
     @contextlib.contextmanager
     def make(cls, workers: int) -> "Iterator[SharedTables | None]":
-        """A supervisor's, for as long as the block; ``None`` where the system has no such memory."""
+        """Create a supervisor's tables for the duration of the block; ``None`` if the system has no such memory."""
         with contextlib.ExitStack() as stack:
             try:
                 tables = cls.of(stack.enter_context(SharedMemory.make(Layout(workers + _NOT_WORKERS))))
-            except OSError as error:  # a container without memory or with a file system that is read-only
+            except OSError as error:  # a container without memory, or with a read-only file system
                 log.warning("limits, circuits, pins and open answers are each worker's own: %s", error.strerror)
                 yield None
             else:
@@ -63,9 +62,9 @@ class SharedTables:
 
     @classmethod
     def join(cls, fd: int) -> "SharedTables | None":
-        """A worker's, in the file ``fd`` that it has inherited; ``None`` where that cannot be used."""
+        """Return a worker's tables in the inherited file ``fd``, ``None`` if it is unusable."""
         try:
             return cls.of(SharedMemory.join(fd))
-        except (OSError, ValueError) as error:  # another version's, after an update: to serve alone is better than not
+        except (OSError, ValueError) as error:  # another version after an update
             log.warning("limits, circuits, pins and open answers are this worker's own until a restart: %s", error)
             return None

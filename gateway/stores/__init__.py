@@ -1,8 +1,6 @@
-"""Storage for what outlives a request: trees of nodes, each of which has an owner. Stores know nothing of their
-contents.
-
-``store`` is the contract, ``nodes`` what all stores know of nodes and of who has how much. ``memory`` implements
-it in this process, ``sql`` in the tables of a database: ``sqlite`` and ``postgres`` are its two, over a ``pool`` of
-connections that threads use. ``encrypted`` is any store with encrypted bodies, ``overlay`` any store under one that
-keeps the writes. ``key_store`` is a table of its own in the same databases.
-"""
+"""Storage of data that outlives a request: trees of nodes, each with an owner. Stores do not interpret contents.
+- ``store``: the protocol; ``nodes``: properties of nodes and sizes by owner.
+- ``memory``: a store in this process; ``sql``: a store in a database (``sqlite``, ``postgres``), over a ``pool`` of
+  connections for threads.
+- ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local.
+- ``key_store``: the table of client keys in the same databases."""

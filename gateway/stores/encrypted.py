@@ -1,4 +1,4 @@
-"""Encryption at rest over any store. Needs the extra ``encryption``."""
+"""Encryption at rest for any store. Requires the extra ``encryption``."""
 
 import hmac
 import json
@@ -13,16 +13,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gateway.stores.nodes import keepable
 from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 
-FORM: Final = b"\x02"  # the first byte: how the rest is to be read
-BEFORE: Final = b"\x01"  # what 0.1 wrote: without a mark of its key, and bound to owner, id and kind alone
+FORM: Final = b"\x02"  # the first byte: the format of the rest
+BEFORE: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
 MARK: Final = 4
 NONCE: Final = 12
 UNREADABLE: Final = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
 
 
 class BodyCipher:
-    """AES-256-GCM over what is stored, each text bound to what stands beside it. ``keys`` are 32 bytes each: the first
-    writes, all read."""
+    """AES-256-GCM encryption of stored texts, each bound to its context.
+
+    ``keys`` have 32 bytes each: the first encrypts, all decrypt."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {_mark(key): AESGCM(key) for key in keys}
@@ -33,14 +34,14 @@ class BodyCipher:
         return FORM + self._writing + nonce + self._ciphers[self._writing].encrypt(nonce, body, bound)
 
     def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
-        """What was ``sealed``; ``None`` where it was another key, or something else stood beside it."""
+        """Return the decrypted text, ``None`` if the key or the context differs."""
         form, rest = sealed[:1], sealed[1:]
         if form != FORM or (cipher := self._ciphers.get(rest[:MARK])) is None:
             return None
         return _opened(cipher, rest[MARK:], bound)
 
     def opened_before(self, sealed: bytes, bound: bytes) -> bytes | None:
-        """The same of what 0.1 wrote."""
+        """Decrypt a text in the format of 0.1; ``None`` as for ``decrypt``."""
         if sealed[:1] != BEFORE:
             return None
         tried = (_opened(cipher, sealed[1:], bound) for cipher in self._ciphers.values())
@@ -48,9 +49,11 @@ class BodyCipher:
 
 
 class EncryptedStore:
-    """A store over ``store``, with bodies in AES-256-GCM, each bound to all else that its node says: owner, id, kind,
-    parent and items. None can be put in another's place, and no node into another's conversation. Ids, owners and the
-    order of turns stay readable. ``keys`` are 32 bytes each: the first writes, all read."""
+    """A store over ``store`` that encrypts bodies with AES-256-GCM.
+
+    Each body is bound to its node's owner, id, kind, parent and items, so none can replace another or move to another
+    conversation. Ids, owners and the order of turns stay readable. ``keys`` have 32 bytes each: the first encrypts, all
+    decrypt."""
 
     def __init__(self, store: Store, keys: Sequence[bytes]) -> None:
         self._store = store
@@ -69,7 +72,7 @@ class EncryptedStore:
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         found = await self._store.find(owner, items)
-        opened = {id(node): self._decrypt(node) for node in found.values()}  # one node may hold many of the items
+        opened = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
         return {item: opened[id(node)] for item, node in found.items()}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
@@ -88,7 +91,7 @@ class EncryptedStore:
         await self._store.aclose()
 
     async def _stored(self, expect: Node) -> Node:
-        """Get ``expect`` as the store has it: a body is never encrypted twice to the same bytes. Raises ``Changed``."""
+        """Return ``expect`` as stored: encrypting a body again gives different bytes. Raises ``Changed``."""
         stored = await self._store.get(expect.owner, expect.id)
         if stored is None or self._decrypt(stored).body != expect.body:
             raise Changed
@@ -108,18 +111,18 @@ class EncryptedStore:
 
 
 def _mark(key: bytes) -> bytes:
-    """A few bytes by which a key is known again, and nothing is known of it."""
+    """Return a few bytes that identify a key without revealing it."""
     return hmac.digest(key, b"trigate: the mark of an encryption key", "sha256")[:MARK]
 
 
 def _opened(cipher: AESGCM, sealed: bytes, bound: bytes) -> bytes | None:
     try:
         return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], bound)
-    except (InvalidTag, ValueError):  # the latter for what is too short
+    except (InvalidTag, ValueError):  # ``ValueError`` for a text that is too short
         return None
 
 
 def _bound_to(node: Node) -> bytes:
-    """What of a node a store gives back as it was: items that it cannot keep it leaves out."""
+    """Return the context of a node that stores return unchanged: without items that they cannot store."""
     items = tuple(filter(keepable, node.items))
     return json.dumps((2, node.owner, node.id, node.kind, node.parent, items)).encode()

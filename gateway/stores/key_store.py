@@ -1,8 +1,7 @@
-"""The keys of clients that are made while the gateway runs, in the tables of a database: what is said of each client,
-as text that means nothing here, and every change with who made it.
+"""Client keys created at run time, in the tables of a database: each client as text, and every change with its author.
 
-A process that follows them asks for the ``mark`` of the last change, which is random: what another process has done, or
-a backup that was put back, gives another one."""
+The ``mark`` of the last change is random: a process detects changes by other processes, and restored backups, by a
+different mark."""
 
 import secrets
 from typing import Any, Final, Literal, TypeAlias
@@ -15,10 +14,10 @@ from gateway.stores.store import Changed, Unavailable
 KeyEvent: TypeAlias = Literal["added", "changed", "rotated", "revoked"]
 
 MOST: Final = 10_000
-"""Clients that are kept at once."""
+"""The most stored clients."""
 
 KEPT: Final = 10_000
-"""Changes that are kept: the oldest ones go."""
+"""The most stored changes; the oldest are deleted."""
 
 
 _MARK: Final = "SELECT number, mark FROM {key_changes} ORDER BY number DESC LIMIT 1"
@@ -44,7 +43,7 @@ _CHANGES: Final = """
 
 @attrs.frozen
 class StoredItem:
-    """A client by its ``name``: what is said of it, in ``item``."""
+    """A stored client: its ``name``, and its settings as the text ``item``."""
 
     name: str
     item: str
@@ -52,7 +51,7 @@ class StoredItem:
 
 @attrs.frozen
 class KeyChange:
-    """One change: ``at`` seconds since 1970, ``by`` whom, and what was said of the client then, without its keys."""
+    """A change: its time (``at``, Unix seconds), its author (``by``), and the client's settings then, without keys."""
 
     number: int
     at: float
@@ -64,7 +63,7 @@ class KeyChange:
 
 @attrs.frozen
 class KeyTable:
-    """All clients, and the changes that were made after the one that was asked for."""
+    """All clients, and the changes after a given one."""
 
     mark: str = ""
     last: int = 0
@@ -82,22 +81,23 @@ class KeyStore:
         await self._database.aclose()
 
     async def mark(self) -> str:
-        """The mark of the last change, empty before the first one."""
+        """Return the mark of the last change, empty before the first."""
         return (await self._database.read(self._mark))[1]
 
     async def read(self, after: int | None = None) -> KeyTable:
-        """All clients, with the changes ``after`` the one of that number."""
+        """Return all clients, and the changes after number ``after``."""
         return await self._database.read(lambda session: self._read(session, after))
 
     async def changes(self, most: int) -> tuple[KeyChange, ...]:
-        """The last changes, the oldest one first."""
+        """Return the last changes, the oldest first."""
         return await self._database.read(lambda session: self._changes(session, 0, most))
 
     async def change(
         self, event: KeyEvent, name: str, expect: str | None, item: str | None, *, at: float, by: str, about: str
     ) -> None:
-        """Write ``item`` for ``name`` where ``expect`` stands, ``None`` for nothing, and that it was done. Raises
-        ``Changed`` where something else stands there by now."""
+        """Replace the item of ``name`` from ``expect`` to ``item`` (``None``: no item), and store the change.
+
+        Raises ``Changed`` if the stored item is not ``expect``."""
 
         def work(session: Session) -> None:
             session.rows(self._database.notation.locked("client_keys"))
@@ -124,7 +124,7 @@ class KeyStore:
         return (rows[0][0], rows[0][1]) if rows else (0, "")
 
     def _read(self, session: Session, after: int | None) -> KeyTable:
-        last, mark = self._mark(session)  # first: what comes in between is seen with the next one
+        last, mark = self._mark(session)  # read first: later changes appear with the next mark
         clients = tuple(StoredItem(*row) for row in self._rows(session, _CLIENTS))
         return KeyTable(mark, last, clients, () if after is None else self._changes(session, after, KEPT))
 

@@ -1,4 +1,4 @@
-"""State in this process's memory: it ends with the process, and another worker does not see it."""
+"""A store in this process's memory: it ends with the process, and other workers do not see it."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from gateway.stores.store import Changed, Node, Size
 
 @attrs.define(eq=False)
 class _Tree:
-    """A tree of nodes, of one ``owner``. ``used`` is when it was last written to; ``keys`` are those of its nodes."""
+    """A tree of nodes of one ``owner``; ``used`` is the time of its last write, ``keys`` has those of its nodes."""
 
     owner: str
     used: float = 0.0
@@ -42,8 +42,9 @@ class _Kept:
 
 
 class MemoryStore:
-    """A store of at most ``max_bytes``; what has not been written to for ``ttl`` seconds of ``clock`` is not there.
-    Nothing waits, so that a method is done or cancelled before it has begun."""
+    """A store of at most ``max_bytes``. Trees expire ``ttl`` seconds of ``clock`` after their last write.
+
+    Methods never wait: they complete, or are cancelled before they begin."""
 
     def __init__(self, ttl: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
@@ -53,8 +54,8 @@ class MemoryStore:
         self._nodes: dict[Key, _Kept] = {}
         self._items: dict[
             Key, dict[Key, None]
-        ] = {}  # (owner, item) -> the nodes that it is in, in the order of writing
-        self._trees: OrderedDict[_Tree, None] = OrderedDict()  # the least recently written first
+        ] = {}  # (owner, item) -> the nodes that contain it, in the order of writing
+        self._trees: OrderedDict[_Tree, None] = OrderedDict()  # least recently written first
         self._trees_of: dict[str, OrderedDict[_Tree, None]] = {}  # by owner, in the same order
         self._owners = OwnerBytes()
         self._most_of: OwnerLimit = lambda _: math.inf
@@ -122,7 +123,7 @@ class MemoryStore:
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    # What is there
+    # Reading
 
     def _live(self, key: Key) -> Node | None:
         kept = self._nodes.get(key)
@@ -134,10 +135,10 @@ class MemoryStore:
     def _is_over(self, tree: _Tree) -> bool:
         return tree.used + self._ttl <= self._clock()
 
-    # What changes it
+    # Writing
 
     def _homes(self, batch: Mapping[Key, Node]) -> dict[Key, _Tree]:
-        """The tree of each node of a write: the live one that it belongs to, else a new one."""
+        """Return the tree of each node of a write: an existing one that it joins, or a new one."""
         found: dict[Key, _Tree] = {}
         homes: dict[Key, _Tree] = {}
         for key, top in tops(batch).items():
@@ -148,7 +149,7 @@ class MemoryStore:
         return homes
 
     def _refuse_what_cannot_fit(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
-        """Raise ``Unavailable`` if there is not enough room even without all trees that are not written to."""
+        """Raise ``Unavailable`` if ``batch`` would not fit even without all other trees."""
         replaced = (kept.size for key in batch if (kept := self._nodes.get(key)) is not None and kept.tree in homes)
         left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
         if left > self._max_bytes:
@@ -158,7 +159,8 @@ class MemoryStore:
                 raise beyond_share(most)
 
     def _first_to_go(self, keep: Collection[_Tree]) -> _Tree:
-        """The oldest tree of the owner that has most, of all but those to ``keep``, which have been written last."""
+        """Return the oldest tree of the owner with the most bytes, except those to ``keep``, the most recently
+        written."""
         passed: set[str] = set()
         while (owner := self._owners.greediest(passed)) is not None:
             tree = next(iter(self._trees_of[owner]))

@@ -1,5 +1,4 @@
-"""Properties of nodes that every store needs: their size, whether an id can be kept, the tree that a write belongs
-to."""
+"""Properties of nodes that every store needs: sizes, storable ids, and the tree that a write joins."""
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -12,9 +11,9 @@ from gateway.stores.store import Node, Unavailable
 Key: TypeAlias = tuple[str, str]
 """An owner and an id."""
 
-NODE: Final = 512  # bytes beyond its text and body that a node takes, about, in memory as on disk
+NODE: Final = 512  # approximate overhead of a node in bytes, in memory and on disk
 ITEM: Final = 128
-LONGEST: Final = 512  # characters of an id: PostgreSQL's indexes end at 2,704 bytes
+LONGEST: Final = 512  # characters of an id: PostgreSQL's index entries end at 2,704 bytes
 
 
 def key_of(node: Node) -> Key:
@@ -22,23 +21,22 @@ def key_of(node: Node) -> Key:
 
 
 def size_of(node: Node) -> int:
-    """The bytes of a node, as ``max_bytes`` counts them."""
+    """Return the size of a node in bytes, as ``max_bytes`` counts it."""
     words = (node.owner, node.id, node.parent or "", *node.items)
     return NODE + ITEM * len(node.items) + sum(map(len, words)) + len(node.body)
 
 
 def keepable(id: str) -> bool:
-    """Return True if every store can hold ``id``: PostgreSQL has no NUL in a text, and no text outside UTF-8."""
+    """Return whether every store can store ``id``: PostgreSQL rejects NUL and text outside UTF-8."""
     if len(id) > LONGEST or "\0" in id:
         return False
     return id.isascii() or not any("\ud800" <= character <= "\udfff" for character in id)
 
 
 def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
-    """Index the ``nodes`` of one write by their keys. Item ids that no store can hold are left out: a client chose
-    them.
+    """Index the ``nodes`` of one write by key, without item ids that no store can store: clients choose them.
 
-    Raises ``Unavailable`` for any other such id."""
+    Raises ``Unavailable`` for other such ids."""
     batch = {key_of(node): node for node in nodes}
     for key, node in batch.items():
         if not all(map(keepable, (*key, node.parent or ""))):
@@ -49,12 +47,12 @@ def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
 
 
 def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
-    """For each key of a write its earliest ancestor within the write, which may be its own node."""
+    """Return, for each key of a write, its earliest ancestor within the write, which may be its own node."""
     found: dict[Key, Node] = {}
     for key in batch:
         way: list[Key] = []
         while key not in found:
-            found[key] = node = batch[key]  # itself, until there is one before it
+            found[key] = node = batch[key]  # itself, until an earlier one is found
             way.append(key)
             above = (node.owner, node.parent or "")
             if node.parent is None or above not in batch:
@@ -65,13 +63,15 @@ def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
 
 
 def joins(top: Node) -> tuple[Key, ...]:
-    """The keys of the stored nodes whose tree ``top`` joins, the first that is there: its parent, else the node that it
-    replaces, because the root of a tree keeps its tree."""
+    """Return the keys of stored nodes whose tree ``top`` may join, the first existing one counts.
+
+    They are its parent, or the node that it replaces: a new root keeps its tree."""
     return ((top.owner, top.parent), key_of(top)) if top.parent is not None else (key_of(top),)
 
 
 def lineage(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
-    """The chain of ``nodes`` that ends with ``id``, the first one first; empty if one is missing or it is a circle."""
+    """Return the chain of ``nodes`` that ends with ``id``, the first node first; empty if a node is missing or in a
+    circle."""
     known = {node.id: node for node in nodes}
     way: list[Node] = []
     before: str | None = id
@@ -89,29 +89,28 @@ def too_large(max_bytes: int) -> Unavailable:
 
 
 def keepable_only(ids: Sequence[str]) -> list[str]:
-    """The distinct ``ids`` that every store can hold: others cannot be there."""
+    """Return the distinct ``ids`` that stores can store: no others can exist."""
     return [id for id in dict.fromkeys(ids) if keepable(id)]
 
 
 OwnerLimit: TypeAlias = Callable[[str], float]
-"""The bytes that an owner may have: what goes beyond takes the place of the owner's own oldest. ``math.inf`` is no
+"""A function that returns the bytes that an owner may store; writes beyond delete the owner's oldest. ``math.inf``: no
 limit."""
 
 
 class OwnerBytes:
-    """The bytes of each owner, in memory. Whoever has most is found in a time that hardly grows with the number of
-    owners."""
+    """The bytes of each owner in memory. Finding the largest owner takes almost constant time."""
 
     def __init__(self) -> None:
         self._bytes: dict[str, int] = {}
         self._most: list[tuple[int, str]] = []
-        """A heap with an entry for each owner of what it has, negative, or once had: older entries are more."""
+        """A heap of (-bytes, owner), also with outdated, larger entries."""
 
     def of(self, owner: str) -> int:
         return self._bytes.get(owner, 0)
 
     def add(self, owner: str, size: int) -> None:
-        """Count ``size`` bytes more, or less."""
+        """Add ``size`` bytes, which may be negative."""
         now = self._bytes[owner] = self._bytes.get(owner, 0) + size
         if not now:
             del self._bytes[owner]
@@ -122,7 +121,7 @@ class OwnerBytes:
             heapq.heapify(self._most)
 
     def greediest(self, without: Collection[str] = ()) -> str | None:
-        """The owner that has most, but for those that are left out."""
+        """Return the owner with the most bytes, except those in ``without``."""
         aside, found = [], None
         while self._most and found is None:
             size, owner = self._most[0]

@@ -1,4 +1,4 @@
-"""An overlay store: writes stay on this connection, reads fall through to the shared store."""
+"""A store whose writes stay on one connection, and whose reads fall through to the shared store."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,8 +9,9 @@ from gateway.stores.store import Node, Size, Store
 
 @attrs.frozen
 class OverlayStore:
-    """A store that writes to ``local`` alone and reads both; a chain may go from one to the other and back. ``shared``
-    belongs to somebody else: it is never written to, swept or closed here."""
+    """A store that writes to ``local`` and reads both; chains may alternate between them.
+
+    ``shared`` has another owner: it is never written to, swept or closed here."""
 
     local: Store
     shared: Store | None = None
@@ -25,8 +26,10 @@ class OverlayStore:
         return node
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        """The chain across both stores. ``shared`` is asked once for all that is left when the chain gets there, and
-        once for every node only where a shared node follows a local one."""
+        """Return the chain across both stores.
+
+        ``shared`` is queried once for the rest of a chain, and once per node only where a shared node follows a local
+        one."""
         later: list[Node] = []
         next_id: str | None = id
         entering = True
@@ -46,7 +49,7 @@ class OverlayStore:
         return tuple(reversed(later))
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
-        """Prefer the local node of an item that is in both: this connection wrote it."""
+        """Return the nodes of ``items``, preferring local ones, which this connection wrote."""
         found = await self.local.find(owner, items)
         missing = [item for item in items if item not in found]
         if self.shared is None or not missing:

@@ -1,4 +1,4 @@
-"""Blocking connections for trio: each is used by one thread at a time, and there are never more than so many."""
+"""A bounded pool of blocking connections for trio, each used by one thread at a time."""
 
 import threading
 from collections.abc import Callable
@@ -14,16 +14,16 @@ BUSY: Final = "the state storage has too much to do"
 
 
 class BlockingConnection(Protocol):
-    """A connection whose methods block, for one thread at a time."""
+    """A connection with blocking methods, for one thread at a time."""
 
     def prepare(self) -> None:
-        """Make a new one ready for its first use."""
+        """Prepare a new connection for its first use."""
 
     def is_good(self) -> bool:
-        """Return True if a connection that has lain idle can still be used. Does not wait."""
+        """Return whether an idle connection is still usable, without waiting."""
 
     def cut(self) -> None:
-        """End whatever another thread waits for on it. Does not wait."""
+        """Interrupt what another thread waits for on the connection, without waiting."""
 
     def close(self) -> None: ...
 
@@ -33,8 +33,9 @@ T = TypeVar("T")
 
 
 class _Use(Generic[C]):
-    """One use of a connection, as its thread and the task that waits for it see it. A use that is given up has its
-    connection cut as long as that thread has it, and never when another one does."""
+    """One use of a connection, shared by its thread and the waiting task.
+
+    If the use is given up, its connection is interrupted only while that thread has it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,15 +57,16 @@ class _Use(Generic[C]):
                 self._connection.cut()
 
     def check(self) -> None:
-        """Raise ``Unavailable`` if nobody waits any longer: what is reported as failed must not be done."""
+        """Raise ``Unavailable`` if no task waits any more: work reported as failed must not be done."""
         if self.given_up:
             raise Unavailable(SILENT)
 
 
 @attrs.frozen
 class _ShieldingLimiter:
-    """A limiter for ``trio.to_thread`` that turns ``scope`` into a shield once a connection is free. The wait for
-    one can be cancelled, because nothing has begun; the work cannot."""
+    """A limiter for ``trio.to_thread`` that shields ``scope`` once a connection is free.
+
+    The wait for a connection can be cancelled; the work cannot."""
 
     limiter: trio.CapacityLimiter
     scope: trio.CancelScope
@@ -78,10 +80,9 @@ class _ShieldingLimiter:
 
 
 class BlockingPool(Generic[C]):
-    """A pool of at most ``most`` connections that ``open`` makes. Each is kept for the next use unless something failed
-    on it.
+    """A pool of at most ``most`` connections that ``open`` makes; a connection is reused unless it failed.
 
-    ``limit`` is how many seconds work may take in all, with the wait for a free connection."""
+    ``limit`` is the number of seconds that work may take, including the wait for a connection."""
 
     def __init__(self, open: Callable[[], C], most: int, limit: float) -> None:
         self._open = open
@@ -91,20 +92,20 @@ class BlockingPool(Generic[C]):
         self._closed = False
 
     async def run(self, work: Callable[[C], T], limit: float | None = None) -> T:
-        """The result of ``work``, in a thread; ``limit`` in place of the usual one. Cancellation before it begins
-        ends the wait, later it waits for the end of ``work``: that is never left half-way.
+        """Return the result of ``work`` in a thread, within ``limit`` seconds instead of the pool's limit.
 
-        Raises ``Unavailable`` after the limit, and what ``work`` raises. What has not begun by then never does; a
-        connection in use is cut, which only the last step of ``work`` can outrun."""
+        Cancellation ends the wait for a connection, but waits for the end of work in progress, which is never left
+        incomplete. Raises ``Unavailable`` after the limit, and errors of ``work``. Work not begun by then never begins;
+        a connection in use is interrupted, which only the last step of ``work`` can outrun."""
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope))  # trio takes any like it
+            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope))
             return await trio.to_thread.run_sync(self._work, work, use, abandon_on_cancel=True, limiter=limiter)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)
 
     async def aclose(self) -> None:
-        """Close what is idle, and the rest when it is given back."""
+        """Close idle connections now, and others when they are returned."""
         self._closed = True
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._close_idle)
@@ -114,7 +115,7 @@ class BlockingPool(Generic[C]):
         try:
             use.check()
             result = work(connection)
-        except (Changed, Unavailable):  # it is the connection that said so
+        except (Changed, Unavailable):  # raised by the connection itself
             self._give_back(connection, use)
             raise
         except BaseException:
@@ -145,7 +146,7 @@ class BlockingPool(Generic[C]):
 
     def _give_back(self, connection: C, use: _Use[C]) -> None:
         use.end()
-        if use.given_up:  # it may have been cut
+        if use.given_up:  # it may have been interrupted
             connection.close()
             return
         self._idle.append(connection)
@@ -159,5 +160,5 @@ class BlockingPool(Generic[C]):
     def _idle_one(self) -> C | None:
         try:
             return self._idle.pop()
-        except IndexError:  # asked before, another thread could take it in between
+        except IndexError:  # another thread may take it between a check and this
             return None

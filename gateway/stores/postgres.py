@@ -1,7 +1,7 @@
-"""State in PostgreSQL, for any number of processes on any number of machines. Needs the extra ``postgres``.
+"""A store in PostgreSQL, for any number of processes and machines. Requires the extra ``postgres``.
 
-Who writes to a tree holds its row in ``trigate_trees``; whoever needs several takes them in one order, and whoever
-makes room takes only what is free. So writers wait for each other, and not in a circle."""
+A writer locks its tree's row in ``trigate_trees``. Writers of several trees lock them in one order, and evictions lock
+only free ones, so deadlocks cannot occur."""
 
 import contextlib
 import os
@@ -100,19 +100,19 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     """,
     *map(NOTATION.written, LEDGER_SCRIPTS),
 )
-"""One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
+"""One script per schema version; the row in ``trigate_schema`` counts those that a database has run."""
 
-MIGRATION_LOCK: Final = 7_482_111_963  # any number that nobody else takes
+MIGRATION_LOCK: Final = 7_482_111_963  # an arbitrary number
 CONNECTIONS: Final = 8
-LIMIT: Final = 5.0  # seconds that an operation may take, with the wait for a connection
+LIMIT: Final = 5.0  # seconds for an operation, including the wait for a connection
 ATTEMPTS: Final = 5
 
-# Over these goes what the connection string says. A machine that is gone without a word is noticed by tcp_user_timeout.
+# The connection string overrides these. tcp_user_timeout detects a machine that vanished silently.
 DEFAULTS: Final = {
     "application_name": "trigate", "connect_timeout": 3, "tcp_user_timeout": 4000, "keepalives_idle": 30,
 }  # fmt: skip
 
-# In every transaction and not as an option of the connection, which poolers such as PgBouncer refuse or share out.
+# Set in every transaction instead of in the connection's options, which poolers such as PgBouncer reject or mix up.
 BEGIN: Final = """
     BEGIN;
     SET LOCAL statement_timeout = {milliseconds};
@@ -124,14 +124,14 @@ SIMULTANEOUS: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
-"""What two who write at once may cause; the second time the one sees what the other has done."""
+"""Errors from simultaneous writes; a second attempt sees the other's result."""
 
 _KEYS: Final = "unnest(%(owners)s::text[], %(ids)s::text[])"
 _LIVE: Final = "trigate_nodes n JOIN trigate_trees t ON t.tree = n.tree AND t.used > %(horizon)s"
 
 SQL: Final = Dialect(
     get=f"SELECT {NODE} FROM {_LIVE} WHERE n.owner = %(owner)s AND n.id = %(id)s",
-    # UNION ends a circle; LIMIT has each step look one node up, where the planner might read the whole table again.
+    # UNION ends circles; LIMIT makes each step look up one node, where the planner might scan the table.
     chain=f"""
         WITH RECURSIVE way (id, before) AS (
             SELECT id, parent FROM trigate_nodes WHERE owner = %(owner)s AND id = %(id)s
@@ -169,8 +169,8 @@ SQL: Final = Dialect(
     remove_trees="tree = ANY(%(trees)s::bigint[])",
     drop_trees="DELETE FROM trigate_trees WHERE tree = ANY(%(trees)s::bigint[])",
     size_of_trees="SELECT coalesce(sum(size), 0)::bigint FROM trigate_nodes WHERE tree = ANY(%(trees)s::bigint[])",
-    # One owner after the other, in the order of the first subquery, until one has such a tree: an ORDER BY at the end
-    # would look at a tree of each, and lock it.
+    # One owner after the other, in the first subquery's order, until one has such a tree: an outer ORDER BY would read
+    # and lock a tree of each owner.
     oldest="""
         SELECT found.tree FROM (
             SELECT owner FROM trigate_owners GROUP BY owner ORDER BY sum(bytes) DESC
@@ -202,8 +202,9 @@ SQL: Final = Dialect(
 
 
 class PostgresStore(SqlStore):
-    """A store on a server. ``max_bytes`` holds but for what is being written at this moment. Connects on first use, and
-    again after the server has been away."""
+    """A store on a server. ``max_bytes`` may be exceeded by writes in progress.
+
+    It connects on first use, and reconnects after an outage."""
 
     def __init__(
         self,
@@ -218,12 +219,12 @@ class PostgresStore(SqlStore):
 
 
 class PostgresDatabase:
-    """A server, over ``most`` connections at once. An operation may take ``limit`` seconds."""
+    """A server, with ``most`` simultaneous connections; an operation may take ``limit`` seconds."""
 
     notation = NOTATION
 
     def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
-        # A statement ends before its connection is cut: the server then says why, and has not gone on without us.
+        # A statement times out before its connection is cut: then the server reports why and has stopped.
         self._connection_string, self._begin = connection_string, BEGIN.format(milliseconds=int(limit * 800))
         self._pool = BlockingPool(partial(_Server, connection_string, self._begin), most, limit)
 
@@ -254,13 +255,13 @@ class PostgresConnection:
     def __init__(self, connection_string: str, begin: str) -> None:
         self._begin = begin
         given: dict[str, Any] = conninfo_to_dict(connection_string)
-        # Dialect are not prepared on the server: behind a pooler the next one may meet another server process.
+        # Statements are not prepared on the server: through a pooler, the next one may use another server process.
         self.db: Connection = psycopg.connect(
             make_conninfo(**{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
         )
 
     def is_good(self) -> bool:
-        """Look for something to read: a server that ends says so, or its machine closes the connection."""
+        """Return false if there is data to read: a server that stops sends a message or closes the connection."""
         if self.db.closed:
             return False
         heard = select.poll()
@@ -268,7 +269,7 @@ class PostgresConnection:
         return not heard.poll(0)
 
     def cut(self) -> None:
-        """Shut the connection down: the thread that waits for the server sees its end."""
+        """Shut the connection down, which wakes the thread that waits for the server."""
         with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.db.fileno())) as sock:
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -276,7 +277,7 @@ class PostgresConnection:
         self.db.close()
 
     def transact(self, work: Callable[[Self], T]) -> T:
-        """The result of ``work``, in a transaction of its own."""
+        """Return the result of ``work``, which runs in its own transaction."""
         self.db.execute(self._begin)
         try:
             result = work(self)
@@ -289,7 +290,7 @@ class PostgresConnection:
 
 
 class _Server(PostgresConnection):
-    """A connection to the server with a store's tables."""
+    """A connection to a server with a store's tables."""
 
     def prepare(self) -> None:
         if _version(self.db) != len(MIGRATIONS):
@@ -313,14 +314,14 @@ class _Server(PostgresConnection):
 
 
 def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
-    """``values`` with ``keys`` as PostgreSQL takes them: two arrays, of owners and of ids."""
+    """Return ``values`` with ``keys`` as two arrays, of owners and of ids."""
     if (keys := values.get("keys")) is None:
         return values
     return {**values, "owners": [owner for owner, _ in keys], "ids": [id for _, id in keys]}
 
 
 def _insist(work: Callable[[Session], T], server: _Server) -> T:
-    """Run ``work`` in a transaction, and once more where somebody else has written the same at once."""
+    """Run ``work`` in a transaction, and again after a conflict with a simultaneous write."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(*SIMULTANEOUS):
             return server.transact(work)
@@ -341,7 +342,7 @@ def _migrate(server: _Server) -> None:
 
 
 def _version(db: Connection) -> int:
-    # Not by to_regclass, which in a transaction goes on believing that there is no such table.
+    # Not by to_regclass, which within a transaction keeps its first result.
     query = "SELECT 1 FROM pg_class WHERE relname = 'trigate_schema' AND pg_table_is_visible(oid)"
     if not db.execute(query).fetchall():
         return 0
@@ -357,7 +358,7 @@ REASONS: Final[Mapping[type[psycopg.Error], str]] = {
 
 
 def _reason(error: psycopg.Error) -> str:
-    """The error in words of ours: the server's own may name its address or its user."""
+    """Return a description of the error without the server's text, which may contain its address or user."""
     return next((words for kind, words in REASONS.items() if isinstance(error, kind)), _DOWN)
 
 

@@ -1,4 +1,4 @@
-"""Trees of nodes in the tables of a database: one algorithm, over the statements of each database."""
+"""Trees of nodes in database tables: one algorithm over each database's statements."""
 
 import math
 import re
@@ -27,13 +27,13 @@ from gateway.stores.store import Changed, Node, Size
 T = TypeVar("T")
 
 Weight: TypeAlias = tuple[str, int]
-"""The owner of a node, and its size."""
+"""A node's owner and size."""
 
 TREES_AT_ONCE: Final = 64
 """Expired trees that one transaction of a sweep removes."""
 
 NODE: Final = "n.id, n.owner, n.kind, n.body, n.parent, n.items"
-"""What the statements select of a node."""
+"""The columns of a node that statements select."""
 
 
 _TABLE: Final = re.compile(r"\{(\w+)\}")
@@ -42,9 +42,11 @@ _PARAMETER: Final = re.compile(r":(\w+)")
 
 @attrs.frozen
 class SqlNotation:
-    """The notation of one database: the ``prefix`` of its tables' names, the place of a ``parameter``, the start of a
-    transaction that no other may write a ``table`` in, and ``json_rows``: a SELECT over the parameter ``rows``, a JSON
-    list of objects, by the names of their members and the types of these."""
+    """The SQL notation of one database.
+
+    ``prefix`` begins its table names, ``parameter`` is the form of a parameter, ``lock`` starts a transaction with
+    exclusive writes to a table. ``json_rows`` returns a SELECT over the parameter ``rows``, a JSON list of objects, by
+    member names and types."""
 
     prefix: str
     parameter: str
@@ -52,11 +54,11 @@ class SqlNotation:
     json_rows: Callable[[Mapping[str, str]], str]
 
     def written(self, statement: str) -> str:
-        """Return ``statement``, which has parameters as ``:name`` and tables as ``{name}``, in this notation."""
+        """Return ``statement`` with ``:name`` parameters and ``{name}`` tables in this notation."""
         return _PARAMETER.sub(self.parameter, _TABLE.sub(rf"{self.prefix}\1", statement))
 
     def locked(self, table: str) -> str:
-        """Return the statement that keeps other writers out of ``table`` until the transaction ends."""
+        """Return the statement that blocks other writers of ``table`` until the transaction ends."""
         return self.lock.format(table=f"{self.prefix}{table}")
 
 
@@ -79,19 +81,20 @@ LEDGER_SCRIPTS: Final = (
     CREATE INDEX {ledger_sums} ON {ledger} (level, began) WHERE level IS NOT NULL;
     """,
 )
-"""The scripts of both databases for the columns that the ledger got later."""
+"""The scripts of both databases for columns added to the ledger later."""
 
 
 @attrs.frozen(kw_only=True)
 class Dialect:
-    """The SQL of one database: statements with the parameters that each comment names, and what it gives. ``keys`` is a
-    list of (owner, id); a node is there as long as its tree was used after ``horizon``."""
+    """The SQL statements of one database; comments list their parameters and results.
+
+    ``keys`` is a list of (owner, id); a node exists while its tree was used after ``horizon``."""
 
     get: LiteralString  # owner, id, horizon -> NODE
-    chain: LiteralString  # owner, id, horizon -> NODE of that and of those before it, in any order
-    latest: LiteralString  # owner, items, horizon -> item, number of the node that was written last of those with it
+    chain: LiteralString  # owner, id, horizon -> NODE of that node and all before it, in any order
+    latest: LiteralString  # owner, items, horizon -> item, number of the last written node with it
     numbered: LiteralString  # numbers -> number, NODE
-    trees: LiteralString  # keys, horizon -> owner, id, tree, whether it is still there; nobody else may change it then
+    trees: LiteralString  # keys, horizon -> owner, id, tree, whether it still exists; locks the trees
     use: LiteralString  # trees, now
     add: LiteralString  # tree, owner, id, kind, parent, size, items, body
     add_items: LiteralString  # keys
@@ -99,22 +102,22 @@ class Dialect:
     remove_trees: LiteralString  # trees; the condition of a deletion
     drop_trees: LiteralString  # trees
     size_of_trees: LiteralString  # trees -> bytes
-    oldest: LiteralString  # keep -> that of the owner with most bytes who has one that nobody is writing to
-    oldest_of: LiteralString  # owner, keep -> the tree that was least recently used, of those that nobody is writing to
+    oldest: LiteralString  # keep -> the oldest unlocked tree of the owner with the most bytes that has one
+    oldest_of: LiteralString  # owner, keep -> the owner's least recently used unlocked tree
     expired: LiteralString  # horizon, most -> trees
     total: LiteralString  # -> nodes, bytes
     owned: LiteralString  # owner -> bytes
     add_to_owner: LiteralString  # owner, bytes
-    drop_owner: LiteralString  # owner, who is let go of where nothing is left
-    add_to_total: LiteralString  # nodes, bytes; the last step, because others may wait for it from here on
-    read_items: Callable[[Any], tuple[str, ...]]  # a node's items, from what the column gives
+    drop_owner: LiteralString  # owner, deleted if it has no bytes left
+    add_to_total: LiteralString  # nodes, bytes; the last step, because others wait for it from here on
+    read_items: Callable[[Any], tuple[str, ...]]  # a node's items from the column's value
 
 
 class Session(Protocol):
     """A connection to the database, used by one thread."""
 
     def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
-        """Run the statement, and return the rows that it gives."""
+        """Run the statement, and return its rows."""
         ...
 
     def run_many(self, statement: LiteralString, values: Sequence[Mapping[str, Any]]) -> None:
@@ -122,7 +125,7 @@ class Session(Protocol):
         ...
 
     def delete_nodes(self, condition: LiteralString, **values: Any) -> "list[Weight]":
-        """Delete the nodes that meet the condition, and return what they were."""
+        """Delete the nodes that meet the condition, and return their weights."""
         ...
 
     def add_tree(self, owner: str, now: float) -> int:
@@ -131,20 +134,20 @@ class Session(Protocol):
 
 
 class Database(Protocol):
-    """A database, as a pool of connections. Both ways to use it raise ``Unavailable``."""
+    """A database with a pool of connections. Both methods of use raise ``Unavailable``."""
 
     notation: SqlNotation
 
     async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
-        """Run ``work``, which only reads, in a thread; not ``limited``, for as long as it takes."""
+        """Run the read-only ``work`` in a thread; unless ``limited``, without a time limit."""
         ...
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
-        """Run ``work`` in a thread and in one transaction; not ``limited``, for as long as it takes."""
+        """Run ``work`` in a thread in one transaction; unless ``limited``, without a time limit."""
         ...
 
     def write_here(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in one transaction, over a connection of its own, in this thread: the process is about to
+        """Run ``work`` in one transaction over a new connection in this thread, because the process is about to
         exit."""
         ...
 
@@ -152,8 +155,9 @@ class Database(Protocol):
 
 
 class SqlStore:
-    """The ``Store`` of a ``database``. What has not been written to for ``ttl`` seconds of ``clock`` is not there; at
-    most ``max_bytes`` (None: no limit) are kept."""
+    """The ``Store`` of a ``database``. Trees expire ``ttl`` seconds of ``clock`` after their last write.
+
+    It stores at most ``max_bytes`` (``None``: no limit)."""
 
     def __init__(
         self, database: Database, sql: Dialect, ttl: float, max_bytes: int | None, clock: Callable[[], float]
@@ -172,7 +176,7 @@ class SqlStore:
         await self._database.aclose()
 
     async def open(self) -> None:
-        """Find out whether the database can be used. Raises ``Unavailable``."""
+        """Check that the database is usable. Raises ``Unavailable``."""
         await self._database.read(lambda session: None)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
@@ -206,7 +210,7 @@ class SqlStore:
             some = partial(self._remove_some, choose)
             while (
                 count := await self._database.write(some, limited=False)
-            ) is not None:  # a tree may be large, and nobody waits
+            ) is not None:  # a tree may be large, and no request waits
                 gone += count
         return gone
 
@@ -214,7 +218,7 @@ class SqlStore:
         return Size(*await self._database.read(self._total), self._max_bytes)
 
     def _horizon(self) -> float:
-        """The time after which a tree must have been written to, to be there."""
+        """Return the time of the oldest write that keeps a tree alive."""
         return self._clock() - self._ttl
 
     # Reading
@@ -230,7 +234,7 @@ class SqlStore:
         return {item: nodes[number] for item, number in latest.items() if number in nodes}
 
     def _total(self, session: Session) -> tuple[int, int]:
-        """The numbers of nodes and bytes, from a counter."""
+        """Return the total number of nodes and bytes, from a counter."""
         return cast("tuple[int, int]", session.rows(self._sql.total)[0])
 
     def _node(self, row: Sequence[Any]) -> Node:
@@ -258,12 +262,12 @@ class SqlStore:
         self._count(session, new, [*old, *freed])
 
     def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
-        """The trees of those ``keys`` that are there. Nobody else changes them until the transaction ends."""
+        """Return and lock the existing trees of ``keys`` until the transaction ends."""
         rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._horizon())
         return {(owner, id): tree for owner, id, tree, live in rows if live}
 
     def _homes(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
-        """The tree of each node of a write, used just now: the one that it belongs to, else a new one."""
+        """Return the tree of each node of a write, marked as used: one that it joins, or a new one."""
         now, found = self._clock(), dict[Key, int]()
         for top in first.values():
             if (own := key_of(top)) not in found:
@@ -273,7 +277,7 @@ class SqlStore:
         return {key: found[key_of(top)] for key, top in first.items()}
 
     def _keep_to_share(self, session: Session, owner: str, keep: list[int]) -> list[Weight]:
-        """Remove old trees of ``owner``, but none of ``keep``, as far as it has more than it may have."""
+        """Remove old trees of ``owner``, but none of ``keep``, until it is within its share."""
         freed: list[Weight] = []
         if (most := self._most_of(owner)) == math.inf:
             return freed
@@ -286,12 +290,12 @@ class SqlStore:
         return freed
 
     def _evict(self, session: Session, added: int, keep: list[int]) -> list[Weight]:
-        """Remove old trees of whoever has most to make room, but none of ``keep``. What went."""
+        """Remove old trees of the largest owners to make room, but none of ``keep``; return the removed nodes."""
         freed: list[Weight] = []
         if self._max_bytes is None or (too_much := self._total(session)[1] + added - self._max_bytes) <= 0:
             return freed
         if session.rows(self._sql.size_of_trees, trees=keep)[0][0] > self._max_bytes:
-            raise too_large(self._max_bytes)  # before it goes through all the others for nothing
+            raise too_large(self._max_bytes)  # before it evicts all others in vain
         while _bytes(freed) < too_much and (oldest := self._oldest(session, keep)):
             freed += self._remove_trees(session, oldest)
         return freed
@@ -300,14 +304,14 @@ class SqlStore:
         return [tree for (tree,) in session.rows(self._sql.oldest, keep=keep)]
 
     def _remove_trees(self, session: Session, trees: list[int]) -> list[Weight]:
-        """Remove the trees, and return what their nodes were."""
+        """Remove the trees, and return their nodes' weights."""
         gone = session.delete_nodes(self._sql.remove_trees, trees=trees)
         session.rows(self._sql.drop_trees, trees=trees)
         self._weigh(session, gone=gone)
         return gone
 
     def _delete(self, session: Session, keys: list[Key]) -> int:
-        """Delete nodes, and return how many there were. A tree that is left empty goes when its time is over."""
+        """Delete nodes, and return their number. Empty trees remain until they expire."""
         there = list(self._live_trees(session, keys))
         gone = session.delete_nodes(self._sql.remove, keys=there) if there else []
         self._weigh(session, gone=gone)
@@ -315,7 +319,7 @@ class SqlStore:
         return len(gone)
 
     def _remove_some(self, choose: Callable[[Session], list[int]], session: Session) -> int | None:
-        """Remove the trees that ``choose`` gives. How many nodes went, ``None`` if there are no such trees."""
+        """Remove the trees that ``choose`` selects; return the number of their nodes, ``None`` without trees."""
         if not (trees := choose(session)):
             return None
         gone = self._remove_trees(session, trees)
@@ -330,7 +334,7 @@ class SqlStore:
         return self._oldest(session, []) if full else []
 
     def _weigh(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
-        """Change what each owner has by these nodes."""
+        """Update the owners' byte counts by these nodes."""
         for owner in sorted({owner for owner, _ in (*come, *gone)}):
             added = _bytes(one for one in come if one[0] == owner) - _bytes(one for one in gone if one[0] == owner)
             if added:
@@ -339,7 +343,7 @@ class SqlStore:
                 session.rows(self._sql.drop_owner, owner=owner)
 
     def _count(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
-        """Change the total by these nodes."""
+        """Update the total by these nodes."""
         if come or gone:
             session.rows(self._sql.add_to_total, nodes=len(come) - len(gone), bytes=_bytes(come) - _bytes(gone))
 

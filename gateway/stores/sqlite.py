@@ -1,4 +1,4 @@
-"""State in one SQLite file, which several processes may share."""
+"""A store in one SQLite file, which several processes may share."""
 
 import contextlib
 import math
@@ -24,7 +24,7 @@ def _json_rows(fields: Mapping[str, str]) -> str:
     return f"SELECT {columns} FROM json_each(:rows) WHERE true"
 
 
-NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # a transaction that writes is the only one
+NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # SQLite allows one write transaction at a time
 
 
 MIGRATIONS: Final = (
@@ -89,24 +89,24 @@ MIGRATIONS: Final = (
     """,
     *map(NOTATION.written, LEDGER_SCRIPTS),
 )
-"""One script for each version of the schema; ``user_version`` counts how many a file has seen."""
+"""One script per schema version; ``user_version`` counts those that a file has run."""
 
-BUSY: Final = 5.0  # seconds that a write waits for others: those of this process, and another process's
-LIMIT: Final = 9.0  # seconds that an operation may take in all, less than a request waits for it
-HERE: Final = 1.0  # seconds that the end of the process waits for others
+BUSY: Final = 5.0  # seconds that a write waits for others in this and other processes
+LIMIT: Final = 9.0  # seconds for a whole operation, less than a request waits
+HERE: Final = 1.0  # seconds that an exiting process waits for others
 READERS: Final = 4
-JOURNAL: Final = 32 * 2**20  # bytes that the journal is cut back to
+JOURNAL: Final = 32 * 2**20  # bytes to which the journal is truncated
 
-# With WAL, NORMAL survives the death of the process, FULL that of the machine as well. A client that knows that its
-# turn is stored builds on it: that must hold after a power cut too. One fsync a turn is little, a turn takes seconds.
+# With WAL, NORMAL survives the death of the process, FULL also a power cut. Clients continue turns that they know to be
+# stored, so these must survive both. One fsync per turn is little: a turn takes seconds.
 SETTINGS: Final = f"""
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
     PRAGMA journal_size_limit = {JOURNAL};
 """
 
-# Lists are passed as JSON: one parameter for any number of values. CROSS JOIN is SQLite's word for a join in the order
-# that is written: without statistics it may begin with all trees.
+# Lists are passed as JSON: one parameter for any number of values. CROSS JOIN makes SQLite join in the written order:
+# without statistics it may begin with all trees.
 _KEY: Final = "SELECT json_extract(value, '$[0]') AS owner, json_extract(value, '$[1]') AS id FROM json_each(:keys)"
 _NODES: Final = f"({_KEY}) key CROSS JOIN nodes n ON n.owner = key.owner AND n.id = key.id"
 
@@ -136,7 +136,7 @@ SQL: Final = Dialect(
     remove_trees="tree IN (SELECT value FROM json_each(:trees))",
     drop_trees="DELETE FROM trees WHERE tree IN (SELECT value FROM json_each(:trees))",
     size_of_trees="SELECT coalesce(sum(size), 0) FROM nodes WHERE tree IN (SELECT value FROM json_each(:trees))",
-    # The column is worked out for one owner after the other, until one has such a tree.
+    # The column is computed for one owner after the other, until one has such a tree.
     oldest="""
         SELECT tree FROM (SELECT bytes, (
             SELECT tree FROM trees WHERE trees.owner = owners.owner AND tree NOT IN (SELECT value FROM json_each(:keep))
@@ -160,8 +160,9 @@ SQL: Final = Dialect(
 
 
 class SqliteStore(SqlStore):
-    """A store in the file ``path``, whose directory must be there. Opened on first use; a file that has been taken away
-    is begun anew."""
+    """A store in the file ``path``, opened on first use; its directory must exist.
+
+    If the file is deleted, a new one is created."""
 
     def __init__(self, path: Path, ttl: float, max_bytes: int | None, clock: Callable[[], float] = time.time) -> None:
         super().__init__(SqliteDatabase(path), SQL, ttl, max_bytes, clock)
@@ -174,7 +175,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # SQLite has one writer at a time: the others wait here, not in its lock.
+        # SQLite has one writer at a time: others wait here instead of in its lock.
         self._writer = BlockingPool(partial(_File, path), 1, LIMIT)
         self._readers = BlockingPool(partial(_File, path), READERS, LIMIT)
 
@@ -211,8 +212,9 @@ class SqliteDatabase:
 
 
 class _File:
-    """A connection that knows which file it has: SQLite goes on writing to one that has been deleted, where nobody will
-    find it. ``given_up``: nobody waits any longer for what is done here, and nothing more is to be written."""
+    """A connection that detects when its file was deleted: SQLite would continue writing to it.
+
+    After ``given_up``, no task waits for its work, and nothing more may be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -231,17 +233,17 @@ class _File:
         return self._inode is not None and self._inode == _inode(self._path)
 
     def wait_for_others(self, until: float) -> None:
-        """Have statements wait for other processes until ``until`` (of ``time.monotonic``)."""
+        """Let statements wait for other processes until ``until`` (of ``time.monotonic``)."""
         self.db.execute(f"PRAGMA busy_timeout = {max(0, int(1000 * (until - time.monotonic())))}")
 
     def cut(self) -> None:
         self.given_up = True
-        self.db.interrupt()  # what runs; between two statements it does nothing
+        self.db.interrupt()  # the running statement; between statements it has no effect
 
     def close(self) -> None:
         self.db.close()
 
-    # What the store needs of it
+    # For the store
 
     def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
         return self.db.execute(statement, _parameters(values)).fetchall()
@@ -250,7 +252,7 @@ class _File:
         self.db.executemany(statement, map(_parameters, values))
 
     def delete_nodes(self, condition: LiteralString, **values: Any) -> list[Weight]:
-        # Without RETURNING, which SQLite has from 3.35 on.
+        # Without RETURNING, which requires SQLite 3.35.
         if found := self.rows(f"SELECT owner, size FROM nodes WHERE {condition}", **values):
             self.rows(f"DELETE FROM nodes WHERE {condition}", **values)
         return cast("list[Weight]", found)
@@ -267,8 +269,9 @@ def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _create(path: Path) -> None:
-    """Create an empty file that nobody else can read; its journal gets the same mode. Only where there is none: to open
-    and close one that is in use would drop this process's locks on it."""
+    """Create an empty file that only its owner can read; its journal gets the same mode.
+
+    An existing file is not touched: opening and closing it would drop this process's locks on it."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
@@ -286,8 +289,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _retried(step: Callable[[], object]) -> None:
-    """Repeat ``step`` while the file is busy: the change to WAL does not wait its turn when two processes open a new
-    file."""
+    """Repeat ``step`` while the file is busy: the change to WAL does not wait if two processes open a new file."""
     until = time.monotonic() + BUSY
     while True:
         try:
@@ -315,7 +317,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _in_transaction(work: Callable[[_File], T], file: _File) -> T:
-    file.db.execute("BEGIN IMMEDIATE")  # a lock that is taken later may fail at once where another process has written
+    file.db.execute("BEGIN IMMEDIATE")  # a later lock could fail immediately
     try:
         result = work(file)
         if file.given_up:

@@ -1,9 +1,8 @@
-"""The interface of every store. It keeps nodes, which form trees, and knows nothing of what is in them.
+"""The protocol of all stores: they store nodes, which form trees, without interpreting them.
 
-A node is stored once, with a pointer to the node before it: a chain takes as much room as what is added to it, not its
-square. A whole tree (all nodes that go back to one first node) lives and dies together: every write to it puts off its
-end, so that the first node of a chain that goes on is never the one that is missing.
-"""
+A node is stored once, with a pointer to the node before it, so a chain takes linear space. Every write to a tree (all
+nodes with the same first node) postpones the expiry of the whole tree, so the beginning of a continued chain is never
+missing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -13,9 +12,10 @@ import attrs
 
 @attrs.frozen
 class Node:
-    """A piece of data with its place in a tree. ``id`` is unique for its ``owner`` (a client's name, "" where clients
-    have none); ``kind`` says how ``body`` is to be read, and means nothing to the store; ``items`` are ids of what is
-    in it, by which it can be found."""
+    """A piece of data with its position in a tree.
+
+    ``id`` is unique for its ``owner`` (a client's name, "" without one). ``kind`` says how to read ``body``; stores
+    ignore it. ``items`` are ids of its contents, by which it can be found."""
 
     id: str
     owner: str
@@ -26,18 +26,18 @@ class Node:
 
 
 class Unavailable(Exception):
-    """The store cannot be reached, or cannot hold so much. The message is for the operator and the client: it names no
-    place and no credential."""
+    """An error: the store is unavailable or full. The message is for operator and client, without addresses or
+    credentials."""
 
 
 class Changed(Exception):
-    """The node that a write expected has been changed by somebody else in between."""
+    """An error: the node that a write expected was changed by another writer."""
 
 
 @attrs.frozen
 class Size:
-    """The size of all that is kept. ``bytes`` are as for ``max_bytes``, which is ``limit`` (None: there is none). What
-    is past its time counts until it is swept away."""
+    """The size of a store. ``bytes`` counts as ``max_bytes`` does, ``limit`` is that limit; expired nodes count until
+    swept."""
 
     nodes: int
     bytes: int
@@ -45,44 +45,47 @@ class Size:
 
 
 class Store(Protocol):
-    """A place for nodes. Every method may raise ``Unavailable``, and nothing else but what it says. Cancellation: a
-    write that is cancelled has been done wholly or not at all. What is older than the store's ``ttl`` (seconds since
-    the last write to its tree) is not there, whether or not it has been swept away yet."""
+    """A store of nodes. Every method may raise ``Unavailable``, and otherwise only what it documents.
+
+    A cancelled write is done completely or not at all. Nodes expire ``ttl`` seconds after the last write to their tree,
+    whether or not they have been swept."""
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
-        """Write ``nodes``, all or none, each in place of what had its owner and id. They are durable (as far as the
-        store is) when this returns. A parent that is not there is no error.
+        """Write ``nodes``, all or none, replacing those with the same owner and id.
 
-        ``expect`` must still be stored with just this body, else ``Changed`` is raised and nothing written."""
+        They are durable, as far as the store is, when this returns. A missing parent is no error. If ``expect`` is no
+        longer stored with exactly this body, raise ``Changed`` and write nothing."""
         ...
 
     async def get(self, owner: str, id: str) -> Node | None: ...
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        """The node and all before it, the first one first; empty if any of them is not there."""
+        """Return the node and all before it, the first node first; empty if any is missing."""
         ...
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
-        """The node that has each of ``items``, of several the one written last; without those that none has."""
+        """Return the last written node with each of ``items``, without items that no node has."""
         ...
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
-        """Delete these nodes, and none of those before or after them. Returns how many there were."""
+        """Delete these nodes, but none before or after them, and return how many existed."""
         ...
 
     async def sweep(self) -> int:
-        """Remove what is past its time and, if there is too much, what makes room: of whoever has most the tree that
-        was least recently written to. Returns how many nodes went. To be called now and then; ``put`` keeps to
-        ``max_bytes`` in any case."""
+        """Remove expired trees and, over the limit, the least recently written trees of the largest owners; return the
+        number of nodes.
+
+        Call it periodically; ``put`` keeps to ``max_bytes`` in any case."""
         ...
 
     def limit_owners(self, most: Callable[[str], float]) -> None:
-        """Hold each owner to ``most(owner)`` bytes from its next write on; ``math.inf`` is no limit. A write beyond
-        that takes the place of the owner's own trees, those that were least recently written to first."""
+        """Limit each owner to ``most(owner)`` bytes from its next write on; ``math.inf`` is no limit.
+
+        A write over the limit deletes the owner's least recently written trees."""
         ...
 
     async def size(self) -> Size:
-        """The size of what all processes keep here, from counters: as fast for much as for little."""
+        """Return the size of everything stored by all processes, from counters, in constant time."""
         ...
 
     async def aclose(self) -> None: ...

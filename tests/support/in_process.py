@@ -161,7 +161,7 @@ class InProcess:
         """Let a request to the place of ``name`` have failed."""
         target = self.service.router.resolve(name, "chat")
         attempt = self.service.health.begin(target, None, added=False)
-        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.mark_failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
         attempt.close()
 
 
@@ -174,7 +174,7 @@ async def gateway(
     config, clock = from_mapping(content), SetClock()
     health = Health(trio.current_time if real else clock)
     service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
-    service.health.follow(config)
+    service.health.apply_config(config)
     sock, ready, served = bind("127.0.0.1", 0), trio.Event(), Served(config, service)
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:

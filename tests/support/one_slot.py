@@ -1,7 +1,7 @@
-"""A target that takes one request at once, and has a queue."""
+"""A target with a queue that serves one request at a time."""
 
 from gateway.config.loading import from_mapping
-from gateway.counters.counter import Claim, Debit, SlotCounter, Tell
+from gateway.counters.counter import Claim, Debit, OnSettled, SlotCounter
 from gateway.counters.memory import LocalCounters
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -23,7 +23,7 @@ def claim(name: str) -> Claim:
 
 
 class FarCounters(LocalCounters):
-    """Counters of which only other processes settle anything, so that nobody is told."""
+    """Counters that only other processes settle, so that no callback runs."""
 
-    def on_settled(self, tell: Tell) -> None:
+    def on_settled(self, callback: OnSettled) -> None:
         pass

@@ -89,7 +89,7 @@ def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
     assert (found.used, found.held, found.most) == (0, 15 * USD, 20 * USD)
     counter = day.counter(NOON, None)
     assert counter is not None
-    short = counters.room(Debit(counter, 6 * USD))
+    short = counters.shortage_for(Debit(counter, 6 * USD))
     assert short is not None
     refused = exhausted_error([(day, short)])
     assert "0 usd of 20 usd used, 15 usd set aside for batches that go on, and this request may need 6 usd" in (

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from gateway.answer_cache.eligible import is_keepable
-from gateway.answer_cache.key import FORM, LEFT_OUT, answer_key, canonical
+from gateway.answer_cache.eligible import is_cacheable
+from gateway.answer_cache.key import EXCLUDED, FORM_MEMBERS, answer_key, canonical
 from providers.apis import CODECS
 from tests.support.sdk_fields import PARAMS, samples
 from tests.support.upstreams import Script, ToolCall, render
@@ -38,8 +38,8 @@ CONVERSE = {
 }
 
 
-def said(value: Any, left_out: Any = LEFT_OUT) -> bytes:
-    return canonical(json.dumps(value).encode(), left_out)
+def said(value: Any, excluded: Any = EXCLUDED) -> bytes:
+    return canonical(json.dumps(value).encode(), excluded)
 
 
 def is_left_out(path: str) -> bool:
@@ -114,8 +114,8 @@ def test_in_strict_mode_and_between_owners_more_counts():
     for name in ("user", "metadata"):
         without = {one: value for one, value in body.items() if one != name}
         assert said(body) == said(without)
-        assert said(body, FORM) != said(without, FORM)
-    assert said(body, FORM) == said({**body, "stream": False}, FORM)
+        assert said(body, FORM_MEMBERS) != said(without, FORM_MEMBERS)
+    assert said(body, FORM_MEMBERS) == said({**body, "stream": False}, FORM_MEMBERS)
     assert said(body, ()) != said({**body, "stream": False}, ())
 
 
@@ -137,7 +137,7 @@ def body(api: str, script: Script, *, stream: bool) -> bytes:
 
 
 def judged(api: str, data: bytes, *, stream: bool, limited: bool = False) -> bool:
-    return is_keepable(api, data, CODECS[api].wire.framing if stream else None, limited=limited)
+    return is_cacheable(api, data, CODECS[api].wire.framing if stream else None, limited=limited)
 
 
 def test_a_whole_and_good_answer_is_kept_and_no_part_of_one():

@@ -3,8 +3,8 @@
 import trio
 
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.replay import PIECE, replayed, response_of
-from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, decoded, encoded, given_ids
+from gateway.answer_cache.replay import PIECE, local_response, replay_response
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, decode_response, encode_response, use_ids
 from providers.neutral.codec import new_id
 
 STAMP = AnswerStamp(1)
@@ -33,7 +33,7 @@ async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
     flight = Flight(2**20, STAMP)
     reader = flight.lead()
     flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
-    response = response_of(
+    response = local_response(
         Body((1.0, b"one "), (0.0, b"two "), (2.5, b"three")), (("content-type", "text/event-stream"),)
     )
     await flight.run(response)
@@ -42,14 +42,14 @@ async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
     body = await flight.whole()
     assert body is not None
     answer = StoredAnswer(0.0, "text/event-stream", STAMP, body, tuple(flight.pauses))
-    assert decoded(encoded(answer)) == answer
+    assert decode_response(encode_response(answer)) == answer
     begun = trio.current_time()
-    came = [(trio.current_time() - begun, piece) async for piece in replayed(answer, "recorded").chunks()]
+    came = [(trio.current_time() - begun, piece) async for piece in replay_response(answer, "recorded").chunks()]
     assert came == [(1.0, b"one two "), (3.5, b"three")]
-    assert [piece async for piece in replayed(answer, "none").chunks()] == [body]
+    assert [piece async for piece in replay_response(answer, "none").chunks()] == [body]
     assert trio.current_time() - begun == 3.5
     large = StoredAnswer(0.0, "application/json", STAMP, bytes(PIECE + 1))
-    assert [len(piece) async for piece in replayed(large, "recorded").chunks()] == [PIECE, 1]
+    assert [len(piece) async for piece in replay_response(large, "recorded").chunks()] == [PIECE, 1]
 
 
 async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_leader(autojump_clock):
@@ -58,7 +58,7 @@ async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_
     async with trio.open_nursery() as nursery:
         leader, follower = flight.lead(), flight.follow()
         flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
-        nursery.start_soon(flight.run, response_of(source, ()))
+        nursery.start_soon(flight.run, local_response(source, ()))
         assert len(await follower.read()) == 1000
         await trio.sleep(10)
         read = 0
@@ -73,15 +73,15 @@ async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_
 
 
 def test_what_another_version_has_written_or_what_is_broken_is_nothing():
-    data = encoded(StoredAnswer(1.0, "application/json", STAMP, b"{}"))
-    assert decoded(data) is not None
+    data = encode_response(StoredAnswer(1.0, "application/json", STAMP, b"{}"))
+    assert decode_response(data) is not None
     for other in (b"", b"{}", data[:-1], data[:1] + b"\x07" + data[2:]):
-        assert decoded(other) is None
+        assert decode_response(other) is None
 
 
 def test_an_answer_is_given_the_same_ids_each_time_and_no_other_answer_is():
     def ids(stamp: AnswerStamp, salt: bytes) -> list[str]:
-        with given_ids(stamp.ids(salt)):
+        with use_ids(stamp.ids(salt)):
             return [new_id("x_") for _ in range(3)]
 
     assert ids(STAMP, b"a") == ids(STAMP, b"a")

@@ -101,7 +101,7 @@ async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
     node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
     assert head is not None
     assert read_turn(node.body).status == "completed"
-    assert turn.persisted
+    assert turn.is_persisted
 
 
 async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():

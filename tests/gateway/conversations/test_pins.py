@@ -7,9 +7,9 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.conversations.history import recall
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.provider_turn import ProviderTurn, find_keeper
+from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.recorder import UNRECORDED
-from gateway.conversations.resolved import ResolvedRequest, StateScope, kept_elsewhere
+from gateway.conversations.resolved import ResolvedRequest, StateScope, refers_to_stored_object
 from gateway.conversations.thread_turn import ThreadTurn
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
@@ -69,9 +69,9 @@ async def test_a_turn_that_a_provider_keeps_pins_the_next_to_the_one_that_answer
     begun = await responses(store, "first", "second", owner=owner)
     assert (entries(begun), lanes(begun)) == (["first", "second"], {"byte"})
     assert isinstance(begun.turn, ProviderTurn)
-    begun.turn.answered_by(begun.candidates[1].target)  # the first has failed
+    begun.turn.record_target(begun.candidates[1].target)  # the first has failed
     await begun.turn.persist_whole(b"", ANSWER)
-    assert await find_keeper(store, owner, "resp_1") == "second"
+    assert await find_storing_entry(store, owner, "resp_1") == "second"
     found = await responses(store, "first", "second", owner=owner, previous_response_id="resp_1")
     assert entries(found) == ["second"]
 
@@ -181,4 +181,4 @@ async def test_who_is_to_keep_threads_itself_gets_none_of_ours(store):
     ],
 )
 def test_files_and_containers_are_known_by_their_ids(members, kept):
-    assert kept_elsewhere(read_incoming("responses", json.dumps({"input": "x", **members}).encode())) == kept
+    assert refers_to_stored_object(read_incoming("responses", json.dumps({"input": "x", **members}).encode())) == kept

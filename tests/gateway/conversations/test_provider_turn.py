@@ -6,7 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.background import BackgroundTurn, NoBackground
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.provider_turn import ProviderTurn, find_keeper
+from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry
 from gateway.conversations.recorder import UNRECORDED
 from gateway.conversations.resolved import StateOptions
 from gateway.exchange.body import StreamBody
@@ -36,15 +36,15 @@ async def test_the_owner_of_a_whole_answer_is_found_again():
     turn = ProviderTurn(store, "alice", "openai/m")
     answer = Answer(AnswerStart("resp_1", "m", 1), (), Usage(), AnswerEnd("stop"))
     assert await turn.persist_whole(b"as it came", answer) == b"as it came"
-    assert await find_keeper(store, "alice", "resp_1") == "openai/m"
-    assert await find_keeper(store, "bob", "resp_1") is None
-    assert await find_keeper(store, "alice", "resp_2") is None
+    assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
+    assert await find_storing_entry(store, "bob", "resp_1") is None
+    assert await find_storing_entry(store, "alice", "resp_2") is None
 
 
 async def test_a_failed_answer_in_the_background_is_found_again():
     store = MemoryStore(60, 2**20)
     await ProviderTurn(store, "alice", "openai/m", in_background=True).persist_failure("resp_1")
-    assert await find_keeper(store, "alice", "resp_1") == "openai/m"
+    assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
 
 
 async def test_a_turn_that_is_stored_here_has_no_other_keeper():
@@ -52,7 +52,7 @@ async def test_a_turn_that_is_stored_here_has_no_other_keeper():
     turn = LocalTurn(store, "alice", StateOptions(), None, b'"hi"')
     nodes, _ = await turn.nodes({"id": turn.id, "status": "completed", "output": []}, b"")
     await store.put(nodes)
-    assert await find_keeper(store, "alice", turn.id) is None
+    assert await find_storing_entry(store, "alice", turn.id) is None
 
 
 async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
@@ -133,7 +133,7 @@ async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at
     assert await passing(turn, b"more", seen(start, delta)) == b"more"
     store.limit_owners(lambda owner: 2**20)
     assert await passing(turn, LAST, seen(start, delta, end)) == LAST
-    assert await find_keeper(store, "alice", "resp_1") == "openai/m"
+    assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
 
 
 # Which turns are left to run without their client, and what becomes of them where no state is kept

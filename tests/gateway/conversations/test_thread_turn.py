@@ -136,7 +136,7 @@ def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> 
     turn = found.turn
     reply = turn.reply(Reply(found.incoming.request, found.target.recipient.issuer, 1700000000))
     writer = turn.writer(MESSAGES.writer(reply))
-    turn.answered_by(found.target, writer)
+    turn.record_target(found.target, writer)
     if whole:
         return WholeAnswerTranslation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)
     return Translation(CODECS[api], writer, SSE, lambda failed: failed, 2**20)

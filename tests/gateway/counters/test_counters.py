@@ -117,13 +117,13 @@ async def test_earlier_slices_of_a_rolling_budget_count(counters):
 
 async def test_room_is_told_without_taking_it(counters):
     spent, both = budget("b"), slots("s", 1)
-    assert counters.room(Debit(spent, 100)) is None
-    assert counters.room(Debit(spent, 101)) is not None
+    assert counters.shortage_for(Debit(spent, 100)) is None
+    assert counters.shortage_for(Debit(spent, 101)) is not None
     taken = claim((both, 1))
     assert not await counters.reserve([taken])
-    assert counters.room(Debit(both, 1)) is not None
+    assert counters.shortage_for(Debit(both, 1)) is not None
     counters.settle(taken, [1])
-    assert counters.room(Debit(both, 1)) is None
+    assert counters.shortage_for(Debit(both, 1)) is None
 
 
 async def test_who_waits_hears_of_what_was_settled(counters):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.counters.counter import RateCounter
-from gateway.counters.shortages import debited, level_of, seconds_short
+from gateway.counters.shortages import full_after_debit, seconds_short, unrefilled_units
 
 TICK = 1e-4
 """Seconds: far below what anybody is told, far above what floating point loses."""
@@ -31,7 +31,7 @@ class Bucket:
         """Take ``amount`` where it is there; else the seconds to wait."""
         wait = seconds_short(self.rate, self.full, amount, self.now)
         if not wait:
-            self.full = debited(self.rate, self.full, amount, self.now)
+            self.full = full_after_debit(self.rate, self.full, amount, self.now)
         return wait
 
 
@@ -85,11 +85,11 @@ def test_no_more_passes_than_the_burst_and_what_refills(rate, steps):
 def test_one_larger_than_the_burst_passes_when_the_bucket_is_full_and_is_paid_off(rate, times):
     bucket, amount = Bucket(rate), rate.burst * times + 1
     assert not bucket.take(amount)
-    assert level_of(rate, bucket.full, bucket.now) == amount
+    assert unrefilled_units(rate, bucket.full, bucket.now) == amount
     assert bucket.take(1) == pytest.approx((amount + 1 - rate.burst) * rate.seconds / rate.amount)
     assert bucket.take(amount) == pytest.approx(amount * rate.seconds / rate.amount)
     bucket.now = bucket.full
-    assert level_of(rate, bucket.full, bucket.now) == 0
+    assert unrefilled_units(rate, bucket.full, bucket.now) == 0
     assert not bucket.take(amount)
 
 
@@ -97,8 +97,8 @@ def test_one_larger_than_the_burst_passes_when_the_bucket_is_full_and_is_paid_of
 def test_what_a_request_has_not_used_goes_back(rate, reserved, used):
     bucket, exact = Bucket(rate), Bucket(rate)
     bucket.take(reserved)
-    bucket.full = debited(rate, bucket.full, used - reserved, bucket.now)
-    exact.full = debited(rate, exact.full, used, exact.now)
+    bucket.full = full_after_debit(rate, bucket.full, used - reserved, bucket.now)
+    exact.full = full_after_debit(rate, exact.full, used, exact.now)
     assert max(bucket.full, bucket.now) == pytest.approx(max(exact.full, exact.now))
 
 
@@ -107,6 +107,6 @@ def test_what_goes_back_late_makes_no_bucket_fuller_than_full(rate, amount):
     bucket = Bucket(rate)
     bucket.take(amount)
     bucket.now += 10 * amount * rate.seconds / rate.amount
-    bucket.full = debited(rate, bucket.full, -amount, bucket.now)
+    bucket.full = full_after_debit(rate, bucket.full, -amount, bucket.now)
     assert not bucket.take(rate.burst)
     assert bucket.take(1) == pytest.approx(rate.seconds / rate.amount)

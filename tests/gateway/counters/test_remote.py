@@ -17,7 +17,7 @@ from gateway.counters import remote
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
-from gateway.counters.remote import AskStore, CounterStore, RemoteCounters
+from gateway.counters.remote import CounterStore, RemoteCounters, SendStep
 from gateway.counters.steps import CountingStep, StepReply, decoded, encoded
 from tests.support import postgres, redis
 from tests.support.counters import budget, claim, key, rate, slots
@@ -122,7 +122,7 @@ async def test_a_burst_at_two_gateways_stays_within_one_budget(gateways):
     for counters, wanted in taken:
         counters.settle(wanted, [12])
     for counters in gateways:
-        await until(lambda counters=counters: counters.has_told_all, "all is told")
+        await until(lambda counters=counters: counters.is_synced, "all is told")
     assert await used(gateways[0], spent) == await used(gateways[1], spent) == Level(120, 0), (
         "2 more than reserved, each"
     )
@@ -163,7 +163,7 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
         assert await spend(counters, spent, 200)
     assert not await one.reserve([claim((tokens, 90))])
     for counters in gateways:
-        await until(lambda counters=counters: counters.has_told_all, "all is told")
+        await until(lambda counters=counters: counters.is_synced, "all is told")
     for counters in gateways:
         assert (await used(counters, spent)).used == 500
     server.stop()
@@ -174,7 +174,7 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
     server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
-        await until(lambda counters=counters: counters.has_told_all, "all is told")
+        await until(lambda counters=counters: counters.is_synced, "all is told")
     for counters in gateways:
         assert await used(counters, spent) == Level(554, 0)
         assert await used(counters, both) == Level(0, 0)
@@ -194,7 +194,7 @@ async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
     assert trio.current_time() - began - first < first / 2 < 1.5
     server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store answers")
-    await until(lambda: counters.has_told_all, "all is told")
+    await until(lambda: counters.is_synced, "all is told")
     assert await used(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
     await counters.finish()
 
@@ -225,14 +225,14 @@ async def test_what_others_use_and_release_is_seen_when_it_is_looked_at(gateways
     assert not await one.reserve([mine])
     assert not await other.reserve([theirs])
     one.settle(mine, [50, 0, 1])
-    await until(lambda: one.has_told_all, "one has told what it used")
-    await one.look(everything)
+    await until(lambda: one.is_synced, "one has told what it used")
+    await one.refresh(everything)
     assert [one.level(counter) for counter in everything] == [Level(50, 300), Level(0, 1), Level(2)]
     other.settle(theirs, [200, 0, 1])
-    await until(lambda: other.has_told_all, "the other has, too")
+    await until(lambda: other.is_synced, "the other has, too")
     assert [other.level(counter) for counter in everything[:2]] == [Level(250), Level(0)], "without another request"
     monkeypatch.setattr(remote, "_FRESH", 0.0)  # what has just been heard is not asked for again
-    await one.look(everything)
+    await one.refresh(everything)
     assert [one.level(counter) for counter in everything] == [Level(250), Level(0), Level(2)]
 
 
@@ -251,15 +251,15 @@ async def test_a_look_at_a_store_that_does_not_answer_ends_in_time(server, nurse
     nursery.start_soon(counters.run)
     spent = budget("b")
     assert await spend(counters, spent, 5)
-    await until(lambda: counters.has_told_all, "it is told")
+    await until(lambda: counters.is_synced, "it is told")
     server.signal_all(signal.SIGSTOP)
     with trio.fail_after(START_SECONDS):
-        await counters.look([spent, slots("s")])
-        await counters.look([spent, slots("s")])
+        await counters.refresh([spent, slots("s")])
+        await counters.refresh([spent, slots("s")])
     assert counters.level(spent).used == 5
     server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store is back")
-    await counters.look([spent])
+    await counters.refresh([spent])
     assert counters.level(spent).used == 5
     await counters.finish()
 
@@ -271,8 +271,8 @@ async def test_more_counters_than_fit_into_one_step_are_looked_at(gateways):
         taken = claim(*((counter, 7) for counter in many[first : first + 300]))
         assert not await other.reserve([taken])
         other.settle(taken, [7] * 300)
-    await until(lambda: other.has_told_all, "it is told")
-    await one.look(many)
+    await until(lambda: other.is_synced, "it is told")
+    await one.refresh(many)
     assert {one.level(counter) for counter in many} == {Level(7)}
 
 
@@ -286,7 +286,7 @@ async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished
     server.start()
     await until(lambda: not counters.is_away, "the store is back")
     assert await spend(counters, budget("b"), 1)
-    assert counters.take_alone() == 1
+    assert counters.take_outage_reservations() == 1
     await counters.finish()
 
 
@@ -298,7 +298,7 @@ async def test_a_request_that_leaves_while_it_waits_takes_nothing(server, gatewa
         await one.reserve([claim((both, 1))])
     assert scope.cancelled_caught
     server.signal_all(signal.SIGCONT)
-    await until(lambda: one.has_told_all, "it goes back")
+    await until(lambda: one.is_synced, "it goes back")
     assert not await other.reserve([claim((both, 1))])
 
 
@@ -393,7 +393,7 @@ async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_ser
     counting = PostgresCounters(postgres_server.url)
     said: list[StepReply] = []
 
-    async def send(ask: AskStore) -> None:
+    async def send(ask: SendStep) -> None:
         said.append(decoded(await ask(step, START_SECONDS)))
 
     async with counting.connect() as one, counting.connect() as other:
@@ -451,7 +451,7 @@ async def test_a_step_in_postgresql_is_one_round_trip(postgres_server, nursery):
         counters = RemoteCounters(PostgresCounters(url), limit=START_SECONDS)
         nursery.start_soon(counters.run)
         assert await spend(counters, budget("b", 100), 1)
-        await until(lambda: counters.has_told_all, "all is told")
+        await until(lambda: counters.is_synced, "all is told")
         turns.clear()
         assert not await counters.reserve([claim((budget("b", 100), 10))])
         assert [mark for mark, _ in itertools.groupby(turns)] == ["asks", "answers"]

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from gateway.counters.counter import Claim, Debit
-from gateway.counters.remote import AskStore, RemoteCounters
+from gateway.counters.remote import RemoteCounters, SendStep
 from tests.support.counters import budget
 
 
@@ -28,7 +28,7 @@ async def test_an_answer_that_is_none_is_an_outage(answer):
         title = "a store"
 
         @contextlib.asynccontextmanager
-        async def connect(self) -> AsyncIterator[AskStore]:
+        async def connect(self) -> AsyncIterator[SendStep]:
             joined = False
 
             async def ask(text: bytes, limit: float) -> bytes:

@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 
 from gateway.config.attempts import CircuitSettings
 from gateway.health.circuit import (
-    APART,
     CLOSED,
-    LASTING,
-    LONGEST_TOLD,
+    CREDENTIAL_PAUSE,
+    LASTING_COOLDOWN,
+    LONGEST_WAIT,
     SIZE,
     Circuit,
     Failure,
     after_failure,
     after_good,
+    allow_trial,
+    availability,
     first_trial,
-    is_shut,
+    is_blocked,
     is_unsteady,
-    left_by,
-    let_in,
-    reopened,
-    standing,
+    undo_success,
     with_counts,
     with_trial,
+    without_dead_trial,
     without_trial,
 )
 from streams.events import UNAVAILABLE, FailureReason
@@ -61,15 +61,15 @@ def test_five_failures_in_a_row_open_it_whatever_they_are(reason):
     circuit = CLOSED
     for _ in range(4):
         circuit = fail(circuit, reason)
-        assert standing(circuit, 100.0) == "in"
+        assert availability(circuit, 100.0) == "in"
     circuit = fail(circuit, reason)
-    assert (standing(circuit, 100.0), circuit.until, circuit.reason) == ("out", 105.0, reason)
+    assert (availability(circuit, 100.0), circuit.until, circuit.reason) == ("out", 105.0, reason)
 
 
 def test_a_good_answer_between_them_begins_the_row_anew():
     circuit = reduce(lambda circuit, _: fail(circuit), range(4), CLOSED)
     circuit = reduce(lambda circuit, _: fail(circuit), range(4), after_good(circuit, 100.0, 100.0))
-    assert standing(circuit, 100.0) == "in"
+    assert availability(circuit, 100.0) == "in"
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_a_good_answer_between_them_begins_the_row_anew():
 def test_half_of_ten_attempts_in_thirty_seconds_open_it(good, bad, expected):
     circuit = with_counts(CLOSED, 90.0, good, bad - 1)
     circuit = fail(circuit, "server_error", at=110.0)
-    assert standing(circuit, 110.0) == expected
+    assert availability(circuit, 110.0) == expected
 
 
 def test_what_is_longer_ago_than_thirty_seconds_does_not_count():
     circuit = with_counts(CLOSED, 60.0, 0, 30)
-    assert standing(fail(circuit, at=100.0), 100.0) == "in"
-    assert standing(fail(circuit, at=80.0), 80.0) == "out"
+    assert availability(fail(circuit, at=100.0), 100.0) == "in"
+    assert availability(fail(circuit, at=80.0), 80.0) == "out"
 
 
 def test_a_rate_takes_it_out_for_exactly_the_time_that_was_told():
     circuit = fail(CLOSED, "rate_limited", wait=37.5)
-    assert [standing(circuit, at) for at in (100.0, 137.4, 137.5)] == ["out", "out", "in"]
+    assert [availability(circuit, at) for at in (100.0, 137.4, 137.5)] == ["out", "out", "in"]
     assert circuit.failures == 0
 
 
@@ -122,8 +122,8 @@ def test_a_second_failure_while_out_only_lengthens_the_time():
 @pytest.mark.parametrize("reason", ["quota", "credential", "gone"])
 def test_what_does_not_pass_soon_is_out_for_ten_minutes_and_then_tried(reason):
     circuit = fail(CLOSED, reason)
-    assert standing(circuit, 100.0 + LASTING - 0.1) == "out"
-    assert standing(circuit, 100.0 + LASTING) == "due"
+    assert availability(circuit, 100.0 + LASTING_COOLDOWN - 0.1) == "out"
+    assert availability(circuit, 100.0 + LASTING_COOLDOWN) == "due"
 
 
 def test_a_quota_is_out_until_the_time_that_was_told_and_all_its_windows_are_waited_for():
@@ -131,21 +131,21 @@ def test_a_quota_is_out_until_the_time_that_was_told_and_all_its_windows_are_wai
     circuit = fail(CLOSED, "quota", wait=5 * 3600.0)
     circuit = fail(circuit, "quota", at=101.0, wait=5 * 86400.0)
     circuit = fail(circuit, "quota", at=102.0, wait=3600.0)
-    assert (standing(circuit, 86400.0), standing(circuit, 101.0 + 5 * 86400.0)) == ("out", "due")
+    assert (availability(circuit, 86400.0), availability(circuit, 101.0 + 5 * 86400.0)) == ("out", "due")
 
 
 @pytest.mark.parametrize("wait", [float("inf"), 1e12])
 def test_a_wait_beyond_reason_is_a_month(wait):
-    assert fail(CLOSED, "rate_limited", wait=wait).until == 100.0 + LONGEST_TOLD
+    assert fail(CLOSED, "rate_limited", wait=wait).until == 100.0 + LONGEST_WAIT
 
 
 def test_one_request_tries_and_its_good_answer_closes():
     circuit = opened()
-    assert standing(circuit, 105.0) == "due"
+    assert availability(circuit, 105.0) == "due"
     circuit = with_trial(circuit, 105.0, 7)
-    assert standing(circuit, 105.0) == "tried"
+    assert availability(circuit, 105.0) == "tried"
     assert with_trial(circuit, 105.0, 8).trial == 7
-    assert standing(after_good(circuit, 106.0, 105.0, 7), 106.0) == "in"
+    assert availability(after_good(circuit, 106.0, 105.0, 7), 106.0) == "in"
 
 
 def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
@@ -165,23 +165,23 @@ def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
 
 def test_a_trial_that_says_nothing_is_given_back():
     circuit = without_trial(with_trial(opened(), 105.0, 7), 7)
-    assert standing(circuit, 106.0) == "due"
+    assert availability(circuit, 106.0) == "due"
     assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
 
 
 def test_a_trial_that_is_silent_for_long_keeps_nobody_away():
     """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
     circuit = with_trial(opened(), 105.0, 7)
-    assert [standing(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
+    assert [availability(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
     circuit = with_trial(circuit, 125.0, 8)
-    assert (standing(circuit, 126.0), circuit.trial) == ("tried", 8)
+    assert (availability(circuit, 126.0), circuit.trial) == ("tried", 8)
     assert without_trial(circuit, 7) == circuit
-    assert standing(after_good(circuit, 130.0, 105.0, 7), 130.0) == "in"
+    assert availability(after_good(circuit, 130.0, 105.0, 7), 130.0) == "in"
 
 
 def test_a_good_answer_shortens_no_time():
     circuit = opened()
-    assert standing(after_good(circuit, 101.0, 100.5), 101.0) == "out"
+    assert availability(after_good(circuit, 101.0, 100.5), 101.0) == "out"
     limited = fail(CLOSED, "rate_limited", wait=60.0)
     assert after_good(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
 
@@ -197,7 +197,7 @@ def test_a_place_is_unsteady_while_it_answers_between_its_failures():
     assert not is_unsteady(fail(again, at=102.0), 102.0, SETTINGS), "it has failed ten times in a row"
     well = after_good(fail(again, at=102.0), 102.0, sent=102.0)
     assert (is_unsteady(well, 102.0, SETTINGS), well.until) == (True, again.until)
-    assert standing(well, 102.0) == "out"
+    assert availability(well, 102.0) == "out"
 
 
 @pytest.mark.parametrize("reason", ["rate_limited", "quota", "credential", "gone"])
@@ -207,20 +207,20 @@ def test_a_place_that_would_refuse_the_next_request_too_is_not_unsteady(reason):
 
 
 def test_an_answer_from_before_the_outage_does_not_end_it():
-    assert standing(after_good(opened(), 106.0, 99.0), 106.0) == "due"
-    assert standing(after_good(opened(), 106.0, 105.5), 106.0) == "in"
+    assert availability(after_good(opened(), 106.0, 99.0), 106.0) == "due"
+    assert availability(after_good(opened(), 106.0, 105.5), 106.0) == "in"
 
 
 def test_requests_of_before_that_fail_late_do_not_take_it_out_again():
     circuit = with_trial(opened(), 105.0, 7)
-    assert standing(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
+    assert availability(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
     circuit = after_good(circuit, 107.0, 105.0, 7)
     for at in range(108, 130):
         circuit = fail(circuit, at=at, sent=90.0)
-    assert (standing(circuit, 130.0), circuit.failures) == ("in", 0)
+    assert (availability(circuit, 130.0), circuit.failures) == ("in", 0)
     for _ in range(5):
         circuit = fail(circuit, at=130.0)
-    assert standing(circuit, 130.0) == "out"
+    assert availability(circuit, 130.0) == "out"
 
 
 @attrs.frozen
@@ -254,7 +254,7 @@ class Outage:
 
     def ask(self, now: float) -> None:
         """Send a request, if the circuit lets it go there."""
-        if standing(self.circuit, now) not in ("in", "due"):
+        if availability(self.circuit, now) not in ("in", "due"):
             return
         trial, well = next(self._trials), now >= self._until
         self.circuit = with_trial(self.circuit, now, trial)
@@ -277,7 +277,7 @@ def test_a_place_that_is_well_again_has_its_requests_within_thirty_seconds(until
     while now < until + 60:
         outage.hear(now)
         if now > until + 30 + every + takes:
-            assert standing(outage.circuit, now) == "in"
+            assert availability(outage.circuit, now) == "in"
         outage.ask(now)
         now += every
 
@@ -287,44 +287,44 @@ def test_an_answer_that_breaks_off_after_it_has_begun_was_no_good_answer():
     for at in range(100, 105):
         before = circuit
         circuit = after_good(before, at, at)
-        circuit = fail(reopened(circuit, before), at=at)
-    assert standing(circuit, 104.0) == "out"
+        circuit = fail(undo_success(circuit, before), at=at)
+    assert availability(circuit, 104.0) == "out"
 
 
 def test_a_trial_whose_answer_breaks_off_has_failed():
     before = with_trial(opened(), 105.0, 7)
-    circuit = fail(reopened(after_good(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
-    assert (standing(circuit, 106.0), circuit.until) == ("out", 116.0)
+    circuit = fail(undo_success(after_good(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
+    assert (availability(circuit, 106.0), circuit.until) == ("out", 116.0)
 
 
 def test_who_has_nowhere_else_to_go_is_kept_from_a_told_wait_and_a_refused_credential_alone():
-    assert not is_shut(opened(), 100.0)
-    assert not is_shut(fail(CLOSED, "rate_limited"), 100.0)
+    assert not is_blocked(opened(), 100.0)
+    assert not is_blocked(fail(CLOSED, "rate_limited"), 100.0)
     told = fail(CLOSED, "rate_limited", wait=30.0)
-    assert is_shut(told, 129.0)
-    assert not is_shut(told, 130.0)
+    assert is_blocked(told, 129.0)
+    assert not is_blocked(told, 130.0)
     refused = fail(CLOSED, "credential")
-    assert is_shut(refused, 100.0 + APART - 1)
-    assert not is_shut(refused, 100.0 + APART)
+    assert is_blocked(refused, 100.0 + CREDENTIAL_PAUSE - 1)
+    assert not is_blocked(refused, 100.0 + CREDENTIAL_PAUSE)
 
 
 def test_a_reload_lets_in_what_only_people_can_set_right():
-    assert standing(let_in(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
-    assert standing(let_in(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
-    assert let_in(opened(), 101.0) == opened()
+    assert availability(allow_trial(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
+    assert availability(allow_trial(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
+    assert allow_trial(opened(), 101.0) == opened()
 
 
 def test_the_trial_of_a_worker_that_has_died_is_given_back():
     circuit = with_trial(opened(), 105.0, first_trial(4242))
-    assert left_by(circuit, 4243) == circuit
-    assert standing(left_by(circuit, 4242), 105.0) == "due"
+    assert without_dead_trial(circuit, 4243) == circuit
+    assert availability(without_dead_trial(circuit, 4242), 105.0) == "due"
 
 
 REASONS = st.sampled_from(get_args(FailureReason))
 COUNTS = st.tuples(*[st.integers(-0x7FFF, 0x7FFF)] * 6)
 CIRCUITS = st.builds(
     Circuit,
-    until=st.floats(0, 1e9), shut=st.floats(0, 1e9), trial=st.integers(0, 2**63), step=st.integers(0, 2**31),
+    until=st.floats(0, 1e9), blocked_until=st.floats(0, 1e9), trial=st.integers(0, 2**63), step=st.integers(0, 2**31),
     failures=st.integers(0, 0xFFFF), reason=st.none() | REASONS, openings=st.integers(0, 255),
     limits=st.integers(0, 255), good=COUNTS, bad=COUNTS, trial_until=st.integers(0, 2**32 - 1),
 )  # fmt: skip
@@ -352,7 +352,7 @@ def test_no_failure_ever_shortens_the_time(steps):
         now += passed
         after = fail(circuit, reason, at=now, wait=wait, sent=now - passed / 2)
         assert after.until >= circuit.until
-        assert after.shut >= circuit.shut
+        assert after.blocked_until >= circuit.blocked_until
         if reason == "rate_limited" and wait is not None:
             assert after.until >= now + wait
         circuit = after

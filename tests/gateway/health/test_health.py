@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
-from gateway.health.circuit import LASTING, TRYING, first_trial, with_trial
+from gateway.health.circuit import LASTING_COOLDOWN, TRIAL_SECONDS, first_trial, with_trial
 from gateway.health.health import Health, OpenAttempt
-from gateway.health.states import OwnStates, RowStates
+from gateway.health.states import LocalStates, SharedStates
 from gateway.routing.plan import Outage
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -46,7 +46,7 @@ class Scene:
 
     def follow(self, config: Config) -> None:
         self._router = Router(config)
-        self.health.follow(config)
+        self.health.apply_config(config)
 
     def target(self, name: str = "one") -> Target:
         return self._router.resolve(name, "chat")
@@ -58,12 +58,12 @@ class Scene:
         self, name: str = "one", reason: FailureReason = "connection", wait: float | None = None, **of: Any
     ) -> None:
         attempt = self.begin(name, **of)
-        attempt.failed(failure(reason, wait))
+        attempt.mark_failed(failure(reason, wait))
         attempt.close()
 
     def answer(self, name: str = "one", **of: Any) -> None:
         attempt = self.begin(name, **of)
-        attempt.began()
+        attempt.mark_started()
         attempt.close()
 
     def outage(self, name: str = "one", credential: str | None = None, *, alone: bool = False) -> Outage | None:
@@ -91,11 +91,11 @@ def test_a_quota_and_a_credential_are_those_of_all_entries_that_share_it(reason)
     scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
     scene.fail(reason=reason)
     assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, True, False, False]
-    scene.clock.now += LASTING
+    scene.clock.now += LASTING_COOLDOWN
     assert scene.is_out("one", "same-key") == [False, False]
     trial = scene.begin("same-key")
-    assert scene.outage("one") == Outage(reason, 1000.0 + LASTING, tried=True)
-    trial.began()
+    assert scene.outage("one") == Outage(reason, 1000.0 + LASTING_COOLDOWN, tried=True)
+    trial.mark_started()
     assert scene.is_out("one", "same-key") == [False, False]
 
 
@@ -123,7 +123,7 @@ def test_what_is_the_clients_own_doing_cools_nothing(reason):
 def test_a_trial_that_fails_for_another_reason_is_given_back():
     scene = Scene()
     scene.fail(reason="quota")
-    scene.clock.now += LASTING
+    scene.clock.now += LASTING_COOLDOWN
     scene.fail(reason="server_error")
     assert scene.outage() is None
 
@@ -147,11 +147,11 @@ def test_an_answer_is_counted_once():
         scene.answer()
     for _ in range(4):
         attempt = scene.begin()
-        attempt.began()
-        attempt.failed(failure("connection"))
-        attempt.failed(failure("connection"))
+        attempt.mark_started()
+        attempt.mark_failed(failure("connection"))
+        attempt.mark_failed(failure("connection"))
         attempt.close()
-        attempt.failed(failure("connection"))
+        attempt.mark_failed(failure("connection"))
     scene.fail()
     assert scene.outage() is None
     scene.fail()
@@ -216,7 +216,7 @@ def test_the_states_of_all_targets_can_be_seen():
     scene.answer("mistral/b")
     found = [attrs.astuple(state)[:-1] for state in scene.health.target_states()]
     assert found == [
-        ("one", "one", "out", "gone", LASTING),
+        ("one", "one", "out", "gone", LASTING_COOLDOWN),
         ("other-key", "other-key", "in", None, 0.0),
         ("mistral/*", "mistral/*", "in", None, 0.0),
         ("mistral/*", "mistral/a", "out", "rate_limited", 5.0),
@@ -248,13 +248,13 @@ def test_a_refused_credential_is_an_error_once_an_hour(caplog):
     scene = Scene()
     for _ in range(12):
         scene.fail(reason="credential")
-        scene.clock.now += LASTING
+        scene.clock.now += LASTING_COOLDOWN
     assert [level for level, _ in lines(caplog)] == (["ERROR"] + ["WARNING"] * 5) * 2
 
 
 def test_the_table_lets_go_of_those_that_no_configuration_names():
-    states = OwnStates(most=10)
-    states.name([b"named"])
+    states = LocalStates(most=10)
+    states.set_listed([b"named"])
     for key in (b"named", *(b"%d" % number for number in range(20))):
         states.update(key, lambda circuit: circuit)
     assert states.get(b"named") is not None
@@ -271,13 +271,13 @@ STORY = st.lists(st.tuples(st.sampled_from(["pass", "ask", "end"]), st.integers(
 def end(attempt: OpenAttempt, how: str) -> None:
     match how:
         case "well" | "cut":
-            attempt.began()
+            attempt.mark_started()
             if how == "cut":
-                attempt.failed(failure("connection"))
+                attempt.mark_failed(failure("connection"))
         case "told":
-            attempt.failed(failure("rate_limited", 17.0))
+            attempt.mark_failed(failure("rate_limited", 17.0))
         case "quota" | "credential" | "gone" | "rate_limited" | "connection" | "invalid":
-            attempt.failed(failure(how))
+            attempt.mark_failed(failure(how))
     attempt.close()
 
 
@@ -296,7 +296,9 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
                 under_way.append((scene.begin(), scene.clock.now if state.state == "due" else -math.inf))
             case "end" if under_way:
                 end(under_way.pop(number % len(under_way))[0], how)
-        tries = sum(scene.clock.now < int(began) + TRYING for _, began in under_way if began > 0)
+        tries = sum(
+            scene.clock.now < int(mark_started) + TRIAL_SECONDS for _, mark_started in under_way if mark_started > 0
+        )
         assert tries <= 1 or scene.outage() is None
         if scene.clock.now < until:
             outage = scene.outage()
@@ -304,12 +306,12 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
         until = outage.until if (outage := scene.outage()) and not outage.tried else 0.0
     for attempt, _ in under_way:
         attempt.close()
-    scene.clock.now += LASTING
+    scene.clock.now += LASTING_COOLDOWN
     assert scene.outage() is None
 
 
-def shared(clock: SetClock) -> RowStates:
-    return RowStates(LocalRows(100, clock))
+def shared(clock: SetClock) -> SharedStates:
+    return SharedStates(LocalRows(100, clock))
 
 
 def test_two_workers_have_one_circuit():
@@ -319,7 +321,7 @@ def test_two_workers_have_one_circuit():
     workers = [Health(clock, states, workers=2) for _ in range(2)]
     for number in range(5):
         attempt = workers[number % 2].begin(scene.target(), None, added=False)
-        attempt.failed(failure("connection"))
+        attempt.mark_failed(failure("connection"))
         attempt.close()
     assert [worker.outage(scene.target(), None) is not None for worker in workers] == [True, True]
     clock.now += 5
@@ -342,7 +344,7 @@ def test_the_trial_of_a_worker_that_died_is_not_waited_for():
     states = shared(scene.clock)
     scene.health = Health(scene.clock, states)
     scene.fail(reason="quota")
-    scene.clock.now += LASTING
+    scene.clock.now += LASTING_COOLDOWN
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)
     trial = first_trial(int(gone.stdout))
     states.update(scene.target().identity.account, lambda circuit: with_trial(circuit, scene.clock.now, trial))
@@ -352,7 +354,7 @@ def test_the_trial_of_a_worker_that_died_is_not_waited_for():
 async def test_a_request_without_trouble_pays_little():
     """Python's and C's calls for all that the health of its target costs a request."""
     health, target, calls = Health(), Scene().target(), 0
-    health.follow(config())
+    health.apply_config(config())
 
     def count(frame: object, what: str, argument: object) -> None:
         nonlocal calls
@@ -361,7 +363,7 @@ async def test_a_request_without_trouble_pays_little():
     def one() -> None:
         assert health.outage(target, None) is None
         attempt = health.begin(target, None, added=False)
-        attempt.began()
+        attempt.mark_started()
         attempt.close()
 
     one()

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.health.health import MOST_TOLD, ToldLimits
+from gateway.health.health import MOST_REPORTED, ReportedLimits
 from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.harness import refusing_port
@@ -200,11 +200,11 @@ async def test_nothing_is_asked_that_no_client_has_asked_for():
 async def test_where_all_are_out_one_request_waits_and_the_others_are_told_when_to_come_back(stream):
     """Wait for the first to come back, or refuse: BerriAI/litellm#3646."""
     async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
-        began = trio.current_time()
+        mark_started = trio.current_time()
         running.fail("a", "rate_limited", 1.5)
         running.fail("b", "rate_limited", 60.0)
         assert await ask_at_once(running, 10, stream=stream) == {200: 1, 429: 9}
-        assert trio.current_time() - began >= 1.49
+        assert trio.current_time() - mark_started >= 1.49
         assert (a.take_count(), b.take_count()) == (1, 0)
         assert await ask_often(running, 2, stream=stream) == {200: 2}
 
@@ -341,11 +341,11 @@ async def test_a_place_that_such_a_limit_does_not_lead_to_is_not_asked_for_it():
 
 
 def test_only_so_many_places_are_remembered():
-    told = ToldLimits(lambda: 0.0)
-    for number in range(MOST_TOLD + 10):
-        told.heard(number.to_bytes(4), ("rate_limited", 5.0))
-    assert len(told.places) == MOST_TOLD
+    told = ReportedLimits(lambda: 0.0)
+    for number in range(MOST_REPORTED + 10):
+        told.record(number.to_bytes(4), ("rate_limited", 5.0))
+    assert len(told.places) == MOST_REPORTED
     assert told.outage((0).to_bytes(4)) is None
-    assert told.outage((MOST_TOLD).to_bytes(4)) is not None
-    told.heard((MOST_TOLD).to_bytes(4), None)
-    assert told.outage((MOST_TOLD).to_bytes(4)) is None
+    assert told.outage((MOST_REPORTED).to_bytes(4)) is not None
+    told.record((MOST_REPORTED).to_bytes(4), None)
+    assert told.outage((MOST_REPORTED).to_bytes(4)) is None

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from gateway.config.loading import from_mapping
 from gateway.health.health import Health
-from gateway.health.states import OwnStates
+from gateway.health.states import LocalStates
 from gateway.routing.router import Router
 from gateway.upstream.client import Upstream
 from streams.events import ErrorInfo
@@ -45,11 +45,11 @@ class Probing:
 @contextlib.asynccontextmanager
 async def probing(content: dict[str, Any], workers: int = 1) -> AsyncIterator[Probing]:
     """So many workers that probe what ``content`` says, of which the first is seen."""
-    read, states = from_mapping(content), OwnStates()
+    read, states = from_mapping(content), LocalStates()
     found = [Health(states=states, workers=workers) for _ in range(workers)]
     async with Upstream(trust_env=False) as upstream, trio.open_nursery() as nursery:
         for health in found:
-            health.follow(read)
+            health.apply_config(read)
             nursery.start_soon(health.prober.run, upstream)
         yield Probing(found[0], Router(read))
         nursery.cancel_scope.cancel()
@@ -58,7 +58,7 @@ async def probing(content: dict[str, Any], workers: int = 1) -> AsyncIterator[Pr
 def fail(probes: Probing, name: str, times: int) -> None:
     for _ in range(times):
         attempt = probes.health.begin(probes.router.resolve(name, "chat"), None, added=False)
-        attempt.failed(ErrorInfo("overloaded", "try later"))
+        attempt.mark_failed(ErrorInfo("overloaded", "try later"))
         attempt.close()
 
 

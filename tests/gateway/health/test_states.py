@@ -7,10 +7,10 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.health.circuit import LASTING, Circuit
+from gateway.health.circuit import LASTING_COOLDOWN, Circuit
 from gateway.health.health import Health
 from gateway.health.retry_budget import RetryBudget
-from gateway.health.states import RowStates
+from gateway.health.states import SharedStates
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.layout import GROUP, Layout, TableSize
@@ -37,7 +37,7 @@ class Worker:
 
     def fail(self, reason: FailureReason, wait: float | None = None) -> None:
         attempt = self.health.begin(self.target, None, added=False)
-        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.mark_failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
         attempt.close()
 
 
@@ -53,8 +53,8 @@ def workers(rows, clock) -> list[Worker]:
 
 
 def worker(rows: SharedRows, clock: SetClock) -> Worker:
-    health = Health(clock, RowStates(rows), 3)
-    health.follow(CONFIG)
+    health = Health(clock, SharedStates(rows), 3)
+    health.apply_config(CONFIG)
     return Worker(health, Router(CONFIG).resolve("one", "chat"))
 
 
@@ -72,11 +72,11 @@ def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
     """Four good answers for each failure, and each worker has seen only one kind."""
     for _ in range(40):
         good = workers[0].health.begin(workers[0].target, None, added=False)
-        good.began()
+        good.mark_started()
         good.close()
     clock.now += 6
     good = workers[0].health.begin(workers[0].target, None, added=False)
-    good.began()
+    good.mark_started()
     good.close()
     for _ in range(4):
         workers[1].fail("server_error")
@@ -91,7 +91,7 @@ def test_a_new_worker_knows_what_the_others_know(workers, rows, clock):
 def test_a_reload_keeps_what_is_known(workers):
     workers[0].fail("rate_limited", 12.0)
     for one in workers:
-        one.health.follow(CONFIG)
+        one.health.apply_config(CONFIG)
     assert [one.is_out() for one in workers] == [True] * 3
 
 
@@ -99,8 +99,8 @@ def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows)
     def fail(circuit: Circuit) -> Circuit:
         return attrs.evolve(circuit, failures=3)
 
-    states, named = RowStates(rows), bytes(15) + b"n"
-    states.name([named])
+    states, named = SharedStates(rows), bytes(15) + b"n"
+    states.set_listed([named])
     states.update(named, fail)
     for number in range(100):
         states.update(number.to_bytes(8, "little") + bytes(8), fail)
@@ -109,7 +109,7 @@ def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows)
 
 
 def test_a_change_tells_what_was_and_what_is(rows):
-    states, key = RowStates(rows), bytes(range(16))
+    states, key = SharedStates(rows), bytes(range(16))
     assert states.get(key) is None
     assert states.update(key, lambda old: attrs.evolve(old, failures=1)) == (Circuit(), Circuit(failures=1))
     assert states.update(key, lambda old: attrs.evolve(old, failures=2)) == (Circuit(failures=1), Circuit(failures=2))
@@ -124,16 +124,16 @@ def test_of_two_workers_that_try_a_target_at_once_one_is_overtaken(workers, cloc
     """Both have looked before either has begun."""
     workers[0].fail("gone")
     workers[1].health.begin(workers[1].target, None, added=False).close()  # numbers of trials are those of processes
-    clock.now += LASTING
+    clock.now += LASTING_COOLDOWN
     assert not workers[0].is_out()
     assert not workers[1].is_out()
     attempts = [worker.health.begin(worker.target, None, added=False) for worker in workers[:2]]
-    assert [attempt.overtaken for attempt in attempts] == [False, True]
+    assert [attempt.is_overtaken for attempt in attempts] == [False, True]
     attempts[1].close()
     assert workers[2].is_out()
     attempts[0].close()
     again = workers[1].health.begin(workers[1].target, None, added=False)
-    assert not again.overtaken
+    assert not again.is_overtaken
 
 
 # What a provider may be sent beside what clients bring
@@ -142,10 +142,10 @@ def test_of_two_workers_that_try_a_target_at_once_one_is_overtaken(workers, cloc
 def test_a_fifth_of_what_clients_bring_and_thirty():
     budget = RetryBudget()
     for _ in range(100):
-        budget.brought(5.0)
+        budget.count_client_request(5.0)
     added = 0
     while budget.may_add(6.0, 0.2):
-        budget.added(6.0)
+        budget.count_additional(6.0)
         added += 1
     assert added == 50
 
@@ -155,7 +155,7 @@ def test_without_requests_of_clients_three_a_second():
     added = 0
     for second in range(100):
         while budget.may_add(second, 0.2):
-            budget.added(second)
+            budget.count_additional(second)
             added += 1
     assert added == 300
 
@@ -163,7 +163,7 @@ def test_without_requests_of_clients_three_a_second():
 def test_what_is_ten_seconds_ago_is_over():
     budget = RetryBudget()
     for _ in range(30):
-        budget.added(3.2)
+        budget.count_additional(3.2)
     assert not budget.may_add(12.9, 0.2)
     assert budget.may_add(13.0, 0.2)
     assert budget.may_add(1e6, 0.2)
@@ -175,11 +175,11 @@ def test_an_outage_of_everything_is_not_multiplied():
     budget, sent = RetryBudget(), 0
     for tick in range(100 * 60):
         now = tick / 100
-        budget.brought(now)
+        budget.count_client_request(now)
         sent += 1
         for _ in range(3):
             if budget.may_add(now, 0.2):
-                budget.added(now)
+                budget.count_additional(now)
                 sent += 1
     assert sent <= 100 * 60 * 1.2 + 3 * 60 + 30
 
@@ -189,6 +189,6 @@ def test_workers_share_what_is_always_there():
     added = 0
     for budget in budgets:
         while budget.may_add(1.0, 0.2):
-            budget.added(1.0)
+            budget.count_additional(1.0)
             added += 1
     assert added == 30
