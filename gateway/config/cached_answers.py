@@ -31,7 +31,7 @@ class CacheUse:
     )
     strict: bool = setting(
         "Reuse an answer only if all members of the request are equal, except `stream`, `user`, `metadata` and "
-        "others that [do not affect answers](caching.md#what-counts-as-the-same-request).",
+        "others that [do not affect answers](caching.md#cache-key).",
         False,
     )
     when: CacheWhen = setting("`deterministic` uses the cache only for requests with `temperature: 0`.", "always")

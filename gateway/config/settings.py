@@ -367,7 +367,7 @@ class Config:
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
-        "The key for [`/metrics`](metrics.md#who-may-read-it) and `/readyz?verbose`, which show the usage and "
+        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and "
         "spending of all clients. `ui_key` works there too. With neither of them, every client key without "
         "`models` works, and `trigate check` warns about it.",
         None,
