@@ -131,7 +131,8 @@ class Route:
     )
     retries: Retries | None = setting("As [retries](#retries), for this name only.", None, shown="the root's")
     cache: CacheUse | None = setting(
-        "Return the same answer for the same request. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
+        "Reuse the answer of an equal earlier request. See [cache of a name or a "
+        "client](#cache-of-a-name-or-a-client).",
         None,
         shown="never",
     )

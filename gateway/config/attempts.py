@@ -22,7 +22,11 @@ class Retries:
         "The largest number of provider requests for one client request, the first one included.", 4
     )
     deadline: Wait = setting("The longest time from the client's request to the first content.", 300.0)
-    wait: Duration = setting("The longest wait between two attempts. The gateway does not start a longer one.", 20.0)
+    wait: Duration = setting(
+        "The longest wait between two attempts, or for an unavailable target. If a longer wait is necessary, the "
+        "request fails without it.",
+        20.0,
+    )
     budget: Share = setting(
         "The additional requests that a provider may get from retries, fallbacks and hedges, as a share of its "
         "other requests.",
@@ -37,8 +41,8 @@ class CircuitSettings:
 
     failures: Natural = setting("Failures in a row.", 5)
     error_rate: Share = setting("The share of failures within 30 seconds, from ten requests on.", 0.5)
-    cooldown: Wait = setting("The first rest. It doubles while the target keeps failing.", 5.0)
-    longest: Wait = setting("The longest rest.", 20.0, shown="`20s`, or `cooldown` if that is longer")
+    cooldown: Wait = setting("The first cooldown. It doubles while the target keeps failing.", 5.0)
+    longest: Wait = setting("The longest cooldown.", 20.0, shown="`20s`, or `cooldown` if that is longer")
 
 
 def _wait_or_p95(value: object) -> float | Literal["p95"]:

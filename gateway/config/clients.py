@@ -132,8 +132,8 @@ class ClientKey:
         name="group",
     )
     only: tuple[str, ...] | None = setting(
-        "The entries that may serve it, by name; `*` matches any letters, as in `eu-*`. No other entry ever gets "
-        "its requests. A name with several targets uses only those that are allowed.",
+        "The entries that may serve it, by name; `*` matches any characters, as in `eu-*`. No other entry ever "
+        "gets its requests. A name with several targets uses only those that are allowed.",
         None,
         shown="all",
         shape={"minItems": 1},
@@ -155,7 +155,7 @@ class ClientKey:
         shown="none",
     )
     passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any letters.",
+        "The entries with `passthrough: true` that accept any request from it, by name; `*` matches any characters.",
         (),
         shown="none",
     )
@@ -172,7 +172,7 @@ class ClientKey:
         False,
     )
     cache: CacheSwitch = setting(
-        "Return the same answer for the same request, for every model. It replaces the `cache` of the requested "
+        "Reuse the answer of an equal earlier request, for every model. It replaces the `cache` of the requested "
         "name; `false` turns caching off. See [cache of a name or a client](#cache-of-a-name-or-a-client).",
         None,
         shown="as the name sets it",

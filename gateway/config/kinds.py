@@ -384,7 +384,7 @@ PromptLength: TypeAlias = Annotated[
 
 # Reasons for which a key is accepted without effect
 
-OUTSIDE: Final = "no part of the model gateway, ignored"
+OUTSIDE: Final = "not part of the model gateway, ignored"
 
 
 def later(consequence: str) -> str:
@@ -392,4 +392,4 @@ def later(consequence: str) -> str:
     return f"accepted, not enforced yet: {consequence}"
 
 
-BY_NAME: Final = later("requests go to the model that they name")
+BY_NAME: Final = later("requests go to the model in their `model`")

@@ -21,8 +21,8 @@ class ClientLimits:
     )
     connections: Count | None = setting(
         "Simultaneous connections. A connection belongs to the client of its last admitted request. A request on "
-        "one more gets 429, and the connection closes. Leave it at `0` after a proxy, whose connections serve "
-        "several clients.",
+        "one more gets 429, and the connection closes. Set `0` if clients connect through a proxy, whose "
+        "connections serve several clients.",
         None,
         shown="half of `limits.connections`, if the file sets that",
         absent="by descriptors",
@@ -63,7 +63,7 @@ class Limits:
     elements: Count = setting(
         "Objects, arrays and commas (outside texts) in the JSON of a request or of the conversation that it "
         "continues. More get 413, because they need far more memory and work than bytes. A long session has some "
-        "ten thousand. A compressed body may have as many as it has compressed bytes, and always 50,000.",
+        "ten thousand. A compressed body may have as many as it has compressed bytes, and at least 50,000.",
         _ELEMENTS,
         shown="`200000`; `500000` for embeddings, whose inputs may be token ids",
     )

@@ -76,8 +76,8 @@ class ModelEntry:
     )
     written_sign_in: SigningIn | None = setting(
         "Credentials from a cloud instead of a key: `aws`, `google`, `azure`, a mapping with one of these as its "
-        "`type`, or `none`. By default, the identity of this machine is used. See [sign_in](#sign_in) and [signing "
-        "in](sign-in.md).",
+        "`type`, or `none`. By default, requests use the identity of this machine. See [sign_in](#sign_in) and "
+        "[signing in](sign-in.md).",
         None,
         shown="the provider's cloud, at the cloud's own address without a key",
         compared=False,

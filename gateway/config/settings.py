@@ -183,7 +183,8 @@ class Config:
         shown="only for names with several targets",
     )
     circuit: CircuitSettings = setting(
-        "The failures after which a target rests, and for how long. See [circuit](#circuit).", factory=CircuitSettings
+        "The failures that put a target into cooldown, and its duration. See [circuit](#circuit).",
+        factory=CircuitSettings,
     )
     client_routing: tuple[ClientRouting, ...] = setting(
         "The forms in which clients may choose targets in the request body: `openrouter`, `vercel`, `litellm`.",

@@ -57,7 +57,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     found = invoke("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
-    assert warning == "warning: routing: accepted, not enforced yet: requests go to the model that they name."
+    assert warning == "warning: routing: accepted, not enforced yet: requests go to the model in their `model`."
     assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients set")
     assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
 
@@ -68,7 +68,7 @@ def test_strict_makes_a_mistake_of_it(folder):
     assert found.stderr.splitlines() == [
         "2 settings that have no effect:",
         "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients set cache marks.",
-        "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model that they name.",
+        "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model in their `model`.",
     ]
 
 

@@ -293,13 +293,13 @@ def test_what_has_no_effect_is_said_once_each(read):
     config = read(PLANO["agents beside the gateway"])
     for key in ("agents", "filters", "endpoints", "system_prompt", "prompt_targets", "prompt_guards", "mode"):
         assert [w for w in config.warnings if w.startswith(f"{key}:")] == [
-            f"{key}: no part of the model gateway, ignored"
+            f"{key}: not part of the model gateway, ignored"
         ]
     assert (
         "model_providers[].routing_preferences[].description: accepted, not enforced yet: requests go to the model "
         "that they name" in config.warnings
     )
-    assert "listeners[]: of type prompt, no part of the model gateway, ignored" in config.warnings
+    assert "listeners[]: of type prompt, not part of the model gateway, ignored" in config.warnings
     assert len(config.warnings) == len(set(config.warnings))
 
 
