@@ -297,7 +297,7 @@ def test_what_has_no_effect_is_said_once_each(read):
         ]
     assert (
         "model_providers[].routing_preferences[].description: accepted, not enforced yet: requests go to the model "
-        "that they name" in config.warnings
+        "in their `model`" in config.warnings
     )
     assert "listeners[]: of type prompt, not part of the model gateway, ignored" in config.warnings
     assert len(config.warnings) == len(set(config.warnings))
