@@ -282,7 +282,7 @@ def configuration(
 
 
 _HEAD = """\
-# trigate's configuration. `trigate check` shows every mistake in it, docs/configuration.md has every key.
+# trigate's configuration. `trigate check` shows every mistake in it, docs/configuration-reference.md has every key.
 version: v0.3.0
 
 listeners:

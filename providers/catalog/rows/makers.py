@@ -50,7 +50,7 @@ MAKERS = (
         ),
         families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_responses=True,
         about="Reasoning models use Responses for Messages clients and for tools; `…-codex` and `…-pro` always do: "
-        "[speaks](configuration.md#speaks).",
+        "[speaks](configuration-reference.md#speaks).",
         sources=sources(READ, **dict.fromkeys(
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
@@ -70,7 +70,7 @@ MAKERS = (
         ),
         families=("claude-*",), key_env="ANTHROPIC_API_KEY", note=COMPATIBLE_ENDPOINT_NOTE,
         about="`speaks: [messages]` keeps thinking, prompt caching and PDFs for Chat and Responses clients: "
-        "[speaks](configuration.md#speaks).",
+        "[speaks](configuration-reference.md#speaks).",
         sources=sources(
             READ, chat="https://platform.claude.com/docs/en/api/openai-sdk",
             messages="https://platform.claude.com/docs/en/api/messages",
