@@ -1,7 +1,7 @@
 """``--log``: a line of JSON for each exchange, written when it has ended.
 
-The field names are those of measures and of what other tools write into such files (docs/load-reference.md has the table). All
-times of a line but ``planned`` and ``time`` are seconds from when its request was planned to begin.
+Field names are those of measures, and of similar files of other tools; docs/load-reference.md has the table. All times
+of a line except ``planned`` and ``time`` are seconds from the planned start of its request.
 """
 
 import contextlib
