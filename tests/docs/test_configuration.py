@@ -11,7 +11,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
-from tests.pages.configuration import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
+from tests.pages.configuration import CLASSES, PAGE, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
 from tests.support.declared import classes_of
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
@@ -33,7 +33,7 @@ def test_every_key_that_is_read_is_explained(cls):
 
 def test_every_class_of_the_configuration_has_its_table():
     classes = classes_of(Config)
-    assert set(classes) == {*PLACES.values(), LegacyListeners, LegacyListener}
+    assert set(classes) == {*CLASSES.values(), LegacyListeners, LegacyListener}
     without_effect = {cls for cls in classes if any(field.key.ignored for field in keys_of(cls).values())}
     assert set(WITHOUT_EFFECT.values()) == without_effect
 

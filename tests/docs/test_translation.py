@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from streams.events import APIS
-from tests.pages.translation import GUIDE, NO_EFFECT, PAGE, fates, guide, no_effect, outcomes, reference
+from tests.pages.translation import GUIDE, NO_EFFECT, PAGE, all_outcomes, guide, no_effect, outcomes, reference
 from tests.support.sdk_fields import PARAMS, samples
 
 PAIRS = [(api, target) for api in PARAMS for target in APIS if api != target]
@@ -30,7 +30,7 @@ def test_the_walk_reaches_all_of_the_types():
 
 @pytest.mark.slow
 def test_no_reason_for_having_no_effect_is_left_over():
-    used = {no_effect(sample) for sample, _, outcome in fates() if outcome.word == "lost"}
+    used = {no_effect(sample) for sample, _, outcome in all_outcomes() if outcome.word == "lost"}
     assert used == set(NO_EFFECT.values())
 
 

@@ -42,7 +42,7 @@ PAGE = ROOT / "docs/configuration-reference.md"
 README = ROOT / "README.md"
 HEAD = ("key", "type", "default", "meaning")
 
-PLACES: Mapping[str, type] = {
+CLASSES: Mapping[str, type] = {
     "Root": settings.Config,
     "listeners": listening.Listener,
     "tls": listening.TlsSettings,
@@ -88,7 +88,7 @@ PLACES: Mapping[str, type] = {
     "Shares": limits.ClientLimits,
     "overrides": settings.Overrides,
 }
-"""The heading that the table of a class stands under."""
+"""The class whose keys the first table under each heading lists."""
 
 WITHOUT_EFFECT: Mapping[str, type] = {
     "": settings.Config,
@@ -108,7 +108,7 @@ def read_keys(cls: type) -> list[Field]:
 
 def tables() -> dict[str, str]:
     """Return the table under each heading."""
-    found = {heading: _table(HEAD, rows(kind)) for heading, kind in PLACES.items()}
+    found = {heading: _table(HEAD, rows(kind)) for heading, kind in CLASSES.items()}
     older = [*rows(listening.LegacyListeners), *rows(listening.LegacyListener, "egress_traffic.")]
     found["The older form"] = _table(HEAD, older)
     found["Accepted without effect"] = _table(
@@ -125,12 +125,12 @@ def tables() -> dict[str, str]:
 
 def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
     return [
-        (f"`{prefix}{field.name}`", in_words(field.type), shown_default(field), field.meaning)
+        (f"`{prefix}{field.name}`", describe_type(field.type), shown_default(field), field.meaning)
         for field in read_keys(cls)
     ]
 
 
-def in_words(of: Any) -> str:
+def describe_type(of: Any) -> str:
     """Return a description of the values of a type, for the page."""
     of = present(of)
     kind = kind_of(of) or PLAIN.get(of)
@@ -141,16 +141,16 @@ def in_words(of: Any) -> str:
         quoted = [f"`{word}`" for word in parts]
         return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
     if get_origin(of) is tuple:
-        item = _simple_words(parts[0])
+        item = _describe_item(parts[0])
         return f"list of {item}" if item else "list"
     if get_origin(of) in (dict, Mapping):
-        item = _simple_words(parts[1])
+        item = _describe_item(parts[1])
         return f"mapping of {item}" if item else "mapping"
     assert attrs.has(of), of
     return "mapping"
 
 
-def _simple_words(of: Any) -> str:
+def _describe_item(of: Any) -> str:
     """Return a description of an item that is one kind of value, else an empty text."""
     kind = kind_of(of) or PLAIN.get(of)
     return "" if kind is None else kind.words

@@ -29,7 +29,7 @@ ISSUER = Issuer("p", "")
 
 
 @attrs.frozen
-class Fate:
+class Outcome:
     """The outcome of one field. ``word`` is ``mapped``, ``mapped in part``, ``dropped``, ``refused`` or ``lost``: left
     out without a report, which is a bug unless ``NO_EFFECT`` has the reason."""
 
@@ -37,22 +37,22 @@ class Fate:
     why: str = ""
 
 
-def fate(sample: Sample, target: Api) -> Fate:
+def outcome_of(sample: Sample, target: Api) -> Outcome:
     """Return the outcome of the sample's field in a translation to ``target``."""
     try:
         with_field = translate(sample.api, sample.with_field, target)
     except GatewayError as error:
-        return Fate("refused", error.failed.message)
+        return Outcome("refused", error.failed.message)
     try:
         without = translate(sample.api, sample.without, target)
     except GatewayError:
-        return Fate("mapped")  # only this field makes the request possible
+        return Outcome("mapped")  # only this field makes the request possible
     if any(path not in without.dropped for path in with_field.dropped):
         changed = body_of(with_field) != body_of(without)
-        return Fate("mapped in part" if changed and not is_reported(sample, with_field) else "dropped")
+        return Outcome("mapped in part" if changed and not is_reported(sample, with_field) else "dropped")
     if body_of(with_field) != body_of(without):
-        return Fate("mapped")
-    return Fate("dropped") if is_reported(sample, with_field) else Fate("lost")
+        return Outcome("mapped")
+    return Outcome("dropped") if is_reported(sample, with_field) else Outcome("lost")
 
 
 def is_reported(sample: Sample, outgoing: Outgoing) -> bool:
@@ -81,12 +81,12 @@ def body_of(outgoing: Outgoing) -> Any:
 
 
 @cache
-def outcomes(api: str, target: Api) -> tuple[tuple[Sample, Fate], ...]:
+def outcomes(api: str, target: Api) -> tuple[tuple[Sample, Outcome], ...]:
     """Return every field of ``api`` with its outcome in ``target``."""
-    return tuple((sample, fate(sample, target)) for sample in samples(api))
+    return tuple((sample, outcome_of(sample, target)) for sample in samples(api))
 
 
-def fates() -> Iterator[tuple[Sample, Api, Fate]]:
+def all_outcomes() -> Iterator[tuple[Sample, Api, Outcome]]:
     """Yield every field of every API with its outcome in each other API."""
     for api in PARAMS:
         for target in APIS:
