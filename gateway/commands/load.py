@@ -51,7 +51,7 @@ def run(options: LoadOptions) -> int:
         if options.compare is not None:
             check_questions(options)
             conditions = tuple(map(parse, options.fail_if))
-            with report.shown(*options.compare):
+            with report.reject_misread(*options.compare):
                 return finish(_both(*options.compare), options.answers, conditions, compares=True)
         if options.self_test:
             with frozen_startup_objects():

@@ -105,7 +105,7 @@ class LoadAnswers:
         """What takes the records of the next run."""
         found: list[RecordSink] = []
         if self._options.log is not None:
-            found.append(self._opened_log(self._options.log).of_run(target, SecretWords.of(plan, target, key)))
+            found.append(self._opened_log(self._options.log).log_of_run(target, SecretWords.of(plan, target, key)))
         if self._receivers:
             self._of_runs[target] = metrics = RunMetrics(self._metrics, plan, target)
             found.append(metrics)

@@ -28,7 +28,7 @@ from loadtest.plan.asked_loads import OF_SEARCHES
 from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
 from loadtest.plan.kinds import percentiles_in
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.masked_urls import secrets, shown
+from loadtest.plan.masked_urls import mask_url, secrets
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import processes, read_part, read_start, spelled_start
@@ -156,7 +156,7 @@ def wait_before(options: LoadOptions) -> float | None:
 def check_alone(options: LoadOptions) -> None:
     """Raises ``ConfigError`` for what belongs to a load where none is made."""
     what = "--compare" if options.compare is not None else "--self-test"
-    if given := [*map(shown, options.targets), *map(_option, (*options.request, *options.load))]:
+    if given := [*map(mask_url, options.targets), *map(_option, (*options.request, *options.load))]:
         raise mistaken(what, f"{', '.join(given)} beside it", "leave that out: no server is loaded")
 
 
@@ -234,7 +234,7 @@ def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
     """The server's, which is told. Raises ``ConfigError``."""
     key = credential(url, options.load.get("key_env"), os.environ)
     model = only_model(url, api, key.value)
-    say(sentence(f"{shown(url)}: the model is {plain_text(model)}, the only one that it lists"))
+    say(sentence(f"{mask_url(url)}: the model is {plain_text(model)}, the only one that it lists"))
     return model
 
 
@@ -244,10 +244,10 @@ def _check_files(words: Sequence[str]) -> None:
         if Path(word).exists():
             continue
         if _OTHER.fullmatch(word):
-            raise mistaken(shown(word), "no URL that can be loaded", "give one that begins with http:// or https://")
+            raise mistaken(mask_url(word), "no URL that can be loaded", "give one that begins with http:// or https://")
         if bare := _BARE.fullmatch(word):
-            right = shown(f"{bare[1] or ''}http://{bare[2]}")
-            raise ConfigError((Mistake(shown(word), "", "a URL without http://", "", suggestion=right),))
+            right = mask_url(f"{bare[1] or ''}http://{bare[2]}")
+            raise ConfigError((Mistake(mask_url(word), "", "a URL without http://", "", suggestion=right),))
         if name := _NAME.fullmatch(word):
             right = f"{name[1] or ''}http://{name[2]}"
             raise ConfigError((Mistake(word, "", "no file of that name, and no URL", "", suggestion=right),))
@@ -270,11 +270,11 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
         try:
             urlsplit(match[2])
         except ValueError:
-            raise mistaken(shown(word), "no URL", "write an address of IPv6 as in http://[::1]:8000") from None
-        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", shown(match[2])))
+            raise mistaken(mask_url(word), "no URL", "write an address of IPv6 as in http://[::1]:8000") from None
+        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", mask_url(match[2])))
         if name in found:
             raise mistaken(
-                shown(word), f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000"
+                mask_url(word), f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000"
             )
         found[name] = match[2]
     return found
@@ -295,16 +295,16 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     try:
         status, body = fetch(place, _asked(api, key), PATIENCE)
     except FetchError as error:
-        raise _mistake(f"missing, and {shown(place)} cannot be asked for its models: {error}", EXPECTED) from error
+        raise _mistake(f"missing, and {mask_url(place)} cannot be asked for its models: {error}", EXPECTED) from error
     names = _names(body) if status == 200 else []
     if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
         return names[0]
     if not names:
-        raise _mistake(f"missing, and {shown(place)} lists no models (status {status})", EXPECTED)
+        raise _mistake(f"missing, and {mask_url(place)} lists no models (status {status})", EXPECTED)
     words = SecretWords.among((key or "", *secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
-    raise _mistake(f"missing, and {shown(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
+    raise _mistake(f"missing, and {mask_url(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
 
 
 def _asked(api: LoadApi, key: str | None) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES
-from loadtest.reports.parts import merged
+from loadtest.reports.parts import merge_parts
 from loadtest.reports.report_file import NoReport, write_whole
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
@@ -31,7 +31,7 @@ def compare(
     try:
         shares = PERCENTILES if percentiles is None else percentiles_in(percentiles)
         wide = _margin(margin)
-        with report_file.shown(before, after):
+        with report_file.reject_misread(before, after):
             found = comparison(before, after, margin=wide, percentiles=shares)
             if not found.targets:
                 raise NoReport(f"{before} and {after} have no target in common")
@@ -43,7 +43,7 @@ def compare(
     except OSError as error:
         click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
-    failures = [(question, target) for question in asked for target in found.targets if target.found(question)]
+    failures = [(question, target) for question in asked for target in found.targets if target.meets(question)]
     for question, target in failures:
         click.echo(f"failed: {question}: {comparison_text.headline(target, found.names)}", err=True)
     return FAILED if failures else GOOD
@@ -81,8 +81,8 @@ def merge(paths: Sequence[Path], answers: AnswerOptions, fail_if: Sequence[str],
     try:
         shown = {} if percentiles is None else {"percentiles": percentiles_in(percentiles)}
         asked = tuple(map(parse, fail_if))
-        with report_file.shown(*paths):
-            whole = merged(paths)
+        with report_file.reject_misread(*paths):
+            whole = merge_parts(paths)
             whole = attrs.evolve(whole, scenario={**whole.scenario, **shown})
             conditions = (*asked, *map(parse, whole.scenario.get("fail_if") or ()))
             answers.check(tells=bool(conditions))

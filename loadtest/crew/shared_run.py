@@ -70,7 +70,7 @@ class MemberShare:
     def loss(self) -> str:
         return f"{self.why}, {duration(max(0.0, self.lost_at))} after the begin: what it had not reported is lost"
 
-    def lost(self, plan: Scenario, seconds: float) -> int:
+    def lost_requests(self, plan: Scenario, seconds: float) -> int:
         """Return the number of requests with an unknown end: those planned until ``seconds`` that have not ended.
 
         In a closed loop, only the requests under way are known.
@@ -272,7 +272,7 @@ class SharedRun(LoadUnderWay):
     def _with_losses(self, result: RunResult) -> RunResult:
         """Return the result with the lost requests and the remarks."""
         seconds = self.end - self.begin
-        lost = sum(share.lost(self.scenario, seconds) for share in self._shares)
+        lost = sum(share.lost_requests(self.scenario, seconds) for share in self._shares)
         result.tally.counts["lost"] += lost
         return attrs.evolve(result, remarks=(*result.remarks, *self._remarks(lost)))
 

@@ -41,7 +41,7 @@ GREATEST = bucket_of(1e300)
 class Histogram:
     """Values >= 0 in any unit, such as seconds or tokens a second.
 
-    ``mean``, ``least`` and ``most`` are exact. ``censored`` values are waits that were given up: the true values are
+    ``mean``, ``least`` and ``most`` are exact. ``censored`` values are aborted waits: the true values are
     greater. If ``whole`` is set, values and percentiles are integers.
     """
 

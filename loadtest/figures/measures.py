@@ -35,7 +35,7 @@ class Measure:
     of: Callable[[ExchangeRecord], Measured]
 
 
-def _one(value: float | None) -> Measured:
+def _single(value: float | None) -> Measured:
     return NOT_MEASURED if value is None else Measured((float(value),))
 
 
@@ -60,7 +60,7 @@ def _queue_time(record: ExchangeRecord) -> Measured:
 
 
 def _connect(record: ExchangeRecord) -> Measured:
-    return _one(record.connected)
+    return _single(record.connected)
 
 
 def _first_byte(record: ExchangeRecord) -> Measured:
@@ -102,12 +102,12 @@ def _per_token(record: ExchangeRecord) -> float | None:
 
 
 def _tpot(record: ExchangeRecord) -> Measured:
-    return _one(_per_token(record))
+    return _single(_per_token(record))
 
 
 def _speed(record: ExchangeRecord) -> Measured:
     each = _per_token(record)
-    return _one(None if each is None else 1 / each)
+    return _single(None if each is None else 1 / each)
 
 
 def _last_token(record: ExchangeRecord) -> Measured:
@@ -130,24 +130,26 @@ def _left_after(record: ExchangeRecord) -> Measured:
 
 
 def _tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
-    def found(record: ExchangeRecord) -> Measured:
+    def values_of(record: ExchangeRecord) -> Measured:
         value = getattr(record.tokens, name)
-        return _one(value if record.end == "whole" else None)
+        return _single(value if record.end == "whole" else None)
 
-    return found
+    return values_of
 
 
 def _requested_tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
     """Return a measure of the requested tokens of whole answers, to compare with their usage."""
 
-    def found(record: ExchangeRecord) -> Measured:
-        return _one(getattr(record, name) if record.end == "whole" else None)
+    def values_of(record: ExchangeRecord) -> Measured:
+        return _single(getattr(record, name) if record.end == "whole" else None)
 
-    return found
+    return values_of
 
 
 def _output_tokens(record: ExchangeRecord) -> Measured:
-    return _one(record.output_tokens if record.end == "whole" and (record.contents or record.tokens.output) else None)
+    return _single(
+        record.output_tokens if record.end == "whole" and (record.contents or record.tokens.output) else None
+    )
 
 
 MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
@@ -175,7 +177,7 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
 """The measures in the order of a report."""
 
 
-Shown: TypeAlias = Callable[[float], str]
+Formatter: TypeAlias = Callable[[float], str]
 
 
 def plain(value: float) -> str:
@@ -197,6 +199,6 @@ def several(number: float, what: str) -> str:
     return f"{plain(number)} {what}{'' if number == 1 else 's'}"
 
 
-def shown(name: str) -> Shown:
-    """Return the format of a measure's values."""
+def formatter_of(name: str) -> Formatter:
+    """Return the formatter for a measure's values."""
     return duration if MEASURES[name].unit == "s" else plain

@@ -72,14 +72,14 @@ def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[
     ``distances`` are in expected arrivals, so they are longer at a low rate. The first arrival is at 0.
     """
     begun = 0.0  # seconds before this step
-    limit_count = 0.0  # arrivals expected before it
+    expected_before = 0.0  # arrivals expected before it
     position = 0.0
     for step in steps:
-        while position < limit_count + step.expected - 1e-9:
-            yield begun + step.when(max(0.0, position - limit_count))
+        while position < expected_before + step.expected - 1e-9:
+            yield begun + step.when(max(0.0, position - expected_before))
             position += next(distances)
         begun += step.seconds
-        limit_count += step.expected
+        expected_before += step.expected
 
 
 def time_of(steps: Iterable[RateStep], count: int) -> float:

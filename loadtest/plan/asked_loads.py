@@ -39,9 +39,9 @@ class SearchBounds:
         return high - low <= max(1.0 if self.unit == "clients" else 0.0, RESOLUTION * low) + 1e-9
 
     def between(self, low: float, high: float) -> float:
-        return self.rounded((low + high) / 2)
+        return self.round_load((low + high) / 2)
 
-    def rounded(self, load: float) -> float:
+    def round_load(self, load: float) -> float:
         """Round ``load`` to three digits, or to a whole number of clients."""
         return float(max(1, int(load))) if self.unit == "clients" else float(f"{load:.3g}")
 

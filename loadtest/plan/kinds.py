@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from configfile.keys import KEY, Key, Kind, kind_of
 from configfile.kinds import USER_NAME, Url, read_text
 from configfile.wording import Wrong, describe
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 
 if TYPE_CHECKING:
     import attrs
@@ -122,7 +122,7 @@ def _address(value: Any) -> str:
         if type(value) is str and (better := _wrong_url(value)) is not None:
             raise better from None
         if type(value) is str and error.found == describe(value):  # values from variables are not repeated anyway
-            raise Wrong(describe(shown(value)), error.expected) from None
+            raise Wrong(describe(mask_url(value)), error.expected) from None
         raise
 
 
@@ -132,9 +132,9 @@ def _wrong_url(text: str) -> Wrong | None:
         return Wrong("a URL with a fragment (#…)", "leave that out: no server is sent it")
     port = re.fullmatch(r"https?://[^/?#@]*?:(\d+)(?:[/?].*)?", text)
     if port is not None and not 1 <= int(port[1]) <= 65535:
-        return Wrong(describe(shown(text)), "its port must be 1 to 65535")
+        return Wrong(describe(mask_url(text)), "its port must be 1 to 65535")
     if re.fullmatch(r"(?:[\w-]+(?:\.[\w-]+)*|\[[\da-fA-F:]+\])(?::\d{1,5})?(?:[/?].*)?", text):
-        return Wrong(f"{describe(shown(text))}: a URL without http://", "", f"http://{shown(text)}")
+        return Wrong(f"{describe(mask_url(text))}: a URL without http://", "", f"http://{mask_url(text)}")
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 
-def shown(url: str) -> str:
+def mask_url(url: str) -> str:
     """Return the URL without its user name, password and query values. Works on invalid URLs, too."""
     address, mark, query = url.partition("?")
     address = re.sub(r"(?<=//)[^/]*@", "***@", address)

@@ -26,7 +26,7 @@ from loadtest.plan.kinds import (
     as_keys,
 )
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.shares import ALL, PlanShare, Processes
 
@@ -172,7 +172,7 @@ class Scenario(ScenarioKeys):
     def describe(self) -> dict[str, Any]:
         """Return the scenario for a report, without possible credentials (values of headers, URL queries and secret
         members of ``extra``), and without the mark, the part and its start, which differ between machines."""
-        targets = {name: shown(url) for name, url in self.targets.items()}
+        targets = {name: mask_url(url) for name, url in self.targets.items()}
         whole = attrs.asdict(self, value_serializer=lambda _, __, value: _serialize(value))
         del whole["mark"], whole["part"], whole["start_at"]
         for request in whole["requests"]:
@@ -193,7 +193,7 @@ def recorded_starts(scenario: Scenario) -> Iterator[float]:
 
 
 def has_fixed_end(scenario: Scenario) -> bool:
-    """Return whether the plan ends by itself: with a count, or at the end of a trace."""
+    """Return whether the plan has its own end: with a count, or at the end of a trace."""
     if scenario.trace is None or scenario.count is not None:
         return scenario.count is not None
     last = trace_of(scenario.trace).seconds / scenario.speed

@@ -1,4 +1,4 @@
-"""``trigate load compare``: whether one run is slower than another, with the intervals that say how sure that is."""
+"""``trigate load compare``: whether one run is slower than another, with confidence intervals."""
 
 import math
 import random
@@ -22,23 +22,23 @@ from loadtest.figures.bootstrap import (
 )
 from loadtest.figures.histogram import Histogram
 
-FAILED: Final = ("error", "unfinished", "lost")  # ends; how often is compared
+FAILED: Final = ("error", "unfinished", "lost")  # ends whose share is compared
 CONFIDENCE: Final = 0.95
 MARGIN: Final = 0.03
-NOTICED: Final = 1e-4  # seconds: nobody notices less, and a loader does not measure it
+NOTICED: Final = 1e-4  # seconds; smaller differences are irrelevant and not measurable
 COMPARED: Final = ("ttfb", "ttft", "ttfo", "gap", "stall", "tpot", "duration")
-"""The measures that a verdict is about. The others follow from them, or say more of the loader."""
+"""The measures of a verdict. Others follow from them, or describe the loader."""
 
 PERCENTILES: Final = (50.0, 95.0)
 ERRORS: Final = ("errors", "share")
-FEW: Final = 20  # requests of a run; below, no interval is to be believed
-ENOUGH: Final = 10  # values beyond a percentile, or it says nothing
+FEW: Final = 20  # requests of a run; an interval of fewer is unreliable
+ENOUGH: Final = 10  # least values beyond a percentile
 
 Change: TypeAlias = Literal["slower", "faster", "more errors", "fewer errors", "no difference seen"]
-"""What a comparison finds of one figure."""
+"""The change of a figure."""
 
 Evidence: TypeAlias = Literal["lines", "buckets"]
-"""What intervals are made from: the log of requests, or the histograms of a report."""
+"""The source of intervals: the request log, or the histograms of a report."""
 
 
 class _GapsOfStream(msgspec.Struct, gc=False):
@@ -51,7 +51,7 @@ class _LoggedTokens(msgspec.Struct, gc=False):
 
 
 class LoggedLine(msgspec.Struct, gc=False):
-    """A line of a log, as far as it is compared."""
+    """The compared members of a log line."""
 
     run: int
     target: str
@@ -70,12 +70,12 @@ class LoggedLine(msgspec.Struct, gc=False):
 
     @property
     def failed(self) -> bool:
-        """Whether it is counted among the errors."""
+        """True if the request counts as an error."""
         return self.end in FAILED
 
     @property
     def values(self) -> Mapping[str, Sequence[float]]:
-        """Those of its measures. The gaps of a stream are their mean: one stream is one value, however long it is."""
+        """The measures of the request. The gaps of a stream count as one value, their mean."""
         gap = None if self.gap is None else self.gap.mean
         found = {name: gap if name == "gap" else getattr(self, name) for name in COMPARED}
         return {name: (value,) for name, value in found.items() if value is not None}
@@ -83,8 +83,11 @@ class LoggedLine(msgspec.Struct, gc=False):
 
 @attrs.frozen
 class SideFigures:
-    """The figures of a run, or of one kind of its requests, for one side of a comparison. ``answers`` are the lines of
-    its log, ``measures`` those of its report; one of them may be missing. ``begun`` and ``failed`` are counts."""
+    """The figures of a run, or of one kind of its requests.
+
+    ``answers`` are the lines of its log, ``measures`` those of its report; one of them may be missing. ``begun`` and
+    ``failed`` are counts.
+    """
 
     seconds: float
     begun: int
@@ -94,7 +97,7 @@ class SideFigures:
 
     @property
     def histograms(self) -> Mapping[str, Histogram]:
-        """The measures, of the lines where there is no report."""
+        """The measures from the report, or else from the log."""
         if self.measures:
             return self.measures
         found = {name: Histogram() for name in COMPARED}
@@ -106,8 +109,11 @@ class SideFigures:
 
 @attrs.frozen
 class ComparedFigure:
-    """One figure of both runs. ``change`` is from the first to the second; ``low`` and ``high`` are the ends of the
-    interval, as is ``ratio`` (of shares of errors: their difference)."""
+    """One figure of both runs.
+
+    ``change`` is the change in the second run. ``ratio`` has the interval ``low`` to ``high``; for shares of errors,
+    all three are differences.
+    """
 
     name: str
     statistic: str
@@ -121,7 +127,10 @@ class ComparedFigure:
 
 @attrs.frozen
 class ComparedLoad:
-    """The comparison of one target, or of one kind of request there. ``begun`` are the requests of the smaller run."""
+    """The comparison of one target, or of one kind of its requests.
+
+    ``begun`` counts the requests of the smaller run.
+    """
 
     name: str
     evidence: Evidence
@@ -143,8 +152,7 @@ def compared_load(
     percentiles: Sequence[float] = PERCENTILES,
     confidence: float = CONFIDENCE,
 ) -> ComparedLoad:
-    """All figures that both have. Those that are called different are so together with this confidence, and by more
-    than ``margin``."""
+    """Compare all common figures. The differences hold jointly with this confidence, and exceed ``margin``."""
     found, evidence = _figures(before, after, margin, percentiles, confidence)
     begun = min(before.begun, after.begun)
     if few := begun < FEW:
@@ -158,8 +166,8 @@ def _figures(
     if before.answers and after.answers:
         blocks = _Blocks.of(before), _Blocks.of(after)
         if min(one.count for one in blocks) >= LEAST:
-            return _by_blocks(*blocks, margin, percentiles, confidence), "lines"
-    return _by_ranks(before, after, margin, percentiles, confidence), "buckets"
+            return _compare_blocks(*blocks, margin, percentiles, confidence), "lines"
+    return _compare_histograms(before, after, margin, percentiles, confidence), "buckets"
 
 
 def _remark(before: SideFigures, after: SideFigures, few: bool) -> str:
@@ -169,7 +177,7 @@ def _remark(before: SideFigures, after: SideFigures, few: bool) -> str:
     return f"{seconds:.3g} s are short: what a queue does in longer is not seen" if seconds < SHORT else ""
 
 
-# From the lines of a log
+# Intervals from the lines of a log
 
 
 @attrs.frozen
@@ -194,20 +202,20 @@ class _Blocks:
         return cls(count, values, failed)
 
     def number(self, name: str) -> int:
-        """The number of values of a measure."""
+        """Return the number of values of a measure."""
         return sum(map(len, self.values[name]))
 
 
-def _by_blocks(
+def _compare_blocks(
     before: _Blocks, after: _Blocks, margin: float, percentiles: Sequence[float], confidence: float
 ) -> tuple[ComparedFigure, ...]:
     rows: list[tuple[str, str]] = []
     pairs: list[Pair] = []
-    for name in _distinct(before, after):
+    for name in _common_measures(before, after):
         one, other = before.values[name], after.values[name]
         rows.append((name, "mean"))
         pairs.append(Pair(mean_of(one), mean_of(other), _log))
-        for percent in _telling(percentiles, min(before.number(name), after.number(name))):
+        for percent in _supported_percentiles(percentiles, min(before.number(name), after.number(name))):
             rows.append((name, f"p{percent:g}"))
             pairs.append(Pair(percentile_of(one, percent), percentile_of(other, percent), _log))
     if any(map(sum, before.failed)) or any(map(sum, after.failed)):
@@ -220,21 +228,21 @@ def _by_blocks(
     )
 
 
-def _distinct(before: _Blocks, after: _Blocks) -> list[str]:
-    """The measures that both have."""
+def _common_measures(before: _Blocks, after: _Blocks) -> list[str]:
+    """Return the common measures of both runs, without repetitions."""
     there = [name for name in COMPARED if before.number(name) and after.number(name)]
-    return _once(there, all(side.values["ttft"] == side.values["ttfo"] for side in (before, after)))
+    return _without_repetitions(there, all(side.values["ttft"] == side.values["ttfo"] for side in (before, after)))
 
 
-def _once(names: Sequence[str], same: bool) -> list[str]:
-    """Of what says the same in many loads one: the first byte is told of answers without a first token alone, and the
-    first output where it is not the first token."""
+def _without_repetitions(names: Sequence[str], same: bool) -> list[str]:
+    """Drop measures that repeat another: the first byte if there is a first token, and the first output if it is
+    the first token."""
     said = {"ttfb"} if "ttft" in names else set()
     return [name for name in names if name not in said and not (same and name == "ttfo")]
 
 
-def _telling(percentiles: Sequence[float], count: int) -> list[float]:
-    """The percentiles that so many values tell something of."""
+def _supported_percentiles(percentiles: Sequence[float], count: int) -> list[float]:
+    """Return the percentiles with enough values."""
     return [percent for percent in percentiles if count * min(percent, 100 - percent) / 100 >= ENOUGH]
 
 
@@ -242,39 +250,39 @@ def _log(value: float) -> float:
     return math.log(max(value, 1e-6))
 
 
-# From the buckets of histograms
+# Intervals from the buckets of histograms
 
 
-def _by_ranks(
+def _compare_histograms(
     before: SideFigures, after: SideFigures, margin: float, percentiles: Sequence[float], confidence: float
 ) -> tuple[ComparedFigure, ...]:
     found: list[tuple[tuple[str, str], float, float, float]] = []
     sides = (before.histograms, after.histograms)
     there = [name for name in COMPARED if all(name in side and side[name].count for side in sides)]
     same = "ttft" in there and all(side["ttft"].dump() == side["ttfo"].dump() for side in sides if "ttfo" in side)
-    for name in _once(there, same):
+    for name in _without_repetitions(there, same):
         one, other = (side[name] for side in sides)
-        counts = [_independent(side, name) for side in sides]
+        counts = [_independent_count(side, name) for side in sides]
         error = math.hypot(*(_error_of_mean(side, n) for side, n in zip((one, other), counts, strict=True)))
         found.append(((name, "mean"), one.mean, other.mean, error))
-        for percent in _telling(percentiles, min(counts)):
+        for percent in _supported_percentiles(percentiles, min(counts)):
             error = math.hypot(*(_error_at(side, percent, n) for side, n in zip((one, other), counts, strict=True)))
             found.append(((name, f"p{percent:g}"), one.percentile(percent), other.percentile(percent), error))
     if before.failed or after.failed:
         shares = before.failed / max(1, before.begun), after.failed / max(1, after.begun)
         errors = [_error_of_share(side.failed, side.begun) for side in (before, after)]
         found.append((ERRORS, *shares, math.hypot(*errors)))
-    wide = NormalDist().inv_cdf(1 - (1 - confidence) / 2 / max(1, len(found)))  # all hold together (Bonferroni)
-    return tuple(_figure(row, a, b, _around(row, a, b, wide * error), margin) for row, a, b, error in found)
+    wide = NormalDist().inv_cdf(1 - (1 - confidence) / 2 / max(1, len(found)))  # all hold jointly (Bonferroni)
+    return tuple(_figure(row, a, b, _interval(row, a, b, wide * error), margin) for row, a, b, error in found)
 
 
-def _around(row: tuple[str, str], before: float, after: float, width: float) -> Interval:
+def _interval(row: tuple[str, str], before: float, after: float, width: float) -> Interval:
     value = after - before if row == ERRORS else _log(after) - _log(before)
     return Interval(value, value - width, value + width)
 
 
-def _independent(side: Mapping[str, Histogram], name: str) -> int:
-    """The number of values that may be taken to know nothing of each other: the gaps of a stream are one."""
+def _independent_count(side: Mapping[str, Histogram], name: str) -> int:
+    """Return the number of independent values. The gaps of a stream count as one."""
     count = side[name].count
     streams = side["ttft"].count if "ttft" in side else 0
     return min(count, streams or count) if name == "gap" else count
@@ -285,7 +293,8 @@ def _error_of_mean(histogram: Histogram, count: int) -> float:
 
 
 def _error_at(histogram: Histogram, percent: float, count: int) -> float:
-    """The standard error of a percentile's logarithm: half of what lies between the ranks an error below and above."""
+    """Return the standard error of a percentile's logarithm: half the distance between the ranks one error below
+    and above."""
     error = 100 * math.sqrt(percent / 100 * (1 - percent / 100) / count)
     low, high = (histogram.percentile(min(100.0, max(0.0, percent + side * error))) for side in (-1, 1))
     return (_log(high) - _log(low)) / 2
@@ -296,7 +305,7 @@ def _error_of_share(failed: int, begun: int) -> float:
     return math.sqrt(share * (1 - share) / (begun + 2))
 
 
-# Of one figure
+# Single figures
 
 
 def _figure(row: tuple[str, str], before: float, after: float, interval: Interval, margin: float) -> ComparedFigure:

@@ -1,13 +1,13 @@
-"""A comparison of two runs as lines of text, and as a part of a page."""
+"""Formats a comparison of two runs as text, and as a part of a page."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Final
 
-from loadtest.figures.measures import MEASURES, shown
+from loadtest.figures.measures import MEASURES, formatter_of
 from loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
-from loadtest.reports.tables import FigureTable, fits, fitted, fitted_table, html_table
+from loadtest.reports.tables import FigureTable, fit_table, fits, html_table, wrap_line
 
 TOGETHER: Final = (
     f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "
@@ -22,16 +22,16 @@ EVIDENCE: Final = {
 
 
 def text(found: LoadComparison) -> str:
-    """The whole of it."""
+    """Return the comparison as text."""
     said: list[str] = []
     for target in found.targets:
-        said += [*_of_target(target, found.names), ""]
+        said += [*_target_lines(target, found.names), ""]
     said += [f"not in both: {name}" for name in found.unmatched]
     return "\n".join(said).rstrip("\n")
 
 
 def headline(target: ComparedTarget, names: tuple[str, str]) -> str:
-    """The verdict, as a sentence without its point."""
+    """Return the verdict as a sentence without a full stop."""
     where = f"{target.name}: " if target.name else ""
     if target.verdict in ("no difference seen", "nothing to compare", "too few requests for a verdict"):
         return f"{where}{target.verdict} between {names[0]} and {names[1]}"
@@ -39,27 +39,27 @@ def headline(target: ComparedTarget, names: tuple[str, str]) -> str:
     return f"{where}{names[1]} {word} {target.verdict}, against {names[0]}"
 
 
-def _of_target(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
+def _target_lines(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
     for line in (*(f"different: {difference}" for difference in target.differences), headline(target, names)):
-        yield from fitted(line)
+        yield from wrap_line(line)
     yield ""
-    yield from _fitted(target.total, names)
+    yield from _load_table(target.total, names)
     for kind in target.kinds:
         yield ""
-        yield from fitted(kind.name)
-        yield from _fitted(kind, names)
+        yield from wrap_line(kind.name)
+        yield from _load_table(kind, names)
     yield ""
     for note in notes(target, names):
-        yield from fitted(note)
+        yield from wrap_line(note)
 
 
-def _fitted(load: ComparedLoad, names: tuple[str, str]) -> Sequence[str]:
+def _load_table(load: ComparedLoad, names: tuple[str, str]) -> Sequence[str]:
     table = _table(load, names)
-    return fitted_table(table if fits(table) else _table(load, ("first", "second")))
+    return fit_table(table if fits(table) else _table(load, ("first", "second")))
 
 
 def notes(target: ComparedTarget, names: tuple[str, str]) -> Iterable[str]:
-    """What a reader has to know of how it was found, and of the runs."""
+    """Yield notes on the method and on the runs."""
     yield EVIDENCE[target.total.evidence]
     if target.total.remark:
         yield f"note: {target.total.remark}"
@@ -76,17 +76,17 @@ def _table(load: ComparedLoad, names: tuple[str, str]) -> FigureTable:
 
 
 def label(figure: ComparedFigure) -> str:
-    """What a row is about."""
+    """Return the label of a row."""
     if (figure.name, figure.statistic) == ERRORS:
         return "errors"
     return f"{MEASURES[figure.name].label}, {figure.statistic}"
 
 
 def values(figure: ComparedFigure) -> tuple[str, str]:
-    """Before and after."""
+    """Return the formatted values of both runs."""
     if figure.name == ERRORS[0]:
         return f"{100 * figure.before:.3g} %", f"{100 * figure.after:.3g} %"
-    show = shown(figure.name)
+    show = formatter_of(figure.name)
     return show(figure.before), show(figure.after)
 
 
@@ -97,11 +97,11 @@ def _ratio(figure: ComparedFigure) -> tuple[str, str]:
 
 
 def html(found: LoadComparison) -> str:
-    """The same as HTML, to stand in a page."""
-    return "\n".join(part for target in found.targets for part in _html_of(target, found.names))
+    """Return the comparison as HTML for a page."""
+    return "\n".join(part for target in found.targets for part in _target_html(target, found.names))
 
 
-def _html_of(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
+def _target_html(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
     yield f"<h2>{escape(headline(target, names))}</h2>"
     yield from (f'<p class="note">Different: {escape(difference)}</p>' for difference in target.differences)
     for load in (target.total, *target.kinds):

@@ -1,5 +1,7 @@
-"""The display while a run goes on: a table that stays in its place on a terminal, else a line now and then; of a search
-a line for each step."""
+"""The display during a run: a table on a terminal, or a line every few seconds elsewhere.
+
+A search prints a line per step.
+"""
 
 import math
 import sys
@@ -10,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO
 import trio
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, duration, plain, several, shown
+from loadtest.figures.measures import MEASURES, duration, formatter_of, plain, several
 from loadtest.figures.tally import Tally
 from loadtest.plan.asked_loads import RESOLUTION, SearchBounds
-from loadtest.reports.words import COUNTED, counted, describe_load
+from loadtest.reports.words import COUNTED, describe_count, describe_load
 from loadtest.run.search import SearchStep, Trial, head
 from loadtest.run.under_way import LoadUnderWay
 
@@ -22,19 +24,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-EVERY = 1.0  # seconds: drawing takes milliseconds, which are the loader's
+EVERY = 1.0  # seconds; drawing costs the loader milliseconds
 LINE_EVERY = 5.0
 BAR = 30
 
 
 class Screen(Protocol):
     async def watch(self, running: LoadUnderWay) -> None:
-        """Show it until cancelled."""
+        """Show the run until cancelled."""
         ...
 
 
 class Lines:
-    """For a log."""
+    """A display of plain lines for a log."""
 
     async def watch(self, running: LoadUnderWay) -> None:
         said = describe_load(running.scenario.describe(), running.scenario.seconds)
@@ -45,11 +47,13 @@ class Lines:
 
 
 class Terminal:
-    """For a person, one run after the other. What it drew is gone at the end of each: the summary takes its place.
-    ``console`` defaults to standard error; it is drawn ``every`` so many seconds."""
+    """A table for a person, which disappears at the end of each run, before the summary.
+
+    ``console`` defaults to standard error, and the table is drawn every ``every`` seconds.
+    """
 
     def __init__(self, console: "Console | None" = None, every: float = EVERY) -> None:
-        from rich.console import Console  # here and not later: it takes a tenth of a second, and nothing is timed yet
+        from rich.console import Console  # imported before the measurement, because it takes 0.1 s
         from rich.live import Live
 
         self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
@@ -57,7 +61,7 @@ class Terminal:
 
     async def watch(self, running: LoadUnderWay) -> None:
         interval = sys.getswitchinterval()
-        sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
+        sys.setswitchinterval(0.0005)  # the longest delay of reads by the drawing thread
         try:
             with self._live:
                 while True:
@@ -69,16 +73,15 @@ class Terminal:
 
 
 def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
-    """The one for what reads standard error: lines where nothing can be drawn, or nobody wants it
-    (no-color.org)."""
+    """Return a display for ``out``: plain lines if it cannot draw, or if the user wants no colour (no-color.org)."""
     plain_lines = not out.isatty() or environ.get("TERM") == "dumb" or environ.get("NO_COLOR")
     return Lines() if plain_lines else Terminal()
 
 
 def status(running: LoadUnderWay) -> str:
-    """The state of a run, in one line."""
+    """Return the state of a run in one line."""
     total = running.figures.total
-    counts, ttft = total.counts, _with(total.measures["ttft"], running.unfinished().ttft)
+    counts, ttft = total.counts, _including(total.measures["ttft"], running.unfinished().ttft)
     first = (
         f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
     )
@@ -102,7 +105,7 @@ def phase(running: LoadUnderWay) -> str:
 
 
 def table(running: LoadUnderWay) -> "Table":
-    """The whole display as a table."""
+    """Return the display as a table."""
     from rich.table import Table
 
     total, unfinished = running.figures.total, running.unfinished()
@@ -121,18 +124,18 @@ def table(running: LoadUnderWay) -> "Table":
         grid.add_column(name, justify="right" if name else "left", min_width=7, no_wrap=True)
     measures = {
         **total.measures,
-        "ttfb": _with(total.measures["ttfb"], unfinished.ttfb),
-        "ttft": _with(total.measures["ttft"], unfinished.ttft),
+        "ttfb": _including(total.measures["ttfb"], unfinished.ttfb),
+        "ttft": _including(total.measures["ttft"], unfinished.ttft),
     }
     for name in ("ttfb", "ttft", "gap", "tokens_per_second", "duration"):
         histogram = measures[name]
-        values = [shown(name)(histogram.percentile(percent)) for percent in (*percentiles, 100)]
+        values = [formatter_of(name)(histogram.percentile(percent)) for percent in (*percentiles, 100)]
         grid.add_row(MEASURES[name].label, *(values if histogram.count else [""] * len(values)), str(histogram.count))
     return grid
 
 
-def _with(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
-    """The measure, with the answers under way, which count once they have ended."""
+def _including(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
+    """Return the measure including the answers under way, which otherwise count at their end."""
     found = Histogram()
     found.merge(measured)
     found.extend(unfinished)
@@ -140,15 +143,15 @@ def _with(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
 
 
 def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
-    """``under_way``: events of answers that have not ended."""
+    """Return the caption with the counts. ``under_way`` is the number of events in unfinished answers."""
     seconds = running.measured or 1
-    ended = tally.counts["started"]  # they are counted at their end
+    ended = tally.counts["started"]  # requests count at their end
     tokens = tally.tokens + under_way
     kinds = [name for name in COUNTED if name != "started" and tally.counts[name]]
     lines = [
         f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "
         f"{plain(round(tokens / seconds, 1))} tokens a second",
-        ", ".join(counted(name, tally.counts[name]) for name in kinds) or "–",
+        ", ".join(describe_count(name, tally.counts[name]) for name in kinds) or "–",
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
         f"loader: lag p99 {duration(running.figures.lag.percentile(99))}",
     ]
@@ -160,45 +163,48 @@ _WIDTHS: Final = (8, 7, 7, 8, 8)
 
 
 class SearchLines:
-    """Writes to ``out``; on a terminal also what is tried just now, in a line that the result takes the place of."""
+    """Prints the steps of a search to ``out``.
+
+    On a terminal, the present step is in a line that its result replaces.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._bounds: SearchBounds
         self._headed = False
 
-    def begins(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
+    def report_begin(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
         self._bounds, self._headed = bounds, False
         what = "requests a second" if bounds.unit == "rate" else "clients"
         most = "" if bounds.most is None else f", to {bounds.most:g} at most"
-        self._say(
+        self._write_wrapped(
             f"Searching for the most {what} at which {rule}: doubled from {bounds.first:g} until it fails{most}, then "
             f"narrowed to {100 * RESOLUTION:g} %."
         )
         longest = _time(2.5 * seconds)
-        self._say(f"This takes {_time(seconds)} to {longest}, by how long an answer takes. Ctrl-C ends it.")
+        self._write_wrapped(f"This takes {_time(seconds)} to {longest}, by how long an answer takes. Ctrl-C ends it.")
         self._write("")
 
-    def tries(self, trial: Trial, seconds: float) -> None:
+    def report_trial(self, trial: Trial, seconds: float) -> None:
         if self._out.isatty():
             why = {"confirm": ", longer, to be sure", "again": " once more"}.get(trial.purpose, "")
             self._out.write(f"{trial.load:>{_WIDTHS[0]}g}  trying{why}: {_time(seconds)} or more …\r")
             self._out.flush()
 
-    def tried(self, step: SearchStep) -> None:
+    def report_step(self, step: SearchStep) -> None:
         if not self._headed:
             self._headed = True
             self._row(head(self._bounds.unit, step.ttft_p50 is not None))
         self._row(step.cells)
 
-    def bounded(self, low: float, high: float, seconds: float) -> None:
-        self._say(f"It lies between {low:g} and {high:g}: about {_time(seconds)} more.")
+    def report_bounds(self, low: float, high: float, seconds: float) -> None:
+        self._write_wrapped(f"It lies between {low:g} and {high:g}: about {_time(seconds)} more.")
 
     def _row(self, cells: list[str]) -> None:
         figures = "  ".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=False))
         self._write(f"{figures}  {cells[-1]}".rstrip())
 
-    def _say(self, text: str) -> None:
+    def _write_wrapped(self, text: str) -> None:
         self._write("\n".join(textwrap.wrap(text, WIDTH)))
 
     def _write(self, line: str) -> None:
@@ -207,7 +213,7 @@ class SearchLines:
 
 
 def _time(seconds: float) -> str:
-    """Roughly."""
+    """Format a duration roughly."""
     if seconds < 20:
         return f"{math.ceil(seconds)} s"
     return f"{10 * math.ceil(seconds / 10)} s" if seconds < 90 else f"{math.ceil(seconds / 30) / 2:g} minutes"

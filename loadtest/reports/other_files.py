@@ -1,4 +1,4 @@
-"""A report in the forms of other tools: ``--csv``, ``--junit`` and ``--as vllm``."""
+"""Reports in the formats of other tools: ``--csv``, ``--junit`` and ``--as vllm``."""
 
 import csv
 import io
@@ -15,12 +15,12 @@ from loadtest.figures.measures import MEASURES
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import COUNTS, Tally
 
-ALL: Final = ""  # the kind of all requests together
-_UNITS: Final = {"s": "_seconds"}  # what the other names end in already
+ALL: Final = ""  # the kind for all requests together
+_UNITS: Final = {"s": "_seconds"}  # suffixes for names without a unit
 
 
 def csv_of(runs: Sequence[RunResult]) -> bytes:
-    """The whole file. Numbers stand in ``value``, what has many values in the columns behind it."""
+    """Return the CSV file. Single numbers are in the column ``value``, distributions in the later columns."""
     percentiles = sorted({percent for run in runs for percent in run.percentiles})
     head = ["target", "kind", "name", "value", "count", "min", "mean", "stdev"]
     text = io.StringIO()
@@ -64,10 +64,10 @@ def _values(tally: Tally, name: str, percentiles: Sequence[float]) -> list[float
 
 
 def junit(runs: Sequence[RunResult], verdicts: Sequence[ConditionVerdict]) -> bytes:
-    """The whole file."""
+    """Return the JUnit file."""
     root = ElementTree.Element("testsuites", name="trigate load")
     for run in runs:
-        stopped = (run.target or run.url) if run.stopped else ""  # `--until` knows no labels of several runs
+        stopped = (run.target or run.url) if run.stopped else ""  # `--until` does not know the labels of runs
         of_run = [one for one in verdicts if one.run in (run.name, stopped)]
         suite = ElementTree.SubElement(
             root,
@@ -99,17 +99,17 @@ _NAMES: Final[Mapping[str, Sequence[str]]] = {
     "ttft": ("ttft",),
     "tpot": ("tpot",),
     "itl": ("gap",),
-    "e2el": ("last_token", "duration"),  # of whole answers only the second is measured
+    "e2el": ("last_token", "duration"),  # whole answers only have the second
 }
 
 
 def as_vllm(runs: Sequence[RunResult]) -> bytes:
-    """One run is an object, as there; several are a list of them."""
-    found = [_of_run(run) for run in runs]
+    """Return vLLM's JSON: an object for one run, as there, or a list for several."""
+    found = [_vllm_values(run) for run in runs]
     return msgspec.json.format(msgspec.json.encode(found[0] if len(found) == 1 else found), indent=1)
 
 
-def _of_run(run: RunResult) -> dict[str, Any]:
+def _vllm_values(run: RunResult) -> dict[str, Any]:
     tally, seconds = run.tally, run.elapsed
     tokens = tally.tokens + tally.input_tokens
     requests = run.scenario.get("requests") or [{}]

@@ -1,9 +1,9 @@
-"""``--otlp``: OpenTelemetry's own exporter sends the metrics of a load every few seconds, and once more at the end.
+"""``--otlp``: sends the metrics of a load every few seconds and at the end, with OpenTelemetry's exporter.
 
-They have the names of OpenTelemetry's conventions for generative AI where these have one, else names of our own. All
-are cumulative, so the next export has what a receiver missed: a failed one is only counted. Times are histograms in
-seconds; percentiles are never sent, because those of two processes cannot be added. The exporter runs in a thread.
-Neither it nor a slow receiver delays the load.
+Names follow OpenTelemetry's conventions for generative AI where those have one. All metrics are cumulative, so an
+export includes the values of a failed one, which is only counted. Times are histograms in seconds. Percentiles are not
+sent, because those of two processes cannot be added. The exporter runs in a thread, so that a slow receiver does not
+delay the load.
 """
 
 import contextlib
@@ -22,22 +22,21 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.measures import MEASURES
 from loadtest.figures.tally import LEFT_OUT
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.scenario import Scenario
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
 TIMES: Final = (*(round(mark * 10.0**power, 6) for power in range(-3, 2) for mark in (1, 1.6, 2.5, 4, 6.3)), 100.0)
-"""Bounds of our own histograms of times: five to a decade, so that a percentile that is read from them is right to a
-quarter."""
+"""Bounds of our own time histograms: five per decade, so that percentiles read from them are within 25 %."""
 
 OPERATION: Final = tuple(0.01 * 2**power for power in range(14))
 TOKENS: Final = tuple(float(4**power) for power in range(14))
-"""Bounds that OpenTelemetry's conventions for generative AI ask for (opentelemetry.io/docs/specs/semconv/gen-ai)."""
+"""The bounds in OpenTelemetry's conventions for generative AI (opentelemetry.io/docs/specs/semconv/gen-ai)."""
 
 SPEEDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)
-KINDS: Final = 30  # kinds of errors; servers name some of them, and each is a series at the receiver
+KINDS: Final = 30  # distinct errors; servers name some of them, and each is a series at the receiver
 
 _OPERATIONS: Final[Mapping[LoadApi, tuple[str, str]]] = {
     "chat": ("chat", "openai"),
@@ -46,10 +45,10 @@ _OPERATIONS: Final[Mapping[LoadApi, tuple[str, str]]] = {
     "gemini": ("generate_content", "gcp.gemini"),
     "converse": ("chat", "aws.bedrock"),
 }
-"""The operation's name and the provider's, which says what form the API has, not who answers."""
+"""The operation name and the provider name, which identifies the API's format and not the server."""
 
 _OWN_NAMES: Final = {name: f"trigate_load_{name}" for name, measure in MEASURES.items() if measure.unit != "tokens"}
-_THEIRS: Final = ("duration", "first_event")  # these have names of the conventions
+_THEIRS: Final = ("duration", "first_event")  # the conventions name these
 
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
@@ -57,7 +56,7 @@ Unit: TypeAlias = Literal["s", "{token}", "{token}/s", "{request}", ""]
 
 
 class BucketCounts:
-    """The values of a histogram, counted by explicit bounds: each at the first bound that is not below it."""
+    """The counts of a histogram with explicit bounds. A value counts at the first bound that is not below it."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -77,7 +76,7 @@ class BucketCounts:
 
 @attrs.frozen
 class MetricSeries:
-    """One series of a metric, as it stands. A number is a counter or, where it may fall, a ``gauge``."""
+    """One series of a metric with its present value. A number is a counter, or a ``gauge`` if it may fall."""
 
     name: str
     unit: Unit
@@ -108,11 +107,11 @@ class MetricsSoFar:
         self._counts[key] = self._counts.get(key, 0) + number
 
     def set(self, name: str, unit: Unit, labels: Labels, value: float) -> None:
-        """Say how a gauge stands."""
+        """Set a gauge."""
         self._gauges[name, unit, labels] = value
 
     def series(self) -> list[MetricSeries]:
-        """All of them, as they stand."""
+        """Return all series with their present values."""
         return [
             *(MetricSeries(*key, value) for key, value in self._histograms.items()),
             *(MetricSeries(*key, value) for key, value in self._counts.items()),
@@ -121,7 +120,7 @@ class MetricsSoFar:
 
 
 class RunMetrics:
-    """The metrics of one run; they are added to those ``so_far`` of the command."""
+    """The metrics of one run, which are added to those of the command."""
 
     reads_bodies = False
 
@@ -135,19 +134,19 @@ class RunMetrics:
         self._kinds: set[str] = set()
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
-        """Count it, unless it belongs to the warm-up."""
+        """Count an exchange, unless it belongs to the warm-up."""
         if not record.is_counted:
             return
         base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
         self._count(record, missed, base)
-        self._by_convention(record, (*self._of_conventions(record), *base))
+        self._observe_conventions(record, (*self._convention_labels(record), *base))
         for name, own in _OWN_NAMES.items():
             if name not in _THEIRS and (found := MEASURES[name].of(record).values):
                 timed = MEASURES[name].unit == "s"
                 self._so_far.observe(own, "s" if timed else "{token}/s", base, TIMES if timed else SPEEDS, found)
 
     def under_way(self, count: int) -> None:
-        """Take down how many exchanges are."""
+        """Set the number of exchanges under way."""
         self._so_far.set("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
 
     def _count(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
@@ -155,12 +154,12 @@ class RunMetrics:
         good = record.end == "whole" and not missed
         self._so_far.count("trigate_load_good_requests", "{request}", base, float(good))
 
-    def _of_conventions(self, record: ExchangeRecord) -> Labels:
+    def _convention_labels(self, record: ExchangeRecord) -> Labels:
         operation, provider = _OPERATIONS.get(record.api, (record.api, record.api))
         named = (("gen_ai.operation.name", operation), ("gen_ai.provider.name", provider))
         return (*named, ("gen_ai.request.model", self._models.get(record.request, "")), *self._server)
 
-    def _by_convention(self, record: ExchangeRecord, labels: Labels) -> None:
+    def _observe_conventions(self, record: ExchangeRecord, labels: Labels) -> None:
         if record.end not in LEFT_OUT:
             error = () if record.problem is None else (("error.type", self._kind(record.problem.kind)),)
             took = (record.end_event or record.ended) - record.planned
@@ -182,7 +181,7 @@ class RunMetrics:
 
 EVERY: Final = 5.0  # seconds between two exports
 PATIENCE: Final = 3.0
-"""Seconds for one export, also for the last, which a command waits for."""
+"""Timeout of an export in seconds. A command waits for the last one."""
 
 _PATH: Final = "/v1/metrics"
 
@@ -192,27 +191,29 @@ class NoSdk(Exception):
 
 
 class OtlpReceiver:
-    """A collector at ``url``, which may hold a password, and the results of the exports to it. OpenTelemetry's own
-    variables have the headers and certificates for it. Raises ``NoSdk``."""
+    """A collector at ``url``, which may include a password, and the results of the exports to it.
+
+    OpenTelemetry's environment variables set its headers and certificates. Raises ``NoSdk``.
+    """
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         try:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         except ImportError as error:
             raise NoSdk from error
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a failure is a note in the report
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the report notes failures
         self.patience = patience
         self.sent = self.lost = 0
         self._failure = ""
-        self._shown = shown(url_of(url))
-        self._last = ""  # why the last request failed
+        self._shown = mask_url(url_of(url))
+        self._last = ""  # the failure of the last request
         self._exporter = OTLPMetricExporter(url_of(url), session=_session(self._note), timeout=patience)
 
     def _note(self, failure: str) -> None:
         self._last = failure
 
     async def export(self, metrics: "MetricsData") -> None:
-        """Send ``metrics``, in so much time at most."""
+        """Send ``metrics`` within twice ``patience``."""
         from opentelemetry.sdk.metrics.export import MetricExportResult
 
         self._last, found = "", None
@@ -225,7 +226,7 @@ class OtlpReceiver:
         self._failure = self._last or f"no answer within {self.patience:g} s"
 
     def remark(self) -> str | None:
-        """Return what a reader of the report has to know of it."""
+        """Return a remark on lost exports for the report, or ``None``."""
         if not self.lost:
             return None
         sent = self.sent + self.lost
@@ -254,7 +255,7 @@ def _session(note: Callable[[str], None]) -> Any:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Return the operating system's word for a failure, which libraries wrap in others; "" without one."""
+    """Return the operating system's message for a failure, which libraries wrap in exceptions, or ""."""
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
             return "nothing listens there"
@@ -265,7 +266,7 @@ def _reason(error: BaseException | None) -> str:
 
 
 def url_of(url: str) -> str:
-    """Return the URL to post to: ``url`` is a collector's, as in OTEL_EXPORTER_OTLP_ENDPOINT, or already whole."""
+    """Return the URL to post to. ``url`` is a collector's, as in OTEL_EXPORTER_OTLP_ENDPOINT, or already complete."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     return urlunsplit((*parts[:2], path if path.endswith(_PATH) else path + _PATH, *parts[3:]))
@@ -294,7 +295,7 @@ async def exporting(
 
 
 def metrics_data(series: Iterable[MetricSeries], began: float, now: float) -> "MetricsData":
-    """Return the series as the SDK has them; ``began`` (of the load) and ``now`` are seconds since 1970."""
+    """Return the series in the SDK's format. ``began`` and ``now`` are Unix seconds."""
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope

@@ -1,4 +1,4 @@
-"""A report as one HTML file that holds all it needs: what came of it and the figures first, then charts."""
+"""The report as a self-contained HTML file: results and figures first, then charts."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from loadtest.figures.measures import MEASURES, duration, plain, shown
+from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
@@ -16,15 +16,15 @@ from loadtest.reports.words import (
     ALWAYS,
     COUNTED,
     HEADINGS,
-    answered,
     conversations,
+    describe_answers,
     describe_counts,
     describe_course,
     describe_overhead,
     describe_probes,
     lines,
     load_of,
-    told,
+    shown_measures,
     turn_rows,
 )
 
@@ -100,8 +100,10 @@ pre { background: var(--card); padding: .75rem; border-radius: 8px; overflow-x: 
 
 
 def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "", passed: Sequence[str] = ()) -> str:
-    """The whole document. ``failures`` are the conditions that did not hold, in words, and ``passed`` the others;
-    ``above`` is HTML that stands before all figures."""
+    """Return the HTML document.
+
+    ``failures`` and ``passed`` describe the conditions; ``above`` is HTML before all figures.
+    """
     title = f"Load report: {_title(runs)}"
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -114,7 +116,7 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
             for found in tables(runs)
             for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.words))
         ),
-        *(_several(runs) if len(runs) > 1 else ()),
+        *(_all_runs(runs) if len(runs) > 1 else ()),
         *(part for run in runs for part in _section(run, alone=len(runs) == 1)),
     ]
     return (
@@ -125,15 +127,15 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
 
 
 def _title(runs: Sequence[RunResult]) -> str:
-    """The targets, each once."""
+    """Return the targets, each once."""
     return ", ".join(dict.fromkeys(run.target or run.url for run in runs)) or "a comparison"
 
 
-# All runs together
+# All runs
 
 
-def _several(runs: Sequence[RunResult]) -> Iterable[str]:
-    if not all(run.label for run in runs):  # else the tables have them side by side
+def _all_runs(runs: Sequence[RunResult]) -> Iterable[str]:
+    if not all(run.label for run in runs):  # labelled runs are already side by side in the tables
         yield "<h2>Side by side</h2>"
         yield _comparison(runs)
     yield "<h2>Distributions</h2>"
@@ -141,7 +143,7 @@ def _several(runs: Sequence[RunResult]) -> Iterable[str]:
 
 
 def _names(runs: Sequence[RunResult]) -> list[str]:
-    """As short as they can be told apart."""
+    """Return the shortest distinct names of the runs."""
     one_target = len({run.target or run.url for run in runs}) == 1
     return [run.label if one_target and run.label else run.name for run in runs]
 
@@ -184,7 +186,7 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
             yield f"<p>{escape(describe_counts(tally))}</p>"
             yield _measures(tally, run.percentiles)
     yield _charts((*(curves([run], [run.name]) if alone else ()), *over_time(run)))
-    if more := [*describe_course(run), *answered(run.tally), *describe_probes(run)]:
+    if more := [*describe_course(run), *describe_answers(run.tally), *describe_probes(run)]:
         yield "<h3>The answers</h3>"
         yield from (f"<p>{escape(line)}</p>" for line in more)
     yield _loader(run)
@@ -221,7 +223,7 @@ def _cards(run: RunResult) -> str:
 
 
 def _percentiles(run: RunResult, name: str) -> tuple[str, str, str]:
-    found, show = run.tally.measures[name], shown(name)
+    found, show = run.tally.measures[name], formatter_of(name)
     first, *others = run.percentiles
     more = " · ".join(f"p{at:g} {show(found.percentile(at))}".replace(" ", "\N{NO-BREAK SPACE}") for at in others)
     return show(found.percentile(first)), f"{MEASURES[name].label}, p{first:g}", more
@@ -239,8 +241,8 @@ _WRONG: Final = ("errors", COUNTED["not_whole"], COUNTED["lost"])
 def _measures(tally: Tally, shares: Sequence[float]) -> str:
     head = ["", *(f"p{share:g}" for share in shares), "max", "mean", "min", "count"]
     rows = []
-    for name in told(tally):
-        found, show = tally.measures[name], shown(name)
+    for name in shown_measures(tally):
+        found, show = tally.measures[name], formatter_of(name)
         values = (*map(found.percentile, shares), found.most, found.mean, found.least)
         rows.append([MEASURES[name].label, *map(show, values), str(found.count)])
     return html_table(head, rows) if rows else "<p>Nothing was measured.</p>"

@@ -1,4 +1,4 @@
-"""The parts of one plan, made by several machines: the member ``part`` of a report, and one result of all parts."""
+"""Merges the reports of several machines that made parts of one plan."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +20,17 @@ from loadtest.reports.report_file import MISREAD, NoReport, read
 from loadtest.run.overhead import Overhead
 
 _OF_A_MACHINE = ("processes", "percentiles", "key_env")
-"""Members of a plan in which its parts may differ."""
+"""Members of a plan that may differ between its parts."""
 
 
 @attrs.frozen
 class PlanPart:
-    """The part of a plan that one report is about: its ``number`` from 1 on, ``of`` so many that began at ``start_at``
-    (Unix seconds). ``plan`` is a digest of the plan with its files. ``planned`` has the number of requests that each
-    part begins, or ``None`` where the server sets the pace."""
+    """The part of a plan that a report covers: its ``number`` (from 1) ``of`` the parts that began at ``start_at``
+    (Unix seconds).
+
+    ``plan`` is a digest of the plan and its files. ``planned`` is the number of requests of each part, or ``None`` if
+    the server sets the pace.
+    """
 
     number: int
     of: int
@@ -50,7 +53,7 @@ class PlanPart:
 
 
 def part_of_plan(plan: Scenario) -> PlanPart | None:
-    """Return the part that ``plan`` is; ``None`` if it is a whole load."""
+    """Return the part of ``plan``, or ``None`` if it is a whole load."""
     if plan.part.of == 1 or plan.start_at is None:
         return None
     planned = planned_counts(plan, plan.part.of, plan.seconds)
@@ -58,7 +61,10 @@ def part_of_plan(plan: Scenario) -> PlanPart | None:
 
 
 def digest(plan: Scenario) -> str:
-    """Return a digest of all that parts of one plan have in common; a file counts by its content, not by its place."""
+    """Return a digest of everything that the parts of a plan share.
+
+    Files count by their content, not by their path.
+    """
     found = plan.describe()
     for name in _OF_A_MACHINE:
         del found[name]
@@ -69,7 +75,7 @@ def digest(plan: Scenario) -> str:
 
 
 def _content(path: Path | None) -> str:
-    """Return a digest of a file, or of all files in a directory; "" without either."""
+    """Return a digest of a file, or of all files in a directory, or ""."""
     if path is None:
         return ""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
@@ -81,7 +87,7 @@ def _content(path: Path | None) -> str:
     return found.hexdigest()
 
 
-# One of all
+# Merging
 
 
 @attrs.frozen
@@ -91,9 +97,11 @@ class _PartReport:
     run: RunResult
 
 
-def merged(paths: Sequence[Path]) -> RunResult:
-    """Return one result of the parts in these reports, with a remark for each that is missing. Raises ``NoReport`` if
-    they are no parts of one load."""
+def merge_parts(paths: Sequence[Path]) -> RunResult:
+    """Merge the parts in these reports into one result, with a remark for each missing part.
+
+    Raises ``NoReport`` if they are not parts of one load.
+    """
     found = sorted(map(_load, paths), key=lambda one: one.part.number)
     first = found[0]
     for one, other in pairwise(found):
@@ -103,7 +111,7 @@ def merged(paths: Sequence[Path]) -> RunResult:
         _check_same(first, one)
     there = {one.part.number for one in found}
     missing = [number for number in range(1, first.part.of + 1) if number not in there]
-    return _together(found, missing)
+    return _merge(found, missing)
 
 
 def _load(path: Path) -> _PartReport:
@@ -118,7 +126,7 @@ def _load(path: Path) -> _PartReport:
 
 
 def _check_same(first: _PartReport, other: _PartReport) -> None:
-    """Raises ``NoReport`` if the two are not of one load."""
+    """Raise ``NoReport`` if two reports are not of one load."""
     why = ""
     if (first.part.of, first.part.plan) != (other.part.of, other.part.plan):
         unlike = list(plan_differences(first.run.scenario, other.run.scenario))
@@ -131,7 +139,7 @@ def _check_same(first: _PartReport, other: _PartReport) -> None:
         raise NoReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
 
 
-def _together(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
+def _merge(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
     runs = [one.run for one in found]
     part = found[0].part
     lost = sum(part.planned[number - 1] for number in missing) if part.planned else 0

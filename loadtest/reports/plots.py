@@ -1,5 +1,4 @@
-"""Line charts as SVG that stands in the page itself: no script, no font and no image from elsewhere. The charts of a
-page are distributions to their end, and what happened over the time of a run."""
+"""Line charts as inline SVG, without scripts, fonts or external files: distributions, and the course of a run."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, duration, plain, shown
+from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
 from loadtest.figures.result import RunResult
 from loadtest.figures.timeline import LoadTimeline, Second
 
@@ -20,7 +19,7 @@ Point: TypeAlias = tuple[float, float]
 WIDTH, HEIGHT = 620, 240
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34
 COLOURS = 6
-"""Classes ``s0`` to ``s5``, which the page's style gives a colour in light and in dark, and a dash of their own."""
+"""The number of classes ``s0``, ``s1`` ..., which have a colour and a dash in the page's style."""
 
 _HOVERED = 200  # points of a line that show their value under the pointer
 _NOTHING = 1e-5
@@ -39,8 +38,11 @@ _TICKS = 7
 
 @attrs.frozen
 class Series:
-    """One line. Points whose y is NaN are gaps in it. ``colour`` is the number of a class. With an ``end`` its last
-    point is marked, and that is said beside its label."""
+    """One line.
+
+    Points with a NaN are gaps. ``colour`` is the number of its class. With an ``end``, the last point is marked, and
+    the text is next to the label.
+    """
 
     label: str
     points: Sequence[Point]
@@ -50,8 +52,7 @@ class Series:
 
 @attrs.frozen
 class Axis:
-    """The range and scale of values. ``place`` maps a value to something linear; ``ticks`` are the values that are
-    written."""
+    """The range and scale of an axis. ``place`` maps a value to a linear position; ``ticks`` are labelled values."""
 
     low: float
     high: float
@@ -60,27 +61,29 @@ class Axis:
     place: Callable[[float], float] = float
 
     def share(self, value: float) -> float:
-        """0 at the low end, 1 at the high."""
+        """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high = self.place(self.low), self.place(self.high)
         return (self.place(value) - low) / (high - low) if high > low else 0.5
 
 
 def linear(high: float, show: Callable[[float], str], least: float = 0.0) -> Axis:
-    """From 0 to a round number at or above ``high``, in steps of ``least`` or more."""
+    """Return an axis from 0 to a round number >= ``high``, in steps >= ``least``."""
     step = max(least, _step(high / 4))
     count = max(1, math.ceil(high / step - 1e-9))
     return Axis(0, count * step, [i * step for i in range(count + 1)], show)
 
 
 def seconds(high: float, show: Callable[[float], str]) -> Axis:
-    """A linear axis that ends where the values do."""
+    """Return a linear axis that ends at the last value."""
     axis = linear(high, show)
     return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
 
 
 def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
-    """Around both, but at most three decades below ``high``: what is less is drawn at the edge. A linear one where
-    all is next to nothing."""
+    """Return a logarithmic axis over at most three decades below ``high``; smaller values are drawn at the edge.
+
+    If all values are near 0, it is linear.
+    """
     if high < _NOTHING:
         return linear(1e-3, show)
     low = max(low, high / 1000, 1e-6)
@@ -98,7 +101,7 @@ def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
 
 
 def percentiles(most: float) -> Axis:
-    """0 to ``most`` percent, so that each further nine takes the same room; there is none for 0 beside four of them."""
+    """Return an axis of percentiles on which each additional nine takes the same space."""
     most = max(most, 50)
     ticks = [tick for tick in (0, 50, 90, 99, 99.9, 99.99, 99.999) if tick <= most and (tick or most < 99.9)]
     return Axis(0, most, ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
@@ -110,7 +113,7 @@ def _step(wanted: float) -> float:
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str = "") -> str:
-    """A ``<figure>`` with its caption and legend."""
+    """Return a ``<figure>`` with caption and legend."""
     lines = "".join(_line(one, x, y) for one in series)
     legend = "".join(
         f'<span><svg class="key" viewBox="0 0 24 8" aria-hidden="true"><path class="s{one.colour}" d="M0 4H24"/></svg>'
@@ -152,20 +155,20 @@ def _line(series: Series, x: Axis, y: Axis) -> str:
     gaps = groupby(series.points, key=lambda point: math.isnan(point[1]))
     pieces = [[_place(point, x, y) for point in points] for gap, points in gaps if not gap]
     line = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
-    ends = [piece[0] for piece in pieces if len(piece) == 1]  # a point without neighbours is to be seen, too
+    ends = [piece[0] for piece in pieces if len(piece) == 1]  # an isolated point is drawn as a dot
     ends += [pieces[-1][-1]] if series.end and pieces else []
     dots = "".join(f"M{place}h.01" for place in ends)
     parts = ((f"s{series.colour}", line), (f"s{series.colour} end", dots))
     drawn = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in parts if path)
-    return drawn + ("".join(_hovered(series, x, y)) if len(series.points) <= _HOVERED else "")
+    return drawn + ("".join(_hover_circles(series, x, y)) if len(series.points) <= _HOVERED else "")
 
 
 def _place(point: Point, x: Axis, y: Axis) -> str:
     return f"{_x(x, point[0]):.1f} {_y(y, min(max(point[1], y.low), y.high)):.1f}"
 
 
-def _hovered(series: Series, x: Axis, y: Axis) -> Iterator[str]:
-    """The values that are told under the pointer."""
+def _hover_circles(series: Series, x: Axis, y: Axis) -> Iterator[str]:
+    """Yield circles that show their value under the pointer."""
     for point in series.points:
         if not math.isnan(point[1]):
             cx, cy = _place(point, x, y).split()
@@ -176,11 +179,11 @@ def _hovered(series: Series, x: Axis, y: Axis) -> Iterator[str]:
 _CURVES: Final = ("ttfb", "ttft", "gap", "duration")
 _OVER_TIME: Final = (50, 95, 99)  # percentiles
 _POINTS: Final = 600
-"""The most points of a line: more are not seen, and an hour's page would be as large as its report."""
+"""The most points of a line: more are invisible, and would make the page as large as its report."""
 
 
 def curves(runs: Sequence[RunResult], names: Sequence[str]) -> Iterable[str]:
-    """The whole distributions of what was measured: what each percentile is at most, and the greatest value."""
+    """Yield charts of the distributions: each percentile, and the greatest value."""
     for name in _CURVES:
         histograms = [run.tally.measures[name] for run in runs]
         firsts = [run.tally.measures["ttft"] for run in runs]
@@ -190,8 +193,8 @@ def curves(runs: Sequence[RunResult], names: Sequence[str]) -> Iterable[str]:
 
 
 def _curve(name: str, histograms: Sequence[Histogram], names: Sequence[str]) -> str:
-    # Numbered before those without data are left out: a run has one colour in all charts.
-    show = shown(name)
+    # Numbered before those without data are dropped, so that a run has one colour in all charts.
+    show = formatter_of(name)
     series = [
         Series(label, _points(histogram), i % COLOURS, f"max {show(histogram.most)}")
         for i, (label, histogram) in enumerate(zip(names, histograms, strict=True))
@@ -205,8 +208,10 @@ def _curve(name: str, histograms: Sequence[Histogram], names: Sequence[str]) -> 
 
 
 def _points(histogram: Histogram) -> list[tuple[float, float]]:
-    """Finer and finer towards the end, as far as there are values to tell the percentiles apart; the greatest stands
-    in the middle of what is left."""
+    """Return the percentiles of a histogram, closer together towards the end, as far as there are values.
+
+    The last point is the greatest value.
+    """
     last = 1 - 1 / histogram.count
     shares = [share for i in range(121) if (share := 1 - 10 ** (-i / 24)) <= last]
     found = [(100 * share, histogram.percentile(100 * share)) for share in (*shares, last)]
@@ -215,7 +220,7 @@ def _points(histogram: Histogram) -> list[tuple[float, float]]:
 
 @attrs.frozen
 class TimelineSpan:
-    """Some seconds of a run, from ``begin`` on: counts are means a second, ``in_flight`` and ``lag`` the greatest."""
+    """A period of a run from ``begin`` on. Counts are means per second; ``in_flight`` and ``lag`` are maxima."""
 
     begin: float
     started: float
@@ -231,7 +236,7 @@ class TimelineSpan:
 
 
 def spans(timeline: LoadTimeline) -> tuple[int, list[TimelineSpan]]:
-    """How many seconds stand together, and all of them. It is a power of 2, as in the timeline itself."""
+    """Return the length of a span in seconds, which is a power of 2 as in the timeline, and the spans."""
     every = timeline.seconds
     size = 1
     while len(every) > size * _POINTS:
@@ -252,7 +257,7 @@ _MEANS: Final = ("started", "whole", "failed", "tokens")
 
 
 def over_time(run: RunResult) -> Iterable[str]:
-    """What happened when."""
+    """Yield charts of the course of a run."""
     size, found = spans(run.timeline)
     if not found:
         return
@@ -289,7 +294,7 @@ _UNITS: Final = ((3 * 3600, 3600, "h"), (180, 60, "min"), (0, 1, "s"))
 
 
 def _time(high: float) -> Axis:
-    """In hours or minutes where there are a few of them."""
+    """Return a time axis in seconds, minutes or hours."""
     size, unit = next((size, unit) for least, size, unit in _UNITS if high >= least)
     axis = seconds(high / size, lambda value: f"{value / size:.4g} {unit}")
     return attrs.evolve(axis, high=axis.high * size, ticks=[tick * size for tick in axis.ticks])

@@ -1,4 +1,4 @@
-"""The file that holds the results of one run or of several."""
+"""The JSON report, with the results of one run or of several."""
 
 import contextlib
 import os
@@ -15,17 +15,20 @@ from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.plan.comparison import NoPart
 
-_BESIDE: Final = ".part"
+_SUFFIX: Final = ".part"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the file, then take its place: who reads it meanwhile finds the old one, or the new one. What is no
-    plain file (``/dev/stdout``, a pipe) is written to as it is. Raises ``OSError``, and leaves nothing then."""
+    """Write a file atomically: readers find the old content or the new.
+
+    Anything but a plain file (``/dev/stdout``, a pipe) is written directly. Raises ``OSError``, and then leaves no
+    temporary file.
+    """
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    place = path.resolve()  # a link stays one
-    beside = place.with_name(f".{place.name}.{os.getpid()}{_BESIDE}")
+    place = path.resolve()  # keeps a symbolic link
+    beside = place.with_name(f".{place.name}.{os.getpid()}{_SUFFIX}")
     try:
         beside.write_bytes(data)
         if place.exists():
@@ -45,12 +48,12 @@ MISREAD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, A
 
 
 class NoReport(Exception):
-    """A file is no report; the message says which, and why."""
+    """A file is not a report. The message has its path and the reason."""
 
 
 @attrs.frozen
 class ReadReport:
-    """The content of a report: its runs, the name of its log ("" without one) and its ``part`` of a plan."""
+    """The content of a report: its runs, the name of its log (or ""), and its ``part`` of a plan."""
 
     runs: tuple[RunResult, ...]
     log: str = ""
@@ -60,37 +63,40 @@ class ReadReport:
 def dump(
     runs: Sequence[RunResult],
     log: str = "",
-    told: Sequence[ConditionVerdict] = (),
+    verdicts: Sequence[ConditionVerdict] = (),
     part: Mapping[str, Any] | None = None,
     version: str = "",
 ) -> bytes:
-    """The JSON of a report; times are in seconds. ``log`` names the file with a line for each request, ``told`` has
-    what became of the conditions, ``part`` the part of a plan that it is about, ``version`` that of the load tester."""
+    """Return the JSON of a report. Times are in seconds.
+
+    ``log`` is the name of the request log, ``verdicts`` are the verdicts on the conditions, ``part`` is the part of a
+    plan, and ``version`` that of the load tester.
+    """
     value = {
         "trigate": version,
         "format": FORMAT,
         **({"log": log} if log else {}),
         **({"part": part} if part else {}),
-        "conditions": [one.dump() for one in told],
-        "runs": [_dumped(run) for run in runs],
+        "conditions": [one.dump() for one in verdicts],
+        "runs": [_dump_run(run) for run in runs],
     }
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 
-def _dumped(run: RunResult) -> dict[str, Any]:
+def _dump_run(run: RunResult) -> dict[str, Any]:
     value, said = run.dump(), list(notes(run))
     return value | {"notes": said, "loader": value["loader"] | {"notes": said}}
 
 
 def load(path: Path) -> tuple[RunResult, ...]:
-    """The runs in a file that ``dump`` wrote. Raises ``NoReport``."""
+    """Return the runs in a report. Raises ``NoReport``."""
     return read(path).runs
 
 
 def read(path: Path) -> ReadReport:
-    """The content of a file that ``dump`` wrote. Raises ``NoReport``."""
+    """Return the content of a report. Raises ``NoReport``."""
     try:
-        value = plain_value(msgspec.json.decode(path.read_bytes()))  # it may be somebody else's
+        value = plain_value(msgspec.json.decode(path.read_bytes()))  # the file may come from another person
         if value["format"] not in READABLE:
             raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
         part = value.get("part")
@@ -103,9 +109,11 @@ def read(path: Path) -> ReadReport:
 
 
 @contextlib.contextmanager
-def shown(*paths: Path) -> Iterator[None]:
-    """Take a failure to show what was read for a mistake in these files: their plans are not looked at before that, and
-    anybody may have written them. Raises ``NoReport``."""
+def reject_misread(*paths: Path) -> Iterator[None]:
+    """Convert a failure to show these reports to ``NoReport``.
+
+    Their plans are not validated before, and may be forged.
+    """
     try:
         yield
     except NoPart:
@@ -116,7 +124,8 @@ def shown(*paths: Path) -> Iterator[None]:
 
 
 def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:
-    """The runs of two reports as those of one: each two of one target side by side, told apart by ``names``."""
+    """Return the runs of two reports as those of one, those of a target next to each other, labelled with
+    ``names``."""
     labels = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
     single = len(before) == len(after) == 1
     marked = [

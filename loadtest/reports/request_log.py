@@ -1,4 +1,4 @@
-"""``--log``: a line of JSON for each exchange, written when it has ended.
+"""``--log``: writes a line of JSON for each exchange when it has ended.
 
 Field names are those of measures, and of similar files of other tools; docs/load-reference.md has the table. All times
 of a line except ``planned`` and ``time`` are seconds from the planned start of its request.
@@ -23,18 +23,18 @@ from loadtest.figures.measures import MEASURES
 from loadtest.figures.tally import LEFT_OUT
 
 LoggedBodies: TypeAlias = Literal["none", "failed", "all"]
-"""The answers whose bodies stand in their lines."""
+"""The answers whose bodies are logged."""
 
-HELD: Final = 10_000  # lines that may wait for a slow disk or pipe; those beyond are lost, and counted
+HELD: Final = 10_000  # lines that may wait for a slow disk or pipe; more are lost and counted
 HELD_BYTES: Final = 256 * 2**20
-"""The same of their bytes: with bodies a line may have megabytes."""
+"""The same limit in bytes, because a line with a body may have megabytes."""
 
 _END: Final = None
 
 
 @attrs.frozen
 class LineForm:
-    """What stands in a line besides what always does. ``events``: the times of all events with content."""
+    """The optional members of a line. ``events``: the times of all events with content."""
 
     events: bool = False
     bodies: LoggedBodies = "none"
@@ -42,8 +42,7 @@ class LineForm:
 
 @attrs.frozen
 class LoggedRun:
-    """The run that a line belongs to: its ``number`` among those of one command, and the wall-clock time, in seconds
-    since 1970, of the begin of what counts."""
+    """The run of a line: its ``number`` in the command, and the begin of its measurement in Unix seconds."""
 
     number: int
     target: str
@@ -53,7 +52,7 @@ class LoggedRun:
 def line(
     record: ExchangeRecord, missed: Sequence[str], body: bytes, run: LoggedRun, secret: SecretWords, form: LineForm
 ) -> dict[str, Any]:
-    """What is known of one exchange, as JSON values."""
+    """Return one exchange as JSON values."""
     planned, problem = record.planned, record.problem
 
     def since(at: float | None) -> float | None:
@@ -102,8 +101,7 @@ def line(
 
 
 def _values(record: ExchangeRecord) -> tuple[dict[str, Any], list[str]]:
-    """The measures that are times or speeds, null where they were not measured, and the names of those that are only
-    what was waited in vain."""
+    """Return the times and speeds of an exchange, null if not measured, and the names of aborted waits."""
     values: dict[str, Any] = {}
     censored: list[str] = []
     for name, measure in MEASURES.items():
@@ -133,9 +131,12 @@ def _clock(seconds: float) -> str:
 
 
 class RequestLog:
-    """The file of a command, for all its runs. A thread writes it: a disk or a pipe that is slow does not hold up the
-    load. ``lost`` counts lines that could not be written, ``failure`` says why. The file has no buffer of its own:
-    what stays in one when the disk is full is tried again, and fails again, when it is closed."""
+    """The request log of a command, for all its runs.
+
+    A thread writes it, so that a slow disk or pipe does not delay the load. ``lost`` counts lines that could not be
+    written, ``failure`` is the reason. The file has no buffer of its own: a full disk would make its ``close`` fail
+    again.
+    """
 
     def __init__(self, file: BinaryIO, form: LineForm = LineForm()) -> None:
         self.form = form
@@ -148,8 +149,8 @@ class RequestLog:
         self._thread = threading.Thread(target=self._write, name="request log", daemon=True)
         self._thread.start()
 
-    def of_run(self, target: str, secret: SecretWords) -> "RunLog":
-        """The log of the next run."""
+    def log_of_run(self, target: str, secret: SecretWords) -> "RunLog":
+        """Return the log of the next run."""
         self._runs += 1
         return RunLog(self, self._runs, target, secret)
 
@@ -158,13 +159,13 @@ class RequestLog:
             self.lost += 1
             self.failure = self.failure or "it is written too slowly"
             return
-        # All but ASCII is escaped: what servers say may come to a terminal from here.
+        # Escape everything but ASCII, because texts from servers may be printed to a terminal.
         told = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         self._taken += len(told)
         self._lines.put(told)
 
     def close(self, patience: float = 5.0) -> None:
-        """Wait until all is written, so many seconds at most."""
+        """Wait until all lines are written, for at most ``patience`` seconds."""
         self._lines.put(_END)
         self._thread.join(patience)
         if self._thread.is_alive():
@@ -181,7 +182,7 @@ class RequestLog:
             self._written += len(piece)
 
     def _put(self, piece: bytes) -> None:
-        """Write all of it or, in a file, nothing: half a line would spoil the next one, too."""
+        """Write a whole line, or nothing in a file: half a line would corrupt the next one."""
         done = 0
         try:
             while done < len(piece):
@@ -195,7 +196,7 @@ class RequestLog:
 
 
 class RunLog:
-    """The log of one run, to which every record goes."""
+    """The log of one run, which receives all its records."""
 
     def __init__(self, log: RequestLog, number: int, target: str, secret: SecretWords) -> None:
         self._log = log
@@ -209,6 +210,6 @@ class RunLog:
         return self._log.form.bodies != "none"
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
-        if self._run is None:  # the clock is read once, so that the distances of lines are those of one clock
+        if self._run is None:  # read once, so that all lines use the same clock
             self._run = LoggedRun(self._number, self._target, time() - record.ended)
         self._log.add(line(record, missed, body, self._run, self._secret, self._log.form))

@@ -1,4 +1,4 @@
-"""Tables with a row for each load, step or figure, as cells of text: for a terminal of 80 columns and for a page."""
+"""Tables of loads, steps and figures as cells of text, for a terminal of 80 columns and for a page."""
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from loadtest.figures.confidence import MeanOfRuns
-from loadtest.figures.measures import MEASURES, Shown, duration, plain, shown
+from loadtest.figures.measures import MEASURES, Formatter, duration, formatter_of, plain
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports.words import describe_step
@@ -17,7 +17,7 @@ from loadtest.reports.words import describe_step
 
 @attrs.frozen
 class FigureTable:
-    """Rows under a ``head``, all of the same length; the first cell of each says what it is about."""
+    """Rows of equal length under a ``head``. The first cell of each row is its label."""
 
     title: str
     head: Sequence[str]
@@ -25,16 +25,16 @@ class FigureTable:
 
     @property
     def lines(self) -> list[str]:
-        return aligned([self.head, *self.rows], self.words)
+        return align([self.head, *self.rows], self.words)
 
     @property
     def words(self) -> list[int]:
-        """The columns that hold words rather than figures."""
+        """The columns with text instead of figures."""
         return [i for i, name in enumerate(self.head) if not i or not name]
 
 
-def aligned(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[str]:
-    """The columns that hold ``words`` to the left, and figures to the right."""
+def align(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[str]:
+    """Return the rows as lines, with the columns in ``words`` align to the left, and others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -68,7 +68,7 @@ def _row(name: str, tally: Tally, completed: float | None) -> list[str]:
 
 
 def tables(runs: Sequence[RunResult]) -> list[FigureTable]:
-    """Those that several runs of a target have in common, and those of the steps of each."""
+    """Return the tables of several runs of a target, and of the steps of each run."""
     found = [table for run in runs for table in (search_table(run), steps_table(run)) if table is not None]
     by_target: dict[str, list[RunResult]] = {}
     for run in runs:
@@ -81,12 +81,12 @@ def tables(runs: Sequence[RunResult]) -> list[FigureTable]:
 
 
 def loads_table(target: str, runs: Sequence[RunResult]) -> FigureTable:
-    """A row for each load on one target."""
+    """Return a table with a row for each load on one target."""
     return FigureTable(target, ("load", *_HEAD), [_row(run.label, run.tally, run.completed) for run in runs])
 
 
 def steps_table(run: RunResult) -> FigureTable | None:
-    """A row for each step of a run, if it has several."""
+    """Return a table with a row for each step of a run, or ``None`` if it has only one."""
     steps: Sequence[Mapping[str, float | None]] = run.scenario.get("steps") or run.scenario.get("client_steps") or ()
     if len(steps) < 2:
         return None
@@ -94,30 +94,30 @@ def steps_table(run: RunResult) -> FigureTable | None:
     for number, step in enumerate(steps):
         seconds = step["seconds"] or 0.0
         tally = run.steps.get(number, Tally())
-        rows.append(_row(describe_step(step), tally, _completed(run, begin, begin + seconds)))
+        rows.append(_row(describe_step(step), tally, _completion_rate(run, begin, begin + seconds)))
         begin += seconds
     return FigureTable(f"{run.name}, step by step", ("load", *_HEAD), rows)
 
 
-def _completed(run: RunResult, begin: float, end: float) -> float | None:
-    """Whole answers that ended in each of the whole seconds between two times, whenever they began."""
+def _completion_rate(run: RunResult, begin: float, end: float) -> float | None:
+    """Return the mean of whole answers per second between two times, by their ends."""
     seconds = run.timeline.seconds[round(begin) : round(end)]
     return sum(second.whole for second in seconds) / len(seconds) if seconds else None
 
 
 def search_table(run: RunResult) -> FigureTable | None:
-    """A row for each load that a search tried."""
+    """Return a table with a row for each load of a search."""
     if run.search is None:
         return None
     return FigureTable(f"{run.name}: {run.search.answer}", run.search.head, [step.cells for step in run.search.steps])
 
 
 REPEATED: Mapping[str, tuple[float, ...]] = {"ttft": (50, 99), "gap": (99,), "tpot": (50,), "duration": (50, 99)}
-"""The percentiles that are compared between repeated runs."""
+"""The percentiles to compare between repeated runs."""
 
 
 def repeat_tables(target: str, runs: Iterable[RunResult]) -> list[FigureTable]:
-    """For each load that was run several times: mean, range and bounds of the mean."""
+    """Return a table for each repeated load: mean, range and bounds of the mean."""
     by_load: dict[str, list[RunResult]] = {}
     for run in runs:
         load, again, _ = run.label.rpartition("run ")
@@ -144,10 +144,10 @@ def _means(runs: Sequence[RunResult]) -> Iterable[list[str]]:
         if all(histogram.count for histogram in histograms):
             for at in percentiles:
                 values = [histogram.percentile(at) for histogram in histograms]
-                yield _mean(f"{MEASURES[name].label}, p{at:g}", shown(name), values)
+                yield _mean(f"{MEASURES[name].label}, p{at:g}", formatter_of(name), values)
 
 
-def _mean(label: str, show: Shown, values: Sequence[float | None]) -> list[str]:
+def _mean(label: str, show: Formatter, values: Sequence[float | None]) -> list[str]:
     known = [value for value in values if value is not None]
     if not known:
         return [label, *["–"] * 4]
@@ -157,11 +157,11 @@ def _mean(label: str, show: Shown, values: Sequence[float | None]) -> list[str]:
     return [label, show(found.mean), show(found.least), show(found.most), bounds]
 
 
-_NAME: Final = 16  # characters of a heading from which on it is wrapped
+_NAME: Final = 16  # longer headings are wrapped
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Container[int] = (0,)) -> str:
-    """A table whose columns with these numbers hold ``text`` rather than figures."""
+    """Return an HTML table. The columns in ``text`` have text instead of figures."""
 
     def cell(tag: str, i: int, value: Any) -> str:
         kind = ' class="text"' if i in text else ' class="ratio"' if str(value).startswith("×") else ""
@@ -175,12 +175,12 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Contain
 
 COLUMNS: Final = 80
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|µs|%)(?!\w))")
-_KEPT: Final = "\N{NO-BREAK SPACE}"  # in place of it, so that a number stays with its unit
+_KEPT: Final = "\N{NO-BREAK SPACE}"  # joins a number with its unit
 _APART: Final = 2  # spaces between columns
 
 
-def fitted(line: str, most: int = 0) -> list[str]:
-    """The line, wrapped with its own indent and two more; of ``most`` lines, if that is given, the last ends in …."""
+def wrap_line(line: str, most: int = 0) -> list[str]:
+    """Wrap a line, with its indent and two more spaces. With ``most``, later lines are replaced by "…"."""
     text = line.lstrip(" ")
     indent = " " * (len(line) - len(text))
     if len(line) <= COLUMNS:
@@ -191,37 +191,42 @@ def fitted(line: str, most: int = 0) -> list[str]:
     return [one.replace(_KEPT, " ") for one in said]
 
 
-def cut(text: str, most: int) -> str:
-    """The text, or as much of its begin as leaves room for a …."""
+def shorten(text: str, most: int) -> str:
+    """Return the text, shorten to ``most`` characters with a final "…"."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def fitted_table(table: FigureTable) -> Sequence[str]:
-    """As it is where it fits; else its last column, if that is of words, in lines of its own. Columns stay in pairs:
-    a percentile beside the other one of its measure."""
+def fit_table(table: FigureTable) -> Sequence[str]:
+    """Return the lines of a table.
+
+    If it is too wide, its last column moves to separate lines if it is text, or else the columns are split, with
+    percentiles of one measure in pairs.
+    """
     if fits(table):
         return table.lines
     without = FigureTable(table.title, table.head[:-1], [row[:-1] for row in table.rows])
     if table.head[-1] or not fits(without):
-        return stacked([table.head, *table.rows], together=2)
+        return stack_columns([table.head, *table.rows], together=2)
     rows = without.lines
     return [rows[0], *(part for line, row in zip(rows[1:], table.rows, strict=True)
-                       for part in (line, *fitted(f"    {row[-1]}")) if part.strip())]  # fmt: skip
+                       for part in (line, *wrap_line(f"    {row[-1]}")) if part.strip())]  # fmt: skip
 
 
 def fits(table: FigureTable) -> bool:
-    """Whether a terminal has room for its lines."""
+    """Return whether the table fits into a terminal."""
     return all(len(line) <= COLUMNS for line in table.lines)
 
 
-def stacked(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]:
-    """A table whose columns, but the first, are so many that it is too wide, as several tables one below the other, all
-    with the first column. So many of its columns stay ``together``, counted from the end."""
+def stack_columns(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]:
+    """Split a table that is too wide into tables one below another, each with the first column.
+
+    Groups of ``together`` columns, counted from the end, stay together.
+    """
     columns = range(len(rows[0]))
     widths = [max(len(row[i]) for row in rows) + _APART for i in columns]
     said: list[str] = []
     for taken in _parts(columns, widths, together):
-        block = aligned([[row[i] for i in (0, *taken)] for row in rows])
+        block = align([[row[i] for i in (0, *taken)] for row in rows])
         said += ["", *block] if said else block
     return said
 

@@ -1,41 +1,41 @@
-"""A report as lines of text."""
+"""The report as text."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from loadtest.figures.conditions import ConditionVerdict
-from loadtest.figures.measures import MEASURES, duration, plain, shown
+from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.reports.tables import aligned, cut, fitted, fitted_table, stacked, tables
+from loadtest.reports.tables import align, fit_table, shorten, stack_columns, tables, wrap_line
 from loadtest.reports.words import (
     HEADINGS,
-    answered,
     conversations,
+    describe_answers,
     describe_counts,
     describe_course,
     describe_overhead,
     describe_probes,
     lines,
     load_of,
-    told,
+    shown_measures,
     turn_rows,
 )
 from loadtest.run.overhead import Overhead
 
 _NAME: Final = 22  # characters of a run's name above its column
-_EXAMPLE: Final = 3  # lines of what a server said
+_EXAMPLE: Final = 3  # lines of a server's message
 
 
 def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
-    """One run, each line within 80 columns. ``verdicts`` are those of its conditions."""
+    """Return one run as text, at most 80 columns wide. ``verdicts`` are those of its conditions."""
     said = [
         run.name,
         *([f"  {run.url}"] if run.target else []),
         f"  {load_of(run)}" + ("; interrupted" if run.interrupted else ""),
         *([f"  ended early: {run.stopped}"] if run.stopped else []),
-        *(f"  {told_verdict(one)}" for one in verdicts),
+        *(f"  {describe_verdict(one)}" for one in verdicts),
         f"  {describe_counts(run.tally)}",
         f"  {plain(run.rate)} requests a second begun, {plain(run.completed)} completed",
         *_goodput(run),
@@ -43,30 +43,30 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         *(f"  {line}" for line in describe_course(run)),
         *(f"  {line}" for line in conversations(run) if run.turns),
     ]
-    said = [part for line in said for part in fitted(line)]
+    said = [part for line in said for part in wrap_line(line)]
     said += ["", *_table(run.tally, run.percentiles)]
     if run.turns:
         said += [
             "",
-            *stacked([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),
+            *stack_columns([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),
         ]
-    if more := [*answered(run.tally), *describe_probes(run)]:
-        said += ["", *(part for line in more for part in fitted(f"  {line}"))]
+    if more := [*describe_answers(run.tally), *describe_probes(run)]:
+        said += ["", *(part for line in more for part in wrap_line(f"  {line}"))]
     if len(run.requests) > 1:
         for name, tally in run.requests.items():
-            said += ["", *fitted(f"  {name}: {describe_counts(tally)}"), *_table(tally, run.percentiles)]
+            said += ["", *wrap_line(f"  {name}: {describe_counts(tally)}"), *_table(tally, run.percentiles)]
     if run.tally.failures:
         said += ["", *_failures(run.tally)]
-    return "\n".join([*said, "", *(part for line in _loader(run) for part in fitted(line))])
+    return "\n".join([*said, "", *(part for line in _loader(run) for part in wrap_line(line))])
 
 
-def told_verdict(verdict: ConditionVerdict) -> str:
-    """What became of one condition, in a line."""
+def describe_verdict(verdict: ConditionVerdict) -> str:
+    """Return the verdict on a condition in one line."""
     return f"passed: {verdict.condition}: it is {verdict.shown}" if verdict.ok else f"failed: {verdict.failure}"
 
 
 def _tokens(run: RunResult) -> Iterable[str]:
-    """Of answers that have none, those of their requests."""
+    """Yield the rate of output tokens, or of input tokens if there is no output."""
     tally = run.tally
     if tally.tokens_seen or tally.tokens:
         steady = f", {plain(run.steady_tokens_per_second)} while they arrived" if tally.events else ""
@@ -76,33 +76,33 @@ def _tokens(run: RunResult) -> Iterable[str]:
 
 
 def overview(runs: Sequence[RunResult]) -> str:
-    """The tables that runs have: of several loads, of the steps of one, of a search."""
-    found = ["\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs)]
-    return "\n\n".join([*found, *filter(None, ("\n".join(_of_row(run)) for run in runs if run.label))])
+    """Return the tables of several loads, of steps and of a search."""
+    found = ["\n".join([*wrap_line(table.title), *fit_table(table)]) for table in tables(runs)]
+    return "\n\n".join([*found, *filter(None, ("\n".join(_row_details(run)) for run in runs if run.label))])
 
 
-def _of_row(run: RunResult) -> Iterable[str]:
-    """What a row in a table of several runs does not say: how its run ended, which errors there were, and notes."""
+def _row_details(run: RunResult) -> Iterable[str]:
+    """Yield the end, the errors and the notes of a run that its row in a table does not have."""
     if run.interrupted or run.stopped:
-        yield from fitted(f"{run.label}: " + (f"ended early: {run.stopped}" if run.stopped else "interrupted"))
+        yield from wrap_line(f"{run.label}: " + (f"ended early: {run.stopped}" if run.stopped else "interrupted"))
     for row in run.tally.failures:
-        yield from fitted(f"{run.label}: {row.count} {row.kind} ({row.phase}) {row.example}".rstrip(), most=_EXAMPLE)
+        yield from wrap_line(f"{run.label}: {row.count} {row.kind} ({row.phase}) {row.example}".rstrip(), most=_EXAMPLE)
     for note in notes(run):
-        yield from fitted(f"note: {run.label}: {note}")
+        yield from wrap_line(f"note: {run.label}: {note}")
 
 
 def comparison(runs: Sequence[RunResult]) -> str:
-    """Several runs side by side, with the ratio of each to the first."""
-    head = ["", cut(runs[0].name, _NAME)]
+    """Return a table of several runs side by side, with the ratio of each to the first."""
+    head = ["", shorten(runs[0].name, _NAME)]
     for run in runs[1:]:
-        head += [cut(run.name, _NAME), ""]
+        head += [shorten(run.name, _NAME), ""]
     rows = [head, *(line.cells for line in lines(runs))]
-    remarks = [part for run in runs for note in notes(run) for part in fitted(f"note: {run.name}: {note}")]
-    return "\n".join([*stacked(rows, together=2), *remarks])
+    remarks = [part for run in runs for note in notes(run) for part in wrap_line(f"note: {run.name}: {note}")]
+    return "\n".join([*stack_columns(rows, together=2), *remarks])
 
 
 def _goodput(run: RunResult) -> Iterable[str]:
-    """The share of good answers, and what the others that are whole did not keep."""
+    """Yield the share of good answers, and the missed objectives."""
     tally = run.tally
     if tally.goodput is None:
         return
@@ -119,21 +119,21 @@ def _bunches(tally: Tally) -> str:
 
 def _table(tally: Tally, percentiles: Sequence[float]) -> Iterable[str]:
     rows = [["", *(f"p{percent:g}" for percent in percentiles), "max", "count"]]
-    for name in told(tally):
+    for name in shown_measures(tally):
         histogram = tally.measures[name]
         values = (*(histogram.percentile(percent) for percent in percentiles), histogram.most)
-        rows.append([f"  {MEASURES[name].label}", *map(shown(name), values), str(histogram.count)])
-    return stacked(rows) if len(rows) > 1 else ["  nothing was measured"]
+        rows.append([f"  {MEASURES[name].label}", *map(formatter_of(name), values), str(histogram.count)])
+    return stack_columns(rows) if len(rows) > 1 else ["  nothing was measured"]
 
 
 def _failures(tally: Tally) -> Iterable[str]:
     yield "  errors, by kind and by what was waited for"
     kinds = [(f"  {row.count:>7}", row.kind, row.phase) for row in tally.failures]
-    for line, row in zip(aligned(kinds, (0, 1, 2)), tally.failures, strict=True):
+    for line, row in zip(align(kinds, (0, 1, 2)), tally.failures, strict=True):
         asked = "" if row.retry_after is None else f"(retry-after {' to '.join(_both_ends(row.retry_after))}) "
-        yield from fitted(line)
+        yield from wrap_line(line)
         if said := f"{asked}{row.example}".strip():
-            yield from fitted(f"{' ' * 11}{said}", most=_EXAMPLE)
+            yield from wrap_line(f"{' ' * 11}{said}", most=_EXAMPLE)
 
 
 def _both_ends(values: tuple[float, float]) -> Iterable[str]:
@@ -152,7 +152,7 @@ def _loader(run: RunResult) -> Iterable[str]:
     own = run.overhead
     yield f"  loader: {describe_overhead(own)}"
     if own.parts:
-        yield from aligned(list(_processes(own)))
+        yield from align(list(_processes(own)))
     if test := own.self_test:
         cost = f"{duration(test.stream)} of CPU a stream and {duration(test.event)} an event"
         yield f"  self-test: {cost}, seen {duration(test.delay_p50)} after it was sent (p99 {duration(test.delay_p99)})"

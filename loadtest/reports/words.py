@@ -1,4 +1,4 @@
-"""The figures of a run in words, conversations turn by turn, and the rows of tables that compare runs."""
+"""Describes the figures of a run in words and rows."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from loadtest.figures.measures import MEASURES, Shown, duration, plain, several, shown
+from loadtest.figures.measures import MEASURES, Formatter, duration, formatter_of, plain, several
 from loadtest.figures.notes import steadiness_of
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
@@ -14,7 +14,7 @@ from loadtest.run.overhead import Overhead
 
 
 def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
-    """The load on a target in a few words; ``scenario`` as it stands in a report."""
+    """Describe the load on a target. ``scenario`` is that of a report."""
     if trace := scenario.get("trace"):
         text = f"as in {trace}" + ("" if scenario.get("speed", 1) == 1 else f" at speed {plain(scenario['speed'])}")
     elif steps := scenario.get("steps"):
@@ -47,24 +47,24 @@ _FIGURES: Final = (
 )  # fmt: skip
 
 
-def told(*tallies: Tally) -> Sequence[str]:
-    """The measures that tables for people have: those that were measured, without what only repeats another."""
+def shown_measures(*tallies: Tally) -> Sequence[str]:
+    """Return the measures to show: those with values that do not repeat another."""
     found = [name for name in _FIGURES if any(tally.measures[name].count for tally in tallies)]
-    if "output_tokens" not in found:  # what was asked for is never answered
+    if "output_tokens" not in found:  # the requested length is never checked
         found = [name for name in found if name != "asked_output"]
     if all(tally.measures["ttfo"].buckets == tally.measures["ttft"].buckets for tally in tallies):
         found = [name for name in found if name != "ttfo"]
     return found
 
 
-def answered(tally: Tally) -> list[str]:
-    """How the answers came to be and to end, as far as there is anything to say of it."""
+def describe_answers(tally: Tally) -> list[str]:
+    """Describe the ends, tokens and connections of the answers."""
     said = []
     finishes = {name or "no reason given": number for name, number in tally.finishes.most_common()}
     if len(finishes) > 1:
-        said.append(f"ended by {_numbered(finishes)}")
+        said.append(f"ended by {_join_counts(finishes)}")
     if tally.waived:
-        said.append(f"rules waived: {_numbered(dict(tally.waived.most_common()))} (--strict holds answers to them)")
+        said.append(f"rules waived: {_join_counts(dict(tally.waived.most_common()))} (--strict holds answers to them)")
     uncounted = tally.counts["whole"] - tally.counted_by_usage
     if uncounted and tally.events:
         said.append(f"no usage came with {several(uncounted, 'answer')}: events are counted as tokens")
@@ -91,17 +91,17 @@ def _connections(tally: Tally) -> str:
     return said
 
 
-def _numbered(counts: Mapping[str, int]) -> str:
+def _join_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counts.items())
 
 
 def load_of(run: RunResult) -> str:
-    """The load of a run in a few words."""
+    """Describe the load of a run."""
     return describe_load(run.scenario, run.seconds)
 
 
 def describe_step(step: Mapping[str, float | None]) -> str:
-    """The rate of a step, or its clients, which may rise or fall."""
+    """Describe the rate of a step, or its number of clients."""
     end = step.get("to")
     if "clients" in step:
         start = plain(step["clients"] or 0)
@@ -111,7 +111,7 @@ def describe_step(step: Mapping[str, float | None]) -> str:
 
 
 def describe_probes(run: RunResult) -> list[str]:
-    """What the small requests beside the load took."""
+    """Describe the results of the small requests next to the load."""
     probes = run.probes
     if not probes.counts["started"]:
         return []
@@ -123,10 +123,10 @@ def describe_probes(run: RunResult) -> list[str]:
 
 
 def describe_course(run: RunResult) -> list[str]:
-    """How its bursts began, from when on it was steady, and how long clients waited as they were told.
+    """Describe the begin of bursts, the steadiness, and the waits for ``retry-after``.
 
-    How far the requests of one instant are apart is told since some loaders begin them one after the other
-    (ai-dynamo/aiperf#1424)."""
+    The spread of a burst is shown because some loaders begin its requests one after another (ai-dynamo/aiperf#1424).
+    """
     said, late, waits, steady = [], run.overhead.late, run.retry_waits, steadiness_of(run)
     if run.scenario.get("burst") and late.count:
         said.append(f"bursts begun within {duration(late.most)}, half of them within {duration(late.percentile(50))}")
@@ -139,32 +139,34 @@ def describe_course(run: RunResult) -> list[str]:
 
 
 def describe_counts(tally: Tally) -> str:
-    """How many began, and what became of them."""
-    return ", ".join(counted(name, tally.counts[name]) for name in COUNTED if tally.counts[name] or name in ALWAYS)
+    """Describe the number of requests by their ends."""
+    return ", ".join(
+        describe_count(name, tally.counts[name]) for name in COUNTED if tally.counts[name] or name in ALWAYS
+    )
 
 
-def counted(name: str, number: int) -> str:
-    """One of these counts in words."""
+def describe_count(name: str, number: int) -> str:
+    """Describe one of these counts."""
     return f"{number} {_ONE.get(name, COUNTED[name]) if number == 1 else COUNTED[name]}"
 
 
 def describe_overhead(own: Overhead) -> str:
-    """The loader's own figures, or those of one of its processes."""
+    """Describe the overhead of the loader, or of one of its processes."""
     lag = f"lag p50 {duration(own.lag.percentile(50))}, p99 {duration(own.lag.percentile(99))}"
     return f"{100 * own.cpu:.0f} % of a core, {lag}, requests begun late by p99 {duration(own.late.percentile(99))}"
 
 
 @attrs.frozen
 class Line:
-    """One row of a comparison. ``values`` are those of the runs, ``None`` where nothing was measured."""
+    """One row of a comparison. ``values`` are those of the runs, ``None`` without a measurement."""
 
     label: str
-    show: Shown
+    show: Formatter
     values: tuple[float | None, ...]
 
     @property
     def cells(self) -> list[str]:
-        """The label and the values as text, each further run's with its ratio to the first behind it."""
+        """The label and the values as text, with the ratio to the first run after each other value."""
         first, *others = ["–" if value is None else self.show(value) for value in self.values]
         return [self.label, first, *(cell for pair in zip(others, self._ratios, strict=True) for cell in pair)]
 
@@ -179,7 +181,7 @@ def _percent(share: float) -> str:
 
 
 def lines(runs: Sequence[RunResult]) -> list[Line]:
-    """The rows of a table that compares runs."""
+    """Return the rows of a table that compares runs."""
     found = [
         Line("requests begun a second", plain, tuple(run.rate for run in runs)),
         *(
@@ -192,12 +194,12 @@ def lines(runs: Sequence[RunResult]) -> list[Line]:
         Line("tokens a second, all together", plain, tuple(run.tokens_per_second for run in runs)),
     ]
     tallies = [run.tally for run in runs]
-    for name in told(*tallies):
+    for name in shown_measures(*tallies):
         if any(tally.measures[name].count for tally in tallies):
             found += [
                 Line(
                     f"{MEASURES[name].label}, {'max' if percent == 100 else f'p{percent:g}'}",
-                    shown(name),
+                    formatter_of(name),
                     tuple(_at(tally, name, percent) for tally in tallies),
                 )
                 for percent in (*runs[0].percentiles, 100)
@@ -209,7 +211,7 @@ def lines(runs: Sequence[RunResult]) -> list[Line]:
 
 
 ALWAYS: Final = ("started", "whole", "error")
-"""Counts that are told when they are 0, too."""
+"""Counts that are also shown if they are 0."""
 
 COUNTED = {
     "started": "requests begun",
@@ -234,16 +236,16 @@ def _at(tally: Tally, name: str, percent: float) -> float | None:
 
 
 ALONE: Final = 8
-"""Turns with a row each; those behind them share rows, each of twice as many."""
+"""Turns with a row of their own; later turns share rows, each for twice as many."""
 
 HEADINGS: Final = ("turn", "begun", "whole", "ttft p50", "p95", "duration p50", "p95", "input", "cached")
 
 
 def conversations(run: RunResult) -> Sequence[str]:
-    """How many began, and which of their turns did not, as lines."""
+    """Describe the number of conversations, and of skipped turns."""
     begun = run.turns[1].counts["started"] if 1 in run.turns else 0
     turns = sum(tally.counts["started"] for tally in run.turns.values())
-    said = [f"{_begun(run, begun, 'conversation')}; of these {_begun(run, turns, 'turn')}"]
+    said = [f"{_describe_begun(run, begun, 'conversation')}; of these {_describe_begun(run, turns, 'turn')}"]
     if run.unbegun:
         said.append(f"{several(run.unbegun, 'turn')} had not begun when one before them failed")
     if run.cut_off:
@@ -251,18 +253,18 @@ def conversations(run: RunResult) -> Sequence[str]:
     return said
 
 
-def _begun(run: RunResult, number: int, what: str) -> str:
+def _describe_begun(run: RunResult, number: int, what: str) -> str:
     rate = f", {plain(number / run.seconds)} a second" if run.seconds else ""
     return f"{several(number, what)} begun{rate}"
 
 
 def turn_rows(run: RunResult) -> Sequence[Sequence[str]]:
-    """A table with ``HEADINGS``, a few rows however many turns there are."""
-    told = any(tally.measures["cached_tokens"].count for tally in run.turns.values())
-    return [[label, *_cells(tally, told)] for label, tally in _grouped(run.turns)]
+    """Return a table with ``HEADINGS`` that has few rows even for many turns."""
+    has_cached = any(tally.measures["cached_tokens"].count for tally in run.turns.values())
+    return [[label, *_cells(tally, has_cached)] for label, tally in _group_turns(run.turns)]
 
 
-def _grouped(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
+def _group_turns(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
     first, size = 1, 1
     while first <= max(turns, default=0):
         last = first + size - 1
@@ -276,7 +278,7 @@ def _grouped(turns: Mapping[int, Tally]) -> Iterator[tuple[str, Tally]]:
         size = 1 if first <= ALONE else max(size * 2, ALONE)
 
 
-def _cells(tally: Tally, told: bool) -> Iterator[str]:
+def _cells(tally: Tally, has_cached: bool) -> Iterator[str]:
     yield from (str(tally.counts[name]) for name in ("started", "whole"))
     for name in ("ttft", "duration"):
         histogram = tally.measures[name]
@@ -284,4 +286,4 @@ def _cells(tally: Tally, told: bool) -> Iterator[str]:
     asked = tally.measures["input_tokens"]
     yield plain(round(asked.mean)) if asked.count else "–"
     share = tally.cached_share
-    yield "–" if share is None or not told else f"{100 * share:.0f} %"
+    yield "–" if share is None or not has_cached else f"{100 * share:.0f} %"

@@ -1,4 +1,4 @@
-"""Conversations: sessions of several turns, each of which includes the earlier answers of this server."""
+"""Conversations: sessions of several turns that include the earlier answers of this server."""
 
 import random
 from collections import deque
@@ -174,7 +174,7 @@ def _messages(answered: TurnAnswer, said: Sequence[Part]) -> list[Object]:
     answer = Message("assistant", tuple(_parts(answered)))
     behind = Message("user", tuple(said))
     written = _write_messages(api, (_FIRST, answer, behind))
-    if written[:1] != _write_messages(api, (_FIRST,)):  # nothing was said that stands between the two
+    if written[:1] != _write_messages(api, (_FIRST,)):  # no message is between the two
         return _write_messages(api, (behind,)) if said else []
     return [_with_reasoning(message, answered) for message in written[1:]]
 
@@ -228,7 +228,7 @@ Words: TypeAlias = Callable[[int, random.Random], str]
 """Returns a text of about this many tokens."""
 
 ResultsCome: TypeAlias = Literal["in turns", "between turns"]
-"""Whether a request with tool results counts as a turn of the conversation, or as an addition between two turns."""
+"""How a request with tool results counts: as a turn of the conversation, or as an addition between two turns."""
 
 
 @attrs.frozen

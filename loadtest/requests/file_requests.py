@@ -41,7 +41,7 @@ class WholeBody:
 
     api: LoadApi
     body: bytes
-    stream: bool | None = None  # None: the path determines it
+    stream: bool | None = None  # if None, the path determines it
     usage: bool = True
     output: int | None = None
 

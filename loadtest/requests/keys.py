@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.scenario import Scenario
 from providers.catalog.providers import CATALOG
 
@@ -51,7 +51,7 @@ def _provider_variable(url: str) -> str | None:
 
 def describe_key(url: str, found: Credential, plan: Scenario) -> str:
     """Describe the key that the target at ``url`` gets, for the user."""
-    where = shown(url)
+    where = mask_url(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
         return f"{where}: the key is that of the scenario's headers"
     if found.value and not found.named:

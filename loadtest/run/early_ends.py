@@ -13,7 +13,7 @@ from loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdi
 from loadtest.figures.run_figures import MANY, RunFigures
 from loadtest.figures.tally import Tally
 from loadtest.plan.comparison import Comparison, part_of
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.scenario import Scenario
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
@@ -146,7 +146,7 @@ class EarlyEnds:
         kinds = tuple(request.name for request in plan.requests)
         last = LastEnds(self._conditions, target, tuple(plan.targets), kinds)
         refusals = Refusals()
-        self._runs.append((target or shown(plan.targets[target]), last, refusals))
+        self._runs.append((target or mask_url(plan.targets[target]), last, refusals))
         told: list[RecordSink] = [
             *([last] if self._conditions else []),
             *([self._budget] if self._counts_tokens else []),

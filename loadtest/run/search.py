@@ -109,7 +109,7 @@ def _try_lower(bounds: SearchBounds, tried: Sequence[TriedLoad]) -> Trial | Foun
     lowest = min(tried, key=lambda one: one.load)
     if len(tried) == 1 and lowest.verdict != "loader":
         return Trial(lowest.load, "again")
-    below = bounds.rounded(lowest.load / 2)
+    below = bounds.round_load(lowest.load / 2)
     if tried[-1].overlap and bounds.first * LOWEST <= below < lowest.load:
         return Trial(below, "climb")
     return FoundLoad("none", 0.0, lowest.load)

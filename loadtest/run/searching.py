@@ -44,7 +44,7 @@ TalliesByKind: TypeAlias = Mapping[str, Tally]
 class LoadRule:
     """The condition that a load must meet.
 
-    ``failures`` returns the violations, ``evidence`` the numbers of values behind each percentile or share, and
+    ``failures`` returns the violations, ``evidence`` the numbers of values for each percentile or share, and
     ``text`` describes the rule.
     """
 
@@ -125,15 +125,15 @@ def step_of(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, Ste
 class SearchReporter(Protocol):
     """Receives the progress of a search."""
 
-    def begins(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
+    def report_begin(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
         """Receive the begin of a search that takes about ``seconds``."""
         ...
 
-    def tries(self, trial: Trial, seconds: float) -> None: ...
+    def report_trial(self, trial: Trial, seconds: float) -> None: ...
 
-    def tried(self, step: SearchStep) -> None: ...
+    def report_step(self, step: SearchStep) -> None: ...
 
-    def bounded(self, low: float, high: float, seconds: float) -> None:
+    def report_bounds(self, low: float, high: float, seconds: float) -> None:
         """Receive the bounds of the result, and the ``seconds`` left."""
         ...
 
@@ -146,12 +146,14 @@ async def search(
     steps: list[SearchStep] = []
     results: list[RunResult] = []
     typical = 0.0
-    reporter.begins(bounds, rule.text, _CLIMBING * plan.seconds / 2 + _time_to_narrow(bounds, 1.0, 2.0, plan, 0.0))
+    reporter.report_begin(
+        bounds, rule.text, _CLIMBING * plan.seconds / 2 + _time_to_narrow(bounds, 1.0, 2.0, plan, 0.0)
+    )
     while isinstance(todo := next_trial(bounds, tried), Trial):
         scenario, length = step_of(plan, todo, typical)
         scenario = attrs.evolve(scenario, seed=plan.seed + len(tried))
         step = _WatchedStep(todo, length, rule)
-        reporter.tries(todo, scenario.warmup + length.least + typical)
+        reporter.report_trial(todo, scenario.warmup + length.least + typical)
         result = await run(scenario, target, step.watch_run)
         ended_early = result.stopped not in ("", step.reason)
         result = result if ended_early else attrs.evolve(result, stopped="")
@@ -163,13 +165,13 @@ async def search(
         tried.append(TriedLoad(todo.load, todo.purpose, verdict, step.watch.most_under_way > 1))
         steps.append(_step(result, tried[-1], why, step.watch.most_under_way))
         results.append(result)
-        reporter.tried(steps[-1])
+        reporter.report_step(steps[-1])
         if tried[-1].holds and (durations := result.tally.measures["duration"]).count:
             typical = durations.percentile(50)
         if not tried[-1].holds and len({one.load for one in tried if not one.holds}) == 1 and len(tried) > 1:
             low, high = max((one.load for one in tried if one.holds), default=0.0), tried[-1].load
             if 0 < low < high and tried[-1].verdict != "loader":
-                reporter.bounded(low, high, _time_to_narrow(bounds, low, high, plan, typical))
+                reporter.report_bounds(low, high, _time_to_narrow(bounds, low, high, plan, typical))
     report = SearchReport(bounds.unit, rule.text, tuple(steps), todo)
     unsure = (f"The search is undecided: {steps[-1].why}.",) if todo.outcome == "undecided" else ()
     return attrs.evolve(results[-1], search=report, remarks=(*results[-1].remarks, *unsure))

@@ -52,7 +52,7 @@ class LimitEvidence:
 
     @property
     def is_decided(self) -> bool:
-        """True if the values decide with 95 % confidence whether the limit is is_kept."""
+        """True if the values decide with 95 % confidence whether the limit is kept."""
         return self.is_kept or self.is_missed()
 
     @property

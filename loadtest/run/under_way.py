@@ -12,7 +12,7 @@ import trio
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.plan.masked_urls import shown
+from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import spelled_start
 from loadtest.run.overhead import Overhead
@@ -54,7 +54,7 @@ class LoadUnderWay:
     def __init__(self, scenario: Scenario, target: str, begin: float | None = None) -> None:
         self.scenario = scenario
         self.target = target
-        self.url = shown(scenario.targets[target])
+        self.url = mask_url(scenario.targets[target])
         self.interrupted = False
         self.stopped = ""
         self.begin = trio.current_time() + scenario.warmup if begin is None else begin

@@ -114,7 +114,7 @@ class TimedConnection:
         self._body, self._unpack = body, unpacker(head)
         self.used = True
         taker.take_head(head, reader.first)
-        self._receive_body(taker, body, body.rest(), at)
+        self._receive_body(taker, body, body.read_rest(), at)
 
     def _receive_body(self, taker: AnswerTaker, body: "BodyOfAnswer", content: bytes, at: float) -> None:
         if content:
@@ -227,13 +227,13 @@ class BodyOfAnswer:
                 return data[line + 2 : -2]
         try:
             self._reader.receive_data(data)
-            return self.rest()
+            return self.read_rest()
         except h11.RemoteProtocolError as error:
             if data:
                 raise WireError("not http", str(error)) from error
             raise WireError("closed", "in the middle of its answer") from error
 
-    def rest(self) -> bytes:
+    def read_rest(self) -> bytes:
         """Return the content parsed so far. Raises ``WireError``."""
         pieces: list[bytes] = []
         try:

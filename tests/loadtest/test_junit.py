@@ -27,7 +27,7 @@ def test_each_condition_is_a_test_case_of_its_run():
 
 def test_the_json_has_each_condition_with_value_and_limit():
     """True is good: what k6's summary called true had been crossed (grafana/k6-docs#212)."""
-    found = json.loads(report_file.dump([RUN], told=TOLD))["conditions"]
+    found = json.loads(report_file.dump([RUN], verdicts=TOLD))["conditions"]
     assert [(one["condition"], one["ok"], one["value"], one["limit"]) for one in found] == [
         ("ttft.p95>100ms", False, 0.2, 0.1),
         ("goodput<99%", True, 100.0, 99.0),

@@ -1,4 +1,4 @@
-"""One load by several machines: each makes its part, and their reports are merged to one."""
+"""One load by several machines: each makes its part, and their reports are merged."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ from gateway.__main__ import main
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.plan.shares import PlanShare
 from loadtest.reports import report_file
-from loadtest.reports.parts import digest, merged, part_of_plan
+from loadtest.reports.parts import digest, merge_parts, part_of_plan
 from loadtest.reports.report_file import NoReport
 from loadtest.run.running import ActiveRun, address_of
 from loadtest.run.under_way import TooLate
@@ -65,7 +65,7 @@ async def test_parts_make_exactly_the_plan_of_the_whole(of, tmp_path):
         async with trio.open_nursery() as nursery:
             for share in shares:
                 nursery.start_soon(make, share)
-    together = merged(paths)
+    together = merge_parts(paths)
     assert sorted(parts.plan) == sorted(whole.plan)
     assert together.tally.counts == alone.tally.counts
     assert {name: one.counts for name, one in together.requests.items()} == {
@@ -114,19 +114,19 @@ def report(folder: Path, index: int, plan=None, **more) -> Path:
 
 def test_histograms_merge_bucket_by_bucket(tmp_path):
     paths = [report(tmp_path, index) for index in range(3)]
-    together = merged(paths)
+    together = merge_parts(paths)
     runs = [report_file.load(path)[0] for path in paths]
     for name, histogram in together.tally.measures.items():
         for run in runs[1:]:
             runs[0].tally.measures[name].merge(run.tally.measures[name])
         assert histogram.dump() == runs[0].tally.measures[name].dump(), name
     assert together.tally.counts["started"] == 30
-    assert merged(reversed(paths)).tally.dump() == together.tally.dump()
+    assert merge_parts(reversed(paths)).tally.dump() == together.tally.dump()
 
 
 def test_a_missing_part_is_named_with_its_meaning(tmp_path):
     paths = [report(tmp_path, 0), report(tmp_path, 2)]
-    together = merged(paths)
+    together = merge_parts(paths)
     lost = part_of_plan(planned()).planned[1]
     assert together.tally.counts["lost"] == lost > 0
     assert list(together.overhead.lost) == ["part 2 of 3 is missing"]
@@ -140,7 +140,7 @@ def test_what_parts_ended_with_is_told_with_their_numbers(tmp_path):
         report(tmp_path, 1, stopped="tired", interrupted=True),
         report(tmp_path, 2, remarks=["x."]),
     ]
-    together = merged(paths)
+    together = merge_parts(paths)
     assert (together.stopped, together.interrupted, together.remarks) == ("part 2: tired", True, ("Part 3: x.",))
 
 
@@ -164,7 +164,7 @@ def test_what_are_no_parts_of_one_load_is_refused(tmp_path):
         ),
     ):
         with pytest.raises(NoReport, match=why):
-            merged([first, other])
+            merge_parts([first, other])
 
 
 def test_a_plan_is_the_same_wherever_its_files_lie(tmp_path):

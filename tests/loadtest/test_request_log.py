@@ -73,7 +73,7 @@ def test_no_secret_and_no_control_character_is_in_a_line():
                        finish="sk-secret-key")  # fmt: skip
     file = io.BytesIO()
     log = RequestLog(file, LineForm(bodies="all"))
-    log.of_run("a", secret).add(record, (), "bad key sk-secret-key \x1b[2J \u202e \u0085".encode())
+    log.log_of_run("a", secret).add(record, (), "bad key sk-secret-key \x1b[2J \u202e \u0085".encode())
     log.close()
     assert file.getvalue().count(b"\n") == 1
     assert b"sk-secret-key" not in file.getvalue()
@@ -86,7 +86,7 @@ def test_each_line_is_there_when_its_exchange_has_ended():
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as lines:
         log = RequestLog(file)
-        run, other = log.of_run("a", NOTHING), log.of_run("b", NOTHING)
+        run, other = log.log_of_run("a", NOTHING), log.log_of_run("b", NOTHING)
         for sink, number in ((run, 1), (other, 2)):
             assert not sink.reads_bodies
             sink.add(exchanged(number=number), (), b"")
@@ -105,7 +105,7 @@ def test_a_slow_reader_does_not_hold_up_the_load():
 
     file = Stuck()
     log = RequestLog(file)
-    run, record = log.of_run("a", NOTHING), {"a": 1}
+    run, record = log.log_of_run("a", NOTHING), {"a": 1}
     for _ in range(HELD + 10):
         log.add(record)
     run.add(exchanged(), (), b"")

@@ -28,17 +28,17 @@ class Telling:
     def __init__(self):
         self.lines = []
 
-    def begins(self, bounds, rule, seconds):
+    def report_begin(self, bounds, rule, seconds):
         self.lines.append(f"begins: {rule}")
         assert 5 < seconds < 300
 
-    def tries(self, trial, seconds):
+    def report_trial(self, trial, seconds):
         assert seconds > 0
 
-    def tried(self, step):
+    def report_step(self, step):
         self.lines.append(" ".join(step.cells))
 
-    def bounded(self, low, high, seconds):
+    def report_bounds(self, low, high, seconds):
         self.lines.append(f"bounded {low:g} {high:g}")
 
 

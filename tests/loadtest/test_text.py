@@ -8,7 +8,7 @@ from loadtest.figures.conditions import parse, verdicts
 from loadtest.figures.notes import notes
 from loadtest.figures.tally import Tally
 from loadtest.reports import text
-from loadtest.reports.tables import COLUMNS, cut, fitted, stacked
+from loadtest.reports.tables import COLUMNS, shorten, stack_columns, wrap_line
 from tests.support.load_records import exchanged, record, result, shifted
 
 LONG = "http://a-host-with-a-name-that-is-long.somewhere.example.internal:8443/deployments/of/all/kinds/v1"
@@ -103,11 +103,11 @@ def test_what_says_nothing_is_left_out():
 
 def test_tables_that_are_too_wide_are_told_one_below_the_other():
     rows = [["", *(f"column {n}" for n in range(20))], ["row", *map(str, range(20))]]
-    said = stacked(rows)
+    said = stack_columns(rows)
     assert max(map(len, said)) <= COLUMNS
     assert [word for line in said if line.startswith("row") for word in line.split()[1:]] == rows[1][1:]
-    assert cut("abcdef", 4) == "abc…"
-    assert [len(line) <= COLUMNS for line in fitted("  " + LONG * 3, most=2)] == [True, True]
+    assert shorten("abcdef", 4) == "abc…"
+    assert [len(line) <= COLUMNS for line in wrap_line("  " + LONG * 3, most=2)] == [True, True]
 
 
 def test_streams_that_come_all_at_their_end_are_named():
