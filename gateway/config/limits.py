@@ -99,7 +99,7 @@ class Limits:
     )
     upstream_connections: Count = setting(
         "Simultaneous connections to providers in each worker. One more request waits for up to 5 s, then gets 503 "
-        "with `retry-after`. A free connection goes to the waiting client that has the fewest. `0` sets no limit "
+        "with `retry-after`. A free connection goes to the waiting client that uses the fewest. `0` sets no limit "
         "besides `in_flight`.",
         0,
     )

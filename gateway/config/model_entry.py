@@ -68,7 +68,7 @@ class ModelEntry:
         shown="the value of `model`",
     )
     key: Secret | None = setting(
-        "The provider's key. Without it, `passthrough_auth` or `sign_in`, requests carry no credential.",
+        "The provider's key. Without a key, `passthrough_auth` or `sign_in`, requests carry no credential.",
         None,
         shown="none",
         secret=True,
@@ -164,7 +164,7 @@ class ModelEntry:
         "called in Responses (`openai`), else `ours`. `upstream` is an error if requests of Responses clients are "
         "translated.",
         None,
-        shown="by the provider",
+        shown="depends on the provider",
     )
     usage: Counting = setting(
         "Streamed Chat: `counted` requests the token usage (`stream_options.include_usage`) if the client does "
@@ -177,7 +177,7 @@ class ModelEntry:
         "The purpose of the model. Lists of models show it (`GET /v1/models`, filtered by `?type=`). A request for "
         "moderations, rerank or images without a model goes to the only entry of that type.",
         None,
-        shown="by the model's name, else `chat`",
+        shown="depends on the model's name, else `chat`",
     )
     retries: Retries | None = setting(
         "As [retries](#retries), for requests to this entry's name.", None, shown="the root's"
@@ -211,24 +211,24 @@ class ModelEntry:
         "The entry's endpoints besides conversations, if they differ from the [table](endpoints.md): `{embeddings: "
         "/embed, rerank: false}`. See [endpoints](#endpoints).",
         factory=dict,
-        shown="as the provider has them",
+        shown="the provider's",
         compared=False,
         name="endpoints",
     )
     embeddings: EmbeddingChanges = setting(
         "The [embeddings](#embeddings) requests that it accepts, if the gateway does not know.",
         factory=dict,
-        shown="as the provider does",
+        shown="the provider's",
     )
     realtime: RealtimeLimits = setting(
         "Limits on [realtime sessions](realtime.md) there, such as `{max_session: 30m}`. See [realtime](#realtime).",
         RealtimeLimits(),
-        shown="as the provider has them",
+        shown="the provider's",
     )
     images: ImageSettings = setting(
         "The form in which clients get [images](endpoints.md#images) from it. See [images](#images).",
         ImageSettings(),
-        shown="as the provider does",
+        shown="the provider's",
     )
     budgets: tuple[Budget, ...] = setting(
         "The amounts that may be spent on this target, such as `[10 usd/day, 100 usd/month]`. When one is "

@@ -33,11 +33,11 @@ class TokenPrice:
 class TierPrice:
     """The price of a service tier."""
 
-    input: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
-    cached: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
-    cache_write: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
-    cache_write_1h: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
-    output: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    input: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
+    cached: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
+    cache_write: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
+    cache_write_1h: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
+    output: Dollars | None = setting("As in [price](#price).", None, shown="as without a tier")
     above: dict[PromptLength, TokenPrice] = setting("As in [price](#price).", factory=dict, shown="none")
 
 

@@ -368,9 +368,9 @@ class Config:
         secret=True,
     )
     metrics_key: OperatorKey | None = setting(
-        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and "
-        "spending of all clients. `ui_key` works there too. With neither of them, every client key without "
-        "`models` works, and `trigate check` warns about it.",
+        "The key for [`/metrics`](metrics.md#access) and `/readyz?verbose`, which show the usage and spending of "
+        "all clients. `ui_key` works there too. With neither of them, every client key without `models` works, and "
+        "`trigate check` warns about it.",
         None,
         shown="none",
         secret=True,

@@ -33,7 +33,7 @@ class Quirks:
         "Chat: `true` if the older name `max_tokens` also works. Otherwise the limit is sent as "
         "`max_completion_tokens`.",
         True,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Chat: false where the older name ``max_tokens`` is refused, as by OpenAI's reasoning models
     (continuedev/continue#7052); it then goes out as ``max_tokens_field``."""
@@ -41,7 +41,7 @@ class Quirks:
     default_max_tokens: int = setting(
         "Messages: the `max_tokens` of requests without one, because Messages requires it.",
         8192,
-        shown="by the model, else `8192`",
+        shown="depends on the model, else `8192`",
     )
     """Messages: ``max_tokens`` is required there; sent when the client gave none."""
 
@@ -58,7 +58,7 @@ class Quirks:
         "`to_keep_reasoning`: the same, but only at the maker's own address. `always`: all requests, because the "
         "model exists only in Responses. `speaks` takes precedence.",
         "by_responses_clients",
-        shown="by the model",
+        shown="depends on the model",
     )
     """Which clients' requests go to the Responses API, where the provider has it too: in Chat newer models of OpenAI
     refuse tools beside reasoning (``with_tools``: what is translated anyway, and a Chat client's request that has tools
@@ -75,7 +75,7 @@ class Quirks:
     efforts: tuple[str, ...] = setting(
         "The effort levels that the model accepts. Any other level is lowered to the next accepted one.",
         (),
-        shown="by the model",
+        shown="depends on the model",
     )
     """The levels of effort that the model knows; empty: not known, any goes out as it came."""
 
@@ -94,7 +94,7 @@ class Quirks:
     adaptive_thinking: bool = setting(
         "Messages: `true` if thinking is `adaptive` with an effort, `false` if it is `enabled` with a token budget.",
         False,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Messages: the model takes ``thinking: adaptive`` with ``output_config.effort`` (Claude 4.6 and later) instead of
     ``enabled`` with a token budget."""
@@ -102,7 +102,7 @@ class Quirks:
     thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = setting(
         "Messages: the way to turn thinking off. `lowest_effort` is for models that always think.",
         "disabled",
-        shown="by the model",
+        shown="depends on the model",
     )
     """Messages: how thinking is turned off; ``lowest_effort`` where it always does."""
 
@@ -110,7 +110,7 @@ class Quirks:
         "Messages: `true` if `tool_choice` may force a tool. Otherwise `auto` is sent, and `x-trigate-dropped` "
         "lists `tool_choice`.",
         True,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Messages: false where ``tool_choice`` may not be ``any`` or a tool's name; ``auto`` goes out, and is named."""
 
@@ -129,19 +129,21 @@ class Quirks:
     """Messages: ``output_config.format`` is known; else the schema is put in words."""
 
     sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = setting(
-        "The condition under which the model accepts `temperature`, `top_p` and `top_k`.", "free", shown="by the model"
+        "The condition under which the model accepts `temperature`, `top_p` and `top_k`.",
+        "free",
+        shown="depends on the model",
     )
     """When the model takes temperature, top_p and top_k, and Chat's penalties."""
 
     one_of_temperature_top_p: bool = setting(
         "`true` if the model refuses `temperature` and `top_p` together. Then `top_p` is dropped.",
         False,
-        shown="by the model",
+        shown="depends on the model",
     )
     """The model refuses temperature and top_p together; top_p goes."""
 
     cache_breakpoints: bool = setting(
-        "Chat and Responses: `true` if `prompt_cache_breakpoint` works.", False, shown="by the model"
+        "Chat and Responses: `true` if `prompt_cache_breakpoint` works.", False, shown="depends on the model"
     )
     """Chat and Responses: the model takes ``prompt_cache_breakpoint`` on content parts (GPT-5.6 and later)."""
 
@@ -151,7 +153,7 @@ class Quirks:
         "Converse: the model's family, which decides how reasoning is requested, and whether tools can be forced "
         "and prompts cached. Needed if the model's name does not show it, as with an inference profile.",
         "other",
-        shown="by the model, else `other`",
+        shown="depends on the model, else `other`",
     )
     """Converse: whose model it is, which decides what it takes beside messages (``providers/converse/families.py``):
     forced tools, cache points, how reasoning is asked for. A name that does not say it, such as that of an inference
@@ -184,7 +186,7 @@ class Quirks:
         "Members that the server refuses, such as `store` or `tools[].strict`. The gateway drops them and lists "
         "them in `x-trigate-dropped`.",
         (),
-        shown="by the provider",
+        shown="depends on the provider",
     )
     """Members that the server refuses (``store``, ``tools[].defer_loading``): removed in both lanes and shown in
     ``x-trigate-dropped``."""
@@ -202,7 +204,7 @@ class Quirks:
         "Messages: values of `anthropic-beta` that the server refuses, as shell patterns. The gateway drops them "
         "and lists them in `x-trigate-dropped`.",
         (),
-        shown="by the provider",
+        shown="depends on the provider",
     )
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
 
@@ -219,7 +221,7 @@ class Quirks:
         "The size of the context window in tokens. A route skips a target if the prompt certainly exceeds it. See "
         "[models](models.md#facts).",
         None,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
 
@@ -227,7 +229,7 @@ class Quirks:
         "The longest answer in tokens. Lists of models show it, and `reserve: max` reserves its cost. It does not "
         "change a request's own limit.",
         None,
-        shown="by the model",
+        shown="depends on the model",
     )
     """The most tokens that an answer may have; not known: none is taken to be too long."""
 
@@ -235,7 +237,7 @@ class Quirks:
         "The abilities shown in lists of models: `images`, `pdf`, `audio`, `video`, `tools`, `structured_output`, "
         "`reasoning`.",
         (),
-        shown="by the model",
+        shown="depends on the model",
     )
     """What the model is known to do, for lists of models. What stands in neither of both is not known."""
 
@@ -244,7 +246,7 @@ class Quirks:
         "`structured_output`. A route prefers targets that have them. A request with images gets 400 if no target "
         "can see images. `[]` means that it can do everything, whatever the gateway knows of it.",
         (),
-        shown="by the model",
+        shown="depends on the model",
     )
     """What the model or its server cannot do. Of a name's several targets those that can are asked; what is not listed
     here is tried."""
@@ -252,21 +254,21 @@ class Quirks:
     thinking_control: Literal["level", "budget", "none"] = setting(
         "Gemini: the way to set the amount of thinking: by `level`, by `budget`, or `none`.",
         "level",
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: how a request says how much the model thinks (models before 3 take tokens, those before 2.5 nothing)."""
 
     thinking_levels: tuple[str, ...] = setting(
         "Gemini: the thinking levels that the model knows.",
         ("minimal", "low", "medium", "high"),
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: the levels of thinking that the model knows."""
 
     thinking_budgets: tuple[int, int] = setting(
         "Gemini: the smallest and largest thinking budget in tokens, such as `[128, 32768]`.",
         (1, 24_576),
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: the least and the most tokens of thinking that a request may ask for."""
 
@@ -274,7 +276,7 @@ class Quirks:
         "Gemini: `true` if the model refuses earlier tool calls without a thought signature. The gateway then adds "
         "the placeholder that Google documents.",
         False,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: the model refuses a history whose calls have no thought signature; what Google documents for those is
     then put in its place."""
@@ -283,7 +285,7 @@ class Quirks:
         "Gemini: `true` if Google's own tools, or a response schema, work together with functions. Otherwise "
         "Google's tools are dropped, the prompt describes the schema, and `x-trigate-dropped` lists both.",
         True,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: the model takes Google's own tools, or a schema for its answer, beside functions."""
 
@@ -295,7 +297,7 @@ class Quirks:
     media_in_results: bool = setting(
         "Gemini: `true` if a tool result may contain images and files. Otherwise they follow after all results.",
         True,
-        shown="by the model",
+        shown="depends on the model",
     )
     """Gemini: images and files may stand in the result of a function."""
 
