@@ -33,7 +33,9 @@ class Handoff(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         """Open the channel for up to ``capacity`` queued items, at least one."""
-        self._sender, self._receiver = trio.open_memory_channel[T | None](capacity)  # ``None`` wakes the consumer
+        self._sender: trio.MemorySendChannel[T | None]  # ``None`` wakes the consumer
+        self._receiver: trio.MemoryReceiveChannel[T | None]
+        self._sender, self._receiver = trio.open_memory_channel(capacity)  # a call with types takes twice as long
         self._consumer = ConsumerState.BUSY
         self._take: Callable[[T], bool] = _decline
 

@@ -69,7 +69,7 @@ class DeliveredAnswer(Generic[B]):
         self.origin = origin
         self.scope = scope
         self.delivery = delivery
-        self.chunks = Handoff[Chunk](PIECES_QUEUED)
+        self.chunks: Handoff[Chunk] = Handoff(PIECES_QUEUED)
         self._survival = survival
         self._turn = turn
         self._body = StreamBody(delivery, self.chunks, context.record, turn, scope.send_last_bytes)

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -35,6 +35,10 @@ class Form(enum.Enum):
     """It is made from the provider's, whichever that is."""
     AS_ASKED = "as asked"
     """Only an answer in the form that was asked for will do: nobody can read this one."""
+
+
+SMALL_TEXT: Final = 4096
+"""Bytes of a request up to which its text is kept until the response has ended."""
 
 
 @attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
@@ -77,8 +81,16 @@ class PlannedRequest:
         a provider does not have, or an id that it has forgotten, is no outage (BerriAI/litellm#41223)."""
         return self.suffix is None and self.form is Form.TRANSLATED
 
+    @property
+    def is_small(self) -> bool:
+        """True if the text is not worth releasing."""
+        return self.incoming.size <= SMALL_TEXT
+
     def released(self) -> "PlannedRequest":
-        """The same without its text, which may be megabytes and is of no use once an attempt has committed."""
+        """Return the request without its text once an attempt has committed: nothing reads it then, and it may take
+        megabytes. A small text is kept, because the copies cost more than it holds."""
+        if self.is_small:
+            return self
         return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_nothing_left)
 
 

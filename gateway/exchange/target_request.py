@@ -150,6 +150,8 @@ class TargetRequest:
 
     def released(self) -> "TargetRequest":
         """Return the same without its text, which may be megabytes and is of no use once its answer is read."""
+        if self.request.is_small:
+            return self
         outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
         return attrs.evolve(
             self, request=self.request.released(), prepared=attrs.evolve(self.prepared, outgoing=outgoing)

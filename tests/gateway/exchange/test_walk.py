@@ -18,7 +18,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
-from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planned import SMALL_TEXT, PlannedRequest
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
@@ -179,9 +179,9 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
     assert providers.paths == ["/v1/chat/completions", "/v1/messages"]
 
 
-async def test_the_request_is_let_go_once_an_attempt_commits():
+async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
     async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
-        walk = await stage.walk(["by-chat"])
+        walk = await stage.walk(["by-chat"], metadata={"note": "x" * SMALL_TEXT})
         await walk.read_all()
         walk.release()
     held = walk.request.incoming.body, walk.made.request.incoming.body, walk.made.prepared.outgoing.body
