@@ -24,7 +24,7 @@ def application() -> App:
     if config.stored_keys != "off":
         found = "only `trigate serve` looks for keys that are made while it runs"
         raise ConfigError((Mistake(str(path), "stored_keys", found, "serve with that, or take it out"),))
-    log.follow(config)
+    log.apply_config(config)
     for kind, text in config.remarks:
         log.say(kind, text)
     return create_app(config, store=trio.run(open_store, config))

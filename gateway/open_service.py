@@ -62,7 +62,7 @@ def open_service(
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = Ledger(readable)
-    ledger.mask.follow(config)
+    ledger.mask.apply_config(config)
     recorder = ExchangeRecorder()
     if record is not None:
         from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
@@ -98,7 +98,7 @@ def open_service(
         config.limits,
         config.keep_alive,
         authenticator,
-        Admission(config, authenticator, shares, RefusedKeys(ledger.audit.tell_often)),
+        Admission(config, authenticator, shares, RefusedKeys(ledger.audit.log_limited)),
         config.strict,
         config.websocket_idle,
         check_streams=check_streams,
@@ -142,7 +142,7 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle:
     kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
     kept.follow(config)
     ledger.observers.append(kept)
-    lifecycle.on_flush(kept.write_here)  # behind the ledger's own, which settles what is open
+    lifecycle.on_flush(kept.write_blocking)  # behind the ledger's own, which settles what is open
     return kept
 
 
@@ -159,7 +159,7 @@ def _queues(counters: Counters, shared: SharedTables | None) -> Queueing | None:
     """The queues over all workers, where this is one of several."""
     if shared is None:
         return None
-    is_alive, seat = shared.memory.is_seated, shared.seat
+    is_alive, seat = shared.memory.has_seat, shared.seat
     poll = LOCAL_POLL if isinstance(counters, WorkerCounters) else REMOTE_POLL
     return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)
 
@@ -170,7 +170,7 @@ def next_service(config: Config, service: Service) -> Service:
     router.hash_keys()
     service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
-    service.ledger.mask.follow(config)
+    service.ledger.mask.apply_config(config)
     service.metrics.know(config)
     service.health.apply_config(config)
     service.recorder.hide(secrets_in(config))

@@ -24,7 +24,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.open_service import next_service, service_of_clients
-from gateway.shared.memory import nameless
+from gateway.shared.memory import anonymous_file
 
 log = logging.getLogger("trigate.reload")
 
@@ -82,7 +82,7 @@ class Served:
         if any(found.values()):
             words = "; ".join(f"{what} {', '.join(names)}" for what, names in found.items() if names)
             log.info("the stored keys are other than before: %s%s", words, f" (by {', '.join(by)})" if by else "")
-            service.ledger.audit.tell("keys_changed", **found, made_by=by)
+            service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
     def reload(self, read: Callable[[], Config]) -> bool:
         """``change`` to what ``read`` gives. It never raises: what is wrong is said in the log, and changes nothing."""
@@ -91,14 +91,14 @@ class Served:
             config = read()
             found = self.change(config)
         except (ConfigError, OSError) as error:
-            tell_refused(error, audit.tell)
+            tell_refused(error, audit.log_event)
             return False
         except Exception:  # the border: our own mistake must not end the streams of a process that works
             log.exception(UNCHANGED)
             return False
         if self._alone:
             tell(found, config)
-            tell_auditor(found, key_changes(old, config), audit.tell)
+            tell_auditor(found, key_changes(old, config), audit.log_event)
         return True
 
 
@@ -159,7 +159,7 @@ class Copies:
     @contextlib.contextmanager
     def of(cls, path: Path, env: Mapping[str, str], trust: Trust) -> Iterator["Copies"]:
         """For as long as the block. Raises ``ConfigError`` and ``OSError``."""
-        with nameless() as file:
+        with anonymous_file() as file:
             copies = cls(file.fileno())
             copies.write(take(path, env, trust)[1], first=True)
             yield copies

@@ -109,7 +109,7 @@ class _AnswersFile:
         except OSError:
             return False
 
-    def cut(self) -> None:
+    def interrupt(self) -> None:
         self._db.interrupt()
 
     def close(self) -> None:

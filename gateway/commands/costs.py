@@ -33,7 +33,7 @@ from gateway.kept_ledger.table import (
     open_table,
     total,
 )
-from gateway.logs.masking import escaped, escaped_json
+from gateway.logs.masking import escape, escape_json
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import Grade, grade_at
 
@@ -57,7 +57,8 @@ _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timede
 _FIGURES: Final = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens")
 _CACHE_FIGURES: Final = ("cache_write_tokens", "cached_share")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How texts begin that spreadsheets run: clients name their runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
+"""How texts begin that spreadsheets run: clients name their runs
+(https://owasp.org/www-community/attacks/CSV_Injection)."""
 
 
 @attrs.frozen
@@ -264,7 +265,7 @@ def as_csv(found: CostReport) -> str:
 
 
 def _cell(value: str | None) -> str:
-    text = escaped(value or "")
+    text = escape(value or "")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
@@ -278,7 +279,7 @@ def as_json(found: CostReport) -> str:
         **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
     lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
-    return "\n".join(map(escaped_json, lines)) + "\n"
+    return "\n".join(map(escape_json, lines)) + "\n"
 
 
 def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
@@ -347,7 +348,7 @@ def _heading(found: CostReport) -> str:
 
 
 def _names(row: CostRow) -> tuple[str, ...]:
-    return tuple("-" if value is None else escaped(value) for value in row.by)
+    return tuple("-" if value is None else escape(value) for value in row.by)
 
 
 def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from gateway.commands.terminal import say
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.loading import Config, ConfigError
 from gateway.config.stored_keys import kept_of, new_client, read_item, stored_clients
-from gateway.logs.masking import escaped
+from gateway.logs.masking import escape
 from gateway.open_store import open_key_store
 from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, Unavailable
@@ -473,7 +473,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Print rows in columns as wide as what is in them."""
-    lines = [head, *(tuple(escaped(str(cell)) for cell in row) for row in rows)]
+    lines = [head, *(tuple(escape(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

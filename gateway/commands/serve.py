@@ -212,7 +212,7 @@ def _can_audit(config: Config, log: Log) -> bool:
     """Log as ``config`` says from now on, and return true; if the file of the audit cannot be written the reason is
     printed."""
     try:
-        log.follow(config)
+        log.apply_config(config)
     except OSError as error:
         click.echo(f"audit: {config.audit}: {error.strerror}: name a file that can be written", err=True)
         return False
@@ -224,11 +224,11 @@ def _audited(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None
     """Tell the audit of the block's beginning and end."""
     audit, names = Audit(), tuple(key.name for key in config.client_keys)
     places = tuple(one.place for one in listeners)
-    audit.tell("started", version=gateway.__version__, listeners=places, clients=names)
+    audit.log_event("started", version=gateway.__version__, listeners=places, clients=names)
     try:
         yield
     finally:
-        audit.tell("stopped")
+        audit.log_event("stopped")
 
 
 async def _work(
@@ -244,7 +244,7 @@ async def _work(
     with the others, and ``memory`` the file of what all know."""
     lifecycle = Lifecycle()
     config = read()
-    log.follow(config)
+    log.apply_config(config)
     listeners = adopt(config)
     with contextlib.ExitStack() as stack:
         if directory is not None:
@@ -298,7 +298,7 @@ async def serve_config(
     def following() -> Config:
         config = read_anew()
         judge(config)
-        log.follow(config)
+        log.apply_config(config)
         return keys.beside(config)
 
     def reload() -> None:
@@ -354,7 +354,7 @@ def _supervise(
         command += [] if directory is None else ["--directory", str(directory)]
         command += [] if tables is None else ["--memory", str(tables.memory.fd)]
         audit = Audit()
-        original = Original(config, config.path, copies, os.environ, log.follow, audit.tell, judge)
+        original = Original(config, config.path, copies, os.environ, log.apply_config, audit.log_event, judge)
 
         def reload() -> bool:
             good = original.reload()
@@ -365,7 +365,7 @@ def _supervise(
         def gone(pid: int) -> None:
             metrics.gone(pid)
             if tables is not None:
-                tables.memory.tidy()
+                tables.memory.release_dead()
 
         sockets = [one.sock for one in listeners]
         env = {**env, **metrics.env}

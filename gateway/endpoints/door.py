@@ -36,7 +36,7 @@ class GuardedDoor:
                 return None
             host, origin = (named.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
             audit = self._ledger.audit
-            audit.tell_often("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)
+            audit.log_limited("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)
             return self._refusal(asgi, scope, error.failed)
         return None
 

@@ -21,7 +21,7 @@ from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.logs.masking import unquoted
+from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
 from gateway.routing.target import LaneName, Target
 from gateway.streaming.doubt import stream_doubt
@@ -252,7 +252,7 @@ def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes]
     def check(data: bytes) -> None:
         for raw in splitter.feed(data):
             if (broken := judge.feed(raw)) is not None:
-                found = unquoted(broken.found)  # it may quote the answer
+                found = without_quotations(broken.found)  # it may quote the answer
                 log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, found)
 
     return check

@@ -1,4 +1,5 @@
-"""The ledger as the state storage keeps it: ``line`` is what an exchange leaves there, ``table`` holds the lines in a
-database and adds them up, ``columns`` are those of the table, ``folding`` turns lines beyond the size into sums,
-``keeping`` writes those of a process, in batches and in no request's way, and ``overflow`` holds their sums while the
-database is away."""
+"""The ledger in the state storage, for reports and budgets after a restart.
+- ``line``: what an exchange leaves there; ``table``: the lines in a database and their sums; ``columns``: its
+  columns.
+- ``folding`` replaces lines beyond the size limit by sums.
+- ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable."""

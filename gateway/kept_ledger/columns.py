@@ -6,38 +6,38 @@ from typing import Any, Final
 from gateway.kept_ledger.line import UNIT_COLUMNS
 
 UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
-"""The units of sums, by their columns."""
+"""The units of sums by column."""
 
 AMOUNTS: Final = ("input", "cache_read", "cache_write", "output", "nanos", *UNITS.values())
 COUNTS: Final = ("exchanges", "failures", "attempts", "attempt_failures")
-"""The columns in which a sum counts what it contains. They are NULL in a line."""
+"""The columns with a sum's counts, NULL in a line."""
 
 NAMES: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered")
-"""The columns whose values the lines of one sum share."""
+"""The columns whose values are equal for all lines of a sum."""
 
 QUARTER_SUM: Final = 1
 """The ``level`` of a sum over a quarter of an hour. The ``level`` of a line is NULL."""
 
 DAY_SUM: Final = 2
-"""The ``level`` of a sum over a day. It has no ``run``."""
+"""The ``level`` of a sum over a day, which has no ``run``."""
 
 LOST: Final = 3
-"""The ``level`` of a row that counts exchanges whose tokens and costs nobody knows."""
+"""The ``level`` of a row that counts exchanges with unknown tokens and costs."""
 
 OPEN: Final = 4
-"""The ``level`` of a mark: a process keeps lines. ``last`` is when it had last written all of them."""
+"""The ``level`` of a process's mark; ``last`` is the time until which it has written all its lines."""
 
 MARK_EVERY: Final = 60.0
-"""Seconds between two marks of one process."""
+"""Seconds between marks of a process."""
 
 QUARTER: Final = 900 * 10**6
-"""Microseconds. Hours and days begin with one in every time zone that is in use."""
+"""A quarter of an hour in microseconds. In every time zone in use, hours and days begin with one."""
 
 DAY: Final = 86_400 * 10**6
-"""Microseconds."""
+"""A day in microseconds."""
 
 OTHER: Final = "(other)"
-"""The name, in a sum, of targets and models that did not cost anything."""
+"""The name of targets and models without costs in a sum."""
 
 FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("began", "line"), "bigint"),
@@ -62,11 +62,11 @@ ATTEMPTS: Final = "COALESCE(attempts, CASE WHEN target IS NULL THEN 0 ELSE 1 END
 ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
     WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
 LAST: Final = "COALESCE(last, began)"
-"""When the last exchange of a row began."""
+"""The time at which the last exchange of a row began."""
 
 
 def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of ``level`` that counts nothing, with those of ``NAMES`` that ``names`` has."""
+    """Return a row of ``level`` with zero counts and with those of ``NAMES`` that ``names`` has."""
     return {
         **{name: names.get(name) for name in NAMES}, "delivered": names.get("delivered", 0),
         **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,

@@ -1,8 +1,7 @@
-"""The removal of lines from the kept ledger: old ones are deleted, and those beyond its size become sums.
+"""Removal of lines from the kept ledger: old ones are deleted, those beyond its size are replaced by sums.
 
-Lines become sums over quarters of an hour, which keep the run. These become sums over days, which do not. No line is
-removed without its tokens and costs being in a sum, until it is older than the ledger is kept.
-"""
+Lines become sums over quarters of an hour with their run, these become sums over days without it. Until a line is too
+old to keep, its tokens and costs remain in a sum."""
 
 import os
 from datetime import datetime, time, timedelta, tzinfo
@@ -26,19 +25,19 @@ from gateway.kept_ledger.columns import (
 from gateway.stores.sql import Session, SqlNotation
 
 AT_ONCE: Final = 10_000
-"""Rows that one transaction removes: others wait for it."""
+"""Rows deleted per transaction, few because other writers wait for it."""
 
 FOLDED_AT_ONCE: Final = 2_500
-"""Rows that one transaction replaces by sums, which takes longer than to remove them."""
+"""Rows replaced by sums per transaction, which is slower than deletion."""
 
 WITH_RUNS: Final = 7 * DAY
 """Microseconds for which sums keep their runs."""
 
 SHARE_OF_SUMS: Final = 4
-"""Sums with runs may take a quarter as many rows as lines."""
+"""Sums with runs may be a quarter as many as lines."""
 
 LEAST_SUMS: Final = 10_000
-"""Sums with runs that are kept in any case."""
+"""Sums with runs that are always kept."""
 
 _COLUMNS: Final = (
     "began", "line", "attempt", "request", "status", "ended", *NAMES, *AMOUNTS, "grade", "estimated", "last", "level",
@@ -47,14 +46,16 @@ _COLUMNS: Final = (
 
 
 class LedgerFolding:
-    """The statements that shorten the table. Each method does a part of its work in the transaction of ``session`` and
-    returns how many rows that concerned; at 0 it is done."""
+    """The statements that shorten the table.
+
+    Each method does part of its work in the transaction of ``session`` and returns the number of rows, 0 when
+    finished."""
 
     def __init__(self, notation: SqlNotation) -> None:
         self._sql = notation
 
     def delete_old(self, session: Session, before: int) -> int:
-        """Delete some of the rows that ended before that moment."""
+        """Delete some of the rows that ended before ``before``."""
         old = f"began < :before AND {LAST} < :before"
         oldest = f"SELECT began FROM {{ledger}} WHERE {old} ORDER BY began LIMIT :some"
         ((count, last),) = self._rows(
@@ -65,11 +66,11 @@ class LedgerFolding:
         return int(count)
 
     def fold_lines(self, session: Session, most: int) -> int:
-        """Replace some of the oldest of more than ``most`` lines by sums over quarters of an hour."""
+        """Replace some of the oldest lines by sums over quarters of an hour if there are more than ``most``."""
         until = self._beyond(session, "level IS NULL", most)
         if until is None:
             return 0
-        session.rows(self._sql.locked("ledger"))
+        session.rows(self._sql.lock_statement("ledger"))
         count, first, last = self._oldest(session, "level IS NULL", until)
         if count:
             rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
@@ -78,14 +79,14 @@ class LedgerFolding:
         return count
 
     def fold_quarters(self, session: Session, before: int, most: int, zone: tzinfo) -> int:
-        """Replace some of the sums over quarters that began before that moment, and of those that are too many beside
-        ``most`` lines, by sums over a day of ``zone``."""
+        """Replace some sums over quarters by sums over days of ``zone``: old ones, and those too many for ``most``
+        lines."""
         condition = f"level = {QUARTER_SUM}"
         beyond = self._beyond(session, condition, max(most // SHARE_OF_SUMS, LEAST_SUMS))
         until = max(before - 1, beyond or 0)
         if not self._oldest(session, condition, until)[0]:
             return 0
-        session.rows(self._sql.locked("ledger"))
+        session.rows(self._sql.lock_statement("ledger"))
         count, first, last = self._oldest(session, condition, until)
         if count:
             since, end = day_around(first, zone)
@@ -93,7 +94,7 @@ class LedgerFolding:
             changed = {
                 name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) THEN {name} ELSE '{OTHER}' END"
                 for name in ("target", "model")
-            }  # else whoever asks for names that do not exist makes a row of each
+            }  # otherwise requests for nonexistent names would make a row each
             rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
             values = {"since": since, "end": end, "last": min(last, end - 1)}
             self._replace(session, DAY_SUM, rows, {**changed, "run": "CAST(NULL AS text)", "bucket": "0"}, **values)
@@ -102,7 +103,8 @@ class LedgerFolding:
     def _replace(
         self, session: Session, level: int, rows: str, changed: dict[str, str], *, since: int, last: int, **more: int
     ) -> None:
-        """Replace ``rows`` by their sums; ``changed`` are expressions in place of columns, and for ``bucket``."""
+        """Replace ``rows`` by their sums; ``changed`` has expressions that replace columns, and the one for
+        ``bucket``."""
         inner = ", ".join(
             f"{changed[name]} AS {name}" if name in changed else name
             for name in ("began", "last", "attempt", "ended", "reason", "grade", "estimated", *COUNTS, *NAMES, *AMOUNTS)
@@ -113,7 +115,7 @@ class LedgerFolding:
             str(level),
             *(f"CAST(SUM({name}) AS BIGINT)" for name in (EXCHANGES, FAILURES, ATTEMPTS, ATTEMPT_FAILURES)),
         ))  # fmt: skip
-        # The new rows are not among those that the second statement deletes: they take an interval of their own.
+        # The second statement does not delete the new rows: their interval differs.
         number = int.from_bytes(os.urandom(4)) >> 1 << 32
         self._rows(
             session,
@@ -129,7 +131,7 @@ class LedgerFolding:
         )  # fmt: skip
 
     def _beyond(self, session: Session, condition: str, most: int) -> int | None:
-        """Return when the newest row began of those beyond the newest ``most`` that meet ``condition``."""
+        """Return the time of the newest row that meets ``condition``, apart from the newest ``most``."""
         found = self._rows(
             session,
             f"SELECT began FROM {{ledger}} WHERE {condition} ORDER BY began DESC LIMIT 1 OFFSET :most",
@@ -138,7 +140,7 @@ class LedgerFolding:
         return found[0][0] if found else None
 
     def _oldest(self, session: Session, condition: str, until: int) -> tuple[int, int, int]:
-        """Return how many rows to fold now, and when the first and the last of them began."""
+        """Return how many rows to fold now, and the times of the first and the last."""
         oldest = f"SELECT began FROM {{ledger}} WHERE {condition} AND began <= :until ORDER BY began LIMIT :some"
         (found,) = self._rows(
             session,
@@ -149,11 +151,11 @@ class LedgerFolding:
         return found[0], found[1], found[2]
 
     def _rows(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._sql.written(statement), **values)
+        return session.rows(self._sql.render(statement), **values)
 
 
 def day_around(at: int, zone: tzinfo) -> tuple[int, int]:
-    """Return the first moment of the day of ``zone`` around ``at``, and that of the next day, in microseconds."""
+    """Return the start of the day of ``zone`` that contains ``at``, and of the next day, in microseconds."""
     day = datetime.fromtimestamp(at / 1e6, zone).date()
     since, until = (datetime.combine(one, time(), zone) for one in (day, day + timedelta(days=1)))
     return round(since.timestamp() * 1e6), round(until.timestamp() * 1e6)

@@ -1,7 +1,6 @@
-"""Writing the kept ledger: an exchange leaves its line in memory, and a task writes the new lines in batches.
+"""Writing the kept ledger: exchanges leave lines in memory, and a task writes them in batches.
 
-No exchange waits for it. Lines that cannot be written wait for the next attempt as long as there is room for them.
-Beyond that only their sums wait."""
+No exchange waits for it. Lines that cannot be written wait while memory permits; beyond that, only their sums do."""
 
 import contextlib
 import logging
@@ -27,56 +26,57 @@ from gateway.stores.store import Unavailable
 log = logging.getLogger("trigate.ledger")
 
 EVERY: Final = 1.0
-"""Seconds between two batches: what a process that is killed loses at most."""
+"""Seconds between batches: the most that a killed process loses."""
 
 AT_ONCE: Final = 2000
-"""Lines of one batch."""
+"""Lines per batch."""
 
 MOST: Final = 50_000
-"""Lines that wait to be written, some twenty megabytes of them."""
+"""Lines in memory, about twenty megabytes."""
 
 CUT_EVERY: Final = 3600.0
 FINISH: Final = 3.0
-"""Seconds that the end of the process waits for the last batch."""
+"""Seconds that an exiting process waits for the last batch."""
 
 
 Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
-"""What is done with the table, and never raises."""
+"""An operation on the table that never raises."""
 
 
 class LedgerKeeping:
-    """The keeping of a process' lines. This base is that of a process without a database: nothing is kept."""
+    """The writer of a process's lines. This base class is for a process without a database and keeps nothing."""
 
     keeps = False
-    """Whether there is a place for lines."""
+    """Whether lines are kept."""
 
     def take_lost(self) -> int:
-        """Return how many exchanges since the last call are in no line and in no sum."""
+        """Return how many exchanges since the last call are in no line and no sum."""
         return 0
 
     def take_folded(self) -> int:
-        """Return how many lines since the last call are in sums alone."""
+        """Return how many lines since the last call were replaced by sums."""
         return 0
 
     def follow(self, config: Config) -> None:
-        """Know the clients of ``config``, and their groups."""
+        """Use the clients and groups of ``config``."""
 
     def then(self, step: Step) -> None:
-        """Have ``step`` done by ``begin``, or by ``run`` once it has written what has come until now."""
+        """Schedule ``step`` for ``begin``, or for ``run`` after the current lines are written."""
 
     async def begin(self) -> None:
-        """Do what was asked for, before the first request."""
+        """Run the scheduled steps before the first request."""
 
     async def run(self) -> None:
-        """Write what comes, until cancelled."""
+        """Write new lines until cancelled."""
 
     async def finish(self) -> None:
-        """Write what is left, and close."""
+        """Write the remaining lines, and close."""
 
 
 class KeptLedger(LedgerKeeping):
-    """Keeps the lines of one process in ``table``, for ``keep`` seconds and ``most`` rows of it. An observer of the
-    ledger; used from the trio thread only."""
+    """The writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
+
+    An observer of the ledger; used from the trio thread only."""
 
     keeps = True
 
@@ -99,7 +99,7 @@ class KeptLedger(LedgerKeeping):
         self._clock = clock
         self._groups: Mapping[str, str] = {}
         self._writing = trio.Lock()
-        self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # no other process has these: the key is unique
+        self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # unique to this process
         self._own_mark, self._began = self._number, int(clock() * 1e6)
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
@@ -122,8 +122,9 @@ class KeptLedger(LedgerKeeping):
         pass
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        """Keep a line of ``record``. What named no model is left out: it has cost nothing, and whoever may come in to
-        nothing is not to push out what has."""
+        """Keep a line of ``record``.
+
+        Exchanges without a model are left out: they cost nothing, and rejected clients must not push out real lines."""
         if record.asked is None and not record.bill.tried:
             return
         reserved = record.reservation
@@ -157,7 +158,7 @@ class KeptLedger(LedgerKeeping):
         with trio.move_on_after(FINISH, shield=True):
             await self.flush()
             if not self._unwritten():
-                with contextlib.suppress(Unavailable):  # the mark then stays, and reports show a gap that is none
+                with contextlib.suppress(Unavailable):  # the mark then stays, and reports show a false gap
                     await self._table.unmark(self._own_mark)
         self._take_overflow()
         if missing := self._unwritten():
@@ -165,9 +166,10 @@ class KeptLedger(LedgerKeeping):
         with trio.CancelScope(shield=True):
             await self._table.aclose()
 
-    def write_here(self) -> None:
-        """Write what waits, in this thread: a second signal ends the process at once. It stays, because a batch may be
-        on its way; what is written twice counts once."""
+    def write_blocking(self) -> None:
+        """Write waiting lines in this thread, because a second signal ends the process immediately.
+
+        Lines stay in memory, because a batch may be in progress; lines written twice count once."""
         self._take_overflow()
         try:
             self._table.add_here(tuple(self._waiting), self._masked, tuple(self._sums), self._own_mark)
@@ -176,7 +178,7 @@ class KeptLedger(LedgerKeeping):
                 log.error("%d lines of the ledger could not be kept: %s", missing, error)
 
     async def flush(self) -> None:
-        """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
+        """Write waiting lines as far as possible. On cancellation, unwritten lines keep waiting."""
         async with self._writing:
             await self._flush()
 
@@ -207,8 +209,7 @@ class KeptLedger(LedgerKeeping):
         return len(self._waiting) + sum([int(row["exchanges"]) for row in self._sums])
 
     def _take_overflow(self) -> None:
-        """Give the sums of lines that found no room their numbers: they stay as they are from now on, because a sum
-        that was written twice must count once."""
+        """Assign numbers to the sums of overflowing lines, which fixes them: a sum written twice must count once."""
         rows = self._overflow.take_rows(self._number)
         self._number += len(rows)
         self._sums.extend(rows)
@@ -223,8 +224,10 @@ class KeptLedger(LedgerKeeping):
             await trio.sleep(CUT_EVERY)
 
     async def _mark_now_and_then(self) -> None:
-        """Mark that all lines are written, as long as they are. A mark that is left shows reports where a process
-        ended that could not write its last lines: a full disk takes no row that says so."""
+        """Update the process's mark while all lines are written.
+
+        A leftover mark shows where a process ended without writing its last lines; a full disk would not take another
+        row."""
         while True:
             if not self._is_away:
                 try:
@@ -246,7 +249,7 @@ class KeptLedger(LedgerKeeping):
         self._is_away = False
 
     def _tell_folded(self, rows: int) -> None:
-        """Log it once: a ledger that is full stays full."""
+        """Log folding once: a full ledger stays full."""
         if rows and not self._has_folded:
             self._has_folded = True
             log.warning(

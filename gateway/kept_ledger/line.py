@@ -1,4 +1,4 @@
-"""A line of the kept ledger: what one exchange has used and cost, and of nothing that was said in it."""
+"""A line of the kept ledger: an exchange's usage and costs, without any content."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,23 +11,24 @@ from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
 UNPRICED: Final = len(GRADES)
-"""In a grade's place: nobody knows the price, and its cost is missing from every sum."""
+"""The grade of an attempt whose price is unknown, and whose cost no sum includes."""
 
 LONGEST: Final = 200  # characters of a text that a client chose
-_HELD: Final = 4 * LONGEST  # the same in memory, where keys that are longer are looked for, too
+_HELD: Final = 4 * LONGEST  # the same in memory, longer so that long keys are found and masked
 _NOTHING: Final = Usage()
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
     "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",
     "page": "pages",
 }  # fmt: skip
-"""The columns of what is billed beside tokens; two makers' names of a search are one."""
+"""The columns of units billed in addition to tokens; two providers' words for a search share one."""
 
 
 @attrs.frozen
 class LineAttempt:
-    """An attempt of an exchange: its ``target`` in the file's words, the provider's ``model``, what it was billed for.
-    ``grade`` is the rank of one or ``UNPRICED``; ``None`` where nothing was billed."""
+    """An attempt of an exchange: its ``target`` as configured, the provider's ``model``, and its bill.
+
+    ``grade`` is the rank of a ``GRADES`` entry or ``UNPRICED``, ``None`` if nothing was billed."""
 
     target: str
     model: str | None
@@ -39,8 +40,10 @@ class LineAttempt:
 
 @attrs.frozen
 class LedgerLine:
-    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client got a word of the answer;
-    ``endpoint``: which one it asked for, of a conversation its API."""
+    """One exchange.
+
+    ``began`` is in microseconds since 1970. ``delivered`` means that the client got part of the response. ``endpoint``
+    is the requested endpoint, for conversations their API."""
 
     began: int
     request: str
@@ -58,8 +61,9 @@ class LedgerLine:
 
 
 def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
-    """The line of a settled ``record`` that began at that time (Unix seconds), of a client in ``group``. ``fields`` are
-    those of its log line."""
+    """Return the line of a settled ``record`` that began at a Unix time, for a client in ``group``.
+
+    ``fields`` are those of its log line."""
     charged = {id(charge.tried): charge for charge in record.bill.charges()}
     return LedgerLine(
         int(began * 1e6),
@@ -94,8 +98,9 @@ def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
 
 
 def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -> list[dict[str, Any]]:
-    """The rows of a line in the table: one for each attempt, and one for a line without any. ``masked`` takes keys out
-    of what a client chose."""
+    """Return a line's rows in the table: one for each attempt, or one without.
+
+    ``masked`` masks keys in texts that a client chose."""
     common = {
         "began": line.began, "line": number, "request": _plain(line.request, masked), "client": _plain(line.client),
         "client_group": _plain(line.group), "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
@@ -117,12 +122,12 @@ def _columns(attempt: LineAttempt | None) -> dict[str, Any]:
 
 
 def _units(usage: Usage) -> dict[str, int]:
-    """What is billed beside tokens, by its column."""
+    """Return the units billed in addition to tokens, by column."""
     return {UNIT_COLUMNS[unit]: number for unit, number in usage.units if unit in UNIT_COLUMNS} if usage.units else {}
 
 
 def _plain(text: str | None, masked: Callable[[str], str] = str) -> str | None:
-    """A text as every database can hold it: PostgreSQL has no NUL, and nothing outside UTF-8."""
+    """Return a text that every database accepts: PostgreSQL rejects NUL and text outside UTF-8."""
     if text is None:
         return None
     text = masked(text[:_HELD])[:LONGEST]

@@ -1,4 +1,4 @@
-"""The sums of lines for which there is no room while the database is away."""
+"""The sums of lines that do not fit into memory while the database is unavailable."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,14 +7,14 @@ from gateway.kept_ledger.columns import AMOUNTS, DAY, LOST, NAMES, OTHER, QUARTE
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, rows_of
 
 MOST: Final = 10_000
-"""Sums that one process keeps with the names of targets and models; as many again without these."""
+"""Sums with names of targets and models in a process, and as many again without."""
 
 _GOOD: Final = ("complete", "client_disconnected")
 _GOOD_ATTEMPT: Final = ("ok", "hedge_lost", "client_left")
 
 
 class OverflowSums:
-    """Sums over quarters of an hour, without runs. They take the same memory for any number of lines."""
+    """Sums over quarters of an hour, without runs, in bounded memory."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -24,7 +24,7 @@ class OverflowSums:
         return bool(self._sums)
 
     def add(self, line: LedgerLine) -> None:
-        """Add the tokens and costs of ``line``. Where there is no room for another sum, only count it as lost."""
+        """Add the tokens and costs of ``line`` to a sum, or count it as lost if there is no room for another sum."""
         for row in rows_of(line, 0):
             row["run"] = None
             if (found := self._sum_for(row)) is not None:
@@ -33,7 +33,7 @@ class OverflowSums:
                 self.lose(line)
 
     def take_rows(self, number: int) -> list[Mapping[str, Any]]:
-        """Return the sums as rows of the table whose numbers follow ``number``, and forget them."""
+        """Return and remove the sums as table rows numbered after ``number``."""
         rows: list[Mapping[str, Any]] = [
             {**row, "line": number + place} for place, row in enumerate(self._sums.values(), 1)
         ]
@@ -41,7 +41,7 @@ class OverflowSums:
         return rows
 
     def _sum_for(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the sum that ``row`` belongs to, a new one where there is room for it."""
+        """Return the sum that includes ``row``, a new one if there is room, else ``None``."""
         if _key(row) not in self._sums and len(self._sums) >= MOST:
             for name in ("target", "model"):
                 row[name] = row[name] and OTHER
@@ -53,7 +53,7 @@ class OverflowSums:
         return self._sums[key]
 
     def lose(self, line: LedgerLine) -> None:
-        """Count ``line`` in the row of those of its day that are lost."""
+        """Count ``line`` among the lost ones of its day."""
         self.lost += 1
         began, key = line.began, (line.began // DAY,)
         if key not in self._sums:

@@ -1,5 +1,6 @@
-"""The kept ledger in a database: one table that only grows at one end and is cut at the other. Sums are made there, in
-whole numbers: a month's lines never pass through this process."""
+"""The kept ledger in a database table that grows at one end and shrinks at the other.
+
+The database computes sums, in integers, so a month's lines never pass through this process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
@@ -29,17 +30,17 @@ from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
 Dimension: TypeAlias = Literal["key", "group", "model", "target", "run", "endpoint"]
-"""What lines can be added up by."""
+"""The criteria by which lines can be summed."""
 
 _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
     "endpoint": "endpoint",
 }  # fmt: skip
 OF_ATTEMPTS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
-"""Those in which the attempts of one exchange may differ: with these, attempts are counted in place of exchanges."""
+"""Criteria in which attempts of one exchange may differ; with them, sums count attempts instead of exchanges."""
 
 BYTES: Final = 256
-"""Bytes of a row, about, with its share of the index."""
+"""Approximate size of a row with its index entries."""
 
 _EXCHANGES: Final = f"CAST(COALESCE(SUM({EXCHANGES}), 0) AS BIGINT), CAST(COALESCE(SUM({FAILURES}), 0) AS BIGINT)"
 _ATTEMPTS: Final = f"CAST(COALESCE(SUM({ATTEMPTS}), 0) AS BIGINT), CAST(COALESCE(SUM({ATTEMPT_FAILURES}), 0) AS BIGINT)"
@@ -49,18 +50,20 @@ _MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level
 _UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {OPEN}"
 
 LONGEST_SUM: Final = 25 * 3600 * 10**6
-"""Microseconds from the first exchange of a sum to its last one, at most."""
+"""The longest time in microseconds between the first and the last exchange of a sum."""
 
 _NO_MARK: Final = f"(level IS NULL OR level <> {OPEN})"
 _PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until AND {_NO_MARK}"
-"""A sum belongs to the moment of its last exchange: no budget ever forgets a part of it too soon."""
+"""The condition of rows in a period. A sum belongs to the time of its last exchange, so that no budget forgets it too
+early."""
 
 
 @attrs.frozen
 class LedgerSum:
-    """A sum over lines: ``requests``, how many of them ``failed``, their tokens and nano-dollars. ``by`` are the values
-    that they have in common, of the dimensions that were asked for; ``grade`` is the worst of their costs' (a place in
-    ``GRADES``, or ``UNPRICED``), ``None`` where nothing was billed."""
+    """A sum over lines: ``requests``, ``failed`` ones, tokens and nano-dollars.
+
+    ``by`` has the common values of the requested dimensions. ``grade`` is the worst grade of the costs (an index into
+    ``GRADES``, or ``UNPRICED``), ``None`` if nothing was billed."""
 
     by: tuple[str | None, ...]
     requests: int
@@ -72,8 +75,8 @@ class LedgerSum:
 
 @attrs.frozen
 class RunSum:
-    """What a run of ``holder`` has used in a time; ``first`` and ``last`` are when the first and the last of its
-    requests in it began."""
+    """The usage of a run of ``holder`` in a period; ``first`` and ``last`` are when its first and last requests there
+    began."""
 
     holder: str | None
     name: str
@@ -84,8 +87,8 @@ class RunSum:
 
 @attrs.frozen
 class FoldedPart:
-    """The rows of a period that are no lines: their ``level``, how many ``exchanges`` they count, and when the first
-    and the last of those began."""
+    """The sums in a period: their ``level``, the number of ``exchanges``, and when the first and last of these
+    began."""
 
     level: int
     exchanges: int
@@ -95,22 +98,21 @@ class FoldedPart:
 
 @attrs.frozen
 class Shortened:
-    """The number of rows that a cut removed for their age, and of those that it replaced by sums."""
+    """The number of rows that ``cut`` deleted for their age, and of those that it replaced by sums."""
 
     removed: int
     folded: int
 
 
 class LedgerTable:
-    """The lines in ``database``. Times are in microseconds since 1970. Every method may raise ``Unavailable``."""
+    """The lines in ``database``, with times in microseconds since 1970. Every method may raise ``Unavailable``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = database.notation
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
-        """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
-        been written can be written again."""
+        """Write ``lines`` with their numbers, all or none. Existing lines stay unchanged, so writing again is safe."""
         await self._database.write(self._writing(lambda: _rows_of_all(lines, masked)))
 
     def add_here(
@@ -120,22 +122,22 @@ class LedgerTable:
         rows: Sequence[Mapping[str, Any]] = (),
         mark: int = 0,
     ) -> None:
-        """Write ``lines`` and ``rows`` in this thread, and remove the ``mark``: the process is about to exit."""
+        """Write ``lines`` and ``rows`` and remove the ``mark`` in this thread, because the process is about to exit."""
         write = self._writing(lambda: [*_rows_of_all(lines, masked), *rows])
 
         def work(session: Session) -> None:
             write(session)
-            session.rows(self._sql.written(_UNMARK), line=mark)
+            session.rows(self._sql.render(_UNMARK), line=mark)
 
-        self._database.write_here(work)
+        self._database.write_blocking(work)
 
     async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``rows`` that are no lines, in the same way."""
+        """Write ``rows`` that are sums, as ``add`` does."""
         await self._database.write(self._writing(lambda: rows))
 
     def _writing(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
         rows_of = self._sql.json_rows(FIELDS)
-        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {rows_of} ON CONFLICT DO NOTHING")
+        statement = self._sql.render(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {rows_of} ON CONFLICT DO NOTHING")
 
         def work(session: Session) -> None:
             session.rows(statement, rows=msgspec.json.encode(rows()).decode())
@@ -143,24 +145,25 @@ class LedgerTable:
         return work
 
     async def mark(self, number: int, began: int, last: int) -> None:
-        """Write that a process which began at ``began`` has written all of its lines up to ``last``."""
+        """Store that the process started at ``began`` has written all lines up to ``last``."""
         row = {**empty_sum(OPEN, began, {}), "line": number, "ended": "mark", "last": last}
         insert = self._writing(lambda: [row])
 
         def work(session: Session) -> None:
             insert(session)
-            session.rows(self._sql.written(_MARK), line=number, last=last)
+            session.rows(self._sql.render(_MARK), line=number, last=last)
 
         await self._database.write(work)
 
     async def unmark(self, number: int) -> None:
-        """Remove the mark of a process that has written all of its lines and ends."""
-        await self._database.write(lambda session: session.rows(self._sql.written(_UNMARK), line=number))
+        """Remove the mark of a process that has written all its lines and ends."""
+        await self._database.write(lambda session: session.rows(self._sql.render(_UNMARK), line=number))
 
     async def broken_marks(self, period: tuple[int, int], before: int) -> list[int]:
-        """Return the times in ``period`` after which processes have not written their lines: those of marks that are
-        older than ``before`` and were not removed."""
-        statement = self._sql.written(
+        """Return the times in ``period`` after which processes did not write their lines.
+
+        They are those of remaining marks older than ``before``."""
+        statement = self._sql.render(
             f"SELECT last FROM {{ledger}} WHERE level = {OPEN} AND began < :until AND last >= :since AND last < :until "
             "AND last < :before ORDER BY last"
         )
@@ -173,8 +176,8 @@ class LedgerTable:
     async def sums(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
     ) -> list[list[LedgerSum]]:
-        """The sums by ``by`` of each of ``periods`` (from the first moment on, to before the second one)."""
-        statement = self._sql.written(_sums(by, delivered_only))
+        """Return the sums by ``by`` of each of ``periods`` (start, and exclusive end)."""
+        statement = self._sql.render(_sums(by, delivered_only))
 
         def work(session: Session) -> list[list[LedgerSum]]:
             return [[_sum(row, len(by)) for row in session.rows(statement, **_bounds(period))] for period in periods]
@@ -182,8 +185,8 @@ class LedgerTable:
         return await self._database.read(work, limited=False)
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
-        """The sums of each run in ``period``, of requests that were sent to somebody, by what ``by`` says, too."""
-        statement = self._sql.written(_run_sums(by, delivered_only))
+        """Return the sums of each run in ``period`` by ``by``, over requests that were sent to a provider."""
+        statement = self._sql.render(_run_sums(by, delivered_only))
 
         def work(session: Session) -> list[RunSum]:
             rows = session.rows(statement, **_bounds(period))
@@ -192,8 +195,8 @@ class LedgerTable:
         return await self._database.read(work, limited=False)
 
     async def bounds(self) -> tuple[int, int] | None:
-        """When the first exchange and the last one began; ``None`` where there is none."""
-        statement = self._sql.written(
+        """Return when the first and the last exchange began, ``None`` without any."""
+        statement = self._sql.render(
             f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {_NO_MARK}), MAX({LAST}) FROM {{ledger}} "
             f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {_NO_MARK}) - :longest AND {_NO_MARK}"
         )
@@ -201,8 +204,8 @@ class LedgerTable:
         return None if row[0] is None else (row[0], row[1])
 
     async def folded(self, period: tuple[int, int]) -> list[FoldedPart]:
-        """The rows that are no lines and have something of ``period``, by their level."""
-        statement = self._sql.written(
+        """Return the sums that overlap ``period``, by level."""
+        statement = self._sql.render(
             f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
             f"WHERE level IS NOT NULL AND level <> {OPEN} AND began >= :early AND began < :until AND {LAST} >= :since "
             "GROUP BY level ORDER BY level"
@@ -211,8 +214,10 @@ class LedgerTable:
         return [FoldedPart(*row) for row in rows]
 
     async def cut(self, before: int, most: int, zone: tzinfo = UTC) -> Shortened:
-        """Remove rows that ended ``before`` that, and replace the oldest of more than ``most`` lines by sums. Sums keep
-        their runs for some days, and are then by days of ``zone``."""
+        """Delete rows that ended before ``before``, and replace the oldest lines by sums if there are more than
+        ``most``.
+
+        Sums keep their runs for some days, and then cover days of ``zone``."""
         folding = LedgerFolding(self._sql)
         newest = await self.bounds()
         with_runs = 0 if newest is None else day_around(newest[1] - WITH_RUNS, zone)[0]
@@ -222,7 +227,7 @@ class LedgerTable:
         return Shortened(removed, folded)
 
     async def _repeated(self, work: Callable[[Session], int]) -> int:
-        """Run ``work`` in transactions of its own until nothing is left to do."""
+        """Repeat ``work`` in separate transactions until nothing is left, and return the total."""
         done = 0
         while count := await self._database.write(work, limited=False):
             done += count
@@ -237,7 +242,7 @@ def _rows_of_all(lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str]
 
 
 def _bounds(period: tuple[int, int]) -> dict[str, int]:
-    """The parameters of ``_PERIOD``."""
+    """Return the parameters of ``_PERIOD``."""
     since, until = period
     return {"early": since - LONGEST_SUM, "since": since, "until": until}
 
@@ -271,7 +276,7 @@ def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
 
 
 def total(sums: Sequence[LedgerSum]) -> LedgerSum:
-    """All of ``sums`` in one."""
+    """Return the total of ``sums``."""
 
     def of(kind: str) -> int:
         return sum([getattr(one.usage, kind) for one in sums])
@@ -285,18 +290,19 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
 
 
 def in_order(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
-    """``sums``, the dearest first."""
+    """Yield ``sums`` by descending cost."""
     yield from sorted(sums, key=lambda one: (-one.nanos, -one.requests, tuple(word or "" for word in one.by)))
 
 
 CONNECTIONS: Final = 2
-"""To PostgreSQL: one writes, and one for sums."""
+"""Connections to PostgreSQL: one for writing, one for sums."""
 
 
 def open_table(storage: StateStorage | None, limit: float = 5.0) -> LedgerTable | None:
-    """The table of the ledger, in the database that conversations are kept in, too; ``None`` where there is none, or
-    nothing is to be kept. It connects on first use. ``limit`` are the seconds that a server may take. Raises
-    ``ImportError`` where the driver is missing."""
+    """Return the ledger's table in the state storage's database, ``None`` without a database or if nothing is kept.
+
+    It connects on first use; ``limit`` is the server's time limit in seconds. Raises ``ImportError`` for a missing
+    driver."""
     if storage is None or not storage.ledger.keep:
         return None
     match storage.type:

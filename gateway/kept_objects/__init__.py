@@ -1,7 +1,6 @@
-"""Files, batches and whatever else a provider keeps for a client.
-
-``ids`` makes ids that say where an object is and whose, and tokens for uploads; ``accounts`` are the places where it
-may be, ``id_texts`` finds ids in JSON and ``owned_ids`` reads and shows those of one owner; the ``inventory`` holds
-what was made through here, for lists, in memory or in an ``inventory_table``; ``pending`` is the expected cost of
-running batches.
-"""
+"""Files, batches and other objects that providers store for clients.
+- ``ids``: client ids that contain the object's account and owner, and tokens for uploads.
+- ``accounts``: the accounts at providers; ``id_texts`` finds ids in JSON; ``owned_ids`` translates those of one
+  owner.
+- ``inventory``: objects created through the gateway, for lists; in memory, or in an ``inventory_table``.
+- ``pending``: the expected cost of running batches."""

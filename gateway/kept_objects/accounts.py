@@ -1,7 +1,7 @@
-"""The accounts at providers in which objects are kept: entries of one provider, address and credential are one.
+"""The accounts at providers that store objects: entries with the same provider, address and credential share one.
 
-What was made by one of them, any of them reads (mozilla-ai/otari#984); ids say which account it is, so that nothing is
-asked for in another one."""
+Objects of an account are available through all its entries (mozilla-ai/otari#984). Ids contain the account, so that no
+other account is queried."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -19,13 +19,15 @@ _OPEN = b"every id is one owner's, or the provider asks for the client's own key
 
 @attrs.frozen(slots=False)
 class Account:
-    """The entries of one account, in the order of the file. Ids of what it keeps are signed with the first of ``keys``
-    and read with all, or, without any, with a secret made from the account's own key."""
+    """The entries of one account, in the order of the file.
+
+    Ids are signed with the first of ``keys`` and verified with all; without keys, with a secret derived from the
+    account's own key."""
 
     entries: tuple[ModelEntry, ...]
     keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     several: bool = True
-    """Whether there may be more than one owner."""
+    """Whether there may be several owners."""
 
     @property
     def entry(self) -> ModelEntry:
@@ -41,7 +43,7 @@ class Account:
 
     @cached_property
     def secrets(self) -> tuple[bytes, ...]:
-        """What its ids are signed with; none where nothing is secret enough for that."""
+        """The secrets that sign its ids; empty if nothing is secret enough."""
         if self.keys:
             return self.keys
         key = self.entry.key
@@ -53,15 +55,15 @@ class Account:
 
     @property
     def has_secret(self) -> bool:
-        """Whether nobody else can sign its ids."""
+        """Whether only the gateway can sign its ids."""
         return bool(self.secrets) and self.secrets != (_OPEN,)
 
     def entry_for(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
-        """The first of its entries that a client may use."""
+        """Return the first of its entries that ``may`` allows."""
         return next(filter(may, self.entries), None)
 
     def is_called(self, word: str) -> bool:
-        """Whether ``word`` is the name of one of its entries, or of its provider."""
+        """Return whether ``word`` is the name of one of its entries, or of its provider."""
         provider = find(word)
         return any(
             word in (entry.name, entry.provider.id) or (provider is not None and provider.id == entry.provider.id)
@@ -70,7 +72,7 @@ class Account:
 
 
 def accounts_of(entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, several: bool) -> tuple[Account, ...]:
-    """The accounts of ``entries``, in their order."""
+    """Return the accounts of ``entries``, in their order."""
     grouped: dict[object, list[ModelEntry]] = {}
     for entry in entries:
         grouped.setdefault((Identity.of(entry, "").account, entry.passthrough_auth), []).append(entry)
@@ -78,8 +80,9 @@ def accounts_of(entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, sever
 
 
 def marked(accounts: Sequence[Account], mark: AccountMark) -> Account | None:
-    """The account that an id with ``mark`` means. The entry's name decides only where a provider has several: an entry
-    may get another name, or another model."""
+    """Return the account that ``mark`` identifies, ``None`` if unknown.
+
+    The entry's name decides only between several accounts of a provider, because entries may be renamed."""
     found = [one for one in accounts if one.mark.provider == mark.provider]
     if len(found) > 1:
         found = [one for one in found if mark.entry in one.names]

@@ -1,8 +1,7 @@
-"""Where ids of kept objects stand in JSON, and the same JSON with other ids: every other byte stays as it was.
+"""Finding and replacing ids of stored objects in JSON without changing any other byte.
 
-The text is read token by token and not decoded: of two members with one name a provider may take the other one
-(RFC 8259, section 4), so each is looked at, however its name is spelled.
-"""
+The text is tokenised rather than decoded: of duplicate members, a provider may use either (RFC 8259, section 4), so
+each is examined, however its name is escaped."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,11 +11,11 @@ import attrs
 import msgspec
 
 _STRUCTURE: Final = re.compile(rb'["{}\[\]:,]')
-_PIECE: Final = 2**20  # bytes that are searched at once
+_PIECE: Final = 2**20  # bytes searched per step
 _DEEPEST: Final = 2000
-"""More than any decoder follows: a path of each depth below would take quadratic time."""
+"""Deeper than any decoder accepts; paths at greater depths would take quadratic time."""
 _LONGEST_NAME: Final = 64
-_LONGEST_ID: Final = 4096  # bytes between the quotes, of an address too: nobody's id is longer
+_LONGEST_ID: Final = 4096  # bytes between the quotes, also of a URL; real ids are shorter
 
 FREE: Final = frozenset(
     (
@@ -24,17 +23,18 @@ FREE: Final = frozenset(
         "metadata", "parameters", "schema", "function_response",
     )
 )  # fmt: skip
-"""Members, in lower case, whose objects hold whatever programs and models put there: no id of an API."""
+"""Members, in lower case, whose objects contain arbitrary data of programs and models, so no ids."""
 
 FREE_OBJECTS: Final = frozenset(("input",))
-"""Members that are free where their value is an object: what a model gives to a tool. A list under this name is a
-conversation."""
+"""Members that contain arbitrary data if their value is an object, a tool's input; a list is a conversation."""
 
 
 @attrs.frozen
 class IdText:
-    """A text in JSON. ``path`` are the names of the members that it is in, in lower case, lists not counted; ``start``
-    and ``end`` are where its bytes stand, with the quotes; ``text`` is what they say."""
+    """A string in JSON.
+
+    ``path`` has the lower-case names of the enclosing members, without lists. ``start`` and ``end`` delimit its bytes
+    with the quotes. ``text`` is its value."""
 
     path: tuple[str, ...]
     start: int
@@ -44,8 +44,10 @@ class IdText:
 
 @attrs.frozen
 class IdPlaces:
-    """Where ids stand: in members of these ``names`` anywhere, and in those at these ``paths``, from the top. ``ends``
-    are the last two names of a path. In members called as in ``addresses`` an id stands at the end of an address."""
+    """The positions of ids in JSON.
+
+    They are members with these ``names`` anywhere, members at these ``paths`` from the top, and paths that end with
+    these ``ends``. Members in ``addresses`` contain a URL that ends with an id."""
 
     names: frozenset[str] = frozenset()
     paths: frozenset[tuple[str, ...]] = frozenset()
@@ -57,11 +59,11 @@ class IdPlaces:
 
 
 def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
-    """The texts of ``body`` that stand where ids do. What is no JSON ends it early: whoever reads it refuses it."""
+    """Yield the strings of ``body`` in ``places``. Invalid JSON ends the search early; later checks reject it."""
     stack: list[tuple[str, ...]] = []  # the path of each open object or list
-    path: tuple[str, ...] = ()  # that of the value which comes next
+    path: tuple[str, ...] = ()  # the path of the next value
     lists: list[bool] = []
-    free = 0  # of the open ones, from which on nothing is an id
+    free = 0  # the depth from which on nothing is an id
     at = 0
     while len(stack) <= _DEEPEST and (found := _next(body, at)) is not None:
         at = found.end()
@@ -93,7 +95,7 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
 
 
 def with_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
-    """``body`` with other texts in the places of some, which are in the order in which they stand there."""
+    """Return ``body`` with some strings replaced; ``changes`` are in the order of the text."""
     parts: list[bytes] = []
     done = 0
     for place, text in changes:
@@ -103,7 +105,7 @@ def with_texts(body: bytes, changes: Iterable[tuple[IdText, str]]) -> bytes:
 
 
 def _next(body: bytes, at: int) -> re.Match[bytes] | None:
-    """The next token from ``at`` on. One search of megabytes of spaces would hold the interpreter's lock."""
+    """Return the next token from ``at`` on, in steps: a single search of megabytes would block the interpreter."""
     while at < len(body):
         if (found := _STRUCTURE.search(body, at, at + _PIECE)) is not None:
             return found
@@ -112,7 +114,7 @@ def _next(body: bytes, at: int) -> re.Match[bytes] | None:
 
 
 def _end_of_text(body: bytes, at: int) -> int:
-    """The end of the text whose first byte is ``at``, behind its closing quote; -1 where it has none."""
+    """Return the position after the closing quote of the string that starts at ``at``, -1 without one."""
     while (end := body.find(b'"', at)) >= 0:
         back = end - 1
         while body[back] == 0x5C and back >= at:
@@ -134,7 +136,7 @@ def _name(body: bytes, at: int, end: int) -> str:
 
 
 def _text(body: bytes, at: int, end: int, most: int = _LONGEST_ID) -> str:
-    """The text between the quotes; "" of one that is too long to be what is looked for, or no text."""
+    """Return the string between the quotes, "" if it is too long or invalid."""
     if end - at > most:
         return ""
     try:

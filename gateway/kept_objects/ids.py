@@ -1,13 +1,11 @@
-"""Ids of kept objects that say at which provider's account an object is and whose it is, without any table.
+"""Ids of stored objects that contain the provider account and the owner, so that no table is needed.
 
-The ids that clients get are the provider's own with a tag behind their prefix: ``file-abc`` becomes ``file-T…abc``. The
-tag names the account and signs it together with the owner and the whole native id, so that another client's id, a
-changed one and a provider's own are all alike: nothing is there (BerriAI/litellm#35530, majiayu000/litellm-rs#1130). In
-every worker and after a restart they mean the same.
+A client's id is the provider's with a tag after the prefix: ``file-abc`` becomes ``file-T…abc``. The tag identifies the
+account, and signs it together with the owner and the native id. Ids of other clients, changed ids and native ids are
+therefore all unknown (BerriAI/litellm#35530, majiayu000/litellm-rs#1130). Ids work in every worker and after a restart.
 
-Layout of the tag, in base64url without padding: a byte for the form (the first character is always ``T``), four bytes
-for the provider, four for the entry's name, twelve of an HMAC-SHA256.
-"""
+The tag in base64url without padding: one byte for the form (the first character is always ``T``), four for the
+provider, four for the entry's name, twelve of an HMAC-SHA256."""
 
 import base64
 import binascii
@@ -24,10 +22,10 @@ PREFIXES: Final = (
     "assistant-", "batch_", "batches/", "cfile_", "cntr_", "container_", "file-", "file_", "files/", "msgbatch_",
     "part_", "rtc_", "upload_", "video_", "vs_", "vsfb_",
 )  # fmt: skip
-"""What ids of providers begin with: clients tell kinds by it. Any other id gets its tag in front."""
+"""Prefixes of providers' ids, by which clients recognise kinds; other ids get their tag at the front."""
 
-_PLAIN: Final = 0x4C  # a form: what is behind the tag stands as it is
-_CODED: Final = 0x4D  # a form: it stands in base64url
+_PLAIN: Final = 0x4C  # a form: the rest after the tag is unchanged
+_CODED: Final = 0x4D  # a form: the rest is in base64url
 _SHORT: Final = 4
 _SIGNATURE: Final = 12
 _TAG: Final = 28  # characters
@@ -36,14 +34,14 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def short_digest(*words: str) -> bytes:
-    """A few bytes by which an account is known again among those of a configuration."""
+    """Return a short digest that identifies an account within a configuration."""
     return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).digest()[:_SHORT]
 
 
 @attrs.frozen
 class AccountMark:
-    """What an id says of where its object is: short digests of the provider and of the entry's name. Where a provider
-    has several accounts the name decides."""
+    """The account in an id: short digests of the provider and the entry's name, which decides between several
+    accounts."""
 
     provider: bytes
     entry: bytes
@@ -51,7 +49,7 @@ class AccountMark:
 
 @attrs.frozen
 class TaggedId:
-    """An id as a client shows it, taken apart and not yet believed."""
+    """A client's id in parts, not yet verified."""
 
     text: str
     mark: AccountMark
@@ -60,13 +58,13 @@ class TaggedId:
     form: int
 
     def is_signed(self, owner: str, secrets: Iterable[bytes]) -> bool:
-        """Whether the gateway made it for ``owner``, with one of ``secrets``."""
+        """Return whether the gateway made the id for ``owner`` with one of ``secrets``."""
         made = (_signature(secret, self.form, self.mark, owner, self.native) for secret in secrets)
         return any(hmac.compare_digest(one, self.signature) for one in made)
 
 
 def tagged(native: str, owner: str, mark: AccountMark, secret: bytes) -> str:
-    """The id that ``owner`` gets for the ``native`` one of the account with that ``mark``."""
+    """Return the id that ``owner`` gets for the ``native`` id at the account with ``mark``."""
     prefix = _prefix(native)
     rest = native[len(prefix) :]
     form = _PLAIN if _WORD.fullmatch(rest) else _CODED
@@ -77,7 +75,7 @@ def tagged(native: str, owner: str, mark: AccountMark, secret: bytes) -> str:
 
 
 def read_tag(text: str) -> TaggedId | None:
-    """What ``text`` says where it has the form of a tagged id; ``None`` for any other text. Never raises."""
+    """Return the parts of ``text`` if it has the form of a tagged id, else ``None``. Never raises."""
     if len(text) > _LONGEST or not text.isascii():
         return None
     prefix = _prefix(text)
@@ -95,7 +93,7 @@ def read_tag(text: str) -> TaggedId | None:
 
 
 def _spelled_so(found: TaggedId, prefix: str, rest: str, tag: str) -> bool:
-    """Whether it stands there as this module writes it: one id has one spelling, and base64 has bits to spare."""
+    """Return whether the id has its only valid spelling: base64 has unused bits."""
     coded = found.native[len(prefix) :].encode("utf-8", "surrogatepass")
     data = bytes((found.form,)) + found.mark.provider + found.mark.entry + found.signature
     return tag == _encoded(data) and (found.form == _PLAIN or rest == _encoded(coded))
@@ -123,7 +121,7 @@ def _decoded(text: str) -> bytes:
 
 
 GOOD_FOR: Final = 24 * 3600
-"""Seconds for which an upload in several steps may go on: uploads of gigabytes take hours."""
+"""Seconds that an upload in several steps may take: gigabytes take hours."""
 
 SecretsOf: TypeAlias = Callable[[str], Iterable[bytes]]
 
@@ -133,11 +131,11 @@ _TOKEN_SIGNATURE: Final = 32
 
 @attrs.frozen
 class UploadToken:
-    """An upload in several steps of ``owner`` (``client`` is its name, if it has one), which goes on at ``path`` of the
-    account whose first entry is called ``entry``, until ``until`` (Unix seconds).
+    """An upload in several steps of ``owner``, whose client name is ``client``, valid until ``until`` (Unix seconds).
 
-    Google's clients send a file's bytes to the address that they were told, without any key (google-genai 3.4,
-    googleapis/java-genai#817): the token in that address says whose upload it is, and is good for nothing else."""
+    It continues at ``path`` of the account whose first entry is ``entry``. Google's clients send file bytes to the URL
+    that they received, without a key (google-genai 3.4, googleapis/java-genai#817): the token in the URL identifies the
+    upload, and permits nothing else."""
 
     owner: str
     client: str | None
@@ -147,13 +145,13 @@ class UploadToken:
 
 
 def written_token(token: UploadToken, secret: bytes) -> str:
-    """Return ``token`` as it stands in an address, signed with ``secret``."""
+    """Return ``token`` as text for a URL, signed with ``secret``."""
     data = msgspec.json.encode(attrs.astuple(token))
     return _encoded(_token_signature(secret, data) + data)
 
 
 def read_token(text: str, secrets_of: SecretsOf, now: float) -> UploadToken | None:
-    """Return the token in ``text``, if it was made here and is still good. ``secrets_of`` gives those of an entry."""
+    """Return the token in ``text`` if its signature and time are valid; ``secrets_of`` returns an entry's secrets."""
     data = _decoded(text) if len(text) <= _LONGEST_TOKEN else b""
     signature, signed = data[:_TOKEN_SIGNATURE], data[_TOKEN_SIGNATURE:]
     try:

@@ -1,9 +1,8 @@
-"""The inventory: the objects that were made through the gateway, as lists show them.
+"""The inventory: objects created through the gateway, for their owners' lists.
 
-Providers list what everybody with their key has made. Here each owner's objects are written down as its client saw them
-last, and a list holds those alone, its cursors included (BerriAI/litellm#36087). Nothing else depends on it: an id
-says by itself where its object is.
-"""
+A provider lists the objects of everyone with its key. The inventory stores each owner's objects as its client last saw
+them, so lists and cursors contain only those (BerriAI/litellm#36087). Nothing else depends on it, because ids contain
+their account."""
 
 import time
 from collections import OrderedDict
@@ -15,45 +14,46 @@ import attrs
 import msgspec
 import trio
 
-from gateway.stores.nodes import keepable
+from gateway.stores.nodes import is_storable
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
     "gemini batches", "paid batches", "batch outputs", "batch files", "pending batches",
 ]  # fmt: skip
-"""What is listed together: the objects of one path in one API."""
+"""What is listed together: the objects of one path in one API, or a collection for internal use."""
 
 PAID: Final[Collection] = "paid batches"
-"""What was claimed; no list."""
+"""Batches whose cost was billed; not listed."""
 
 OUTPUTS: Final[Collection] = "batch outputs"
-"""Of which batches files have the results; no list."""
+"""The batches whose results a file contains; not listed."""
 
 BATCH_FILES: Final[Collection] = "batch files"
-"""Which models the files for batches name; no list."""
+"""The models in input files of batches; not listed."""
 
 PENDING: Final[Collection] = "pending batches"
-"""What batches that go on are expected to cost; no list."""
+"""The expected cost of running batches; not listed."""
 
 MOST: Final = 10_000
-"""Objects in one list of one owner: beyond it the oldest are forgotten."""
+"""Objects in one list of one owner; beyond it, the oldest are dropped."""
 
 MOST_IN_ALL: Final = 20_000
-"""The same of all owners, where they are kept in memory."""
+"""The same for all owners, in memory."""
 
 LARGEST: Final = 16 * 1024
-"""Bytes of an object that are remembered."""
+"""The largest stored object in bytes."""
 
 AT_ONCE: Final = 500
-"""Objects that are looked at in one step of a list."""
+"""Objects read per step of a list."""
 
 Order: TypeAlias = Literal["asc", "desc"]
 
 
 @attrs.frozen
 class KeptObject:
-    """An object of ``owner``, by the ``id`` that the owner has for it. ``body`` is the provider's JSON with that id;
-    ``until`` is when it ends, in Unix seconds, 0 where it does not."""
+    """An object of ``owner`` with the owner's ``id``.
+
+    ``body`` is the provider's JSON with that id; ``until`` is the expiry in Unix seconds, 0 if it does not expire."""
 
     owner: str
     collection: Collection
@@ -68,7 +68,7 @@ class KeptObject:
 
 @attrs.frozen
 class NumberedObject:
-    """An object with its place in the order in which all were made."""
+    """An object with its number in the order of creation."""
 
     number: int
     kept: KeptObject
@@ -79,11 +79,11 @@ class Inventory(Protocol):
 
     @property
     def at_once(self) -> int:
-        """Objects that ``some`` gives at most."""
+        """The most objects that ``some`` returns."""
         ...
 
     async def put(self, kept: KeptObject) -> None:
-        """Remember ``kept``, the newest of its owner's, or in its own place what has changed in it."""
+        """Store ``kept`` as the owner's newest object, or update it in place."""
         ...
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None: ...
@@ -93,11 +93,11 @@ class Inventory(Protocol):
     async def some(
         self, owner: str, collection: Collection, behind: int | None, order: Order
     ) -> Sequence[NumberedObject]:
-        """The next objects behind that number, as many as there are or ``at_once``."""
+        """Return up to ``at_once`` objects after the number ``behind``, in ``order``."""
         ...
 
     async def claim(self, owner: str, id: str) -> bool:
-        """Whether this is the first time that somebody claims the batch ``id``, whose cost is booked once."""
+        """Return whether this is the first claim of the batch ``id``, whose cost is billed once."""
         ...
 
     async def aclose(self) -> None: ...
@@ -105,8 +105,8 @@ class Inventory(Protocol):
 
 @attrs.frozen
 class Wanted:
-    """What a client wants listed: behind ``after`` or before ``before``, which are ids, at most ``limit``, those that
-    ``shown`` lets through."""
+    """A client's list request: at most ``limit`` objects after the id ``after`` or before ``before`` that ``shown``
+    accepts."""
 
     collection: Collection
     limit: int
@@ -118,7 +118,7 @@ class Wanted:
 
 @attrs.frozen
 class ObjectPage:
-    """A page of a list; ``more``: it goes on behind it."""
+    """A page of a list; ``more`` means that another follows."""
 
     objects: tuple[KeptObject, ...]
     more: bool
@@ -127,8 +127,7 @@ class ObjectPage:
 async def read_page(
     inventory: Inventory, owner: str, wanted: Wanted, clock: Callable[[], float] = time.time
 ) -> ObjectPage | None:
-    """The page of ``owner``; ``None`` where the owner has no such object as the cursor names. Raises
-    ``Unavailable``."""
+    """Return a page of the owner's list, ``None`` if the cursor's object is unknown. Raises ``Unavailable``."""
     backwards = wanted.before is not None and wanted.after is None
     order: Order = wanted.order if not backwards else ("asc" if wanted.order == "desc" else "desc")
     cursor = wanted.before if backwards else wanted.after
@@ -154,8 +153,8 @@ def _is_there(kept: KeptObject, now: float) -> bool:
 
 
 def kept_object(owner: str, collection: Collection, body: bytes, id_member: str = "id") -> KeptObject | None:
-    """The object that a provider's answer ``body`` shows, its ids already the owner's; ``None`` where it shows none
-    that can be remembered."""
+    """Return the object in a provider's response ``body``, whose ids are already the owner's, ``None`` if it is
+    unsuitable."""
     if len(body) > LARGEST:
         return None
     try:
@@ -163,7 +162,7 @@ def kept_object(owner: str, collection: Collection, body: bytes, id_member: str 
     except msgspec.DecodeError:
         return None
     id = value.get(id_member) if isinstance(value, dict) else None
-    if not isinstance(id, str) or not id or not keepable(id):
+    if not isinstance(id, str) or not id or not is_storable(id):
         return None
     until = value.get("expires_at")
     ends = float(until) if isinstance(until, int | float) and not isinstance(until, bool) else 0.0
@@ -171,7 +170,7 @@ def kept_object(owner: str, collection: Collection, body: bytes, id_member: str 
 
 
 class MemoryInventory:
-    """An inventory that ends with the process."""
+    """An inventory in memory that ends with the process."""
 
     def __init__(self, most: int = MOST, in_all: int = MOST_IN_ALL, at_once: int = AT_ONCE) -> None:
         self.at_once = at_once
@@ -206,7 +205,7 @@ class MemoryInventory:
         await trio.lowlevel.checkpoint()
         if id in self._lists.get((owner, PAID), ()):
             return False
-        self._put(KeptObject(owner, PAID, id, b"{}"))  # in the same turn: several may ask at once
+        self._put(KeptObject(owner, PAID, id, b"{}"))  # no checkpoint in between: several may claim it
         return True
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:

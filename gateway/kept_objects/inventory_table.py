@@ -46,27 +46,27 @@ _ENDS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
 
 
 class Cipher(Protocol):
-    """Encrypts bodies, each bound to what stands beside it."""
+    """Encryption of bodies, each bound to its context."""
 
-    def sealed(self, body: bytes, bound: bytes) -> bytes: ...
+    def encrypt(self, body: bytes, context: bytes) -> bytes: ...
 
-    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
-        """``None`` for what cannot be read."""
+    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
+        """Return the decrypted body, ``None`` if it is unreadable."""
         ...
 
 
 class Clear:
-    """No cipher at all."""
+    """A cipher that changes nothing."""
 
-    def sealed(self, body: bytes, bound: bytes) -> bytes:
+    def encrypt(self, body: bytes, context: bytes) -> bytes:
         return body
 
-    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
-        return sealed
+    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
+        return encrypt
 
 
 class InventoryTable:
-    """The inventory in ``database``, for all processes that share it; ``most`` objects in a list."""
+    """The inventory in ``database``, common to all its processes, with ``most`` objects in a list."""
 
     def __init__(self, database: Database, cipher: Cipher, most: int = MOST, at_once: int = AT_ONCE) -> None:
         self.at_once = at_once
@@ -75,7 +75,7 @@ class InventoryTable:
         self._most = most
 
     async def put(self, kept: KeptObject) -> None:
-        body = self._cipher.sealed(kept.body, _bound(kept.owner, kept.collection, kept.id))
+        body = self._cipher.encrypt(kept.body, _bound(kept.owner, kept.collection, kept.id))
         of = {"owner": kept.owner, "collection": kept.collection}
 
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
@@ -111,8 +111,8 @@ class InventoryTable:
         await self._database.aclose()
 
     def _numbered(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
-        number, id, until, sealed = row
-        body = self._cipher.opened(bytes(sealed), _bound(owner, collection, id))
+        number, id, until, encrypt = row
+        body = self._cipher.decrypt(bytes(encrypt), _bound(owner, collection, id))
         if body is None:
             raise Unavailable("the inventory cannot be decrypted: it was written with another encryption_key")
         return NumberedObject(number, KeptObject(owner, collection, id, body, until))
@@ -126,7 +126,7 @@ class InventoryTable:
         )
 
     def _run(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._database.notation.written(statement), **values)
+        return session.rows(self._database.notation.render(statement), **values)
 
 
 def _bound(owner: str, collection: Collection, id: str) -> bytes:
@@ -134,13 +134,14 @@ def _bound(owner: str, collection: Collection, id: str) -> bytes:
 
 
 CONNECTIONS, SECONDS = 2, 5.0
-"""The connections to a server, and the seconds that it may take."""
+"""The number of connections to a server, and its time limit in seconds."""
 
 
 def open_inventory(storage: StateStorage | None, workers_file: str | None) -> Inventory | None:
-    """The inventory, in the database that conversations are kept in; ``None`` where nothing is to be kept.
-    ``workers_file`` is the file that the workers of a machine share where that is in memory. It connects on first use.
-    Raises ``ImportError`` where a package is missing."""
+    """Return the inventory in the state storage's database, ``None`` if nothing is stored.
+
+    ``workers_file`` is the file that the workers of a machine share if the storage is in memory. It connects on first
+    use. Raises ``ImportError`` for a missing package."""
     storage = storage or StateStorage()
     match storage.type:
         case "memory" if workers_file is None:

@@ -1,4 +1,4 @@
-"""The ids of one owner, as its requests hold them and as answers to it show them."""
+"""The ids of one owner, in its requests and in responses to it."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,12 @@ from streams.errors import GatewayError, invalid
 
 _SHOWN: Final = 200  # characters of an id in a message
 _ADDRESS: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z0-9_-]+)(.*)")
-"""The address of a file of Gemini's."""
+"""The URL of a Gemini file."""
 
 
 @attrs.frozen
 class FoundId:
-    """An id of the owner's: the ``account`` that has it, and its ``native`` form there. ``text`` is what the client
-    says."""
+    """An owner's id: its ``account``, its ``native`` form there, and the client's ``text``."""
 
     text: str
     account: Account
@@ -30,15 +29,16 @@ class FoundId:
 
 @attrs.frozen
 class OwnIds:
-    """The ids of ``owner`` among ``accounts``. ``native``: ids of providers stand for themselves, because there is
-    nobody to keep them from."""
+    """The ids of ``owner`` at ``accounts``.
+
+    ``native`` means that clients use providers' ids unchanged, because there is no other owner."""
 
     accounts: tuple[Account, ...]
     owner: str
     native: bool = False
 
     def find(self, text: str) -> FoundId | None:
-        """What ``text`` stands for, if it is an id that the owner was given."""
+        """Return the meaning of ``text`` if the gateway made this id for the owner, else ``None``."""
         tag = read_tag(text)
         account = None if tag is None else marked(self.accounts, tag.mark)
         if tag is None or account is None or not tag.is_signed(self.owner, account.secrets):
@@ -46,14 +46,15 @@ class OwnIds:
         return FoundId(text, account, tag.native)
 
     def read(self, text: str, param: str | None = None) -> FoundId | None:
-        """The same; ``None`` for one that stands for itself. Raises ``GatewayError`` (404) for any other."""
+        """Return the meaning of ``text``, ``None`` if it is a native id. Raises ``GatewayError`` (404) for unknown
+        ids."""
         found = self.find(text)
         if found is None and not self.native:
             raise no_such(text, param)
         return found
 
     def shown(self, native: str, account: Account) -> str:
-        """``native`` as the owner gets it. Raises ``GatewayError`` where nothing can sign it."""
+        """Return the owner's id for ``native``. Raises ``GatewayError`` if nothing can sign it."""
         if self.native:
             return native
         if not account.secrets:
@@ -61,21 +62,21 @@ class OwnIds:
         return tagged(native, self.owner, account.mark, account.secrets[0])
 
     def read_all(self, body: bytes, places: IdPlaces) -> "ReadIds":
-        """All ids of ``body``. Raises ``GatewayError``: 404 for one that is not the owner's."""
+        """Return all ids in ``body``. Raises ``GatewayError`` (404) for ids of others."""
         found = []
         for place in id_texts(body, places):
             id = place.text
             if place.path[-1] in places.addresses:
                 if (address := _ADDRESS.fullmatch(id)) is None:
-                    continue  # of something that no provider keeps
+                    continue  # the URL of something outside providers
                 id = address[1]
             if (one := self.read(id, place.path[-1])) is not None:
                 found.append((place, one))
         return ReadIds(body, tuple(found), places.addresses)
 
     def read_tagged(self, body: bytes, places: IdPlaces) -> "ReadIds":
-        """The ids of ``body`` that the gateway has made; all others stand for themselves. Raises ``GatewayError`` (404)
-        for one that was made for another owner."""
+        """Return the ids in ``body`` that the gateway made; others are native. Raises ``GatewayError`` (404) for ids of
+        others."""
         found = []
         for place in id_texts(body, places):
             id = place.text
@@ -90,8 +91,8 @@ class OwnIds:
         return ReadIds(body, tuple(found), places.addresses)
 
     def show_all(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
-        """``body``, an answer of ``account``, with the ids that the owner gets. Addresses lead to ``origin``, which is
-        the gateway's."""
+        """Return ``body``, a response of ``account``, with the owner's ids and URLs at ``origin``, the gateway's
+        address."""
         if self.native:
             return body
 
@@ -107,7 +108,7 @@ class OwnIds:
 
 @attrs.frozen
 class ReadIds:
-    """The ids in the ``body`` of a request, each with its place."""
+    """The ids in the ``body`` of a request with their positions."""
 
     body: bytes = attrs.field(repr=False)
     found: tuple[tuple[IdText, FoundId], ...] = ()
@@ -115,11 +116,11 @@ class ReadIds:
 
     @property
     def account(self) -> Account | None:
-        """The one account that keeps all of them, ``None`` where there are none."""
+        """The single account of all ids, ``None`` without ids. Raises ``GatewayError`` (400) for several."""
         return only_account(one for _, one in self.found)
 
     def native(self, base: str = "") -> bytes:
-        """The body as that account understands it; its addresses begin with ``base``."""
+        """Return the body with native ids for that account; URLs begin with ``base``."""
         return with_texts(
             self.body,
             (
@@ -130,8 +131,7 @@ class ReadIds:
 
 
 def only_account(ids: Iterable[FoundId]) -> Account | None:
-    """The account that keeps all of ``ids``. Raises ``GatewayError`` (400) where there are several
-    (epam/ai-dial-core#232)."""
+    """Return the account of all ``ids``. Raises ``GatewayError`` (400) if there are several (epam/ai-dial-core#232)."""
     first: FoundId | None = None
     for one in ids:
         if first is None:
@@ -146,7 +146,7 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
 
 
 def no_such(text: str, param: str | None = None) -> GatewayError:
-    """The error for an id under which the owner has nothing: the same whether somebody else has, or nobody."""
+    """Return the error for an unknown id, equal whether or not it exists for another owner."""
     message = f"there is nothing with the id {text[:_SHOWN]!r}: it does not exist, or it was not made with this key"
     return GatewayError("not_found", message, param=param)
 
@@ -160,62 +160,62 @@ def unsigned(account: Account) -> GatewayError:
 
 
 def choices(accounts: Sequence[Account]) -> str:
-    """The names by which ``accounts`` can be chosen."""
+    """Return the entry names by which ``accounts`` can be selected."""
     return ", ".join(one.entry.name for one in accounts)
 
 
 KEEPING: Final[tuple[EndpointName, ...]] = (
     "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos",
 )  # fmt: skip
-"""The endpoints whose objects outlive a request."""
+"""Endpoints whose objects outlive a request."""
 
 OPENAI: Final = frozenset(("openai", "mistral", "azure"))
-"""The shapes of places that take OpenAI's requests for what they keep."""
+"""The shapes of endpoints with OpenAI's requests for stored objects."""
 
 SHAPES: Final = OPENAI | {"anthropic", "gemini"}
-"""All shapes of such places."""
+"""All shapes of endpoints with stored objects."""
 
 MARKS: Final = tuple(f"{prefix}T".encode() for prefix in ("file-", "file_", "files/", "vs_", "cntr_", "container_"))
-"""How ids begin that the gateway has made of those which conversations name."""
+"""The beginnings of gateway ids that conversations may contain."""
 
 
 class AccountDirectory:
-    """The accounts of a configuration, and the owners of their ids. Without a configuration there are none."""
+    """The accounts of a configuration, and the owners of their ids; none without a configuration."""
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or Config("", (), ())
         self.public_url = None if config.public_url is None else config.public_url.rstrip("/")
-        """The address at which clients reach the gateway, where that is configured."""
+        """The gateway's address for clients, if configured."""
         self._closed = config.asks_for_key
         self._foreign = frozenset(key.name for key in config.client_keys if key.foreign_ids)
         self._accounts = accounts_of(config.entries, config.signing_key, several=config.asks_for_key)
         self.wraps = self._closed or len(self._keeping(frozenset(SHAPES))) > 1
-        """Whether clients get other ids than the provider's."""
+        """Whether clients get different ids than the provider's."""
 
     def may_be_in(self, body: bytes) -> bool:
-        """Whether ``body`` may hold an id that the gateway has made: a look at its bytes alone."""
+        """Return whether ``body`` may contain a gateway id, by a byte search."""
         return any(mark in body for mark in MARKS)
 
     def having(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
-        """The accounts that have ``endpoint`` in one of ``shapes``."""
+        """Return the accounts that have ``endpoint`` in one of ``shapes``."""
         return tuple(one for one in self._accounts if _place(one, endpoint, frozenset(shapes)) is not None)
 
     def of_entry(self, name: str) -> Account | None:
-        """The account of which the first entry has that name."""
+        """Return the account whose first entry has this name."""
         return next((one for one in self._accounts if one.entry.name == name), None)
 
     def is_forgeable(self, account: Account) -> bool:
-        """Whether somebody who may not come in could sign for ``account``."""
+        """Return whether someone without access could sign ids of ``account``."""
         return self._closed and not account.has_secret
 
     def ids(self, owner: str, client: str | None, shapes: Iterable[str]) -> OwnIds:
-        """The ids of ``owner``, as ``client`` shows them, of what is kept in one of ``shapes``."""
+        """Return the ids of ``owner`` for objects stored in one of ``shapes``, as ``client`` writes them."""
         keeping = self._keeping(frozenset(shapes))
         alone = not self._closed and len(keeping) <= 1
         return OwnIds(keeping, owner, native=alone or client in self._foreign)
 
     def all_ids(self, owner: str, client: str | None) -> OwnIds:
-        """The same of what is kept in any shape."""
+        """Return the ids of ``owner`` for objects stored in any shape."""
         return self.ids(owner, client, SHAPES)
 
     def _keeping(self, shapes: frozenset[str]) -> tuple[Account, ...]:

@@ -1,9 +1,6 @@
-"""What batches that go on are expected to cost, written down as they are made: every process reads it now and then, and
-after a restart, and sets that much aside of the budgets that are to pay for them.
+"""The expected cost of running batches, stored so that every process reserves it from the budgets that will pay.
 
-A batch is crossed out when it is paid for, or has ended and cost nothing; one of which nobody hears any more, when it
-is past its time.
-"""
+A batch is removed once it is billed or has ended without cost, or when its time has passed."""
 
 import hashlib
 import logging
@@ -22,19 +19,19 @@ from gateway.stores.store import Unavailable
 log = logging.getLogger("trigate.state")
 
 EVERY: Final = 5.0
-"""Seconds after which a process knows of what others have written down."""
+"""Seconds between reads of other processes' batches."""
 
 LONGEST: Final = 2 * 86_400.0
-"""Seconds for which a batch is waited for: providers give up after one day, and its owner has another one to ask what
-has become of it."""
+"""Seconds until a batch is forgotten: providers give up after one day, and its owner has another to query it."""
 
 _PATIENCE: Final = 10.0  # seconds for the database
-_OWNER: Final = "set aside"  # of all of them: an owner's own are in no list
+_OWNER: Final = "set aside"  # the common owner: lists of clients never show these
 
 
 class PendingBatch(msgspec.Struct, frozen=True):
-    """A batch that goes on: whose budgets are to pay for it (their holders' kinds and names), and how much about, in
-    nano-dollars and in tokens."""
+    """A running batch: the holders whose budgets will pay for it (kind and name), and its expected cost.
+
+    The cost is in nano-dollars and in tokens."""
 
     holders: tuple[tuple[str, str], ...]
     usd: int
@@ -42,23 +39,22 @@ class PendingBatch(msgspec.Struct, frozen=True):
 
 
 class ReserveSink(Protocol):
-    """Whoever sets aside what is written down. ``is_wanted``: it matters to anybody."""
+    """The receiver of sums to reserve; ``is_wanted`` says whether any budget needs them."""
 
     @property
     def is_wanted(self) -> bool: ...
 
     def read_with(self, read: Callable[[float], Awaitable[None]]) -> None:
-        """Know how to be told: what is older than so many seconds is read anew."""
+        """Set the function that refreshes the sums, unless they are newer than the given seconds."""
         ...
 
     def replace(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
-        """Know what is set aside for each holder, in nano-dollars and in tokens."""
+        """Replace the sums by holder, in nano-dollars and in tokens."""
         ...
 
 
 class PendingBatches:
-    """The record in ``inventory``; without one nothing is set aside. Nothing of it raises: what cannot be written down
-    or read is said in the log."""
+    """The running batches in ``inventory``; without one, nothing is reserved. Never raises: failures are logged."""
 
     def __init__(
         self, inventory: Inventory | None, reserves: ReserveSink, clock: Callable[[], float] = time.time
@@ -72,24 +68,23 @@ class PendingBatches:
         reserves.read_with(self.read)
 
     async def add(self, owner: str, batch: str, pending: PendingBatch) -> None:
-        """Write down the ``batch`` that its ``owner`` has made."""
+        """Store a new ``batch`` of ``owner``."""
         until = self._clock() + LONGEST
         row = KeptObject(_OWNER, PENDING, _id_of(owner, batch), msgspec.json.encode(pending), until)
         await self._write(lambda inventory: inventory.put(row))
 
     async def cross_out(self, owner: str, batch: str) -> None:
-        """It is paid for, or costs nothing."""
+        """Remove a batch that is billed or costs nothing."""
         await self._write(lambda inventory: inventory.remove(_OWNER, PENDING, _id_of(owner, batch)))
 
     async def run(self) -> None:
-        """Read now and then what others have written down, until cancelled."""
+        """Read other processes' batches periodically, until cancelled."""
         while True:
             await trio.sleep(EVERY)
             await self.read()
 
     async def read(self, fresh: float = 0.0) -> None:
-        """Set aside what is written down, where that matters to anybody, and was read more than ``fresh`` seconds
-        ago."""
+        """Reserve the stored sums if a budget needs them, unless they were read in the last ``fresh`` seconds."""
         if self._inventory is not None and self._reserves.is_wanted:
             async with self._reading:
                 if (now := trio.current_time()) - self._read_at >= fresh:
@@ -98,7 +93,7 @@ class PendingBatches:
 
     async def _write(self, step: Callable[[Inventory], Awaitable[None]]) -> None:
         if self._inventory is not None:
-            await self._guarded(step, self._inventory, shield=True)  # though its client leaves
+            await self._guarded(step, self._inventory, shield=True)  # even if its client leaves
             await self.read()
 
     async def _guarded(
@@ -126,7 +121,7 @@ class PendingBatches:
                     continue
                 try:
                     pending = _ROW.decode(one.kept.body)
-                except msgspec.MsgspecError:  # of another version, which knows it
+                except msgspec.MsgspecError:  # from another version, which handles it
                     continue
                 for holder in pending.holders:
                     usd, tokens = sums[holder]
@@ -140,5 +135,5 @@ _ROW: Final = msgspec.json.Decoder(PendingBatch)
 
 
 def _id_of(owner: str, batch: str) -> str:
-    """Its name there, of any length and letters of both."""
+    """Return the batch's key in the inventory, of fixed length and alphabet."""
     return hashlib.blake2b(f"{owner}\0{batch}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -13,7 +13,7 @@ from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import Tried
 from gateway.ledger.record import Ended, Record
 from gateway.logs.audit import Audit
-from gateway.logs.masking import Mask, unquoted
+from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
 from providers.catalog.prices import NANOS
 from streams.events import Api, ErrorInfo
@@ -168,7 +168,7 @@ class Ledger:
         """Return the error's message; above ``debug`` without anything that may be quoted from the request."""
         if log.isEnabledFor(logging.DEBUG):
             return self._short(failed.message)
-        return self._short(unquoted(self.mask(failed.loggable_message[:_LOOKED_AT])))
+        return self._short(without_quotations(self.mask(failed.loggable_message[:_LOOKED_AT])))
 
     def _paths(self, paths: tuple[str, ...]) -> str:
         longest = max(map(len, paths[:MOST_PATHS]))

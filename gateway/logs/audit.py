@@ -17,13 +17,13 @@ AUDIT: Final = "trigate.audit"
 
 STDERR: Final = "stderr"
 
-WARNED_OF: Final = frozenset(("key_refused", "keys_guessed", "page_refused"))
+ALWAYS_LOGGED: Final = frozenset(("key_refused", "keys_guessed", "page_refused"))
 """Events that are logged even without a configured audit."""
 
 MINUTE: Final = 60.0
-TOLD_OF_ONE: Final = 5
+LINES_PER_ADDRESS: Final = 5
 """Lines per minute for one event and address."""
-TOLD: Final = 100
+LINES_PER_MINUTE: Final = 100
 """Lines per minute for such events in total, and as many again with counts of the others."""
 ADDRESSES: Final = 1024
 """Events and addresses that are counted separately per minute; others are counted together."""
@@ -44,19 +44,19 @@ class Audit:
 
     def _begin(self) -> None:
         self._began = self._clock()
-        self._told = 0
+        self._logged = 0
         self._seen: Counter[tuple[str, str]] = Counter()
-        self._untold: Counter[tuple[str, str]] = Counter()
+        self._unlogged: Counter[tuple[str, str]] = Counter()
         self._others: Counter[str] = Counter()
 
-    def tell(self, event: str, **fields: Any) -> None:
+    def log_event(self, event: str, **fields: Any) -> None:
         """Log an event. Fields without a value are omitted, long ones are truncated."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        given = {name: _cut(value) for name, value in fields.items() if value is not None and value != ()}
-        level = logging.WARNING if event in WARNED_OF else logging.INFO
+        given = {name: _truncate(value) for name, value in fields.items() if value is not None and value != ()}
+        level = logging.WARNING if event in ALWAYS_LOGGED else logging.INFO
         log.log(level, "%s", event, extra={AUDIT: {"event": event, "at": at, "worker": os.getpid(), **given}})
 
-    def tell_often(self, event: str, address: str | None, **fields: Any) -> None:
+    def log_limited(self, event: str, address: str | None, **fields: Any) -> None:
         """Log an event if it is among the first in a minute for ``event`` and ``address``, else count it."""
         if self._clock() - self._began >= MINUTE:
             self.summarise()
@@ -65,30 +65,30 @@ class Audit:
             self._others[event] += 1
             return
         self._seen[which] += 1
-        if self._seen[which] > TOLD_OF_ONE or self._told >= TOLD:
-            self._untold[which] += 1
+        if self._seen[which] > LINES_PER_ADDRESS or self._logged >= LINES_PER_MINUTE:
+            self._unlogged[which] += 1
             return
-        self._told += 1
-        self.tell(event, address=address, **fields)
+        self._logged += 1
+        self.log_event(event, address=address, **fields)
 
     def summarise(self) -> None:
         """Log the counts since the last call: the largest by address, the others together."""
-        counts, others = self._untold.most_common(), self._others
+        counts, others = self._unlogged.most_common(), self._others
         self._begin()
-        for (event, address), count in counts[:TOLD]:
-            self.tell(event, address=address or None, more=count)
-        for (event, _), count in counts[TOLD:]:
+        for (event, address), count in counts[:LINES_PER_MINUTE]:
+            self.log_event(event, address=address or None, more=count)
+        for (event, _), count in counts[LINES_PER_MINUTE:]:
             others[event] += count
         for event, count in others.items():
-            self.tell(event, more=count)
+            self.log_event(event, more=count)
 
 
-def _cut(value: Any) -> Any:
+def _truncate(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= LONGEST else value[:LONGEST] + "…"
     if isinstance(value, tuple | list):
         more = (f"+{len(value) - MOST}",) if len(value) > MOST else ()
-        return [*(_cut(str(one)) for one in value[:MOST]), *more]
+        return [*(_truncate(str(one)) for one in value[:MOST]), *more]
     return value
 
 
@@ -116,7 +116,7 @@ class AuditTarget:
         self._form = form
         self._file: AuditFile | None = None
 
-    def follow(self, audit: str | None) -> None:
+    def write_to(self, audit: str | None) -> None:
         """Send the audit to ``audit``: ``stderr``, a path, or ``None`` for warnings in the log.
 
         Raises ``OSError`` for an unwritable file, and then changes nothing."""

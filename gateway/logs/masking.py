@@ -12,7 +12,7 @@ from gateway.config.settings import Config
 MASKED: Final = REDACTED.decode()
 
 _REST: Final = r"[A-Za-z0-9_-]{16,}"
-_MARKS: Final[Mapping[str, str]] = {
+_KEY_PREFIXES: Final[Mapping[str, str]] = {
     "sk-": r"[A-Za-z0-9_*-]{4,}",  # also half keys: a provider repeats one as sk-****abcd
     "AIza": r"[A-Za-z0-9_-]{30,}",
     **dict.fromkeys(("AKIA", "ASIA"), r"[A-Z0-9]{16}"),
@@ -27,14 +27,16 @@ _MARKS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Prefixes of providers' keys, and the characters that follow."""
 _LOOKS_LIKE_A_KEY = re.compile(
-    "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _MARKS.items()) + ")"
+    "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _KEY_PREFIXES.items()) + ")"
 )
-_SIGNS: Final = tuple(mark for mark in _MARKS if not any(other != mark and other in mark for other in _MARKS))
+_SEARCHED_PREFIXES: Final = tuple(
+    mark for mark in _KEY_PREFIXES if not any(other != mark and other in mark for other in _KEY_PREFIXES)
+)
 """Prefixes that contain no other prefix: a search for ``sk-`` also finds ``csk-``."""
 _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
 _SPACE: Final = re.compile(r"\s")
-_KEPT: Final = 200  # characters of a word whose digest is cached: a client may send megabytes
+_CACHED_LENGTH: Final = 200  # characters of a word whose digest is cached: a client may send megabytes
 
 _MARKED_ENDS: Final = "'\"`\u201d"
 _QUOTED: Final = 60
@@ -64,7 +66,7 @@ class Mask:
         self._secrets = findable(secrets)
         self._digests = frozenset(digests)
 
-    def follow(self, config: Config) -> None:
+    def apply_config(self, config: Config) -> None:
         """Mask the keys of ``config`` in addition to those of earlier configurations."""
         self._secrets = findable((*self._secrets, *secrets_in(config)))
         self._digests |= {
@@ -81,13 +83,13 @@ class Mask:
             if secret in text:
                 text = text.replace(secret, MASKED)
         if self._digests:
-            text = _WORDS.sub(self._known, text)
-        for sign in _SIGNS:  # almost no line has one, and this check is twenty times cheaper
+            text = _WORDS.sub(self._mask_word, text)
+        for sign in _SEARCHED_PREFIXES:  # almost no line has one, and this check is twenty times cheaper
             if sign in text:
                 return _LOOKS_LIKE_A_KEY.sub(MASKED, text)
         return text
 
-    def _known(self, found: re.Match[str]) -> str:
+    def _mask_word(self, found: re.Match[str]) -> str:
         word = found[0]
         if self._is_key(word):
             return MASKED
@@ -97,7 +99,7 @@ class Mask:
         return word
 
     def _is_key(self, word: str) -> bool:
-        return (_kept_digest if len(word) <= _KEPT else _digest)(word) in self._digests
+        return (_kept_digest if len(word) <= _CACHED_LENGTH else _digest)(word) in self._digests
 
 
 def _digest(word: str) -> bytes:
@@ -107,29 +109,29 @@ def _digest(word: str) -> bytes:
 _kept_digest = lru_cache(maxsize=512)(_digest)  # most words repeat in all lines
 
 
-def unquoted(text: str) -> str:
+def without_quotations(text: str) -> str:
     """Return ``text`` without quotations that may be from a prompt. Short quoted names stay."""
-    return _QUOTATIONS.sub(_shortened, text)
+    return _QUOTATIONS.sub(_shorten, text)
 
 
-def _shortened(found: re.Match[str]) -> str:
+def _shorten(found: re.Match[str]) -> str:
     quoted = found[0]
     is_name = len(quoted) <= _QUOTED and not (quoted[0] in _TEXT_QUOTES and _SPACE.search(quoted))
     return quoted if is_name else f"{quoted[0]}…{quoted[-1] if quoted[-1] in _MARKED_ENDS else ''}"
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return ``text`` on one line for a terminal, with unprintable characters escaped as in JSON."""
     if text.isascii() and text.isprintable():
         return text
     return text.translate(_ESCAPED_IN_LINES)
 
 
-def escaped_lines(text: str) -> str:
-    """Return ``text`` with each line passed through ``escaped``."""
-    return "\n".join(map(escaped, text.splitlines()))
+def escape_lines(text: str) -> str:
+    """Return ``text`` with each line passed through ``escape``."""
+    return "\n".join(map(escape, text.splitlines()))
 
 
-def escaped_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """Return a line of JSON with the same characters escaped; JSON itself requires only C0, already escaped."""
     return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.config.settings import Config, LogLevel, Remark
 from gateway.logs.audit import AUDIT, AuditTarget
-from gateway.logs.masking import Mask, escaped_json, escaped_lines
+from gateway.logs.masking import Mask, escape_json, escape_lines
 from gateway.logs.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
@@ -41,15 +41,15 @@ class _Lines(logging.Formatter):
         if record.name == EXCHANGES:
             text = record.getMessage()
         elif record.name == AUDIT:
-            text = self._audited(record)
+            text = self._audit_line(record)
         elif self._screen is not None:
             text = self._text(self._screen, record)
         else:
             text = self._json(record)
-        text = self.mask(_whole(text))
-        return text if self._screen is not None else escaped_json(text)
+        text = self.mask(_valid_text(text))
+        return text if self._screen is not None else escape_json(text)
 
-    def _audited(self, record: logging.LogRecord) -> str:
+    def _audit_line(self, record: logging.LogRecord) -> str:
         line = getattr(record, AUDIT)
         if self._screen is None:
             return msgspec.json.encode(line).decode()
@@ -57,24 +57,24 @@ class _Lines(logging.Formatter):
         return self._screen.message(record.created, record.levelname.lower(), f"audit: {line['event']}, {words}")
 
     def _text(self, screen: Printer, record: logging.LogRecord) -> str:
-        text = screen.message(record.created, record.levelname.lower(), self._told(record.getMessage()))
+        text = screen.message(record.created, record.levelname.lower(), self._masked(record.getMessage()))
         if not record.exc_info:
             return text
-        return f"{text}\n{escaped_lines(self._told(self.formatException(record.exc_info)))}"
+        return f"{text}\n{escape_lines(self._masked(self.formatException(record.exc_info)))}"
 
-    def _told(self, text: str) -> str:
+    def _masked(self, text: str) -> str:
         """Return ``text`` with keys masked, then truncated: a truncated key would not be recognised."""
-        return _ends(self.mask(_whole(text)))
+        return _shorten(self.mask(_valid_text(text)))
 
     def _json(self, record: logging.LogRecord) -> str:
         line = {
             "event": "log",
             "at": _at(record),
             "level": record.levelname.lower(),
-            "message": self._told(record.getMessage()),
+            "message": self._masked(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self._told(self.formatException(record.exc_info))
+            line["traceback"] = self._masked(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 
@@ -82,12 +82,12 @@ def _listed(value: Any) -> str:
     return "; ".join(value) if isinstance(value, list) else str(value)
 
 
-def _whole(text: str) -> str:
+def _valid_text(text: str) -> str:
     """Return ``text`` with invalid characters escaped, such as half a surrogate pair."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _ends(text: str) -> str:
+def _shorten(text: str) -> str:
     """Return ``text``, or its two ends if it is too long."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
@@ -99,7 +99,7 @@ def _at(record: logging.LogRecord) -> str:
 _STARTING: Final = logging.getLogger("trigate.start")
 
 
-def _leave_out_what_no_line_has() -> None:
+def _skip_unused_fields() -> None:
     """Skip source position, thread and process of log lines, a third of their cost (Python's "Logging HOWTO",
     Optimization)."""
     logging._srcfile = None
@@ -120,7 +120,7 @@ class Log:
         in_file.mask = self._lines.mask
         self._audit = AuditTarget(in_file)
         if alone:
-            _leave_out_what_no_line_has()
+            _skip_unused_fields()
         logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
         _STARTING.setLevel(logging.INFO)
         for name in _TALKATIVE:
@@ -132,9 +132,9 @@ class Log:
         """Print a remark for the person who starts the process, at any log level."""
         _STARTING.log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
 
-    def follow(self, config: Config) -> None:
+    def apply_config(self, config: Config) -> None:
         """Mask the credentials of ``config``, and apply its log settings. Raises ``OSError`` for an unwritable audit
         file."""
-        self._lines.mask.follow(config)
-        self._audit.follow(config.audit)
+        self._lines.mask.apply_config(config)
+        self._audit.write_to(config.audit)
         logging.getLogger().setLevel((self._level or config.log_level).upper())

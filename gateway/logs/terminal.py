@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 import attrs
 
-from gateway.logs.masking import Mask, escaped
+from gateway.logs.masking import Mask, escape
 from providers.neutral.hints import in_words, losses
 
 EXCHANGES: Final = "trigate.exchange"
@@ -62,11 +62,11 @@ class Printer:
     def exchange(self, line: Mapping[str, Any], mask: Mask) -> str:
         """Return the text of an exchange's line, with fields as in ``Ledger.line``."""
         how = _COLOURS.get(line["ended"], _RED)
-        ended = _ended(line)
+        ended = _ending(line)
         figures = f"{_tokens(line)} {_seconds(line['duration_ms'] / 1000):>{_SECONDS_WIDTH}}"
         columns = min(max(self.columns() or WIDEST, NARROWEST), WIDEST)
         room = columns - len(f"HH:MM:SS 200  {figures} ")
-        middle = _middle(line, mask, room - len(ended))
+        middle = _apis_and_names(line, mask, room - len(ended))
         kept = _ENDED_WIDTH if columns == WIDEST else _NARROW_ENDED_WIDTH
         padding = " " * max(0, room - _columns(middle) - max(len(ended), kept))
         first = (
@@ -79,7 +79,7 @@ class Printer:
         """Return any other line at a time in Unix seconds; each line of ``text`` gets time and level."""
         head = f"{self._in(_DIM, _clock(int(seconds)))} {self._in(_LEVELS.get(level), f'{level:7}')} "
         indent = " " * len("HH:MM:SS warning ")
-        parts = (self._parts(escaped(part), len(indent)) for part in text.splitlines() or [""])
+        parts = (self._parts(escape(part), len(indent)) for part in text.splitlines() or [""])
         return "\n".join(head + f"\n{indent}".join(part) for part in parts)
 
     def _in(self, colour: str | None, text: str) -> str:
@@ -99,7 +99,7 @@ class Printer:
 # Parts of the line
 
 
-def _ended(line: Mapping[str, Any]) -> str:
+def _ending(line: Mapping[str, Any]) -> str:
     """Return the end of the exchange in a word or two; for success, the finish reason."""
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
@@ -108,26 +108,26 @@ def _ended(line: Mapping[str, Any]) -> str:
     return _ENDED[line["ended"]]
 
 
-def _middle(line: Mapping[str, Any], mask: Mask, room: int) -> str:
+def _apis_and_names(line: Mapping[str, Any], mask: Mask, room: int) -> str:
     """Return the APIs and the model's names, with keys masked before truncation: clients mix up keys and names."""
     api, provider_api = line["api"], line.get("provider_api")
     apis = api if provider_api in (None, api) else f"{api}→{provider_api}"
     if api == "none":
         apis = "–"
-    asked, target = (escaped(mask(line[name])) if name in line else None for name in ("model", "target"))
-    names = _names(asked, target, room - len(apis) - 1)
+    model_name, target = (escape(mask(line[name])) if name in line else None for name in ("model", "target"))
+    names = _names(model_name, target, room - len(apis) - 1)
     return f"{apis} {names}"
 
 
-def _names(asked: str | None, target: str | None, room: int) -> str:
-    if asked is None or target is None:
-        return _shortened(target or asked or "", room)
-    if target == asked or target.endswith(f"/{asked}"):
-        return _shortened(target, room)
+def _names(model_name: str | None, target: str | None, room: int) -> str:
+    if model_name is None or target is None:
+        return _shorten(target or model_name or "", room)
+    if target == model_name or target.endswith(f"/{model_name}"):
+        return _shorten(target, room)
     arrow = " → "
-    if _columns(asked) + len(arrow) + _columns(target) > room:
-        asked = _shortened(asked, max(room - len(arrow) - _columns(target), room // 3))
-    return f"{asked}{arrow}{_shortened(target, room - len(arrow) - _columns(asked))}"
+    if _columns(model_name) + len(arrow) + _columns(target) > room:
+        model_name = _shorten(model_name, max(room - len(arrow) - _columns(target), room // 3))
+    return f"{model_name}{arrow}{_shorten(target, room - len(arrow) - _columns(model_name))}"
 
 
 def _tokens(line: Mapping[str, Any]) -> str:
@@ -155,7 +155,7 @@ def _seconds(seconds: float) -> str:
 def _trouble(line: Mapping[str, Any], mask: Mask) -> str:
     """Return the error, failed attempts if there were several, and losses that may have changed the answer; empty
     without trouble."""
-    return escaped(mask(". ".join(part for part in (_error(line), _attempts(line), _lost(line)) if part)))
+    return escape(mask(". ".join(part for part in (_error(line), _attempts(line), _losses(line)) if part)))
 
 
 def _error(line: Mapping[str, Any]) -> str:
@@ -174,7 +174,7 @@ def _attempts(line: Mapping[str, Any]) -> str:
     return "tried " + ", ".join(f"{one['target']}={one['reason']}" for one in tried)
 
 
-def _lost(line: Mapping[str, Any]) -> str:
+def _losses(line: Mapping[str, Any]) -> str:
     """Return the losses; hints alone are omitted, because they cannot change the answer."""
     dropped = str(line.get("dropped") or "").split(",")
     if not (lost := losses(filter(None, dropped))):
@@ -208,7 +208,7 @@ def _columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def _shortened(text: str, room: int) -> str:
+def _shorten(text: str, room: int) -> str:
     """Return ``text`` in ``room`` columns, shortened in the middle: model names differ at both ends."""
     if _columns(text) <= room:
         return text

@@ -1,4 +1,4 @@
-"""What a program asks an endpoint of the stand-in for."""
+"""Requests to endpoints of the stand-in other than conversations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from streams.surrogates import NOT_JSON
 
 @attrs.frozen
 class UploadedFile:
-    """A file of a form."""
+    """A file in a form."""
 
     name: str
     content: bytes
@@ -21,8 +21,10 @@ class UploadedFile:
 
 @attrs.frozen
 class EndpointCall:
-    """A request: the members of its JSON or the fields of its form, and the form's files by their fields. ``named`` are
-    what its path names, ``origin`` is where it came to, ``is_anthropics`` says that its client is."""
+    """A request to an endpoint.
+
+    ``members`` are those of its JSON or form, ``files`` the form's files by field, ``named`` the parameters in its
+    path. ``origin`` is the server's address; ``is_anthropics`` says that the client is Anthropic's."""
 
     members: Mapping[str, Any]
     files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
@@ -40,7 +42,7 @@ class EndpointCall:
         return self.members.get("stream") in (True, "true")
 
     def texts(self, member: str) -> list[str]:
-        """What ``member`` holds, a text or a list of them; token ids stand for themselves."""
+        """Return the texts in ``member``, a text or a list; token ids become text."""
         value = self.members.get(member, "")
         if not isinstance(value, list) or (value and all(isinstance(one, int) for one in value)):
             value = [value]
@@ -54,7 +56,7 @@ class EndpointCall:
 
 
 def _text(value: Any) -> str:
-    """An input of any shape as a text: ``{"text"}``, parts of Gemini's and Cohere's, token ids."""
+    """Return an input of any shape as text: ``{"text"}``, parts of Gemini and Cohere, token ids."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -66,7 +68,7 @@ def _text(value: Any) -> str:
 
 
 def read_call(body: bytes, content_type: str, named: Mapping[str, str], path: str) -> EndpointCall:
-    """The call in ``body``. Raises ``GatewayError`` (400)."""
+    """Return the request in ``body``. Raises ``GatewayError`` (400)."""
     if content_type.startswith("multipart/"):
         members, files = _form(body, content_type)
         return EndpointCall(members, files, named, path)

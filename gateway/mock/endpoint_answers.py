@@ -1,5 +1,5 @@
-"""What the stand-in answers where it is asked for no conversation: vectors, orders, pictures, tones, transcripts, each
-in its maker's shape."""
+"""The stand-in's responses other than conversations, in each provider's shape: vectors, rankings, pictures, tones,
+transcripts."""
 
 import base64
 import hashlib
@@ -24,12 +24,12 @@ from streams.errors import invalid
 from streams.sse import SSE
 
 WIDTH: Final = 64
-MOST: Final = 4096  # numbers of a vector that somebody may ask for
+MOST: Final = 4096  # the longest vector
 _WORD: Final = re.compile(r"\w+")
 
 
 def vector(text: str, width: int = WIDTH) -> list[float]:
-    """The vector of ``text``, of length 1: the sum of those of its words."""
+    """Return the vector of ``text`` with length 1: the sum of its words' vectors."""
     counted = Counter(_WORD.findall(text.lower())) or Counter([text])
     total = [0.0] * width
     for word, times in counted.items():
@@ -40,12 +40,12 @@ def vector(text: str, width: int = WIDTH) -> list[float]:
 
 
 def nearness(one: str, other: str) -> float:
-    """How near two texts are to one another: 0 to 1."""
+    """Return the similarity of two texts, from 0 to 1."""
     return max(0.0, sum(a * b for a, b in zip(vector(one), vector(other), strict=True)))
 
 
 def in_base64(values: Sequence[float]) -> str:
-    """``values`` as OpenAI writes them: single floats, the lowest byte first."""
+    """Return ``values`` in OpenAI's format: single-precision floats, little-endian."""
     return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
 
 
@@ -59,7 +59,7 @@ Answering: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 SAID: Final = f"{words.WHO} It heard nothing."
 _MOST_CHOICES: Final = 32
 _MOST_PICTURES: Final = 10
-_PIECE: Final = 4096  # bytes of a sound that go out in one write
+_PIECE: Final = 4096  # bytes of audio per write
 
 
 def in_json(value: object) -> ScriptedAnswer:
@@ -71,7 +71,7 @@ def in_bytes(content: bytes, type: str) -> ScriptedAnswer:
 
 
 def in_events(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
-    """A stream of ``events``, by their types where they are ``named``; ``done``: it ends as Chat does."""
+    """Return a stream of ``events``, with event names if ``named``, and Chat's ``[DONE]`` if ``done``."""
     pieces = [
         Piece(b"".join((*_name(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
         for one in events
@@ -91,7 +91,8 @@ def tokens(texts: Sequence[str]) -> int:
 
 
 def embeddings(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's, and what is like it: Mistral, Voyage and Jina say the width in their own words."""
+    """Return embeddings in the shape of OpenAI, Mistral, Voyage and Jina, which differ in the member for the
+    dimensions."""
     texts, base64_asked = call.texts("input"), call.members.get("encoding_format") == "base64"
     width = call.number("output_dimension" if "output_dimension" in call.members else "dimensions", WIDTH, MOST)
     vectors = [vector(text, width) for text in texts]
@@ -105,7 +106,7 @@ def embeddings(call: EndpointCall) -> ScriptedAnswer:
 
 
 def embed(call: EndpointCall) -> ScriptedAnswer:
-    """Cohere's, in both its versions."""
+    """Return embeddings in the shape of Cohere, versions 1 and 2."""
     texts = call.texts("texts" if "texts" in call.members else "inputs")
     width = call.number("output_dimension", WIDTH, MOST)
     vectors = [vector(text, width) for text in texts]
@@ -118,12 +119,12 @@ def embed(call: EndpointCall) -> ScriptedAnswer:
 
 
 def embed_content(call: EndpointCall) -> ScriptedAnswer:
-    """Gemini's, of one text."""
+    """Return the embedding of one text in Gemini's shape."""
     return in_json({"embedding": {"values": _of_content(call.members)}})
 
 
 def batch_embed_contents(call: EndpointCall) -> ScriptedAnswer:
-    """Gemini's, of several."""
+    """Return the embeddings of several texts in Gemini's shape."""
     return in_json({"embeddings": [{"values": _of_content(one)} for one in call.members.get("requests", [])]})
 
 
@@ -133,7 +134,7 @@ def _of_content(request: Mapping[str, Any]) -> list[float]:
 
 
 def embed_bare(call: EndpointCall) -> ScriptedAnswer:
-    """TEI's: a list of vectors."""
+    """Return embeddings in TEI's shape, a list of vectors."""
     return in_json([vector(text) for text in call.texts("inputs")])
 
 
@@ -141,7 +142,7 @@ def embed_bare(call: EndpointCall) -> ScriptedAnswer:
 
 
 def rerank(call: EndpointCall) -> ScriptedAnswer:
-    """Cohere's and Jina's; TEI's where it has ``texts``, Voyage's where it has ``top_k``."""
+    """Return a ranking in the shape of Cohere and Jina, of TEI with ``texts``, or of Voyage with ``top_k``."""
     query, documents = call.texts("query")[0], call.texts("texts" if "texts" in call.members else "documents")
     scored = sorted(((nearness(query, text), -at) for at, text in enumerate(documents)), reverse=True)
     if "texts" in call.members:
@@ -159,7 +160,7 @@ def rerank(call: EndpointCall) -> ScriptedAnswer:
 
 
 def score(call: EndpointCall) -> ScriptedAnswer:
-    """vLLM's: each text of one side with one of the other."""
+    """Return similarity scores in vLLM's shape, for each text of one side with one of the other."""
     first = call.texts("text_1" if "text_1" in call.members else "queries")
     second = call.texts("text_2" if "text_2" in call.members else "documents")
     pairs = zip(first * len(second) if len(first) == 1 else first, second, strict=False)
@@ -170,7 +171,7 @@ def score(call: EndpointCall) -> ScriptedAnswer:
 
 
 def classify(call: EndpointCall) -> ScriptedAnswer:
-    """vLLM's and TEI's: two classes, by the length of the text."""
+    """Return classifications in the shape of vLLM or TEI: two classes by the length of the text."""
     texts = call.texts("input" if "input" in call.members else "inputs")
     labels = ["short" if len(text) < 80 else "long" for text in texts]
     if call.path.endswith("/predict"):
@@ -180,7 +181,7 @@ def classify(call: EndpointCall) -> ScriptedAnswer:
 
 
 def similarity(call: EndpointCall) -> ScriptedAnswer:
-    """TEI's: one sentence beside several."""
+    """Return similarity scores in TEI's shape, of one sentence with several."""
     inputs = call.members.get("inputs")
     inner = EndpointCall(inputs if isinstance(inputs, dict) else {})
     return in_json([nearness(inner.texts("source_sentence")[0], text) for text in inner.texts("sentences")])
@@ -190,7 +191,7 @@ def similarity(call: EndpointCall) -> ScriptedAnswer:
 
 
 def completions(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's, for each prompt ``n`` of them; in streams a word an event."""
+    """Return completions in OpenAI's shape, ``n`` for each prompt; streams have one word per event."""
     prompts, each = call.texts("prompt"), call.number("n", 1, _MOST_CHOICES)
     places = range(min(_MOST_CHOICES, len(prompts) * each))
     said = f" and so on. {words.WHO}"
@@ -210,7 +211,7 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
 
 
 def fill_in(call: EndpointCall) -> ScriptedAnswer:
-    """Mistral's: what belongs between two texts, as a message."""
+    """Return a fill-in-the-middle completion in Mistral's shape, as a message."""
     first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
     used = {"prompt_tokens": tokens(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
     used["total_tokens"] = sum(used.values())
@@ -232,7 +233,9 @@ _CATEGORIES: Final = ("harassment", "hate", "self-harm", "sexual", "violence")
 
 
 def moderations(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's: whatever says ``violence`` is flagged for it, and so on; parts of one input count as one."""
+    """Return moderations in OpenAI's shape: a text that contains ``violence`` is flagged for it, and so on.
+
+    Parts of one input count as one text."""
     value = call.members.get("input")
     mixed = isinstance(value, list) and any(isinstance(one, dict) for one in value)
     texts = [" ".join(call.texts("input"))] if mixed else call.texts("input")
@@ -245,7 +248,7 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
 
 
 def labels(call: EndpointCall) -> ScriptedAnswer:
-    """Mistral's: each input long or short."""
+    """Return classifications in Mistral's shape: long or short."""
     texts = call.texts("input")
     results = [
         {"length": {"scores": {"long": float(len(text) >= 80), "short": float(len(text) < 80)}}} for text in texts
@@ -254,7 +257,7 @@ def labels(call: EndpointCall) -> ScriptedAnswer:
 
 
 def pages(call: EndpointCall) -> ScriptedAnswer:
-    """Mistral's: a document of one page."""
+    """Return a document of one page in Mistral's OCR shape."""
     page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt reads nothing.", "images": [], "dimensions": None}
     return in_json({"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}})
 
@@ -263,7 +266,7 @@ def pages(call: EndpointCall) -> ScriptedAnswer:
 
 
 def images(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's, of generations and edits, whole or with partial pictures before it."""
+    """Return images in OpenAI's shape for generations and edits, streamed with partial images first."""
     prompt = str(call.members.get("prompt", ""))
     kind = "image_edit" if call.path.endswith("edits") else "image_generation"
     encoded = base64.b64encode(picture(prompt)).decode()
@@ -283,11 +286,12 @@ def images(call: EndpointCall) -> ScriptedAnswer:
     return in_events([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
 
 
-# Sounds
+# Audio
 
 
 def speech(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's: a tone as long as the text would take, in pieces; WAV, since the stand-in compresses nothing."""
+    """Return speech in OpenAI's shape: a tone with the duration of the text, as WAV, because the stand-in has no
+    codecs."""
     text = str(call.members.get("input", ""))
     if not text:
         raise invalid("input is required: the text to speak", "input")
@@ -307,7 +311,7 @@ def speech(call: EndpointCall) -> ScriptedAnswer:
 
 
 def transcript(call: EndpointCall) -> ScriptedAnswer:
-    """OpenAI's, of a recording in whatever format is asked for."""
+    """Return a transcript in OpenAI's shape, in the requested format."""
     file = _file(call)
     seconds = max(1, len(file.content) // (2 * RATE))
     text = f"{SAID} The file {file.name} has {len(file.content)} bytes."
@@ -349,7 +353,7 @@ def voice_models(call: EndpointCall) -> ScriptedAnswer:
 
 
 def client_secret(call: EndpointCall) -> ScriptedAnswer:
-    """A credential for a realtime session. Any will do for the stand-in, which asks for none."""
+    """Return a client secret for a realtime session; the stand-in accepts any."""
     session, after = call.members.get("session") or {}, call.members.get("expires_after") or {}
     if not isinstance(session, dict) or not isinstance(after, dict):
         raise invalid("session and expires_after must be objects", "session")
@@ -380,7 +384,7 @@ ANSWERS: Final[Mapping[str, Answering]] = {
         ("/v1/audio/transcriptions", "/v2/audio/transcriptions", "/v1/audio/translations"), transcript
     ),
 }  # fmt: skip
-"""By the path, for ``POST``."""
+"""Responses to ``POST`` by path."""
 
 TOLD: Final[Mapping[str, Answering]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
-"""The same for ``GET``."""
+"""Responses to ``GET`` by path."""

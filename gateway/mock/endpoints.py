@@ -1,4 +1,4 @@
-"""The paths of the stand-in that are no conversation."""
+"""The paths of the stand-in other than conversations."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeAlias
@@ -16,14 +16,14 @@ from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import View, add_view
 
 ANTHROPICS: Final = "/v1/messages/"
-"""The beginning of paths that are Anthropic's whoever asks: an entry of the demo has its files there."""
+"""The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""
 
 Sending: TypeAlias = Callable[[Answering, Callable[[], EndpointCall]], Awaitable[Response]]
-"""Answers the call that is read, with the fault that its model is named after."""
+"""A function that sends the response to a request, with the fault that its model's name selects."""
 
 
 def add_endpoints(app: QuartTrio, send: Sending, answer_line: AnswerLine) -> None:
-    """Serve them. ``answer_line`` answers the lines of batches, which are conversations."""
+    """Add the endpoints to ``app``; ``answer_line`` answers lines of batches, which are conversations."""
     for method, path, answering in _routes(MockShelf(answer_line)):
         rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>").replace("{part}", "<part>")
         add_view(app, rule, f"{method} {path}", _view(answering, path, send), [method])

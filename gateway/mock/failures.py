@@ -1,11 +1,10 @@
-"""Failures by their reasons, for routes to be tried on: a model for each reason on which routing decides, in the words
-of a provider of each API, and in each of the places where they stand: a status with its body (``fault/quota``), a
-status whose body is an array (``fault/quota-array``), the first event of a stream, or the whole body, of an answer with
-status 200 (``fault/quota-event``).
+"""Failures by reason, for testing routes: a model for each reason on which routing decides, in each API's error format.
 
-A number behind a name is how many requests fail before one is answered well: ``fault/overloaded-2`` refuses two of
-every three.
-"""
+Each reason has up to three models: a status with a body (``fault/quota``), with an array as the body
+(``fault/quota-array``), and status 200 with the error as first event or whole body (``fault/quota-event``).
+
+A number after the name is how many requests fail before one succeeds: ``fault/overloaded-2`` fails two of every
+three."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,7 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     ),
     "invalid": ("400, for a mistake in the request", _alike(_mistake("The stand-in takes it for a mistake"))),
 }
-"""The status with its words, by reason."""
+"""The status and messages by reason."""
 
 _WINDOW: Final = attrs.evolve(
     REFUSALS["rate_limited"][1]["chat"],
@@ -69,11 +68,11 @@ _WINDOW: Final = attrs.evolve(
     headers=((_UNIFIED, "rejected"), ("retry-after", "5")),
 )
 _NO_EVENT: Final = ("timeout",)
-"""Reasons for which no API has a word in its events."""
+"""Reasons without an error event in any API."""
 
 
 def _refusing(reason: FailureReason) -> Mapping[str, Fault]:
-    """The places in which a refusal for ``reason`` may stand."""
+    """Return the faults for ``reason`` by name."""
     says, refusals = REFUSALS[reason]
     found = {
         reason: Fault(f"status {says}", 0, refusals=refusals, counted=True),
@@ -113,14 +112,14 @@ FAILURES: Final[Mapping[str, Fault]] = {
 
 PREFIX: Final = "fault/"
 MODELS: Final[Mapping[str, Fault]] = {**FAULTS, **FAILURES}
-"""All faults, by name."""
+"""All faults by name."""
 
 
 def fault_of(model: str) -> tuple[str, Fault, int] | None:
-    """The name, the row and the number that ``model`` asks for; ``None`` for a model without a fault. Gateways take the
-    first part of a name off, so the name of a fault will do without it.
+    """Return the name, row and number of the fault that ``model`` selects, ``None`` for a model without a fault.
 
-    Raises ``GatewayError`` (404) for a fault that there is not."""
+    The prefix is optional, because gateways remove the first part of a name. Raises ``GatewayError`` (404) for an
+    unknown fault."""
     name = model.removeprefix(PREFIX)
     found = re.fullmatch(r"(.+?)(?:-(\d{1,4}))?", name)
     for stem, number in ((name, None), found.groups() if found else ("", None)):
@@ -133,7 +132,7 @@ def fault_of(model: str) -> tuple[str, Fault, int] | None:
 
 
 def listed() -> dict[str, str]:
-    """The models, each with its description."""
+    """Return the models of all faults with their descriptions."""
     return {
         f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number else ""): fault.says for name, fault in MODELS.items()
     }

@@ -1,5 +1,6 @@
-"""What can go wrong with an answer or a request: a ``Fault`` changes the events of the answer, what is sent of it and
-how that ends, or refuses the request. ``FAULTS`` are those of ``docs/streams.md``."""
+"""Faults of responses and requests: a ``Fault`` changes a response's events or bytes, or rejects the request.
+
+``FAULTS`` are those of ``docs/streams.md``."""
 
 import math
 import zlib
@@ -24,19 +25,19 @@ from streams.events import (
 )
 from streams.framing import Framing
 
-WORDS: Final = 3  # pieces of content before a fault in mid-answer
-LONGEST: Final = 2**34  # bytes of an event of the stand-in's own
+WORDS: Final = 3  # pieces of content before a fault within a response
+LONGEST: Final = 2**34  # bytes of one of the stand-in's events
 _USAGE: Final = ("usage", "usageMetadata")
-_COUNT_ALONE: Final = b'"choices":[]'  # in an event of Chat that only counts
+_COUNT_ALONE: Final = b'"choices":[]'  # marks a Chat event that only has usage
 
 Ending: TypeAlias = Literal["well", "cut", "reset", "silence"]
-"""``cut`` closes the connection without the end of the body, ``reset`` does it with an RST, ``silence`` keeps it open
-until the client leaves."""
+"""``cut`` closes the connection before the end of the body, ``reset`` with an RST; ``silence`` keeps it open until the
+client leaves."""
 
 
 @attrs.frozen
 class Piece:
-    """Bytes that go out in one write. ``content``: a word of the answer is in them."""
+    """Bytes that are sent in one write; ``content`` marks part of the model's answer."""
 
     data: bytes
     content: bool = False
@@ -44,8 +45,9 @@ class Piece:
 
 @attrs.frozen
 class ScriptedAnswer:
-    """An answer as it is sent: the head after ``wait`` seconds, the pieces, the end. ``framing`` is that of a stream;
-    a whole answer has none, and is one piece."""
+    """A response to send: the head after ``wait`` seconds, the pieces, the end.
+
+    ``framing`` is that of a stream; a whole response has none and consists of one piece."""
 
     framing: Framing | None
     pieces: tuple[Piece, ...]
@@ -55,7 +57,7 @@ class ScriptedAnswer:
 
     @property
     def stream(self) -> bool:
-        """Whether it goes out as it is said."""
+        """Whether the response is streamed."""
         return self.framing is not None
 
 
@@ -65,10 +67,11 @@ Change: TypeAlias = Callable[[ScriptedAnswer, int], ScriptedAnswer]
 
 @attrs.frozen
 class Fault:
-    """One row. ``number`` is what ``-N`` at the end of the model's name sets, and its default. ``told`` are errors in
-    place of the answer's events, ``refusals`` in place of the answer, their bodies changed by ``body``. Where it is
-    ``counted`` the number is that of requests that fail before one is answered well, 0 if all fail; where it fails
-    ``once`` that is 1."""
+    """One fault.
+
+    ``number`` is the default of ``-N`` at the end of the model's name. ``told`` has errors that replace the events,
+    ``refusals`` those that replace the response, with bodies changed by ``body``. If ``counted``, the number is how
+    many requests fail before one succeeds (0: all fail); with ``once`` it is 1."""
 
     says: str
     number: int | None = None
@@ -81,11 +84,11 @@ class Fault:
     once: bool = False
 
 
-# Other events
+# Changed events
 
 
 def _failing(events: Sequence[Event], words: int) -> list[Event]:
-    """The events as far as ``words`` pieces of content, then an error."""
+    """Return the events up to ``words`` pieces of content, then an error."""
     said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
         :words
     ]
@@ -97,17 +100,17 @@ def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
     return [first, TextDelta(0, "x" * (mebibytes * 2**20)), BlockEnd(0), Usage(input=1, output=1), AnswerEnd("stop")]
 
 
-# Other bytes
+# Changed bytes
 
 
 def _begun(answer: ScriptedAnswer, words: int) -> int:
-    """The number of pieces that it takes to ``words`` pieces of content."""
+    """Return the number of pieces up to ``words`` pieces of content."""
     said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
     return said[-1] + 1 if said else 0
 
 
 def _stopping(end: Ending) -> Change:
-    """As far as that many pieces of content, or half of a whole answer, then ``end``."""
+    """Return a change that stops after some pieces of content, or after half of a whole response, with ``end``."""
 
     def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
         if answer.stream:
@@ -118,7 +121,7 @@ def _stopping(end: Ending) -> Change:
 
 
 def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
-    """The head of ``answer``, and of what it says nothing; of a whole one half."""
+    """Return ``answer`` with its head and no content; half of a whole response."""
     return _stopping("cut")(answer, 0)
 
 
@@ -127,7 +130,7 @@ def _half(piece: Piece) -> Piece:
 
 
 def _next(answer: ScriptedAnswer) -> int:
-    """The first piece behind ``WORDS`` pieces of content; of a whole answer the only one."""
+    """Return the index of the first piece after ``WORDS`` pieces of content, in a whole response of the only one."""
     at = _begun(answer, WORDS)
     return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
 
@@ -152,7 +155,7 @@ def _without_brace(data: bytes) -> bytes:
 
 
 def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], bytes]) -> Iterator[bytes]:
-    """The events of ``piece``, with what they say changed; those that are left empty are none."""
+    """Yield the events of ``piece`` with changed payloads, without empty ones."""
     if answer.framing is None:
         yield change(piece.data)
         return
@@ -162,7 +165,7 @@ def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], 
 
 
 def _unfinished(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    """A stream as far as its last word."""
+    """Return a stream up to its last word."""
     pieces = answer.pieces[: _begun(answer, len(answer.pieces))] if answer.stream else answer.pieces
     return attrs.evolve(answer, pieces=pieces)
 
@@ -199,7 +202,7 @@ def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
 
 
 def _each(change: Callable[[bytes], bytes]) -> Change:
-    """``change`` made to every piece of a stream of text; frames of bytes and a whole answer stay as they are."""
+    """Return a change that applies ``change`` to every piece of a text stream, and to nothing else."""
 
     def changed(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
         if answer.framing is None or not answer.framing.media_type.startswith("text/"):
@@ -224,7 +227,7 @@ def _uncounted(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
 
 
 def _without_usage(data: bytes) -> bytes:
-    """An event without the tokens that its JSON counts."""
+    """Return an event without the usage in its JSON."""
     text = data.rstrip()
     begin = text.find(b"{")
     if begin < 0 or not text.endswith(b"}"):
@@ -237,7 +240,7 @@ def _without_usage(data: bytes) -> bytes:
     return text[:begin] + msgspec.json.encode(value) + data[len(text) :]
 
 
-# Refusals
+# Rejections
 
 
 def _refuse(failed: ErrorInfo) -> dict[Api, ErrorInfo]:

@@ -1,8 +1,7 @@
-"""A value for a JSON Schema, as plain as the schema allows.
+"""A simple value that matches a JSON Schema.
 
-It is built by type and bounds, not guessed. Left out is what schemas of tools and of structured outputs hardly use:
-``not``, ``if``, dependencies of members on each other, and that no second alternative of ``oneOf`` may fit.
-"""
+Values are constructed by type and bounds. Unsupported are keywords that schemas of tools and structured outputs hardly
+use: ``not``, ``if``, dependencies between members, and the uniqueness rule of ``oneOf``."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,28 +24,28 @@ from gateway.mock.schemas import (
 )
 
 Say: TypeAlias = Callable[[str], str]
-"""The text of a string, by the name of the member that it is for."""
+"""A function that returns the text for a member's name."""
 
 LONGEST: Final = 100_000  # characters of a string
 
 
 class Unfillable(Exception):
-    """There is no value, or none was found."""
+    """An error: no value exists, or none was found."""
 
 
 def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
-    """A value for ``schema``; if it is to be ``complete``, with members and items that may be left out too.
-
-    Raises ``Unfillable``."""
-    try:  # a keyword may have any value, also one that means nothing
+    """Return a value for ``schema``; with ``complete``, optional members and items are included. Raises
+    ``Unfillable``."""
+    try:  # keywords may have arbitrary values
         return _Filling(Meanings(schema), say, complete).value(schema, "", 0, ())
-    except (GivenUp, RecursionError, TypeError, ValueError):  # the last two: values that a keyword cannot have
+    except (GivenUp, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
         raise Unfillable from None
 
 
 class _Filling:
-    """Builds one value, a method for each type. ``name`` is the member that a value is for, and ``nth`` the number of
-    those that have to differ."""
+    """The construction of one value, with a method for each type.
+
+    ``name`` is the member of a value, ``nth`` its number among values that must differ."""
 
     def __init__(self, meanings: Meanings, say: Say, complete: bool) -> None:
         self._meanings = meanings
@@ -63,13 +62,13 @@ class _Filling:
         raise Unfillable
 
     def _spares(self, path: Path) -> bool:
-        """True if what may be left out is."""
+        """Return whether optional parts are left out."""
         return not self._complete or len(path) >= DEEP
 
     # By type
 
     def fixed(self, flat: Flat, name: str, nth: int, path: Path) -> Any:
-        """One of the values that the schema lists."""
+        """Return one of the values that the schema lists."""
         values = [flat["const"]] if "const" in flat else listed(flat, "enum")
         fitting = [value for value in values if _allowed(flat, value)]
         if not fitting:
@@ -91,7 +90,7 @@ class _Filling:
         return {one: found[one] for one in dict.fromkeys((*known, *found)) if one in found}
 
     def _add(self, found: dict[str, Any], flat: Flat, name: str, nth: int, path: Path) -> None:
-        """A member that may be left out, if there is a value for it."""
+        """Add an optional member if a value exists."""
         try:
             found[name] = self.value(_member(flat, name), name, nth, path)
         except Unfillable:
@@ -113,7 +112,7 @@ class _Filling:
         return list(found.values())
 
     def _item(self, flat: Flat, found: Mapping[str, Any], name: str, nth: int, path: Path) -> tuple[str, Any]:
-        """The item behind those of ``found``, and a key that no other has: itself as JSON, if items have to differ."""
+        """Return the next item after ``found``, and a key: if items must differ, the item as JSON."""
         index = len(found)
         schema = place(flat, index)
         if not found and "contains" in flat:
@@ -185,11 +184,11 @@ _SIGNS: Final[Mapping[str, tuple[str, ...]]] = {
     "array": ("items", "prefixItems", "minItems", "contains"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
-"""The keywords of which a schema without a type has one: what it is about. Else that is a string."""
+"""Keywords that reveal the type of a schema without ``type``; the default is a string."""
 
 
 def _makers(flat: Flat) -> list[Make]:
-    """The makers of a value, null as the last resort."""
+    """Return the constructors for a value, null last."""
     if "const" in flat or "enum" in flat:
         return [_Filling.fixed]
     return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
@@ -203,7 +202,7 @@ def _types(flat: Flat) -> list[str]:
 
 
 def _allowed(flat: Flat, value: object) -> bool:
-    """True if a listed value is of the type that the schema wants, and in its other list too."""
+    """Return whether a listed value has the schema's type and is in its other list, too."""
     if "enum" in flat and not any(same(value, one) for one in listed(flat, "enum")):
         return False
     if value is None and flat.get("nullable") is True:
@@ -214,7 +213,7 @@ def _allowed(flat: Flat, value: object) -> bool:
 
 
 def _offered(flat: Flat, nth: int) -> list[Any]:
-    """The value that the schema itself proposes, if there is one."""
+    """Return the value that the schema proposes, if any."""
     return [] if nth else list(filter(None, (flat.get("default"), *listed(flat, "examples"))))
 
 
@@ -222,7 +221,7 @@ def _offered(flat: Flat, nth: int) -> list[Any]:
 
 
 def _member(flat: Flat, name: str) -> object:
-    """The schema of a member."""
+    """Return the schema of a member."""
     own = members(flat, "properties")
     found = [own[name]] if name in own else []
     found += [schema for pattern, schema in members(flat, "patternProperties").items() if matches(pattern, name)]
@@ -253,7 +252,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "relative-json-pointer": "{}",
     "regex": "example{}",
 }
-"""A string of each format, with a place for a number that makes it another one."""
+"""A string for each format, with a placeholder for a number that varies it."""
 
 SAMPLES: Final = (
     "example", "Example", "EXAMPLE", "example-1", "example_1", "example.com", "someone@example.com",
@@ -261,11 +260,11 @@ SAMPLES: Final = (
     "AB-123", "a", "2026-01-01", "2026-01-01T12:00:00Z", "12:00", "12:00:00", "+15550100", "#112233", "en", "en-US",
     "00000000-0000-4000-8000-000000000001", "00000000", "112233445566", "USD 1.00", "",
 )  # fmt: skip
-"""Strings for patterns: the first that matches is taken. Where none does the pattern is not kept."""
+"""Candidate strings for patterns; if none matches, the pattern is ignored."""
 
 
 def _is_text(flat: Flat, text: str) -> bool:
-    """True if a string has the length and the pattern."""
+    """Return whether a string has the required length and pattern."""
     least, most = number(flat, "minLength", 0), number(flat, "maxLength", LONGEST)
     return least <= len(text) <= most and matches(flat.get("pattern"), text)
 
@@ -274,7 +273,7 @@ def _is_text(flat: Flat, text: str) -> bool:
 
 
 def _is_number(flat: Flat, value: object) -> bool:
-    """True if a number is within the bounds and a multiple; what is none has none."""
+    """Return whether a number meets bounds and multiple; other values pass."""
     if not isinstance(value, int | float):
         return True
     (low, above), (high, below) = _limits(flat)
@@ -284,7 +283,7 @@ def _is_number(flat: Flat, value: object) -> bool:
 
 
 def _limits(flat: Flat) -> tuple[tuple[float, bool], tuple[float, bool]]:
-    """The smallest and the largest value, and whether each is outside itself."""
+    """Return the lower and the upper bound, each with whether it is exclusive."""
     low = _limit(flat, "minimum", "exclusiveMinimum", -math.inf, max)
     return low, _limit(flat, "maximum", "exclusiveMaximum", math.inf, min)
 
@@ -292,19 +291,19 @@ def _limits(flat: Flat) -> tuple[tuple[float, bool], tuple[float, bool]]:
 def _limit(
     flat: Flat, key: str, excluding: str, default: float, tighter: Callable[[float, float], float]
 ) -> tuple[float, bool]:
-    """Draft 4 says by a boolean that a bound is outside."""
+    """Return one bound and whether it is exclusive; draft 4 marks that by a boolean."""
     inner, outer = number(flat, key, default), number(flat, excluding, default)
     limit = tighter(inner, outer)
     return limit, flat.get(excluding) is True or (math.isfinite(outer) and limit == outer)
 
 
 def _whole(step: object) -> float:
-    """The smallest whole multiple of ``step``, if one is near."""
+    """Return the smallest integer multiple of ``step``, if one is near."""
     if not isinstance(step, int | float) or isinstance(step, bool) or step <= 0:
         return 1
     return next((int(step * times) for times in range(1, 1001) if step * times % 1 == 0), 1)
 
 
 def _plain(value: float) -> float:
-    """``value`` as an int where it has no fraction."""
+    """Return ``value`` as an int if it has no fraction."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,5 +1,6 @@
-"""What the stand-in keeps while it runs: files, uploads, vector stores, containers, videos and batches, whose lines it
-answers itself. The oldest go where there are too many."""
+"""The stand-in's stored objects: files, uploads, vector stores, containers, videos, and batches that it processes.
+
+If there are too many, the oldest are dropped."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,22 +18,22 @@ from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
 
 MOST: Final = 200  # objects
-MOST_BYTES: Final = 64 * 2**20  # of their contents
+MOST_BYTES: Final = 64 * 2**20  # bytes of their contents
 
 AnswerLine = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
-"""Answers a request for a path: the status and the JSON."""
+"""A function that answers a request to a path with a status and JSON."""
 
 
 @attrs.frozen
 class MockObject:
-    """One of them: what is told of it, and what is in it."""
+    """An object: its JSON and its content."""
 
     about: dict[str, Any]
     content: bytes = b""
 
 
 class MockShelf:
-    """All of them. ``answer_line`` answers the lines of batches."""
+    """All stored objects; ``answer_line`` answers lines of batches."""
 
     def __init__(self, answer_line: AnswerLine) -> None:
         self._objects: dict[str, MockObject] = {}
@@ -41,7 +42,7 @@ class MockShelf:
     # Files and uploads
 
     def add_file(self, call: EndpointCall) -> ScriptedAnswer:
-        """Anthropic's where there is no purpose."""
+        """Store a file; without a purpose it is Anthropic's."""
         if not call.files.get("file"):
             raise invalid("file is required, as a file of the form", "file")
         file = call.files["file"][0]
@@ -84,7 +85,7 @@ class MockShelf:
         upload.about.update(status="completed", file=file.about)
         return in_json(upload.about)
 
-    # Whatever is kept
+    # All kinds
 
     def make(self, prefix: str, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
         def answer(call: EndpointCall) -> ScriptedAnswer:
@@ -118,7 +119,7 @@ class MockShelf:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             kept = reversed(self._objects.items())
             data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
-            if len(prefixes) > 1:  # files: whose client it is says which ones
+            if len(prefixes) > 1:  # files: the client's API selects which
                 data = [about for about in data if call.is_anthropics == ("type" in about)]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return in_json({"object": "list", "data": data, "has_more": False, **ends})
@@ -133,10 +134,10 @@ class MockShelf:
     def search(self, call: EndpointCall) -> ScriptedAnswer:
         return in_json({"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None})
 
-    # Files within a vector store or a container
+    # Files within a vector store or container
 
     def put_within(self, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """A file that there is by its ``file_id``, or a new one in a form."""
+        """Return a function that adds a stored file by its ``file_id``, or a new one from a form."""
 
         def answer(call: EndpointCall) -> ScriptedAnswer:
             outer = self._get(call).about["id"]
@@ -159,7 +160,7 @@ class MockShelf:
     def one_within(
         self, answering: Callable[[EndpointCall], ScriptedAnswer]
     ) -> Callable[[EndpointCall], ScriptedAnswer]:
-        """What ``answering`` does with one of them."""
+        """Return a function that applies ``answering`` to one of them."""
 
         def answer(call: EndpointCall) -> ScriptedAnswer:
             return answering(attrs.evolve(call, named={"id": _within(call.named["id"], call.named["part"])}))
@@ -169,7 +170,7 @@ class MockShelf:
     # Batches
 
     def batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """OpenAI's: it is done when it is asked for again."""
+        """Create an OpenAI batch, completed at the next query."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
             raise GatewayError("not_found", "there is no such input_file_id", param="input_file_id")
@@ -204,7 +205,7 @@ class MockShelf:
         return {"id": new_id("batch_req_"), "custom_id": id, "response": response, "error": None}
 
     def message_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """Anthropic's: it has ended when it is asked for again."""
+        """Create an Anthropic batch, ended at the next query."""
         results = []
         for asked in call.members.get("requests", []):
             status, body = self._answer_line("/v1/messages", asked["params"])
@@ -225,7 +226,7 @@ class MockShelf:
             "results_url": None,
         })  # fmt: skip
 
-    # What is there
+    # Storage
 
     def _put(self, made: MockObject, key: str | None = None) -> MockObject:
         self._objects[key or made.about["id"]] = made

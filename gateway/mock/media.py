@@ -1,4 +1,4 @@
-"""The sounds and pictures of the stand-in: a tone as long as its text, and one square of a color."""
+"""The stand-in's audio and pictures: a tone as long as its text, and a square of one colour."""
 
 import binascii
 import math
@@ -6,21 +6,21 @@ import struct
 import zlib
 from typing import Final
 
-RATE: Final = 8000  # samples of a second
-SPEED: Final = 15  # characters that are spoken in a second
+RATE: Final = 8000  # samples per second
+SPEED: Final = 15  # characters spoken per second
 MOST_SECONDS: Final = 30
 _TONE: Final = 440  # Hz
 
 
 def tone(text: str) -> bytes:
-    """Samples of 16 bits for ``text``."""
+    """Return 16-bit samples for ``text``."""
     count = RATE * max(1, min(MOST_SECONDS, len(text) // SPEED))
     period = [int(8000 * math.sin(2 * math.pi * _TONE * at / RATE)) for at in range(RATE // 20)]
     return (struct.pack(f"<{len(period)}h", *period) * (count // len(period) + 1))[: 2 * count]
 
 
 def wav(samples: bytes) -> bytes:
-    """A WAV file of ``samples``, in one channel."""
+    """Return a mono WAV file of ``samples``."""
     format = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16)
     return b"".join((
         b"RIFF", struct.pack("<I", 36 + len(samples)), b"WAVEfmt ", struct.pack("<I", 16), format,
@@ -29,7 +29,7 @@ def wav(samples: bytes) -> bytes:
 
 
 def picture(prompt: str, side: int = 16) -> bytes:
-    """A PNG in the color that ``prompt`` has."""
+    """Return a PNG in a colour that depends on ``prompt``."""
     color = zlib.crc32(prompt.encode(errors="replace")).to_bytes(4, "big")[:3]
     rows = (b"\0" + color * side) * side
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)

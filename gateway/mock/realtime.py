@@ -1,4 +1,4 @@
-"""Realtime sessions of the stand-in: it says what it is, in words and in a tone, whatever is said to it."""
+"""Realtime sessions of the stand-in, which introduces itself in text and tone whatever it hears."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from providers.neutral.codec import new_id
 from streams.surrogates import NOT_JSON
 
 PATH: Final = "/v1/realtime"
-_PIECE: Final = 8192  # bytes of a sound in one event
+_PIECE: Final = 8192  # bytes of audio per event
 _SOUND_TOKENS: Final = 20
 
 
 class MockSession:
-    """One session: events of a client in, events of the stand-in out."""
+    """One session: client events in, stand-in events out."""
 
     def __init__(self, model: str) -> None:
         self._session: dict[str, Any] = {
@@ -29,7 +29,7 @@ class MockSession:
         return _event("session.created", session=self._session)
 
     def take(self, message: bytes | str) -> Iterator[str]:
-        """What it answers to ``message``."""
+        """Yield the events that answer ``message``."""
         try:
             event = msgspec.json.decode(message)
             kind = event["type"]

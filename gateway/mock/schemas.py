@@ -1,5 +1,5 @@
-"""The meanings of a JSON Schema: references, ``allOf`` and one choice of ``anyOf`` and ``oneOf`` merged, until only
-types and bounds are left."""
+"""The meanings of a JSON Schema: references, ``allOf`` and one choice of ``anyOf`` and ``oneOf`` merged into types and
+bounds."""
 
 import json
 import re
@@ -12,15 +12,15 @@ Flat: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str, ...]
 """The references that led to a schema."""
 
-STEPS: Final = 20_000  # schemas looked at for one value, before it is given up
-DEEP: Final = 3  # references from which on nothing is made that may be left out
-TWICE: Final = 2  # how often one reference may be followed inside itself: a person's children have none of their own
+STEPS: Final = 20_000  # schemas examined for one value before giving up
+DEEP: Final = 3  # depth of references from which on optional parts are left out
+TWICE: Final = 2  # how often a reference may occur within itself
 
 _COMBINING: Final = {"$ref", "allOf", "anyOf", "oneOf", "$defs", "definitions"}
 
 
 class GivenUp(Exception):
-    """It took more than ``STEPS`` steps."""
+    """An error: more than ``STEPS`` steps were needed."""
 
 
 class Meanings:
@@ -31,7 +31,7 @@ class Meanings:
         self._steps = 0
 
     def of(self, schema: object, path: Path) -> Iterator[tuple[Flat, Path]]:
-        """The schemas that ``schema`` stands for, the first choice first. Raises ``GivenUp``."""
+        """Yield the flat schemas that ``schema`` can mean, the first choice first. Raises ``GivenUp``."""
         self._steps += 1
         if self._steps > STEPS:
             raise GivenUp
@@ -50,12 +50,12 @@ class Meanings:
         if len(path) >= DEEP:
             groups = [sorted(group, key=_refers) for group in groups]
         own = {key: value for key, value in schema.items() if key not in _COMBINING}
-        if isinstance(own.get("items"), list):  # as drafts before 2020-12 have it
+        if isinstance(own.get("items"), list):  # as in drafts before 2020-12
             own |= {"prefixItems": own["items"], "items": own.get("additionalItems", True)}
         yield from self._with(own, groups, path)
 
     def _with(self, flat: Flat, groups: Sequence[Sequence[object]], path: Path) -> Iterator[tuple[Flat, Path]]:
-        """``flat`` merged with one schema of each of ``groups``."""
+        """Yield ``flat`` merged with one schema of each of ``groups``."""
         if not groups:
             yield flat, path
             return
@@ -66,7 +66,7 @@ class Meanings:
                     yield from self._with(merged, groups[1:], inside)
 
     def _target(self, ref: str) -> object:
-        """The schema that a reference leads to; one that leads out of the schema is a schema that nothing fits."""
+        """Return the schema that a reference leads to; outside ``root``, one that nothing matches."""
         found = self._root
         mark, *parts = unquote(ref).split("/")
         for part in parts if mark == "#" else [ref]:
@@ -82,7 +82,7 @@ def _refers(schema: object) -> bool:
     return isinstance(schema, Mapping) and "$ref" in schema
 
 
-# Reading a keyword, whatever stands there
+# Tolerant reading of keywords
 
 
 def listed(schema: Mapping[str, Any], key: str) -> list[Any]:
@@ -101,28 +101,28 @@ def number(schema: Mapping[str, Any], key: str, default: float) -> float:
 
 
 def text_of(value: object) -> str:
-    """A value as JSON, the same for the same value; Python takes 1 for true."""
+    """Return a value as canonical JSON; Python considers 1 and true equal."""
     return json.dumps(value, sort_keys=True)
 
 
 def same(one: object, other: object) -> bool:
-    """True if two values are the same JSON."""
+    """Return whether two values are the same JSON."""
     return text_of(one) == text_of(other)
 
 
 def matches(pattern: object, text: str) -> bool:
-    """True if a pattern is found in ``text``, as far as Python's dialect tells."""
+    """Return whether ``pattern`` matches in ``text``, in Python's dialect."""
     try:
         return not isinstance(pattern, str) or re.search(pattern, text) is not None
     except re.error:
         return True
 
 
-# Two schemas in one
+# Merging
 
 
 def both(one: Flat, other: Flat) -> Flat | None:
-    """The schema that fits both; ``None`` where it is plain that nothing does."""
+    """Return the schema that fits both, ``None`` if evidently nothing does."""
     found = {**other, **one}
     for key in one.keys() & other.keys():
         merged = _MERGE.get(key, _first)(one[key], other[key])
@@ -138,13 +138,13 @@ def both(one: Flat, other: Flat) -> Flat | None:
 
 
 def place(flat: Flat, index: int) -> object:
-    """The schema of an item."""
+    """Return the schema of an item."""
     first = listed(flat, "prefixItems")
     return first[index] if index < len(first) else flat.get("items", True)
 
 
 def _known(one: Flat, other: Flat) -> Mapping[str, Any]:
-    """The members of ``one``, each as ``other`` takes it where that has no word for it of its own."""
+    """Return the members of ``one`` with the constraints that ``other`` sets for unlisted members."""
     own, rest = members(one, "properties"), other.get("additionalProperties", True)
     if rest is True:
         return own
@@ -159,7 +159,7 @@ def _all_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _types(one: object, other: object) -> list[str] | None:
-    """The types that both allow."""
+    """Return the types that both allow."""
     ones, others = (set(each if isinstance(each, list) else [each]) for each in (one, other))
     ones |= {"integer"} & others if "number" in ones else set()
     others |= {"integer"} & ones if "number" in others else set()
@@ -198,4 +198,4 @@ _MERGE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"), min),
     **dict.fromkeys(("items", "additionalProperties", "contains"), _either),
 }
-"""How the values of a keyword that two schemas have become one; ``None``: nothing fits both."""
+"""How two values of a keyword merge; ``None`` means that nothing fits both."""

@@ -1,5 +1,4 @@
-"""The answers of the stand-in provider, as events: words, thinking if asked for, JSON by a schema, the call of a
-tool."""
+"""The stand-in's responses as events: text, thinking if requested, JSON by a schema, or a tool call."""
 
 import json
 from collections.abc import Iterator
@@ -27,10 +26,10 @@ from streams.events import (
 
 
 def script(request: Request, api: Api) -> list[Event]:
-    """The answer to ``request``, as events: thinking if it is asked for, then a call of a tool if there is one to make,
-    else words, or JSON in the format that is asked for.
+    """Return the response to ``request`` as events.
 
-    Raises ``GatewayError`` (400) for a format that nothing fits."""
+    They are thinking if requested, then a tool call if suitable, else text or JSON in the requested format. Raises
+    ``GatewayError`` (400) for a format that nothing fits."""
     return list(_events(request, api))
 
 
@@ -96,7 +95,7 @@ def _json(request: Request, format: Format) -> str:
 
 
 def _result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
-    """The call whose result is the last that was said, and that."""
+    """Return the tool call whose result ends the conversation, with that result."""
     for turn in reversed(request.messages):
         results = [part for part in turn.parts if isinstance(part, ToolResultPart)]
         if results:
@@ -108,7 +107,7 @@ def _result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
 
 
 def _native_thinking(api: Api) -> object:
-    """The reasoning item that the provider played would want back on the next turn."""
+    """Return the reasoning item that the imitated provider would expect on the next turn."""
     match api:
         case "messages":
             return {"type": "thinking", "thinking": words.THINKING, "signature": "bW9jay1zaWduYXR1cmU="}
@@ -124,6 +123,6 @@ def _native_thinking(api: Api) -> object:
 
 
 def _tokens(text: str) -> list[str]:
-    """The words with the space before each, as models' tokens have it."""
+    """Return the words, each with the space before it, like model tokens."""
     first, *rest = text.split(" ")
     return [first, *(f" {word}" for word in rest)]

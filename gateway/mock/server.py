@@ -1,4 +1,4 @@
-"""The stand-in provider as an ASGI app: all APIs, answers at a settable pace, and a model for each fault."""
+"""The stand-in provider as an ASGI app: all APIs, responses at a settable pace, and a model for each fault."""
 
 import time
 from collections import Counter
@@ -40,11 +40,13 @@ NO_FAULT = Fault("a good answer")
 
 
 def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) -> QuartTrio:
-    """The ASGI app. ``pace`` is the pause between two words of a stream, in seconds. ``registry`` has the server's
-    connections: without it ``fault/reset-after-3``, which resets one, closes like ``fault/cut-after-3``."""
+    """Return the ASGI app.
+
+    ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
+    ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
     app = QuartTrio("trigate-mock", static_folder=None)
     configure(app)
-    failures = Counter[tuple[Api, str, int]]()  # of faults that fail some times, since one was answered well
+    failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
     reset = partial(_reset, registry or ConnectionRegistry())
 
     async def models() -> Response:
@@ -80,7 +82,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
                 continue
             answer, path = view(codec, route), route.path.replace("{model}", "<path:model>")
             add_view(app, path, route.path, answer, ["POST"])
-            if route.path.startswith(codec.wire.root):  # /v1beta/openai/chat/completions, as Google has it
+            if route.path.startswith(codec.wire.root):  # Google's /v1beta/openai/chat/completions
                 elsewhere = "/<path:_base>" + path.removeprefix(codec.wire.root)
                 add_view(app, elsewhere, f"{route.path} elsewhere", answer, ["POST"])
     return app
@@ -93,7 +95,7 @@ async def _call_endpoint(
     answering: Answering,
     read: Callable[[], EndpointCall],
 ) -> Response:
-    """The answer to a call of what is no conversation; its errors and faults are those of Chat."""
+    """Return the response to a request other than a conversation; errors and faults have Chat's format."""
     codec = CODECS["chat"]
     try:
         call = read()
@@ -120,8 +122,7 @@ def _error(codec: Codec, failed: ErrorInfo, change: Callable[[bytes], bytes] = b
 
 
 def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
-    """What is wrong with the answer to this request for ``model``, and the number in its name. Raises ``GatewayError``
-    for a fault that there is not."""
+    """Return the fault for this request to ``model``, and its number. Raises ``GatewayError`` for an unknown fault."""
     name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
     times = 1 if fault.once else number if fault.counted else 0
     key = (api, name, number)
@@ -133,7 +134,7 @@ def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tup
 
 
 def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnswer:
-    """The answer as it goes out if nothing is done to it."""
+    """Return the response without any fault."""
     if reply.request.stream:
         writer = codec.writer(reply)
         pieces = tuple(
@@ -150,7 +151,7 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
 
 
 def _answered_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-    """The answer to a line of a batch: one of a conversation, or embeddings."""
+    """Return the response to a line of a batch: a conversation or embeddings."""
     if path in ANSWERS:
         answer = ANSWERS[path](EndpointCall(body, path=path))
         return 200, msgspec.json.decode(answer.pieces[0].data)
@@ -164,7 +165,7 @@ def _answered_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
 
 
 def _reframed(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:
-    """The same events in another framing."""
+    """Return the same events in another framing."""
     assert framing.writer is not None
     splitter, writer = own.splitter(LONGEST), framing.writer()
     pieces = [
@@ -201,7 +202,7 @@ async def _play(
             case "silence":
                 await trio.sleep_forever()
             case "reset":
-                for _ in range(2):  # the first may be taken with the last word, the second when that is written
+                for _ in range(2):  # the second starts after the last word was written
                     await send.send(b"")
                 body.cut()
                 reset()
@@ -210,7 +211,7 @@ async def _play(
 
 
 def _reset(registry: ConnectionRegistry) -> None:
-    """Close the connection of the request that is being handled with an RST."""
+    """Close the current request's connection with an RST."""
     for connection in tuple(registry.connections):
         if connection.client == request.scope["client"]:
             connection.reset()

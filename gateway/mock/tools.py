@@ -1,4 +1,4 @@
-"""The stand-in's choice of a tool to call: one that changes nothing and does not fail, once in a conversation."""
+"""The stand-in's choice of a tool to call: one without side effects that cannot fail, once in a conversation."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,18 +12,18 @@ from gateway.mock.words import GREETING, last_of, text_for, words_of
 from providers.neutral.request import Request, Tool, ToolCallPart, ToolResultPart
 
 AVOIDED: Final = frozenset((
-    # Other agents are put to work.
+    # They start other agents.
     "agent", "agents", "subagent", "subagents", "task", "tasks", "team", "teammate", "spawn", "delegate", "handoff",
     "transfer", "workflow",
-    # The person is asked.
+    # They ask the person.
     "ask", "question", "questions", "confirm", "approval", "elicit", "followup", "input", "feedback",
-    # The program works otherwise from then on.
+    # They change how the program works.
     "plan", "mode", "enter", "exit", "worktree", "skill", "skills", "goal", "todo", "todos", "todowrite", "todoread",
     "cron", "schedule", "wakeup", "sleep", "wait", "memory", "remember",
-    # Something goes on that has not begun.
+    # They continue something that has not begun.
     "stdin", "kill", "stop", "cancel", "resume", "close",
 ))  # fmt: skip
-"""Words in the name of a tool that is not called, whatever else its name says."""
+"""Words in the names of tools that are never called."""
 
 LOOKS: Final = frozenset((
     "get", "list", "read", "search", "find", "look", "lookup", "query", "show", "describe", "count", "check", "fetch",
@@ -35,10 +35,10 @@ CHANGES: Final = frozenset((
     "upload", "sync", "notify", "message", "email", "pay", "buy", "charge", "refund", "report", "execute", "exec",
     "start", "restart",
 ))  # fmt: skip
-"""Words in the name of a tool that is not called, unless one of ``LOOKS`` stands beside them."""
+"""Words in the names of tools that are called only if ``LOOKS`` also has a word of the name."""
 
 FINAL: Final = frozenset(("final", "finish", "completion", "structured"))
-"""Words in the name of a tool with which a program wants to be answered."""
+"""Words in the names of tools with which programs expect the final answer."""
 
 SHELL: Final = frozenset((
     "bash", "shell", "sh", "zsh", "powershell", "terminal", "exec", "execute", "run", "command", "cmd",
@@ -47,36 +47,36 @@ COMMAND: Final = frozenset(("command", "cmd"))
 PLACE: Final = frozenset((
     "file", "files", "filename", "filepath", "path", "paths", "url", "urls", "uri", "image",
 ))  # fmt: skip
-"""The last words of members that say where something is: the stand-in knows nothing that is there."""
+"""Last words of members that locate something: the stand-in knows no existing file or URL."""
 
 HARMLESS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(COMMAND, "ls"),  # a command of Unix and of PowerShell, which does not fail in an empty folder
+    **dict.fromkeys(COMMAND, "ls"),  # works in Unix and PowerShell, also in an empty folder
     **dict.fromkeys(("path", "paths", "directory", "dir", "folder", "cwd", "workdir"), "."),
     **dict.fromkeys(("code", "expression", "formula"), "1 + 1"),
     "glob": "*",
     "sql": "SELECT 1",
 }
-"""What goes into a call, by the last word of the member's name."""
+"""Argument values by the last word of the member's name."""
 
 CUSTOM: Final = (
-    # Codex' code mode: its tools are functions of a script.
+    # Codex's code mode: its tools are functions of a script.
     (frozenset(("exec",)), "tools.exec_command", 'text((await tools.exec_command({cmd: "ls"})).output)'),
     (frozenset(("bash", "shell", "sh", "zsh", "powershell", "terminal")), "", "ls"),
     (frozenset(("exec", "python", "code", "javascript", "js", "repl", "interpreter")), "", "1 + 1"),
 )
-"""What goes into a tool that takes text, by a word in its name and what its description speaks of."""
+"""Inputs for tools that take text, by a word in the name and a phrase in the description."""
 
 
 @attrs.frozen
 class Pick:
-    """A call to be made. ``input`` is JSON for a function, else text."""
+    """A tool call; ``input`` is JSON for a function, else text."""
 
     tool: Tool
     input: str
 
 
 def choose(request: Request) -> Pick | None:
-    """The call that answers ``request``; ``None`` if words do."""
+    """Return the tool call that answers ``request``, ``None`` if text does."""
     mode, tools = offered(request)
     if mode == "none":
         return None
@@ -93,7 +93,7 @@ def choose(request: Request) -> Pick | None:
 
 
 def offered(request: Request) -> tuple[str, list[Tool]]:
-    """The freedom of the choice, in the words of ``ToolChoice.mode``, and between which tools."""
+    """Return the mode of the choice (``ToolChoice.mode``) and the available tools."""
     tools = [tool for tool in request.tools if isinstance(tool, Tool)]
     choice = request.tool_choice
     if choice is None:
@@ -104,9 +104,9 @@ def offered(request: Request) -> tuple[str, list[Tool]]:
 
 
 def _goes_on(request: Request, mode: str) -> bool:
-    """True if a tool has been called before, by whatever question: a program's own words may stand behind the result,
-    and it would be asked for the same call for ever. One that wants nothing but calls may tell results as the person's
-    words."""
+    """Return whether a tool was called before, for any question, so that it is not called endlessly.
+
+    A program may add its own text after the result, and one that requires calls may send results as the user's text."""
     if mode == "required" and any(message.role == "assistant" for message in request.messages):
         return True
     return any(
@@ -114,13 +114,13 @@ def _goes_on(request: Request, mode: str) -> bool:
     )
 
 
-# Which
+# Selection
 
 NEVER: Final = 100
 
 
 def rank(tool: Tool) -> int:
-    """The smaller, the sooner it is called; ``NEVER`` without being told to."""
+    """Return a tool's rank: lower ones are called first, ``NEVER`` only when required."""
     words, needed = _words(tool), _needed(tool)
     script = _script(tool) if tool.kind == "custom" else None
     if words & AVOIDED or _is_final(tool) or (script is None and _has_grammar(tool)):
@@ -136,7 +136,7 @@ def rank(tool: Tool) -> int:
     )
     if True not in order:
         return NEVER
-    # A server of tools may not know the folder that the program is in.
+    # A tool server may not know the program's folder.
     return order.index(True) + (10 if tool.name.startswith("mcp") else 0)
 
 
@@ -146,21 +146,21 @@ def _is_final(tool: Tool) -> bool:
 
 
 def _words(tool: Tool) -> set[str]:
-    """The words of its name, without those of the server or namespace that it is of."""
+    """Return the words of a tool's name without its server or namespace."""
     return set(words_of(tool.name.rpartition("__")[2]))
 
 
 def _needed(tool: Tool) -> set[str]:
-    """The last words of the members that its schema requires."""
+    """Return the last words of the members that its schema requires."""
     names = tool.schema.get("required") if isinstance(tool.schema, Mapping) else None
     return {last_of(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-# With what
+# Arguments
 
 
 def _first(tools: Iterable[Tool], request: Request, forced: bool = False) -> Pick | None:
-    """A call of the first of ``tools`` for which there is an input; a call that is ``forced`` needs none."""
+    """Return a call of the first of ``tools`` that has a possible input; a ``forced`` call needs none."""
     for tool in tools:
         try:
             return Pick(tool, _input(tool, request))
@@ -171,7 +171,7 @@ def _first(tools: Iterable[Tool], request: Request, forced: bool = False) -> Pic
 
 
 def _input(tool: Tool, request: Request) -> str:
-    """Raises ``Unfillable``."""
+    """Return the input for a call. Raises ``Unfillable``."""
     if tool.kind == "custom":
         return _script(tool) or GREETING
     schema = tool.schema if isinstance(tool.schema, Mapping) else {}
@@ -180,7 +180,7 @@ def _input(tool: Tool, request: Request) -> str:
 
 
 def _script(tool: Tool) -> str | None:
-    """A text that a tool of free form can run."""
+    """Return a text that a free-form tool can run, ``None`` if unknown."""
     about = tool.description or ""
     return next((text for words, mark, text in CUSTOM if words & _words(tool) and mark in about), None)
 

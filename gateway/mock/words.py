@@ -1,4 +1,4 @@
-"""The words of the stand-in: what it says of itself, what stands for things in JSON, and what the person said."""
+"""The stand-in's texts: what it says about itself, example values in JSON, and the user's words."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,9 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "phone": "+15550100",
     **dict.fromkeys(("author", "person", "user", "username"), "Ada"),
 }
-"""What stands in JSON for things that many ask for, by the last word of a member's name."""
+"""Example texts by the last word of a member's name."""
 
-SAID: Final = 80  # characters shown of what the person said
+SAID: Final = 80  # characters shown of the user's text
 TITLE: Final = 50  # characters of a title
 TOLD: Final = 600  # characters shown of a tool's result
 
@@ -58,17 +58,17 @@ _TITLE: Final = re.compile(
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name, however it is put together: ``getWeather``, ``get_weather``, ``get-weather``."""
+    """Return the words of a name such as ``getWeather``, ``get_weather`` or ``get-weather``."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def last_of(name: str) -> str:
-    """The last word of a name, which mostly says what it is."""
+    """Return the last word of a name, which usually says what it is."""
     return next(reversed(words_of(name)), "")
 
 
 def text_for(name: str, request: Request) -> str:
-    """A text for the member ``name`` of the JSON that ``request`` asks for."""
+    """Return a text for the member ``name`` of the JSON that ``request`` demands."""
     match last_of(name):
         case "title" | "topic" | "subject" | "headline":
             return title(request)
@@ -78,24 +78,24 @@ def text_for(name: str, request: Request) -> str:
             return EXAMPLES.get(last) or " ".join(["example", *words_of(name)])
 
 
-# The person
+# The user
 
 
 def said(request: Request) -> str:
-    """The person's last words, without what a program puts around them."""
+    """Return the user's last words without the text that programs add."""
     return next(
         filter(None, (said_in(message) for message in reversed(request.messages) if message.role == "user")), ""
     )
 
 
 def said_in(message: Message) -> str:
-    """The person's last words in a turn; what they should not see stands before them."""
+    """Return the user's last words in a turn, which follow any hidden text."""
     texts = [spoken(part.text) for part in message.parts if isinstance(part, TextPart)]
     return next(filter(None, reversed(texts)), "")
 
 
 def spoken(text: str) -> str:
-    """The person's words in a text that a program sends in their name."""
+    """Return the user's words in a text that a program sends for them."""
     quote = _QUOTE.search(text)
     return _ASIDE.sub("", quote[2] if quote else text).strip().strip('"')
 
@@ -105,24 +105,24 @@ def shown(text: str, most: int = SAID) -> str:
 
 
 def title(request: Request) -> str:
-    """A title for what the person said."""
+    """Return a title for the user's words."""
     first = next(iter(said(request).splitlines()), "").rstrip(" .?!:")
     return shown(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
 
 
 def wants_title(request: Request) -> bool:
-    """True if a program asks for the title of a conversation, and for nothing else."""
+    """Return whether a program requests only a title for a conversation."""
     repeated = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
     return not request.tools and any(map(_TITLE.search, repeated))
 
 
-# Its tools
+# Tools
 
 
 def repeated(result: ToolResultPart) -> str:
-    """A tool's result, as it is repeated."""
+    """Return a sentence that repeats a tool's result."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
-    text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # what Codex reports of the command stands before it
+    text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # Codex adds its report before the output
     if not text:
         return "which gave back nothing."
     how = "which failed" if result.is_error else "which gave back"
@@ -130,6 +130,6 @@ def repeated(result: ToolResultPart) -> str:
 
 
 def names(tools: Sequence[str]) -> str:
-    """The names of tools, the first few of many."""
+    """Return the names of tools, the first few of many."""
     more = f" and {len(tools) - 3} more" if len(tools) > 3 else ""
     return ", ".join(f"`{name}`" for name in tools[:3]) + more

@@ -1,10 +1,8 @@
-"""Realtime sessions: websockets that are passed on between a client and a provider, read for what they use.
-
-``routes`` are the paths, ``serving`` is behind them, ``opening`` is what they have in common. ``models`` says where a
-session goes, ``dialing`` requests a websocket there, and a ``session`` passes messages on in both directions, metered
-by a ``meter``. ``calls`` are sessions whose sound goes past the gateway.
-
-Pure are ``subprotocols`` and ``closing``, for what differs between the two sides, and the ``shapes`` of the APIs:
-``notices`` are found in frames, by ``events`` in OpenAI's API and by ``gemini_live`` in Gemini's, in their JSON
-``objects``.
-"""
+"""Realtime sessions: websockets between a client and a provider, read for their usage.
+- ``routes``: the paths; ``serving``: their handlers; ``opening``: the handshake that they share.
+- ``models`` selects the target, ``dialing`` opens its websocket, a ``session`` passes messages in both directions,
+  and a ``meter`` bills them.
+- ``calls``: sessions whose audio bypasses the gateway.
+- ``subprotocols``, ``closing``: differences between the two sides. Pure.
+- ``shapes``: the APIs; ``notices``: events in frames, read by ``events`` (OpenAI) and ``gemini_live`` (Gemini) from
+  JSON ``objects``. Pure."""

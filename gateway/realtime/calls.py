@@ -1,5 +1,6 @@
-"""Calls: realtime sessions whose sound goes between a browser, or a telephone, and the provider. What passes here is
-how they begin, and what is done with them by their ids, which are those of who began them."""
+"""Calls: realtime sessions whose audio goes directly between a browser or telephone and the provider.
+
+The gateway sees how they begin, and requests about them by id, which only their owner may send."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -29,7 +30,7 @@ _WITH_SESSION: Final[Tree] = {"session": SESSION}
 
 @attrs.frozen
 class CallIds:
-    """The ids of one client's calls: each says whose it is, and at which provider."""
+    """The ids of one client's calls; each contains its owner and provider."""
 
     context: ExchangeContext
     ids: OwnIds
@@ -42,16 +43,16 @@ class CallIds:
         return cls(context, OwnIds(accounts, owner))
 
     def shown(self, native: str, entry: ModelEntry) -> str:
-        """The id that the client gets for ``native`` at ``entry``. Raises ``GatewayError`` where nothing can sign
-        it."""
+        """Return the client's id for ``native`` at ``entry``. Raises ``GatewayError`` if nothing can sign it."""
         return self.ids.shown(native, self._account(entry))
 
     def _account(self, entry: ModelEntry) -> Account:
         return next(one for one in self.ids.accounts if entry in one.entries)
 
     def find(self, text: str, rest: str = "") -> tuple[Target, str]:
-        """Where the call ``text`` is, at ``/calls/{id}`` and ``rest`` of its provider, and its id there. Raises
-        ``GatewayError`` (404) for one that is not this client's."""
+        """Return the target at ``/calls/{id}`` and ``rest`` of the call's provider, and its native id.
+
+        Raises ``GatewayError`` (404) for a call of another client."""
         authenticator, client = self.context.service.authenticator, self.context.asked.client
         found = self.ids.find(text)
         entry = None
@@ -73,11 +74,11 @@ def _with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
     )
 
 
-# How a call begins
+# The beginning of a call
 
 
 def session_of(body: bytes, content_type: str) -> Unfolded | None:
-    """The settings of the session that a multipart body holds; ``None`` where it has none. Raises ``GatewayError``."""
+    """Return the session settings in a multipart body, ``None`` without any. Raises ``GatewayError``."""
     parts = [raw for name, raw in _fields(body, content_type) if name == "session"]
     if len(parts) > 1:
         raise invalid("session stands twice in the multipart body: send it once", "session")
@@ -90,7 +91,7 @@ def session_of(body: bytes, content_type: str) -> Unfolded | None:
 
 
 def with_session(body: bytes, content_type: str, session: Unfolded | None) -> bytes:
-    """The multipart ``body`` with other settings of the session, if it has any; everything else keeps its bytes."""
+    """Return the multipart ``body`` with replaced session settings, if any; everything else keeps its bytes."""
     out: list[bytes] = []
     inside = False
     for event in _events(body, content_type):
@@ -123,7 +124,7 @@ def _fields(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
 
 
 def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartData | MultipartBoundary]:
-    """Raises ``GatewayError`` (400) for what is no whole multipart body."""
+    """Return the parts of a multipart body. Raises ``GatewayError`` (400) for an incomplete one."""
     parser = MultipartParser(boundary_of(content_type))
     events = parser.feed(body)
     parser.close()
@@ -131,7 +132,7 @@ def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartDat
 
 
 def check_models(session: Unfolded, own: str, models: ModelRule) -> None:
-    """Put the provider's name for the model at ``own``, and check the others. Raises ``GatewayError``."""
+    """Set the provider's name for the model at ``own``, and check the other models. Raises ``GatewayError``."""
     for at, name in session.texts.items():
         if at == own:
             session.put(at, models.own(at, name))
@@ -140,7 +141,7 @@ def check_models(session: Unfolded, own: str, models: ModelRule) -> None:
 
 
 def require_calls(context: ExchangeContext) -> None:
-    """Raises ``GatewayError`` (403) for a client that may have no calls."""
+    """Raise ``GatewayError`` (403) if the client may not make calls."""
     client = context.asked.client
     if not context.service.authenticator.realtime_grant(client).calls:
         raise GatewayError("permission", _NO_KEY if client is None else _NOT_GRANTED.format(client))

@@ -1,8 +1,7 @@
-"""Close codes: which of them may be sent, and what stands for the others (RFC 6455, section 7.4).
+"""Close codes: those that may be sent, and replacements for others (RFC 6455, section 7.4).
 
-A code that says how a connection ended without one is for the receiver alone; libraries crash on sending it
-(opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79).
-"""
+Some codes only describe a connection that ended without a close; libraries crash when sending them
+(opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79)."""
 
 from typing import Final
 
@@ -11,7 +10,7 @@ import attrs
 from gateway.config.redaction import Secrets, redact_spelled
 
 NO_CODE: Final = 1005
-"""Stands for a close that says none; a server and a client of ours send it as that."""
+"""Represents a close without a code; the gateway's server and client send it as that."""
 
 LONGEST_REASON: Final = 123
 """Bytes: a control frame has 125, and the code takes two."""
@@ -21,7 +20,7 @@ _SENDABLE: Final = frozenset((1000, 1001, 1002, 1003, NO_CODE, 1007, 1008, 1009,
 
 @attrs.frozen
 class Closing:
-    """The end of a websocket: a code that may be sent, and a reason that fits."""
+    """The end of a websocket: a sendable code and a reason that fits."""
 
     code: int
     reason: str = ""
@@ -40,8 +39,9 @@ OUR_MISTAKE: Final = 1011
 
 
 def passed_on(code: int, reason: str, lost: Closing, secrets: Secrets = ()) -> Closing:
-    """The close that tells the other side of one with ``code`` and ``reason``; ``lost`` is what is said of a connection
-    that ended without a close. None of the ``secrets`` is in its reason."""
+    """Return the close for the other side after a close with ``code`` and ``reason``.
+
+    ``lost`` is returned for a connection that ended without a close. ``secrets`` are removed from the reason."""
     if code == NO_CODE:
         return Closing(NO_CODE)
     if code in _SENDABLE or 3000 <= code <= 4999:
@@ -50,6 +50,6 @@ def passed_on(code: int, reason: str, lost: Closing, secrets: Secrets = ()) -> C
 
 
 def fitting(reason: str) -> str:
-    """As much of ``reason`` as a close frame holds, cut between characters."""
+    """Return as much of ``reason`` as a close frame can contain, cut between characters."""
     encoded = reason.encode("utf-8", "replace")
     return encoded[:LONGEST_REASON].decode("utf-8", "ignore")

@@ -1,5 +1,5 @@
-"""The websocket to a provider: asked for before the client's handshake is answered, so that what fails there is an
-honest status (h2o/h2o#1276, BerriAI/litellm#39851)."""
+"""The websocket to a provider, opened before the client's handshake is answered, so that failures have an HTTP status
+(h2o/h2o#1276, BerriAI/litellm#39851)."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from providers.errors.ended import has_ended
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-ERROR_BODY: Final = 2**20  # bytes of a refusal that are read
+ERROR_BODY: Final = 2**20  # bytes read of a rejection
 
 BETA_HEADER: Final = "openai-beta"
 
@@ -35,7 +35,7 @@ NOT_TAKEN: Final = "the provider answered the handshake of a websocket with {} a
 
 @attrs.frozen
 class OpenProvider:
-    """A websocket to ``target``; ``secrets`` are the credentials with which it was asked for."""
+    """An open websocket to ``target``; ``secrets`` are the credentials used."""
 
     socket: UpstreamWebSocket
     target: Target
@@ -43,7 +43,7 @@ class OpenProvider:
 
 
 class Dialing:
-    """One call to ``target``, which is made once: what a client has begun with a provider nobody else has."""
+    """One connection attempt to ``target``, without retries: sessions at a provider cannot move."""
 
     def __init__(self, context: ExchangeContext, target: Target, shape: RealtimeShape) -> None:
         self._context = context
@@ -52,7 +52,7 @@ class Dialing:
         self._sent: tuple[str, ...] = ()
 
     async def dial(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
-        """The websocket, open. ``query`` goes behind the address. Raises ``GatewayError``, fit for the client."""
+        """Open the websocket with ``query`` added to the URL. Raises ``GatewayError``, suitable for the client."""
         context, target = self._context, self._target
         url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
         timeouts = target.entry.timeouts
@@ -72,7 +72,7 @@ class Dialing:
             attempt.close()
 
     def _headers(self) -> Headers:
-        """The client's headers that go along, and the configured ones."""
+        """Return the client's headers to pass on, and the configured ones."""
         context, target = self._context, self._target
         entry = target.entry
         passing = to_provider(
@@ -88,7 +88,8 @@ class Dialing:
         return (*headers, *target.configured)
 
     async def _opened(self, request: UpstreamRequest) -> UpstreamWebSocket:
-        """Raises ``GatewayError``. Another credential is tried where the provider says that this one has ended."""
+        """Open the websocket, and retry with a renewed credential if the provider says that it expired. Raises
+        ``GatewayError``."""
         source = self._context.service.credentials.get(self._target.entry.name)
         credential = self._context.credential_for(self._target) if source is None else await source.credential()
         response = await self._asked(request, credential)
@@ -126,14 +127,14 @@ class Dialing:
         return secrets_of(self._target, self._context.asked.credential, self._sent)
 
     async def _refusal(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
-        """The error that the provider has answered with, and whether another credential may mend it."""
+        """Return the provider's error, and whether another credential may fix it."""
         try:
             body = await response.read(ERROR_BODY)
         except GatewayError:
             body = b""
         finally:
             await response.aclose()
-        if response.status < 400:  # a redirect, or a page: nobody follows with a credential
+        if response.status < 400:  # redirects are not followed with a credential
             return ErrorInfo("upstream", NOT_TAKEN.format(response.status)), False
         api = self._context.codec.api
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)

@@ -1,8 +1,7 @@
-"""The frames of OpenAI's realtime API, of both its generations, read for what is metered and checked.
+"""The frames of OpenAI's realtime API in both generations, read for metering and checks.
 
-Names of events differ by generation (``response.audio.delta``, ``response.output_audio.delta``), and new ones come:
-what is not known passes, and fails nothing. The events are those of https://platform.openai.com/docs/api-reference/realtime.
-"""
+Event names differ between generations (``response.audio.delta``, ``response.output_audio.delta``), and new ones appear:
+unknown events pass. Source: https://platform.openai.com/docs/api-reference/realtime."""
 
 from typing import Any, Final
 
@@ -29,14 +28,14 @@ from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, reading
 
 _OWN: Final = ("model", "session.model", "response.model")
-"""Where the model that answers is named; vLLM's ``session.update`` has it at the top."""
+"""Paths of the model that answers; vLLM's ``session.update`` has it at the top."""
 
 SESSION: Final[Tree] = {
     "model": None,
     "input_audio_transcription": {"model": None},
     "audio": {"input": {"transcription": {"model": None}}},
 }
-"""Where the settings of a session name models."""
+"""Session settings that contain models."""
 
 _TREE: Final[Tree] = {
     "type": None,
@@ -49,8 +48,9 @@ _NAMES: Final = frozenset(_TREE) - {"type", "event_id"}
 
 HEARD: Final = 1600
 OUTSPOKEN: Final = 800
-"""How many characters of audio in base64 stand for one of text, which is a quarter of a token: of 24 kHz in 16 bits a
-second has 64,000, which are about 10 tokens of what is heard and 20 of what is said."""
+"""Characters of base64 audio equivalent to one character of text, which is a quarter of a token.
+
+A second of 24 kHz 16-bit audio has 64,000 characters: about 10 tokens of input and 20 of output."""
 
 SERVER_ERRORS: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
 
@@ -73,7 +73,7 @@ class _Response(msgspec.Struct):
 
 
 class _About(msgspec.Struct):
-    """What an event of the provider's may say, as far as anything depends on it."""
+    """The required parts of a provider's event."""
 
     response: _Response | None = None
     usage: Any = None
@@ -96,7 +96,7 @@ class OpenAiFrames(FrameReader):
     def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
         if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
-            return ClientFrame(message, characters=len(body) // HEARD)  # audio as it is: no event
+            return ClientFrame(message, characters=len(body) // HEARD)  # raw audio, not an event
         members = read_object(body)
         if members is None:
             raise invalid("a frame must be a JSON object")
@@ -110,7 +110,7 @@ class OpenAiFrames(FrameReader):
             elif at not in ("type", "event_id"):
                 models.further(at, name)
                 self._transcriber = name
-        if not _NAMES.isdisjoint(members):  # what is in there twice would not be seen: it is written once
+        if not _NAMES.isdisjoint(members):  # written once even if it was duplicated, because only one copy was checked
             body = event.folded()
             message = body.decode() if isinstance(message, str) else body
         return ClientFrame(message, kind == "response.create", characters, event_id)
@@ -122,7 +122,7 @@ class OpenAiFrames(FrameReader):
         try:
             return self._notices(body, _TYPED(body).type)
         except NOT_JSON:
-            return ()  # an event that is not known passes
+            return ()  # unknown events pass
 
     def _notices(self, message: bytes, kind: str) -> tuple[Notice, ...]:
         if kind in _AUDIO_DELTAS:
@@ -154,7 +154,7 @@ class OpenAiFrames(FrameReader):
 
 
 def error_event(failed: ErrorInfo, event_id: str | None = None) -> str:
-    """The event that tells a client of an error of ours, as the provider tells of its own."""
+    """Return an event that reports an error of the gateway in the provider's format."""
     error = {
         "type": SERVER_ERRORS.get(failed.kind, "invalid_request_error"),
         "code": failed.code or failed.kind,

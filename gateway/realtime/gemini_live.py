@@ -1,8 +1,7 @@
-"""The messages of Gemini Live (https://ai.google.dev/api/live), read for what is metered and checked.
+"""The messages of Gemini Live (https://ai.google.dev/api/live), read for metering and checks.
 
-The model stands in the first message, ``setup``; all may come as binary ones. A turn's ``usageMetadata`` may come more
-than once before its end: the last is what it took.
-"""
+The first message, ``setup``, contains the model; all messages may be binary. ``usageMetadata`` may occur several times
+in a turn: the last one counts."""
 
 from typing import Final
 
@@ -19,7 +18,7 @@ from streams.surrogates import NOT_JSON, reading
 PREFIX: Final = "models/"
 
 _TREE: Final[Tree] = {"setup": {"model": None, "sessionResumption": {"handle": None}}}
-_HEARD: Final = 1600  # characters of audio in base64 for one of text
+_HEARD: Final = 1600  # characters of base64 audio per character of text
 
 
 class _Modality(msgspec.Struct, rename="camel"):
@@ -59,8 +58,9 @@ _SERVER: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
 
 
 def asked_for(message: Piece) -> tuple[str, str | None]:
-    """The model that a client's first message asks for, and the handle of the session that it goes on from. Raises
-    ``GatewayError`` (400) for one that is no ``setup``."""
+    """Return the model in a client's first message, and the handle of the session to resume.
+
+    Raises ``GatewayError`` (400) if it is no ``setup``."""
     texts = _read(message)[1].texts
     model = texts.get("setup.model", "").removeprefix(PREFIX)
     if not model:
@@ -135,7 +135,7 @@ def _usage_of(said: _Usage) -> Usage:
 
 
 def _units(said: _Usage) -> tuple[tuple[str, int], ...]:
-    """The tokens of sounds and pictures among those that were counted."""
+    """Return the audio and image tokens among those counted."""
     found: dict[str, int] = {}
     for sense in ("audio", "image"):
         given, again, out = (

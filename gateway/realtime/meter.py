@@ -1,9 +1,8 @@
-"""What a session uses, booked when it is known: each answer of the model, and each transcript, is a record of its own.
+"""The usage of a session, billed as it becomes known: each response of the model, and each transcript, has a record.
 
-A session lasts an hour, and what it costs comes in frames: whoever looks at the budget at the handshake alone lets it
-be used up as often as there are sessions (headroomlabs-ai/headroom#3579), and whoever counts bytes books nothing
-(ChronoAIProject/NyxID#1154, ENTERPILOT/GoModel#750).
-"""
+A session lasts up to an hour. A budget check at the handshake alone would let it be exceeded by any number of sessions
+(headroomlabs-ai/headroom#3579), and counting bytes would bill nothing (ChronoAIProject/NyxID#1154,
+ENTERPILOT/GoModel#750)."""
 
 from collections import deque
 from typing import Final
@@ -30,13 +29,13 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
 MOST_ASKED: Final = 32
-"""Answers that may be asked for and not have begun: one at a time is answered, and each holds some of the budget."""
+"""Responses that may be requested and not begun: they are answered one at a time, and each reserves budget."""
 
 TOO_MANY: Final = "too many answers are asked for that have not begun: wait for those"
 
 
 class Meter:
-    """The meter of one session of ``session``'s client with ``target``. Used by the tasks of that session."""
+    """The meter of one session of ``session``'s client with ``target``, used by the session's tasks."""
 
     def __init__(self, service: Service, session: Record, target: Target) -> None:
         self._service = service
@@ -45,31 +44,32 @@ class Meter:
         self._asked: deque[Record] = deque()
         self._running: dict[str | None, Record] = {}
         self._ended: deque[str | None] = deque(maxlen=MOST_ASKED)
-        self._settled = trio.Event()  # an answer has been, since somebody waits for that
+        self._settled = trio.Event()  # set when a response ends
         self._count = 0
-        self._prompt = 0  # tokens of the last answer's input: the next has all of that again
-        self._heard = 0  # characters that have come since
+        self._prompt = 0  # tokens of the last response's input, which the next one repeats
+        self._heard = 0  # characters received since
 
     def heard(self, characters: int) -> None:
-        """The client has sent something of about so many characters of text."""
+        """Count ``characters`` of client input."""
         self._heard += characters
 
     async def look(self) -> None:
-        """Look whether the client may use any more, and leave everything as it was but for the request that this is.
-        Raises ``GatewayError``."""
+        """Check that the client may use any more, and reserve nothing but the request itself. Raises
+        ``GatewayError``."""
         reservation = await self._reserve(self._session)
         if reservation is not None:
             reservation.settle(self._session)
 
     async def ask(self) -> None:
-        """The client asks for an answer. Raises ``GatewayError`` where it may use no more."""
+        """Reserve for a response that the client requests. Raises ``GatewayError`` if it may use no more."""
         if len(self._asked) >= MOST_ASKED:
             raise GatewayError("rate_limited", TOO_MANY)
         self._asked.append(await self._open())
 
     async def note(self, notice: Notice) -> None:
-        """Book what the provider says. Raises ``GatewayError`` for an answer that has begun unasked, and for which the
-        client may use no more."""
+        """Bill what the provider reports.
+
+        Raises ``GatewayError`` for a response that began unrequested if the client may use no more."""
         match notice:
             case ResponseBegun(id=id):
                 (await self._beginning(id)).answered(200)
@@ -85,18 +85,18 @@ class Meter:
             case TranscriptBilled(usage=usage, model=model):
                 await self._transcribed(usage, model)
             case Resumable():
-                pass  # it costs nothing
+                pass  # free of charge
             case Complaint():
-                if self._asked:  # what was asked for does not begin
+                if self._asked:  # a requested response will not begin
                     self._drop(self._asked.popleft(), notice)
 
     async def quiet(self) -> None:
-        """Wait until no answer is being given, or asked for."""
+        """Wait until no response is in progress or requested."""
         while self._asked or self._running:
             await self._settled.wait()
 
     def close(self) -> None:
-        """The session has ended: settle what has not."""
+        """Settle everything open at the end of the session."""
         for record in (*self._asked, *self._running.values()):
             if not record.bill.said and record.first_byte is None:
                 record.bill.tried = ()
@@ -108,7 +108,7 @@ class Meter:
     # Records
 
     async def _open(self) -> Record:
-        """The record of one more answer, with what it is expected to take reserved. Raises ``GatewayError``."""
+        """Return the record of another response with its expected usage reserved. Raises ``GatewayError``."""
         record = self._record()
         settled = False
         try:
@@ -151,7 +151,7 @@ class Meter:
         )
 
     async def _reserve(self, record: Record) -> Reservation | None:
-        """What is expected of an answer, reserved; ``None`` where nothing is limited. Raises ``GatewayError``."""
+        """Reserve the expected usage of a response; return ``None`` without limits. Raises ``GatewayError``."""
         allowances, target = self._service.allowances, self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
@@ -168,14 +168,14 @@ class Meter:
         return max(1, self._prompt + self._heard // CHARACTERS_PER_TOKEN)
 
     async def _spoken_by(self) -> Record:
-        """The record of the answer that is being given."""
+        """Return the record of the current response."""
         if self._running:
             return next(reversed(self._running.values()))
         await self.note(ResponseBegun())
         return self._running[None]
 
     async def _beginning(self, id: str | None) -> Record:
-        """The record of the answer ``id``, which begins, unless a piece of it has come before. Raises
+        """Return the record of response ``id``, which begins now, or began with an earlier piece. Raises
         ``GatewayError``."""
         if id not in self._running:
             unnamed = self._running.pop(None, None)
@@ -184,8 +184,8 @@ class Meter:
         return self._running[id]
 
     async def _ending(self, id: str | None) -> Record:
-        """The record of the answer ``id``, which has ended, perhaps without a word of its beginning. It is booked in
-        any case: it has been given."""
+        """Return the record of response ``id``, which has ended, perhaps without a beginning; it is billed in any
+        case."""
         if id in self._running:
             return self._running.pop(id)
         if None in self._running:
@@ -223,7 +223,7 @@ class Meter:
         self._service.ledger.settle(record, disconnected=False)
 
     def _drop(self, record: Record, complaint: Complaint) -> None:
-        """Settle a response that the provider refused: it costs nothing."""
+        """Settle a response that the provider rejected, at no cost."""
         record.bill.tried = ()
         message = complaint.message[:200] or "the provider refused it"
         record.failed = ErrorInfo("invalid_request", message, log_message=complaint.log_message)

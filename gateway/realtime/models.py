@@ -1,4 +1,4 @@
-"""The models of a session: which target it goes to, and which others its frames may name."""
+"""The models of a session: its target, and other models that its frames may contain."""
 
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -17,7 +17,7 @@ from streams.errors import GatewayError, invalid
 ENDPOINT: Final = "realtime"
 
 MOST_LOOKED_AT: Final = 200
-"""Names among which the only entry with realtime is looked for."""
+"""Model names searched for the only entry with realtime."""
 
 WHICH: Final = (
     "which model? Ask with ?model=NAME (Azure's clients: ?deployment=NAME). ?intent=transcription goes without one "
@@ -28,7 +28,7 @@ _NOT_SPOKEN: Final = "the provider of {!r} has realtime sessions of another API:
 
 
 def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:
-    """The target of a session for ``model`` in one of ``shapes``: the first of its places that is not out. Raises
+    """Return the target of a session for ``model`` in one of ``shapes``: the first available one. Raises
     ``GatewayError``."""
     plan = _planned(context, model, shapes)
     service = context.service
@@ -56,8 +56,7 @@ def _planned(context: ExchangeContext, model: str | None, shapes: Collection[str
 
 
 def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
-    """The target of a session that names no model, where all that has realtime is at one provider. Raises
-    ``GatewayError``."""
+    """Return the target of a session without a model, if only one provider has realtime. Raises ``GatewayError``."""
     targets = list(_all_targets(context, shapes))
     if len({(one.entry.provider.id, one.entry.base_url, one.entry.key) for one in targets}) != 1:
         raise invalid(WHICH, "model")
@@ -75,13 +74,13 @@ def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[
 
 
 def _aside(context: ExchangeContext) -> ExchangeContext:
-    """``context`` with a record that nobody keeps: planning notes what was asked for."""
+    """Return ``context`` with a throwaway record, because planning writes to it."""
     return attrs.evolve(context, record=Record(context.record.id, context.record.api))
 
 
 @attrs.frozen
 class SessionModels:
-    """The ``ModelRule`` of a session with ``target``. ``named``: it was opened for a model, and keeps that."""
+    """The models of a session with ``target``; ``named`` means that the client chose a model, which stays fixed."""
 
     context: ExchangeContext
     target: Target

@@ -1,4 +1,4 @@
-"""What is read in the frames of a session, in the words of no API: it is all that the meter and the checks see."""
+"""API-independent events read from a session's frames, for the meter and the checks."""
 
 from typing import Protocol, TypeAlias
 
@@ -10,22 +10,23 @@ from streams.events import ErrorInfo, Usage
 
 @attrs.frozen
 class ResponseBegun:
-    """The model begins to answer."""
+    """The model starts a response."""
 
     id: str | None = None
 
 
 @attrs.frozen
 class Spoken:
-    """A piece of an answer, as if it had so many characters of text."""
+    """A piece of a response, equivalent to ``characters`` of text."""
 
     characters: int
 
 
 @attrs.frozen
 class ResponseEnded:
-    """The model has answered, well or not. ``usage`` is ``None`` where the provider does not say what it took;
-    ``status`` is its word for how it ended."""
+    """The end of a response, successful or not.
+
+    ``usage`` is ``None`` if the provider does not report it; ``status`` is the provider's word."""
 
     id: str | None = None
     usage: Usage | None = None
@@ -34,7 +35,7 @@ class ResponseEnded:
 
 @attrs.frozen
 class TranscriptBilled:
-    """What was heard has been written down, by a model of its own, which is billed apart."""
+    """A transcript of the client's audio by a separate model, billed separately."""
 
     usage: Usage | None
     model: str | None = None
@@ -42,7 +43,7 @@ class TranscriptBilled:
 
 @attrs.frozen
 class Complaint:
-    """The provider has not done what a frame asked for."""
+    """An error of the provider about a client's frame."""
 
     event_id: str | None = None
     message: str = ""
@@ -51,7 +52,7 @@ class Complaint:
 
 @attrs.frozen
 class Resumable:
-    """Another session can go on from this one by ``handle``, once it has ended."""
+    """Another session can continue this one with ``handle`` after its end."""
 
     handle: str
 
@@ -61,8 +62,10 @@ Notice: TypeAlias = ResponseBegun | Spoken | ResponseEnded | TranscriptBilled | 
 
 @attrs.frozen
 class ClientFrame:
-    """A client's frame as it goes to the provider. ``asks``: the model is to answer; ``characters`` is its size as
-    text, about. ``event_id`` is what an error about it names."""
+    """A client's frame for the provider.
+
+    ``asks`` means that the model will respond; ``characters`` is its approximate size as text; errors about it contain
+    ``event_id``."""
 
     message: Piece
     asks: bool = False
@@ -71,27 +74,27 @@ class ClientFrame:
 
 
 class ModelRule(Protocol):
-    """Which models the frames of a session may name."""
+    """The rule for models in a session's frames."""
 
     def own(self, at: str, name: str) -> str:
-        """The provider's name for the session's model, which a client calls ``name``. Raises ``GatewayError``."""
+        """Return the provider's name for the session's model ``name``. Raises ``GatewayError``."""
         ...
 
     def further(self, at: str, name: str) -> None:
-        """Check that the provider may be asked for the model ``name`` beside the session's own. Raises
-        ``GatewayError``."""
+        """Check that the session may also use the model ``name``. Raises ``GatewayError``."""
         ...
 
 
 class FrameReader:
-    """The reader of the frames of one session in one API. Pure; used by one task a direction. This one is for a
-    protocol that nobody here reads, on a path that is passed through."""
+    """The reader of one session's frames, pure, used by one task per direction.
+
+    This base class is for a pass-through path with an unknown protocol."""
 
     is_metered = False
-    """Whether the frames say what a session uses."""
+    """Whether the frames report the session's usage."""
 
     def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
-        """Read a client's frame. Raises ``GatewayError`` for one that may not be passed on."""
+        """Read a client's frame. Raises ``GatewayError`` if it may not be passed on."""
         return ClientFrame(message, characters=len(message))
 
     def from_provider(self, message: Piece) -> tuple[Notice, ...]:
@@ -99,13 +102,13 @@ class FrameReader:
         return ()
 
     def rest(self) -> tuple[Notice, ...]:
-        """Return what is known of an answer that has not ended by the end of the session."""
+        """Return the known events of a response that the end of the session interrupted."""
         return ()
 
     def cancelling(self, id: str | None) -> Piece | None:
-        """Return the frame that stops the answer ``id``; ``None`` where the API has none."""
+        """Return the frame that stops response ``id``, ``None`` if the API has none."""
         return None
 
     def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
-        """Return the frame that reports an error to a client; ``None`` where the API has none."""
+        """Return the frame that reports an error to a client, ``None`` if the API has none."""
         return None

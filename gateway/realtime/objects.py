@@ -1,8 +1,7 @@
-"""JSON objects in frames: read as deep as something is decided by, written anew so far and no deeper.
+"""JSON objects in frames, read and rewritten only as deep as decisions require.
 
-What is decided by must be what the provider reads: a member that stands twice, or in another case, would let a client
-have one model checked and another one used.
-"""
+The provider must read what the gateway checked: a duplicate member, or one in another case, could otherwise select an
+unchecked model."""
 
 from collections.abc import Mapping
 from typing import Final, TypeAlias, Union
@@ -14,20 +13,21 @@ from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import reading
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
-"""Names of members that are looked into; ``None`` for those that are looked at."""
+"""Member names to examine; ``None`` marks leaves."""
 
 Members: TypeAlias = dict[str, msgspec.Raw]
 
 COUNTED: Final = 64 * 1024
-"""Bytes beyond which the elements of a frame are counted before it is decoded."""
+"""The size in bytes from which on a frame's elements are counted before it is decoded."""
 
 _OBJECT: Final = reading(msgspec.json.Decoder(Members).decode)
 _STRING: Final = msgspec.json.Decoder(str)
 
 
 def read_object(body: bytes | msgspec.Raw) -> Members | None:
-    """The members of a JSON object, ``None`` for anything else. Half a character in it is read as U+FFFD. Raises
-    ``RecursionError`` where it is nested too deeply, ``GatewayError`` where it holds more than is looked through."""
+    """Return the members of a JSON object, ``None`` for anything else; half a surrogate pair becomes U+FFFD.
+
+    Raises ``RecursionError`` for too deep nesting, ``GatewayError`` for too many elements."""
     if is_too_much(body):
         raise GatewayError("too_large", f"the frame holds more than {MAX_ELEMENTS} JSON elements")
     try:
@@ -37,12 +37,12 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
 
 
 def is_too_much(body: bytes | msgspec.Raw) -> bool:
-    """Whether decoding would keep the interpreter for itself for long."""
+    """Return whether decoding would block the interpreter for long."""
     return len(body) > COUNTED and has_more_elements(bytes(body), MAX_ELEMENTS)
 
 
 def text_of(raw: msgspec.Raw | None) -> str | None:
-    """The string that ``raw`` is."""
+    """Return the string in ``raw``, ``None`` if it is something else."""
     if raw is None:
         return None
     try:
@@ -52,11 +52,10 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
 
 
 class Unfolded:
-    """An object that is taken apart along ``tree``. ``texts`` are the strings found at its leaves, by path."""
+    """An object examined along ``tree``; ``texts`` are the strings at its leaves by path."""
 
     def __init__(self, members: Members, tree: Tree, at: str = "") -> None:
-        """Raises ``GatewayError`` (400) for a member of the tree that is written in another case, or no string at a
-        leaf."""
+        """Raise ``GatewayError`` (400) for a member of the tree in another case, or a leaf without a string."""
         self._members = members
         self._inner: dict[str, Unfolded] = {}
         self.texts: dict[str, str] = {}
@@ -81,7 +80,7 @@ class Unfolded:
         self.texts |= inner.texts
 
     def put(self, at: str, text: str) -> None:
-        """Have ``text`` at the leaf ``at``."""
+        """Replace the string at the leaf ``at``."""
         if at in self._leaves:
             self._members[self._leaves[at]] = msgspec.Raw(msgspec.json.encode(text))
             return
@@ -90,7 +89,7 @@ class Unfolded:
                 inner.put(at, text)
 
     def folded(self) -> bytes:
-        """The object with each member that was looked into or at written once; all others keep their bytes."""
+        """Return the object with examined members written once; all others keep their bytes."""
         return msgspec.json.encode(
             {name: self._inner[name].raw() if name in self._inner else raw for name, raw in self._members.items()}
         )

@@ -1,4 +1,4 @@
-"""The beginning of a realtime session: who is let in, and how its handshake is answered; and the session, run."""
+"""The start of a realtime session: admission and handshake; and running the session."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ log = logging.getLogger("trigate")
 
 @attrs.frozen
 class Opening:
-    """A client's websocket that was let in, and may become a session."""
+    """An admitted client websocket that may become a session."""
 
     context: ExchangeContext
     arrival: WebSocketArrival
@@ -59,7 +59,7 @@ class Opening:
         return self.context.record
 
     async def accept(self, chosen: str | None) -> None:
-        """Answer the client's handshake, with the subprotocol that was ``chosen``: from here on failures are closes."""
+        """Accept the client's handshake with the subprotocol ``chosen``; later failures are closes."""
         self.record.answered(101)
         await websocket.accept(dict(own_headers(self.record)), chosen)
 
@@ -71,7 +71,7 @@ async def open_websocket(
     serve: Callable[["Opening"], Awaitable[None]],
     endpoint: EndpointName = ENDPOINT,
 ) -> QuartResponse | None:
-    """Serve the websocket that Quart is handling, or answer its handshake with an error: a view."""
+    """Serve the current websocket of Quart, or reject its handshake: a view."""
     arrival = WebSocketArrival()
     query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
     offered = Offered.in_headers(arrival.headers)
@@ -89,24 +89,24 @@ async def open_websocket(
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
     except GatewayError as error:
         return through_quart(refused(record, error.failed, headers=CLOSES))
-    except Exception:  # the border where our own mistake becomes the client's error
+    except Exception:  # a bug here becomes the client's error
         log.exception("realtime %s: failed before it began", arrival.scope.id)
         return through_quart(refused(record, MISTAKE, headers=CLOSES))
     return None
 
 
 def _spelled(headers: Headers) -> Headers:
-    """``headers`` with the key of Azure's clients where it is looked for."""
+    """Return ``headers`` with the key of Azure's clients under the usual name."""
     return tuple(("x-api-key" if name == "api-key" else name, value) for name, value in headers)
 
 
 def _carried(headers: Headers) -> Headers:
-    """``headers`` without those of the handshake, which are between this client and us."""
+    """Return ``headers`` without those of the handshake between client and gateway."""
     return tuple(pair for pair in headers if not pair[0].startswith("sec-websocket-"))
 
 
 def _deliver(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
-    """Have the client's messages in ``inbox``, by whatever way the server has."""
+    """Deliver the client's messages to ``inbox``, by the means that the server offers."""
     extensions = arrival.asgi["extensions"]
     if (on_arriving := extensions.get(ON_ARRIVING)) is not None:
         cast("OnArriving", on_arriving)(inbox.arrives)
@@ -132,7 +132,7 @@ async def run_session(
     models: ModelRule,
     first: Piece | None = None,
 ) -> None:
-    """Serve the session to its end. Raises nothing but for cancellation."""
+    """Serve the session to its end. Raises nothing but cancellation."""
     service, record = opening.service, opening.record
     limits = _limits(opening, provider.target)
     session = RealtimeSession(
@@ -141,7 +141,7 @@ async def run_session(
     service.lifecycle.in_flight += 1
     try:
         await session.run(service.lifecycle, opening.replaced)
-    except* Exception:  # the border where our own mistake becomes the client's close
+    except* Exception:  # a bug here becomes the client's close
         log.exception("realtime %s: failed, and is closed", opening.arrival.scope.id)
         record.failed = MISTAKE
     finally:
@@ -150,7 +150,7 @@ async def run_session(
 
 
 def _put_on_record(record: Record, session: RealtimeSession) -> None:
-    """Put on record how the session has ended."""
+    """Record how the session has ended."""
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
         record.failed = ErrorInfo("upstream", LOST.reason if session.ended == "upstream_lost" else STALLED.reason)
@@ -158,7 +158,7 @@ def _put_on_record(record: Record, session: RealtimeSession) -> None:
 
 
 def _limits(opening: Opening, target: Target) -> SessionLimits:
-    """The limits of the session, which ends with the key of its client, too."""
+    """Return the session's limits; it also ends when its client's key expires."""
     own, service = target.entry.realtime, opening.service
     ends = service.authenticator.seconds_left(opening.arrival.headers)
     return SessionLimits(service.websocket_idle if own.idle is None else own.idle, min(own.max_session, ends))

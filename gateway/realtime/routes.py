@@ -1,4 +1,4 @@
-"""The paths of realtime sessions. What serves them is imported with the first session."""
+"""The paths of realtime sessions. Handlers are imported with the first session."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
@@ -22,7 +22,7 @@ View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
 
 
 def add_realtime(app: QuartTrio, service: Service) -> None:
-    """Serve realtime sessions, of OpenAI's and Azure's clients and of Gemini's."""
+    """Add realtime sessions to ``app``, for clients of OpenAI, Azure and Gemini."""
 
     @cache
     def views() -> Mapping[Api, View]:

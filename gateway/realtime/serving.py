@@ -1,4 +1,4 @@
-"""Realtime sessions: a client's websocket, and behind it one at a provider."""
+"""Realtime sessions: a client's websocket connected to a provider's."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -25,14 +25,14 @@ from streams.errors import GatewayError, invalid
 from streams.events import Api
 
 SETUP_SECONDS: Final = 30.0
-"""Within which a client of Gemini's says which model it wants."""
+"""Seconds within which a Gemini client must send its model."""
 
 _OURS: Final = frozenset(("model", "deployment", "api-version", "api_key", "api-key", "access_token", "provider"))
-"""Members of the query that do not go on."""
+"""Query parameters that are not passed on."""
 
 
 def realtime_views(service: Service) -> Mapping[Api, Callable[[], Awaitable[QuartResponse | None]]]:
-    """Return the views of realtime sessions, by the API of their clients."""
+    """Return the views of realtime sessions by client API."""
     resumable = ResumableSessions()
     return {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
 
@@ -41,7 +41,7 @@ def realtime_views(service: Service) -> Mapping[Api, Callable[[], Awaitable[Quar
 
 
 async def _serve_openai(opening: Opening) -> None:
-    """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
+    """Serve a session of an OpenAI client. Raises ``GatewayError`` before the handshake is answered."""
     query = dict(parse_qsl(opening.context.asked.query))
     if "call_id" in query:
         await _serve_call(opening, query["call_id"])
@@ -56,7 +56,8 @@ async def _serve_openai(opening: Opening) -> None:
 
 
 async def _serve_call(opening: Opening, id: str) -> None:
-    """A websocket beside a call, whose sound goes past the gateway. Raises ``GatewayError`` as above."""
+    """Serve a websocket about a call, whose audio bypasses the gateway. Raises ``GatewayError`` as ``_serve_openai``
+    does."""
     require_calls(opening.context)
     target, native = CallIds.of(opening.context).find(id)
     record = opening.record
@@ -66,7 +67,8 @@ async def _serve_call(opening: Opening, id: str) -> None:
 
 
 async def _run_openai(opening: Opening, target: Target, query: str, *, named: bool) -> None:
-    """Open a websocket to ``target`` with ``query``, and pass messages on. ``named``: the client named the model."""
+    """Open a websocket to ``target`` with ``query``, and pass messages on; ``named`` means that the client chose the
+    model."""
     meter, shape = Meter(opening.service, opening.record, target), _shape(target)
     await meter.look()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
@@ -86,7 +88,7 @@ def _shape(target: Target) -> RealtimeShape:
 
 
 async def _serve_gemini(opening: Opening) -> None:
-    """The model is in the first message, so that the client's handshake is answered before the provider is asked."""
+    """Serve a session of a Gemini client; the handshake is answered first, because the first message has the model."""
     await opening.accept(opening.offered.chosen)
     try:
         first = await _first_message(opening.inbox)
@@ -109,7 +111,7 @@ async def _serve_gemini(opening: Opening) -> None:
 
 
 async def _first_message(inbox: ClientInbox) -> Piece:
-    """Raises ``GatewayError`` where none comes."""
+    """Return the first message. Raises ``GatewayError`` if none arrives in time."""
     with trio.move_on_after(SETUP_SECONDS):
         return await inbox.receive()
     raise invalid("no setup has come: the first message names the model")

@@ -1,9 +1,8 @@
 """One realtime session: two websockets, each of whose messages goes to the other.
 
-One message for each direction is held, so that a slow reader slows the writer; nothing is dropped. Whichever side ends,
-the other hears of it at once and with a code that may be sent: a session that stays open is billed, and a client that
-hears nothing waits (BerriAI/litellm#39851).
-"""
+One message per direction is buffered, so a slow reader slows the writer, and nothing is dropped. When one side ends,
+the other is closed immediately with a sendable code: open sessions are billed, and clients would wait
+(BerriAI/litellm#39851)."""
 
 import contextlib
 import math
@@ -40,27 +39,28 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 ClientEnd = Callable[[int, str], object]
-"""Called with the code and the reason of the client's close."""
+"""A callback with the code and reason of the client's close."""
 
 Refuse = Callable[[Closing], object]
-"""Called where the client has sent what cannot be taken."""
+"""A callback for input of the client that cannot be accepted."""
 
 
 class ClientInbox:
-    """The server's ``MessageTaker``: while a message waits here nothing more is read from the client. ``largest`` is
-    the bound on one in bytes; what is there of it is ``held``."""
+    """The server's ``MessageTaker``; while it has a message, nothing more is read from the client.
+
+    ``largest`` bounds a message in bytes, ``held`` counts its memory."""
 
     def __init__(self, held: HeldBody, largest: int) -> None:
         self._held = held
         self._largest = largest
         self._put, self._taken = trio.open_memory_channel[Piece](0)
         self.closing: Closing | None = None
-        """What the client has been closed for before anybody followed."""
+        """The close sent to the client before the session started, if any."""
         self._on_end: ClientEnd = _nobody_listens
         self._on_refusal: Refuse = self._note
 
     def follow(self, on_end: ClientEnd, on_refusal: Refuse) -> None:
-        """Tell of the client's end, and of messages that cannot be taken."""
+        """Set the callbacks for the client's end, and for messages that cannot be accepted."""
         self._on_end, self._on_refusal = on_end, on_refusal
 
     def _note(self, closing: Closing) -> None:
@@ -77,7 +77,7 @@ class ClientInbox:
         self._on_end(code, reason)
 
     def arrives(self, size: int) -> None:
-        """So many bytes of a message are there; 0 once it is whole."""
+        """Count the bytes of a message that have arrived, 0 once it is complete."""
         if size > self._largest:
             self._refuse_size()
             return
@@ -90,11 +90,11 @@ class ClientInbox:
         self._on_refusal(Closing(TOO_LARGE, f"a message is larger than the limit of {self._largest} bytes"))
 
     async def receive(self) -> Piece:
-        """The next message."""
+        """Return the next message."""
         return await self._taken.receive()
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Accept no more messages."""
         self._taken.close()
 
 
@@ -103,7 +103,7 @@ def _nobody_listens(code: int, reason: str) -> None:
 
 
 WAIT_SECONDS: Final = 5.0
-"""How long the next session waits for the end of the one that it goes on from."""
+"""Seconds that a session waits for the end of the one that it resumes."""
 
 
 class ResumableSessions:
@@ -113,39 +113,40 @@ class ResumableSessions:
         self._open: dict[str, trio.Event] = {}
 
     def note(self, ended: trio.Event, handle: str) -> None:
-        """The session that sets ``ended`` at its end can be gone on with by ``handle``, and by none before it."""
+        """Replace the handle of the session that sets ``ended`` at its end."""
         self.forget(ended)
         self._open[handle] = ended
 
     def forget(self, ended: trio.Event) -> None:
-        """That session has ended."""
+        """Remove the handle of an ended session."""
         for handle in [handle for handle, event in self._open.items() if event is ended]:
             del self._open[handle]
 
     async def wait(self, handle: str) -> None:
-        """Wait for the end of the session of ``handle``, if it is open here."""
+        """Wait for the end of the session with ``handle``, if it is open here."""
         if (ended := self._open.get(handle)) is not None:
             with trio.move_on_after(WAIT_SECONDS):
                 await ended.wait()
 
 
 LARGEST: Final = 16 * 2**20
-"""Bytes of a message, in either direction: OpenAI's SDK sets no bound, and pictures come in one."""
+"""The largest message in bytes per direction: OpenAI's SDK has no limit, and pictures are one message."""
 
 PING_SECONDS: Final = 25.0
-"""Between two pings to the provider, for whatever stands between that cuts silent connections. Nobody is given up for
-a missing pong: Gemini's took half a minute (router-for-me/CLIProxyAPI#5413)."""
+"""Seconds between pings to the provider, which keep the connection alive through proxies.
+
+A missing pong has no effect: Gemini's took half a minute (router-for-me/CLIProxyAPI#5413)."""
 
 STALL_SECONDS: Final = 60.0
-"""How long a provider may leave a message untaken."""
+"""Seconds that a provider may leave a message unread."""
 
 TOO_DEEP: Final = ErrorInfo("invalid_request", "the frame is nested too deeply")
 
 LAST_ANSWER_SECONDS: Final = 60.0
-"""How long an answer that is being given may go on once another configuration holds."""
+"""Seconds that a response in progress may continue after a reload."""
 
 LAST_SECONDS: Final = 1.0
-"""For both closes together."""
+"""Seconds for both closes together."""
 
 
 SessionEnd: TypeAlias = Literal[
@@ -155,15 +156,16 @@ SessionEnd: TypeAlias = Literal[
 
 @attrs.frozen
 class SessionLimits:
-    """``idle`` is the longest silence of both sides together, ``longest`` the longest session, in seconds."""
+    """Limits in seconds: ``idle`` for silence of both sides, ``longest`` for the session."""
 
     idle: float = math.inf
     longest: float = math.inf
 
 
 class RealtimeSession:
-    """An open session, whose client is the websocket that Quart is handling. ``run`` is called once. ``first`` is the
-    client's message that was taken before it, if one was."""
+    """An open session with the client's websocket that Quart handles; call ``run`` once.
+
+    ``first`` is a client message that was already received."""
 
     def __init__(
         self,
@@ -191,21 +193,21 @@ class RealtimeSession:
         self._scope = trio.CancelScope()
         self._heard = trio.current_time()
         self.ended: SessionEnd | None = None
-        """What has ended it; ``None`` while it goes on, and where its client has left without a word."""
+        """The cause of the end; ``None`` while the session runs, and if the client vanished."""
         self._to_client = Closing(OUR_MISTAKE)
         self._to_provider = CLIENT_LOST
 
     # The end
 
     def end(self, why: SessionEnd, to_client: Closing, to_provider: Closing) -> None:
-        """End the session, with this to be said to each side; the first to say so is heard."""
+        """End the session, and set the closes for both sides; only the first call counts."""
         if self.ended is None:
             self.ended = why
             self._to_client, self._to_provider = to_client, to_provider
             self._scope.cancel()
 
     def refuse(self, closing: Closing) -> None:
-        """End it for what the client may not do."""
+        """End the session because of what the client sent."""
         self.end("refused", closing, Closing(1000))
 
     def _client_closed(self, code: int, reason: str) -> None:
@@ -214,8 +216,9 @@ class RealtimeSession:
     # The session
 
     async def run(self, lifecycle: Lifecycle, replaced: trio.Event) -> None:
-        """Pass messages on in both directions until one side ends, or the session has to; both are closed then. The
-        client's loss cancels it."""
+        """Pass messages in both directions until one side or the session ends, then close both.
+
+        The loss of the client cancels it."""
         drained = trio.CancelScope()
         self._inbox.follow(self._client_closed, self.refuse)
         try:
@@ -228,7 +231,7 @@ class RealtimeSession:
                     await replaced.wait()
                     with trio.move_on_after(LAST_ANSWER_SECONDS):
                         await self._meter.quiet()
-                        await self._delivering.acquire()  # the end of the answer is booked before it is sent
+                        await self._delivering.acquire()  # the end of the response is billed before it is sent
                     self.end("replaced", REPLACED, REPLACED)
             if drained.cancelled_caught:
                 self.end("drained", DRAINED, DRAINED)
@@ -272,7 +275,7 @@ class RealtimeSession:
                 self.end("stalled", STALLED, STALLED)
 
     async def _complain(self, failed: ErrorInfo, event_id: str | None) -> None:
-        """Tell the client what is wrong with its frame, which goes nowhere."""
+        """Report an error in the client's frame, which is not passed on."""
         if (error := self._reader.error(failed, event_id)) is None:
             self.refuse(refused_for(failed))
         else:
@@ -291,7 +294,7 @@ class RealtimeSession:
                 await self._deliver(message)
 
     async def _deliver(self, message: Piece) -> None:
-        """Book what ``message`` says, and give it to the client."""
+        """Bill ``message``, and send it to the client."""
         for notice in await offload(len(message), self._reader.from_provider, message):
             if isinstance(notice, Complaint):
                 message = self._without_secrets(message)
@@ -304,8 +307,10 @@ class RealtimeSession:
         await websocket.send(message)
 
     async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
-        """An answer has begun unasked, for which the client may use no more. What it is told, and the provider's: to
-        stop; where the budget is used up, or nothing else can be said, the session ends."""
+        """Stop a response that began unrequested if the client may use no more.
+
+        The client gets an error and the provider a cancellation. If the budget is exhausted, or the API has no such
+        frames, the session ends."""
         if (error := self._reader.error(failed, None)) is not None:
             await websocket.send(error)
         cancelling = self._reader.cancelling(id)
@@ -327,7 +332,7 @@ class RealtimeSession:
             await self._provider.ping()
 
     async def _watch(self) -> None:
-        """End the session when it has been silent, or open, for too long: as a provider does at its own limit."""
+        """End the session when it was silent or open for too long, like a provider's own limit."""
         latest = trio.current_time() + self._limits.longest
         while (due := min(latest, self._heard + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
             await trio.sleep_until(due)
@@ -341,7 +346,7 @@ class RealtimeSession:
 
 
 def refused_for(failed: ErrorInfo) -> Closing:
-    """The close that tells a client of an error where no frame can."""
+    """Return the close that reports an error if no frame can."""
     match failed.kind:
         case "rate_limited" | "overloaded" | "timeout":
             return Closing(TRY_AGAIN, fitting(failed.message))

@@ -1,4 +1,4 @@
-"""The shapes of realtime APIs, as rows: how the model is named in the address, and who reads the frames."""
+"""The shapes of realtime APIs as rows: the model's query parameter, and the reader of frames."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,15 +13,16 @@ from gateway.realtime.notices import FrameReader
 
 @attrs.frozen
 class RealtimeShape:
-    """``model_member`` is the member of the query that names the model; ``None`` where the first message does."""
+    """The shape of a realtime API; ``model_member`` is the query parameter with the model, ``None`` if the first
+    message has it."""
 
     reader: Callable[[], FrameReader]
     model_member: str | None = "model"
     beta: bool = False
-    """The marks of the API before its release are heeded, and go on."""
+    """Whether marks of the beta API are honoured and passed on."""
 
     def query(self, model: str | None, rest: str) -> str:
-        """The query for ``model``, behind which ``rest`` of the client's own stands."""
+        """Return the query for ``model``, followed by ``rest`` of the client's."""
         named = f"{self.model_member}={quote(model, safe='')}" if self.model_member and model else ""
         return "&".join(part for part in (named, rest) if part)
 
@@ -32,7 +33,7 @@ SHAPES: Final[Mapping[str, RealtimeShape]] = {
     "azure": RealtimeShape(OpenAiFrames, "deployment"),
     "gemini": RealtimeShape(GeminiFrames, None),
 }
-"""By the ``shape`` of a provider's place."""
+"""Shapes by the ``shape`` of a provider's endpoint."""
 
 OF_OPENAI: Final = frozenset(("openai", "openai_beta", "azure"))
 OF_GEMINI: Final = frozenset(("gemini",))

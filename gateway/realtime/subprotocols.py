@@ -1,8 +1,7 @@
-"""The subprotocols of a realtime handshake: browsers, which can set no headers, put the key there.
+"""The subprotocols of a realtime handshake, where browsers, which cannot set headers, put the key.
 
-``realtime, openai-insecure-api-key.KEY, openai-beta.realtime-v1`` is what OpenAI's own client for browsers offers. The
-key is ours, goes no further, and the choice is ``realtime`` alone (BerriAI/litellm#36151, api7/aisix#721).
-"""
+OpenAI's browser client offers ``realtime, openai-insecure-api-key.KEY, openai-beta.realtime-v1``. The key is the
+gateway's and is not passed on, and the chosen protocol is ``realtime`` (BerriAI/litellm#36151, api7/aisix#721)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -14,17 +13,16 @@ from gateway.http.headers import Headers
 HEADER: Final = "sec-websocket-protocol"
 CHOSEN: Final = "realtime"
 BETA: Final = "openai-beta.realtime-v1"
-"""What asked for the API before it was released; providers that have it no longer refuse it
-(langwatch/langwatch#7066)."""
+"""The mark of the beta API, which providers without it reject (langwatch/langwatch#7066)."""
 
 _KEY: Final = "openai-insecure-api-key."
 _OTHERS: Final = ("openai-organization.", "openai-project.")
-"""Whose account is asked at OpenAI: that is the entry's to say."""
+"""The OpenAI account, which the entry decides instead."""
 
 
 @attrs.frozen
 class Offered:
-    """The subprotocols that a client offers: ``names`` without what is a credential, and the ``keys``."""
+    """A client's subprotocols: ``names`` without credentials, and the ``keys``."""
 
     names: tuple[str, ...] = ()
     keys: tuple[str, ...] = attrs.field(default=(), repr=False)
@@ -39,21 +37,19 @@ class Offered:
 
     @property
     def chosen(self) -> str | None:
-        """The one that the answer to the handshake names; ``None`` where nothing was offered, or nothing that is
-        known."""
+        """The subprotocol for the handshake's response, ``None`` if no known one was offered."""
         return CHOSEN if CHOSEN in self.names else None
 
 
 def with_key(headers: Headers, offered: Offered) -> Headers:
-    """``headers`` as a client would have sent them that can set any: the keys where they belong, and no trace of them
-    in the protocols."""
+    """Return ``headers`` with the keys as regular headers, and without them in the subprotocols."""
     rest = tuple(pair for pair in headers if pair[0] != HEADER)
     names = ((HEADER, ", ".join(offered.names)),) if offered.names else ()
     return (*rest, *names, *(("authorization", f"Bearer {key}") for key in offered.keys))
 
 
 def upstream_protocols(offered: Offered, *, beta: bool) -> tuple[str, ...]:
-    """What is offered to the provider; the mark of the API before its release only where it is still heeded."""
+    """Return the subprotocols for the provider, with the beta mark only if it is honoured."""
     return tuple(_kept(offered.names, beta))
 
 

@@ -15,7 +15,7 @@ from gateway.shared.memory import SharedMemory
 _STEP: Final = 10**9
 """Nanoseconds, more than a step takes."""
 
-_MOST_SEEN: Final = 4096
+_MOST_CACHED: Final = 4096
 """Keys whose rows a worker remembers."""
 
 
@@ -38,7 +38,7 @@ class SharedAmounts:
         self._start = layout.amounts
         self._rows = layout.amounts + JOURNAL
         self._most = JOURNAL // 16 - 1
-        self._seen: dict[bytes, tuple[int, int, memoryview[int]]] = {}
+        self._cached: dict[bytes, tuple[int, int, memoryview[int]]] = {}
 
     def lock(self) -> None:
         """Wait for exclusive access, and finish a dead worker's step."""
@@ -50,8 +50,8 @@ class SharedAmounts:
 
     def find(self, key: bytes) -> int | None:
         """Return the number of the first word of the row of ``key``, ``None`` if there is none."""
-        if (seen := self._seen.get(key)) is not None:
-            at, row, _ = seen
+        if (cached := self._cached.get(key)) is not None:
+            at, row, _ = cached
             if self._map[at : at + KEY] == key:
                 return row
         group = self._group_of(key)
@@ -62,10 +62,10 @@ class SharedAmounts:
         """Return the amount held by all workers."""
         return sum(self.words[row + AMOUNT : row + self._row])
 
-    def held_of(self, key: bytes) -> int:
+    def total_held_of(self, key: bytes) -> int:
         """Return the amount of ``key`` held by all workers."""
-        if (seen := self._seen.get(key)) is not None and self._map[seen[0] : seen[0] + KEY] == key:
-            return sum(seen[2])
+        if (cached := self._cached.get(key)) is not None and self._map[cached[0] : cached[0] + KEY] == key:
+            return sum(cached[2])
         row = self.find(key)
         return 0 if row is None else self.held(row)
 
@@ -114,10 +114,10 @@ class SharedAmounts:
         return (group + KEYS) // 8 + number * self._row
 
     def _remember(self, key: bytes, group: int, number: int) -> int:
-        if len(self._seen) >= _MOST_SEEN:
-            self._seen.clear()
+        if len(self._cached) >= _MOST_CACHED:
+            self._cached.clear()
         row = self._row_of(group, number)
-        self._seen[key] = group + number * KEY, row, self.words[row + AMOUNT : row + self._row]
+        self._cached[key] = group + number * KEY, row, self.words[row + AMOUNT : row + self._row]
         return row
 
 
@@ -131,7 +131,7 @@ class SharedCounts:
 
     def count(self, key: bytes, /) -> int:
         """Return the count over all workers."""
-        return self._amounts.held_of(key)
+        return self._amounts.total_held_of(key)
 
     def begin(self, key: bytes, /) -> None:
         """Add one."""

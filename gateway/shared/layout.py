@@ -75,8 +75,8 @@ class Layout:
     def fingerprint(self) -> bytes:
         """A digest that differs between program versions with incompatible layouts."""
         tables = (self.seats, sorted(self.sizes.items()), self.amount_rows)
-        said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
-        return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(said).encode()))
+        values = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
+        return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(values).encode()))
 
     def seat(self, number: int) -> int:
         return HEAD + number * SEAT
@@ -111,8 +111,8 @@ def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
     none."""
     at = memory.find(key, group, group + KEYS)
     while at >= 0:
-        number, astray = divmod(at - group, KEY)
-        if not astray:
+        number, remainder = divmod(at - group, KEY)
+        if not remainder:
             return number
         at = memory.find(key, at + 1, group + KEYS)
     return None

@@ -16,7 +16,7 @@ from typing import IO, Final
 from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 
 
-def nameless() -> IO[bytes]:
+def anonymous_file() -> IO[bytes]:
     """Return an anonymous file, in memory if the system supports that (Linux), else in the temporary directory.
 
     It vanishes with the last process that has it open, and no other process can open it. Raises ``OSError``."""
@@ -48,7 +48,7 @@ class SharedMemory:
     @contextlib.contextmanager
     def make(cls, layout: Layout) -> Iterator["SharedMemory"]:
         """Create an empty memory for the duration of the block. Raises ``OSError``."""
-        with nameless() as file:
+        with anonymous_file() as file:
             os.ftruncate(file.fileno(), layout.size)
             os.pwrite(file.fileno(), layout.fingerprint, 0)
             yield cls(file.fileno(), layout)
@@ -70,10 +70,10 @@ class SharedMemory:
     def unlock(self, place: int) -> None:
         fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
-    def tidy(self) -> None:
+    def release_dead(self) -> None:
         """Release what dead processes held."""
         for number in range(self.layout.seats):
-            if self._taken(number) and number != self._own and self._try(number):
+            if self._has_owner(number) and number != self._own and self._try_lock(number):
                 self._clear(number)
                 self.unlock(self.layout.seat(number))
 
@@ -81,22 +81,22 @@ class SharedMemory:
         """Take a free seat for the life of this process, and return its number. Raises ``OSError`` without a free
         one."""
         for number in range(self.layout.seats):
-            if self._try(number):
+            if self._try_lock(number):
                 self._clear(number)
                 self.words[self.layout.seat(number) // 8] = os.getpid()
                 self._own = number
                 return number
         raise OSError("all seats are taken in the memory of workers")
 
-    def is_seated(self, number: int, process: int) -> bool:
+    def has_seat(self, number: int, process: int) -> bool:
         """Return whether ``process`` has the seat ``number``."""
         return self.words[self.layout.seat(number) // 8] == process
 
-    def _taken(self, number: int) -> bool:
+    def _has_owner(self, number: int) -> bool:
         """Return whether the seat has an owner, or had one that did not free it."""
         return self.words[self.layout.seat(number) // 8] != 0
 
-    def _try(self, number: int) -> bool:
+    def _try_lock(self, number: int) -> bool:
         """Lock a seat, and return whether it was free."""
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.layout.seat(number))
@@ -106,7 +106,7 @@ class SharedMemory:
 
     def _clear(self, number: int) -> None:
         """Clear a locked seat of its last owner's data."""
-        if self._taken(number):
+        if self._has_owner(number):
             self._release(number)
         self.words[self.layout.seat(number) // 8] = 0
 

@@ -13,7 +13,7 @@ from gateway.shared.layout import GROUP, KEY, KEYS, find_key
 from gateway.shared.memory import COPY, SharedMemory
 from gateway.shared.rows import Change
 
-_MOST_SEEN: Final = 1024
+_MOST_CACHED: Final = 1024
 """Rows whose bytes a worker remembers, to skip the checksum while they are unchanged."""
 
 _BEGINS: Final = 4
@@ -31,7 +31,7 @@ class _Copy(NamedTuple):
     row: bytes
 
 
-class _Found(NamedTuple):
+class _FoundRow(NamedTuple):
     """The result of a search: the group, and if found the row's number and current copy."""
 
     key: bytes
@@ -57,34 +57,34 @@ class SharedRows:
         self._width = size.width
         self._copy_size = COPY.size + size.width
         self._row_size = 2 * self._copy_size
-        self._seen: dict[bytes, tuple[int, _Copy]] = {}  # positions and contents of rows when they were last read
+        self._cached: dict[bytes, tuple[int, _Copy]] = {}  # positions and contents of rows when they were last read
 
     def read(self, key: bytes) -> bytes | None:
-        if (seen := self._seen.get(key)) is not None:
-            row, copy = seen
+        if (cached := self._cached.get(key)) is not None:
+            row, copy = cached
             if self._map[row : row + self._row_size] == copy.row:
                 return copy.value if copy.until > self._clock() else None
         return self._read(key)
 
     def _read(self, key: bytes) -> bytes | None:
-        now, row = self._clock(), self._look(key, group := self._group(key))
+        now, row = self._clock(), self._find(key, group := self._group(key))
         if row.number is not None and row.copy is None:  # being written right now, or its writer died
             self._memory.lock(group)
             try:
-                row = self._look(key, group)
+                row = self._find(key, group)
             finally:
                 self._memory.unlock(group)
         if row.number is not None and row.copy is not None and row.copy.row:
-            if len(self._seen) >= _MOST_SEEN:
-                self._seen.clear()
-            self._seen[key] = group + KEYS + row.number * self._row_size, row.copy
+            if len(self._cached) >= _MOST_CACHED:
+                self._cached.clear()
+            self._cached[key] = group + KEYS + row.number * self._row_size, row.copy
         return row.value(now)
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
         group = self._group(key)
         self._memory.lock(group)
         try:
-            now, row = self._clock(), self._look(key, group)
+            now, row = self._clock(), self._find(key, group)
             value = change(row.value(now), now)
             if row.copy is not None or value is not None:
                 self._write(row, value, now, keep)
@@ -96,9 +96,9 @@ class SharedRows:
         """Return the start of the group that contains ``key``, or would."""
         return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
 
-    def _look(self, key: bytes, group: int) -> _Found:
+    def _find(self, key: bytes, group: int) -> _FoundRow:
         number = find_key(self._map, key, group)
-        return _Found(key, group, number, None if number is None else self._current(key, group, number))
+        return _FoundRow(key, group, number, None if number is None else self._current(key, group, number))
 
     def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
         """Return the newest valid copy of a row. If it is written twice meanwhile, none may seem valid."""
@@ -114,7 +114,7 @@ class SharedRows:
 
     # Under the lock of the row's group
 
-    def _write(self, row: _Found, value: bytes | None, now: float, keep: float) -> None:
+    def _write(self, row: _FoundRow, value: bytes | None, now: float, keep: float) -> None:
         """Write the next version of ``row``, or the first one into a free row. Without a value, the row expires."""
         if value is not None and len(value) > self._width:
             raise ValueError(f"a value of {len(value)} bytes: there is room for {self._width}")
@@ -122,14 +122,14 @@ class SharedRows:
         if number is None:
             number = self._free(group, now)
             copy = self._current(self._key(group, number), group, number)
-        place, sequence = self._after(group, number, copy)
+        place, sequence = self._next_version(group, number, copy)
         value, until = (b"", 0.0) if value is None else (value, now + keep)
         data = COPY.pack(0, len(value), sequence, until)[_BEGINS:] + value
         self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
         if self._key(group, number) != key:  # last: until now the row belongs to its previous key
             self._map[group + number * KEY : group + (number + 1) * KEY] = key
 
-    def _after(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
+    def _next_version(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
         """Return the position and number of the version after ``copy``; without a valid copy, above all existing
         numbers."""
         row = group + KEYS + number * self._row_size

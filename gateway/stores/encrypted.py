@@ -10,11 +10,11 @@ import attrs
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.stores.nodes import keepable
+from gateway.stores.nodes import is_storable
 from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 
 FORM: Final = b"\x02"  # the first byte: the format of the rest
-BEFORE: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
+OLD_FORM: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
 MARK: Final = 4
 NONCE: Final = 12
 UNREADABLE: Final = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
@@ -29,22 +29,22 @@ class BodyCipher:
         self._ciphers = {_mark(key): AESGCM(key) for key in keys}
         self._writing = next(iter(self._ciphers))
 
-    def sealed(self, body: bytes, bound: bytes) -> bytes:
+    def encrypt(self, body: bytes, context: bytes) -> bytes:
         nonce = os.urandom(NONCE)
-        return FORM + self._writing + nonce + self._ciphers[self._writing].encrypt(nonce, body, bound)
+        return FORM + self._writing + nonce + self._ciphers[self._writing].encrypt(nonce, body, context)
 
-    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
+    def decrypt(self, encrypt: bytes, context: bytes) -> bytes | None:
         """Return the decrypted text, ``None`` if the key or the context differs."""
-        form, rest = sealed[:1], sealed[1:]
+        form, rest = encrypt[:1], encrypt[1:]
         if form != FORM or (cipher := self._ciphers.get(rest[:MARK])) is None:
             return None
-        return _opened(cipher, rest[MARK:], bound)
+        return _decrypt_with(cipher, rest[MARK:], context)
 
-    def opened_before(self, sealed: bytes, bound: bytes) -> bytes | None:
+    def decrypt_old(self, encrypt: bytes, context: bytes) -> bytes | None:
         """Decrypt a text in the format of 0.1; ``None`` as for ``decrypt``."""
-        if sealed[:1] != BEFORE:
+        if encrypt[:1] != OLD_FORM:
             return None
-        tried = (_opened(cipher, sealed[1:], bound) for cipher in self._ciphers.values())
+        tried = (_decrypt_with(cipher, encrypt[1:], context) for cipher in self._ciphers.values())
         return next((body for body in tried if body is not None), None)
 
 
@@ -72,8 +72,8 @@ class EncryptedStore:
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         found = await self._store.find(owner, items)
-        opened = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
-        return {item: opened[id(node)] for item, node in found.items()}
+        decrypt = {id(node): self._decrypt(node) for node in found.values()}  # one node may have many of the items
+        return {item: decrypt[id(node)] for item, node in found.items()}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         return await self._store.delete(owner, ids)
@@ -98,13 +98,13 @@ class EncryptedStore:
         return stored
 
     def _encrypt(self, node: Node) -> Node:
-        return attrs.evolve(node, body=self._cipher.sealed(node.body, _bound_to(node)))
+        return attrs.evolve(node, body=self._cipher.encrypt(node.body, _context_of(node)))
 
     def _decrypt(self, node: Node) -> Node:
-        body = self._cipher.opened(node.body, _bound_to(node))
+        body = self._cipher.decrypt(node.body, _context_of(node))
         if body is None:
-            bound = json.dumps((node.owner, node.id, node.kind)).encode()
-            body = self._cipher.opened_before(node.body, bound)
+            context = json.dumps((node.owner, node.id, node.kind)).encode()
+            body = self._cipher.decrypt_old(node.body, context)
         if body is None:
             raise Unavailable(UNREADABLE)
         return attrs.evolve(node, body=body)
@@ -115,14 +115,14 @@ def _mark(key: bytes) -> bytes:
     return hmac.digest(key, b"trigate: the mark of an encryption key", "sha256")[:MARK]
 
 
-def _opened(cipher: AESGCM, sealed: bytes, bound: bytes) -> bytes | None:
+def _decrypt_with(cipher: AESGCM, encrypt: bytes, context: bytes) -> bytes | None:
     try:
-        return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], bound)
+        return cipher.decrypt(encrypt[:NONCE], encrypt[NONCE:], context)
     except (InvalidTag, ValueError):  # ``ValueError`` for a text that is too short
         return None
 
 
-def _bound_to(node: Node) -> bytes:
+def _context_of(node: Node) -> bytes:
     """Return the context of a node that stores return unchanged: without items that they cannot store."""
-    items = tuple(filter(keepable, node.items))
+    items = tuple(filter(is_storable, node.items))
     return json.dumps((2, node.owner, node.id, node.kind, node.parent, items)).encode()

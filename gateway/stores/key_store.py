@@ -13,10 +13,10 @@ from gateway.stores.store import Changed, Unavailable
 
 KeyEvent: TypeAlias = Literal["added", "changed", "rotated", "revoked"]
 
-MOST: Final = 10_000
+MOST_CLIENTS: Final = 10_000
 """The most stored clients."""
 
-KEPT: Final = 10_000
+MOST_CHANGES: Final = 10_000
 """The most stored changes; the oldest are deleted."""
 
 
@@ -100,7 +100,7 @@ class KeyStore:
         Raises ``Changed`` if the stored item is not ``expect``."""
 
         def work(session: Session) -> None:
-            session.rows(self._database.notation.locked("client_keys"))
+            session.rows(self._database.notation.lock_statement("client_keys"))
             there = self._rows(session, _ITEM, name=name)
             if (there[0][0] if there else None) != expect:
                 raise Changed
@@ -110,13 +110,13 @@ class KeyStore:
                 self._put(session, name, item, new=expect is None)
             mark = secrets.token_hex(16)
             self._rows(session, _LOG, at=at, by=by, event=event, name=name, about=about, mark=mark)
-            self._rows(session, _FORGET, kept=KEPT)
+            self._rows(session, _FORGET, kept=MOST_CHANGES)
 
         await self._database.write(work)
 
     def _put(self, session: Session, name: str, item: str, new: bool) -> None:
-        if new and self._rows(session, _COUNT)[0][0] >= MOST:
-            raise Unavailable(f"there are {MOST} stored keys already, which is the most: revoke some")
+        if new and self._rows(session, _COUNT)[0][0] >= MOST_CLIENTS:
+            raise Unavailable(f"there are {MOST_CLIENTS} stored keys already, which is the most: revoke some")
         self._rows(session, _PUT, name=name, item=item)
 
     def _mark(self, session: Session) -> tuple[int, str]:
@@ -126,10 +126,10 @@ class KeyStore:
     def _read(self, session: Session, after: int | None) -> KeyTable:
         last, mark = self._mark(session)  # read first: later changes appear with the next mark
         clients = tuple(StoredItem(*row) for row in self._rows(session, _CLIENTS))
-        return KeyTable(mark, last, clients, () if after is None else self._changes(session, after, KEPT))
+        return KeyTable(mark, last, clients, () if after is None else self._changes(session, after, MOST_CHANGES))
 
     def _changes(self, session: Session, after: int, most: int) -> tuple[KeyChange, ...]:
         return tuple(KeyChange(*row) for row in self._rows(session, _CHANGES, after=after, most=most))
 
     def _rows(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._database.notation.written(statement), **values)
+        return session.rows(self._database.notation.render(statement), **values)

@@ -13,13 +13,13 @@ from gateway.stores.nodes import (
     OwnerBytes,
     OwnerLimit,
     batch_of,
-    beyond_share,
-    joins,
+    chain_to,
+    earliest_ancestors,
+    joinable_keys,
     key_of,
-    lineage,
+    over_share_error,
     size_of,
-    too_large,
-    tops,
+    too_large_error,
 )
 from gateway.stores.store import Changed, Node, Size
 
@@ -35,7 +35,7 @@ class _Tree:
 
 
 @attrs.frozen
-class _Kept:
+class _StoredNode:
     node: Node
     tree: _Tree
     size: int
@@ -51,7 +51,7 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._clock = clock
         self._bytes = 0
-        self._nodes: dict[Key, _Kept] = {}
+        self._nodes: dict[Key, _StoredNode] = {}
         self._items: dict[
             Key, dict[Key, None]
         ] = {}  # (owner, item) -> the nodes that contain it, in the order of writing
@@ -65,11 +65,11 @@ class MemoryStore:
         batch = batch_of(nodes)
         self._expire()
         if expect is not None:
-            there = self._live(key_of(expect))
+            there = self._get_live(key_of(expect))
             if there is None or there.body != expect.body:
                 raise Changed
-        homes = self._homes(batch)
-        self._refuse_what_cannot_fit(batch, set(homes.values()))
+        homes = self._trees_for(batch)
+        self._check_fits(batch, set(homes.values()))
         for key, node in batch.items():
             self._remove(key)
             self._add(node, homes[key])
@@ -82,20 +82,20 @@ class MemoryStore:
             while self._owners.of(owner) > self._most_of(owner):
                 self._forget(next(iter(self._trees_of[owner])))
         while self._bytes > self._max_bytes:
-            self._forget(self._first_to_go(homes.values()))
+            self._forget(self._next_evicted(homes.values()))
 
     async def get(self, owner: str, id: str) -> Node | None:
         await trio.lowlevel.checkpoint()
-        return self._live((owner, id))
+        return self._get_live((owner, id))
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
         await trio.lowlevel.checkpoint()
         way: dict[str, Node] = {}
         before: str | None = id
-        while before is not None and before not in way and (node := self._live((owner, before))) is not None:
+        while before is not None and before not in way and (node := self._get_live((owner, before))) is not None:
             way[before] = node
             before = node.parent
-        return lineage(way.values(), id)
+        return chain_to(way.values(), id)
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         await trio.lowlevel.checkpoint()
@@ -104,7 +104,7 @@ class MemoryStore:
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         await trio.lowlevel.checkpoint()
         keys = [(owner, id) for id in dict.fromkeys(ids)]
-        there = [key for key in keys if self._live(key) is not None]
+        there = [key for key in keys if self._get_live(key) is not None]
         for key in there:
             self._remove(key)
         return len(there)
@@ -125,44 +125,44 @@ class MemoryStore:
 
     # Reading
 
-    def _live(self, key: Key) -> Node | None:
+    def _get_live(self, key: Key) -> Node | None:
         kept = self._nodes.get(key)
         return None if kept is None or self._is_over(kept.tree) else kept.node
 
     def _latest(self, item: Key) -> Node | None:
-        return next((node for key in reversed(self._items.get(item, {})) if (node := self._live(key))), None)
+        return next((node for key in reversed(self._items.get(item, {})) if (node := self._get_live(key))), None)
 
     def _is_over(self, tree: _Tree) -> bool:
         return tree.used + self._ttl <= self._clock()
 
     # Writing
 
-    def _homes(self, batch: Mapping[Key, Node]) -> dict[Key, _Tree]:
+    def _trees_for(self, batch: Mapping[Key, Node]) -> dict[Key, _Tree]:
         """Return the tree of each node of a write: an existing one that it joins, or a new one."""
         found: dict[Key, _Tree] = {}
         homes: dict[Key, _Tree] = {}
-        for key, top in tops(batch).items():
+        for key, top in earliest_ancestors(batch).items():
             if (own := key_of(top)) not in found:
-                there = (self._nodes[place].tree for place in joins(top) if self._live(place) is not None)
+                there = (self._nodes[place].tree for place in joinable_keys(top) if self._get_live(place) is not None)
                 found[own] = next(there, None) or _Tree(top.owner)
             homes[key] = found[own]
         return homes
 
-    def _refuse_what_cannot_fit(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
+    def _check_fits(self, batch: Mapping[Key, Node], homes: set[_Tree]) -> None:
         """Raise ``Unavailable`` if ``batch`` would not fit even without all other trees."""
         replaced = (kept.size for key in batch if (kept := self._nodes.get(key)) is not None and kept.tree in homes)
         left = sum(tree.bytes for tree in homes) - sum(replaced) + sum(map(size_of, batch.values()))
         if left > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise too_large_error(self._max_bytes)
         for owner in {tree.owner for tree in homes}:
             if left > (most := self._most_of(owner)):
-                raise beyond_share(most)
+                raise over_share_error(most)
 
-    def _first_to_go(self, keep: Collection[_Tree]) -> _Tree:
+    def _next_evicted(self, keep: Collection[_Tree]) -> _Tree:
         """Return the oldest tree of the owner with the most bytes, except those to ``keep``, the most recently
         written."""
         passed: set[str] = set()
-        while (owner := self._owners.greediest(passed)) is not None:
+        while (owner := self._owners.largest_owner(passed)) is not None:
             tree = next(iter(self._trees_of[owner]))
             if tree not in keep:
                 return tree
@@ -171,7 +171,7 @@ class MemoryStore:
 
     def _add(self, node: Node, tree: _Tree) -> None:
         key, size = key_of(node), size_of(node)
-        self._nodes[key] = _Kept(node, tree, size)
+        self._nodes[key] = _StoredNode(node, tree, size)
         tree.keys.add(key)
         tree.bytes += size
         self._bytes += size
@@ -202,13 +202,13 @@ class MemoryStore:
             del self._trees_of[tree.owner]
 
     def _forget(self, tree: _Tree) -> int:
-        gone = len(tree.keys)
+        removed = len(tree.keys)
         for key in tuple(tree.keys):
             self._remove(key)
-        return gone
+        return removed
 
     def _expire(self) -> int:
-        gone = 0
+        removed = 0
         while self._trees and self._is_over(oldest := next(iter(self._trees))):
-            gone += self._forget(oldest)
-        return gone
+            removed += self._forget(oldest)
+        return removed

@@ -26,7 +26,7 @@ def size_of(node: Node) -> int:
     return NODE + ITEM * len(node.items) + sum(map(len, words)) + len(node.body)
 
 
-def keepable(id: str) -> bool:
+def is_storable(id: str) -> bool:
     """Return whether every store can store ``id``: PostgreSQL rejects NUL and text outside UTF-8."""
     if len(id) > LONGEST or "\0" in id:
         return False
@@ -39,14 +39,14 @@ def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
     Raises ``Unavailable`` for other such ids."""
     batch = {key_of(node): node for node in nodes}
     for key, node in batch.items():
-        if not all(map(keepable, (*key, node.parent or ""))):
+        if not all(map(is_storable, (*key, node.parent or ""))):
             raise Unavailable("an id that is no plain text of 512 characters at most cannot be kept")
-        if not all(map(keepable, node.items)):
-            batch[key] = attrs.evolve(node, items=tuple(filter(keepable, node.items)))
+        if not all(map(is_storable, node.items)):
+            batch[key] = attrs.evolve(node, items=tuple(filter(is_storable, node.items)))
     return batch
 
 
-def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
+def earliest_ancestors(batch: Mapping[Key, Node]) -> dict[Key, Node]:
     """Return, for each key of a write, its earliest ancestor within the write, which may be its own node."""
     found: dict[Key, Node] = {}
     for key in batch:
@@ -62,14 +62,14 @@ def tops(batch: Mapping[Key, Node]) -> dict[Key, Node]:
     return found
 
 
-def joins(top: Node) -> tuple[Key, ...]:
+def joinable_keys(top: Node) -> tuple[Key, ...]:
     """Return the keys of stored nodes whose tree ``top`` may join, the first existing one counts.
 
     They are its parent, or the node that it replaces: a new root keeps its tree."""
     return ((top.owner, top.parent), key_of(top)) if top.parent is not None else (key_of(top),)
 
 
-def lineage(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
+def chain_to(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
     """Return the chain of ``nodes`` that ends with ``id``, the first node first; empty if a node is missing or in a
     circle."""
     known = {node.id: node for node in nodes}
@@ -84,13 +84,13 @@ def lineage(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
     return tuple(reversed(way))
 
 
-def too_large(max_bytes: int) -> Unavailable:
+def too_large_error(max_bytes: int) -> Unavailable:
     return Unavailable(f"this is more than the state storage holds: its max_bytes is {max_bytes}")
 
 
-def keepable_only(ids: Sequence[str]) -> list[str]:
+def storable_ids(ids: Sequence[str]) -> list[str]:
     """Return the distinct ``ids`` that stores can store: no others can exist."""
-    return [id for id in dict.fromkeys(ids) if keepable(id)]
+    return [id for id in dict.fromkeys(ids) if is_storable(id)]
 
 
 OwnerLimit: TypeAlias = Callable[[str], float]
@@ -120,7 +120,7 @@ class OwnerBytes:
             self._most = [(-held, name) for name, held in self._bytes.items()]
             heapq.heapify(self._most)
 
-    def greediest(self, without: Collection[str] = ()) -> str | None:
+    def largest_owner(self, without: Collection[str] = ()) -> str | None:
         """Return the owner with the most bytes, except those in ``without``."""
         aside, found = [], None
         while self._most and found is None:
@@ -139,7 +139,7 @@ class OwnerBytes:
         return found
 
 
-def beyond_share(most: float) -> Unavailable:
+def over_share_error(most: float) -> Unavailable:
     return Unavailable(
         f"this is more than one client may keep: its share (limits.per_client.stored) is {most:.0f} bytes"
     )

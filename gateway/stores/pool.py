@@ -22,7 +22,7 @@ class BlockingConnection(Protocol):
     def is_good(self) -> bool:
         """Return whether an idle connection is still usable, without waiting."""
 
-    def cut(self) -> None:
+    def interrupt(self) -> None:
         """Interrupt what another thread waits for on the connection, without waiting."""
 
     def close(self) -> None: ...
@@ -54,7 +54,7 @@ class _Use(Generic[C]):
         with self._lock:
             self.given_up = True
             if self._connection is not None:
-                self._connection.cut()
+                self._connection.interrupt()
 
     def check(self) -> None:
         """Raise ``Unavailable`` if no task waits any more: work reported as failed must not be done."""
@@ -116,19 +116,19 @@ class BlockingPool(Generic[C]):
             use.check()
             result = work(connection)
         except (Changed, Unavailable):  # raised by the connection itself
-            self._give_back(connection, use)
+            self._return(connection, use)
             raise
         except BaseException:
             use.end()
             connection.close()
             raise
-        self._give_back(connection, use)
+        self._return(connection, use)
         return result
 
     def _take(self, use: _Use[C]) -> C:
         if self._closed:
             raise Unavailable("the state storage is closed")
-        while (connection := self._idle_one()) is not None:
+        while (connection := self._pop_idle()) is not None:
             if connection.is_good():
                 use.begin(connection)
                 return connection
@@ -144,7 +144,7 @@ class BlockingPool(Generic[C]):
             raise
         return connection
 
-    def _give_back(self, connection: C, use: _Use[C]) -> None:
+    def _return(self, connection: C, use: _Use[C]) -> None:
         use.end()
         if use.given_up:  # it may have been interrupted
             connection.close()
@@ -154,10 +154,10 @@ class BlockingPool(Generic[C]):
             self._close_idle()
 
     def _close_idle(self) -> None:
-        while (connection := self._idle_one()) is not None:
+        while (connection := self._pop_idle()) is not None:
             connection.close()
 
-    def _idle_one(self) -> C | None:
+    def _pop_idle(self) -> C | None:
         try:
             return self._idle.pop()
         except IndexError:  # another thread may take it between a check and this

@@ -98,7 +98,7 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     CREATE INDEX IF NOT EXISTS trigate_kept_objects_listed
         ON trigate_kept_objects (owner, collection, number);
     """,
-    *map(NOTATION.written, LEDGER_SCRIPTS),
+    *map(NOTATION.render, LEDGER_SCRIPTS),
 )
 """One script per schema version; the row in ``trigate_schema`` counts those that a database has run."""
 
@@ -236,15 +236,15 @@ class PostgresDatabase:
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         try:
-            return await self._pool.run(partial(_insist, work))
+            return await self._pool.run(partial(_retry_on_conflict, work))
         except psycopg.Error as error:
             raise Unavailable(_reason(error)) from error
 
-    def write_here(self, work: Callable[[Session], T]) -> T:
+    def write_blocking(self, work: Callable[[Session], T]) -> T:
         try:
             with contextlib.closing(_Server(self._connection_string, self._begin)) as server:
                 server.prepare()
-                return _insist(work, server)
+                return _retry_on_conflict(work, server)
         except psycopg.Error as error:
             raise Unavailable(_reason(error)) from error
 
@@ -268,7 +268,7 @@ class PostgresConnection:
         heard.register(self.db.fileno(), select.POLLIN)
         return not heard.poll(0)
 
-    def cut(self) -> None:
+    def interrupt(self) -> None:
         """Shut the connection down, which wakes the thread that waits for the server."""
         with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.db.fileno())) as sock:
             sock.shutdown(socket.SHUT_RDWR)
@@ -320,7 +320,7 @@ def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
     return {**values, "owners": [owner for owner, _ in keys], "ids": [id for _, id in keys]}
 
 
-def _insist(work: Callable[[Session], T], server: _Server) -> T:
+def _retry_on_conflict(work: Callable[[Session], T], server: _Server) -> T:
     """Run ``work`` in a transaction, and again after a conflict with a simultaneous write."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(*SIMULTANEOUS):

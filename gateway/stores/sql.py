@@ -12,15 +12,15 @@ from gateway.stores.nodes import (
     Key,
     OwnerLimit,
     batch_of,
-    beyond_share,
-    joins,
-    keepable,
-    keepable_only,
+    chain_to,
+    earliest_ancestors,
+    is_storable,
+    joinable_keys,
     key_of,
-    lineage,
+    over_share_error,
     size_of,
-    too_large,
-    tops,
+    storable_ids,
+    too_large_error,
 )
 from gateway.stores.store import Changed, Node, Size
 
@@ -53,11 +53,11 @@ class SqlNotation:
     lock: str
     json_rows: Callable[[Mapping[str, str]], str]
 
-    def written(self, statement: str) -> str:
+    def render(self, statement: str) -> str:
         """Return ``statement`` with ``:name`` parameters and ``{name}`` tables in this notation."""
         return _PARAMETER.sub(self.parameter, _TABLE.sub(rf"{self.prefix}\1", statement))
 
-    def locked(self, table: str) -> str:
+    def lock_statement(self, table: str) -> str:
         """Return the statement that blocks other writers of ``table`` until the transaction ends."""
         return self.lock.format(table=f"{self.prefix}{table}")
 
@@ -146,7 +146,7 @@ class Database(Protocol):
         """Run ``work`` in a thread in one transaction; unless ``limited``, without a time limit."""
         ...
 
-    def write_here(self, work: Callable[[Session], T]) -> T:
+    def write_blocking(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in one transaction over a new connection in this thread, because the process is about to
         exit."""
         ...
@@ -182,37 +182,37 @@ class SqlStore:
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         batch = batch_of(nodes)
         if self._max_bytes is not None and sum(map(size_of, batch.values())) > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise too_large_error(self._max_bytes)
         await self._database.write(lambda session: self._put(session, batch, expect))
 
     async def get(self, owner: str, id: str) -> Node | None:
-        return await self._database.read(lambda session: self._get(session, (owner, id))) if keepable(id) else None
+        return await self._database.read(lambda session: self._get(session, (owner, id))) if is_storable(id) else None
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
-        if not keepable(id):
+        if not is_storable(id):
             return ()
         rows = await self._database.read(
             lambda session: session.rows(self._sql.chain, owner=owner, id=id, horizon=self._horizon())
         )
-        return lineage(map(self._node, rows), id)
+        return chain_to(map(self._node, rows), id)
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
-        wanted = keepable_only(items)
+        wanted = storable_ids(items)
         return await self._database.read(lambda session: self._find(session, owner, wanted)) if wanted else {}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
-        wanted = [(owner, id) for id in keepable_only(ids)]
+        wanted = [(owner, id) for id in storable_ids(ids)]
         return await self._database.write(lambda session: self._delete(session, wanted)) if wanted else 0
 
     async def sweep(self) -> int:
-        gone = 0
+        removed = 0
         for choose in (self._expired, self._beyond_limit):
             some = partial(self._remove_some, choose)
             while (
                 count := await self._database.write(some, limited=False)
             ) is not None:  # a tree may be large, and no request waits
-                gone += count
-        return gone
+                removed += count
+        return removed
 
     async def size(self) -> Size:
         return Size(*await self._database.read(self._total), self._max_bytes)
@@ -244,34 +244,34 @@ class SqlStore:
     # Writing
 
     def _put(self, session: Session, batch: Mapping[Key, Node], expect: Node | None) -> None:
-        first = tops(batch)
-        places = {*batch, *(place for top in first.values() for place in joins(top))}
+        first = earliest_ancestors(batch)
+        places = {*batch, *(place for top in first.values() for place in joinable_keys(top))}
         trees = self._live_trees(session, {*places, key_of(expect)} if expect is not None else places)
         if expect is not None and ((there := self._get(session, key_of(expect))) is None or there.body != expect.body):
             raise Changed
-        homes = self._homes(session, first, trees)
+        homes = self._trees_for(session, first, trees)
         old = session.delete_nodes(self._sql.remove, keys=list(batch))
         session.run_many(self._sql.add, [_columns(node, homes[key]) for key, node in batch.items()])
         if holders := [key for key, node in batch.items() if node.items]:
             session.rows(self._sql.add_items, keys=holders)
         new = [(node.owner, size_of(node)) for node in batch.values()]
-        self._weigh(session, new, old)
+        self._update_owners(session, new, old)
         keep = list(set(homes.values()))
         freed = [one for owner in {owner for owner, _ in new} for one in self._keep_to_share(session, owner, keep)]
         freed += self._evict(session, _bytes(new) - _bytes(old) - _bytes(freed), keep)
-        self._count(session, new, [*old, *freed])
+        self._update_total(session, new, [*old, *freed])
 
     def _live_trees(self, session: Session, keys: Iterable[Key]) -> dict[Key, int]:
         """Return and lock the existing trees of ``keys`` until the transaction ends."""
         rows = session.rows(self._sql.trees, keys=list(keys), horizon=self._horizon())
         return {(owner, id): tree for owner, id, tree, live in rows if live}
 
-    def _homes(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
+    def _trees_for(self, session: Session, first: Mapping[Key, Node], trees: Mapping[Key, int]) -> dict[Key, int]:
         """Return the tree of each node of a write, marked as used: one that it joins, or a new one."""
         now, found = self._clock(), dict[Key, int]()
         for top in first.values():
             if (own := key_of(top)) not in found:
-                tree = next((trees[place] for place in joins(top) if place in trees), None)
+                tree = next((trees[place] for place in joinable_keys(top) if place in trees), None)
                 found[own] = session.add_tree(top.owner, now) if tree is None else tree
         session.rows(self._sql.use, trees=list(found.values()), now=now)
         return {key: found[key_of(top)] for key, top in first.items()}
@@ -286,7 +286,7 @@ class SqlStore:
         ):
             freed += self._remove_trees(session, [tree for (tree,) in oldest])
         if too_much:
-            raise beyond_share(most)
+            raise over_share_error(most)
         return freed
 
     def _evict(self, session: Session, added: int, keep: list[int]) -> list[Weight]:
@@ -295,7 +295,7 @@ class SqlStore:
         if self._max_bytes is None or (too_much := self._total(session)[1] + added - self._max_bytes) <= 0:
             return freed
         if session.rows(self._sql.size_of_trees, trees=keep)[0][0] > self._max_bytes:
-            raise too_large(self._max_bytes)  # before it evicts all others in vain
+            raise too_large_error(self._max_bytes)  # before it evicts all others in vain
         while _bytes(freed) < too_much and (oldest := self._oldest(session, keep)):
             freed += self._remove_trees(session, oldest)
         return freed
@@ -305,26 +305,26 @@ class SqlStore:
 
     def _remove_trees(self, session: Session, trees: list[int]) -> list[Weight]:
         """Remove the trees, and return their nodes' weights."""
-        gone = session.delete_nodes(self._sql.remove_trees, trees=trees)
+        removed = session.delete_nodes(self._sql.remove_trees, trees=trees)
         session.rows(self._sql.drop_trees, trees=trees)
-        self._weigh(session, gone=gone)
-        return gone
+        self._update_owners(session, removed=removed)
+        return removed
 
     def _delete(self, session: Session, keys: list[Key]) -> int:
         """Delete nodes, and return their number. Empty trees remain until they expire."""
         there = list(self._live_trees(session, keys))
-        gone = session.delete_nodes(self._sql.remove, keys=there) if there else []
-        self._weigh(session, gone=gone)
-        self._count(session, gone=gone)
-        return len(gone)
+        removed = session.delete_nodes(self._sql.remove, keys=there) if there else []
+        self._update_owners(session, removed=removed)
+        self._update_total(session, removed=removed)
+        return len(removed)
 
     def _remove_some(self, choose: Callable[[Session], list[int]], session: Session) -> int | None:
         """Remove the trees that ``choose`` selects; return the number of their nodes, ``None`` without trees."""
         if not (trees := choose(session)):
             return None
-        gone = self._remove_trees(session, trees)
-        self._count(session, gone=gone)
-        return len(gone)
+        removed = self._remove_trees(session, trees)
+        self._update_total(session, removed=removed)
+        return len(removed)
 
     def _expired(self, session: Session) -> list[int]:
         return [tree for (tree,) in session.rows(self._sql.expired, horizon=self._horizon(), most=TREES_AT_ONCE)]
@@ -333,19 +333,19 @@ class SqlStore:
         full = self._max_bytes is not None and self._total(session)[1] > self._max_bytes
         return self._oldest(session, []) if full else []
 
-    def _weigh(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
+    def _update_owners(self, session: Session, added: Sequence[Weight] = (), removed: Sequence[Weight] = ()) -> None:
         """Update the owners' byte counts by these nodes."""
-        for owner in sorted({owner for owner, _ in (*come, *gone)}):
-            added = _bytes(one for one in come if one[0] == owner) - _bytes(one for one in gone if one[0] == owner)
-            if added:
-                session.rows(self._sql.add_to_owner, owner=owner, bytes=added)
-            if added < 0:
+        for owner in sorted({owner for owner, _ in (*added, *removed)}):
+            change = _bytes(one for one in added if one[0] == owner) - _bytes(one for one in removed if one[0] == owner)
+            if change:
+                session.rows(self._sql.add_to_owner, owner=owner, bytes=change)
+            if change < 0:
                 session.rows(self._sql.drop_owner, owner=owner)
 
-    def _count(self, session: Session, come: Sequence[Weight] = (), gone: Sequence[Weight] = ()) -> None:
+    def _update_total(self, session: Session, added: Sequence[Weight] = (), removed: Sequence[Weight] = ()) -> None:
         """Update the total by these nodes."""
-        if come or gone:
-            session.rows(self._sql.add_to_total, nodes=len(come) - len(gone), bytes=_bytes(come) - _bytes(gone))
+        if added or removed:
+            session.rows(self._sql.add_to_total, nodes=len(added) - len(removed), bytes=_bytes(added) - _bytes(removed))
 
 
 def _bytes(nodes: Iterable[Weight]) -> int:

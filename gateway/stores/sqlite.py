@@ -87,13 +87,13 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX IF NOT EXISTS kept_objects_listed ON kept_objects (owner, collection, number);
     """,
-    *map(NOTATION.written, LEDGER_SCRIPTS),
+    *map(NOTATION.render, LEDGER_SCRIPTS),
 )
 """One script per schema version; ``user_version`` counts those that a file has run."""
 
 BUSY: Final = 5.0  # seconds that a write waits for others in this and other processes
 LIMIT: Final = 9.0  # seconds for a whole operation, less than a request waits
-HERE: Final = 1.0  # seconds that an exiting process waits for others
+EXIT_TIMEOUT: Final = 1.0  # seconds that an exiting process waits for others
 READERS: Final = 4
 JOURNAL: Final = 32 * 2**20  # bytes to which the journal is truncated
 
@@ -189,11 +189,11 @@ class SqliteDatabase:
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         return await self._run(self._writer, partial(_in_transaction, work), LIMIT if limited else math.inf)
 
-    def write_here(self, work: Callable[[Session], T]) -> T:
+    def write_blocking(self, work: Callable[[Session], T]) -> T:
         try:
             with contextlib.closing(_File(self._path)) as file:
                 file.prepare()
-                file.wait_for_others(time.monotonic() + HERE)
+                file.wait_for_others(time.monotonic() + EXIT_TIMEOUT)
                 return _in_transaction(work, file)
         except sqlite3.Error as error:
             raise Unavailable(f"the state storage failed: {error}") from error
@@ -224,7 +224,7 @@ class _File:
         self._inode = _inode(path)
 
     def prepare(self) -> None:
-        _retried(lambda: self.db.execute("PRAGMA journal_mode = WAL"))
+        _retry_while_busy(lambda: self.db.execute("PRAGMA journal_mode = WAL"))
         self.db.executescript(SETTINGS)
         if _version(self.db) != len(MIGRATIONS):
             _in_transaction(_migrate, self)
@@ -236,7 +236,7 @@ class _File:
         """Let statements wait for other processes until ``until`` (of ``time.monotonic``)."""
         self.db.execute(f"PRAGMA busy_timeout = {max(0, int(1000 * (until - time.monotonic())))}")
 
-    def cut(self) -> None:
+    def interrupt(self) -> None:
         self.given_up = True
         self.db.interrupt()  # the running statement; between statements it has no effect
 
@@ -288,7 +288,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _retried(step: Callable[[], object]) -> None:
+def _retry_while_busy(step: Callable[[], object]) -> None:
     """Repeat ``step`` while the file is busy: the change to WAL does not wait if two processes open a new file."""
     until = time.monotonic() + BUSY
     while True:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gateway.access.refused_keys import MOST
-from gateway.logs.audit import TOLD_OF_ONE
+from gateway.logs.audit import LINES_PER_ADDRESS
 from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
@@ -117,7 +117,7 @@ def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tm
             assert reply.headers["connection"] == "close"
         assert gateway.request("GET", "/v1/models", None, {"x-api-key": KEY}).status == 200
     refused = audited(path, "key_refused")
-    assert len([line for line in refused if "more" not in line]) == TOLD_OF_ONE
+    assert len([line for line in refused if "more" not in line]) == LINES_PER_ADDRESS
     assert {line["address"] for line in refused} == {"127.0.0.1"}
     assert sum(line.get("more", 1) for line in refused) == MOST + len(asked)
     assert len(audited(path, "keys_guessed")) == len(asked)

@@ -262,7 +262,7 @@ SETTINGS = {
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_no_line_repeats_a_credential_whoever_wrote_it(begin, capsys, form):
     log = begin(form=form)
-    log.follow(from_mapping(SETTINGS))
+    log.apply_config(from_mapping(SETTINGS))
     try:
         raise RuntimeError(f"refused {KEY}")
     except RuntimeError:
@@ -284,7 +284,7 @@ def test_no_line_repeats_a_credential_whoever_wrote_it(begin, capsys, form):
 )
 def test_exchanges_are_of_level_info(begin, capsys, asked, configured, shown):
     log = begin(asked, "text")
-    log.follow(from_mapping({**SETTINGS, "log_level": configured}))
+    log.apply_config(from_mapping({**SETTINGS, "log_level": configured}))
     ledger = Ledger(log.readable)
     ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
     assert ("client left" in capsys.readouterr().err) is shown
@@ -321,9 +321,9 @@ def test_a_line_holds_no_control_that_a_terminal_would_obey(begin, capsys, form)
 def test_a_clients_key_is_in_no_line_wherever_the_client_has_put_it(begin, capsys, form):
     log = begin(form=form)
     settings = from_mapping({**SETTINGS, "client_keys": [{"name": "team", "key": "key-of-the-team"}]})
-    log.follow(settings)
+    log.apply_config(settings)
     ledger = Ledger(log.readable)
-    ledger.mask.follow(settings)
+    ledger.mask.apply_config(settings)
     for key in ("key-of-the-team", "sk-nobodys-key-at-all"):
         record = ledger.open(key, "chat")
         record.asked = record.target = record.upstream_id = f"openai/{key}"
@@ -353,7 +353,9 @@ def test_at_debug_the_libraries_below_do_not_log_headers(begin):
 
 def test_secrets_of_an_earlier_configuration_stay_hidden(begin, capsys):
     log = begin(form="json")
-    log.follow(from_mapping(SETTINGS))
-    log.follow(from_mapping({**SETTINGS, "model_providers": [{"model": "openai/x", "access_key": "another-key"}]}))
+    log.apply_config(from_mapping(SETTINGS))
+    log.apply_config(
+        from_mapping({**SETTINGS, "model_providers": [{"model": "openai/x", "access_key": "another-key"}]})
+    )
     logging.getLogger("trigate").warning("%s and %s", KEY, "another-key")
     assert json.loads(capsys.readouterr().err)["message"] == "[redacted] and [redacted]"

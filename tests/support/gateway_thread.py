@@ -77,7 +77,7 @@ def gateway_thread(
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
         with closed(listeners), _logged(lines, chosen) as log:
-            log.follow(config)
+            log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
                 await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, signals=False)
@@ -93,7 +93,7 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
         config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
         lines, lifecycle = _Lines(), Lifecycle()
         with _logged(lines, Options()) as log:
-            log.follow(config)
+            log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
                 app = create_app(config, lifecycle, await open_store(config), record=record)

@@ -165,7 +165,7 @@ async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visi
 
 def _tell_audit(service: Service, event: str, visitor: Visitor) -> None:
     address, path = current_scope().address, request.path
-    service.ledger.audit.tell_often(event, address, path=path, client=visitor.client, by=visitor.by)
+    service.ledger.audit.log_limited(event, address, path=path, client=visitor.client, by=visitor.by)
 
 
 def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:

@@ -91,7 +91,7 @@ class RememberedBytes:
 
     def _first_to_go(self, used: RememberingConnection) -> RememberingConnection | None:
         passed: set[str] = set()
-        while (owner := self._owners.greediest(passed)) is not None:
+        while (owner := self._owners.largest_owner(passed)) is not None:
             for connection, (holder, size) in self._held.items():
                 if holder == owner and size and connection is not used:
                     return connection

@@ -149,7 +149,7 @@ def lives(memory):
     for line in range(1, 2000, 3):
         status = ended(child(memory, dies(line)))
         if line % 2:
-            memory.tidy()
+            memory.release_dead()
         else:
             assert not ended(child(memory, lambda counters: None))
         seen.append(levels(counters))

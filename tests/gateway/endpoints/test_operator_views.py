@@ -84,7 +84,7 @@ def test_the_key_is_kept_as_its_digest_and_masked():
     assert [str(change) for change in changes(before, after)] == ["~ metrics_key added"]
     assert key_changes(before, after)["added"] == ("metrics_key",)
     mask = Mask()
-    mask.follow(after)
+    mask.apply_config(after)
     assert mask(f"a line with {METRICS}") == f"a line with {MASKED}"
     with pytest.raises(ConfigError, match="metrics_key: an empty key"):
         from_mapping(content(metrics_key=""))

@@ -75,7 +75,7 @@ async def end(kept: KeptLedger, how: str) -> None:
     if how == "finish":
         await kept.finish()
     else:
-        kept.write_here()
+        kept.write_blocking()
 
 
 each_end = pytest.mark.parametrize("how", ["finish", "write_here"])
@@ -283,7 +283,7 @@ async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path,
 async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twice(tmp_path):
     kept, ledger = keeping_in(table := table_in(tmp_path))
     settle(ledger)
-    kept.write_here()
+    kept.write_blocking()
     assert await nanos(table) == 97 * 1000
     settle(ledger)
     await kept.finish()

@@ -121,7 +121,7 @@ def test_what_is_no_object_is_not_kept():
         b'{"id":"a","x":"' + b"y" * LARGEST,
     ):
         assert kept_object("a", "files", body) is None, body[:40]
-    assert Clear().opened(b"x", b"") == b"x"
+    assert Clear().decrypt(b"x", b"") == b"x"
 
 
 async def test_what_a_batch_costs_is_claimed_once_for_each_owner(inventory):

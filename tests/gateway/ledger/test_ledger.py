@@ -13,7 +13,7 @@ from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths, paths_he
 from gateway.ledger.bill import Bill, Tried
 from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIED, Ledger
 from gateway.ledger.record import Record
-from gateway.logs.masking import MASKED, Mask, unquoted
+from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
@@ -156,7 +156,7 @@ def test_what_quotes_little_is_logged_as_it_is():
         "model 'a' isn't there; there's 'b'",
         "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.",
     ):
-        assert unquoted(message) == message
+        assert without_quotations(message) == message
     long = "the provider says no " * 100
     record = Record("req_1", "chat", failed=ErrorInfo("upstream", long))
     assert len(Ledger(readable=False).line(record, disconnected=False)["message"]) == LONGEST + 1
@@ -164,7 +164,7 @@ def test_what_quotes_little_is_logged_as_it_is():
 
 def test_looking_for_quotations_takes_linear_time():
     for text in ("'", "'a", "a'", "[", '{"', "`'", ' "', "\u201c'"):
-        assert len(unquoted(text * 100_000)) <= 200_000
+        assert len(without_quotations(text * 100_000)) <= 200_000
 
 
 def test_debugging_tells_all_of_a_message(lines):

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.logs.masking import unquoted
+from gateway.logs.masking import without_quotations
 from gateway.logs.terminal import EXCHANGES
 from providers.apis import CODECS
 from streams.errors import GatewayError
@@ -188,4 +188,4 @@ def test_a_refusal_of_ours_keeps_a_quoted_sentence_out_of_the_log(mark):
     with pytest.raises(GatewayError) as refused:
         raise GatewayError("invalid_request", f"messages[0].role must be user, not {mark.format(PROMPT)}")
     no_secret_in(line_of(refused.value.failed, attempts=0))
-    assert unquoted("messages[0].role must be user, not 'usr'").endswith("'usr'")
+    assert without_quotations("messages[0].role must be user, not 'usr'").endswith("'usr'")

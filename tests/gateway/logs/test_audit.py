@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.logs.audit import ADDRESSES, AUDIT, LONGEST, MINUTE, MOST, TOLD, TOLD_OF_ONE, Audit
+from gateway.logs.audit import ADDRESSES, AUDIT, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
 from gateway.logs.setup import Log
 from tests.support.own_log import own_log
 from tests.support.set_clock import SetClock
@@ -38,30 +38,30 @@ def test_a_flood_from_one_address_is_a_handful_of_lines(written):
     clock = SetClock(0.0)
     audit = Audit(clock)
     for _ in range(10_000):
-        audit.tell_often("key_refused", f"{OTHER}7", path="/v1/messages")
-    assert len(written) == TOLD_OF_ONE
+        audit.log_limited("key_refused", f"{OTHER}7", path="/v1/messages")
+    assert len(written) == LINES_PER_ADDRESS
     assert written[0]["path"] == "/v1/messages"
     clock.now = MINUTE
-    audit.tell_often("key_refused", f"{OTHER}8")
-    assert [line.get("more") for line in written[TOLD_OF_ONE:]] == [10_000 - TOLD_OF_ONE, None]
-    assert written[TOLD_OF_ONE]["address"] == f"{OTHER}7"
+    audit.log_limited("key_refused", f"{OTHER}8")
+    assert [line.get("more") for line in written[LINES_PER_ADDRESS:]] == [10_000 - LINES_PER_ADDRESS, None]
+    assert written[LINES_PER_ADDRESS]["address"] == f"{OTHER}7"
 
 
 def test_a_flood_from_everywhere_is_a_bounded_number_of_lines(written):
     audit = Audit(SetClock(0.0))
     for number in range(20_000):
-        audit.tell_often(("key_refused", "page_refused")[number % 2], f"10.0.{number >> 8}.{number & 255}")
-    assert len(written) == TOLD
+        audit.log_limited(("key_refused", "page_refused")[number % 2], f"10.0.{number >> 8}.{number & 255}")
+    assert len(written) == LINES_PER_MINUTE
     assert len(audit._seen) <= ADDRESSES
     audit.summarise()
-    assert len(written) <= 2 * TOLD + 2
-    assert sum(line.get("more", 0) for line in written) == 20_000 - TOLD
+    assert len(written) <= 2 * LINES_PER_MINUTE + 2
+    assert sum(line.get("more", 0) for line in written) == 20_000 - LINES_PER_MINUTE
     audit.summarise()
-    assert len(written) <= 2 * TOLD + 2  # nothing new
+    assert len(written) <= 2 * LINES_PER_MINUTE + 2  # nothing new
 
 
 def test_a_field_is_cut(written):
-    Audit().tell("page_refused", host="x" * 10_000, changes=("y" * 10_000,) * 1000, origin=None, added=())
+    Audit().log_event("page_refused", host="x" * 10_000, changes=("y" * 10_000,) * 1000, origin=None, added=())
     line = written[0]
     assert len(str(line["host"])) == LONGEST + 1
     assert len(line["changes"]) == MOST + 1
@@ -92,49 +92,49 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_a_file_is_for_its_owner_alone_and_made_anew_when_it_was_moved_away(log, tmp_path, stderr):
     path, moved = tmp_path / "audit.log", tmp_path / "audit.log.1"
-    log.follow(from_mapping({**BARE, "audit": str(path)}))
+    log.apply_config(from_mapping({**BARE, "audit": str(path)}))
     audit = Audit()
-    audit.tell("ui_opened", path="/ui/key-of-the-account", client="a\u202eb")
+    audit.log_event("ui_opened", path="/ui/key-of-the-account", client="a\u202eb")
     path.rename(moved)
-    audit.tell("stopped")
+    audit.log_event("stopped")
     assert [line["event"] for line in lines(moved) + lines(path)] == ["ui_opened", "stopped"]
     assert "key-of" not in moved.read_text()
     assert "\\u202e" in moved.read_text()
     assert {file.stat().st_mode & 0o777 for file in (path, moved)} == {0o600}
     assert lines(path)[0]["worker"] == os.getpid()
-    log.follow(from_mapping({**BARE, "audit": str(tmp_path / "another.log")}))
-    audit.tell("reloaded")
+    log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "another.log")}))
+    audit.log_event("reloaded")
     assert len(lines(path)) == 1
     assert len(lines(tmp_path / "another.log")) == 1
     assert stderr.getvalue() == ""
 
 
 def test_a_file_that_cannot_be_written_leaves_all_as_it_was(log, tmp_path):
-    log.follow(from_mapping({**BARE, "audit": str(tmp_path / "audit.log")}))
+    log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "audit.log")}))
     with pytest.raises(OSError, match="No such file"):
-        log.follow(from_mapping({**BARE, "audit": str(tmp_path / "nowhere/audit.log")}))
-    Audit().tell("reload_refused")
+        log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "nowhere/audit.log")}))
+    Audit().log_event("reload_refused")
     assert len(lines(tmp_path / "audit.log")) == 1
 
 
 def test_on_standard_error_it_is_there_whatever_is_logged(log, stderr):
-    log.follow(from_mapping({**BARE, "audit": "stderr", "log_level": "error"}))
-    Audit().tell("ui_opened", address=f"{OTHER}7")
+    log.apply_config(from_mapping({**BARE, "audit": "stderr", "log_level": "error"}))
+    Audit().log_event("ui_opened", address=f"{OTHER}7")
     assert json.loads(stderr.getvalue())["address"] == f"{OTHER}7"
 
 
 def test_without_it_refusals_alone_are_told(log, stderr):
-    log.follow(from_mapping(BARE))
+    log.apply_config(from_mapping(BARE))
     for event in ("ui_opened", "reloaded", "key_refused", "started"):
-        Audit().tell(event)
+        Audit().log_event(event)
     assert [json.loads(line)["event"] for line in stderr.getvalue().splitlines()] == ["key_refused"]
 
 
 def test_people_read_it_in_words(log, stderr, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stderr)  # which pytest has put back since
     logging.getLogger().handlers.clear()
-    Log("info", "text", alone=False).follow(from_mapping({**BARE, "audit": "stderr"}))
-    Audit().tell("key_refused", address=f"{OTHER}7", path="/v1/\x1b[31mmessages")
+    Log("info", "text", alone=False).apply_config(from_mapping({**BARE, "audit": "stderr"}))
+    Audit().log_event("key_refused", address=f"{OTHER}7", path="/v1/\x1b[31mmessages")
     said = stderr.getvalue()
     assert "audit: key_refused, address 198.51.100.7, path /v1/\\u001b[31mmessages" in said
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.logs.masking import Mask, escaped, escaped_json
+from gateway.logs.masking import Mask, escape, escape_json
 from tests.support.harness import config, provider
 
 KEY = "key-of-the-team-0815"
@@ -59,7 +59,7 @@ def followed(**more: str) -> Mask:
     """A mask for a configuration whose one client key is given as ``more`` says."""
     mask = Mask()
     entry = provider("openai/m", "http://127.0.0.1:1", key="another-secret-key")
-    mask.follow(from_mapping(config([entry], 1, client_keys=[{"name": "team", **more}])))
+    mask.apply_config(from_mapping(config([entry], 1, client_keys=[{"name": "team", **more}])))
     return mask
 
 
@@ -76,7 +76,7 @@ def test_the_keys_of_clients_are_masked_also_where_only_their_digest_is_known(gi
 
 def test_providers_keys_are_masked_and_those_of_earlier_configurations():
     mask = followed(key=KEY)
-    mask.follow(from_mapping(config([provider("openai/m", "http://127.0.0.1:1", key="the-next-key")], 1)))
+    mask.apply_config(from_mapping(config([provider("openai/m", "http://127.0.0.1:1", key="the-next-key")], 1)))
     assert mask(f"another-secret-key the-next-key {KEY}") == "[redacted] [redacted] [redacted]"
 
 
@@ -85,7 +85,7 @@ ODD = "\x80\x85\x9b\x9f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2
 
 def test_controls_are_escaped_in_json_and_mean_the_same():
     text = msgspec.json.encode({"model": f"ä{ODD}大\x1b\n"}).decode()
-    told = escaped_json(text)
+    told = escape_json(text)
     assert not set(ODD) & set(told)
     assert json.loads(told) == json.loads(text)
     assert "ä" in told
@@ -93,9 +93,9 @@ def test_controls_are_escaped_in_json_and_mean_the_same():
 
 @pytest.mark.parametrize("one", [*ODD, "\x00", "\x1b", "\n", "\r", "\t"])
 def test_controls_are_escaped_for_a_terminal(one):
-    assert escaped(f"a{one}b").isprintable()
-    assert escaped(f"a{one}b") != "ab"
+    assert escape(f"a{one}b").isprintable()
+    assert escape(f"a{one}b") != "ab"
 
 
 def test_other_letters_stay_as_they_are():
-    assert escaped("größer 大 emoji 🙂") == "größer 大 emoji 🙂"
+    assert escape("größer 大 emoji 🙂") == "größer 大 emoji 🙂"

@@ -21,9 +21,9 @@ def test_a_worker_that_joins_sees_what_is_in_the_tables():
 def test_a_seat_has_the_process_that_took_it():
     """What a worker that was killed has left in a queue counts no more."""
     with SharedTables.make(3) as made:
-        assert made.memory.is_seated(made.seat, os.getpid())
-        assert not made.memory.is_seated(made.seat, os.getpid() + 1)
-        assert not made.memory.is_seated(made.seat + 1, os.getpid())
+        assert made.memory.has_seat(made.seat, os.getpid())
+        assert not made.memory.has_seat(made.seat, os.getpid() + 1)
+        assert not made.memory.has_seat(made.seat + 1, os.getpid())
 
 
 def test_the_memory_takes_no_more_room_than_what_is_in_it():

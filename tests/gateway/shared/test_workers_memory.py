@@ -92,7 +92,7 @@ AT_EVERY_LINE = """
         for line in range(1, 1000):
             status = ended(child(die_at, line, work))
             if line % 2:
-                memory.tidy()  # as a supervisor does; else the next worker in that seat has to
+                memory.release_dead()  # as a supervisor does; else the next worker in that seat has to
             seen.append([number(rows.read(PLACES[0])), number(rows.read(new) or put(0)())])
             if not status:
                 break
@@ -116,7 +116,7 @@ AT_RANDOM = """
         os.kill(children[victim], signal.SIGKILL)
         wrong += ended(children[victim]) != -signal.SIGKILL
         seen.append([number(rows.read(place)) for place in PLACES])
-        memory.tidy()
+        memory.release_dead()
         children[victim] = child(count, kill)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -138,7 +138,7 @@ COUNTED = """
     seen = [counts.count(PLACES[0])]
     os.kill(children[1], signal.SIGKILL)
     ended(children[1])
-    memory.tidy()
+    memory.release_dead()
     seen.append(counts.count(PLACES[0]))
     children[1] = child(take, 2)  # in the dead one's seat
     os.read(out[0], 1)
@@ -146,7 +146,7 @@ COUNTED = """
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         ended(pid)
-    memory.tidy()
+    memory.release_dead()
     print(json.dumps([*seen, counts.count(PLACES[0])]))
 """
 

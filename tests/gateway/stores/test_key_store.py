@@ -89,8 +89,8 @@ async def test_of_two_who_add_one_name_at_once_one_does(make):
 
 
 async def test_there_are_never_more_clients_and_changes_than_so_many(make, monkeypatch):
-    monkeypatch.setattr(key_store, "MOST", 2)
-    monkeypatch.setattr(key_store, "KEPT", 3)
+    monkeypatch.setattr(key_store, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(key_store, "MOST_CHANGES", 3)
     store = make()
     await changed(store, "a", None, "1")
     await changed(store, "b", None, "1")

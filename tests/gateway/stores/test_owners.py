@@ -15,7 +15,7 @@ def test_the_greediest_is_always_known(changes, without):
         owners.add(owner, size - plain[owner])
         plain[owner] = size
         left = {name: held for name, held in plain.items() if held and name not in without}
-        found = owners.greediest(without)
+        found = owners.largest_owner(without)
         assert (found is None) == (not left)
         assert found is None or left[found] == max(left.values())
         assert owners.of(owner) == size

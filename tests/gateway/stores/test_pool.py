@@ -27,7 +27,7 @@ class Wire:
     def is_good(self) -> bool:
         return True
 
-    def cut(self) -> None:
+    def interrupt(self) -> None:
         self.told.append("cut")
         self.ended.set()
 

@@ -552,7 +552,7 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
     digest = hashlib.sha256(b"alices-key-0123456789").hexdigest()
     keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
     mask = Mask()
-    mask.follow(from_mapping(keys))
+    mask.apply_config(from_mapping(keys))
     say = saying(from_mapping(keys), mask)
     line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
     for name in ("all", "news", "ended"):

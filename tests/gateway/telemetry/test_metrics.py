@@ -172,7 +172,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
         | {"client_keys": [{"name": "alice", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}]}
     )
     ledger = Ledger(readable=False)
-    ledger.mask.follow(config_)
+    ledger.mask.apply_config(config_)
     metrics = open_metrics(config_, ledger.mask)
     assert isinstance(metrics, Metrics)
     ledger.observers.append(metrics)
