@@ -184,7 +184,7 @@ def defaults(cls: type) -> dict[str, Any]:
 
 def readme(text: str) -> str:
     """Return ``text`` with its list of missing features renewed. Raises ``LookupError`` if it has no such list."""
-    lines = [textwrap.fill(f"- **{row.title}**: {row.says}.", 125, subsequent_indent="  ") for row in ABSENT]
+    lines = [textwrap.fill(f"- **{row.title}**: {row.says}.", 120, subsequent_indent="  ") for row in ABSENT]
     written = "".join(f"{line}\n" for line in lines)
     place = r"(^## Missing features\n(?:(?!^#|^-).*\n)*)(?:^(?:-|  ).*\n)+"
     text, count = re.subn(place, lambda match: match[1] + written, text, flags=re.M)
