@@ -123,7 +123,7 @@ CLOUDS = (
             "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
             "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
         },
-        about="Needs a `region`, such as `us-east-1`. Claude uses Messages (`bedrock-mantle`), OpenAI's models use "
+        about="With a `region`, Claude uses Messages (`bedrock-mantle`), OpenAI's models use "
         "Chat and Responses (`bedrock-runtime`), and all others use Converse.",
         sources=sources(
             READ, chat=_RUNTIME, responses=_RUNTIME, converse=_CONVERSE,
