@@ -1,6 +1,6 @@
 """The command line: ``trigate`` and ``python -m gateway``.
 
-Every command imports what it needs when it runs: ``--help`` and mistyped options answer at once.
+Each command imports its modules when it runs, so that ``--help`` and errors about options appear immediately.
 """
 
 import functools
@@ -27,14 +27,14 @@ COSTS_BY = ("key", "client", "group", "model", "target", "run", "endpoint", "day
 
 
 def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the configuration that is written as ``--config FILE``, or as ``FILE`` alone."""
+    """Let ``command`` accept its configuration as ``--config FILE`` or as the argument ``FILE``."""
 
     @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
     @_CONFIG
     @functools.wraps(command)
     def takes_file(file: Path | None, config: Path | None, **options: Any) -> None:
         if file is not None and config is not None:
-            raise click.UsageError(f"two configurations, {file} and {config}: leave out one")
+            raise click.UsageError(f"two configurations, {file} and {config}: give only one")
         command(config=config or file, **options)
 
     return takes_file
@@ -51,56 +51,58 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.group(cls=CommandsInOrder, context_settings=CONTEXT)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
-    help="Show the version, and that of the prices, and exit.",
+    help="Show the versions of trigate and of its price list, and exit.",
 )  # fmt: skip
 def main() -> None:
-    """One address in front of every model.
+    """An LLM gateway: one address for the models of all providers.
 
     trigate speaks OpenAI Chat Completions, Anthropic Messages, OpenAI Responses, Google Gemini and Bedrock
-    Converse, to clients and to providers, streaming and not, and translates only where the two sides differ.
+    Converse with clients and with providers. It translates only if client and provider use different APIs.
 
     \b
-    Try it, without a key or a config:   trigate serve --demo
-    See what is wrong with a config:     trigate check
-    See where a model's requests go:     trigate explain MODEL
+    Try it without a key or a config:        trigate serve --demo
+    Find the mistakes in a config:           trigate check
+    Show where requests for a model go:      trigate explain MODEL
     """
     _open_standard_streams()
 
 
 @main.command(short_help="Run the gateway.")
 @_takes_file
-@click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of FILE; needs no key.")
+@click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of FILE. Needs no key.")
 @click.option("--host", metavar="ADDRESS", help="Listen on ADDRESS; default: the config's, else 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="PORT", help="Listen on PORT; default: the config's, else 12000.")
-@click.option("--open", "is_open", is_flag=True, help="Let everybody in who can connect, without client_keys.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, metavar="N", help="Serve with N processes.")
+@click.option("--open", "is_open", is_flag=True, help="Accept all clients although client_keys is not set.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, metavar="N", help="Run N worker processes.")
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
-              help=f"Pause between two words of the demo; default: {PACE}.")  # fmt: skip
-@click.option("--check-streams", is_flag=True, help="For debugging: log every stream that breaks its API's grammar.")
+              help=f"Pause between two words of the demo's responses; default: {PACE}.")  # fmt: skip
+@click.option("--check-streams", is_flag=True, help="For debugging: log each stream that violates its API's grammar.")
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Write what clients and providers send to DIR: prompts and answers, keys masked.")  # fmt: skip
+              help="Record requests and responses in DIR, with prompts and answers; keys are masked.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), metavar="LEVEL",
               help="debug, info, warning or error; default: the config's, else info.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", metavar="FORMAT",
               help="json, text, or auto: text on a terminal, JSON elsewhere; default: auto.")  # fmt: skip
-@click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
-@click.option("--copies", type=int, hidden=True, help="What its workers read in place of FILE: a descriptor.")
-@click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="What its workers share.")
-@click.option("--memory", type=int, hidden=True, help="What its workers know in common: a descriptor.")
-@click.option("--ready", type=int, hidden=True, help="Where a worker reports that it answers: a descriptor.")
+@click.option(
+    "--fd", "fds", type=int, multiple=True, hidden=True, help="The descriptors of the supervisor's listening sockets."
+)
+@click.option("--copies", type=int, hidden=True, help="The descriptor of the copy of FILE that workers read.")
+@click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="The directory that workers share.")
+@click.option("--memory", type=int, hidden=True, help="The descriptor of the memory that workers share.")
+@click.option("--ready", type=int, hidden=True, help="The descriptor on which a worker reports that it is ready.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
+    """Run the gateway. On SIGTERM or Ctrl-C it finishes running requests, then exits.
 
-    FILE is a YAML file in Plano's format. Without it, the first of these is taken: the file named by
-    $TRIGATE_CONFIG, trigate.yaml, config.yaml and plano_config.yaml in the current directory, and your own,
-    $XDG_CONFIG_HOME/trigate/trigate.yaml (~/.config/trigate/trigate.yaml).
+    FILE is a YAML file in Plano's format. Without FILE, the gateway reads the first of these: the file in
+    $TRIGATE_CONFIG; trigate.yaml, config.yaml or plano_config.yaml in the current directory; then
+    $XDG_CONFIG_HOME/trigate/trigate.yaml (usually ~/.config/trigate/trigate.yaml).
     """
     if demo and config is not None:
-        raise click.UsageError("--demo has a configuration of its own: leave out FILE or --demo")
+        raise click.UsageError("--demo has its own configuration: leave out FILE or --demo")
     if demo and options["workers"] > 1:
-        raise click.UsageError("--demo is one process: leave out --workers")
+        raise click.UsageError("--demo runs in one process: leave out --workers")
     if pace is not None and not demo:
-        raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
+        raise click.UsageError("--pace applies to the stand-in provider only: add --demo, or use trigate mock --pace")
     _hold_reloads()
     _load_undisturbed()
     from gateway.commands.serve import Options, run, run_demo
@@ -112,57 +114,60 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
     sys.exit(run(config, common, **options))
 
 
-@main.command(short_help="Write a first config, with the providers whose keys are set.")
+@main.command(short_help="Write a first config for the providers whose keys are set.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--yes", is_flag=True, help="Ask nothing, and take every provider whose key is in the environment.")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--yes", is_flag=True, help="Include every provider whose key is in the environment, without asking.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(file: Path | None, yes: bool, force: bool) -> None:
-    """Write a commented config to FILE (trigate.yaml), with the providers whose keys are in the environment.
+    """Write a commented config for the providers whose keys are in the environment.
 
-    On a terminal it asks which of them to take. No key is written into the file. The exit status is 1 if the file is
-    there already.
+    FILE is trigate.yaml by default. On a terminal, init asks which providers to include. It writes no keys into the
+    file, only the names of variables. Exit status: 1 if the file exists already.
     """
     from gateway.commands.init import run
 
     sys.exit(run(file, yes, force))
 
 
-@main.command(short_help="Show every mistake in a config.")
+@main.command(short_help="List every mistake in a config.")
 @_takes_file
-@click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that it names.")
-@click.option("--strict", is_flag=True, help="A setting that is accepted without effect is a mistake, too.")
-@click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from OLD, too.")
-@click.option("--endpoints", is_flag=True, help="Say what each entry has beside conversations, and where.")
+@click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
+@click.option("--strict", is_flag=True, help="Report settings that have no effect as mistakes.")
+@click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="List the changes since OLD.")
+@click.option("--endpoints", is_flag=True, help="List the endpoints of each entry besides conversations.")
 def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool) -> None:
-    """Show every mistake in a config, with its line and the nearest right name.
+    """List every mistake in a config, with its line and the nearest valid name.
 
-    FILE is found as by serve. The exit status is 0 for a good one and 1 for a bad one; with --strict also for
-    one that sets what has no effect. With --diff OLD what would change is said in words, keys by their names alone;
-    the status is 0 if nothing would, 1 if something would, and 2 if one of the two is bad.
+    The default for FILE is the same as for serve. --diff OLD lists the changes in words and shows no secrets.
+
+    Exit status: 0 for a valid config, 1 for mistakes. With --diff: 0 for no changes, 1 for changes, 2 for mistakes.
     """
     from gateway.commands.check import check as run
     from gateway.commands.check import check_difference
 
     if strict and old is not None:
-        raise click.UsageError("--diff compares two files, --strict judges one: leave out one")
+        raise click.UsageError("--diff compares two files and --strict checks one: give only one of these options")
     sys.exit(run(config, no_env, strict, endpoints=endpoints) if old is None else check_difference(old, config, no_env))
 
 
-@main.command(short_help="Add up what requests have cost.")
+@main.command(short_help="Sum up the costs of requests.")
 @_takes_file
 @click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
-              help=f"{', '.join(COSTS_BY)}; repeatable; default: key, or model without client_keys.")  # fmt: skip
+              help=f"Group by {', '.join(COSTS_BY[:-1])} or {COSTS_BY[-1]}; repeatable. Default: key, or model "
+                   "without client_keys.")  # fmt: skip
 @click.option("--since", default="30d", show_default=True, metavar="WHEN",
-              help="The start: today, 7d (today and six days before), 24h, or a date such as 2026-11-01.")  # fmt: skip
-@click.option("--until", metavar="WHEN", help="The end, a date to its last moment; default: now.")
+              help="The start: today, 7d (today and six days before), 24h, or a date, such as 2026-11-01.")  # fmt: skip
+@click.option("--until", metavar="WHEN", help="The end; includes all of a date. Default: now.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
-              help="table, csv or json, the last two exact to a nano-dollar; default: table.")  # fmt: skip
+              help="table, csv or json; csv and json are exact to a nano-dollar. Default: table.")  # fmt: skip
 def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | None, form: Any) -> None:
-    """Add up what requests have cost, from the ledger in the state storage of FILE.
+    """Sum up the costs of requests, from the ledger in the state storage of FILE.
 
-    FILE is found as by serve; its state_storage is sqlite or postgres, and a gateway may be running. Days are
-    those of its timezone. By model and by target attempts are counted, of which a request may have had several. The
-    exit status is 1 for a bad config and 2 if the ledger cannot be read.
+    The default for FILE is the same as for serve. Its state_storage must be of type sqlite or postgres. The gateway
+    may be running. Days follow the config's timezone. --by model and --by target count attempts, and one request may
+    have several.
+
+    Exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
     """
     from gateway.commands.costs import run
 
@@ -172,13 +177,13 @@ def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | Non
 @main.command(short_help="Show where a model's requests go, without sending one.")
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",
-              help=f"What the client speaks: {NAMES}.")  # fmt: skip
+              help=f"The client's API: {NAMES}.")  # fmt: skip
 @_CONFIG
-@click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that the config names.")
+@click.option("--no-env", is_flag=True, help="Accept unset environment variables.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
-              help="Suppose that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
-@click.option("--key", metavar="NAME", help="Whose request it is: the name of a client key, whose limits are shown.")
-@click.option("--url", metavar="URL", help="Say where its targets and limits stand now in the gateway that runs there.")
+              help="Assume that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
+@click.option("--key", metavar="NAME", help="Show the limits of this client key, too.")
+@click.option("--url", metavar="URL", help="Show the current state of targets and limits in the gateway at URL.")
 def explain(
     model: str,
     api: Any,
@@ -190,42 +195,48 @@ def explain(
 ) -> None:
     """Show where requests for MODEL go, without sending one.
 
-    That is the provider and its model, whether the bytes pass or are translated, and the URL and the headers of
-    the outgoing request, secrets masked; of a name with several targets all of them in their order; what it costs, and
-    the limits and budgets that hold for it, with --key also those of a client. With --if it says
-    what follows: which targets are tried, with which waits, and what the client gets; with --url from where they stand
-    in a gateway that runs, whose key, if it takes one, is TRIGATE_API_KEY. The exit status is 1 for a bad config and 2
-    for a model that cannot be asked for.
+    The output lists the targets in order, whether requests are translated, the URL and headers of the provider's
+    request (secrets masked), prices, limits and budgets.
+
+    --if shows which targets the gateway would try after the assumed failures, how long it would wait, and which
+    response the client would get. --url starts from the current state of a running gateway; if that gateway needs a
+    key, set TRIGATE_API_KEY.
+
+    Exit status: 0, 1 for an invalid config, 2 if clients cannot request MODEL.
     """
     from gateway.commands.explaining import explain as run
 
     sys.exit(run(model, api, config, no_env, supposed, url, key))
 
 
-@main.command("import", short_help="Convert a LiteLLM proxy's config.")
+@main.command("import", short_help="Convert the config of a LiteLLM proxy.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--write", type=click.Path(path_type=Path), metavar="NEW", help="Write it to NEW, which must not exist.")
+@click.option(
+    "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
+)
 @click.option(
     "--keys",
     type=click.Path(path_type=Path),
     metavar="EXPORT",
-    help="Take over the keys in an export of its table LiteLLM_VerificationToken, CSV or JSON.",
+    help="Import client keys from an export of the table LiteLLM_VerificationToken (CSV or JSON).",
 )
 @click.option(
     "--teams",
     type=click.Path(path_type=Path),
     metavar="EXPORT",
-    help="Take over the teams of these keys, from an export of LiteLLM_TeamTable.",
+    help="Import the teams of these keys from an export of the table LiteLLM_TeamTable.",
 )
-@click.option("--partial", is_flag=True, help="Write a file although models have no entry in it.")  # fmt: skip
+@click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path | None, partial: bool) -> None:
     """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
-    What has no counterpart is named in comments where it stood, and in a summary by what is lost with it. A model that
-    cannot be carried over is an error, because its name might lead to another provider; --partial accepts that.
+    Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
+    be converted is an error, because requests for it might reach another provider; --partial accepts that.
 
-    The exit status is 0 if nothing or only trifles are lost, 3 if names that clients ask for, protection or money are,
-    and 1 if there is no result. Keys are taken over by their hashes: clients keep theirs.
+    --keys imports the hashes of keys, so clients keep their keys.
+
+    Exit status: 0 if everything important was converted, 3 if model names, protection or money settings were lost,
+    1 if there is no result.
     """
     from gateway.commands.importing import run
 
@@ -248,22 +259,26 @@ def schema() -> None:
     sys.exit(run())
 
 
-@main.command(short_help="Try each model live, and show what works.")
+@main.command(short_help="Test each model with real requests.")
 @click.argument("models", nargs=-1, metavar="[MODEL…]")
 @click.option("--api", "apis", type=API, multiple=True, metavar="API",
-              help=f"Ask as a client of it: {NAMES}; repeatable. Default: as suits it.")  # fmt: skip
+              help=f"Send requests in this API: {NAMES}; repeatable. Default: one that needs no "
+                   "translation.")  # fmt: skip
 @_CONFIG
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60, show_default=True, metavar="SECONDS",
-              help="For one answer.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Models at once.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+              help="The longest wait for one response.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
+              help="Test N models at the same time.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: float, jobs: int, as_json: bool) -> None:
-    """Try each model live: an answer, a stream, a tool call, thinking, structured output, a count of tokens.
+    """Test each model with real requests: plain, streamed, with tools, thinking and a JSON schema, and token counts.
 
-    Without MODEL each entry is tried, each target of each alias and route, and one model of each wildcard; what is
-    skipped is listed with the reason. A gateway with the config is started for it, tried, and stopped; it costs a few
-    hundred tokens for each model. The exit status is 0 if all answer and stream, 1 if one does not or for a bad config,
-    and 2 for an unknown model.
+    Without MODEL, doctor tests every entry, every target of every alias and route, and one model of each wildcard.
+    It lists skipped models with the reason. It starts its own gateway with the config, and stops it afterwards. Each
+    model costs a few hundred tokens.
+
+    Exit status: 0 if all models answer and stream, 1 if one does not or the config is invalid, 2 for an unknown
+    model.
     """
     from gateway.commands.doctor import run
 
@@ -273,31 +288,32 @@ def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: flo
 @main.command(short_help="Translate a request from one API to another.")
 @click.argument("file")
 @click.option("--from", "source", type=API, required=True, metavar="API",
-              help=f"The API that FILE is a request of: {NAMES}.")  # fmt: skip
-@click.option("--to", "target", type=API, required=True, metavar="API", help="The API that it is translated to.")
-@click.option("--model", metavar="MODEL", help="The provider's model; default: the one that FILE names.")
-@click.option("--provider", metavar="ID", help="Mind what this provider is known to refuse, such as mistral.")
-@click.option("--strict", is_flag=True, help="Fail if something of the request is lost.")
+              help=f"The API of the request in FILE: {NAMES}.")  # fmt: skip
+@click.option("--to", "target", type=API, required=True, metavar="API", help="The API to translate to.")
+@click.option("--model", metavar="MODEL", help="The provider's model; default: the model in FILE.")
+@click.option("--provider", metavar="ID", help="Leave out fields that this provider rejects, such as mistral.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if the translation loses a field.")
 def translate(file: str, **options: Any) -> None:
     """Translate the request in FILE (- for standard input) from one API to another, without sending it.
 
-    The outgoing body goes to standard output, and what of the request is lost to standard error.
+    The translated body goes to standard output, and the list of lost fields to standard error.
     """
     from gateway.commands.translate import run
 
     sys.exit(run(file, **options))
 
 
-@main.command(short_help="Hold a captured stream against its API's grammar.")
+@main.command(short_help="Check a captured stream against its API's grammar.")
 @click.argument("file")
-@click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: what FILE looks like.")
-@click.option("--tolerant", is_flag=True, help="Waive what real providers are known to do.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: detected from FILE.")
+@click.option("--tolerant", is_flag=True, help="Accept known deviations of real providers.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
-    """Hold a captured stream or answer (- for standard input), of any gateway or provider, against its API's grammar.
+    """Check a captured stream or response, of any gateway or provider, against the grammar of its API.
 
-    The exit status is 0 if it is well formed, 1 if it breaks a rule, which is named with its line, and 2 if it
-    cannot be read or does not say which API it is.
+    FILE may be - for standard input. The output names the first broken rule and its line.
+
+    Exit status: 0 if FILE is well formed, 1 if it breaks a rule, 2 if it cannot be read or its API is not clear.
     """
     from gateway.commands.lint import run
 
@@ -305,7 +321,7 @@ def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
 
 
 class ThenArguments(click.Command):
-    """``COMMAND … -- ARGS``: what stands behind the dashes, also nothing, is kept apart; click forgets the dashes."""
+    """A command that keeps the words after ``--`` apart, in ``ctx.obj``; without ``--`` that is None."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -319,37 +335,40 @@ class ThenArguments(click.Command):
 
 @main.command(cls=ThenArguments, short_help="Point a client such as Claude Code or Codex at the gateway.")
 @click.argument("client", required=False)
-@click.option("--list", "listing", is_flag=True, help="List the clients, and do nothing else.")
+@click.option("--list", "listing", is_flag=True, help="List the known clients, and exit.")
 @click.option("--write", is_flag=True, help="Merge the settings into the client's own file, after a backup.")
-@click.option("--undo", is_flag=True, help="Take out of that file what --write has put there.")
-@click.option("--login", is_flag=True, help="Keep the client's own login, such as a subscription's.")
-@click.option("--model", metavar="MODEL", help="The model to ask for; default: the client's own, or the config's.")
-@click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or the same.")
-@click.option("--url", metavar="URL", help="Where the gateway is; default: as the config says, or 127.0.0.1:12000.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read FILE, and ask no gateway.")
+@click.option("--undo", is_flag=True, help="Remove the settings that --write added to that file.")
+@click.option("--login", is_flag=True, help="Keep the client's own login, such as a subscription.")
+@click.option("--model", metavar="MODEL", help="The client's model; default: the client's own, or the config's.")
+@click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or MODEL.")
+@click.option("--url", metavar="URL", help="The gateway's address; default: the config's, or 127.0.0.1:12000.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
+              help="Read the models from FILE, not from the running gateway.")  # fmt: skip
 @click.pass_context
 def connect(
     ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, login: bool, **options: Any
 ) -> None:
-    """Print the settings that point CLIENT at the gateway, from any folder.
+    """Print the settings that point CLIENT at the gateway.
 
-    The gateway that runs is asked what it serves; where none does, the config is taken that serve would find. With
-    --write the settings are merged into the client's own file. With -- the client is started with them, and no file
-    is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
-    $TRIGATE_API_KEY. With --login Claude Code, Codex and Gemini CLI keep their own login and get the address alone.
+    connect asks the running gateway which models it serves. If no gateway runs, it reads the config that serve would
+    use. The gateway's key comes from $TRIGATE_API_KEY.
+
+    --write merges the settings into the client's own file. With --, connect starts the client with the settings and
+    changes no file: trigate connect claude -- -p "Hello". With --login, Claude Code, Codex and Gemini CLI keep their
+    own login, and only their address changes.
     """
     from gateway.commands import connect as command
     from gateway.commands.finding import ConnectOptions
 
     if listing:
-        click.echo(command.listed(), nl=False)
+        click.echo(command.client_list(), nl=False)
         return
     if client is None:
-        raise click.UsageError("name a client; trigate connect --list shows them")
+        raise click.UsageError("no CLIENT given; list all clients with: trigate connect --list")
     if write and ctx.obj is not None:
-        raise click.UsageError("--write changes the client's file, -- starts it without that: leave out one")
+        raise click.UsageError("--write changes the client's file, and -- only starts the client: give only one")
     if undo and (write or ctx.obj is not None or login or any(value is not None for value in options.values())):
-        raise click.UsageError("--undo stands alone: trigate connect CLIENT --undo")
+        raise click.UsageError("--undo takes no other options: trigate connect CLIENT --undo")
     chosen = ConnectOptions(write=write, login=login, arguments=ctx.obj, **options)
     sys.exit(command.undo(client) if undo else command.run(client, chosen))
 
@@ -359,14 +378,15 @@ def connect(
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=PACE, metavar="SECONDS",
               help=f"Pause between two words of a stream; default: {PACE}.")  # fmt: skip
-@click.option("--faults", is_flag=True, help="List the models that fail on request, and do nothing else.")
+@click.option("--faults", is_flag=True, help="List the models that simulate failures, and exit.")
 def mock(host: str, port: int, pace: float, faults: bool) -> None:
     """Run a stand-in provider that speaks all five APIs.
 
-    It streams text word by word, thinks when it is asked to, fills JSON schemas, and calls a tool once, if one is
-    offered that changes nothing, or if tool_choice says so. It takes every model name and needs no key: a config
-    points at it with base_url: http://localhost:51001. Models named fault/… fail on request, each in its own way:
-    fault/quota fails always, fault/quota-2 answers every third request.
+    It accepts every model name and needs no key. To use it in a config, set base_url: http://localhost:51001.
+
+    It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once, if a read-only tool
+    is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always fails,
+    fault/quota-2 fails twice, then answers the third request, and so on.
     """
     if faults:
         from gateway.mock.failures import listed
@@ -380,25 +400,27 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     sys.exit(run_mock(host, port, pace))
 
 
-@main.command(short_help="Send a recorded request again, or serve a recorded answer.")
+@main.command(short_help="Send a recorded request again, or serve a recorded response.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--to", "url", metavar="URL", help="The server to ask; default: http://127.0.0.1:12000.")
-@click.option("--model", metavar="MODEL", help="Ask for another model.")
-@click.option("--key-env", metavar="NAME", help="The variable with the key; default: TRIGATE_API_KEY, if it is set.")
-@click.option("--serve", "port", type=PORT, metavar="PORT", help="Be the provider: answer every request on PORT.")
+@click.option("--to", "url", metavar="URL", help="The server's URL; default: http://127.0.0.1:12000.")
+@click.option("--model", metavar="MODEL", help="Request this model instead of the recorded one.")
+@click.option("--key-env", metavar="NAME", help="The environment variable with the key; default: TRIGATE_API_KEY.")
+@click.option("--serve", "port", type=PORT, metavar="PORT", help="Act as the provider: serve the response on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
-              help="With --serve: the pause between two events; default: 0.")  # fmt: skip
+              help="Pause between two events, with --serve; default: 0.")  # fmt: skip
 def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
-    """Send the request of a recording again, and print the answer as it comes.
+    """Send a recorded request again, and print the response as it arrives.
 
-    FILE is any file of a recording that serve --record has written. With --serve its answer is given to every POST
-    instead, with its status. The exit status is 0 for a good answer, 1 for an error and 2 if nothing could be sent.
+    FILE is any file of a recording that serve --record wrote. With --serve, replay instead sends the recorded
+    response, with its status, to every POST request.
+
+    Exit status: 0 for a successful response, 1 for an error response, 2 if the request could not be sent.
     """
     from gateway.commands.replay import run, run_server
 
     if port is not None:
         if any(options.values()):
-            raise click.UsageError("--serve waits for requests: leave out --to, --model and --key-env")
+            raise click.UsageError("--serve sends no requests: leave out --to, --model and --key-env")
         sys.exit(run_server(file, port, pace))
     sys.exit(run(file, **options))
 
@@ -407,7 +429,7 @@ main.add_command(load)
 
 
 def _open_standard_streams() -> None:
-    """Give a standard stream that was closed (``2>&-``) to /dev/null: else the next socket would, and be written to."""
+    """Open /dev/null for each closed standard stream (``2>&-``): otherwise the next socket would get its number."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
@@ -415,17 +437,17 @@ def _open_standard_streams() -> None:
 
 
 def _hold_reloads() -> None:
-    """Block SIGHUP, which would end the process, until it can reload: ``gateway.serving.lifecycle`` accepts it then."""
+    """Block SIGHUP, which would end the process, until ``gateway.serving.lifecycle`` can handle it."""
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def _load_undisturbed() -> None:
-    """Prepare to import much, until the loop runs. Nothing is collected, which takes a sixth of the start-up. Ctrl-C
-    ends the process by the signal: as an exception it is lost where it falls into a callback of Python's import system,
-    and the process would go on."""
+    """Switch off garbage collection, a sixth of the start-up time, and let Ctrl-C end the process by its signal.
+
+    Python's import system can lose a ``KeyboardInterrupt`` in its callbacks, and the process would continue."""
     gc.disable()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and is not ignored, as behind a shell's `&`
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's `&` makes processes ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

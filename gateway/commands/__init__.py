@@ -1,14 +1,13 @@
-"""The commands, a module each: ``check``, ``connect``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``,
-``keys`` (with ``changed_keys`` and ``key_options``), ``lint``, ``load`` (with ``load_options``, ``load_asked``,
-``load_answers`` and ``load_reports``), ``replay``, ``schema``,
-``serve`` (``mock``, and the ``demo``), ``translate``. ``terminal`` folds what they print, ``fetching`` is one GET or
-POST, ``listening`` has the sockets that ``serve`` opens, ``rehearsal`` the walk of a plan that ``explaining`` tells of,
-and ``probing`` the requests that ``doctor`` sends.
+"""The commands of ``trigate``, each in its own module.
 
-``connect`` is made of ``finding`` (where the gateway is), ``choosing`` (what it serves, and which of its models a
-client gets), ``clients`` (whose settings, each a ``client``), ``logins`` (of programs that keep theirs), ``edits`` (put
-into a file, by ``notation`` and ``edit_json``) and ``undoing`` (taken out again).
-
-``importing`` converts files of LiteLLM's with ``litellm`` (its providers and settings as rows), ``litellm_models``,
-``litellm_prices``, ``litellm_routes`` and ``litellm_keys`` (exports of its database); ``imported`` writes the result.
+- ``check``, ``costs``, ``doctor``, ``init``, ``lint``, ``replay``, ``schema``, ``translate``: commands of that name.
+- ``serve``: ``serve`` and ``mock``; ``demo`` has the demo's configuration, ``listening`` opens the sockets.
+- ``explaining``: ``explain``; ``rehearsal`` simulates the attempts of a request.
+- ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.
+- ``connect``: ``finding`` locates the gateway, ``choosing`` selects models, ``clients`` and ``logins`` list the
+  programs, ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
+- ``importing``: ``import``; the ``litellm`` modules convert the parts, ``imported`` writes the result.
+- ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
+  files, ``load_reports`` compares and merges reports.
+- ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.
 """

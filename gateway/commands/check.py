@@ -1,4 +1,4 @@
-"""``trigate check``: the mistakes of a configuration, and what two of them differ in."""
+"""``trigate check``: lists the mistakes in a configuration, or the differences between two."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -19,12 +19,13 @@ from providers.neutral.fields import generic
 
 
 def load_or_explain(config: Path | None, with_env: bool = True, within: Collection[str] | None = None) -> Config | None:
-    """The config that the command line means, with the environment or parts ``within`` it; ``None`` after its mistakes
-    have been printed."""
+    """Load the configuration for the command line; return ``None`` after printing its mistakes.
+
+    ``with_env`` resolves environment variables; ``within`` limits that to these parts of the file."""
     try:
         found = discover(Path.cwd(), os.environ, config)
         if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
-            say(f"There is no configuration in this folder: taking yours, {found}.")
+            say(f"This directory has no configuration; using {found}.")
         trust = trust_in(found, os.environ, config)
         return load(_short(found), os.environ if with_env else None, trust=trust, within=within)
     except ConfigError as error:
@@ -33,20 +34,21 @@ def load_or_explain(config: Path | None, with_env: bool = True, within: Collecti
 
 
 def _short(path: Path) -> Path:
-    """The path as one would write it here: every message begins with it."""
+    """Return ``path`` relative to the current directory if it is inside: every message begins with it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: bool = False) -> int:
-    """Exit status 0 for a good config, 1 for one with mistakes. If ``strict``, a setting without effect is one. With
-    ``endpoints`` it says what each entry has beside conversations."""
+    """Run ``trigate check`` and return its exit status: 0 for a valid configuration, 1 for mistakes.
+
+    With ``strict``, settings without effect are mistakes. ``endpoints`` lists the endpoints of each entry."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
     if strict and config.ineffective:
-        say(ConfigError(config.ineffective).listed("settings that have no effect"))
+        say(ConfigError(config.ineffective).listed("settings without effect"))
         return 1
-    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve refuses it)") for one in config.exposed))
+    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed))
     for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))
     try:
@@ -56,7 +58,7 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
         say(f"{config.path}: {error}")
         return 1
     models = len({*config.aliases, *config.routes, *(name for one in config.entries for name in listed_names(one))})
-    click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
+    click.echo(f"{config.path}: valid ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
     for line in _endpoints(config) if endpoints else ():
         click.echo(line)
     if (idle := no_effect(config)) is not None:
@@ -67,42 +69,42 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
 def _certificate_remarks(config: Config) -> Sequence[str]:
     if all(one.tls is None for one in config.listeners):
         return ()
-    from gateway.commands.listening import certificate_remarks  # with the server's library, which nothing else needs
+    from gateway.commands.listening import certificate_remarks  # imports the server's library
 
     return certificate_remarks(config)
 
 
 def _endpoints(config: Config) -> Iterator[str]:
-    """What each entry has beside conversations, with the paths where they are not the usual ones."""
+    """Yield a line for each entry: its endpoints besides conversations, and their paths if they are not standard."""
     for entry in config.entries:
-        had = ((name, entry.place_of(name, entry.model)) for name in ENDPOINTS)
-        told = (
+        places = ((name, entry.place_of(name, entry.model)) for name in ENDPOINTS)
+        texts = (
             (name if place == STANDARD_PLACES.get(name) else f"{name} at {place}")
-            + (_at_once(entry) if name == "embeddings" else "")
-            for name, place in had
+            + (_batch_size(entry) if name == "embeddings" else "")
+            for name, place in places
             if place
         )
-        yield f"  {entry.name}: {', '.join(told) or 'conversations alone'}"
+        yield f"  {entry.name}: {', '.join(texts) or 'conversations only'}"
 
 
-def _at_once(entry: ModelEntry) -> str:
-    """How many texts are embedded at once, where a longer list is cut."""
+def _batch_size(entry: ModelEntry) -> str:
+    """Return the number of texts in one request for embeddings, if the gateway splits longer lists."""
     traits = entry.embeddings_of(entry.model)
-    return f" for {traits.inputs} texts at once" if traits.inputs is not None and traits.splits else ""
+    return f" (up to {traits.inputs} texts per request)" if traits.inputs is not None and traits.splits else ""
 
 
 def no_effect(config: Config) -> str | None:
-    """A sentence on the settings that change nothing, if there are any."""
+    """Return a sentence that lists the settings without effect, ``None`` if there are none."""
     names = tuple(dict.fromkeys(generic(setting.path) for setting in config.ineffective))
     if not names:
         return None
     which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
-    hint = "trigate check says why, and trigate check --strict refuses the file"
+    hint = "trigate check shows the reasons; with --strict it reports them as mistakes"
     return f"{which}: {', '.join(names)} ({hint})."
 
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
-    """Exit status as diff's: 0 if nothing would change, 1 if something would, 2 if one of the two has mistakes."""
+    """Print what would change, and return an exit status: 0 for no changes, 1 for changes, 2 for mistakes."""
     before, after = load_or_explain(old, not no_env), load_or_explain(new, not no_env)
     if before is None or after is None:
         return 2

@@ -1,8 +1,8 @@
-"""The choice of a gateway's models for a client.
+"""Chooses the models of a gateway for the settings of a client.
 
-Programs that know models by name are left with the names that they know where the gateway serves these: what they know
-of a model (its context window, how it thinks, what it may cost) holds then. All others get ``smart`` and ``fast``, the
-aliases that ``trigate init`` writes, or the gateway's default.
+Some programs know models by name, with their context windows, thinking and prices. They keep the names that they know
+if the gateway serves these. All other programs get ``smart`` and ``fast``, the aliases of ``trigate init``, or the
+gateway's default.
 """
 
 import fnmatch
@@ -24,33 +24,34 @@ from providers.catalog.prices import NANOS, Price, price_of
 from providers.catalog.providers import find
 from streams.errors import GatewayError
 
-PATIENCE = 3.0  # seconds for one answer of a gateway that runs
+TIMEOUT = 3.0  # seconds for one response of a running gateway
 
 
 class Offer(Protocol):
-    """The models that clients can ask a gateway for. ``names`` are those that ``GET /v1/models`` lists, in that order;
-    ``default`` is the model for requests that name none, where that is known."""
+    """The models that a gateway serves.
+
+    ``names`` are those of ``GET /v1/models``, in order; ``default`` is the model for requests without one, if
+    known."""
 
     names: Sequence[str]
     default: str | None
 
     def problem(self, name: str) -> str:
-        """The reason why a client that asks for the model ``name`` would be refused; "" where it would not."""
+        """Return why the gateway would reject requests for ``name``, or "" if it would accept them."""
 
     def model(self, name: str) -> str:
-        """The provider's own id of the model ``name``, or ``name`` itself where that is not known."""
+        """Return the provider's id of the model ``name``, or ``name`` if that is unknown."""
 
     def prompt(self, name: str) -> int | None:
-        """The tokens that a prompt for the model ``name`` may have; ``None`` where that is not known."""
+        """Return the maximum number of prompt tokens for ``name``, ``None`` if unknown."""
 
     def facts(self, name: str) -> "OfferedFacts":
-        """The facts of the model ``name``, one of ``names``, as far as they are known."""
+        """Return the known facts about ``name``, one of ``names``."""
 
 
 @attrs.frozen
 class OfferedFacts:
-    """The facts of a model that programs let people configure: the tokens that it takes (``window``) and gives
-    (``longest``), its ``price``, and its ``type``."""
+    """A model's context ``window``, ``longest`` answer (both in tokens), ``price`` and ``type``."""
 
     window: int | None = None
     longest: int | None = None
@@ -58,16 +59,16 @@ class OfferedFacts:
     type: str = "chat"
 
 
-class Silent(Exception):
-    """No gateway answers there; the message is why, as the end of a sentence."""
+class NoGateway(Exception):
+    """No gateway answers at an address; the message is the reason, as the end of a sentence."""
 
 
-class KeyWanted(Exception):
-    """The gateway answers nobody who shows no key of it."""
+class KeyRequired(Exception):
+    """The gateway rejected the request because it needs a valid key."""
 
 
-class Configured:
-    """The offer of a gateway with ``config``."""
+class ConfiguredOffer:
+    """The models that a gateway with ``config`` would serve."""
 
     def __init__(self, config: Config) -> None:
         self._router = Router(config)
@@ -97,34 +98,36 @@ class Configured:
 
 
 class RunningGateway:
-    """The offer of the gateway at ``root`` to whoever shows ``key``. Made by asking it; raises ``Silent`` and
-    ``KeyWanted``. ``known`` is its configuration, as far as that is known here: what it says is asked, too."""
+    """The models that the running gateway at ``root`` serves to the holder of ``key``.
 
-    def __init__(self, root: str, key: str | None, known: Configured | None = None) -> None:
+    The constructor queries the gateway; it raises ``NoGateway`` and ``KeyRequired``. ``known`` is the offer of its
+    configuration, if that is available: it supplies prices, provider ids and the default."""
+
+    def __init__(self, root: str, key: str | None, known: ConfiguredOffer | None = None) -> None:
         self._root, self._key, self._known = root, key, known
         self._problems: dict[str, str] = {}
         status, body = self._get("")
         if status in (401, 403):
-            raise KeyWanted
+            raise KeyRequired
         data = body.get("data") if status == 200 else None
         if not isinstance(data, list):
-            raise Silent(f"what answers there lists no models ({status})")
-        named = ((row.get("id"), row) for row in data if isinstance(row, dict))
-        self._rows = {name: row for name, row in named if isinstance(name, str)}
+            raise NoGateway(f"the server there returns no list of models, status {status}")
+        by_id = ((row.get("id"), row) for row in data if isinstance(row, dict))
+        self._rows = {name: row for name, row in by_id if isinstance(name, str)}
         self.names: Sequence[str] = [*self._rows]
         default = known.default if known is not None else None
         self.default = default if default and not self.problem(default) else None
 
     def problem(self, name: str) -> str:
         if name not in self.names and name not in self._problems:
-            self._problems[name] = self._asked(name)
+            self._problems[name] = self._fetch_problem(name)
         return self._problems.get(name, "")
 
-    def _asked(self, name: str) -> str:
+    def _fetch_problem(self, name: str) -> str:
         status, body = self._get(f"/{quote(name)}")
         error = body.get("error")
         message = error.get("message") if isinstance(error, dict) else None
-        return "" if status == 200 else str(message or f"the gateway answers {status} for the model {name!r}")
+        return "" if status == 200 else str(message or f"the gateway returns status {status} for the model {name!r}")
 
     def model(self, name: str) -> str:
         return self._known.model(name) if self._known is not None and not self._known.problem(name) else name
@@ -147,13 +150,14 @@ class RunningGateway:
         )  # fmt: skip
 
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
-        """The answer to ``GET /v1/models…``, its status and its JSON object. Redirects are not followed: the key is for
-        this host. Raises ``Silent``."""
+        """Return the status and the JSON object of ``GET /v1/models…``. Raises ``NoGateway``.
+
+        It follows no redirects: the key is for this host."""
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         try:
-            status, text = fetch(f"{self._root.rstrip('/')}/v1/models{path}", headers, PATIENCE)
+            status, text = fetch(f"{self._root.rstrip('/')}/v1/models{path}", headers, TIMEOUT)
         except FetchError as error:
-            raise Silent(str(error)) from None
+            raise NoGateway(str(error)) from None
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
@@ -171,13 +175,13 @@ TIERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "haiku": ("haiku", "sonnet", "opus", "fable"),
     }
 )
-"""The sizes that Claude Code asks for, and which Claude models do for each where only some are served, best first."""
+"""Claude Code's model tiers, each with the Claude tiers that can replace it, best first."""
 
 CODEX_KNOWS = (
     "gpt-6.1-sol", "gpt-6-astra", "gpt-6-sol", "gpt-6-luna", "gpt-5.6-sol", "gpt-6.1-terra", "gpt-5.6-terra",
     "gpt-5.6-luna", "gpt-5.5",
 )  # fmt: skip
-"""What Codex 0.169 has in its own catalogue and menu, in the order in which it prefers them."""
+"""The models in the catalogue of Codex 0.169, in its order of preference."""
 
 WINDOWS: Mapping[str, int] = MappingProxyType(
     {
@@ -192,26 +196,26 @@ WINDOWS: Mapping[str, int] = MappingProxyType(
         "*": 128_000,
     }
 )
-"""Tokens that models take in of which nothing is known, by the first pattern that fits their id: a guess."""
+"""Guessed context windows in tokens, by the first pattern that matches the model's id."""
 
 LONGEST_GUESSED = 32_000
-"""Tokens of an answer, at most, that a model is thought to give of which nothing is known."""
+"""The guessed maximum length of answers of unknown models, in tokens."""
 
 Words = dict[str, Any]
-"""What the placeholders of a client's settings stand for; "" for a model that was wanted and not found."""
+"""The values of the placeholders in a client's settings; "" for a model that is needed and was not found."""
 
 
 def usual(offer: Offer) -> Words:
-    """The gateway's default as the model, ``fast`` for small tasks; where there is neither, what ``trigate init`` would
-    begin with."""
-    large, small = _beginning(offer.names)
+    """Return the gateway's default model, and ``fast`` for small tasks; without these, the choice of ``trigate
+    init``."""
+    large, small = _initial_models(offer.names)
     if offer.default or _has(offer, SMART):
         large = small = offer.default or SMART
     return {"model": large, "small": FAST if _has(offer, FAST) else small}
 
 
-def _beginning(names: Sequence[str]) -> tuple[str, str]:
-    """Two models, a large one and a small one, of the provider that is listed first; "" where none is."""
+def _initial_models(names: Sequence[str]) -> tuple[str, str]:
+    """Return a large and a small model of the first provider in ``names``; "" if there is none."""
     first = next(iter(names), "")
     provider = first.partition("/")[0]
     row = find(provider)
@@ -222,15 +226,16 @@ def _beginning(names: Sequence[str]) -> tuple[str, str]:
 
 
 def for_claude(offer: Offer) -> Words:
-    """A model for each of Claude Code's tiers whose own names the gateway does not serve; ``pinned`` is the one to
-    start with."""
+    """Return a model for each tier of Claude Code whose own names the gateway does not serve.
+
+    ``pinned`` is the model that Claude Code starts with."""
     found = {tier: name for tier in TIERS if (name := _tier(offer, tier)) is not None}
     pinned = {"pinned": found["opus"]} if "opus" in found else {}
     return {**found, **pinned, **words_for_claude(found.values(), offer)}
 
 
 def _tier(offer: Offer, tier: str) -> str | None:
-    """The model for one tier; None where the gateway serves all names that Claude Code has for it, next year's too."""
+    """Return the model for one tier, ``None`` if the gateway serves all of the tier's names, also future ones."""
     if _has(offer, f"claude-{tier}-0"):
         return None
     for other in TIERS[tier]:
@@ -245,7 +250,7 @@ def _tier(offer: Offer, tier: str) -> str | None:
 
 
 def for_codex(offer: Offer) -> Words:
-    """A model that Codex knows, if there is one: the default, or else the one that it prefers itself."""
+    """Return a model that Codex knows, if the gateway serves one: the default, or else Codex's favourite."""
     model = usual(offer)["model"]
     if not _codex_knows(model):
         listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
@@ -255,20 +260,21 @@ def for_codex(offer: Offer) -> Words:
 
 
 def words_for_codex(model: str, offer: Offer | None) -> Words:
-    """The settings by which Codex knows ``model``: nothing where it knows it."""
+    """Return the context window of ``model`` as a setting, if Codex does not know the model."""
     return {} if _codex_knows(model) else {"window": _window(model, offer)}
 
 
 def words_for_claude(models: Iterable[str], offer: Offer | None) -> Words:
-    """The settings by which Claude Code knows ``models``: it takes those that it does not know for ones of a million
-    tokens, and would not summarize a conversation before that. One figure is for all of them."""
+    """Return the smallest context window of ``models`` as a setting, if Claude Code does not know one of them.
+
+    Otherwise it assumes a million tokens, and summarizes conversations too late. It has one setting for all models."""
     unknown = {model for model in models if model and not model.startswith("claude-")}
     windows = [_window(model, offer) for model in unknown]
     return {"claude_window": str(min(windows))} if windows else {}
 
 
 def _window(model: str, offer: Offer | None) -> int:
-    """The tokens that ``model`` takes in: as ``offer`` knows it, else a guess by its name."""
+    """Return the context window of ``model`` in tokens, from ``offer`` or else guessed from its name."""
     known = offer.prompt(model) if offer is not None and model and not offer.problem(model) else None
     if known is not None:
         return known
@@ -280,7 +286,7 @@ def _guessed_window(plain: str) -> int:
 
 
 def _codex_knows(model: str) -> bool:
-    """True if Codex knows ``model``. It looks by the beginning of a name, behind one prefix at most."""
+    """Return whether Codex knows ``model``. It compares the start of the name, after at most one prefix."""
     return model.count("/") <= 1 and model.rpartition("/")[2].startswith(CODEX_KNOWS)
 
 
@@ -288,11 +294,11 @@ def _has(offer: Offer, name: str) -> bool:
     return not offer.problem(name)
 
 
-# Named by the person
+# From the command line
 
 
-def named(model: str, small: str | None, offer: Offer | None) -> Words:
-    """The models that the command line names, for any program. ``offer`` says what is known of them, None: nothing."""
+def words_of(model: str, small: str | None, offer: Offer | None) -> Words:
+    """Return the words for models from the command line, for any program. ``offer`` has the facts about them."""
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}
     return {**words, **words_for_codex(model, offer), **words_for_claude(tiers.values(), offer)}
@@ -302,7 +308,7 @@ def named(model: str, small: str | None, offer: Offer | None) -> Words:
 
 
 def for_opencode(offer: Offer) -> Words:
-    """Every model of the gateway that holds conversations, as OpenCode's ``models`` have it."""
+    """Return all chat models of the gateway in the format of OpenCode's ``models``."""
     known = {name: offer.facts(name) for name in offer.names}
     return {
         "opencode_models": {
@@ -314,7 +320,7 @@ def for_opencode(offer: Offer) -> Words:
 
 
 def _for_opencode(facts: OfferedFacts, model: str) -> Words:
-    """Return the window and the price of a model, which OpenCode takes for 0 where nothing says them."""
+    """Return the limits and the price of a model; OpenCode uses 0 for missing ones."""
     window = facts.window or _guessed_window(model)
     limit = {"context": window, "output": facts.longest or min(window // 4, LONGEST_GUESSED)}
     if facts.price is None:
@@ -325,16 +331,16 @@ def _for_opencode(facts: OfferedFacts, model: str) -> Words:
 
 
 EVERY_MODEL: Mapping[str, Callable[[Offer], Words]] = MappingProxyType({"opencode": for_opencode})
-"""The words for all models of an offer, for programs that want to be told of each."""
+"""Functions that list all models of an offer, for programs whose settings need such a list."""
 
 
-def chosen(chooses: str, offer: Offer) -> Words:
-    """The words of a program whose row says ``chooses``, as the gateway's ``offer`` has it."""
+def choose(chooses: str, offer: Offer) -> Words:
+    """Return the words for a program with this value of ``Client.chooses``."""
     return {**CHOICES[chooses](offer), **every_model(chooses, offer)}
 
 
 def every_model(chooses: str, offer: Offer) -> Words:
-    """The words for all models of ``offer``, where the program wants them."""
+    """Return the list of all models of ``offer``, if the program needs it."""
     return EVERY_MODEL[chooses](offer) if chooses in EVERY_MODEL else {}
 
 

@@ -1,8 +1,8 @@
-"""A program or a library that ``trigate connect`` knows, and the gateway that it is pointed at.
+"""Data of ``trigate connect``: a client with its settings, and the gateway's address.
 
-In texts and values ``{root}`` stands for the gateway's address, ``{base}`` for the same with ``/v1``, ``{model}`` and
-``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway; ``choosing`` has more words
-for some programs. A setting that is nothing but a word that stands for nothing here is left out.
+Values have placeholders: ``{root}`` is the gateway's address, ``{base}`` the same with ``/v1``, ``{model}`` the model,
+``{small}`` the model for small tasks and ``{key}`` a key of the gateway. ``choosing`` adds more for some programs. A
+setting that consists of a placeholder without a value is left out.
 """
 
 import re
@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 KEY_VARIABLE = "TRIGATE_API_KEY"
-"""Where a client's key is expected, so that it need not stand in a file, where the client can read a variable."""
+"""The variable with the gateway's key; clients that can read a variable need no key in a file."""
 
 OPEN_KEY = "any"
-"""What is sent to a gateway that asks for no key: most clients refuse to start without one."""
+"""The key for a gateway that needs none: most clients do not start without a key."""
 
 Format: TypeAlias = Literal["json", "toml", "yaml", "yaml_list", "env"]
 When: TypeAlias = Literal["always", "keyed", "open"]
@@ -24,7 +24,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @attrs.frozen
 class Setting:
-    """One value in a settings file. ``when``: only where the gateway asks for a key, or only where it does not."""
+    """One value in a settings file, ``when`` the gateway needs a key, when it does not, or always."""
 
     path: Path
     value: Any
@@ -33,8 +33,10 @@ class Setting:
 
 @attrs.frozen
 class SettingsFile:
-    """``folder``/``name``, unless the environment's ``variable`` names another folder. ``folder`` begins with ``~``,
-    is ``.`` for where the command runs, or ``app:NAME`` for the platform's place for NAME's settings."""
+    """A client's settings file ``folder``/``name``; the environment's ``variable`` can set another folder.
+
+    ``folder`` starts with ``~``, or is ``.`` for the current directory, or ``app:NAME`` for the platform's
+    directory for the settings of NAME."""
 
     folder: str
     name: str
@@ -45,12 +47,14 @@ class SettingsFile:
 
 @attrs.frozen
 class Client:
-    """A row. ``program`` is what ``connect NAME -- ARGS`` starts ("" where ARGS name it), with ``environment`` (None:
-    it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
-    flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
-    whole file. Below ``blanks``, a path in the file, an empty text hides a variable of ``without`` from the program.
-    ``beside`` is a second file, written with the first. ``chooses`` says how its models are chosen
-    (``choosing.CHOICES``). ``snippet`` is a program in ``language``; ``then`` are commands to go on with."""
+    """A client that ``trigate connect`` knows.
+
+    ``connect NAME -- ARGS`` starts ``program`` ("" if ARGS contain it) with ``environment`` (None: the client reads
+    only its file) and without the variables in ``without``. Before ARGS come flags: ``each`` sets one value of the
+    file, ``whole`` passes the whole file. ``{file}`` in ``environment`` is the whole file. An empty value below
+    ``blanks``, a path in the file, hides a variable of ``without`` from the client. ``beside`` is a second file.
+    ``chooses`` is a key of ``choosing.CHOICES``. ``snippet`` is a program in ``language``, ``then`` are the next
+    commands."""
 
     name: str
     title: str
@@ -71,7 +75,7 @@ class Client:
 
     @property
     def files(self) -> tuple[SettingsFile, ...]:
-        """The client's own files."""
+        """The settings files that the client has."""
         return tuple(file for file in (self.file, self.beside) if file is not None)
 
 
@@ -79,7 +83,7 @@ _WORD = re.compile(r"\{(\w+)\}")
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield the values of a tree, so that what a person has beside them in a file stays; and mappings without any."""
+    """Yield the values in a tree with their paths, and empty mappings: other values in a file can then stay."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
             yield from _leaves((*path, name), item)
@@ -87,7 +91,7 @@ def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-# boto3 sends a Bedrock API key over TLS alone, and signs every other request: the gateway's key is added behind that.
+# boto3 sends a Bedrock API key only over TLS, and signs other requests: add the gateway's key after signing.
 _WITH_KEY = f"""\
 key = os.environ["{KEY_VARIABLE}"]
 bedrock.meta.events.register("before-send", lambda request, **_: request.headers.update({{"x-trigate-key": key}}))
@@ -96,15 +100,14 @@ bedrock.meta.events.register("before-send", lambda request, **_: request.headers
 
 @attrs.frozen
 class GatewayAddress:
-    """The gateway that a client is pointed at, and what the words for models stand for. ``key`` None: it asks for
-    none."""
+    """The gateway's address, the values of placeholders for models, and the ``key``, None if it needs none."""
 
     root: str
     models: Mapping[str, Any]
     key: str | None = attrs.field(default=None, repr=False)
 
     def fill(self, value: Any) -> Any:
-        """``value`` with what its placeholders stand for, at any depth; one alone may be a number."""
+        """Return ``value`` with its placeholders replaced at any depth; a lone placeholder may become a number."""
         match value:
             case str():
                 words = self._words()
@@ -119,18 +122,18 @@ class GatewayAddress:
                 return value
 
     def settings(self, rows: Sequence[Setting]) -> Iterator[tuple[Path, Any]]:
-        """Paths and values of those ``rows`` that are for this gateway."""
-        wanted = ("always", "open" if self.key is None else "keyed")
-        found: dict[Path, Any] = {}
+        """Yield the paths and values of the ``rows`` that apply to this gateway."""
+        applicable = ("always", "open" if self.key is None else "keyed")
+        values: dict[Path, Any] = {}
         for row in rows:
-            if row.when in wanted and self.says(row.value):
+            if row.when in applicable and self.has_value(row.value):
                 path, value = tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
-                found |= dict(_leaves(path, value)) if isinstance(row.value, str) else {path: value}
-        holders = {path[:length] for path in found for length in range(1, len(path))}
-        yield from ((path, value) for path, value in found.items() if path not in holders)
+                values |= dict(_leaves(path, value)) if isinstance(row.value, str) else {path: value}
+        holders = {path[:length] for path in values for length in range(1, len(path))}
+        yield from ((path, value) for path, value in values.items() if path not in holders)
 
-    def says(self, value: Any) -> bool:
-        """True if ``value`` is more than a word that stands for nothing here."""
+    def has_value(self, value: Any) -> bool:
+        """Return False for a lone placeholder that has no value here."""
         alone = _WORD.fullmatch(value) if isinstance(value, str) else None
         return alone is None or alone[1] in self._words()
 

@@ -1,6 +1,6 @@
-"""The programs that ``trigate connect`` knows, a row each: where their settings are and what goes there.
+"""The clients that ``trigate connect`` knows: programs, SDKs and frameworks, with their settings.
 
-SDKs and frameworks come first. ``docs/clients`` has a page for each row, written from it by ``tests/pages/clients.py``.
+``tests/pages/clients.py`` generates a page in ``docs/clients`` for each of them.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, Setting, Set
 
 
 def _env_file(values: Mapping[str, str]) -> SettingsFile:
-    """SDKs have no settings file; what they read is the environment, which many programs load from here."""
+    """Return a ``.env`` file with ``values``: SDKs read the environment, and many programs load it from ``.env``."""
     return SettingsFile(".", ".env", "env", tuple(Setting((name,), value) for name, value in values.items()))
 
 
@@ -188,9 +188,9 @@ print(answer["output"]["message"]["content"][0]["text"])
 )  # fmt: skip
 
 
-# Gemini CLI wants no setting that says how it signs in to Vertex AI.
+# With these, Gemini CLI needs no setting for its sign-in at Vertex AI.
 _AS_VERTEX = {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_VERTEX_BASE_URL": "{root}", "GOOGLE_API_KEY": "{key}"}
-# Beside the token, Claude Code sends this as x-api-key: two different keys.
+# Claude Code would send this as x-api-key in addition to the token: two different keys.
 _CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
 _CLAUDE = {
     "ANTHROPIC_BASE_URL": "{root}",

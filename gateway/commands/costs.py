@@ -1,4 +1,4 @@
-"""``trigate costs``: what the kept ledger has, added up. It only reads, beside processes that go on writing."""
+"""``trigate costs``: sums up the stored ledger. It only reads, and gateways may write at the same time."""
 
 import csv
 import io
@@ -40,50 +40,50 @@ from providers.catalog.prices import Grade, grade_at
 By: TypeAlias = Dimension | Literal["client", "day"]
 Format: TypeAlias = Literal["table", "csv", "json"]
 Period: TypeAlias = tuple[int, int]
-"""From a moment to before another one, in microseconds since 1970."""
+"""A start and an exclusive end, in microseconds since 1970."""
 
 GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
-PATIENCE: Final = 120.0
-"""Seconds that a server may take to add up."""
+TIMEOUT: Final = 120.0
+"""The time limit for a database query, in seconds."""
 
 LONGEST_KEEP: Final = 36525 * 86400.0
-"""Seconds, as far back as dates reach without care."""
+"""The longest supported ``ledger.keep`` in seconds, so that dates cannot overflow."""
 
 SILENT: Final = int(3 * MARK_EVERY * 1e6)
-"""Microseconds without a mark after which a process counts as one that does not write its lines."""
+"""After so many microseconds without a mark, a process is assumed not to write its lines."""
 
 _AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
 _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _FIGURES: Final = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens")
 _CACHE_FIGURES: Final = ("cache_write_tokens", "cached_share")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How texts begin that spreadsheets run: clients name their runs
-(https://owasp.org/www-community/attacks/CSV_Injection)."""
+"""First characters of formulas in spreadsheets; names of runs come from clients.
+
+https://owasp.org/www-community/attacks/CSV_Injection"""
 
 
 @attrs.frozen
 class CostRow:
-    """A line of the report: the values of what it is ``by``, and their sum."""
+    """A line of the report: the values of its dimensions ``by``, and their sum."""
 
     by: tuple[str | None, ...]
     sum: LedgerSum
 
     @property
     def cached_share(self) -> float | None:
-        """The share of the input that was read from a cache; ``None`` without any input."""
+        """The share of input tokens read from a cache, ``None`` without input."""
         usage = self.sum.usage
         return usage.cache_read / usage.prompt if usage.prompt else None
 
     @property
     def grade(self) -> Grade:
-        """The worst grade of its parts; a part without a price is missing from the sum."""
+        """The worst grade of its parts; the sum lacks parts without a price."""
         return "exact" if self.sum.grade is None else grade_at(self.sum.grade)
 
 
 @attrs.frozen
 class CostReport:
-    """Costs of the time from ``since`` to before ``until``, ``by`` what they were asked for. ``notes`` are sentences
-    about missing data."""
+    """Costs from ``since`` to before ``until``, grouped ``by`` dimensions; ``notes`` report missing data."""
 
     by: tuple[By, ...]
     since: datetime
@@ -99,7 +99,9 @@ class CostReport:
 
 
 def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form: Format) -> int:
-    """Exit status 0, 1 for a bad config, 2 where nothing can be read. Raises ``click.UsageError``."""
+    """Run ``trigate costs`` and return its exit status: 0, 1 for an invalid config, 2 if the ledger cannot be read.
+
+    Raises ``click.UsageError``."""
     config = load_or_explain(path, within=("state_storage",))
     if config is None:
         return BAD_CONFIG
@@ -107,7 +109,7 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
     now = datetime.now(zone)
     span = moment(since, now, "--since"), now if until is None else moment(until, now, "--until", end=True)
     if span[0] >= span[1]:
-        raise click.UsageError(f"--since {since} is not before --until {until or 'now'}")
+        raise click.UsageError(f"--since {since} must be before --until {until or 'now'}")
     dimensions = tuple(dict.fromkeys(by)) or (("key",) if config.client_keys else ("model",))
     try:
         found = trio.run(report, _table(config), dimensions, *span, config.timezone, now - _keep(config))
@@ -122,27 +124,27 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
 
 
 def _keep(config: Config) -> timedelta:
-    """How long the ledger keeps its lines."""
+    """Return how long the ledger keeps its lines."""
     return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 
 
 def _table(config: Config) -> LedgerTable:
-    """Raises ``Unavailable``, with what to do, where there is none."""
+    """Open the ledger. Raises ``Unavailable``, with advice, if there is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
-        raise Unavailable(f"{storage.path} is not there: no gateway has kept anything in it yet")
+        raise Unavailable(f"{storage.path} does not exist: no gateway has stored anything yet")
     try:
-        table = open_table(storage, PATIENCE)
+        table = open_table(storage, TIMEOUT)
     except ImportError:
-        raise Unavailable("postgres needs a package: pip install 'trigate[postgres]'") from None
+        raise Unavailable("type postgres needs another package: pip install 'trigate[postgres]'") from None
     if table is not None:
         return table
     if not storage.ledger.keep:
-        raise Unavailable("ledger.keep is 0: no ledger is kept. Leave it out to keep 400 days")
+        raise Unavailable("ledger.keep is 0, so there is no ledger: remove it to keep the ledger for 400 days")
     such_as = "{type: sqlite, path: /var/lib/trigate/state.sqlite}"
     raise Unavailable(
-        f"of type {storage.type}, each process keeps its costs to itself, in its log and at /metrics: set "
-        f"state_storage to {such_as} or to postgres, and start it again"
+        f"type {storage.type} stores no ledger; costs are only in the log and at /metrics: set "
+        f"state_storage to {such_as} or to postgres, and restart the gateway"
     )
 
 
@@ -150,9 +152,10 @@ def _table(config: Config) -> LedgerTable:
 
 
 def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datetime:
-    """Return the moment that ``text`` means: ``today``, a date, a date with a time, or how long ago; days begin at
-    midnight, so that ``7d`` are today and the six days before. ``end``: a date lasts to its end. Raises
-    ``click.UsageError``."""
+    """Parse ``today``, a date, a date with a time, or a duration before ``now``.
+
+    Durations in days and weeks start at midnight: ``7d`` is today and the six days before. With ``end``, a date means
+    its end. Raises ``click.UsageError``."""
     if text.strip().lower() == "today":
         text = now.date().isoformat()
     if match := _AGO.fullmatch(text.strip()):
@@ -163,7 +166,7 @@ def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datet
             return _midnight(found.date() + timedelta(days=1 if end else 0), now.tzinfo)
         return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
     except (ValueError, OverflowError):
-        such_as = "write today, how long ago, such as 7d, 24h or 4w, or a date such as 2026-11-01"
+        such_as = "expected today, a duration such as 7d, 24h or 4w, or a date such as 2026-11-01"
         raise click.UsageError(f"{option} {text!r}: {such_as}") from None
 
 
@@ -178,7 +181,7 @@ def _midnight(day: date, zone: tzinfo | None) -> datetime:
 
 
 def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
-    """Each day of ``zone`` with what of it lies in between; a day may have 23 or 25 hours."""
+    """Yield each day of ``zone`` between ``since`` and ``until``, with its part of that period."""
     begin, day = since, since.astimezone(zone).date()
     while begin < until:
         end = min(_midnight(day + timedelta(days=1), zone), until)
@@ -196,8 +199,9 @@ def _micro(at: datetime) -> int:
 async def report(
     table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str, kept_from: datetime
 ) -> CostReport:
-    """The costs in ``table``, which keeps nothing from before ``kept_from``. Raises ``Unavailable``. It closes the
-    table."""
+    """Return the costs in ``table``, and close the table. Raises ``Unavailable``.
+
+    ``kept_from`` is the time before which the ledger keeps nothing."""
     dimensions: tuple[Dimension, ...] = tuple("key" if one == "client" else one for one in by if one != "day")
     try:
         days = [("", (_micro(since), _micro(until)))]
@@ -224,7 +228,7 @@ async def report(
 async def _days_with_lines(
     table: LedgerTable, since: datetime, until: datetime, zone: tzinfo
 ) -> list[tuple[str, Period]]:
-    """The days between the first line and the last one: somebody may ask for all since 1970."""
+    """Return the days that can have lines: a report may start in 1970."""
     bounds = await table.bounds()
     if bounds is None:
         return []
@@ -234,7 +238,7 @@ async def _days_with_lines(
 
 
 def _in_place(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """The values in the order in which they were asked for."""
+    """Return the values in the order of ``by``."""
     rest = iter(values)
     return tuple(day if one == "day" else next(rest) for one in by)
 
@@ -248,7 +252,7 @@ def _figures(row: CostRow) -> tuple[int, int, int, int, int]:
 
 
 def as_csv(found: CostReport) -> str:
-    """Exact to the nano-dollar, and without a line of totals, which would be added once more."""
+    """Return the report as CSV, exact to a nano-dollar; without totals, which a spreadsheet would add again."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_units = bool(found.total.sum.usage.units)
@@ -270,7 +274,7 @@ def _cell(value: str | None) -> str:
 
 
 def as_json(found: CostReport) -> str:
-    """The same as one object, with its totals."""
+    """Return the report as a JSON object, with totals."""
     rows = [{**dict(zip(found.by, row.by, strict=True)), **_members(found, row)} for row in found.rows]
     content = {
         "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": found.timezone,
@@ -298,21 +302,21 @@ def _dollars(nanos: int) -> Decimal:
 
 _SIGNS: Final = {"exact": "", "estimated": "~", "at_least": "≥"}
 _MEANINGS: Final = {
-    "estimated": "~ estimated: tokens or a price are",
-    "at_least": "≥ at least: of a part nobody knows its tokens or its price",
+    "estimated": "~ estimated: token counts or prices are estimates",
+    "at_least": "≥ lower bound: token counts or prices of some requests are unknown",
 }
 SUBSCRIPTION_CELL: Final = "subscription"
-"""In place of dollars in a row whose requests a subscription paid for."""
+"""The cell instead of dollars if a subscription paid for the requests."""
 
 _GAP: Final = "  "
 _LEFT_OUT: Final = ("cached", "written")
-"""Columns that a narrow terminal may lack, the first one first; CSV and JSON always have them."""
+"""Columns to omit on a narrow terminal, in this order; CSV and JSON always have them."""
 SHORTEST: Final = 8
-"""Characters of a name that are left on a narrow terminal."""
+"""The minimum length of shortened names."""
 
 
 def as_table(found: CostReport) -> str:
-    """Return the report for people. On a narrow terminal names are shortened, then ``_LEFT_OUT`` left out."""
+    """Return the report as a table; on a narrow terminal, shorten names, then omit the columns ``_LEFT_OUT``."""
     units = [unit for unit, _ in found.total.sum.usage.units]
     head = (
         *found.by,
@@ -352,7 +356,7 @@ def _names(row: CostRow) -> tuple[str, ...]:
 
 
 def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
-    """Return the figures of a row; each of ``units``, which are billed in addition to tokens, has a column."""
+    """Return the cells of a row, with a column for each of ``units``, which are billed besides tokens."""
     requests, failed, input_tokens, cached, output = _figures(row)
     share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
     billed = [_short(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
@@ -366,13 +370,13 @@ def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
 
 
 def _money(nanos: int) -> str:
-    """In dollars, to a hundredth of a cent."""
+    """Return dollars, to a hundredth of a cent."""
     shown = _dollars(nanos).quantize(Decimal("0.0001"))
     return "<0.0001" if nanos and not shown else f"{shown:,f}"
 
 
 def _short(number: int) -> str:
-    """A number in four digits or so: ``12.3M``."""
+    """Return a number in about four characters, such as ``12.3M``."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
         if number >= size * 10 or (number >= size and size > 1000):
             return f"{number / size:.1f}{letter}" if number < 1000 * size else f"{number // size:,}{letter}"
@@ -380,7 +384,7 @@ def _short(number: int) -> str:
 
 
 def _without(left_out: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return ``rows``, whose first one is the head, without the columns of these names."""
+    """Return ``rows``, the first of which is the header, without the columns in ``left_out``."""
     kept = [place for place, name in enumerate(rows[0]) if name not in left_out]
     return [tuple(row[place] for place in kept) for row in rows]
 
@@ -390,7 +394,7 @@ def _width(widths: Sequence[int]) -> int:
 
 
 def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
-    """The widths of all columns; on a terminal those of ``names`` give way."""
+    """Return the widths of all columns; on a narrow terminal, the columns ``names`` become narrower."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     width = columns(sys.stdout)
     while width is not None and names and _width(widths) > width:
@@ -410,7 +414,7 @@ def _line(row: tuple[str, ...], widths: Sequence[int], names: int) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """``text`` without its middle: models differ in how they end."""
+    """Shorten ``text`` in the middle, because model names differ at the end."""
     end = (width - 1) * 2 // 3
     return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
 
@@ -426,11 +430,13 @@ def notes_of(
     kept_from: datetime,
     broken: Sequence[int] = (),
 ) -> tuple[str, ...]:
-    """Return a sentence for each kind of missing data in the period; ``parts`` are its rows that are no lines,
-    nothing from before ``kept_from`` is kept, and processes have written no lines since the times in ``broken``."""
+    """Return a note for each kind of missing data in the period.
+
+    ``parts`` are the summary rows in the period, ``kept_from`` is the start of the ledger, ``broken`` are the times
+    after which a process wrote no more lines."""
     gaps = (
-        f"≥ requests after {_moment(last, since)} may be missing: a gateway has not written its lines since, or ended "
-        "before it could. Their costs are in the log"
+        f"≥ requests after {_moment(last, since)} may be missing: since then, one gateway has not written to the "
+        "ledger. Their costs are in its log"
         for last in broken
     )
     return (*_notes(parts, by, since, until, kept_from), *gaps)
@@ -440,22 +446,22 @@ def _notes(
     parts: Sequence[FoldedPart], by: Sequence[str], since: datetime, until: datetime, kept_from: datetime
 ) -> Iterator[str]:
     if since < kept_from:
-        yield f"nothing from before {kept_from:%Y-%m-%d %H:%M} is kept (ledger.keep)"
+        yield f"the ledger starts at {kept_from:%Y-%m-%d %H:%M} (ledger.keep)"
     for part in parts:
         if part.level == LOST:
             yield (
                 f"≥ {part.exchanges:,} requests from {_moment(part.first, since)} to {_moment(part.last, since)} are "
-                "missing: the database was away. Their costs are in the log"
+                "missing: the database was unavailable. Their costs are in the log"
             )
         elif part.level == DAY_SUM and "run" in by:
             yield (
-                f"- has {part.exchanges:,} requests up to {_moment(part.last, since)} whose runs are not kept any more "
-                "(ledger.max_bytes)"
+                f"the row - includes {part.exchanges:,} requests up to {_moment(part.last, since)} whose runs were "
+                "deleted to save space (ledger.max_bytes)"
             )
     if any(_micro(since) > part.first or _micro(until) <= part.last for part in parts if part.level != LOST):
         yield (
-            "some requests are kept only in sums (ledger.max_bytes): a sum that begins before this report or ends "
-            "after it counts where it ends"
+            "the ledger has only sums for some requests (ledger.max_bytes): a sum across the start or end of this "
+            "report counts at its end time"
         )
 
 

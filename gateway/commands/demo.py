@@ -12,37 +12,36 @@ from providers.catalog.providers import CATALOG
 from providers.endpoints.endpoint import ENDPOINTS
 
 PORT = 12000
-STAND_IN = "stand-in"  # the provider of models that the demo does not list
+STAND_IN = "stand-in"  # the provider for all other model names
 
 DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
     "rerank": True, "score": "/score", "pooling": "/pooling", "classify": "/classify",
     "fim": {"path": "/fim/completions", "shape": "mistral"},
     "message_batches": {"path": "/messages/batches", "shape": "anthropic"},
 }  # fmt: skip
-"""What the stand-in has beside OpenAI's endpoints."""
+"""The endpoints of the stand-in besides OpenAI's."""
 
 ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
-"""Anthropic's files, at a path of the stand-in's own: an entry has an endpoint in one form, so that other entries of
-the same account have these."""
+"""Anthropic's files endpoint at a separate path: an entry supports only one form, so other entries have this one."""
 
 DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
-"""What the stand-in is listed for beside conversations, under a name each: pickers find it there, and a request that
-names no model means it."""
+"""Model types with their own names in the demo: model pickers show them, and requests without a model use them."""
 
 
 def demo_config(upstream: str) -> Config:
-    """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
-    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken. A program that
-    knows only its maker's names (Claude Code without settings but the address) is answered by the stand-in, too."""
-    # A key that no answer holds: it is masked wherever it is seen.
+    """Return a configuration with a provider for each API, all served by the mock at ``upstream``.
+
+    Every pair of APIs can be tried. Faults of the mock are ``fault/NAME``, or ``fault-chat/NAME`` and so on for only
+    one API. All other model names work as well, so that programs need no setting but the address."""
+    # The key is masked everywhere, so it must not be part of a response.
     provider = {
         "provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in",
-        "quirks": {"bedrock_family": "claude"},  # it thinks when it is asked to, as that one is
+        "quirks": {"bedrock_family": "claude"},  # thinks on request, like Claude
     }  # fmt: skip
     apis = list(CODECS)
     kept: dict[str, Any] = {
         name: False for name, row in ENDPOINTS.items() if row.fallback == "never"
-    }  # there is one place for them
+    }  # only the first entry serves them
     config = from_mapping(
         {
             "version": "v0.3.0",
@@ -62,12 +61,11 @@ def demo_config(upstream: str) -> Config:
         }
     )  # fmt: skip
     families = tuple(dict.fromkeys(family for row in CATALOG.values() for family in row.families))
-    return attrs.evolve(config, entries=tuple(_of_all(entry, families) for entry in config.entries))
+    return attrs.evolve(config, entries=tuple(_with_families(entry, families) for entry in config.entries))
 
 
-def _of_all(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
-    """The stand-in's own entry takes every name that a known family has. What it can be asked to do wrong is not
-    listed."""
+def _with_families(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
+    """Return ``entry`` without faults in its model list; the stand-in's entry also gets all known model families."""
     entry = attrs.evolve(entry, lists_all=False)
     if entry.provider.id != STAND_IN:
         return entry

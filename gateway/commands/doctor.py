@@ -1,8 +1,7 @@
-"""``trigate doctor``: ask each model for what clients ask for, and say what works.
+"""``trigate doctor``: sends typical requests to each model, and reports which features work.
 
-It starts the gateway itself on a port of its own with the providers of the configuration, and sends it requests over
-HTTP: the results are what a client would get. Nothing is stored, and no client key is
-needed. Aliases and routes are left out of that gateway: each of their targets is tried on its own.
+It starts a gateway with the configuration on a free port and sends requests over HTTP, so that the results are those
+of a client. It stores nothing and needs no client key. It tests each target of aliases and routes separately.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
-from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Patient, State
+from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Prober, State
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
@@ -41,7 +40,7 @@ from streams.events import APIS, Api
 
 @attrs.frozen
 class TargetToCheck:
-    """A model by the name that means its entry alone; ``names`` are the aliases and routes that lead to it."""
+    """A model, by the name that only its entry has, and the aliases and routes ``names`` that use it."""
 
     model: str
     names: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ class TargetToCheck:
 
 @attrs.frozen
 class SkippedTarget:
-    """A model, or an entry for all models of a provider, that is not tried, and the reason in words."""
+    """A model or an entry that doctor does not test, and the reason."""
 
     name: str
     why: str
@@ -57,7 +56,7 @@ class SkippedTarget:
 
 @attrs.frozen
 class TargetsToCheck:
-    """The targets to try, in the order of their entries, and those that are skipped."""
+    """The targets to test, in the order of their entries, and the skipped ones."""
 
     tried: tuple[TargetToCheck, ...]
     skipped: tuple[SkippedTarget, ...]
@@ -66,9 +65,9 @@ class TargetsToCheck:
 def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToCheck:
     """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model."""
     names = Names(config.entries, config.aliases, config.routes)
-    led = {name: names.meaning(name).found for name in models or (*config.aliases, *config.routes)}
+    targets_of = {name: names.meaning(name).found for name in models or (*config.aliases, *config.routes)}
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
-    for name, targets in led.items():
+    for name, targets in targets_of.items():
         for found in targets:
             form = _name_of(found)
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])
@@ -78,26 +77,26 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
         if own is not None and not (entry.wildcard and by_entry[entry.name]):
             by_entry[entry.name].setdefault(own, [])
         elif not by_entry[entry.name]:
-            unknown = f"trigate knows no model of {entry.provider.display_name}"
-            skipped.append(SkippedTarget(entry.name, f"{unknown}; trigate doctor {entry.prefixes[0]}/MODEL tries one"))
+            unknown = f"trigate knows no model name of {entry.provider.display_name}"
+            skipped.append(SkippedTarget(entry.name, f"{unknown}; give one: trigate doctor {entry.prefixes[0]}/MODEL"))
     tried = []
     for entry in config.entries:
-        for form, led_by in by_entry[entry.name].items():
+        for form, aliases in by_entry[entry.name].items():
             model = form.partition("/")[2] if entry.wildcard else entry.model
             if (kind := entry.type_of(model)) != "chat":
-                skipped.append(SkippedTarget(form, f"its type is {kind}, and only conversations are tried"))
+                skipped.append(SkippedTarget(form, f"its type is {kind}, and doctor tests only chat models"))
             else:
-                tried.append(TargetToCheck(form, tuple(dict.fromkeys(led_by))))
+                tried.append(TargetToCheck(form, tuple(dict.fromkeys(aliases))))
     return TargetsToCheck(tuple(tried), tuple(skipped))
 
 
 def _name_of(found: Found) -> str:
-    """Return the name that means this entry and model and nothing else."""
+    """Return the unique name of this entry and model."""
     return f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
 
 
 def _own_model(entry: ModelEntry) -> str | None:
-    """Return the model that stands for an entry; of a wildcard the last known one, which costs least."""
+    """Return the model to test for an entry; for a wildcard the last known one, which is the cheapest."""
     if not entry.wildcard:
         return entry.name
     known = entry.provider.models[-1:]
@@ -107,40 +106,42 @@ def _own_model(entry: ModelEntry) -> str | None:
 LOCAL = "127.0.0.1"
 
 SIGN_IN = "trigate.sign_in"
-"""The logger of sign-ins, whose failures no answer explains."""
+"""The logger of sign-ins: responses do not explain a failed sign-in."""
 
 
-class _Told(logging.Handler):
-    """Tells lines of the log on standard error."""
+class _StderrHandler(logging.Handler):
+    """A log handler that prints messages on standard error, with secrets masked."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(Mask()(record.getMessage()), err=True)
 
 
-_TOLD = _Told()
+_STDERR = _StderrHandler()
 
 
 def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
-    """Print what works. Exit status 0 if every model answers and streams, 1 if one does not or for a bad config, 2 for
-    a model that cannot be asked for. ``limit`` is seconds for one answer, ``jobs`` models are asked at once."""
+    """Run ``trigate doctor`` and return its exit status.
+
+    It is 0 if every model answers and streams, 1 if one does not or the config is invalid, 2 for an unknown model.
+    ``limit`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
     with _quiet_log():
         return _run(models, path, apis, limit, jobs, as_json)
 
 
 @contextlib.contextmanager
 def _quiet_log() -> Iterator[None]:
-    """Keep the log from standard error, except for failed sign-ins: the table shows everything else that goes wrong."""
+    """Silence the log except for failed sign-ins: the table shows all other failures."""
     ours, sign_in, nothing = logging.getLogger("trigate"), logging.getLogger(SIGN_IN), logging.NullHandler()
     propagated = ours.propagate
     ours.addHandler(nothing)
-    sign_in.addHandler(_TOLD)
+    sign_in.addHandler(_STDERR)
     ours.propagate = False
     try:
         yield
     finally:
         ours.propagate = propagated
         ours.removeHandler(nothing)
-        sign_in.removeHandler(_TOLD)
+        sign_in.removeHandler(_STDERR)
 
 
 def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
@@ -153,14 +154,14 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
         click.echo(error.failed.message, err=True)
         return 2
     if not targets.tried:
-        click.echo(f"{config.path} lists no model by name: name some, such as trigate doctor groq/MODEL", err=True)
+        click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)
         for one in targets.skipped:
             click.echo(_skipped(one), err=True)
         return 2
     config = attrs.evolve(config, aliases={}, routes={})
     checks = _checks(config, targets.tried, apis)
     if sys.stderr.isatty():
-        click.echo(f"trying {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
+        click.echo(f"testing {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
     found: Sequence[Checkup] = trio.run(_examine, config, checks, limit, jobs)
     shown = _json(found, targets) if as_json else _text(found, targets)
     click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
@@ -172,29 +173,28 @@ def _status(found: Sequence[Checkup]) -> int:
 
 
 def _checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[Check]:
-    """Return a check of each target in each of ``apis``, by default in the one that its provider needs no translation
-    for."""
+    """Return a check for each target and API; the default API is one that needs no translation."""
     router = Router(config)
     return [
         Check(one.model, api, router.resolve(one.model, api), one.names)
         for one in targets
-        for api in apis or (_own(router, one.model),)
+        for api in apis or (_native_api(router, one.model),)
     ]
 
 
-def _own(router: Router, name: str) -> Api:
-    """The last of chat, messages and responses that passes untouched: the richest; or what else does."""
+def _native_api(router: Router, name: str) -> Api:
+    """Return an API that needs no translation for the model; the preferred ones are responses, messages and chat."""
     apis = (*reversed(APIS), *CODECS)
     return next((api for api in apis if router.resolve(name, api).lane == "byte"), APIS[0])
 
 
-async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: int) -> list[Checkup]:
-    """The checkups in the order of ``asked``."""
+async def _examine(config: Config, checks: Sequence[Check], limit: float, jobs: int) -> list[Checkup]:
+    """Start a gateway and run ``checks`` through it. Return the results in the same order."""
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
     lifecycle, ready = Lifecycle(), trio.Event()
     app = create_app(attrs.evolve(config, client_keys=(), stored_keys="off"), lifecycle)
-    found: list[Checkup | None] = [None] * len(asked)
+    found: list[Checkup | None] = [None] * len(checks)
     places = trio.CapacityLimiter(jobs)
     async with trio.open_nursery() as gateway:
         gateway.start_soon(partial(serve, app, [sock], state=lifecycle, drain=1, signals=False, ready=ready.set))
@@ -203,10 +203,10 @@ async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: i
 
             async def examine(number: int, one: Check) -> None:
                 async with places:
-                    found[number] = await Patient(client, url, one, limit).examine()
+                    found[number] = await Prober(client, url, one, limit).examine()
 
             async with trio.open_nursery() as nursery:
-                for number, one in enumerate(asked):
+                for number, one in enumerate(checks):
                     nursery.start_soon(examine, number, one)
         lifecycle.stop()
     return [one for one in found if one is not None]
@@ -228,18 +228,19 @@ _GAP = "  "
 
 
 def _text(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
-    """Return the table, then the reasons for what does not work and for what was skipped. On a narrow terminal each
-    model has a line above its row."""
+    """Return the table, then the reasons for failures and skipped models.
+
+    On a narrow terminal, the name of each model is on its own line above its row."""
     head = ("api", *FEATURES, "first byte")
     rows = [(one.api, *(_word(one.outcomes[name], name) for name in FEATURES), _first_byte(one)) for one in found]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     names = max(len(one.title) for one in found)
-    beside = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
-    lines = [(" " * names + _GAP if beside else _GAP) + click.style(_row(head, widths), dim=True)]
+    fits = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
+    lines = [(" " * names + _GAP if fits else _GAP) + click.style(_row(head, widths), dim=True)]
     for one, row in zip(found, rows, strict=True):
         states = [None, *(one.outcomes[name].state for name in FEATURES), None]
         cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
-        lines += [f"{one.title:{names}}{_GAP}{cells}"] if beside else [one.title, _GAP + cells]
+        lines += [f"{one.title:{names}}{_GAP}{cells}"] if fits else [one.title, _GAP + cells]
     skipped = [click.style(_wrapped(_skipped(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
     after = [*_reasons(found), *skipped]
     return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
@@ -267,21 +268,21 @@ def _cell(text: str, width: int, state: State | None) -> str:
 
 
 def _reasons(found: Sequence[Checkup]) -> list[str]:
-    """A line for each thing that does not work, one for features that fail alike."""
+    """Return a line for each failure; features with the same failure share a line."""
     lines = []
     for one in found:
-        alike: dict[tuple[State, str], list[str]] = {}
+        by_failure: dict[tuple[State, str], list[str]] = {}
         for name, outcome in one.outcomes.items():
             if outcome.state != "ok" and outcome.says:
-                alike.setdefault((outcome.state, outcome.says), []).append(name)
-        for (state, says), names in alike.items():
+                by_failure.setdefault((outcome.state, outcome.says), []).append(name)
+        for (state, says), names in by_failure.items():
             what = "" if len(names) == len(FEATURES) else f", {', '.join(names)}"
             lines.append(click.style(_wrapped(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
     return lines
 
 
 def _wrapped(line: str) -> str:
-    """Wrap to the width of the terminal; what goes to a program stays one line."""
+    """Wrap ``line`` to the width of the terminal, and only there."""
     if not sys.stdout.isatty():
         return line
     return textwrap.fill(line, shutil.get_terminal_size().columns, subsequent_indent=_GAP)

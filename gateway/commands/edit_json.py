@@ -1,4 +1,4 @@
-"""Settings put into JSON, with the comments and trailing commas that many programs allow."""
+"""The editor of JSON settings files, including comments and trailing commas, which many programs accept."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _DECODER = json.JSONDecoder()
 
 
 def _blanked(text: str) -> str:
-    """``text`` as plain JSON: the same length, so that places in it are places in ``text``."""
+    """Return ``text`` as plain JSON of the same length, so that offsets stay the same."""
     for pattern in (_TOKENS, _COMMAS):
         text = pattern.sub(lambda found: found[0] if found[0][0] == '"' else re.sub(r"\S", " ", found[0]), text)
     return text
@@ -28,7 +28,7 @@ def _parse_json(text: str) -> Any:
 
 @attrs.frozen
 class _Object:
-    """The places of an object's members in the text: ``start`` and ``end`` of their values, and their names."""
+    """The offsets of an object: its braces, the values of its members (start and end), and their names."""
 
     opened: int
     closed: int
@@ -37,16 +37,16 @@ class _Object:
 
     @classmethod
     def at(cls, plain: str, opened: int) -> "_Object":
-        """The object whose brace is at ``opened`` of valid JSON. Raises ``ValueError`` where there is none."""
+        """Return the object whose opening brace is at ``opened``. Raises ``ValueError`` if there is no brace."""
         if plain[opened] != "{":
-            raise ValueError("no object")
+            raise ValueError("not an object")
         members: dict[str, tuple[int, int]] = {}
         names: dict[str, int] = {}
         place = _skipped(plain, opened + 1)
         while plain[place] != "}":
-            begun = place
+            name_start = place
             name, place = _DECODER.raw_decode(plain, place)
-            names[name] = begun
+            names[name] = name_start
             start = _skipped(plain, place, ":")
             _, end = _DECODER.raw_decode(plain, start)
             members[name] = (start, end)
@@ -85,16 +85,16 @@ def _set_json(text: str, path: Path, value: Any) -> str:
 
 
 def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, depth: int) -> str:
-    """``name`` as the last member of ``found``, behind its comments, indented as the file is."""
+    """Return ``text`` with ``name`` as the last member of ``found``, after its comments, in the file's indentation."""
     unit = next(iter(re.findall(r'\n([ \t]+)"', plain)), "  ")
     indent = unit * (depth + 1)
     member = f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False, indent=unit)}"
     last = max((end for _, end in found.members.values()), default=None)
     start = found.opened + 1 if last is None else last
-    behind = start + len(text[start : found.closed].rstrip())
-    between = text[start:behind]
+    content_end = start + len(text[start : found.closed].rstrip())
+    between = text[start:content_end]
     comma = "" if last is None or _has_comma(between) else ","
-    tail = text[behind : found.closed]
+    tail = text[content_end : found.closed]
     tail = tail if "\n" in tail else "\n" + unit * depth
     added = f"\n{indent}" + member.replace("\n", f"\n{indent}")
     return text[:start] + comma + between + added + tail + text[found.closed :]
@@ -105,30 +105,30 @@ def _has_comma(gap: str) -> bool:
 
 
 def _remove_json(text: str, path: Path) -> str:
-    """``text`` without the member at ``path`` and its comma; comments stay."""
+    """Return ``text`` without the member at ``path`` and its comma; comments stay."""
     plain = _blanked(text)
     place = _skipped(plain, 0)
     for name in path[:-1]:
         place = _Object.at(plain, place).members[name][0]
     found = _Object.at(plain, place)
     start, (_, end) = found.names[path[-1]], found.members[path[-1]]
-    own = _comma_behind(text, end)
+    own = _comma_after(text, end)
     if own is not None:
         return _cut(text, start, own + 1)
     text = _cut(text, start, end)
     before = [other for _, other in found.members.values() if other < start]
-    comma = _comma_behind(text, max(before)) if before else None
+    comma = _comma_after(text, max(before)) if before else None
     return text if comma is None else text[:comma] + text[comma + 1 :]
 
 
-def _comma_behind(text: str, place: int) -> int | None:
+def _comma_after(text: str, place: int) -> int | None:
     rest = _TOKENS.sub(lambda found: found[0] if found[0][0] == '"' else " " * len(found[0]), text[place:])
     gap = len(rest) - len(rest.lstrip())
     return place + gap if rest[gap : gap + 1] == "," else None
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """``text`` without ``start`` to ``end``, and without a line of which nothing is left."""
+    """Return ``text`` without ``start`` to ``end``, and without the line if it becomes empty."""
     left, right = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
     if left.endswith("\n") and right.startswith("\n"):
         return left + right[1:]

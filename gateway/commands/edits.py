@@ -1,11 +1,10 @@
-"""Settings put into the text of a file that belongs to somebody else: all else in it stays as it is, comments and order
-included.
+"""Adds settings to the text of another program's file, and removes them; everything else in it stays unchanged.
 
-Every edit is proven: the new text, parsed, must be the old content with the settings and nothing else. Where it is not,
-the file is written in a way that these simple edits do not follow, and is refused rather than harmed.
+Every edit is verified: the parsed result must equal the old content plus the settings. Otherwise the edit raises
+``Unmergeable``, and the file stays unchanged.
 
-Libraries that keep comments keep less than that: tomlkit 0.15 puts a new key behind the comment of the next table, and
-ruamel.yaml 0.19 spaces and wraps lines anew that nobody touched.
+Libraries that preserve comments preserve less: tomlkit 0.15 puts a new key after the comment of the next table, and
+ruamel.yaml 0.19 reformats untouched lines.
 """
 
 import copy
@@ -21,8 +20,8 @@ from gateway.commands.notation import ENV, TOML, YAML, YAML_LIST, Notation, Path
 FORMATS: Mapping[Format, Notation] = {"json": JSON, "toml": TOML, "yaml": YAML, "yaml_list": YAML_LIST, "env": ENV}
 
 
-def merged(form: Format, text: str, settings: Settings) -> str:
-    """``text`` with ``settings`` in it; the same text where they are in it already. Raises ``Unmergeable``."""
+def merge(form: Format, text: str, settings: Settings) -> str:
+    """Return ``text`` with ``settings``, unchanged if it has them already. Raises ``Unmergeable``."""
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
     before = _parsed(notation, lines)
@@ -35,38 +34,39 @@ def merged(form: Format, text: str, settings: Settings) -> str:
     except (LookupError, ValueError, yaml.YAMLError):
         proven = False
     if not proven:
-        raise Unmergeable("it is written in a way that cannot be edited safely")
+        raise Unmergeable("trigate cannot edit its syntax safely")
     return after.replace("\n", "\r\n") if "\r\n" in text else after
 
 
-def written(form: Format, settings: Settings) -> str:
-    """A file with ``settings`` alone."""
-    return merged(form, "", settings)
+def settings_text(form: Format, settings: Settings) -> str:
+    """Return the text of a file with only ``settings``."""
+    return merge(form, "", settings)
 
 
-# Taken back
+# Reverting
 
 MISSING = object()
 
 
-def standing(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
-    """The values in ``text`` at those of ``paths`` that are there. Raises ``Unmergeable``."""
+def values_at(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
+    """Return the values in ``text`` at those of ``paths`` that exist. Raises ``Unmergeable``."""
     tree = _tree(FORMATS[form], text.replace("\r\n", "\n"))
     return {path: value for path in paths if (value := _at(tree, path)) is not MISSING}
 
 
 def paths_of(form: Format, settings: Settings) -> list[Path]:
-    """The paths of ``settings`` for ``standing`` and ``reverted``, to which a whole item of a list is one setting."""
+    """Return the paths of ``settings`` for ``values_at`` and ``revert``; a whole list item is one setting there."""
     return [(str(settings[0][1]),)] if form == "yaml_list" else [path for path, _ in settings]
 
 
-def reverted(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequence[Path] = ()) -> str:
-    """``text`` with what ``changes`` has at each path, without those where that is ``MISSING``, and without those of
-    ``holders`` that are empty by then. Raises ``Unmergeable``."""
+def revert(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequence[Path] = ()) -> str:
+    """Return ``text`` with the values of ``changes``, and without paths whose value is ``MISSING``.
+
+    Mappings of ``holders`` that become empty are removed as well. Raises ``Unmergeable``."""
     notation = FORMATS[form]
     lines = text.replace("\r\n", "\n")
     before = _tree(notation, lines)
-    for emptied in dict.fromkeys((tuple(holders), ())):  # one with a comment in it stays
+    for emptied in dict.fromkeys((tuple(holders), ())):  # second try: a holder with a comment stays
         wanted, steps = _wanted(before, changes, emptied)
         if wanted == before:
             return text
@@ -78,11 +78,11 @@ def reverted(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequ
                 return after.replace("\n", "\r\n") if "\r\n" in text else after
         except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
             continue
-    raise Unmergeable("it is written in a way that cannot be edited safely")
+    raise Unmergeable("trigate cannot edit its syntax safely")
 
 
 def _wanted(before: Any, changes: Mapping[Path, Any], holders: Sequence[Path]) -> tuple[Any, list[tuple[Path, Any]]]:
-    """The content that the file is to have, and the steps that lead there."""
+    """Return the target content of the file, and the steps that produce it."""
     after, steps = copy.deepcopy(before), []
     for path, value in (*changes.items(), *((path, {}) for path in sorted(holders, key=len, reverse=True))):
         holder, there = _at(after, path[:-1]), _at(after, path)
@@ -102,7 +102,7 @@ def _at(tree: Any, path: Path) -> Any:
 
 
 def _tree(notation: Notation, text: str) -> Any:
-    """The content of ``text``, its list as a mapping by the first member of each item."""
+    """Parse ``text``; a list becomes a mapping by the first member of each item."""
     found = _parsed(notation, text)
     return by_first_member(found) if isinstance(found, list) else found
 
@@ -112,4 +112,4 @@ def _parsed(notation: Notation, text: str) -> Any:
         return notation.parse(text)
     except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise Unmergeable(f"it has a mistake: {reason}") from None
+        raise Unmergeable(f"it has a syntax error: {reason}") from None

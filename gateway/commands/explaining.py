@@ -1,4 +1,4 @@
-"""``trigate explain``: where the requests for a name go, and what follows where its targets fail."""
+"""``trigate explain``: shows where requests for a model go, and what happens if its targets fail."""
 
 import difflib
 import fnmatch
@@ -31,7 +31,7 @@ from streams.events import UNAVAILABLE, Api, FailureReason
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
-    """How much of a limit is used in a gateway that runs, as ``GET /readyz?verbose`` has it."""
+    """The usage of a limit in a running gateway, from ``GET /readyz?verbose``."""
 
     holder: str
     limit: str
@@ -43,7 +43,7 @@ class RunningLimit(msgspec.Struct, frozen=True):
 
 
 Levels: TypeAlias = Mapping[tuple[str, str, str], RunningLimit]
-"""Limits that are counted, by holder, limit and text."""
+"""The usage of limits, by holder, measure and text."""
 
 
 def levels_of(limits: Iterable[RunningLimit]) -> Levels:
@@ -51,16 +51,15 @@ def levels_of(limits: Iterable[RunningLimit]) -> Levels:
 
 
 def check_key(config: Config, key: str | None) -> None:
-    """Raises ``click.UsageError`` for a name that no client key of ``config`` has."""
+    """Check that ``config`` has a client key with the name ``key``. Raises ``click.UsageError``."""
     names = [one.name for one in config.client_keys]
     if key is not None and key not in names:
         meant = " or ".join(difflib.get_close_matches(key, names, n=1)) or ", ".join(names) or "none"
-        raise click.UsageError(f"{key!r} is the name of no client key of {config.path}, which has {meant}")
+        raise click.UsageError(f"--key: {config.path} has no client key {key!r}; it has {meant}")
 
 
 def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | None) -> list[str]:
-    """Each limit and budget that holds for a request of the client ``key``, with how much of it is used where a gateway
-    runs that counts."""
+    """Return the limits and budgets for requests of the client ``key``, with their usage if it is known."""
     allowances = Allowances(config)
     found = list(allowances.of_client(key))
     for one in plan.candidates:
@@ -69,8 +68,9 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
 
 
 def spent_budget(config: Config, plan: Plan, key: str | None, running: Levels) -> str | None:
-    """Return the budget for lack of which the gateway that runs refuses a request of the client ``key``, ``None`` if it
-    has none: one of the client's that is used up, or one of its only target's."""
+    """Return the exhausted budget for which the running gateway rejects requests of the client ``key``, or None.
+
+    It is a budget of the client, or of the target if all targets have exhausted budgets."""
     allowances = Allowances(config)
     if (spent := _spent(allowances.of_client(key), running)) is not None:
         return spent
@@ -87,7 +87,7 @@ def _spent(limits: Iterable[Allowance], running: Levels) -> str | None:
 
 
 def spent_targets(config: Config, plan: Plan, running: Levels) -> Iterator[str]:
-    """The places of ``plan`` that the gateway that runs passes over, because a budget of theirs is used up."""
+    """Yield the targets of ``plan`` that the running gateway skips because their budgets are exhausted."""
     allowances = Allowances(config)
     for one in plan.candidates:
         if _spent(allowances.of_target(one.target), running) is not None:
@@ -102,7 +102,7 @@ def _limit(one: Allowance, running: Levels | None) -> str:
 def _level(one: Allowance, running: Levels) -> str:
     level = running.get((str(one.holder), one.measure, one.text))
     if level is None:
-        return ", each run its own" if one.text.endswith("/run") else ", not known there"
+        return ", counted per run" if one.text.endswith("/run") else ", unknown to that gateway"
     used, most = (_amount(number, level.measure) for number in (level.used, level.most))
     held = f", {_amount(level.held, level.measure)} reserved" if level.held else ""
     share = f" ({(level.used + level.held) / level.most:.0%})" if level.most else ""
@@ -114,14 +114,14 @@ def _amount(number: int, measure: str) -> str:
 
 
 def price_texts(plan: Plan) -> Iterator[str]:
-    """What each target of ``plan`` costs."""
+    """Yield the price of each target of ``plan``."""
     for one in plan.candidates:
         price = one.target.price
-        told = "none: nobody knows what it costs" if price is None else _price(price)
-        yield f"{one.target.place}: {told}" if len(plan.candidates) > 1 else told
+        text = "unknown: set `price` in the entry" if price is None else _price(price)
+        yield f"{one.target.place}: {text}" if len(plan.candidates) > 1 else text
 
 
-_NAMED: Final = {"free": "free", "subscription": "none by the token: a subscription pays for it"}
+_NAMED: Final = {"free": "free", "subscription": "paid by a subscription, not per token"}
 
 
 def _price(price: Price) -> str:
@@ -129,9 +129,9 @@ def _price(price: Price) -> str:
         return _NAMED[price.origin]
     kinds = {"input": price.input, "cached": price.cached, "cache write": price.cache_write, "output": price.output}
     each = ", ".join(f"{name} {_decimal(nanos)}" for name, nanos in kinds.items() if nanos is not None)
-    tiers = f", above {price.above[0][0]:,} tokens more" if price.above else ""
-    source = "the file's" if price.origin == "config" else "the list's"
-    return f"{each}{tiers}: dollars for a million tokens, {source}"
+    tiers = f", more above {price.above[0][0]:,} tokens" if price.above else ""
+    source = "from the config" if price.origin == "config" else "from the price list"
+    return f"{each}{tiers} (dollars per million tokens, {source})"
 
 
 def _decimal(nanos: int) -> str:
@@ -139,20 +139,19 @@ def _decimal(nanos: int) -> str:
 
 
 LANES: Final = {
-    "byte": "byte: the provider speaks {api} too; the request passes as it is,"
-    " but for the model's name and what the provider is known to refuse",
+    "byte": "byte: the provider speaks {api} too, so the request passes unchanged,"
+    " except for the model name and fields that the provider rejects",
     "hub": "hub: translated to {api}",
 }
 
-PATIENCE: Final = 3.0
-"""Seconds for the answer of a gateway that runs."""
+TIMEOUT: Final = 3.0
+"""The time limit for a running gateway's response, in seconds."""
 
 _REASONS: Final = get_args(FailureReason)
 
 
 class RunningTarget(msgspec.Struct, frozen=True):
-    """Where a target stands in a gateway that runs, and what choices among several look at: as ``GET /readyz?verbose``
-    has it."""
+    """The state of a target in a running gateway, from ``GET /readyz?verbose``."""
 
     target: str
     state: str
@@ -169,7 +168,7 @@ class RunningTarget(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct):
-    """What a gateway says that is ready, or drains."""
+    """The response of a gateway that is ready or draining."""
 
     targets: list[RunningTarget]
     limits: list[RunningLimit] = []
@@ -188,9 +187,11 @@ def explain(
     url: str | None = None,
     key: str | None = None,
 ) -> int:
-    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for, a supposition
-    that makes no sense, or a gateway at ``url`` that does not say where its targets stand. ``supposed`` are texts such
-    as ``a=overloaded,b=timeout``, ``key`` is the name of a client key."""
+    """Run ``trigate explain`` and return its exit status.
+
+    It is 0, 1 for an invalid config, 2 for an unknown model, an invalid assumption, or a gateway at ``url`` without
+    information on its targets. ``supposed`` are texts such as ``a=overloaded,b=timeout``, ``key`` is the name of a
+    client key."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
@@ -201,7 +202,7 @@ def explain(
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.failed.message)
-        say(f"{config.path} has: {', '.join(_names(config))}")
+        say(f"{config.path} has these models: {', '.join(_names(config))}")
         return 2
     except click.ClickException as error:
         say(error.message)
@@ -216,34 +217,35 @@ def _names(config: Config) -> Iterable[str]:
 
 
 def running_gateway(url: str, key: str | None) -> Ready:
-    """Where the targets and limits of the gateway at ``url`` stand. Raises ``click.ClickException``."""
+    """Fetch the state of targets and limits from the gateway at ``url``. Raises ``click.ClickException``."""
     place = f"{url.rstrip('/')}/readyz?verbose"
     try:
-        status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, PATIENCE)
+        status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, TIMEOUT)
         return msgspec.json.decode(body, type=Ready)
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
     except msgspec.MsgspecError:
-        wanted = (
-            f"the metrics_key or ui_key of its configuration ({KEY_VARIABLE})"
+        advice = (
+            f"set {KEY_VARIABLE} to the metrics_key or ui_key of its configuration"
             if status in (401, 403)
-            else "a gateway of trigate's"
+            else "give the URL of a trigate gateway"
         )
-        raise click.ClickException(f"{place}: status {status}; it takes {wanted}") from None
+        raise click.ClickException(f"{place} returned status {status}: {advice}") from None
 
 
 def suppositions(given: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
-    """The places of ``plan`` that fail, and why. A name may be a shell pattern; the last that is said of a place holds.
-    Raises ``click.UsageError``."""
+    """Parse assumptions into the failing targets of ``plan`` with their reasons. Raises ``click.UsageError``.
+
+    A target name may be a shell pattern; the last assumption about a target applies."""
     found: dict[str, FailureReason] = {}
     for item in filter(None, (item.strip() for text in given for item in text.split(","))):
         name, equals, word = item.partition("=")
         if not equals or word not in _REASONS:
-            raise click.UsageError(f"{item!r}: write TARGET=REASON, with one of {_or(_REASONS, word)}")
+            raise click.UsageError(f"--if {item!r}: expected TARGET=REASON, where REASON is {_or(_REASONS, word)}")
         places = [one.target.place for one in plan.candidates if _is_named(one, name)]
         if not places:
             names = [one.target.place for one in plan.candidates]
-            raise click.UsageError(f"{item!r}: {name!r} is no target of this name, which has {_or(names, name)}")
+            raise click.UsageError(f"--if {item!r}: this model has no target {name!r}; it has {_or(names, name)}")
         found |= dict.fromkeys(places, cast("FailureReason", word))
     return found
 
@@ -253,7 +255,7 @@ def _is_named(one: Candidate, name: str) -> bool:
 
 
 def _or(names: Sequence[str], given: str) -> str:
-    """The name that was probably meant, or all of them."""
+    """Return the name that the user probably meant, or all names."""
     return " or ".join(difflib.get_close_matches(given, names, n=1)) or ", ".join(names)
 
 
@@ -270,13 +272,13 @@ def _rows(
     key: str | None,
 ) -> Iterator[tuple[str, str]]:
     plan, running = found.plan, None if ready is None else ready.states
-    yield "asked", f"{model} by a {api} client" + ("" if key is None else f" with the key of {key}")
+    yield "request", f"{model} from a {api} client" + ("" if key is None else f" with the key of {key}")
     if len(plan.candidates) > 1:
         yield "route", _route(plan)
         yield from _heads("targets", (_place(one, api) for one in plan.candidates))
     if running is not None:
         targets = [one.target for one in plan.candidates]
-        states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # of a wildcard the entry's
+        states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # a wildcard: its entry's
         yield from _heads("now", (f"{one.place}: {_state(state)}" for one, state in zip(targets, states, strict=True)))
     yield "target", f"{found.target.name} ({found.why})"
     yield "lane", LANES[found.lane].format(api=found.target.api)
@@ -291,32 +293,32 @@ def _rows(
     if failures:
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
     if (spent := spent_budget(config, plan, key, levels or {})) is not None:
-        yield "answer", f"402 billing: {spent} is used up"
+        yield "result", f"402 billing: {spent} is exhausted"
     elif failures or running is not None:
         yield from _rehearsed(rehearse(plan, failures, config, out))
 
 
 def _facts(quirks: Quirks) -> Iterator[str]:
-    """What is known of the model, and what of that would lead requests elsewhere."""
+    """Yield known facts about the model that can affect routing."""
     if quirks.context_window is not None:
-        longest = "" if quirks.max_output is None else f", answers of up to {quirks.max_output:,}"
-        yield f"a window of {quirks.context_window:,} tokens{longest}"
+        longest = "" if quirks.max_output is None else f", answers up to {quirks.max_output:,}"
+        yield f"context window {quirks.context_window:,} tokens{longest}"
     if quirks.can:
-        yield f"known to take or do: {', '.join(quirks.can)}"
+        yield f"supports: {', '.join(quirks.can)}"
     if quirks.cannot:
-        yield f"known not to: {', '.join(quirks.cannot)}"
+        yield f"does not support: {', '.join(quirks.cannot)}"
 
 
 def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """``texts`` below one another, the first one named."""
+    """Yield rows for ``texts``; only the first one has the label ``name``."""
     return ((name if number == 0 else "", text) for number, text in enumerate(texts))
 
 
 def _route(plan: Plan) -> str:
-    """The targets as they follow one another."""
+    """Return a line with the targets in their order."""
     groups = [[*group] for _, group in groupby(plan.candidates, key=lambda one: one.group)]
     several = any(len(group) > 1 for group in groups)
-    balance = f"; in a group by {plan.route.balance}" if plan.route is not None and several else ""
+    balance = f"; within a group by {plan.route.balance}" if plan.route is not None and several else ""
     retries = plan.retries
     limits = f"at most {retries.attempts} attempts in {retries.deadline:g} s"
     return f"{', then '.join(map(_group, groups))}{balance}; {limits}"
@@ -336,34 +338,34 @@ def _when(one: Candidate) -> list[str]:
 def _place(one: Candidate, api: Api) -> str:
     target = one.target
     share = "" if one.weight == 1 else f", weight {one.weight:g}"
-    translated = f"in {target.api}" if target.api == api else f"translated to {target.api}"
+    translated = f"passed on in {target.api}" if target.api == api else f"translated to {target.api}"
     return f"{target.place}: {target.name}, {translated}{share}"
 
 
 def _state(one: RunningTarget | None) -> str:
-    """Where a target stands, and what a choice among several looks at."""
+    """Return a text for the state of a target, its open requests and its latency."""
     if one is None:
-        return "not known there"
-    first = "" if one.first_content_ms is None else f", first content within {_seconds(one.first_content_ms / 1000)}"
-    scores = f"{one.open} open{first}"
+        return "unknown to that gateway"
+    first = "" if one.first_content_ms is None else f", first content after {_seconds(one.first_content_ms / 1000)}"
+    scores = f"{one.open} open requests{first}"
     if one.reason is None:
-        return f"in, {scores}"
-    passed = "being tried by one request" if one.state == "tried" else f"out for {_seconds(one.seconds)}"
-    return f"{passed}, passed over ({one.reason}), {scores}"
+        return f"available, {scores}"
+    state = "tried by one request" if one.state == "tried" else f"unavailable for {_seconds(one.seconds)}"
+    return f"{state} ({one.reason}), {scores}"
 
 
 def _rehearsed(found: Rehearsal) -> Iterator[tuple[str, str]]:
     yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
     after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
     if found.failed is None:
-        yield "answer", f"200 from {found.attempts[-1].target.place}{after}"
+        yield "result", f"200 from {found.attempts[-1].target.place}{after}"
     else:
-        yield "answer", f"{found.failed.status} {found.failed.kind}{after}: {found.failed.message}"
+        yield "result", f"{found.failed.status} {found.failed.kind}{after}: {found.failed.message}"
 
 
 def _attempt(one: RehearsedAttempt) -> str:
-    wait = f", after a wait of at most {_seconds(one.wait)}" if one.wait else ""
-    took = f" (silent for {_seconds(one.took)})" if one.took else ""
+    wait = f", after waiting at most {_seconds(one.wait)}" if one.wait else ""
+    took = f" (no data for {_seconds(one.took)})" if one.took else ""
     return f"{one.target.place}: {'answers' if one.reason is None else one.reason}{took}{wait}"
 
 
@@ -372,8 +374,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
-    """The headers that every request of this kind carries; in the byte lane most of the client's own headers come
-    beside it."""
+    """Return the headers of every such request; in the byte lane, it also has most of the client's headers."""
     headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
     if found.lane == "hub" and found.target.api == "messages":
         headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))

@@ -1,19 +1,20 @@
-"""Requests of a command's own, to a server that is near: no proxy, no redirect, a bounded answer."""
+"""A GET request for commands: without proxies and redirects, and with a bounded response."""
 
 from collections.abc import Mapping
 
 LARGEST = 2**20
-"""Bytes of an answer that are read."""
+"""The number of bytes of a response that are read."""
 
 
 class FetchError(Exception):
-    """No answer came. The text says why, in a few words of lower case."""
+    """There was no response; the message is the reason, in lower case."""
 
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
-    """The status and the body's first ``LARGEST`` bytes. Redirects are not followed: what ``headers`` hold is for this
-    host. Raises ``FetchError``."""
-    import httpx2  # a seventh of a second, which only some commands need
+    """Return the status and the first ``LARGEST`` bytes of the body. Raises ``FetchError``.
+
+    It follows no redirects: ``headers`` may have a key for this host."""
+    import httpx2  # takes 0.15 s, and only some commands need it
 
     limits = httpx2.Timeout(seconds)
     try:
@@ -32,13 +33,13 @@ def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, by
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's word for it where there is one, behind whatever the libraries have wrapped around it."""
+    """Return the operating system's message if there is one, from inside the exceptions of libraries."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):  # of all addresses of a name
+        if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
             cause = cause.exceptions[0]
         if isinstance(cause, ConnectionRefusedError):
-            return "nothing listens there"
+            return "nothing is listening there"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__

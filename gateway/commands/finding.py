@@ -1,8 +1,7 @@
-"""The gateway that a client is to be pointed at, and the models that the client gets.
+"""Finds the gateway for ``trigate connect``, and the models for the client.
 
-The address is that of ``--url``, else of the config, else the usual one. The gateway that runs there says what it
-serves: that is what the client will get, whatever a file says. Only where none answers is it the config, and where
-there is none either, the demo. A config that the command line names is taken at its word, and nobody is asked.
+The address comes from ``--url``, else from the config, else it is the default. The models come from the gateway that
+runs there, else from the config, else from the demo. With ``--config``, they come from that file alone.
 """
 
 import os
@@ -15,15 +14,15 @@ import attrs
 from configfile.document import sentence
 from gateway.commands.choosing import (
     EVERY_MODEL,
-    Configured,
-    KeyWanted,
+    ConfiguredOffer,
+    KeyRequired,
+    NoGateway,
     Offer,
     RunningGateway,
-    Silent,
     Words,
-    chosen,
+    choose,
     every_model,
-    named,
+    words_of,
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
@@ -38,7 +37,7 @@ USUAL = f"http://{LOCAL}:12000"
 
 @attrs.frozen
 class ConnectOptions:
-    """The options of the command line. ``arguments`` None: the client is not to be started."""
+    """The options of ``trigate connect``; ``arguments`` is None unless the client should be started."""
 
     config: Path | None = None
     url: str | None = None
@@ -49,8 +48,8 @@ class ConnectOptions:
     arguments: tuple[str, ...] | None = None
 
 
-class Refused(Exception):
-    """The message is for the person; ``status`` is the exit status."""
+class ConnectFailed(Exception):
+    """``trigate connect`` cannot continue: a message for the user, and the exit ``status``."""
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -59,24 +58,25 @@ class Refused(Exception):
 
 @attrs.frozen
 class Destination:
-    """The gateway and the models that a client is pointed at. ``source`` says in a line where that is known from, ""
-    where the command line says all of it; ``demo``: the person should know that it is the demo, whatever is done;
-    ``config`` is the gateway's configuration, as far as it is known here."""
+    """The gateway and the models for a client.
 
-    place: GatewayAddress
+    ``source`` is a line that states their origin, "" if the command line gave everything. ``demo``: always print that
+    line, because the gateway is the demo. ``config`` is the gateway's configuration, if known."""
+
+    address: GatewayAddress
     source: str = ""
     demo: bool = False
     config: Config | None = None
 
 
 def find(options: ConnectOptions, chooses: str) -> Destination:
-    """The gateway, with the models that a client gets whose row says ``chooses``. Raises ``Refused``."""
+    """Return the gateway and the models for a client with this ``chooses``. Raises ``ConnectFailed``."""
     key = os.environ.get(KEY_VARIABLE)
     if options.url is not None and options.model is not None and chooses not in EVERY_MODEL:
-        return _as_said(options.url, options.model, options.small, key)
+        return _from_options(options.url, options.model, options.small, key)
     config = _config(options.config)
-    known = Configured(config) if config is not None else None
-    root, offer, reason = _asked(options, config, known, key)
+    known = ConfiguredOffer(config) if config is not None else None
+    root, offer, reason = _query_gateway(options, config, known, key)
     source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
     if offer is not None and not _describes(config, root, options):
         config = known = None
@@ -86,26 +86,26 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
         return _demo(options, chooses, reason, key)
     if offer is None and config is not None:
         offer, key = known, key or ("" if config.asks_for_key else None)
-        source = f"{reason}: this is from {config.path}." if reason else ""
+        source = f"{reason}; using the models in {config.path}." if reason else ""
     assert offer is not None
     return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source, config=config)
 
 
-def _as_said(url: str, model: str, small: str | None, key: str | None) -> Destination:
-    """Return the destination that the command line states in full."""
-    return Destination(GatewayAddress(_root(url), named(model, small, None), key))
+def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:
+    """Return the destination if the command line gives both address and model."""
+    return Destination(GatewayAddress(_root(url), words_of(model, small, None), key))
 
 
 def _counted(models: int) -> str:
     return f"{models} model{'' if models == 1 else 's'}"
 
 
-def _asked(
-    options: ConnectOptions, config: Config | None, known: Configured | None, key: str | None
+def _query_gateway(
+    options: ConnectOptions, config: Config | None, known: ConfiguredOffer | None, key: str | None
 ) -> tuple[str, Offer | None, str]:
-    """The address, what the gateway there offers, and why that is not known where it is None.
+    """Return the address, the offer of the gateway there, and the reason if there is no offer.
 
-    The key is shown to this machine, and to where the command line says: a config in a folder may be anybody's."""
+    The key goes only to this machine and to ``--url``: the config of a directory may be someone else's."""
     roots = [_root(options.url)] if options.url is not None else _roots(config)
     if options.config is not None:
         return roots[0], None, ""
@@ -114,106 +114,106 @@ def _asked(
         shown = key if options.url is not None or is_loopback(urlsplit(root).hostname or "") else None
         try:
             return root, RunningGateway(root, shown, known), ""
-        except Silent as silent:
-            reasons.append(f"No gateway answers on {root} ({silent})")
-        except KeyWanted:
+        except NoGateway as error:
+            reasons.append(f"No gateway is running on {root} ({error})")
+        except KeyRequired:
             if known is not None and shown is None:
-                return root, None, f"The gateway on {root} asks for a key ({KEY_VARIABLE})"
-            raise Refused(_key_wanted(root, key), 2) from None
+                return root, None, f"The gateway on {root} requires a key ({KEY_VARIABLE})"
+            raise ConnectFailed(_key_problem(root, key), 2) from None
     return roots[0], None, reasons[0]
 
 
-def _key_wanted(root: str, key: str | None) -> str:
+def _key_problem(root: str, key: str | None) -> str:
     if key:
-        return f"the gateway on {root} refuses the key in {KEY_VARIABLE}: set it to one of its client_keys"
-    return f"the gateway on {root} asks for a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
+        return f"the gateway on {root} rejects the key in {KEY_VARIABLE}: set it to one of its client_keys"
+    return f"the gateway on {root} requires a key: set {KEY_VARIABLE} to one of its client_keys, and try again"
 
 
 def _roots(config: Config | None) -> Sequence[str]:
-    """Addresses in the order in which to ask. A person's own config may not be the one that runs today."""
+    """Return the addresses to try, in order. The user's own config may not be the one that is running."""
     if config is None:
         return [USUAL]
     own = config.path is not None and config.path == users_file(os.environ)
-    return list(dict.fromkeys([address(config), *([USUAL] if own else [])]))
+    return list(dict.fromkeys([url_of(config), *([USUAL] if own else [])]))
 
 
 def _describes(config: Config | None, root: str, options: ConnectOptions) -> bool:
-    """True if ``config`` may be that of the gateway on ``root``: the one that ``--url`` names may be another."""
+    """Return whether the gateway on ``root`` may run with ``config``; with ``--url`` it may be another gateway."""
     return config is None or options.url is None or root in _roots(config)
 
 
-def _differing(known: Configured, offer: Offer, config: Config) -> str:
+def _differing(known: ConfiguredOffer, offer: Offer, config: Config) -> str:
     served = set(offer.names)
     if all(name in served for name in known.names):
         return ""
-    return f"\n{config.path} has other models: a gateway that was started with it reads it again on SIGHUP."
+    return f"\n{config.path} lists other models: to reload it, send SIGHUP to the gateway."
 
 
 def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:
     if options.url is not None and options.model is not None:
-        return _as_said(options.url, options.model, options.small, key)
+        return _from_options(options.url, options.model, options.small, key)
     if options.url is not None:
-        raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
-    place = attrs.evolve(demo(chooses), key=key)
+        raise ConnectFailed(f"{reason}: start it, or choose a model with --model MODEL", 2)
+    address = attrs.evolve(demo(chooses), key=key)
     if options.model is not None:
-        place = attrs.evolve(place, models=named(options.model, options.small, None))
-    source = f"There is no configuration here, and no gateway on {place.root}: this is for trigate serve --demo."
-    return Destination(place, source, demo=True)
+        address = attrs.evolve(address, models=words_of(options.model, options.small, None))
+    source = f"Found no configuration and no gateway on {address.root}: these settings are for trigate serve --demo."
+    return Destination(address, source, demo=True)
 
 
 def demo(chooses: str) -> GatewayAddress:
-    """``trigate serve --demo``, for a client whose row says ``chooses``."""
-    return GatewayAddress(USUAL, chosen(chooses, Configured(demo_config(USUAL))))
+    """Return the address and models of ``trigate serve --demo``, for a client with this ``chooses``."""
+    return GatewayAddress(USUAL, choose(chooses, ConfiguredOffer(demo_config(USUAL))))
 
 
 def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> Words:
-    for asked in (options.model, options.small):
-        if asked is not None and (problem := offer.problem(asked)):
-            raise Refused(f"{sentence(problem)}\nIt has {_some(offer.names)}", 2)
+    for model in (options.model, options.small):
+        if model is not None and (problem := offer.problem(model)):
+            raise ConnectFailed(f"{sentence(problem)}\nIt serves {_some(offer.names)}", 2)
     if options.model is not None:
-        return {**named(options.model, options.small, offer), **every_model(chooses, offer)}
-    words = chosen(chooses, offer)
+        return {**words_of(options.model, options.small, offer), **every_model(chooses, offer)}
+    words = choose(chooses, offer)
     if options.small is not None:
         words |= {"small": options.small, "haiku": options.small}
     if "" in words.values():
-        who = config.path if config is not None else "the gateway"
-        raise Refused(f"{who} lists no model by name: name one with --model", 2)
+        owner = config.path if config is not None else "the gateway"
+        raise ConnectFailed(f"{owner} lists no model names: choose a model with --model", 2)
     return words
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}" if names else "no models that are listed"
+    return f"{', '.join(names[:SHOWN])}{more}" if names else "no listed models"
 
 
-# The config, and where it says that the gateway listens
+# The config and its address
 
 
 def _config(path: Path | None) -> Config | None:
-    """The config that ``serve`` would find, if there is one. Providers' keys need not be set where clients run."""
+    """Return the config that ``serve`` would use, if there is one. Providers' keys need not be set."""
     is_named = path is not None or bool(os.environ.get(FILE_VARIABLE))
     try:
         found = discover(Path.cwd(), os.environ, path)
     except ConfigError as error:
         if not is_named:
             return None
-        raise Refused(str(error)) from None
+        raise ConnectFailed(str(error)) from None
     try:
         return _loaded(found)
     except ConfigError as error:
         if is_named or not _foreign(found):
-            raise Refused(str(error)) from None
+            raise ConnectFailed(str(error)) from None
     users = users_file(os.environ)
     if users is None or not users.is_file():
         return None
     try:
         return _loaded(users)
     except ConfigError as error:
-        raise Refused(str(error)) from None
+        raise ConnectFailed(str(error)) from None
 
 
 def _loaded(path: Path) -> Config:
-    """Return the configuration in ``path``, without its variables where these are not set. Raises ``ConfigError``."""
+    """Load the configuration in ``path``; accept unset variables. Raises ``ConfigError``."""
     try:
         return load(path, os.environ)
     except ConfigError:
@@ -221,14 +221,14 @@ def _loaded(path: Path) -> Config:
 
 
 def _foreign(path: Path) -> bool:
-    """True if a file that was only found is somebody else's: many programs have a ``config.yaml``."""
+    """Return whether a file that was found by name is another program's: many programs have a ``config.yaml``."""
     return path.name != FILE_NAMES[0] and not any(
         key in path.read_bytes() for key in (b"model_providers", b"llm_providers")
     )
 
 
-def address(config: Config) -> str:
-    """The address at which a client on this machine reaches the first listener that is no Unix socket."""
+def url_of(config: Config) -> str:
+    """Return the URL of the first listener that is not a Unix socket, for clients on this machine."""
     listener = next((one for one in config.listeners if one.socket is None), Listener())
     host = {"0.0.0.0": LOCAL, "::": LOCAL}.get(listener.address, listener.address)
     scheme = "http" if listener.tls is None else "https"
@@ -238,5 +238,5 @@ def address(config: Config) -> str:
 def _root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Refused(f"--url {url!r} is no address: write it as http://HOST:PORT", 2)
+        raise ConnectFailed(f"--url {url!r} is not a URL: write it as http://HOST:PORT", 2)
     return url.rstrip("/").removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""The result of ``trigate import``: the sections of the new file, the losses of the old one, and the text of both."""
+"""The result of ``trigate import``: the new file, the settings that were lost, and the summary."""
 
 import fnmatch
 import re
@@ -17,18 +17,20 @@ from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
 PORT = 4000  # LiteLLM's
-NO_DOOR: Final = (
-    "Everybody who can connect may come in: the file has no master_key. If LITELLM_MASTER_KEY was set beside it, list "
-    "it under client_keys."
+NO_KEYS_WARNING: Final = (
+    "The file has no master_key, so every client that can connect may use the gateway. If you set LITELLM_MASTER_KEY "
+    "for LiteLLM, add that key to client_keys."
 )
 
-_SHOWN = 6  # of what is lost in a group, in the summary
+_SHOWN = 6  # losses of a group in the summary
 
 
 @attrs.frozen
 class Deployment:
-    """An item of LiteLLM's ``model_list``: the ``entry`` that it has become, its order among those of its name, its
-    share of their requests (``rate`` where the file gives none), and the requests that there may be for one."""
+    """An item of LiteLLM's ``model_list`` with its new ``entry``.
+
+    ``order`` and ``weight`` apply among the items of the same name; ``rate`` replaces a missing weight. ``attempts``
+    is the maximum number of requests to providers for one client request."""
 
     entry: dict[str, Any]
     order: float | None = None
@@ -42,26 +44,26 @@ class Deployment:
 
     @property
     def model(self) -> str:
-        """The provider's id of the model."""
+        """The model's id at the provider."""
         return str(self.entry["model"].partition("/")[2])
 
     @property
     def type(self) -> ModelType:
-        """The type of the model, as the entry or the model's name says it."""
+        """The type of the model, from the entry or else from the model's name."""
         found: ModelType = self.entry.get("type") or model_type(self.model)
         return found
 
 
 @attrs.define
 class Result:
-    """The sections of the new file, and the losses of the old one."""
+    """The sections of the new file, and the lost settings of the old one."""
 
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
-    """By the name that clients ask for, those of patterns left out."""
+    """The deployments by the name that clients use, without patterns."""
     aliases: dict[str, Any] = attrs.field(factory=dict)
     same: dict[str, str] = attrs.field(factory=dict)
-    """Aliases of names with several targets, and these: each has the targets itself."""
+    """Aliases of names with several targets, by alias: each alias repeats the targets."""
     attempts: int | None = None
     retries: dict[str, Any] = attrs.field(factory=dict)
     circuit: dict[str, Any] = attrs.field(factory=dict)
@@ -72,20 +74,20 @@ class Result:
     limits: dict[str, Any] = attrs.field(factory=dict)
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
     models: int = 0
-    """Items in the old ``model_list``."""
+    """The number of items in the old ``model_list``."""
     missing: list[Loss] = attrs.field(factory=list)
-    """Items of it that have no entry; they are among the ``losses``, too."""
+    """Items without a new entry; ``losses`` has them, too."""
     missing_names: dict[str, str] = attrs.field(factory=dict)
-    """Their names, as the old file writes them, with what each stood for."""
+    """The names of these items in the old file, with their models."""
     losses: list[Loss] = attrs.field(factory=list)
     unpriced: bool = False
-    """Whether requests to models without a price are allowed under a budget of money."""
+    """Whether a budget in dollars allows models without a price."""
     knows_keys: bool = False
-    """Whether the clients' keys in LiteLLM's database have been exported."""
+    """Whether the operator exported the client keys of LiteLLM's database."""
     no_longer_good: tuple[str, ...] = ()
-    """Clients' keys that are blocked or have expired."""
+    """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)
-    """Comments for the end of the file: settings that were left out."""
+    """Comments at the end of the file about omitted settings."""
 
     @property
     def lost(self) -> int:
@@ -93,11 +95,11 @@ class Result:
 
     @property
     def names(self) -> set[str]:
-        """The names of entries, as they are written in the new file."""
+        """The names of entries in the new file."""
         return {entry.get("name", entry["model"]) for _, entry in self.entries}
 
     def known(self) -> Callable[[str], bool]:
-        """Return a predicate: whether clients can request a model by a name, written as in the new file."""
+        """Return a function that tests whether the new file serves a name."""
         found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}
 
         def known(name: str) -> bool:
@@ -106,8 +108,9 @@ class Result:
         return known
 
     def is_missing(self, name: str) -> bool:
-        """Return True if LiteLLM served ``name``, written as in the new file, by models that have no entry here. An
-        entry of another provider may have such a name in its family."""
+        """Return whether LiteLLM served ``name`` by a model that has no entry in the new file.
+
+        An entry of another provider may still match the name by its family."""
         if name in self.deployments or name in self.names:
             return False
         plain = name.replace("$$", "$")
@@ -116,7 +119,7 @@ class Result:
         return bool(fitting) and max(fitting, key=len) in self.missing_names
 
     def still_served(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each of the missing names that the new file serves all the same, with its old model and its new one."""
+        """Yield missing names that the new file would still serve, each with its old and its new model."""
         find = self.finder()
         for name, what in self.missing_names.items():
             written = literal(name)
@@ -126,11 +129,11 @@ class Result:
                 yield name, what, f"{found.entry.provider.id}/{found.model}"
 
     def finder(self) -> Callable[[str], Found | None]:
-        """Return a function that finds the entry which serves a name, aliases aside."""
+        """Return a function that finds the entry for a name, without aliases."""
         entries: dict[str, dict[str, Any]] = {}
         for number, (_, entry) in enumerate(self.entries):
             name = entry.get("name", entry["model"])
-            name = f"{name} {number}" if name in entries else name  # those of a group share one as yet
+            name = f"{name} {number}" if name in entries else name  # items of a group still share a name
             entries[name] = {**entry, "name": name} if "*" not in name else entry
         content = {"version": VERSION, "model_providers": [*entries.values()]}
         direct = Names(from_mapping(content).entries, {}).direct
@@ -138,13 +141,13 @@ class Result:
         def find(name: str) -> Found | None:
             try:
                 return direct(name)
-            except GatewayError:  # it means several
+            except GatewayError:  # several entries match
                 return None
 
         return find
 
     def lose_model(self, name: str | None, loss: Loss) -> str:
-        """Note that the item of ``model_list`` with this ``name`` has no entry. Return the remark."""
+        """Record that the item of ``model_list`` with this ``name`` has no entry. Return the comment."""
         self.missing.append(loss)
         if name is not None:
             self.missing_names.setdefault(name, loss.what)
@@ -158,7 +161,7 @@ class Result:
 
 
 def literal(text: str) -> str:
-    """``text`` as the file has it, where ``$`` begins a variable."""
+    """Escape ``$`` in ``text``, which would start a variable in the file."""
     return text.replace("$", "$$")
 
 
@@ -167,13 +170,13 @@ def literal(text: str) -> str:
 
 def lines(result: Result, source: str) -> Iterator[str]:
     """Yield the lines of the new file."""
-    yield f"# From {one_line(source)} by trigate import. Try it: trigate check"
+    yield f"# Converted from {one_line(source)} by trigate import. Check it: trigate check"
     if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _grouped(result.losses)):
-        yield f"# Not carried, and named below: {counts}"
+        yield f"# Not converted, see the comments below: {counts}"
     yield f"version: {VERSION}"
     yield ""
     yield "listeners:"
-    yield f"  # {PORT} is LiteLLM's port; it listens on all addresses of its machine, which is `address: 0.0.0.0`"
+    yield f"  # {PORT} is LiteLLM's port. LiteLLM listens on all addresses; for that, set `address: 0.0.0.0`"
     yield f"  - {{type: model, name: models, address: 127.0.0.1, port: {PORT}}}"
     yield ""
     yield "model_providers:"
@@ -194,7 +197,7 @@ def lines(result: Result, source: str) -> Iterator[str]:
     if result.limits:
         yield ""
         if "in_flight" in result.limits:
-            yield "# in_flight is for each worker"
+            yield "# in_flight applies to each worker"
         yield f"limits: {_yaml(result.limits)}"
     if result.remarks:
         yield ""
@@ -209,7 +212,7 @@ def _clients(result: Result) -> Iterator[str]:
         yield from ("", "client_keys:")
         yield from (f"  - {_yaml(key)}" for key in result.client_keys)
     else:
-        yield from ("", f"# {NO_DOOR}")
+        yield from ("", f"# {NO_KEYS_WARNING}")
 
 
 def _attempts(result: Result) -> Iterator[str]:
@@ -218,11 +221,11 @@ def _attempts(result: Result) -> Iterator[str]:
         yield from (f"# {one_line(note)}" for note in result.notes_on_retries)
         yield f"retries: {_yaml(result.retries)}"
     if result.circuit:
-        yield from ("", "# When a target is left alone, and for how long", f"circuit: {_yaml(result.circuit)}")
+        yield from ("", "# When the gateway pauses a failing target, and how long", f"circuit: {_yaml(result.circuit)}")
 
 
 def _alias(alias: str, target: dict[str, Any]) -> Iterator[str]:
-    """An alias; of one with several targets each on a line of its own."""
+    """Yield the lines of an alias; each of several targets is on its own line."""
     if "targets" not in target:
         yield f"  {_yaml(alias)}: {_yaml(target)}"
         return
@@ -233,7 +236,7 @@ def _alias(alias: str, target: dict[str, Any]) -> Iterator[str]:
 
 
 def summary(result: Result) -> Iterator[str]:
-    """Yield the lines of the summary: the sections of the new file, and the losses by what they mean."""
+    """Yield the lines of the summary: the converted sections, and the lost settings by group."""
     counts = [_counted(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
     routes = sum("targets" in target for target in result.aliases.values())
@@ -243,16 +246,16 @@ def summary(result: Result) -> Iterator[str]:
     counts += [_counted(len(result.client_groups), "group")] if result.client_groups else []
     counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
-    yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."
+    yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:
-        yield NO_DOOR
+        yield NO_KEYS_WARNING
     if result.no_longer_good:
-        yield f"Keys that were no longer good are left out: {', '.join(map(one_line, result.no_longer_good))}."
+        yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
     if not result.losses:
-        yield "Nothing is lost."
+        yield "Nothing was lost."
         return
     trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
-    yield "Not carried are trifles alone, named in comments:" if trifles else "Not carried, and named in comments:"
+    yield f"Not converted, see the comments in the file{' (unimportant settings only)' if trifles else ''}:"
     for group, losses in _grouped(result.losses):
         shown = [one_line(loss.what) for loss in losses[:_SHOWN]]
         more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
@@ -282,13 +285,14 @@ ENVIRONMENT: Final = "os.environ/"
 
 
 def says_nothing(value: Any) -> bool:
-    """Return True for a value by which a setting is off."""
+    """Return whether ``value`` turns a setting off."""
     return value in (None, False, 0, "", [], {})
 
 
 def text_of(value: Any) -> str | None:
-    """Return ``value`` as our file has it: its variables in our syntax, other dollar signs doubled. YAML reads a text
-    such as ``2024-10-21`` as a date unless it is quoted."""
+    """Return ``value`` as text for the new file, with variables in its syntax and other dollar signs doubled.
+
+    A date becomes text again: YAML reads unquoted ``2024-10-21`` as a date."""
     if isinstance(value, date):
         return value.isoformat()
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
@@ -298,7 +302,7 @@ def text_of(value: Any) -> str | None:
 
 
 def number_of(value: Any) -> float | int | None:
-    """Return ``value`` as a finite number, also where the file has it as a text: LiteLLM converts that, too."""
+    """Return ``value`` as a finite number; text is converted, as LiteLLM does."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
         value = float(value) if "." in value else int(value)
     good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
@@ -306,13 +310,14 @@ def number_of(value: Any) -> float | int | None:
 
 
 def positive(value: Any) -> float | None:
-    """Return ``value`` as a number of at least a thousandth, below 10⁹."""
+    """Return ``value`` as a number from 0.001 to below 10⁹, else None."""
     number = number_of(value)
     return float(number) if number is not None and 0.001 <= number < 10**9 else None
 
 
 def timeouts_of(value: Any) -> dict[str, str]:
-    """Return the timeouts for LiteLLM's one limit, which is for every wait of its HTTP client: for a response that
-    comes as a whole, and for each piece of a stream (https://docs.litellm.ai/docs/proxy/timeout)."""
+    """Return the timeouts for LiteLLM's limit, which applies to each wait of its HTTP client.
+
+    https://docs.litellm.ai/docs/proxy/timeout"""
     seconds = positive(value)
     return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}

@@ -1,9 +1,8 @@
-"""The command ``import``: a LiteLLM proxy's configuration (https://docs.litellm.ai/docs/proxy/configs) as one of ours.
+"""``trigate import``: converts the configuration of a LiteLLM proxy (https://docs.litellm.ai/docs/proxy/configs).
 
-What has a counterpart here is carried over; everything else stands in a comment at its place, and in the summary by
-what its loss means. Keys of providers that stand in the file are not copied: the result has a variable for each of
-them. ``litellm`` has the tables, ``litellm_models`` the models, ``litellm_routes`` groups and fallbacks,
-``litellm_keys`` the clients and their teams, ``imported`` the result and its text.
+Comments and a summary list the settings without a counterpart. The result contains no keys of providers, but a
+variable for each. ``litellm`` has the tables, ``litellm_models`` converts models, ``litellm_routes`` groups and
+fallbacks, ``litellm_keys`` clients and teams; ``imported`` has the result.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +25,11 @@ from gateway.config.prices import unpriced
 
 GOOD: Final = 0
 NOTHING: Final = 1
-"""The exit status where there is no configuration: the file cannot be read, or models of it have no entry here."""
+"""The exit status without a result: the file cannot be read, or models cannot be converted."""
 WRONG: Final = 2
-"""The exit status of a wrong command line."""
+"""The exit status for an invalid command line."""
 LOST: Final = 3
-"""The exit status where names, protection or money are lost."""
+"""The exit status if settings on names, protection or money were lost."""
 
 
 @attrs.frozen
@@ -44,9 +43,9 @@ class Clients:
 def run(
     file: Path, write: Path | None, keys: Path | None = None, teams: Path | None = None, partial: bool = False
 ) -> int:
-    """Convert ``file``, ``partial``: also if models of it have no entry here. Return the exit status."""
+    """Convert ``file``, with ``partial`` also if models cannot be converted. Return the exit status."""
     if teams is not None and keys is None:
-        say("--teams: the teams of which keys? Give their export, too: --keys FILE")
+        say("--teams needs an export of keys, too: add --keys FILE")
         return WRONG
     try:
         read = document.read(file.read_bytes(), str(file))
@@ -80,25 +79,24 @@ def _clients(keys: Path, teams: Path | None) -> Clients:
 
 
 def _incomplete(result: Result, file: Path) -> Iterator[str]:
-    """Say which models have no entry: without them their names, aliases and fallbacks would lead elsewhere."""
-    yield f"{file}: {len(result.missing)} of {result.models} models cannot be carried over, so nothing is written:"
+    """Yield lines about models that cannot be converted: requests for them could reach another provider."""
+    yield f"{file}: cannot convert {len(result.missing)} of {result.models} models, so nothing was written:"
     yield from (f"  {one_line(f'{loss.what}: {loss.why}')}" for loss in result.missing)
     for name, _, entry in result.still_served():
         yield f"  Requests for {one_line(name)} would go to {one_line(entry)}."
-    yield "To import all other models, and write these entries yourself: --partial"
+    yield "To convert all other models, and write these entries yourself: --partial"
 
 
 def imported(content: Any, clients: Clients | None = None) -> Result:
-    """Return the configuration that ``content``, one of LiteLLM's, becomes here. ``clients`` are those in its database,
-    ``None`` if the operator has exported none.
+    """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
 
-    Raises ``ConfigError`` if it is not a configuration of LiteLLM's, or none of its models has an entry here."""
+    Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
-        raise _mistake("no model_list", "give the config.yaml of a LiteLLM proxy")
+        raise _mistake("this list is missing", "give the config.yaml of a LiteLLM proxy")
     result = Result(models=len(content["model_list"]))
     remarks = add_models(content["model_list"], content.get("credential_list"), result)
     if not result.entries:
-        raise _mistake("no model that can be had here", "; ".join(remarks) or "its model_list is empty")
+        raise _mistake("no model can be converted", "; ".join(remarks) or "the list is empty")
     result.remarks += remarks
     add_routes(content, result)
     _aliases(content, result)
@@ -115,14 +113,14 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
 
 
 def _warn_of_other_entries(result: Result) -> None:
-    """Note the names that lost their entries and are served all the same, by an entry with names of a family."""
+    """Record the names without an entry that another entry would serve by its model family."""
     for _, what, entry in result.still_served():
-        why = f"they go to {entry}: write an entry for it, or take the other out"
+        why = f"they go to {entry}: write an entry for the model, or remove the other entry"
         result.remarks.append(result.leave_out(f"requests for {what}", (Group.PROTECTION, why)))
 
 
 def _allow_unpriced(result: Result) -> None:
-    """Allow models without a price though there is a budget of money: LiteLLM does, and counts nothing for them."""
+    """Allow models without a price if there is a budget in dollars: LiteLLM does, and counts them as free."""
     try:
         config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})
     except ConfigError:
@@ -130,7 +128,7 @@ def _allow_unpriced(result: Result) -> None:
     found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced(attrs.evolve(config, unpriced="refuse"))]
     if found:
         result.unpriced = True
-        why = "a budget of money counts nothing for it: give each a `price`, and take `unpriced` out"
+        why = "budgets in dollars count it as free: set a `price` for each model, and remove `unpriced`"
         result.remarks.append(result.leave_out(f"the price of {', '.join(found)}", (Group.MONEY, why)))
 
 
@@ -138,7 +136,7 @@ def _mistake(found: str, expected: str) -> ConfigError:
     return ConfigError((document.Mistake("", "model_list", found, expected),))
 
 
-# The rest
+# Other settings
 
 
 def _aliases(content: dict[str, Any], result: Result) -> None:
@@ -156,12 +154,12 @@ def _aliases(content: dict[str, Any], result: Result) -> None:
                 if "targets" in route:
                     result.same[str(alias)] = literal(model)
             else:
-                reason = (Group.NAMES, "its model is not above, or has its name")
+                reason = (Group.NAMES, "its model is not in this file, or a model has the same name")
                 result.remarks.append(result.leave_out(f"the alias {alias}", reason))
 
 
 def _client_keys(general: Any, clients: Clients | None, result: Result) -> None:
-    """Add the master key, and the keys of the database with their teams."""
+    """Add the master key, and the keys and teams of the database."""
     if isinstance(general, dict) and (master := general.get("master_key")):
         notes, key = key_of("litellm_master", master, None)
         if key is not None:
@@ -178,15 +176,16 @@ def _client_keys(general: Any, clients: Clients | None, result: Result) -> None:
         result.client_groups += [_written(one, result) for one in found.groups]
         result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
         result.no_longer_good = found.no_longer_good
-        result.remarks += [f"a key that was no longer good: {one}" for one in found.no_longer_good]
+        result.remarks += [f"omitted, because the key was invalid already: {one}" for one in found.no_longer_good]
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
         result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
 
 
 def _written(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """Return an item of ``client_keys`` or ``client_groups`` as the file has it. Clients that may use a name may use
-    its aliases: one of a single model goes with that, one of several targets is a name of its own here."""
+    """Return an item of ``client_keys`` or ``client_groups`` for the file.
+
+    Clients that may use a name may use its aliases. An alias with several targets has its own name in ``models``."""
     names = {member: literal(item[member]) for member in ("name", "group") if member in item}
     if "models" not in item:
         return {**item, **names}
@@ -196,7 +195,7 @@ def _written(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
 
 
 def _setting(what: str, name: str, value: Any, result: Result) -> None:
-    """Carry a setting of the root, of ``litellm_settings`` and so on over, or leave it out with a remark."""
+    """Convert a setting of the root, of ``litellm_settings`` and so on, or omit it with a comment."""
     carried = name == "completion_model" and _default(value, result)
     if name == "master_key" or carried or name in NO_MATTER | ROUTED or says_nothing(value):
         return
@@ -214,7 +213,7 @@ def _default(name: Any, result: Result) -> bool:
         return False
     deployments[0].entry["default"] = True
     if deployments[0].name != name:
-        result.remarks.append(f"requests that name no model go to {deployments[0].name}, the first of {name}, alone")
+        result.remarks.append(f"requests without a model go only to {deployments[0].name}, the first of {name}")
     return True
 
 
@@ -225,17 +224,17 @@ _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {
     "request_timeout": ("", ""),
     "timeout": ("", ""),
 }
-"""LiteLLM's settings that are one of ``limits`` here, with the unit of the number; ``timeouts`` are those without."""
+"""LiteLLM's settings with their key in ``limits`` and the unit of the number; those without a key are ``timeouts``."""
 
 
 def _counterpart(name: str, value: Any, result: Result) -> bool:
-    """True if ``value`` could be carried over."""
+    """Convert ``value`` if possible, and return whether it was."""
     key, unit = _COUNTERPARTS[name]
     number = positive(value)
     if number is None:
         return False
     if not key:
-        if name == "timeout" or not result.timeouts:  # the router's outranks that of litellm_settings
+        if name == "timeout" or not result.timeouts:  # the router's has precedence over litellm_settings
             result.timeouts = timeouts_of(value)
     elif unit:
         result.limits[key] = f"{number:g}{unit}"

@@ -1,5 +1,4 @@
-"""``trigate init``: a first configuration, with the providers whose keys are in the environment, and with the models
-that an Ollama on this machine has pulled."""
+"""``trigate init``: writes a first configuration, for providers with keys in the environment and a local Ollama."""
 
 import json
 import os
@@ -20,18 +19,18 @@ from providers.catalog.providers import CATALOG, Provider
 from streams.surrogates import NOT_JSON
 
 VARIABLE = "OLLAMA_HOST"
-"""Ollama's own variable for its address; it may leave out scheme, host or port."""
+"""Ollama's own variable for its address; scheme, host and port are optional."""
 
 _TIMEOUT = 0.5
 _HERE = {"localhost": "localhost", "127.0.0.1": "127.0.0.1", "::1": "[::1]", "0.0.0.0": "localhost", "::": "localhost"}
-"""Hosts that are this machine, as an address of it: only those are asked, and without a proxy."""
+"""Host names of this machine, with the address to use: init queries no other host, and uses no proxy."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 
 
 @attrs.frozen
 class Local:
-    """``models`` as they were pulled, the latest first; ``base_url`` None is the usual address."""
+    """The ``models`` of a local Ollama, the latest first; ``base_url`` is None for the default address."""
 
     models: tuple[str, ...]
     large: str
@@ -52,7 +51,7 @@ class _Tag:
 
     @property
     def talks(self) -> bool:
-        """True if it answers with text: a model of embeddings does not."""
+        """Whether the model generates text, unlike embedding models."""
         family = self.details.family if self.details is not None else ""
         return _NAME.fullmatch(self.name) is not None and "embed" not in self.name and "bert" not in family
 
@@ -63,8 +62,7 @@ class _Tags:
 
 
 def local(env: Mapping[str, str]) -> Local | None:
-    """The models that Ollama has here; ``None`` where it does not answer within half a second, or has nothing that
-    talks."""
+    """Return the models of the local Ollama; ``None`` if it does not respond in 0.5 s or has no chat model."""
     address = _address(env.get(VARIABLE, ""))
     if address is None:
         return None
@@ -83,7 +81,7 @@ def local(env: Mapping[str, str]) -> Local | None:
 
 
 def _address(given: str) -> tuple[str, int] | None:
-    """Host and port; ``None`` for another machine, and for what is no address."""
+    """Return host and port, ``None`` for another machine or an invalid address."""
     text = given.strip()
     try:
         parts = urlsplit(text if "//" in text else f"//{text}")
@@ -94,7 +92,7 @@ def _address(given: str) -> tuple[str, int] | None:
 
 
 def _listed(host: str, port: int) -> bytes:
-    """Raises ``FetchError``."""
+    """Return the JSON list of Ollama's models. Raises ``FetchError``."""
     status, body = fetch(f"http://{_HERE[host]}:{port}/api/tags", {"accept": "application/json"}, _TIMEOUT)
     return body if status == 200 else b"{}"
 
@@ -104,7 +102,7 @@ FILE = Path("trigate.yaml")
 
 @attrs.frozen
 class Start:
-    """The models of a provider that a new configuration names: ``large`` as the default, ``small`` for small tasks."""
+    """The models of a provider for a new configuration: ``large`` as the default, ``small`` for small tasks."""
 
     large: str
     small: str
@@ -116,32 +114,33 @@ STARTS: Mapping[str, Start] = {
     "gemini": Start("gemini-3.8-flash", "gemini-3.5-flash-lite"),
     "xai": Start("grok-4.7", "grok-4.3"),
 }
-"""Where it is not the first and the last model that the catalogue lists."""
+"""Exceptions; other providers start with the first and the last model in the catalogue."""
 
 LINES: Mapping[str, str] = {
-    "openai": "    # Its reasoning models are asked in Responses for Messages clients and for tools: Chat forgets\n"
-    "    # between two calls what they thought. `speaks: [chat]` is for Chat alone.\n",
-    "anthropic": "    # Translates for Chat and Responses clients: Anthropic's own Chat endpoint would lose\n"
+    "openai": "    # For Messages clients and tools, the gateway uses OpenAI's Responses API: Chat loses the\n"
+    "    # reasoning between two calls. To use only Chat, set `speaks: [chat]`.\n",
+    "anthropic": "    # Chat and Responses clients are translated to Messages: Anthropic's Chat endpoint loses\n"
     "    # thinking, prompt caching and PDFs.\n"
     "    speaks: [messages]\n",
 }
-"""What an entry needs beside its key, and why."""
+"""Settings of an entry besides its key, with comments."""
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "project": ("GOOGLE_CLOUD_PROJECT",),
     "location": ("GOOGLE_CLOUD_LOCATION",),
 }
-"""Variables in which the vendors' own programs find what an address needs."""
+"""The vendors' own variables for parts of an address."""
 
 LIKELY: Mapping[str, str] = {"region": "us-east-1", "project": "PROJECT", "location": "global"}
-"""What is written in a comment where none is set."""
+"""Example values for comments if no variable is set."""
 
 
 @attrs.frozen
 class Cloud:
-    """A provider that is signed in at with what the machine has, in the package's extra ``name``; one of ``variables``
-    says that it has."""
+    """A provider with a sign-in from the machine's credentials, which one of ``variables`` indicates.
+
+    ``name`` is the extra of the package."""
 
     name: str
     variables: tuple[str, ...]
@@ -152,17 +151,17 @@ CLOUDS: Mapping[str, Cloud] = {
     "vertex": Cloud("google", ("GOOGLE_APPLICATION_CREDENTIALS",)),
     "azure_openai": Cloud("azure", ("AZURE_CLIENT_ID",)),
 }
-"""By the ids of their rows. They are written as comments: these are mostly there for something else, too."""
+"""Clouds by provider id. They are written as comments, because their variables often serve other purposes."""
 
 SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
-"""Variables that are mostly set for something else: their providers are written as a comment."""
+"""Variables that often serve other purposes: their providers are written as comments."""
 
 
 def run(path: Path | None, yes: bool, force: bool) -> int:
-    """Write the configuration. Exit status 0, 1 where that cannot be."""
+    """Run ``trigate init`` and return its exit status: 0, or 1 if the file was not written."""
     path = path or FILE
     if path.exists() and not force:
-        click.echo(f"{path} is there already: --force overwrites it, another name as FILE leaves it", err=True)
+        click.echo(f"{path} exists already: overwrite it with --force, or give another FILE", err=True)
         return 1
     found = keyed_rows(os.environ)
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
@@ -179,14 +178,14 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        click.echo(f"{path} cannot be written: {(error.strerror or 'unwritable').lower()}", err=True)
+        click.echo(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}", err=True)
         return 1
     _report(path, usable, keyed, here)
     return 0
 
 
 def keyed_rows(env: Mapping[str, str]) -> list[Provider]:
-    """The providers whose keys are in ``env``; of several that take the same key the first."""
+    """Return the providers whose keys are in ``env``; the first one if several use the same variable."""
     rows: dict[str, Provider] = {}
     for row in CATALOG.values():
         if row.key_env and env.get(row.key_env):
@@ -195,7 +194,7 @@ def keyed_rows(env: Mapping[str, str]) -> list[Provider]:
 
 
 def _setting(name: str, env: Mapping[str, str]) -> str:
-    """What ``env`` says for a part of an address; "" where it says nothing that can be one."""
+    """Return the value in ``env`` for a part of an address, "" if there is no valid one."""
     value = next((env[variable] for variable in SETTINGS.get(name, ()) if env.get(variable)), "")
     return value if value.replace("-", "").isalnum() else ""
 
@@ -205,12 +204,12 @@ def _has_any(cloud: Cloud, env: Mapping[str, str]) -> bool:
 
 
 def start_of(row: Provider) -> Start | None:
-    """The models to begin with; None where none are known."""
+    """Return the initial models of a provider, None if no model is known."""
     return STARTS.get(row.id) or (Start(row.models[0], row.models[-1]) if row.models else None)
 
 
 def _wants(here: Local) -> bool:
-    return click.confirm(f"Ollama runs here with {_counted(here)}: use {'it' if len(here.models) == 1 else 'them'}?",
+    return click.confirm(f"Ollama runs here with {_counted(here)}. Use {'it' if len(here.models) == 1 else 'them'}?",
                          default=True)  # fmt: skip
 
 
@@ -219,21 +218,23 @@ def _counted(here: Local) -> str:
 
 
 def _ask(usable: Sequence[Provider], models: Sequence[Provider]) -> tuple[list[Provider], Provider | None, bool]:
-    """The providers, the default's and whether clients need a key, as the person at the terminal says."""
-    wanted = [row for row in usable if click.confirm(f"{row.key_env} is set: use {row.display_name}?", default=True)]
+    """Ask at the terminal for the providers, the default provider, and whether clients need a key."""
+    wanted = [row for row in usable if click.confirm(f"{row.key_env} is set. Use {row.display_name}?", default=True)]
     choices = [row.id for row in wanted if row in models]
     default = CATALOG[choices[0]] if choices else None
     if len(choices) > 1:
-        default = CATALOG[click.prompt("Whose model is the default?", type=click.Choice(choices), default=choices[0])]
-    keyed = click.confirm("Will clients need a key of this gateway ($TRIGATE_API_KEY)?", default=False)
+        default = CATALOG[
+            click.prompt("Which provider is the default?", type=click.Choice(choices), default=choices[0])
+        ]
+    keyed = click.confirm("Require clients to send a key ($TRIGATE_API_KEY)?", default=False)
     return wanted, default, keyed
 
 
 def _report(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
     ollama = "Ollama on this machine" + (f" ({_counted(here)})" if here is not None else "")
     names = [row.display_name for row in usable] + ([ollama] if here is not None else [])
-    says = ", ".join(names) if usable else f"{ollama}: no key of a provider is in the environment"
-    click.echo(f"wrote {path}, with {says}")
+    says = ", ".join(names) if usable else f"{ollama}; the environment has no key of a provider"
+    click.echo(f"wrote {path} with {says}")
     if keyed and not os.environ.get("TRIGATE_API_KEY"):
         click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')
     try:
@@ -242,10 +243,10 @@ def _report(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | N
         click.echo(str(error), err=True)
     option = "" if path == FILE else f" --config {path}"
     commands = {
-        f"trigate check{option}": "what is wrong with it, if anything",
-        f"trigate doctor{option}": "try each model",
-        f"trigate serve{option}": "run it",
-        f"trigate connect claude{option}": "point a client at it; --list shows which",
+        f"trigate check{option}": "find mistakes",
+        f"trigate doctor{option}": "test each model",
+        f"trigate serve{option}": "run the gateway",
+        f"trigate connect claude{option}": "point a client at it; --list shows all clients",
     }
     width = max(map(len, commands))
     for command, what in commands.items():
@@ -265,8 +266,9 @@ def configuration(
     clouds: Sequence[str] = (),
     state: Path = Path("trigate.sqlite"),
 ) -> str:
-    """Return a commented configuration for ``usable`` and the models of ``here``, with ``others`` and ``clouds`` as
-    comments. Regions and the like are those of ``env``, ``state`` is the file of its state. It contains no secret."""
+    """Return a commented configuration without secrets, for the providers ``usable`` and the local models ``here``.
+
+    ``others`` and ``clouds`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
     pulled = [_pulled(here, is_default=default is None)] if here is not None else []
     entries = "\n".join([*(_entry(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
     comments = "".join([*(_commented(row, env) for row in others), *(_signed_in(id, env) for id in clouds)])
@@ -282,13 +284,13 @@ def configuration(
 
 
 _HEAD = """\
-# trigate's configuration. `trigate check` shows every mistake in it, docs/configuration-reference.md has every key.
+# Configuration of trigate. `trigate check` lists all mistakes; docs/configuration-reference.md describes all keys.
 version: v0.3.0
 
 listeners:
-  - {type: model, name: models, address: 127.0.0.1, port: 12000}   # 0.0.0.0: for other machines too; see client_keys
+  - {type: model, name: models, address: 127.0.0.1, port: 12000}   # 0.0.0.0: all addresses; set client_keys, too
 
-# $NAME is taken from the environment: no key stands in this file.
+# $NAME is an environment variable: this file contains no keys.
 model_providers:
 """
 
@@ -306,61 +308,60 @@ _OLLAMA = """\
 """
 
 _KEYS = """
-# Who may come in. Without this, everybody who can connect.
+# Clients that may use the gateway. Without this section, every client that can connect.
 client_keys:
-  - name: me                       # stands in the log
+  - name: me                       # appears in the log
     key: $TRIGATE_API_KEY          # openssl rand -hex 32
-    # models: [fast]               # all, unless some are named
+    # models: [fast]               # default: all models
 """
 
 _STATE = """
-# This file keeps what each request cost (`trigate costs` adds it up), so that budgets survive a restart, and the
-# responses and conversations that clients ask the server to store. Prompts are in it only as part of these: keep it out
-# of version control.
+# The gateway stores the cost of each request here (see `trigate costs`), so budgets survive a restart. It also stores
+# responses and conversations that clients ask it to store, with their prompts: keep the file out of version control.
 state_storage:
   type: sqlite
   path: {path}
 """
 
 _BUDGETS = """
-# All requests together stop at five dollars a day.
+# All requests together may cost five dollars a day.
 budgets: [5 usd/day]
 """
 
 
 def _spelled(path: Path) -> str:
-    """Return ``path`` as a value of the file: a dollar sign in it would name a variable."""
+    """Return ``path`` as a YAML value, with dollar signs escaped."""
     text = str(path).replace("$", "$$")
     return text if re.fullmatch(r"[\w./$-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
 def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
-    """All models of the provider, and before them the default by its name."""
+    """Return an entry for all models of the provider, after an entry for the default model."""
     settings = "".join(f"    {line}\n" for line in _settings(row, env))
     key = f"{settings}    access_key: ${row.key_env}\n"
     start = start_of(row)
-    known = f"   # all of its models, such as {start.small}" if start else f"   # ask for {row.id}/MODEL"
+    known = f"   # all of its models, such as {start.small}" if start else f"   # request {row.id}/MODEL"
     every, why = f"  - model: {row.id}/*{known}\n{key}", LINES.get(row.id, "")
     if not is_default or start is None:
         return every + why
-    first = f"  - model: {row.id}/{start.large}\n    default: true   # for requests that name no model\n{key}{why}"
-    lines = "".join(line for line in why.splitlines(True) if not line.lstrip().startswith("#"))  # the why once
+    first = f"  - model: {row.id}/{start.large}\n    default: true   # for requests without a model\n{key}{why}"
+    lines = "".join(line for line in why.splitlines(True) if not line.lstrip().startswith("#"))  # comments only once
     return f"{first}\n{every}{lines}"
 
 
 def _pulled(here: Local, is_default: bool) -> str:
-    """An entry for each model that Ollama has."""
+    """Return an entry for each model of Ollama."""
     at = f"    base_url: {here.base_url}\n" if here.base_url else ""
-    default = "    default: true   # for requests that name no model\n"
+    default = "    default: true   # for requests without a model\n"
     entries = (
         f"  - model: ollama/{name}\n{at}{default if is_default and not number else ''}    price: free\n"
         for number, name in enumerate(here.models)
     )
-    return "  # Pulled by the Ollama of this machine. ollama/* takes every name.\n" + "".join(entries)
+    return "  # Models of the Ollama on this machine. For all models: ollama/*\n" + "".join(entries)
 
 
 def _commented(row: Provider, env: Mapping[str, str]) -> str:
-    """An entry that is to be filled in or wanted first."""
+    """Return an entry as a comment, for the user to complete or enable."""
     missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
     return f"  # - model: {row.id}/MODEL{missing}\n{_settings_to_fill(row, env)}  #   access_key: ${row.key_env}\n\n"
 
@@ -370,18 +371,18 @@ def _settings_to_fill(row: Provider, env: Mapping[str, str]) -> str:
 
 
 def _settings(row: Provider, env: Mapping[str, str]) -> list[str]:
-    """What the row's address needs, as ``env`` says it, else to be corrected."""
+    """Return the settings for the provider's address, from ``env`` or as examples to correct."""
     found = ((name, _setting(name, env)) for name in row.lacking(None))
     return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
 
 
 def _signed_in(id: str, env: Mapping[str, str]) -> str:
-    """An entry of a cloud at which the gateway would sign in with what the environment has."""
+    """Return an entry for a cloud as a comment; the gateway would sign in with the environment's credentials."""
     row, cloud = CATALOG[id], CLOUDS[id]
     variable = next(variable for variable in cloud.variables if env.get(variable))
     base = "" if row.base_url else f"  #   base_url: {row.address}   # yours\n"
     return (
-        f"  # {variable} is set: {row.display_name} needs no key then (pip install 'trigate[{cloud.name}]').\n"
+        f"  # {variable} is set, so {row.display_name} needs no key (pip install 'trigate[{cloud.name}]').\n"
         f"  # - model: {row.id}/MODEL\n{base}{_settings_to_fill(row, env)}  #   sign_in: {cloud.name}\n\n"
     )
 
@@ -393,24 +394,24 @@ def _aliases(default: Provider | None, here: Local | None, usable: Sequence[Prov
     start = start_of(default) if default is not None else here
     maker = default.id if default is not None else "ollama"
     smart, fast = (f"{maker}/{start.large}", f"{maker}/{start.small}") if start is not None else _LOCAL
-    if start is None and usable:  # a provider of whose models none is known
+    if start is None and usable:  # no model of the provider is known
         smart = fast = f"{usable[0].id}/MODEL"
     aliases = f"model_aliases:\n  smart: {{target: {smart}}}\n  fast: {{target: {fast}}}\n"
     return _NAMES + (_in_comments(aliases) if start is None and usable else aliases)
 
 
 def _routes(rows: Sequence[Provider]) -> str:
-    """Names that the second provider answers to where the first does not."""
+    """Return aliases with the second provider as the fallback of the first."""
     starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
     large = ", ".join(f"{id}/{start.large}" for id, start in starts)
     small = ", ".join(f"{id}/{start.small}" for id, start in starts)
     return f"{_ROUTED}model_aliases:\n  smart: {{targets: [{large}]}}\n  fast: {{targets: [{small}]}}\n"
 
 
-_NAMES = "\n# Names of your own: programs ask for these, and stay as they are when the model changes.\n"
+_NAMES = "\n# Aliases: clients use these names, so you can change the model without changing clients.\n"
 _ROUTED = """\
-# Targets are tried in this order: where the first is down, overloaded or out of money, the second answers the same
-# request. `trigate explain smart` shows how; a list inside the list shares the load: [[a, b], c].
+# The gateway tries targets in this order: if the first is down, overloaded or out of budget, it sends the request to
+# the second. See `trigate explain smart`. A list inside the list shares the load: [[a, b], c].
 """
 _LOCAL = ("ollama/llama3.2", "ollama/llama3.2")
 

@@ -1,7 +1,7 @@
-"""``trigate keys``: clients that may come in, beside those of the file, kept in the state storage.
+"""``trigate keys``: manages the clients in the state storage, which are in addition to those of the configuration.
 
-A key is shown once, when it is made, and kept as its digest. Every process that serves takes a change in within a
-second (``gateway/followed_keys.py``); who has made it is written down with it."""
+A key is shown once, when it is created, and stored as a digest. Gateways apply changes within a second
+(``gateway/followed_keys.py``). The storage records who made a change."""
 
 import contextlib
 import getpass
@@ -35,31 +35,32 @@ from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, Unavailable
 
 PREFIX: Final = "sk-trigate-"
-"""How keys begin: as programs expect them to, and as everybody's filters of secrets, ours too, know them again."""
+"""The prefix of keys: clients expect it, and secret scanners recognise it."""
 
 _LETTERS: Final = string.ascii_letters + string.digits
-_LENGTH: Final = 43  # letters of which each is one of 62: 256 bits
+_LENGTH: Final = 43  # 62 ** 43 is about 256 bits
 _LONGEST_NAME: Final = 128
 MOST_KEYS: Final = 16
-"""Keys of one client that are good at once."""
+"""The maximum number of valid keys of one client."""
 
-_NO_PLACE: Final = (
-    "{}: state_storage is of a type that keeps no keys: give it `type: sqlite` with a path, or `type: postgres`, and "
-    "write `stored_keys: true`"
+_NO_STORAGE: Final = (
+    "{}: this type of `state_storage` cannot store keys: set `type: sqlite` with a path, or `type: postgres`, and set "
+    "`stored_keys: true`"
 )
-_NOT_TAKEN: Final = (
-    "{}: no gateway takes stored keys by this file: write `stored_keys: true` at its root and reload it, then try again"
+_NOT_ENABLED: Final = (
+    "{}: this configuration does not enable stored keys: set `stored_keys: true` at its root, reload the gateway, and "
+    "try again"
 )
-_CHANGED: Final = "somebody else has changed {} at the same time: try again"
+_CHANGED: Final = "another process changed {} at the same time: try again"
 
 
 class CommandFailed(Exception):
-    """The command cannot do what it was asked for; its text is for people."""
+    """The command cannot continue; the message is for the user."""
 
 
 @attrs.frozen
-class AskedClient:
-    """What the command line says of a client."""
+class ClientSettings:
+    """The settings of a client on the command line."""
 
     group: str | None = None
     models: tuple[str, ...] = ()
@@ -69,8 +70,8 @@ class AskedClient:
     limits: tuple[str, ...] = ()
 
     def item(self) -> dict[str, Any]:
-        """An item as one of ``client_keys`` is. Raises ``CommandFailed``."""
-        given: dict[str, Any] = {
+        """Return the settings in the form of an item of ``client_keys``. Raises ``CommandFailed``."""
+        values: dict[str, Any] = {
             "group": self.group,
             "models": list(self.models),
             "only": list(self.only),
@@ -78,12 +79,12 @@ class AskedClient:
             "budgets": list(self.budgets),
             "limits": _mapping("--limit", self.limits),
         }
-        return {name: value for name, value in given.items() if value}
+        return {name: value for name, value in values.items() if value}
 
 
 @attrs.frozen
 class OpenedKeys:
-    """A configuration with its place for keys, and what is there."""
+    """A configuration, its key store, and the stored clients."""
 
     config: Config
     store: KeyStore
@@ -93,7 +94,7 @@ class OpenedKeys:
         return next((one.item for one in self.table.clients if one.name == name), None)
 
     def clients(self) -> tuple[ClientKey, ...]:
-        """Return the clients of the file and of the storage, without those that cannot be read."""
+        """Return the clients of the file and of the storage, without unreadable ones."""
         items = []
         for one in self.table.clients:
             with contextlib.suppress(ConfigError):
@@ -101,34 +102,35 @@ class OpenedKeys:
         return stored_clients(items, self.config).beside(self.config).client_keys
 
     def known(self, name: str) -> str:
-        """What is kept of a client. Raises ``CommandFailed``."""
+        """Return the stored text of a client. Raises ``CommandFailed`` for an unknown name."""
         if (text := self.item(name)) is not None:
             return text
         if any(client.name == name for client in self.config.client_keys):
-            raise CommandFailed(f"{name} is in {self.config.path}: change it there, and reload")
+            raise CommandFailed(f"{name} is not stored, but in {self.config.path}: change it there, and reload")
         near = nearest(name, (one.name for one in self.table.clients))
-        raise CommandFailed(f"no stored key is called {name}" + (f"; did you mean {near}?" if near else ""))
+        advice = f"did you mean {near}?" if near else "trigate keys list shows all clients"
+        raise CommandFailed(f"there is no stored client {name}; {advice}")
 
 
 def add(
-    path: Path | None, name: str, asked: AskedClient, until: str | None, lasting: str | None, sha256: str | None,
+    path: Path | None, name: str, settings: ClientSettings, until: str | None, lasting: str | None, sha256: str | None,
     as_json: bool, by: str | None = None,
 ) -> int:  # fmt: skip
-    """Run ``trigate keys add`` and return its exit status. ``sha256`` is the digest of a key that exists already."""
+    """Run ``trigate keys add`` and return its exit status. ``sha256`` is the digest of an existing key."""
 
     async def work(opened: OpenedKeys) -> None:
-        check_taken(opened)
+        check_keys_enabled(opened)
         check_name(name)
         if opened.item(name) is not None:
-            raise CommandFailed(f"there is a stored key of {name} already: rotate it, or give another name")
+            raise CommandFailed(f"the client {name} exists already: rotate its key, or give another name")
         key = new_key() if sha256 is None else None
         accepted = _accepted(key) if key is not None else {"sha256": (sha256 or "").lower()}
-        item = {**asked.item(), **ending_of(until, lasting), "keys": [accepted]}
+        item = {**settings.item(), **expiry_of(until, lasting), "keys": [accepted]}
         client = checked_client(name, item, opened.config)
         check_unshared(opened, client)
         await write_change(opened, "added", name, None, {"client": item, "added": now_text(), "by": made_by(by)}, by)
         if key is None:
-            show_changed(client, f"{name} may come in within a second, by the key of that digest.", as_json)
+            show_changed(client, f"Added {name} with the given digest; gateways accept it within a second.", as_json)
         else:
             _show(name, key, client, as_json)
 
@@ -150,10 +152,10 @@ def rotate(
         good = [one for one in old if one["until"] > now_text()]
         if len(good) >= MOST_KEYS:
             raise CommandFailed(
-                f"{name} has {len(good)} keys already that are good: wait for the end of some, or revoke it"
+                f"{name} has {len(good)} valid keys, the maximum: wait until one expires, or revoke the client"
             )
         key = new_key()
-        item = {**kept["client"], **ending_of(until, lasting), "keys": [*good, _accepted(key)]}
+        item = {**kept["client"], **expiry_of(until, lasting), "keys": [*good, _accepted(key)]}
         client = checked_client(name, item, opened.config)
         await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
         _show(name, key, client, as_json)
@@ -167,13 +169,13 @@ def revoke(path: Path | None, name: str, by: str | None = None) -> int:
     async def work(opened: OpenedKeys) -> None:
         text = opened.known(name)
         await write_change(opened, "revoked", name, text, None, by)
-        say(f"{name} is revoked: within a second no gateway lets it in any longer. What is under way is answered.")
+        say(f"Revoked {name}; gateways reject it within a second. Running requests still finish.")
 
     return run_with_keys(path, work)
 
 
 def show_list(path: Path | None, as_json: bool) -> int:
-    """``trigate keys list``: the exit status."""
+    """Run ``trigate keys list`` and return its exit status."""
 
     async def work(opened: OpenedKeys) -> None:
         rows = _rows(opened)
@@ -182,20 +184,20 @@ def show_list(path: Path | None, as_json: bool) -> int:
             return
         _table(("name", "from", "state", "group", "models", "limits", "until", "added", "by"), map(_cells, rows))
         if opened.config.stored_keys == "off":
-            say(_NOT_TAKEN.format(opened.config.path))
+            say(_NOT_ENABLED.format(opened.config.path))
 
     return run_with_keys(path, work)
 
 
 def history(path: Path | None, most: int, as_json: bool) -> int:
-    """``trigate keys history``: the exit status."""
+    """Run ``trigate keys history`` and return its exit status."""
 
     async def work(opened: OpenedKeys) -> None:
         changes = await opened.store.changes(most)
         rows = [{"at": _time(one.at), "event": one.event, "name": one.name, "by": one.by} for one in changes]
         if as_json:
-            told = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
-            click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+            detailed = [{**row, "client": json.loads(one.about)} for row, one in zip(rows, changes, strict=True)]
+            click.echo(json.dumps(detailed, indent=2, ensure_ascii=False))
             return
         _table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
 
@@ -203,19 +205,20 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
 
 
 def new_key() -> str:
-    """A key that nobody can guess."""
+    """Return a new random key."""
     return PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
 
 def made_by(by: str | None = None) -> str:
-    """Return who makes a change: the user of this machine, with the name before sudo. A program that acts for somebody
-    says for whom with ``by``; the user remains part of the text, because anybody can write any name."""
+    """Return the author of a change: the user before sudo and the machine.
+
+    ``by`` is the person for whom a program acts; the user remains in the text, because ``by`` is not verified."""
     if by is not None:
         check_name(by, "--by")
         return f"{by} via {made_by()}"
     try:
         user = getpass.getuser() if os.name != "posix" else _posix_user()
-    except (KeyError, OSError):  # a container may run with a number that has no name
+    except (KeyError, OSError):  # a container may run with a uid without a name
         user = f"user {os.getuid()}"
     return f"{user}@{socket.gethostname()}"
 
@@ -250,7 +253,7 @@ def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None
 async def _with_store(config: Config, work: Callable[[OpenedKeys], Awaitable[None]]) -> None:
     store = open_key_store(config)
     if store is None:
-        raise CommandFailed(_NO_PLACE.format(config.path))
+        raise CommandFailed(_NO_STORAGE.format(config.path))
     try:
         await work(OpenedKeys(config, store, await store.read()))
     finally:
@@ -272,53 +275,54 @@ async def write_change(
 
 
 def _readable(name: str, text: str | None) -> Mapping[str, Any]:
-    """What is kept of a client, as far as it can be read: in any case it can be revoked."""
+    """Return the stored data of a client, empty if it is unreadable, so that it can still be revoked."""
     try:
         return kept_of(name, text or "")
     except ConfigError:
         return {"client": {}}
 
 
-# What is written
+# Writing
 
 
-def check_taken(opened: OpenedKeys) -> None:
+def check_keys_enabled(opened: OpenedKeys) -> None:
     """Check that gateways accept stored keys. Raises ``CommandFailed``."""
     if opened.config.stored_keys == "off":
-        raise CommandFailed(_NOT_TAKEN.format(opened.config.path))
+        raise CommandFailed(_NOT_ENABLED.format(opened.config.path))
 
 
-def check_name(name: str, what: str = "a name") -> None:
-    """Raises ``CommandFailed``."""
+def check_name(name: str, what: str = "the name") -> None:
+    """Check a name for the log. Raises ``CommandFailed``."""
     if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise CommandFailed(f"{what} is printable text of {_LONGEST_NAME} characters at most, as it stands in the log")
+        raise CommandFailed(
+            f"{what} is not valid: expected 1 to {_LONGEST_NAME} printable characters without spaces at the ends"
+        )
 
 
 def check_unshared(opened: OpenedKeys, client: ClientKey) -> None:
-    """Check that no other client has a key of ``client``. Raises ``CommandFailed``."""
+    """Check that ``client`` shares no key with another client. Raises ``CommandFailed``."""
     holders = {key.digest: other.name for other in opened.clients() for key in other.keys if other.name != client.name}
     if taken := [holders[key.digest] for key in client.keys if key.digest in holders]:
-        raise CommandFailed(f"the key of {client.name} is the key of {taken[0]} already: each client needs its own")
+        raise CommandFailed(f"{client.name} and {taken[0]} have the same key: give each client its own key")
 
 
 def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False) -> ClientKey:
-    """Return the client of an item. Raises ``ConfigError`` for what a file may not have either, and ``CommandFailed``
-    for an end in the past."""
+    """Return the client of an item. Raises ``ConfigError`` like a file, and ``CommandFailed`` if it has expired."""
     client = new_client(read_item(name, item), config, of_file=of_file)
     if client.until is not None and client.until <= datetime.now(UTC):
         raise CommandFailed(
-            f"{name} ends on {spelled_time(client.until)}, which has been: give another end by --until or --for"
+            f"{name} would expire in the past, on {spelled_time(client.until)}: set a later time by --until or --for"
         )
     return client
 
 
 def _mapping(option: str, words: Sequence[str]) -> dict[str, Any]:
-    """``NAME=AMOUNT`` each. Raises ``CommandFailed``."""
+    """Parse words of the form ``NAME=AMOUNT``. Raises ``CommandFailed``."""
     found: dict[str, Any] = {}
     for word in words:
         name, equals, amount = word.partition("=")
         if not equals or not amount:
-            raise CommandFailed(f"{option} {word}: write NAME=AMOUNT, as in {_SUCH_AS[option]}")
+            raise CommandFailed(f"{option} {word}: expected NAME=AMOUNT, such as {_SUCH_AS[option]}")
         found[name.strip()] = {"true": True, "false": False}.get(amount.strip(), amount.strip())
     return found
 
@@ -326,8 +330,8 @@ def _mapping(option: str, words: Sequence[str]) -> dict[str, Any]:
 _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 
 
-def ending_of(until: str | None, lasting: str | None) -> dict[str, Any]:
-    """Raises ``CommandFailed``."""
+def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
+    """Return the setting ``until`` for the options, or nothing. Raises ``CommandFailed``."""
     if lasting is not None:
         return {"until": _after(_seconds("--for", lasting))}
     if until is None:
@@ -341,19 +345,19 @@ def ending_of(until: str | None, lasting: str | None) -> dict[str, Any]:
 
 
 def _seconds(option: str, text: str) -> float:
-    """Raises ``CommandFailed``."""
+    """Parse a duration. Raises ``CommandFailed``."""
     try:
         return read_wait(text)
     except Wrong as wrong:
-        raise CommandFailed(f"{option}: {wrong.found}; this must be a duration such as 30d, 24h or 90m") from None
+        raise CommandFailed(f"{option}: {wrong.found}; expected a duration, such as 30d, 24h or 90m") from None
 
 
 def _after(seconds: float) -> str:
-    """Raises ``CommandFailed`` for what is beyond the year 9999."""
+    """Return the time after so many seconds. Raises ``CommandFailed`` beyond the year 9999."""
     try:
         return spelled_time((datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0))
     except OverflowError:
-        raise CommandFailed("that is too long: leave the end out for a key without one") from None
+        raise CommandFailed("the duration is too long: leave it out for a client that does not expire") from None
 
 
 def _accepted(key: str) -> dict[str, Any]:
@@ -361,7 +365,7 @@ def _accepted(key: str) -> dict[str, Any]:
 
 
 def _ended_by(accepted: Mapping[str, Any], end: str) -> dict[str, Any]:
-    """A key that is good to ``end`` at most. Times in UTC of one form are in the order of their texts."""
+    """Return a key that expires at ``end`` or earlier. Times of the same form sort as text."""
     return {**accepted, "until": min(accepted.get("until", end), end)}
 
 
@@ -373,11 +377,11 @@ def _time(seconds: float) -> str:
     return spelled_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
-# What is shown
+# Printing
 
 
 def _show(name: str, key: str, client: ClientKey, as_json: bool) -> None:
-    """Print the key, the only time that anybody sees it."""
+    """Print a new key."""
     now = datetime.now(UTC)
     old = max((one.until for one in client.keys if one.until is not None and one.until > now), default=None)
     if as_json:
@@ -385,15 +389,16 @@ def _show(name: str, key: str, client: ClientKey, as_json: bool) -> None:
         click.echo(json.dumps({"name": name, "key": key, **ends}, indent=2, ensure_ascii=False))
         return
     say(
-        f"{name} may come in within a second, by the key below. It is shown this once, and kept as its digest alone."
-        + (f" It ends on {spelled_time(client.until)}." if client.until is not None else "")
-        + (f" The old key is good until {spelled_time(old)}." if old is not None else "")
+        f"The new key of {name} is below; gateways accept it within a second. trigate stores only its digest, so copy "
+        "the key now."
+        + (f" It expires on {spelled_time(client.until)}." if client.until is not None else "")
+        + (f" The old key stays valid until {spelled_time(old)}." if old is not None else "")
     )
     click.echo(key)
 
 
 def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
-    """Print what a client may use after a change that made no key."""
+    """Print the result of a change that created no key."""
     if as_json:
         click.echo(json.dumps(row_of(client, {}), indent=2, ensure_ascii=False))
     else:
@@ -405,7 +410,7 @@ def _end(end: datetime | None) -> str | None:
 
 
 def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:
-    """What is known of each client, but for keys: of the file first."""
+    """Return the data of each client without its keys, those of the file first."""
     kept = {one.name: _readable(one.name, one.item) for one in opened.table.clients}
     items, refused = [], {}
     for stored in opened.table.clients:
@@ -443,7 +448,7 @@ def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _amounts(limits: Any) -> dict[str, Any]:
-    """What is given of the rates or the shares of a client, as the file spells it."""
+    """Return the configured rates or limits of a client, as the file writes them."""
     given = ((name, getattr(limits, name)) for name in attrs.fields_dict(type(limits)))
     return {name: getattr(value, "text", value) for name, value in given if value is not None and value is not False}
 
@@ -453,9 +458,9 @@ def _has_ended(key: AcceptedKey, now: datetime) -> bool:
 
 
 def _state(client: ClientKey, now: datetime) -> str:
-    over = client.until is not None and client.until <= now
-    all_over = bool(client.keys) and all(_has_ended(key, now) for key in client.keys)
-    return "ended" if over or all_over else "good"
+    has_expired = client.until is not None and client.until <= now
+    all_expired = bool(client.keys) and all(_has_ended(key, now) for key in client.keys)
+    return "ended" if has_expired or all_expired else "good"
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -472,7 +477,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Print rows in columns as wide as what is in them."""
+    """Print rows in columns of the necessary width."""
     lines = [head, *(tuple(escape(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

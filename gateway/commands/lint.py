@@ -1,4 +1,4 @@
-"""``trigate lint``: hold a captured stream or answer, ours or any other gateway's, against the grammar of its API."""
+"""``trigate lint``: checks a captured stream or response of any gateway or provider against its API's grammar."""
 
 import sys
 from pathlib import Path
@@ -16,20 +16,20 @@ _STDIN = "-"
 
 
 def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
-    """Judge the file at ``path`` (``-``: standard input) and print the verdict.
+    """Check the file at ``path`` (``-``: standard input), print the result, and return the exit status.
 
-    Without ``api`` the first events say which one it is; ``tolerant`` waives what real providers are known to do.
-    Exit status 0 if it is well formed (an answer that ends in a proper error is), 1 if it breaks a rule, which is
-    named, 2 if it cannot be read or does not say which API it is."""
+    Without ``api``, it is detected from the first events; ``tolerant`` accepts known deviations of real providers.
+    The exit status is 0 if the file is well formed (also with a proper error at the end), 1 if it breaks a rule, 2 if
+    it cannot be read or its API is not clear."""
     try:
         body = sys.stdin.buffer.read() if path == _STDIN else Path(path).read_bytes()
     except OSError as error:
-        click.echo(f"{path}: cannot be read: {error.strerror or error}", err=True)
+        click.echo(f"cannot read {path}: {error.strerror or error}", err=True)
         return 2
     name = "standard input" if path == _STDIN else path
     api = api or detect(body)
     if api is None:
-        click.echo(f"{name}: does not say which API it is; name it with --api: {', '.join(CODECS)}", err=True)
+        click.echo(f"{name}: cannot detect the API; set it with --api: {', '.join(CODECS)}", err=True)
         return 2
     verdict = judge(api, body, tolerant=tolerant)
     click.echo(_json(name, body, verdict) if as_json else _text(name, body, verdict))
@@ -37,7 +37,7 @@ def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
 
 
 def _line(body: bytes, offset: int) -> int:
-    """The number of the line that ``offset`` stands in, from 1; CR, LF and CRLF each end one."""
+    """Return the line number of ``offset``, from 1; CR, LF and CRLF each end a line."""
     before = body[:offset]
     return before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n") + 1
 
@@ -51,13 +51,13 @@ def _json(name: str, body: bytes, verdict: Verdict) -> str:
 
 _ENDED = {
     "complete": "it is complete",
-    "failed": "it ends in an error",
-    "cut": "it is cut off",
+    "failed": "it ends with an error",
+    "cut": "it is incomplete",
 }
 
 
 def _text(name: str, body: bytes, verdict: Verdict) -> str:
-    what = f"a {verdict.api} stream of {verdict.events} events" if verdict.streamed else f"a whole {verdict.api} answer"
+    what = f"a {verdict.api} stream of {verdict.events} events" if verdict.streamed else f"a {verdict.api} response"
     broken = verdict.broken
     if broken is None:
         lines = [f"{name}: {what}, well formed; {_ENDED[verdict.outcome]}"]

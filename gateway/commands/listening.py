@@ -1,4 +1,4 @@
-"""The listeners that a command opens: their sockets, their TLS, how they are called, and whom they let in."""
+"""The listeners that a command opens: their sockets, TLS, URLs, and the check for unprotected ones."""
 
 import contextlib
 import ipaddress
@@ -30,7 +30,7 @@ class OpenListener:
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """``None`` for a Unix socket."""
+        """The IP address, ``None`` for a Unix socket."""
         if self.listener.socket is not None:
             return None
         return ipaddress.ip_address(self.sock.getsockname()[0].partition("%")[0])
@@ -41,12 +41,12 @@ class OpenListener:
 
     @property
     def is_local(self) -> bool:
-        """True if only this machine reaches it."""
+        """Whether only this machine can reach it."""
         return self.address is None or self.address.is_loopback
 
     @property
     def url(self) -> str:
-        """One that can be asked on this machine: nobody can connect to 0.0.0.0."""
+        """A URL that works on this machine, with 127.0.0.1 instead of 0.0.0.0."""
         if self.listener.socket is not None:
             return "http://localhost"
         host, port = self.sock.getsockname()[:2]
@@ -60,36 +60,37 @@ class OpenListener:
 
     @property
     def curl(self) -> str:
-        """What asks it, up to the path."""
+        """The curl command for this listener, without the path."""
         over = "" if self.listener.socket is None else f"--unix-socket {self.listener.socket} "
         return f"curl -N {over}{self.url}"
 
 
 def open_listener(host: str, port: int) -> OpenListener:
-    """Raises ``BindFailed``."""
+    """Open a listener without a configuration. Raises ``BindFailed``."""
     return OpenListener(Listener(address=host, port=port), bind(host, port))
 
 
 def open_listeners(config: Config, host: str | None, port: int | None) -> tuple[OpenListener, ...]:
-    """The listeners of ``config``; ``host`` and ``port`` outrank it. Raises ``BindFailed``, ``CertificateFailed``."""
+    """Open the listeners of ``config``; ``host`` and ``port`` override it. Raises ``BindFailed``,
+    ``CertificateFailed``."""
     optioned = [(one, options_of(one)) for one in _wanted(config, host, port)]
     return tuple(OpenListener(one, _bind(one, config.write_timeout), options) for one, options in optioned)
 
 
 def adopt_listeners(config: Config, host: str | None, port: int | None, fds: Sequence[int]) -> tuple[OpenListener, ...]:
-    """The same, from the sockets that a supervisor has opened for them. Raises ``CertificateFailed``."""
+    """Return the listeners of ``config`` with the supervisor's sockets ``fds``. Raises ``CertificateFailed``."""
     wanted = zip(_wanted(config, host, port), fds, strict=True)
     return tuple(OpenListener(one, adopt(fd), options_of(one)) for one, fd in wanted)
 
 
 def _wanted(config: Config, host: str | None, port: int | None) -> tuple[Listener, ...]:
-    """Several may have come to stand in one place."""
+    """Return the listeners with overridden addresses, without duplicates."""
     moved = [_moved(one, host, port) for one in config.listeners]
     return tuple({one.place: one for one in reversed(moved)}.values())[::-1]
 
 
 def _moved(listener: Listener, host: str | None, port: int | None) -> Listener:
-    """``port`` is for model requests."""
+    """Return ``listener`` with the overridden address; ``port`` applies to model requests only."""
     if listener.socket is not None:
         return listener
     wanted = listener.port if port is None or listener.serves == "health" else port
@@ -103,45 +104,47 @@ def _bind(listener: Listener, write_timeout: float) -> socket.socket:
 
 
 def options_of(listener: Listener) -> ListenerOptions:
-    """What its connections have to know. Raises ``CertificateFailed``."""
+    """Return the options for the listener's connections. Raises ``CertificateFailed``."""
     tls = None if listener.tls is None else ListenerTls(TlsFiles(*attrs.astuple(listener.tls)), listener.http2)
     return ListenerOptions(tls, listener.http2, listener.serves, listener.proxy_protocol)
 
 
 @contextlib.contextmanager
-def closed(listeners: Sequence[OpenListener]) -> Iterator[None]:
-    """Remove the files of Unix sockets in the end."""
+def unlink_sockets_on_exit(listeners: Sequence[OpenListener]) -> Iterator[None]:
+    """Delete the files of Unix sockets at the end of the block."""
     with contextlib.ExitStack() as stack:
         for one in listeners:
             stack.enter_context(removed(one.sock))
         yield
 
 
-def reread(listeners: Sequence[OpenListener]) -> bool:
-    """Read the certificates again; false if one could not be, which the log says, and is as it was."""
+def reload_certificates(listeners: Sequence[OpenListener]) -> bool:
+    """Read the certificates again; keep and log those that cannot be read. Return whether all were read."""
     good = True
     for tls in (one.options.tls for one in listeners if one.options.tls is not None):
         try:
             tls.reread()
         except CertificateFailed as error:
-            log.error("the certificate from before is shown on: %s", error)
+            log.error("could not reload a certificate, so the previous one stays in use: %s", error)
             good = False
     return good
 
 
-# Whom they let in
+# Access
 
 
 def certificate_remarks(config: Config) -> tuple[str, ...]:
-    """Sentences on certificates that have ended, or soon will, and on keys that anybody may read. Raises
-    ``CertificateFailed`` for files that cannot be used."""
+    """Return remarks on expired or expiring certificates, and on private keys that other users can read.
+
+    Raises ``CertificateFailed`` for unusable files."""
     used = dict.fromkeys(tls.files for one in config.listeners if (tls := options_of(one).tls) is not None)
     return tuple(text for files in used for text in (remark_on_end(files), remark_on_mode(files)) if text is not None)
 
 
 def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:
-    """Raises ``ConfigError`` where other machines reach a listener, nobody is asked for anything, and neither the file
-    nor the command line (``meant``) says that this is meant."""
+    """Raise ``ConfigError`` if other machines can use a listener without a key or certificate.
+
+    ``open: true`` in the file or ``--open`` (``meant``) allows that."""
     if config.asks_for_key or config.open or meant:
         return
     for one in listeners:
@@ -150,6 +153,5 @@ def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: boo
 
 
 _ADVICE: Final = (
-    "set client_keys (or the listener's tls.client_ca), listen on 127.0.0.1, or say that it is meant: `open: true`, or "
-    "--open"
+    "set client_keys or the listener's tls.client_ca, listen on 127.0.0.1, or allow it with `open: true` or --open"
 )

@@ -1,4 +1,4 @@
-"""LiteLLM's providers and settings as rows: what each is here, or why it is not carried over and what that costs.
+"""Tables for ``trigate import``: LiteLLM's providers and settings, with their counterparts or the reasons for losses.
 
 The names are those of https://docs.litellm.ai/docs/proxy/config_settings.
 """
@@ -13,13 +13,13 @@ from providers.endpoints.model_types import ModelType
 
 
 class Group(Enum):
-    """A group of losses, by what they mean to the operator of the proxy."""
+    """A group of lost settings, by their meaning for the operator."""
 
-    NAMES = "names that clients ask for"
+    NAMES = "model names"
     PROTECTION = "protection"
     MONEY = "money"
-    TRIFLES = "trifles"
-    UNKNOWN = "settings that trigate import does not know"
+    TRIFLES = "less important"
+    UNKNOWN = "unknown to trigate import"
 
 
 SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
@@ -27,14 +27,14 @@ SERIOUS: Final = frozenset(Group) - {Group.TRIFLES}
 
 @attrs.frozen
 class Loss:
-    """``what`` of the old file is not in the new one, and ``why``."""
+    """A setting or model (``what``) that is not in the new file, and the reason (``why``)."""
 
     group: Group
     what: str
     why: str
 
     def __str__(self) -> str:
-        return f"not carried: {self.what}: {self.why}"
+        return f"not converted: {self.what}: {self.why}"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -46,9 +46,10 @@ def _words(text: str) -> frozenset[str]:
 
 @attrs.frozen
 class LiteLLMProvider:
-    """A provider by LiteLLM's name, as it is written here. LiteLLM looks for a key in ``key_env`` if the file gives
-    none; some servers work without a key. ``base_url`` is the address that it uses, ``type`` the type of all models
-    with this name of their provider."""
+    """trigate's counterpart of one of LiteLLM's providers.
+
+    LiteLLM reads the key from ``key_env`` if the file has none; some servers need no key. ``base_url`` is the address
+    that LiteLLM uses, ``type`` the type of all models of this provider name."""
 
     provider: str
     key_env: str | None = None
@@ -92,23 +93,23 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "deepinfra": LiteLLMProvider("deepinfra", "DEEPINFRA_API_KEY"),
     "cerebras": LiteLLMProvider("cerebras", "CEREBRAS_API_KEY"),
     "nvidia_nim": LiteLLMProvider("nvidia", "NVIDIA_NIM_API_KEY"),
-    # Not in our catalogue: a server that speaks OpenAI's Chat, at the address of its own documentation.
+    # Not in the catalogue: a server with OpenAI's Chat API, at the address in its documentation.
     "sambanova": LiteLLMProvider("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
 }
-"""By the prefix of ``litellm_params.model``."""
+"""The providers by the prefix of ``litellm_params.model``."""
 
 COMPATIBLE: Final = "compatible"
-"""What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
+"""The provider for ``openai/`` with another address: most servers support less than OpenAI itself."""
 
-_CLOUD = "entries are not carried over: docs/providers.md has those to write, with their places and sign-ins"
+_CLOUD = "entries cannot be converted: see docs/providers.md for their regions and sign-ins, and write them yourself"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",
-    "sagemaker": "SageMaker's endpoints are not spoken to",
-    "sagemaker_chat": "SageMaker's endpoints are not spoken to",
+    "sagemaker": "trigate does not support SageMaker",
+    "sagemaker_chat": "trigate does not support SageMaker",
     "vertex_ai": f"Vertex AI's {_CLOUD}",
     "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
     "azure_ai": f"Azure AI's {_CLOUD}",
-    "text-completion-codestral": "here clients send these requests to /v1/fim/completions: write an entry "
+    "text-completion-codestral": "clients of trigate send these requests to /v1/fim/completions: write an entry "
     "mistral/MODEL with `base_url: https://codestral.mistral.ai/v1`",
 }
 TYPES: Final[Mapping[str, ModelType]] = {
@@ -117,32 +118,32 @@ TYPES: Final[Mapping[str, ModelType]] = {
     "image_generation": "image", "image_edit": "image", "audio_speech": "speech",
     "audio_transcription": "transcription", "moderation": "moderation", "realtime": "realtime",
 }  # fmt: skip
-"""LiteLLM's modes, and what a model of each is for."""
+"""LiteLLM's modes with their model types."""
 
-NOT_CONVERTED: Final = "the import does not convert this provider, which is known here: write an entry {}/MODEL for it"
-"""The reason for a provider of our catalogue that has no row above."""
+NOT_CONVERTED: Final = "trigate import cannot convert this provider: write an entry {}/MODEL for it"
+"""The reason for a provider in the catalogue that ``ORIGINS`` lacks."""
 
 NOT_KNOWN: Final = (
-    "the provider {} is not known here; if it speaks OpenAI's Chat, write an entry of that name with its base_url"
+    "trigate does not know the provider {}; if it speaks OpenAI's Chat, write an entry with its name and base_url"
 )
 
 NO_KEYS: Final = _words(
     "none null empty na n/a - any anything fake fake-key fake-api-key dummy dummy-key ollama lm-studio not-needed "
     "not-required sk-no-key-required"
 )
-"""What people write where a server wants no key and LiteLLM wants something."""
+"""Placeholders that users write as a key if a server needs none and LiteLLM requires one."""
 
 
 # Settings
 
 MOST_AT_ONCE: Final = 10**6
-"""The largest number of requests under way at once that a file can give."""
+"""The largest number of concurrent requests that a file can set."""
 
 CARRIED: Final = _words(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
     "weight order num_retries max_retries"
 )
-"""Of ``litellm_params``."""
+"""The members of ``litellm_params`` that are converted."""
 
 NO_MATTER: Final = _words(
     "drop_params additional_drop_params modify_params set_verbose debug json_logs telemetry "
@@ -153,56 +154,56 @@ NO_MATTER: Final = _words(
     "enable_pre_call_checks "
     "store_audit_logs disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
 )
-"""Settings that ask for what happens here anyway, for nothing that a client could see, or that are read elsewhere."""
+"""Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
-_RETRIES = "how often a request is tried is one number here, `retries.attempts`, whatever the reason"
-_CHOSEN = "`balance` says by what a target is chosen, and takes no more settings"
-_DOOR = "only client_keys, with their keys and certificates, decide who may use the gateway"
-_DATABASE = "no counterpart: nothing is kept in LiteLLM's database, and conversations are in state_storage"
+_RETRIES = "trigate has one number of attempts for all failures: set `retries.attempts`"
+_CHOSEN = "`balance` sets how a target is chosen, and has no other settings"
+_ACCESS = "only client_keys, with keys and certificates, decide which clients may use the gateway"
+_DATABASE = "no counterpart: trigate does not use LiteLLM's database; conversations are in state_storage"
 _LOGGED = "the log is JSON, /metrics is for Prometheus, and traces go to any OpenTelemetry collector (docs/tracing.md)"
-_ALERTS = "deploy/prometheus/alerts.yaml has rules for Prometheus, whose Alertmanager tells Slack, mail and others"
-_HEALTH = "requests show which targets fail; `probe` of an entry checks a server of your own, trigate doctor all models"
+_ALERTS = "use the Prometheus rules in deploy/prometheus/alerts.yaml; Alertmanager notifies Slack, mail and others"
+_HEALTH = "requests show which targets fail; to check your own server, set `probe` in its entry; or run trigate doctor"
 _OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
-_PASSED = "write `passthrough: true` in the provider's entry, whose name its paths then begin with (docs/endpoints.md)"
-_ELSE = "no counterpart: the gateway keeps no MCP servers, agents, assistants, vector stores, search tools or prompts"
-_REDIS = "if several gateways run: `counters: {type: redis, url: …}`, else each of them counts limits alone"
-_BUDGETS = "write `budgets: [20 usd/day]` at the root, the client key, the group or the entry"
-_RATES = "write `ratelimits` at the root, the client key, the group or the entry"
-_CACHED = "write `cache: {ttl: 1h}` on a client key or an alias: LiteLLM's cache is for all of them (docs/caching.md)"
-_PRICED = "write a `price` in the entry: `input` and `output` of tokens, `per` of other units (docs/costs.md)"
+_PASSED = "set `passthrough: true` in the provider's entry; paths then start with its name (docs/endpoints.md)"
+_ELSE = "no counterpart: trigate has no MCP servers, agents, assistants, vector stores, search tools or prompts"
+_REDIS = "if you run several gateways, set `counters: {type: redis, url: …}`; otherwise each counts limits separately"
+_BUDGETS = "set `budgets: [20 usd/day]` at the root, or for the client key, the group or the entry"
+_RATES = "set `ratelimits` at the root, or for the client key, the group or the entry"
+_CACHED = "set `cache: {ttl: 1h}` for a client key or an alias; LiteLLM's cache is for all clients (docs/caching.md)"
+_PRICED = "set `price` in the entry: `input` and `output` for tokens, `per` for other units (docs/costs.md)"
 
 _ROWS: Final = (
-    (Group.NAMES, "read on its own: import each of these files, and put the entries together", "include"),
-    (Group.NAMES, "models that were added while it ran are in its database: write them into model_list first",
+    (Group.NAMES, "import each of these files separately, and combine the entries", "include"),
+    (Group.NAMES, "models that were added at run time are in LiteLLM's database: write them into model_list first",
      "store_model_in_db"),
     (Group.NAMES, _PASSED, "pass_through_endpoints"),
     (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
-    (Group.NAMES, "fine-tuning is not served here", "finetune_settings"),
+    (Group.NAMES, "trigate does not support fine-tuning", "finetune_settings"),
     (Group.NAMES, _ELSE, "mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "
      "vector_store_registry vector_stores search_tools prompts agent_list"),
     (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
-    (Group.NAMES, "write `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
+    (Group.NAMES, "set `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
      "azure_ad_token azure_username azure_password"),
-    (Group.NAMES, "write `sign_in: {type: aws, …}` in its entry", "aws_access_key_id aws_secret_access_key "
+    (Group.NAMES, "set `sign_in: {type: aws, …}` in its entry", "aws_access_key_id aws_secret_access_key "
      "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name"),
-    (Group.NAMES, "write `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
+    (Group.NAMES, "set `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
     (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
     (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
      "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
      "default_max_parallel_requests"),
-    (Group.PROTECTION, "guardrails are not here", "guardrails guardrails_list guardrail_settings policies "
+    (Group.PROTECTION, "trigate has no guardrails", "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
-    (Group.PROTECTION, _DOOR, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "
+    (Group.PROTECTION, _ACCESS, "enable_jwt_auth litellm_jwtauth custom_auth custom_auth_run_common_checks "
      "custom_key_generate custom_sso enable_oauth2_auth enable_oauth2_proxy_auth oauth2_config_mappings allowed_ips "
      "use_x_forwarded_for allowed_routes public_routes admin_only_routes enforce_user_param enforced_params "
      "reject_clientside_metadata_tags key_generation_settings upperbound_key_generate_params "
      "default_key_generate_params default_team_settings default_team_params default_internal_user_params "
      "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
-    (Group.PROTECTION, "keys made with /key/generate are in that database: --keys FILE takes them over",
+    (Group.PROTECTION, "keys from /key/generate are in that database: import them with --keys FILE",
      "database_url"),
-    (Group.PROTECTION, "the base_url of an entry decides its region", "allowed_model_region region_name"),
+    (Group.PROTECTION, "the base_url of an entry determines its region", "allowed_model_region region_name"),
     (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
      "team_id team_public_model_name access_groups"),
     (Group.MONEY, _BUDGETS, "max_budget "
@@ -218,14 +219,14 @@ _ROWS: Final = (
      "output_cost_per_audio_token input_cost_per_image"),
     (Group.MONEY, _CACHED, "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
-    (Group.MONEY, "only clients mark what a provider is to cache", "cache_control_injection_points"),
+    (Group.MONEY, "only clients can mark content for a provider's cache", "cache_control_injection_points"),
     (Group.TRIFLES, _RETRIES, "max_fallbacks num_retries_per_request max_retries"),
-    (Group.TRIFLES, "waits grow from a fraction of a second, and are as long as a provider says", "retry_after"),
-    (Group.TRIFLES, "`circuit` says when a target is left alone, for all reasons alike",
+    (Group.TRIFLES, "waits start below a second and grow, and follow the provider's retry-after", "retry_after"),
+    (Group.TRIFLES, "`circuit` sets when a target is paused, for all failures alike",
      "allowed_fails_policy cooldown_time_in_seconds disable_cooldowns"),
     (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks enable_tag_filtering "
      "tag_filtering_match_any tags"),
-    (Group.TRIFLES, "first_byte holds for whole answers too, for which it would be too short", "stream_timeout"),
+    (Group.TRIFLES, "first_byte also applies to responses without streaming, which take longer", "stream_timeout"),
     (Group.TRIFLES, "it is not a number of seconds", "timeout request_timeout"),
     (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
      "alert_type_config alerting_config slack_alerting spend_report_frequency"),
@@ -246,41 +247,41 @@ _ROWS: Final = (
      "redis_startup_nodes"),
     (Group.TRIFLES, "the live view is at /ui", "ui_access_mode ui_logo_path proxy_base_url user_mcp_management_mode "
      "ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui"),
-    (Group.TRIFLES, "a secret comes from the environment: put it into its variable where trigate is started",
+    (Group.TRIFLES, "secrets come from the environment: set the variable where trigate starts",
      "key_management_system key_management_settings"),
-    (Group.TRIFLES, "set them where trigate is started", "environment_variables"),
-    (Group.TRIFLES, "providers' certificates are always checked: overrides.upstream_tls_ca_path names others",
+    (Group.TRIFLES, "set them where trigate starts", "environment_variables"),
+    (Group.TRIFLES, "trigate always verifies certificates; overrides.upstream_tls_ca_path sets other CAs",
      "ssl_verify ssl_certificate ssl_security_level ssl_cert_path"),
-    (Group.TRIFLES, "nothing here reads it: what a model takes is known of it, or said in `quirks`", "model_info"),
-    (Group.TRIFLES, "headers of clients pass in the same API, but for credentials",
+    (Group.TRIFLES, "not used: trigate knows the abilities of models, and `quirks` can correct them", "model_info"),
+    (Group.TRIFLES, "clients' headers pass if both sides use the same API, except for credentials",
      "forward_client_headers_to_llm_api forward_openai_org_id add_user_information_to_llm_headers"),
-    (Group.TRIFLES, "what clients see is the provider's own", "default_in_memory_ttl expose_model_info "
+    (Group.TRIFLES, "trigate passes the provider's own data on", "default_in_memory_ttl expose_model_info "
      "return_response_headers enable_preview_features include_cost_in_streaming_usage always_include_stream_usage"),
 )  # fmt: skip
 
 REASONS: Final[Mapping[str, tuple[Group, str]]] = {
     name: (group, why) for group, why, names in _ROWS for name in names.split()
 }
-"""The reasons by the name of the setting, in any section."""
+"""The group and reason of each setting by its name, in any section."""
 
 UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
     "general_settings.max_parallel_requests": (
         Group.PROTECTION,
-        "LiteLLM reads it and limits nothing by it: write `ratelimits: {concurrent: …}` on each entry or client key "
-        "that you mean",
+        "LiteLLM does not enforce it: set `ratelimits: {concurrent: …}` for the entries or client keys that need a "
+        "limit",
     ),
 }
-"""Settings with another reason at one place, by their path."""
+"""Settings with a different reason in one section, by their path."""
 
-NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "it is not a whole number, which `ratelimits` need")
+NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "`ratelimits` need a whole number")
 
-OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; here the provider gets what the client wrote")
-"""Of any other of ``litellm_params``: LiteLLM puts it into every request that does not say it itself."""
+OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; trigate sends what the client wrote")
+"""The reason for all other ``litellm_params``: LiteLLM adds them to requests that lack them."""
 
-NO_COUNTERPART: Final = (Group.UNKNOWN, "look it up: it may have no counterpart here")
+NO_COUNTERPART: Final = (Group.UNKNOWN, "check in the documentation whether you need it")
 
 HERE_ANYWAY: Final = frozenset({"prometheus", "otel", "opentelemetry"})
-"""Callbacks that do what ``/metrics`` and ``tracing`` do here."""
+"""Callbacks whose counterparts are ``/metrics`` and ``tracing``."""
 
 GUARDS: Final = _words(
     "presidio lakera lakera_prompt_injection hide_secrets hide-secrets llamaguard_moderations "
@@ -288,4 +289,4 @@ GUARDS: Final = _words(
     "blocked_user_check aporia aporia_prompt_injection guardrails_ai dynamic_rate_limiter dynamic_rate_limiter_v3 "
     "azure_content_safety max_budget_limiter batch_redis_requests"
 )
-"""Callbacks that keep something or somebody out."""
+"""Callbacks that block requests or content."""

@@ -1,4 +1,4 @@
-"""The keys of clients in LiteLLM's database, as ``client_keys``: it keeps the SHA-256 of each, and so do we."""
+"""Converts client keys and teams in LiteLLM's database; both store the SHA-256 of a key, so clients keep theirs."""
 
 import csv
 import hashlib
@@ -24,16 +24,16 @@ OF_THE_TEAM: Final = "all-team-models"
 
 
 def _lost_limits(owner: str) -> Mapping[str, tuple[Group, str]]:
-    """Return the columns with limits that a key and a team have in common, and the reason for which each is lost."""
+    """Return the columns with limits of both keys and teams, and the reason if one is lost."""
     not_whole = (Group.PROTECTION, "it is not a whole number")
-    in_entries = (Group.MONEY, "write `budgets` in the entries of these models")
-    elsewhere = (Group.PROTECTION, f"what these say of models and limits is in another table: write it at the {owner}")
+    in_entries = (Group.MONEY, "set `budgets` in the entries of these models")
+    elsewhere = (Group.PROTECTION, f"its models and limits are in another table: set them for the {owner}")
     return {
         **dict.fromkeys(("rpm_limit", "tpm_limit", "max_parallel_requests"), not_whole),
-        "max_budget": (Group.MONEY, "a budget here is for a time: minutes, hours, days or a month, 366 days at most"),
-        "soft_budget": (Group.MONEY, "a budget here has no second amount that only warns: alert on its metric"),
+        "max_budget": (Group.MONEY, "a budget needs a period: minutes, hours, days or a month, at most 366 days"),
+        "soft_budget": (Group.MONEY, "a budget has no second amount for warnings: use an alert on its metric"),
         "model_max_budget": in_entries,
-        "tpd_limit": (Group.PROTECTION, f"write `budgets: [5M tokens/day]` at the {owner}"),
+        "tpd_limit": (Group.PROTECTION, f"set `budgets: [5M tokens/day]` for the {owner}"),
         "budget_limits": in_entries,
         **dict.fromkeys(("organization_id", "access_group_ids"), elsewhere),
     }
@@ -52,8 +52,9 @@ class Team:
 
 @attrs.frozen
 class CarriedTeam:
-    """A team that keys name by its id, as the item of ``client_groups`` that it becomes. ``known``: its row is in the
-    export. ``nothing``: none of the models that it may use is carried over."""
+    """A team as an item of ``client_groups``.
+
+    ``known``: its row is in the export. ``nothing``: none of its models was converted."""
 
     name: str
     item: Mapping[str, Any]
@@ -63,7 +64,7 @@ class CarriedTeam:
 
 
 def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
-    """Return the teams in an export of the table. Raises ``ConfigError``, which repeats nothing of the file."""
+    """Return the teams in an export of the table. Raises ``ConfigError`` without content of the file."""
     return tuple(
         Team(
             id=row["team_id"].strip(),
@@ -79,8 +80,9 @@ def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
 def carry_teams(
     ids: Iterable[str], teams: Sequence[Team], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, CarriedTeam], list[Loss]]:
-    """Return the teams that ``ids`` name, and the losses. ``known`` tells if a model can be asked for by a name;
-    ``groups`` are the models of each access group."""
+    """Convert the teams with these ``ids``, and return the losses, too.
+
+    ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group."""
     rows = {team.id: team for team in teams}
     found: dict[str, CarriedTeam] = {}
     losses: list[Loss] = []
@@ -94,7 +96,9 @@ def carry_teams(
             continue
         allowed, unknown = allowed_models(team.models, known, groups)
         if unknown and allowed:
-            losses.append(Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not above"))
+            losses.append(
+                Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not in this file")
+            )
         item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **limits_of(team.row)}
         losses += [
             Loss(group, f"{column} of the team {name}", why)
@@ -108,8 +112,9 @@ def carry_teams(
 def allowed_models(
     models: Sequence[str], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return the names of models that a key or a team may use, ``None`` for all, and those of them that nobody can ask
-    for here. Names of access groups are written out."""
+    """Return the model names that a key or team may use, ``None`` for all, and the names that are not served.
+
+    Access groups are replaced by their models."""
     if not models or ALL & set(models):
         return None, []
     wanted = [model for one in models for model in groups.get(one, (one,)) if one != NONE]
@@ -118,7 +123,7 @@ def allowed_models(
 
 
 def unique_name(name: str, taken: Set[str]) -> str:
-    """Return ``name``, with a number if it is taken."""
+    """Return ``name``, with a number if ``taken`` has it."""
     return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
 
 
@@ -127,7 +132,7 @@ RATES: Final = (
     ("tpm_limit", "tokens", "/m"),
     ("max_parallel_requests", "concurrent", ""),
 )
-"""The columns of a key and of a team with a limit that exists here, its name here, and its unit."""
+"""Columns with a limit that trigate has, the name of that limit, and its unit."""
 
 _PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "24h": "day", "1mo": "month"}
 _ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
@@ -135,13 +140,13 @@ _ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 
 @attrs.frozen
 class Table:
-    """One of LiteLLM's tables. Each row has a text in the column ``key``; its API puts rows into one of ``lists``."""
+    """A table of LiteLLM: its ``key`` column, and the members ``lists`` in which its API returns rows."""
 
     name: str
     key: str
     lists: Sequence[str]
     file: str
-    """The file of the export, in advice."""
+    """A file name for the export, for messages."""
 
 
 KEYS: Final = Table("LiteLLM_VerificationToken", "token", ("keys", "data", "tokens"), "keys.csv")
@@ -149,29 +154,29 @@ TEAMS: Final = Table("LiteLLM_TeamTable", "team_id", ("teams", "data"), "teams.c
 
 
 def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...]:
-    """Return the rows in an export. Raises ``ConfigError``, which repeats nothing of the file."""
+    """Return the rows in an export. Raises ``ConfigError`` without content of the file."""
     try:
         rows = tuple(_rows(table, data.decode("utf-8-sig").strip()))
     except (*NOT_JSON, csv.Error):
-        raise _unreadable(table, file, "neither CSV nor JSON") from None
+        raise _unreadable(table, file, "this is neither CSV nor JSON") from None
     if not rows or not all(isinstance(row.get(table.key), str) and row[table.key].strip() for row in rows):
-        raise _unreadable(table, file, f"no column `{table.key}`" if rows else "no rows")
+        raise _unreadable(table, file, f"the column `{table.key}` is missing" if rows else "the file has no rows")
     return rows
 
 
 def _unreadable(table: Table, file: str, found: str) -> ConfigError:
-    advice = f"export LiteLLM's table by psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
+    advice = f"export LiteLLM's table with psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
     return ConfigError((Mistake(file, "", found, advice),))
 
 
 def _rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows. Raises what the decoders raise."""
+    """Yield the rows. Raises the exceptions of the decoders."""
     if text[:1] not in ("[", "{"):
         yield from csv.DictReader(io.StringIO(text, newline=""))
         return
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # an object on each line
+    except msgspec.DecodeError:  # one object per line
         found = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
     if isinstance(found, dict):
         found = next((found[name] for name in table.lists if isinstance(found.get(name), list)), [found])
@@ -182,31 +187,31 @@ def _rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
 
 
 def read_text(value: Any) -> str:
-    """Return ``value`` in one line, an empty text if it is none."""
+    """Return ``value`` on one line, or "" if it is not a text."""
     return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", value).strip() if isinstance(value, str) else ""
 
 
 def read_time(value: Any) -> tuple[datetime | None, str | None]:
-    """Return the time, in UTC as in the database if it has no zone; or the reason why it cannot be read."""
+    """Return the time, in UTC if it has no zone, or the reason why it cannot be read."""
     if value in (None, "", "null", "NULL"):
         return None, None
     try:
         found = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", str(value).strip()))
     except ValueError:
-        return None, "its expires is not a time"
+        return None, "its `expires` is not a time"
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC), None
 
 
 def read_boolean(value: Any) -> tuple[bool, str | None]:
-    """Return the boolean; of another value True, and the reason why it cannot be read."""
+    """Return the boolean; for any other value, return True and the reason why it cannot be read."""
     word = str(value).strip().lower()
     if value in (None, "") or word in ("f", "false", "0", "null", "none"):
         return False, None
-    return True, None if word in ("t", "true", "1") else "its blocked is neither true nor false"
+    return True, None if word in ("t", "true", "1") else "its `blocked` is neither true nor false"
 
 
 def read_list(value: Any) -> tuple[str, ...]:
-    """Return the texts of a list as JSON has it, or as PostgreSQL writes an array: ``{gpt-4o,"a b"}``."""
+    """Return the texts of a list, in JSON or as a PostgreSQL array: ``{gpt-4o,"a b"}``."""
     if isinstance(value, str) and value.strip()[:1] == "[":
         try:
             value = msgspec.json.decode(value)
@@ -219,7 +224,7 @@ def read_list(value: Any) -> tuple[str, ...]:
 
 
 def has_value(value: Any) -> bool:
-    """Return False for a column that says nothing."""
+    """Return whether a column has a value."""
     return value not in (None, "", "{}", "[]", "null", "NULL", 0, False) and value != [] and value != {}
 
 
@@ -227,8 +232,7 @@ def has_value(value: Any) -> bool:
 
 
 def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the limits of a key or of a team that have a counterpart, as members of ``client_keys`` and
-    ``client_groups``."""
+    """Convert the limits of a key or a team into members of ``client_keys`` or ``client_groups``."""
     found: dict[str, Any] = {}
     for column, limit, unit in RATES:
         number = _number(row.get(column))
@@ -244,7 +248,7 @@ def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def limited_columns(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the columns whose limit is in ``item``."""
+    """Yield the columns whose limits ``item`` has."""
     yield from (column for column, limit, _ in RATES if limit in item.get("ratelimits", {}))
     if "budgets" in item:
         yield "max_budget"
@@ -259,12 +263,12 @@ def _is_budget(text: str) -> bool:
 
 
 def _plain(number: float) -> str:
-    """Return ``number`` without an exponent, to the billionth."""
+    """Return ``number`` without an exponent, to nine decimals."""
     return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def _number(value: Any) -> float | None:
-    """Return a number above 0, of JSON or CSV."""
+    """Return a number above 0 from JSON or CSV, else None."""
     try:
         number = float(value) if not isinstance(value, bool) else 0.0
     except (TypeError, ValueError):
@@ -273,43 +277,41 @@ def _number(value: Any) -> float | None:
 
 
 _OF_ITS_PAGES: Final = "litellm-dashboard"
-"""The team of the keys that LiteLLM makes for a visit of its pages."""
+"""The team of the keys that LiteLLM creates for its web interface."""
 
-_GIVE_TEAMS: Final = "--teams FILE takes them over from an export of LiteLLM_TeamTable"
+_GIVE_TEAMS: Final = "import them with --teams FILE, an export of LiteLLM_TeamTable"
 
-_DOORS: Final = (Group.PROTECTION, "a client key has no list of paths or permissions")
+_PERMISSIONS: Final = (Group.PROTECTION, "a client key has no list of paths or permissions")
 _KEY_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     **_lost_limits("key"),
-    "allowed_routes": _DOORS, "permissions": _DOORS, "object_permission_id": _DOORS,
-    "policies": (Group.PROTECTION, "guardrails are not here"),
+    "allowed_routes": _PERMISSIONS, "permissions": _PERMISSIONS, "object_permission_id": _PERMISSIONS,
+    "policies": (Group.PROTECTION, "trigate has no guardrails"),
     "project_id": _lost_limits("key")["organization_id"],
-    "budget_id": (Group.MONEY, "the budget is in another table: write it under `budgets` of the key"),
-    "aliases": (Group.NAMES, "a client has no names of its own: write model_aliases, which are for all"),
+    "budget_id": (Group.MONEY, "the budget is in another table: set `budgets` for the key"),
+    "aliases": (Group.NAMES, "a client cannot have its own aliases: write model_aliases, which are for all clients"),
 }  # fmt: skip
-"""The columns with limits and names of a single key, and the reason for which each is lost where it is."""
+"""Columns with limits and names of a key, and the reason if one is lost."""
 
 
 @attrs.frozen
 class Token:
-    """A row of the table. ``digest`` is in hexadecimal, ``expires`` None for a key without an end; ``row`` has all
-    columns."""
+    """A key in the table; ``digest`` is hexadecimal, ``expires`` may be None, ``row`` has all columns."""
 
     name: str
     digest: str
     models: tuple[str, ...]
     team: str
-    """The id of its team, empty without one."""
+    """The id of its team, or ""."""
     blocked: bool
     expires: datetime | None
     unreadable: str | None
-    """What cannot be understood of the row, and might say that the key is no longer good."""
+    """The reason why the row is unclear, so that the key may be invalid."""
     row: Mapping[str, Any] = attrs.field(repr=False)
 
 
 @attrs.frozen
 class ClientKeys:
-    """Items of ``client_keys`` and ``client_groups``, what they lose of the old ones, and the keys that LiteLLM would
-    refuse."""
+    """Items of ``client_keys`` and ``client_groups``, the losses, and the keys that LiteLLM would reject."""
 
     items: tuple[dict[str, Any], ...]
     groups: tuple[Mapping[str, Any], ...]
@@ -318,7 +320,7 @@ class ClientKeys:
 
 
 def read_keys(data: bytes, file: str) -> tuple[Token, ...]:
-    """Return the keys in an export of the table. Raises ``ConfigError``, which repeats nothing of the file."""
+    """Return the keys in an export of the table. Raises ``ConfigError`` without content of the file."""
     return tuple(_token(row) for row in read_rows(KEYS, data, file) if row.get("team_id") != _OF_ITS_PAGES)
 
 
@@ -348,8 +350,10 @@ def carry_keys(
     taken: Set[str],
     now: datetime | None = None,
 ) -> ClientKeys:
-    """Return what becomes of ``keys`` and their ``teams``. ``known`` tells if a model can be asked for by a name;
-    ``groups`` are the models of each access group, and ``taken`` the names of clients that exist."""
+    """Convert ``keys`` and their ``teams``.
+
+    ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group,
+    ``taken`` the names of existing clients."""
     now = now or datetime.now(UTC)
     items: dict[str, dict[str, Any]] = {}
     losses: list[Loss] = []
@@ -373,7 +377,9 @@ def carry_keys(
             losses.append(Loss(Group.NAMES, f"the key {name}", _none_left(unknown)))
             continue
         if unknown:
-            losses.append(Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not above"))
+            losses.append(
+                Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not in this file")
+            )
         called.add(name)
         items[key.digest] = {
             "name": name, "sha256": key.digest,
@@ -399,7 +405,7 @@ def _spelled(time: datetime) -> str:
 
 
 def _refused(key: Token, team: CarriedTeam | None, now: datetime) -> str | None:
-    """Return the reason for which LiteLLM would refuse the key."""
+    """Return the reason why LiteLLM would reject the key."""
     if key.blocked and key.unreadable is None:
         return "blocked"
     if team is not None and team.blocked:
@@ -408,26 +414,26 @@ def _refused(key: Token, team: CarriedTeam | None, now: datetime) -> str | None:
 
 
 def _unsafe(name: str, key: Token, team: CarriedTeam | None) -> Loss | None:
-    """Return the loss of a key that might open more here than it did there."""
+    """Return a loss for a key that could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
-        return Loss(Group.PROTECTION, f"the key {name}", f"it may be no longer good: {key.unreadable}")
+        return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
     if team is not None and team.nothing:
-        return Loss(Group.NAMES, f"the key {name}", f"of the models of its team {team.name} none is above")
+        return Loss(Group.NAMES, f"the key {name}", f"this file has none of the models of its team {team.name}")
     is_by_team = OF_THE_TEAM in key.models or (not key.models and team is not None)
     if is_by_team and team is None:
-        return Loss(Group.PROTECTION, f"the key {name}", "it may use the models of its team, and has no team")
+        return Loss(Group.PROTECTION, f"the key {name}", "it may use its team's models, but has no team")
     if is_by_team and team is not None and not team.known:
-        why = f"it may use the models of its team, which are in another table: {_GIVE_TEAMS}"
+        why = f"it may use its team's models, which are in another table: {_GIVE_TEAMS}"
         return Loss(Group.PROTECTION, f"the key {name}", why)
     return None
 
 
 def _none_left(unknown: Sequence[str]) -> str:
-    return f"of its models none is above: {', '.join(unknown)}" if unknown else "it may use no model of its own"
+    return f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
 
 
 def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
-    """Yield the limits that keys had and have no longer, a loss for each column: two hundred keys are usual."""
+    """Yield one loss for each column of limits that keys lost: exports can have hundreds of keys."""
     for column, (group, why) in _KEY_LIMITS.items():
         lost = [key for key in held if has_value(key.row.get(column))]
         some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
@@ -438,7 +444,7 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
 def _without_team(
     held: Sequence[Token], items: Mapping[str, dict[str, Any]], carried: Mapping[str, CarriedTeam]
 ) -> Iterator[Loss]:
-    """Yield the loss of the limits of teams whose rows are not in an export."""
+    """Yield a loss for teams that the export lacks, with their limits."""
     lost = [key for key in held if key.team in carried and not carried[key.team].known]
     if some := [items[key.digest]["name"] for key in lost]:
         why = f"their models and limits are in another table: {_GIVE_TEAMS}"

@@ -1,4 +1,4 @@
-"""The items of LiteLLM's ``model_list`` as entries (https://docs.litellm.ai/docs/proxy/configs)."""
+"""Converts the items of LiteLLM's ``model_list`` into entries (https://docs.litellm.ai/docs/proxy/configs)."""
 
 import difflib
 import re
@@ -45,28 +45,29 @@ from providers.endpoints.model_types import ModelType, model_type
 RATES: Final[Mapping[str, tuple[str, str]]] = {
     "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
 }  # fmt: skip
-"""LiteLLM's limits, each with its limit here and the unit of that."""
+"""LiteLLM's limits with the names and units of their counterparts."""
 
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
-"""The members of an item that LiteLLM reads; its rates may be in any of three places, the item itself first."""
+"""Rates that LiteLLM also reads in an item itself; they may be in three places, and the item has precedence."""
 
-_BESIDE: Final = "LiteLLM reads it in litellm_params alone: move it into these"
+_MISPLACED: Final = "LiteLLM reads it only in litellm_params: move it there"
 _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
 _MAPPINGS: Final = ("headers", "extra_headers")
 
 _ALMOST: Final = 0.78
-"""How alike a misspelt parameter and the meant one are, at least: ``extra_body`` means no ``extra_headers``."""
+"""The minimum similarity of a misspelt parameter: ``extra_body`` does not mean ``extra_headers``."""
 
 _OPENAIS: Final = re.compile(r"https://([\w-]+\.)?api\.openai\.com(?![^/:?])", re.IGNORECASE)
-"""The addresses of OpenAI, those of its regions too: https://platform.openai.com/docs/guides/your-data."""
+"""OpenAI's addresses, also in its regions: https://platform.openai.com/docs/guides/your-data."""
 
 
 def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[str]:
-    """Add an entry to ``result`` for each of ``items`` that has one. Return the remarks on the items behind the last
-    entry, which belong to the end of the file."""
-    remarks: list[str] = []  # on models that are left out, before the next one that is not
+    """Add an entry to ``result`` for each item that can be converted.
+
+    Return the remarks on items after the last entry, for the end of the file."""
+    remarks: list[str] = []  # on omitted models, for the comment above the next entry
     known = _credentials(credentials, result)
     taken: dict[str, str] = {}
     for number, item in enumerate(items):
@@ -78,21 +79,20 @@ def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[s
 def _item(
     number: int, item: Any, result: Result, remarks: list[str]
 ) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]] | None:
-    """Return the name, the ``litellm_params``, the ``model_info`` and the rates of an item; ``None`` if it has no
-    model."""
+    """Return the name, ``litellm_params``, ``model_info`` and rates of an item, ``None`` if it has no model."""
     members = item if isinstance(item, dict) else {}
     name, params, info = (members.get(member) for member in _MEMBERS)
     where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
     beside = [str(member) for member in members if member not in _MEMBERS]
     if not isinstance(params, dict) or not isinstance(name, str) or not isinstance(params.get("model"), str):
         near = next(iter(difflib.get_close_matches("litellm_params", beside, n=1)), None)
-        meant = f"; is {near} meant for litellm_params?" if near is not None and params is None else ""
-        loss = Loss(Group.NAMES, where, f"it needs a model_name and litellm_params.model{meant}")
+        meant = f"; did you mean litellm_params instead of {near}?" if near is not None and params is None else ""
+        loss = Loss(Group.NAMES, where, f"model_name or litellm_params.model is missing{meant}")
         remarks.append(result.lose_model(name if isinstance(name, str) else None, loss))
         return None
     for member in (one for one in beside if one not in _RATES_BESIDE):
         group = REASONS.get(member, NO_COUNTERPART)[0]
-        remarks.append(result.leave_out(f"{member} beside litellm_params of {name}", (group, _BESIDE)))
+        remarks.append(result.leave_out(f"{member} outside litellm_params of {name}", (group, _MISPLACED)))
     if info and not isinstance(info, dict):
         remarks.append(result.leave_out(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping")))
     info = info if isinstance(info, dict) else {}
@@ -101,7 +101,7 @@ def _item(
 
 
 def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
-    """Return the values of each item of ``credential_list`` by its name. LiteLLM uses the first item of a name."""
+    """Return the values in ``credential_list`` by name; as in LiteLLM, the first item of a name applies."""
     found: dict[str, dict[str, Any]] = {}
     if given and not isinstance(given, list):
         result.remarks.append(result.leave_out("credential_list", (Group.NAMES, "it is not a list")))
@@ -110,12 +110,12 @@ def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
             (item.get("credential_name"), item.get("credential_values")) if isinstance(item, dict) else (None, None)
         )
         if not isinstance(name, str) or not isinstance(values, dict):
-            reason = (Group.NAMES, "it needs a credential_name and credential_values")
+            reason = (Group.NAMES, "credential_name or credential_values is missing")
             result.remarks.append(result.leave_out(f"credential_list[{number}]", reason))
         elif name not in found:
             found[name] = values
         elif values != found[name]:
-            reason = (Group.NAMES, "another credential has that name, and LiteLLM uses the first")
+            reason = (Group.NAMES, "an earlier credential has the same name, and LiteLLM uses that")
             result.remarks.append(result.leave_out(f"credential_list[{number}] ({name})", reason))
     return found
 
@@ -130,11 +130,12 @@ def _add(
     remarks: list[str],
     taken: dict[str, str],
 ) -> None:
-    """Add the entry for one model, or a remark that says why there is none. Of all ``rates`` only those in ``params``
-    are shares of a group."""
+    """Add the entry for one model, or a remark with the reason why there is none.
+
+    Only the rates in ``params`` count as weights in a group."""
     what = f"{name} ({params['model']})"
     if name in taken and "*" in name:
-        reason = (Group.PROTECTION, f"{taken[name]} has the name, and a pattern is one entry")
+        reason = (Group.PROTECTION, f"{taken[name]} has this pattern already, and a pattern can have only one entry")
         remarks.append(result.leave_out(what, reason))
         return
     before = len(result.losses)
@@ -143,14 +144,14 @@ def _add(
         more, entry = _entry(name, {**params, **rates}, info, result)
         from_mapping({"version": VERSION, "model_providers": [entry]})
     except _NotHere as reason_why:
-        del result.losses[before:]  # a model that is left out loses nothing else
+        del result.losses[before:]  # the losses of an omitted model do not matter
         remarks.append(result.lose_model(name, Loss(Group.NAMES, what, str(reason_why))))
     except ConfigError as error:
         del result.losses[before:]
         remarks.append(result.lose_model(name, Loss(Group.NAMES, what, error.mistakes[0].found)))
     else:
         if "*" in name and entry.get("name", entry["model"]) in result.names:
-            remarks.append(f"{name} is served by {entry['model']}, above")
+            remarks.append(f"{entry['model']} above serves {name}, too")
             return
         taken[name] = entry["model"]
         result.entries.append(([*remarks, *notes, *more], entry))
@@ -162,12 +163,12 @@ def _add(
 def _with_credential(
     name: str, params: dict[str, Any], credentials: Mapping[str, dict[str, Any]], result: Result
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return ``params`` with the values of the credential that they name, and remarks."""
+    """Return ``params`` with the values of their credential, and remarks."""
     credential = params.get("litellm_credential_name")
     if not isinstance(credential, str) or not credential:
         return params, []
     if credential not in credentials:
-        reason = (Group.NAMES, "credential_list has no credential of that name: give the entry its own access_key")
+        reason = (Group.NAMES, "credential_list lacks this credential: set access_key in the entry")
         return params, [result.leave_out(f"the credential {credential} of {name}", reason)]
     return {**credentials[credential], **params}, []
 
@@ -185,11 +186,11 @@ def _plain(number: float | None) -> float | None:
 
 
 class _NotHere(Exception):
-    """A model that the import cannot carry over. The message says why."""
+    """The model cannot be converted; the message is the reason."""
 
 
 def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> tuple[list[str], dict[str, Any]]:
-    """Return remarks and the entry. Raises ``_NotHere``."""
+    """Convert one model; return remarks and the entry. Raises ``_NotHere``."""
     prefix, rest = _split(params["model"])
     origin, kind = _origin(prefix, rest, info.get("mode"))
     base = _address(prefix, params)
@@ -213,7 +214,7 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     if kind != model_type(rest):
         entry["type"] = kind
     if origin.type is not None:
-        more.append("LiteLLM serves Chat clients with it, too; here only /v1/completions does")
+        more.append("LiteLLM also serves it to Chat clients, trigate only at /v1/completions")
     if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
     params, info, priced = _price(name, params, info, entry, result)
@@ -224,9 +225,9 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
 
 
 def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelType]:
-    """Return the provider by its prefix, and the type of its model ``rest``. Raises ``_NotHere``."""
+    """Return the provider with this prefix, and the type of its model ``rest``. Raises ``_NotHere``."""
     if mode is not None and (not isinstance(mode, str) or mode not in TYPES):
-        raise _NotHere(f"{mode} is not served here")
+        raise _NotHere(f"trigate does not support the mode {mode}")
     if prefix in NOT_SPOKEN:
         raise _NotHere(NOT_SPOKEN[prefix])
     if (origin := ORIGINS.get(prefix)) is None:
@@ -236,17 +237,18 @@ def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelTy
 
 
 def _address(prefix: str, params: Mapping[str, Any]) -> str | None:
-    """Return the address in ``params``. LiteLLM adds ``/v1/messages`` to one of Anthropic's, as the gateway does.
-    Raises ``_NotHere`` for one that cannot be read: without it the requests would go to another server."""
+    """Return the address in ``params``, without ``/v1/messages`` for Anthropic, which the gateway adds.
+
+    Raises ``_NotHere`` for an unreadable one: without it, requests would go to another server."""
     given = params.get("api_base") or params.get("base_url")
     base = text_of(given)
     if given and base is None:
-        raise _NotHere("its api_base is not a text")
+        raise _NotHere("its `api_base` is not a text")
     return None if base is None else base.rstrip("/").removesuffix("/v1/messages") if prefix == "anthropic" else base
 
 
 def _with_version(base: str, params: Mapping[str, Any]) -> str:
-    """Return the address of an Azure deployment with the version of its API."""
+    """Return the address of an Azure deployment with its API version."""
     version = text_of(params.get("api_version"))
     if not version or "api-version=" in base:
         return base
@@ -254,8 +256,9 @@ def _with_version(base: str, params: Mapping[str, Any]) -> str:
 
 
 def _split(model: str) -> tuple[str, str]:
-    """Return the provider and its model. LiteLLM knows some models without a prefix; so does our catalogue. Raises
-    ``_NotHere``."""
+    """Return the prefix of the provider, and the model. Raises ``_NotHere``.
+
+    Like LiteLLM, the catalogue knows some models without a prefix."""
     prefix, slash, rest = model.partition("/")
     if slash and rest:
         return prefix, rest
@@ -264,13 +267,14 @@ def _split(model: str) -> tuple[str, str]:
         if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
     if model == "*":
-        raise _NotHere("no name means all providers here: write an entry PROVIDER/* for each")
-    raise _NotHere("it names no provider: write provider/model")
+        raise _NotHere("a pattern cannot match all providers: write an entry PROVIDER/* for each")
+    raise _NotHere("the provider is missing: write provider/model")
 
 
 def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
-    """Return remarks, the model and the entry's name. Known patterns are ``prefix/*`` and a provider's own family, such
-    as ``claude-*``, which its wildcard serves. Raises ``_NotHere`` for any other."""
+    """Return remarks, the model and the entry's name. Raises ``_NotHere`` for unsupported patterns.
+
+    Supported are ``prefix/*``, and families of a provider such as ``claude-*``, which its wildcard serves."""
     if "*" not in name + rest:
         return [], rest, literal(name)
     if rest == "*" and name.endswith("/*") and name.count("*") == 1:
@@ -278,26 +282,27 @@ def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[s
     row = catalog.find(provider)
     known = row is not None and row.id == provider
     if known and row is not None and name == rest and name.count("*") == 1 and row.has(name.replace("*", "x")):
-        return [f"{name} is in the family of {provider}/*: more names work than before"], "*", f"{provider}/*"
+        return [f"{provider}/* serves {name}, and also other models of the provider"], "*", f"{provider}/*"
     if known and row is not None and name == rest == "*" and row.families:
-        why = "names of no provider's family are not sent to it"
+        why = "the entry does not serve names that match no model family of the provider"
         return [result.leave_out(f"the rest of {name}", (Group.NAMES, why))], "*", f"{provider}/*"
-    raise _NotHere("of patterns only provider/* and families such as claude-* are known here")
+    raise _NotHere("the only supported patterns are provider/* and model families such as claude-*")
 
 
 def _price(
     name: str, params: dict[str, Any], info: dict[str, Any], entry: dict[str, Any], result: Result
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Add the price to ``entry``. Return ``params`` and ``info`` without what it says, and remarks. A ``base_model``
-    gives the price where the file has none (https://docs.litellm.ai/docs/proxy/custom_pricing); else the model itself
-    does, also at another's address."""
+    """Add the price to ``entry``. Return ``params`` and ``info`` without the used members, and remarks.
+
+    Without a price in the file, that of ``base_model`` applies (https://docs.litellm.ai/docs/proxy/custom_pricing),
+    else that of the model itself, also at another address."""
     price, read = read_price(params, info)
     base, notes = params.get("base_model", info.get("base_model")), list[str]()
     provider, _, model = entry["model"].partition("/")
     if price is None and isinstance(base, str) and base:
         listed = base_price(base, provider, model)
         if listed is None:
-            why = f"the list of prices has none of {base}: give the entry a `price`"
+            why = f"the price list has no price for {base}: set `price` in the entry"
             notes = [result.leave_out(f"base_model of {name}", (Group.MONEY, why))]
         else:
             price, notes = listed.price, list(listed.remarks)
@@ -318,7 +323,7 @@ def _params(
     entry: dict[str, Any],
     result: Result,
 ) -> Iterator[str]:
-    """Return remarks on the rest of ``litellm_params``; what has a counterpart goes into ``entry``."""
+    """Convert the rest of ``litellm_params`` into ``entry``, and yield remarks on lost ones."""
     carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
@@ -336,14 +341,14 @@ def _params(
 
 
 def _reason_of(param: str) -> tuple[Group, str]:
-    """Return the loss of a parameter without a counterpart, which may be a misspelt one with a counterpart."""
+    """Return the group and reason for a parameter without a counterpart; it may be misspelt."""
     near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
     typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
     return REASONS.get(param, typo)
 
 
 def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:
-    """Yield the parameters that have a counterpart here and a value that cannot be read, with the loss."""
+    """Yield the parameters that have a counterpart but an unreadable value, with group and reason."""
     limits = dict(_ratelimits(params))
     for param, (limit, _) in RATES.items():
         if not says_nothing(params.get(param)) and limit not in limits:
@@ -360,11 +365,11 @@ def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, s
         if not says_nothing(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
             yield param, (Group.NAMES, "one of these headers has a value that is not a text")
     if text_of(params.get("api_version")) is not None and not params["model"].startswith("azure/"):
-        yield "api_version", (Group.TRIFLES, "only addresses of azure/ have a version")
+        yield "api_version", (Group.TRIFLES, "only azure/ uses a version in its address")
 
 
 def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the limits of a model that have a counterpart."""
+    """Yield the limits of a model as members of ``ratelimits``."""
     for param, (limit, unit) in RATES.items():
         number = positive(params.get(param))
         if number is not None and number == int(number):
@@ -391,11 +396,11 @@ def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result
 def _access_key(name: str, given: Any, origin: LiteLLMProvider) -> tuple[list[str], str | None]:
     if given or origin.key_required or origin.key_env is None:
         return key_of(name, given, origin.key_env)
-    return [f"if {origin.key_env} was set where LiteLLM ran: access_key: ${origin.key_env}"], None
+    return [f"if {origin.key_env} was set for LiteLLM, add access_key: ${origin.key_env}"], None
 
 
 def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
-    """Return remarks, and the variable that has ``key``: ``default`` where none is given."""
+    """Return remarks, and the variable with ``key``, or ``default`` without one."""
     if isinstance(key, str) and key.startswith(ENVIRONMENT):
         return [], text_of(key)
     if isinstance(key, str) and key.lower() in NO_KEYS:
@@ -404,7 +409,7 @@ def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | N
         return [], None if default is None else f"${default}"
     variable = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
     variable = f"{'KEY_' if variable[:1].isdigit() else ''}{variable}_API_KEY"
-    return [f"the key is in LiteLLM's file: put it into {variable}"], f"${variable}"
+    return [f"the key is in LiteLLM's file: set the variable {variable} to it"], f"${variable}"
 
 
 def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:

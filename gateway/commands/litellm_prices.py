@@ -1,5 +1,6 @@
-"""Prices of models as LiteLLM has them: dollars for one token, or the name of another model with the same price
-(https://docs.litellm.ai/docs/proxy/custom_pricing)."""
+"""Converts LiteLLM's prices: dollars per token, or the name of another model with the same price.
+
+https://docs.litellm.ai/docs/proxy/custom_pricing"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -25,20 +26,21 @@ _PRICE: Final = re.compile(
 
 
 _LISTED_ALONE: Final = ("request", "schedule")
-"""Members of a row in the list of prices that the ``price`` of an entry does not have."""
+"""Members of a row in the price list that the ``price`` of an entry cannot have."""
 
 
 @attrs.frozen
 class ListedPrice:
-    """A ``price`` from the list of prices, ``None`` where the list has it for the entry's own model, too."""
+    """A ``price`` from the price list, ``None`` if the list has the same price for the entry's own model."""
 
     price: Mapping[str, Any] | None
     remarks: tuple[str, ...] = ()
 
 
 def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
-    """Return the price of the ``base`` model, as LiteLLM calls it, for an entry with this ``provider`` and ``model``;
-    ``None`` where the list of prices has none."""
+    """Return the price of LiteLLM's ``base`` model for an entry with this ``provider`` and ``model``.
+
+    Return ``None`` if the price list lacks it."""
     found = next((row for pair in _listed_names(base, provider) if (row := price_row(*pair)) is not None), None)
     if found is None:
         return None
@@ -47,13 +49,13 @@ def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
     price = {"output": 0, **{name: _plain(value) for name, value in found.items() if name not in _LISTED_ALONE}}
     price = {"input": price.pop("input", 0), **price}
     lacking = [name for name in _LISTED_ALONE if name in found]
-    remarks = [f"the price is that of {base}, by {source()}"]
-    remarks += [f"the list has a {name} for it, too, which a `price` cannot say" for name in lacking]
+    remarks = [f"the price is that of {base} in {source()}"]
+    remarks += [f"the price list also has a {name} for it, which `price` does not support" for name in lacking]
     return ListedPrice(price, tuple(remarks))
 
 
 def _listed_names(base: str, provider: str) -> Iterator[tuple[str, str]]:
-    """Yield the provider and the model that ``base`` may mean: ``azure/eu/gpt-4o``, ``azure/gpt-4o`` or ``gpt-4o``."""
+    """Yield the possible providers and models of ``base``: ``azure/eu/gpt-4o``, ``azure/gpt-4o`` or ``gpt-4o``."""
     prefix, slash, rest = base.partition("/")
     named = find(prefix) if slash else None
     if named is not None:
@@ -65,15 +67,16 @@ def _listed_names(base: str, provider: str) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a part of a row with plain numbers, which YAML writes."""
+    """Return a part of a row with plain numbers, for YAML."""
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     return int(value) if value == int(value) else float(value)
 
 
 def read_price(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[Any, frozenset[str]]:
-    """Return the ``price`` of an entry, ``None`` where the file has none, and the members that it was read from.
-    Those of ``params`` outrank those of ``info``."""
+    """Return the ``price`` of an entry, ``None`` if the file has none, and the names of the used members.
+
+    ``params`` has precedence over ``info``."""
     given = {**info, **params}
     found = {name: value for name in given if (value := _dollars(given[name])) is not None and _PRICE.fullmatch(name)}
     if found and not any(found.values()):
@@ -92,7 +95,7 @@ def read_price(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[Any,
 
 
 def _dollars(value: Any) -> float | int | None:
-    """For a million tokens, of those for one."""
+    """Convert dollars per token into dollars per million tokens."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,8 +1,8 @@
-"""LiteLLM's routing as ours: groups of equal names, its lists of fallbacks, retries and cooldowns.
+"""Converts LiteLLM's groups, fallbacks, retries and cooldowns.
 
-There, models of one ``model_name`` are a group, and ``router_settings`` and ``litellm_settings`` have the rest
-(https://docs.litellm.ai/docs/routing, https://docs.litellm.ai/docs/proxy/reliability). Here one alias has all of it:
-its ``targets`` in order, a list inside for a group.
+LiteLLM groups models with the same ``model_name``; ``router_settings`` and ``litellm_settings`` have the rest
+(https://docs.litellm.ai/docs/routing, https://docs.litellm.ai/docs/proxy/reliability). In trigate, one alias has the
+``targets`` in order, with a list inside for a group.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
 
 Find: TypeAlias = Callable[[str], Found | None]
-"""A function that finds the entry which serves a name."""
+"""A function that finds the entry for a name."""
 
 ROUTED: Final = frozenset((
     "fallbacks", "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries",
     "allowed_fails", "cooldown_time", "routing_strategy",
 ))  # fmt: skip
-"""Settings that are read here."""
+"""The settings that this module reads."""
 
-_USAGE = ("least_busy", "by open answers, for nothing here is chosen by the tokens of the last minute")
+_USAGE = ("least_busy", "it counts open requests; trigate has no balance by the tokens of the last minute")
 BALANCES: Final[Mapping[str, tuple[str, str]]] = {
     "simple-shuffle": ("weighted", ""),
     "least-busy": ("least_busy", ""),
@@ -34,15 +34,15 @@ BALANCES: Final[Mapping[str, tuple[str, str]]] = {
     "usage-based-routing": _USAGE,
     "usage-based-routing-v2": _USAGE,
 }  # fmt: skip
-"""The strategy in our words, and the difference."""
+"""The value of ``balance`` for each strategy, and the difference between them."""
 
-_LONGEST: Final = 20  # seconds of a circuit by default
+_LONGEST: Final = 20  # the default of circuit.longest in seconds
 _LAST: Final = float("inf")
 
 
 @attrs.frozen
 class _Fallbacks:
-    """The fallbacks of each name, by the list that has them."""
+    """The fallbacks of each name, for each of LiteLLM's lists."""
 
     unavailable: Mapping[str, tuple[str, ...]]
     default: tuple[str, ...]
@@ -56,18 +56,18 @@ class _Fallbacks:
         def follow(one: str) -> None:
             if one not in found:
                 found[one] = None
-                for further in self.unavailable.get(one, self.default):
-                    follow(further)
+                for fallback in self.unavailable.get(one, self.default):
+                    follow(fallback)
 
         follow(name)
         return tuple(found)
 
     def lists(self, name: str, target: str) -> bool:
-        """Return True if the file lists ``target`` as a fallback of ``name`` itself, other than by a default."""
+        """Return whether the file lists ``target`` as a fallback of ``name`` explicitly."""
         return any(target in those.get(name, ()) for those in (self.unavailable, self.too_long, self.refused))
 
     def reasons(self, name: str) -> dict[str, tuple[str, ...]]:
-        """Return the targets after ``name`` in order, each with its reasons if they are not the usual ones."""
+        """Return the fallbacks of ``name`` in order, each with its reasons unless they are the default."""
         found: dict[str, tuple[str, ...]] = dict.fromkeys(self.chain(name)[1:], ())
         for those, reason in ((self.too_long, "context_too_long"), (self.refused, "content_filter")):
             for one in those.get(name, ()):
@@ -77,8 +77,9 @@ class _Fallbacks:
 
 
 def add_routes(content: Mapping[str, Any], result: Result) -> None:
-    """Put the groups and lists of ``content`` into ``result``'s aliases, its retries and its circuits. Entries whose
-    name becomes an alias get a name of their own."""
+    """Convert the groups and fallbacks in ``content`` to aliases, retries and circuits of ``result``.
+
+    Entries whose name becomes an alias get a new name."""
     settings = {
         name: value for section in ("litellm_settings", "router_settings") for name, value in _of(content, section)
     }
@@ -97,7 +98,7 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
         listed = {_identity(one.name, find) for each in (name, *reasons) for one in result.deployments.get(each, ())}
         for one, when in reasons.items():
             identity = _identity(one, find)
-            if one in result.deployments or identity not in listed:  # else the same model of an entry by another name
+            if one in result.deployments or identity not in listed:  # otherwise a duplicate under another name
                 groups += _groups(one, when, result)
             listed.add(identity)
         several = any(isinstance(group, list) for group in groups)
@@ -116,7 +117,7 @@ def _of(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
 
 
 def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
-    """Return the fallbacks whose names are known. The others are losses."""
+    """Return the fallbacks to served names; record the others as losses."""
     known = result.known()
 
     def named(names: Any, where: str) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
                 yield written
             else:
                 lost(
-                    f"{where} to {name if isinstance(name, str) else 'a request of its own'}", "no such model is above"
+                    f"{where} to {name if isinstance(name, str) else 'another request'}", "this file has no such model"
                 )
 
     def lost(what: str, why: str) -> None:
@@ -138,13 +139,13 @@ def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
         items = given if isinstance(given, list) else [] if given is None else [given]
         for item in items:
             if not isinstance(item, dict):
-                lost(f"{setting} ({str(item)[:40]})", "each item is a model with the list of its fallbacks")
+                lost(f"{setting} ({str(item)[:40]})", "each item must be a model with a list of fallbacks")
             for name, names in item.items() if isinstance(item, dict) else ():
                 written = literal(str(name))
                 if written in result.deployments or name == "*":
                     found[written] = tuple(named(names, f"{setting} from {name}"))
                 else:
-                    lost(f"{setting} from {name}", "no model of that name is above, or it is a pattern")
+                    lost(f"{setting} from {name}", "this file has no model with that name, or the name is a pattern")
         return found
 
     unavailable = listed("fallbacks")
@@ -165,7 +166,7 @@ def _identity(name: str, find: Find) -> tuple[str, str]:
 
 
 def _kind(type: ModelType, model: str) -> tuple[str, ...]:
-    """Return what the models of one route have in common: their type, and of embedding models the model itself."""
+    """Return the property that all models of a route must share: the type, and the model itself for embeddings."""
     if type == "embedding":
         return type, bare_name(model)
     return ("chat",) if type == "completion" else (type,)
@@ -179,31 +180,34 @@ def _kind_of_name(name: str, find: Find, result: Result) -> tuple[str, ...]:
 
 
 def _separated(name: str, result: Result) -> Iterator[Deployment]:
-    """Take the deployments out of the group ``name`` that cannot serve the requests of its first one."""
+    """Remove and yield the deployments of the group ``name`` that cannot serve the requests of the first one."""
     first = min(result.deployments[name], key=_place)
     wanted = _kind(first.type, first.model)
     for one in [one for one in result.deployments[name] if _kind(one.type, one.model) != wanted]:
         result.deployments[name].remove(one)
-        kind = "another kind of model" if one.type != first.type else "by its name another model"
-        why = f"it is {kind} than {first.entry['model']}: its entry has a name of its own"
+        kind = "its type" if one.type != first.type else "its model"
+        why = f"{kind} differs from {first.entry['model']}, so its entry has a separate name"
         loss = result.leave_out(f"{one.entry['model']} as a target of {name}", (Group.PROTECTION, why))
         result.remarks.append(loss)
         yield one
 
 
 def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> dict[str, tuple[str, ...]]:
-    """Return the fallbacks of ``name`` that can serve its requests. An embedding model has no fallback to a chat model,
-    and vectors of two models cannot be compared."""
+    """Return the fallbacks of ``name`` that can serve its requests.
+
+    An embedding model cannot fall back to a chat model or to another embedding model, whose vectors differ."""
     found = fallbacks.reasons(name)
     wanted = _kind_of_name(name, find, result)
     unfit = [target for target in found if _kind_of_name(target, find, result) != wanted]
     for target in unfit:
         del found[target]
         if fallbacks.lists(name, target):
-            why = f"{target} cannot serve requests for {name}, which is another kind of model"
+            why = f"{target} cannot serve requests for {name}: the model types differ"
             result.remarks.append(result.leave_out(f"fallbacks from {name} to {target}", (Group.PROTECTION, why)))
     if others := [target for target in unfit if not fallbacks.lists(name, target)]:
-        result.remarks.append(f"default_fallbacks to {', '.join(others)} do not apply to {name}, another kind of model")
+        result.remarks.append(
+            f"default_fallbacks to {', '.join(others)} do not apply to {name}: the model types differ"
+        )
     return found
 
 
@@ -211,7 +215,7 @@ def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> di
 
 
 def _groups(name: str, when: Sequence[str], result: Result) -> Iterator[Any]:
-    """Yield the groups of targets of ``name``, in the order of its models; a name of a wildcard is one target."""
+    """Yield the groups of targets of ``name`` in the order of its models; a name of a wildcard is one target."""
     if name not in result.deployments:
         yield _item(name, None, when)
         return
@@ -228,7 +232,7 @@ def _place(one: Deployment) -> float:
 
 
 def _weights(group: Sequence[Deployment]) -> list[float | None]:
-    """Return the shares of a group: without weights LiteLLM shuffles by the rates."""
+    """Return the weights of a group; without weights, LiteLLM uses the rates."""
     for given in ([one.weight for one in group], [one.rate for one in group]):
         if any(given):
             return [1 if weight is None else weight for weight in given]
@@ -242,7 +246,7 @@ def _item(target: str, weight: float | None, when: Sequence[str]) -> Any:
 
 
 def _rename(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
-    """Give the entries of these names new ones, after their providers: the old names become aliases."""
+    """Rename the entries of these deployments after their providers: the old names become aliases."""
     taken = {*result.names, *result.deployments}
     for name, one in deployments:
         provider = one.entry["model"].partition("/")[0]
@@ -280,7 +284,7 @@ def _retries(settings: Mapping[str, Any], result: Result) -> None:
         result.attempts = attempts
         result.retries = {"attempts": attempts}
         result.notes_on_retries.append(
-            "num_retries of LiteLLM is for each group, and multiplies with every fallback; attempts are all requests"
+            "LiteLLM's num_retries applies to each group and fallback separately; attempts limits all requests together"
         )
     if failures is not None:
         result.circuit["failures"] = failures + 1
@@ -291,13 +295,13 @@ def _retries(settings: Mapping[str, Any], result: Result) -> None:
 
 
 def attempts_of(retries: Any) -> int | None:
-    """Return the number of all requests, if so many ``retries`` may follow the first one."""
+    """Return the number of attempts with so many ``retries`` after the first one."""
     number = _whole(retries)
     return None if number is None or number > 100 else number + 1
 
 
 def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
-    """Return the retries of a route: those of its models, and enough that every fallback gets a request."""
+    """Return the retries of a route: those of its models, and at least one for each fallback."""
     own = max((one.attempts or 0 for one in result.deployments[name]), default=0)
     common = result.attempts
     if not own and (common is None or common >= groups):
@@ -315,10 +319,10 @@ def _balance(settings: Mapping[str, Any], result: Result) -> str | None:
     if strategy is None:
         return None
     if (known := BALANCES.get(str(strategy))) is None:
-        why = "targets are chosen by `balance`: least_busy, which is the default, weighted, lowest_latency or cheapest"
+        why = "set `balance` instead: least_busy (the default), weighted, lowest_latency or cheapest"
         result.remarks.append(result.leave_out(f"routing_strategy {strategy}", (Group.TRIFLES, why)))
         return None
     balance, different = known
     if different:
-        result.remarks.append(f"routing_strategy {strategy} is balance: {balance}: {different}")
+        result.remarks.append(f"routing_strategy {strategy} became `balance: {balance}`: {different}")
     return balance

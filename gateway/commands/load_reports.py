@@ -1,5 +1,4 @@
-"""``trigate load compare``: whether the second of two runs is slower, and how sure that is; and ``trigate load merge``:
-one report of the parts that several machines made of one plan."""
+"""``trigate load compare`` tests whether the second of two runs is slower; ``trigate load merge`` combines parts."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import click
 
 from configfile.document import ConfigError
 from configfile.wording import Wrong
-from gateway.commands.load_answers import AnswerOptions
+from gateway.commands.load_outputs import OutputOptions
 from loadtest.figures.conditions import parse
 from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import comparison_text, report_file
@@ -27,21 +26,23 @@ _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
 def compare(
     before: Path, after: Path, margin: str | None, percentiles: str | None, html: Path | None, asked: Sequence[Question]
 ) -> int:
-    """Exit status 0, 1 if the answer to one of ``asked`` is yes for any target, 2 if there is nothing to compare."""
+    """Compare two runs and return the exit status.
+
+    It is 0, 1 if a question of ``asked`` has the answer yes for any target, 2 if a file cannot be used."""
     try:
         shares = PERCENTILES if percentiles is None else percentiles_in(percentiles)
         wide = _margin(margin)
         with report_file.reject_misread(before, after):
             found = comparison(before, after, margin=wide, percentiles=shares)
             if not found.targets:
-                raise NoReport(f"{before} and {after} have no target in common")
+                raise NoReport(f"{before} and {after} have no common target: compare runs of the same target")
             click.echo(comparison_text.text(found))
             if html is not None:
                 write_whole(html, _page(before, after, found).encode())
     except (NoReport, Wrong) as error:
         return _unusable(error)
     except OSError as error:
-        click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
+        click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
     failures = [(question, target) for question in asked for target in found.targets if target.meets(question)]
     for question, target in failures:
@@ -55,12 +56,12 @@ def _unusable(error: NoReport | Wrong) -> int:
 
 
 def _margin(given: str | None) -> float:
-    """Raises ``Wrong``."""
+    """Return the margin as a share. Raises ``Wrong``."""
     if given is None:
         return MARGIN
     found = _MARGIN.fullmatch(given.strip())
     if found is None or (not found[2] and float(found[1]) >= 1):
-        raise Wrong(f"--margin: {given!r}", "give a share such as 3% or 0.03")
+        raise Wrong(f"--margin {given!r} is not valid", "give a share, such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -69,13 +70,15 @@ def _page(before: Path, after: Path, found: LoadComparison) -> str:
 
     try:
         runs = report_file.compared(report_file.load(before), report_file.load(after), (before.stem, after.stem))
-    except NoReport:  # logs alone: there are no runs to show
+    except NoReport:  # logs have no runs to show
         runs = ()
     return page(runs, above=comparison_text.html(found))
 
 
-def merge(paths: Sequence[Path], answers: AnswerOptions, fail_if: Sequence[str], percentiles: str | None) -> int:
-    """Exit status 0, 1 if a condition holds or a part is missing, 2 if the reports are no parts of one load."""
+def merge(paths: Sequence[Path], outputs: OutputOptions, fail_if: Sequence[str], percentiles: str | None) -> int:
+    """Combine reports of parts, and return the exit status.
+
+    It is 0, 1 if a condition is true or a part is missing, 2 if the reports are not parts of one load."""
     from gateway.commands.load import finish  # not needed to compare
 
     try:
@@ -85,8 +88,8 @@ def merge(paths: Sequence[Path], answers: AnswerOptions, fail_if: Sequence[str],
             whole = merge_parts(paths)
             whole = attrs.evolve(whole, scenario={**whole.scenario, **shown})
             conditions = (*asked, *map(parse, whole.scenario.get("fail_if") or ()))
-            answers.check(tells=bool(conditions))
-            status = finish((whole,), answers, conditions)
+            outputs.check(has_conditions=bool(conditions))
+            status = finish((whole,), outputs, conditions)
     except ConfigError as error:
         click.echo(error.listed("mistakes"), err=True)
         return UNUSABLE

@@ -1,7 +1,7 @@
-"""``trigate connect --login``: the settings by which programs keep a login of their own and get the gateway's address.
+"""``trigate connect --login``: settings for programs that keep their own login and only change the address.
 
-A row for each program that allows it. The login stays with the program and goes through an entry with
-``passthrough_auth``; a key of the gateway travels in a header of its own. ``docs/subscriptions.md`` is the page.
+Their requests pass through an entry with ``passthrough_auth``; a key of the gateway goes in its own header. See
+``docs/subscriptions.md``.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 
 OWN_KEY: Final = "x-trigate-key"
-"""The header for a key of the gateway, where others hold the client's own login."""
+"""The header for a key of the gateway when the usual headers have the client's own login."""
 
 CODE_ASSIST: Final = "code-assist"
 """The name of the entry that Gemini CLI's login passes through."""
@@ -23,8 +23,10 @@ CODE_ASSIST: Final = "code-assist"
 
 @attrs.frozen
 class Login:
-    """The settings of a program that keeps its login: ``settings`` for its file, ``environment`` for a start without
-    ``without``. ``entry`` is an entry that passes the login on, and ``passes`` is true for each that does."""
+    """The settings of a program that keeps its login.
+
+    ``settings`` are for its file, ``environment`` is for starting it, without the variables in ``without``. ``passes``
+    returns whether an entry forwards the login; ``entry`` is an example."""
 
     settings: tuple[Setting, ...]
     environment: Mapping[str, str]
@@ -42,7 +44,7 @@ def _passes_code_assist(entry: ModelEntry) -> bool:
 
 
 _CLAUDE_ADDRESS: Final = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_MODEL": "{pinned}"}
-# Claude Code prefers these two to its login; blank in its settings, they count as unset, whatever is exported.
+# Claude Code prefers these two to its login; empty values in its settings override exported ones.
 _CLAUDE_KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _CLAUDE_HEADER: Final = {"ANTHROPIC_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}
 
@@ -88,7 +90,7 @@ LOGINS: Mapping[str, Login] = MappingProxyType(
 
 
 def with_login(client: Client, login: Login) -> Client:
-    """Return ``client`` with the settings by which it keeps its login."""
+    """Return ``client`` with the settings that keep its login."""
     assert client.file is not None, "programs with a login have a file"
     file = attrs.evolve(client.file, settings=login.settings)
     return attrs.evolve(
@@ -97,10 +99,10 @@ def with_login(client: Client, login: Login) -> Client:
 
 
 def missing_entry(login: Login, config: Config | None) -> str:
-    """Return a sentence for a ``config`` in which no entry passes the login on, "" where one does or none is known."""
+    """Return a warning if no entry of ``config`` forwards the login, "" if one does or ``config`` is unknown."""
     if config is None or any(map(login.passes, config.entries)):
         return ""
     return (
-        f"warning: {config.path or 'the configuration'} has no entry that passes this login on: "
+        f"warning: {config.path or 'the configuration'} has no entry that forwards this login: "
         f"add `- {login.entry}` to its model_providers."
     )

@@ -1,5 +1,4 @@
-"""The editors of files that belong to somebody else, one for each format: how a file is read, changed and changed back.
-``edit_json`` has the one for JSON."""
+"""Editors of other programs' settings files for each format except JSON, which ``edit_json`` has."""
 
 import json
 import re
@@ -16,15 +15,16 @@ Settings: TypeAlias = Sequence[tuple[Path, Any]]
 
 
 class Unmergeable(Exception):
-    """The file cannot be edited; the message says why."""
+    """The file cannot be edited; the message is the reason."""
 
 
 @attrs.frozen
 class Notation:
-    """A format of files. ``expect`` gives the content that settings lead to, ``edit`` the text with them, ``remove``
-    one without what stands at a path, ``restore`` one with a value there.
+    """The functions for one file format.
 
-    ``parse`` raises ``ValueError`` or ``yaml.YAMLError``; the last three may raise ``LookupError``, too."""
+    ``expect`` returns the expected content after an edit, ``edit`` the text with settings, ``remove`` the text
+    without a path, ``restore`` the text with a value at a path. ``parse`` raises ``ValueError`` or
+    ``yaml.YAMLError``; the last three functions may also raise ``LookupError``."""
 
     parse: Callable[[str], Any]
     expect: Callable[[Any, Settings], Any]
@@ -34,26 +34,26 @@ class Notation:
 
 
 def restore_by(edit: Callable[[str, Settings], str]) -> Callable[[str, Path, Any], str]:
-    """A value is put back as a setting is put in."""
+    """Return a ``restore`` function that uses ``edit``."""
     return lambda text, path, value: edit(text, [(path, value)])
 
 
 def with_members(before: Any, settings: Settings) -> Any:
-    """The mapping ``before`` with ``settings`` in it."""
+    """Return the mapping ``before`` with ``settings``."""
     after = _mapping(before, "the file")
     for path, value in settings:
         holder = after
         for step in path[:-1]:
             holder[step] = _mapping(holder.get(step, {}), step)
             holder = holder[step]
-        if not (value == {} and isinstance(holder.get(path[-1]), dict)):  # a mapping is wanted, and there
+        if not (value == {} and isinstance(holder.get(path[-1]), dict)):  # keep an existing mapping
             holder[path[-1]] = value
     return after
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Unmergeable(f"{name} holds a {type(value).__name__} where keys should be")
+        raise Unmergeable(f"{name} is a {type(value).__name__}, but must be a mapping")
     return dict(value)
 
 
@@ -62,10 +62,10 @@ def join_lines(lines: Sequence[str]) -> str:
 
 
 def by_first_member(items: Sequence[Any]) -> dict[str, Any]:
-    """A list as a mapping by the first member of each item. Raises ``Unmergeable`` where two have the same."""
+    """Return a list as a mapping by the first member of each item. Raises ``Unmergeable`` for duplicates."""
     pairs = [(str(next(iter(item.values()), "")) if isinstance(item, dict) else str(item), item) for item in items]
     if len(dict(pairs)) < len(pairs):
-        raise Unmergeable("it has two items of one name")
+        raise Unmergeable("it has two items with the same name")
     return dict(pairs)
 
 
@@ -104,7 +104,7 @@ def _remove_env(text: str, path: Path) -> str:
 
 
 def _quoted(value: str) -> str:
-    """``value`` in single quotes, in which nothing is replaced. Raises ``ValueError`` where that cannot be."""
+    """Return ``value`` in single quotes, which shells do not expand. Raises ``ValueError`` if it contains a quote."""
     if "'" in value or "\n" in value:
         raise ValueError("cannot be quoted")
     return f"'{value}'"
@@ -127,9 +127,9 @@ def _edit_toml(text: str, settings: Settings) -> str:
 
 
 def _set_toml(lines: list[str], path: Path, value: Any) -> None:
-    """Change ``lines``: the value where its line is, or a new line behind the last of its table."""
+    """Set a value in ``lines``: replace its line, or add a line at the end of its table."""
     *table, name = path
-    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # texts, numbers and booleans are TOML's too
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # TOML writes them like JSON
     section = _toml_section(lines, tuple(table))
     if section is None:
         lines += [*([""] if lines and lines[-1].strip() else []), f"[{'.'.join(table)}]", line]
@@ -146,7 +146,7 @@ def _set_toml(lines: list[str], path: Path, value: Any) -> None:
 
 
 def _toml_section(lines: Sequence[str], table: Path) -> range | None:
-    """The lines of ``table``, without its header; ``()`` is what stands before the first header."""
+    """Return the line numbers of ``table`` without its header; ``()`` is the part before the first header."""
     headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line)]
     if not table:
         return range(headers[0] if headers else len(lines))
@@ -158,7 +158,7 @@ def _toml_section(lines: Sequence[str], table: Path) -> range | None:
 
 
 def _toml_path(line: str) -> Path | None:
-    """The names that ``line``, a header or a whole assignment, leads to; None if it is neither."""
+    """Return the path that ``line`` sets, a header or a complete assignment; None if it is neither."""
     try:
         value: Any = tomllib.loads(line)
     except tomllib.TOMLDecodeError:
@@ -171,7 +171,7 @@ def _toml_path(line: str) -> Path | None:
 
 
 def _toml_comment(line: str) -> str:
-    """The comment behind the value, with the spaces before it."""
+    """Return the comment after the value, with the spaces before it."""
     for found in re.finditer(r"\s*#", line):
         if _toml_path(line[: found.start()]):
             return line[found.start() :]
@@ -179,7 +179,7 @@ def _toml_comment(line: str) -> str:
 
 
 def _remove_toml(text: str, path: Path) -> str:
-    """``text`` without the line of a value, or without the header of an empty table."""
+    """Return ``text`` without the line of a value, or without the header of an empty table."""
     lines = text.splitlines()
     section = _toml_section(lines, path[:-1])
     for number in section or ():
@@ -187,7 +187,7 @@ def _remove_toml(text: str, path: Path) -> str:
             return join_lines([*lines[:number], *lines[number + 1 :]])
     own = _toml_section(lines, path)
     if own is None:
-        return text  # a table above others has no header of its own
+        return text  # a table that only contains tables needs no header
     start = own.start - 1
     end = next((number for number in own if lines[number].strip()), own.stop)
     if start and not lines[start - 1].strip():
@@ -227,9 +227,9 @@ def _parse_yaml_list(text: str) -> Any:
 
 
 def _with_item(before: Any, settings: Settings) -> Any:
-    """The list ``before`` with the item whose first member is that of ``settings``."""
+    """Return the list ``before`` with the item of ``settings``, identified by its first member."""
     if not isinstance(before, list):
-        raise Unmergeable(f"the file holds a {type(before).__name__} where a list should be")
+        raise Unmergeable(f"the file is a {type(before).__name__}, but must be a list")
     item = {path[-1]: value for path, value in settings}
     place = _item_place(before, settings)
     if place is None:
@@ -252,12 +252,12 @@ def _edit_yaml_list(text: str, settings: Settings) -> str:
 
 
 def _with_block(text: str, place: int, block: str) -> str:
-    """``text`` with ``block`` in the place of the item with the number ``place``."""
+    """Return ``text`` with ``block`` instead of the item with the index ``place``."""
     lines = text.splitlines()
     nodes = getattr(yaml.compose(text), "value", ())
     start = nodes[place].start_mark.line
     end = nodes[place].end_mark.line if place + 1 < len(nodes) else len(lines)
-    while lines[end - 1].lstrip()[:1] in ("", "#"):  # belongs to what follows
+    while lines[end - 1].lstrip()[:1] in ("", "#"):  # belongs to the next item
         end -= 1
     return join_lines(lines[:start]) + block + join_lines(lines[end:])
 

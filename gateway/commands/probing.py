@@ -1,5 +1,4 @@
-"""The checks of ``trigate doctor``, through a gateway and over HTTP: a request for each feature, and what has
-to be in its answer."""
+"""The checks of ``trigate doctor``: an HTTP request for each feature, and the required content of its response."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
@@ -24,15 +23,15 @@ from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from streams.framing import EventSplitter, EventTooLarge
 
-LARGEST = 16 * 2**20  # bytes of an answer that are read
+LARGEST = 16 * 2**20  # bytes of a response that are read
 
 State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
-"""``absent``: there was a good answer, without what was asked for."""
+"""``absent``: the response was good, but lacked the tested feature."""
 
 
 @attrs.frozen
 class CheckOutcome:
-    """The result of trying one feature. ``says`` is for people; times are milliseconds."""
+    """The result of testing one feature. ``says`` is a message; times are in milliseconds."""
 
     state: State
     says: str = ""
@@ -42,8 +41,7 @@ class CheckOutcome:
 
 @attrs.frozen
 class Checkup:
-    """One model as clients of one API see it. ``outcomes`` are by feature; ``names`` are the aliases and routes with
-    this target."""
+    """The results for one model and API, by feature; ``names`` are the aliases and routes with this target."""
 
     model: str
     api: Api
@@ -54,23 +52,23 @@ class Checkup:
 
     @property
     def title(self) -> str:
-        """The model with the names that lead to it, for people."""
+        """The model with the aliases and routes that use it, for display."""
         return f"{self.model} ({', '.join(self.names)})" if self.names else self.model
 
     @property
     def good(self) -> bool:
-        """True if it answers, and streams: not every model can do the rest."""
+        """Whether it answers and streams; other features are optional."""
         return all(self.outcomes[name].state == "ok" for name in NEEDED)
 
     @property
     def skipped(self) -> bool:
-        """True if it could not be asked at all."""
+        """Whether no request was sent."""
         return all(outcome.state == "skipped" for outcome in self.outcomes.values())
 
 
 @attrs.frozen
 class Check:
-    """A model by the name that a client of ``api`` uses, its target, and the aliases and routes that lead to it."""
+    """A model by the name that a client of ``api`` uses, its target, and the aliases and routes that use it."""
 
     model: str
     api: Api
@@ -78,12 +76,12 @@ class Check:
     names: tuple[str, ...] = ()
 
 
-# What is asked
+# Requests
 
 
 @attrs.frozen
 class Probe:
-    """A request, and what has to be in its answer: ``missing`` is what is not, "" if all is well."""
+    """A request, and a function that returns what its answer lacks, "" for a good answer."""
 
     says: str
     missing: Callable[[Answer], str]
@@ -91,7 +89,7 @@ class Probe:
     tools: tuple[Tool, ...] = ()
     reasoning: Reasoning | None = None
     format: Format | None = None
-    max_tokens: int = 1000  # models that always think need some
+    max_tokens: int = 1000  # enough for models that always think
 
 
 _CITY = {
@@ -100,25 +98,25 @@ _CITY = {
 _WEATHER = Tool("get_weather", "The weather in a city now", _CITY)
 
 
-def _without_text(answer: Answer) -> str:
+def _missing_text(answer: Answer) -> str:
     return "" if any(isinstance(block, TextBlock) for block in answer.blocks) else "the answer has no text"
 
 
-def _without_call(answer: Answer) -> str:
+def _missing_call(answer: Answer) -> str:
     calls = [block for block in answer.blocks if isinstance(block, ToolCallBlock)]
     if not calls:
-        return "the tool was not called"
-    return "" if _has_city(calls[0].input) else "the tool was called without its argument"
+        return "the model did not call the tool"
+    return "" if _has_city(calls[0].input) else "the tool call lacks its argument"
 
 
-def _without_thinking(answer: Answer) -> str:
+def _missing_thinking(answer: Answer) -> str:
     thought = any(isinstance(block, ReasoningBlock) for block in answer.blocks)
-    return "" if thought or (answer.usage and answer.usage.reasoning) else "no thinking came with the answer"
+    return "" if thought or (answer.usage and answer.usage.reasoning) else "the answer has no thinking"
 
 
-def _without_structure(answer: Answer) -> str:
+def _missing_structure(answer: Answer) -> str:
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
-    return "" if _has_city(text) else "the answer is not the JSON of the schema"
+    return "" if _has_city(text) else "the answer does not match the JSON schema"
 
 
 def _has_city(text: str) -> bool:
@@ -130,19 +128,19 @@ def _has_city(text: str) -> bool:
 
 
 PROBES: Mapping[str, Probe] = {
-    "chat": Probe("Say hello.", _without_text),
-    "stream": Probe("Say hello.", _without_text, stream=True),
-    "tools": Probe("What is the weather in Oslo? Call the tool.", _without_call, stream=True, tools=(_WEATHER,)),
-    "thinking": Probe("Which is larger, 9.11 or 9.9?", _without_thinking, stream=True,
+    "chat": Probe("Say hello.", _missing_text),
+    "stream": Probe("Say hello.", _missing_text, stream=True),
+    "tools": Probe("What is the weather in Oslo? Call the tool.", _missing_call, stream=True, tools=(_WEATHER,)),
+    "thinking": Probe("Which is larger, 9.11 or 9.9?", _missing_thinking, stream=True,
                       reasoning=Reasoning(effort="low"), max_tokens=4000),
-    "schema": Probe("Name the capital of Norway.", _without_structure,
+    "schema": Probe("Name the capital of Norway.", _missing_structure,
                     format=Format("json_schema", "capital", _CITY, strict=True)),
 }  # fmt: skip
 NEEDED = ("chat", "stream")
 COUNT = "count"
 FEATURES = (*PROBES, COUNT)
 
-# Where nothing else is said, OpenAI keeps what was asked in Responses.
+# By default, OpenAI stores Responses requests.
 _CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": {"store": Parameter(False, "store")}}
 
 
@@ -161,18 +159,18 @@ def _call(probe: Probe, api: Api, model: str) -> Request:
     )
 
 
-# Asking
+# Sending
 
 
-class Patient:
-    """One model, asked through the gateway at ``url``. ``limit`` is seconds for one answer."""
+class Prober:
+    """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
 
-    def __init__(self, client: Upstream, url: str, asked: Check, limit: float) -> None:
+    def __init__(self, client: Upstream, url: str, check: Check, limit: float) -> None:
         self._client = client
         self._url = url
         self._limit = limit
-        self._name, self._api, self._target, self._names = asked.model, asked.api, asked.target, asked.names
-        self._codec = CODECS[asked.api]
+        self._name, self._api, self._target, self._names = check.model, check.api, check.target, check.names
+        self._codec = CODECS[check.api]
 
     async def examine(self) -> Checkup:
         outcomes: dict[str, CheckOutcome] = {}
@@ -181,40 +179,40 @@ class Patient:
         return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes, self._names)
 
     def _skipped(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
-        """The reason why nothing more is asked, if so."""
+        """Return the reason to skip the remaining features, ``None`` if there is none."""
         if self._target.entry.passthrough_auth:
-            return CheckOutcome("skipped", "each client brings its own key (passthrough_auth)")
+            return CheckOutcome("skipped", "clients send their own keys to this provider (passthrough_auth)")
         if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
             return CheckOutcome("skipped", "")
         return None
 
     async def _within(self, feature: str) -> CheckOutcome:
-        """``feature`` tried, in ``limit`` seconds."""
-        begun = trio.current_time()
+        """Test ``feature`` within ``limit`` seconds."""
+        start = trio.current_time()
         with trio.move_on_after(self._limit):
             try:
                 outcome = await (self._count() if feature == COUNT else self._try(PROBES[feature]))
             except GatewayError as error:
-                outcome = CheckOutcome("failed", await self._in_words(error))
-            return attrs.evolve(outcome, ms=_ms(begun))
-        return CheckOutcome("failed", f"no whole answer within {self._limit:g} s (--timeout)", _ms(begun))
+                outcome = CheckOutcome("failed", await self._describe(error))
+            return attrs.evolve(outcome, ms=_ms(start))
+        return CheckOutcome("failed", f"no complete response within {self._limit:g} s (--timeout)", _ms(start))
 
-    async def _in_words(self, error: GatewayError) -> str:
-        """The error, and where it can be said what to do about it."""
-        advice = await what_to_do(self._target.entry.provider.id, self._target.url)
-        return f"{_said(error)}; {advice}" if advice else _said(error)
+    async def _describe(self, error: GatewayError) -> str:
+        """Return the error's message, with advice if there is any."""
+        advice = await start_advice(self._target.entry.provider.id, self._target.url)
+        return f"{_message(error)}; {advice}" if advice else _message(error)
 
     async def _try(self, probe: Probe) -> CheckOutcome:
-        """Raises ``GatewayError`` where there is no whole answer."""
+        """Send the request of ``probe`` and check its response. Raises ``GatewayError``."""
         recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
         outgoing = self._codec.write_request(_call(probe, self._api, self._name), recipient)
-        begun, first = trio.current_time(), None
+        start, first = trio.current_time(), None
         response = await self._send(self._path(probe.stream), outgoing.body, outgoing.headers)
         async with response:
             if not probe.stream:
                 answer = fold(self._codec.read_answer(await response.read(LARGEST)))
             else:
-                events, first = await self._events(response, begun)
+                events, first = await self._events(response, start)
                 answer = fold(events)
         missing = probe.missing(answer)
         return CheckOutcome("absent" if missing else "ok", missing, first_byte_ms=first)
@@ -223,8 +221,8 @@ class Patient:
         wire = self._codec.wire
         return wire.root + wire.path.replace("{model}", quote(self._name, safe="/:@")) + wire.suffix("answer", stream)
 
-    async def _events(self, response: UpstreamResponse, begun: float) -> tuple[list[Event], float | None]:
-        """All events of a stream, and when its first content came."""
+    async def _events(self, response: UpstreamResponse, start: float) -> tuple[list[Event], float | None]:
+        """Return all events of a stream, and the milliseconds from ``start`` to the first content."""
         framing, reader = self._codec.wire.framing, self._codec.reader()
         splitter = framing.splitter(LARGEST)
         events: list[Event] = []
@@ -234,7 +232,7 @@ class Patient:
                 if (read := framing.parse(raw)) is not None:
                     events += reader.take(*read)
             if first is None and any(isinstance(event, CONTENT) for event in events):
-                first = _ms(begun)
+                first = _ms(start)
         return [*events, *reader.close()], first
 
     async def _count(self) -> CheckOutcome:
@@ -245,7 +243,7 @@ class Patient:
         return CheckOutcome("ok", "estimate" if response.header("x-trigate-estimated") else "exact")
 
     async def _send(self, path: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> UpstreamResponse:
-        """The answer, whose status is good. Raises ``GatewayError``, as a client would read it."""
+        """Send a request and return its successful response. Raises ``GatewayError`` with the client's message."""
         fields = (("content-type", "application/json"), *headers)
         response = await self._client.send(UpstreamRequest("POST", self._url + path, fields, body))
         if response.status == 200:
@@ -261,22 +259,22 @@ def _split(splitter: EventSplitter, chunk: bytes) -> list[bytes]:
         raise GatewayError("upstream", f"the stream has an event of more than {LARGEST} bytes") from None
 
 
-def _ms(begun: float) -> float:
-    return round((trio.current_time() - begun) * 1000, 1)
+def _ms(start: float) -> float:
+    return round((trio.current_time() - start) * 1000, 1)
 
 
-def _said(error: GatewayError) -> str:
+def _message(error: GatewayError) -> str:
     failed = error.failed
     text = " ".join(failed.message.split())
     return f"{failed.status} {text}" if len(text) <= 300 else f"{failed.status} {text[:299]}…"
 
 
-PATIENCE = 2.0  # seconds for a connection within the machine
+TIMEOUT = 2.0  # seconds for a connection to this machine
 
 
 @attrs.frozen
 class LocalServer:
-    """``ids`` are what its entries are called, less punctuation; ``port`` is its usual one."""
+    """A server program: the provider ``ids`` of its entries without punctuation, its default ``port``, its command."""
 
     title: str
     ids: tuple[str, ...]
@@ -293,20 +291,21 @@ _ROWS = (
 )
 
 
-async def what_to_do(provider: str, url: str) -> str:
-    """Advice on how to start the server of ``provider`` at ``url``, where that is on this machine and nothing listens
-    there; "" otherwise."""
+async def start_advice(provider: str, url: str) -> str:
+    """Return how to start the server of ``provider`` if ``url`` is on this machine and nothing listens there.
+
+    Otherwise return ""."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if not is_loopback(parts.hostname or "") or await _listens(parts.hostname or "", port):
         return ""
     row = _row(provider, port)
     start = f"start {row.title}: {row.start.format(port=port)}" if row is not None else "start the server"
-    return f"nothing listens on {parts.netloc.rpartition('@')[2]}: {start} (or correct base_url)"
+    return f"nothing is listening on {parts.netloc.rpartition('@')[2]}: {start} (or correct base_url)"
 
 
 def _row(provider: str, port: int) -> LocalServer | None:
-    """The row of a server, by the name of its provider or else by its port."""
+    """Find a server by its provider, or else by its port."""
     plain = "".join(filter(str.isalnum, provider.lower()))
     named = next((row for row in _ROWS if plain in row.ids), None)
     return named or next((row for row in _ROWS if row.port == port), None)
@@ -314,7 +313,7 @@ def _row(provider: str, port: int) -> LocalServer | None:
 
 async def _listens(host: str, port: int) -> bool:
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream(host, port)
     except (OSError, trio.TooSlowError):
         return False

@@ -1,7 +1,7 @@
-"""The walk of a plan without sending anything: each place answers as somebody supposes, and the real policy decides.
+"""Simulates the attempts of a request with the real policy, for ``trigate explain``; sends nothing.
 
-Time passes as it would: for a wait, and for a place that says nothing until patience with it is over. What a supposed
-failure does to a place, it does here, too: one that is rate limited is out for a while.
+Targets fail as the user assumes. Simulated time passes for waits and timeouts. Failures have their usual effect: a
+rate-limited target, for example, becomes unavailable for some time.
 """
 
 import contextlib
@@ -32,18 +32,19 @@ KINDS: Final[Mapping[FailureReason, ErrorKind]] = {
     "content_filter": "invalid_request",
     "invalid": "invalid_request",
 }
-"""The kind of error that a client sees of each."""
+"""The kind of error that a client gets for each reason."""
 
 HEALTH: Final = "trigate.health"
-"""The logger of places that go out and come back."""
+"""The logger of changes in the state of targets."""
 
-MOST: Final = 200  # steps, beyond every number of attempts that a configuration may have
+MOST: Final = 200  # steps: more than any configuration allows
 
 
 @attrs.frozen
 class RehearsedAttempt:
-    """A request that would be sent to ``target`` after a ``wait`` of at most so many seconds, and what would become of
-    it: ``None`` for an answer. ``took`` are the seconds that are known to pass."""
+    """A simulated request to ``target`` after a ``wait`` of at most so many seconds.
+
+    ``reason`` is its failure, ``None`` for success; ``took`` is its known duration in seconds."""
 
     target: Target
     wait: float
@@ -53,28 +54,27 @@ class RehearsedAttempt:
 
 @attrs.frozen
 class Rehearsal:
-    """The ``attempts`` in order, and the client's error where none is answered."""
+    """The ``attempts`` in order, and the client's error if all failed."""
 
     attempts: tuple[RehearsedAttempt, ...]
     failed: ErrorInfo | None
 
     @property
     def seconds(self) -> float:
-        """The time until the client is answered, less what providers take to answer or refuse."""
+        """The time until the client's response, without the response times of providers."""
         return sum(one.wait + one.took for one in self.attempts)
 
 
 @attrs.define
 class Clock:
-    """A clock that goes when it is told."""
+    """A simulated clock."""
 
     now: float = 0.0
 
 
 @attrs.define
 class SupposedConditions:
-    """The conditions of a request that has ``clock`` and ``health`` to itself; further places are ``out``, by their
-    names."""
+    """The conditions of a simulated request, with its own ``clock`` and ``health``; other targets are ``out``."""
 
     clock: Clock
     health: Health
@@ -97,22 +97,21 @@ class SupposedConditions:
         return False
 
     def jitter(self) -> float:
-        """The longest of all waits."""
+        """Return the factor for the longest possible wait."""
         return 1.0
 
 
 def rehearse(
     plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
 ) -> Rehearsal:
-    """The walk of ``plan`` from moment 0 on, where places are ``out`` or fail as ``supposed``, by their names, and all
-    others answer."""
+    """Simulate a request with ``plan``, where targets are ``out`` or fail as ``supposed``, and all others succeed."""
     with _unlogged():
         return _rehearse(plan, supposed, config, out or {})
 
 
 @contextlib.contextmanager
 def _unlogged() -> Iterator[None]:
-    """While it is open the log does not tell of places that are out: nothing of it has happened."""
+    """Disable the log of target states, because the failures are simulated."""
     log = logging.getLogger(HEALTH)
     disabled, log.disabled = log.disabled, True
     try:
@@ -141,16 +140,16 @@ def _rehearse(
             return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None)), None)
         took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
-        failed = ErrorInfo(KINDS[reason], f"{step.target.place} has failed, as supposed", reason=reason)
+        failed = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason)
         answer.mark_failed(failed)
         answer.close()
         attempts.append(RehearsedAttempt(step.target, step.after, reason, took))
         outcomes.append(Outcome(step.target, failed, Stage.SENDING))
-    raise AssertionError("a policy that never ends")
+    raise AssertionError("the policy does not end")
 
 
 def _patience(plan: Plan, outcomes: list[Outcome], target: Target, now: float) -> float:
-    """Seconds until a streamed attempt that says nothing is over."""
+    """Return the seconds after which a streamed attempt without content times out."""
     left = max(0.0, plan.deadline - now)
     patience = None if plan.route is None else plan.route.first_content
     if patience is not None and may_go_on(plan, outcomes, target):

@@ -1,4 +1,4 @@
-"""``trigate replay``: a recorded request sent again, or a recorded answer served as a provider would."""
+"""``trigate replay``: sends a recorded request again, or serves a recorded response as a provider."""
 
 import http.client
 import os
@@ -45,11 +45,11 @@ _SHOWN = (
 
 
 def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> int:
-    """The exit status."""
+    """Send the recorded request and return the exit status."""
     try:
         recorded = read(file)
         if recorded.request is None:
-            raise Unreadable(f"{recorded.name}: the recording holds no request")
+            raise Unreadable(f"{recorded.name}: the recording has no request")
         own = model is None or CODECS[recorded.api].wire.model_member is None
         body = recorded.request if own or model is None else with_model(recorded.request, model)
         key = os.environ.get(key_env or KEY)
@@ -57,36 +57,37 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
             raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
         address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
         if not CODECS[recorded.api].wire.framing.matches_type(recorded.content_type):
-            address = address.partition("?")[0]  # a stream that came as one array was asked for without
+            address = address.partition("?")[0]  # its request had no ?alt=sse
         return _send(address, recorded.api, body, key)
     except Unreadable as error:
         click.echo(str(error), err=True)
     except (OSError, http.client.HTTPException) as error:
         click.echo(
-            f"{url or HERE}: {error or type(error).__name__}: is the server running, and is this its URL?", err=True
+            f"cannot send to {url or HERE}: {error or type(error).__name__}; check the URL, and that the server runs",
+            err=True,
         )
     return 2
 
 
 def with_model(request: bytes, model: str) -> bytes:
-    """The request, for another model. Raises ``Unreadable``."""
+    """Return the request with another model. Raises ``Unreadable``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise Unreadable("--model: the recorded request is no JSON object, and names none") from None
+        raise Unreadable("--model: cannot set the model, because the recorded request is not a JSON object") from None
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(members)
 
 
 def address_of(url: str, api: Api, model: str | None = None, stream: bool = False) -> str:
-    """``url`` with the path of ``api``, whichever part of it is there already. Raises ``Unreadable``."""
+    """Return ``url`` with the path of ``api``; ``url`` may have a part of that path. Raises ``Unreadable``."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # an address or a port that is none
+    except ValueError:  # an invalid host or port
         good = False
     if not good:
-        raise Unreadable(f"--to {url}: this must be a URL such as {HERE}")
+        raise Unreadable(f"--to {url}: expected a URL, such as {HERE}")
     base, path, root = url.rstrip("/"), asked_path(api, model, stream), CODECS[api].wire.root
     if base.endswith(path.removeprefix(root)):
         return base
@@ -94,7 +95,9 @@ def address_of(url: str, api: Api, model: str | None = None, stream: bool = Fals
 
 
 def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
-    """Print the answer as it comes. Raises ``OSError`` and ``HTTPException``."""
+    """Send ``body``, print the response as it arrives, and return the exit status.
+
+    Raises ``OSError`` and ``HTTPException``."""
     parts = urlsplit(url)
     headers = {"content-type": "application/json", **_credential(api, key)}
     assert parts.hostname is not None
@@ -134,27 +137,28 @@ def _credential(api: Api, key: str | None) -> dict[str, str]:
 
 
 def run_server(file: Path, port: int, pace: float) -> int:
-    """The exit status."""
+    """Serve the recorded response until a signal, and return the exit status."""
     Log()
     try:
         recorded = read(file)
         if recorded.response is None:
-            raise Unreadable(f"{recorded.name}: the recording holds no answer")
+            raise Unreadable(f"{recorded.name}: the recording has no response")
         sock = bind("127.0.0.1", port)
     except (Unreadable, BindFailed) as error:
         click.echo(str(error), err=True)
         return 2
     place = "http://{}:{}".format(*sock.getsockname()[:2])
     path = asked_path(recorded.api, recorded.model, recorded.stream)
-    announce = partial(click.echo, f"trigate replay answers {path} on {place} with {recorded.name}")
+    announce = partial(click.echo, f"trigate replay serves {recorded.name} for {path} on {place}")
     state = Lifecycle()
     trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
     return 0
 
 
 def create_replay(recorded: Recorded, pace: float = 0.0) -> QuartTrio:
-    """The ASGI app that gives the answer of ``recorded`` to every POST. ``pace`` is the pause between two events, in
-    seconds."""
+    """Return an ASGI app that sends the response of ``recorded`` to every POST.
+
+    ``pace`` is the pause between two events in seconds."""
     app = QuartTrio("trigate-replay", static_folder=None)
     configure(app)
     headers = (("content-type", recorded.content_type), *recorded.headers)

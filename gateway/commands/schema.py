@@ -1,4 +1,4 @@
-"""The command ``schema``: a JSON Schema of the configuration, from the classes that it is read into."""
+"""``trigate schema``: prints a JSON Schema of the configuration, generated from the classes of its sections."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -52,11 +52,11 @@ RULES: Final[Mapping[type, Shape]] = {
     AcceptedKey: _one_of("key", "sha256"),
     StateStorage: {"allOf": [_needs("sqlite", "path"), _needs("postgres", "connection_string")]},
 }
-"""What a mapping has to hold beyond its keys."""
+"""Constraints on a mapping besides the types of its keys."""
 
 
 def run() -> int:
-    """Print the schema; the exit status."""
+    """Print the schema and return the exit status."""
     click.echo(msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode())
     return 0
 

@@ -1,4 +1,4 @@
-"""The commands that serve: ``serve``, with the demo and workers, and ``mock``."""
+"""``trigate serve``, with its demo and workers, and ``trigate mock``."""
 
 import contextlib
 import json
@@ -26,11 +26,11 @@ from gateway.commands.listening import (
     OpenListener,
     adopt_listeners,
     certificate_remarks,
-    closed,
     open_listener,
     open_listeners,
     refuse_exposed,
-    reread,
+    reload_certificates,
+    unlink_sockets_on_exit,
 )
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.loading import Config, ConfigError, load
@@ -58,12 +58,12 @@ from streams.garbage import freeze_startup_objects
 T = TypeVar("T")
 
 SHOWN = 12  # models that the banner lists
-LOOK = 1.0  # seconds between a worker's looks for its supervisor
+INTERVAL = 1.0  # seconds between a worker's checks for its supervisor
 
 
 @attrs.frozen
 class Options:
-    """The options of the command line that hold for every worker."""
+    """The command-line options that apply to every worker."""
 
     check_streams: bool = False
     record: Path | None = None
@@ -71,14 +71,14 @@ class Options:
     log_format: LogFormat = "auto"
 
     def log(self) -> Log:
-        """Begin to log."""
+        """Start logging."""
         return Log(self.log_level, self.log_format)
 
     def flags(self) -> list[str]:
-        """The options as the command of a worker has them."""
-        given = {"--record": self.record, "--log-level": self.log_level, "--log-format": self.log_format}
+        """Return the options as flags for the command of a worker."""
+        values = {"--record": self.record, "--log-level": self.log_level, "--log-format": self.log_format}
         flags = ["--check-streams"] if self.check_streams else []
-        return [*flags, *(word for flag, value in given.items() if value is not None for word in (flag, str(value)))]
+        return [*flags, *(word for flag, value in values.items() if value is not None for word in (flag, str(value)))]
 
 
 def run(
@@ -95,16 +95,16 @@ def run(
     memory: int | None = None,
     ready: int | None = None,
 ) -> int:
-    """``trigate serve``: the exit status."""
+    """Run ``trigate serve`` and return its exit status."""
     raise_limit()
     log = options.log()
-    if path is not None and copies is not None:  # a worker: the supervisor has bound, tried and said everything
+    if path is not None and copies is not None:  # a worker; the supervisor has done the rest
         read = partial(Copies(copies).read, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
             announce = None if ready is None else partial(report_ready, ready)
             _run(_work, read, adopt, options, log, directory, memory, announce)
-        except CertificateFailed as error:  # it was good when the supervisor began
+        except CertificateFailed as error:  # it was valid when the supervisor started
             _say(log, "warning", str(error))
             return 1
         return 0
@@ -112,7 +112,7 @@ def run(
     if config is None or not _can_record(options.record) or not _can_audit(config, log):
         return 1
     if config.path is None or not config.path.is_file():
-        click.echo(f"{config.path}: serve reads it again on SIGHUP: give the path of a file, not a pipe", err=True)
+        click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
         return 1
     for kind, text in config.remarks:
         _say(log, kind, text)
@@ -121,11 +121,11 @@ def run(
             _warn_loudly(log, remark)
         listeners = open_listeners(config, host, port)
     except BindFailed as error:
-        return _refused(error)
+        return _bind_failed(error)
     except CertificateFailed as error:
         click.echo(f"{config.path}: {error}", err=True)
         return 1
-    with closed(listeners):
+    with unlink_sockets_on_exit(listeners):
         try:
             judge = partial(refuse_exposed, listeners=listeners, meant=is_open)
             judge(config)
@@ -138,13 +138,13 @@ def run(
                     return 0
                 command = _worker(config, (host, port), options)
                 return _supervise(config, listeners, workers, announce, command, log, judge)
-        except ConfigError as error:  # of the store, too, which is tried only now
+        except ConfigError as error:  # also for the store, which was opened only now
             click.echo(str(error), err=True)
             return 1
 
 
 def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
-    """``trigate serve --demo``: the gateway and a stand-in provider in one process; the exit status."""
+    """Run ``trigate serve --demo``, the gateway and a stand-in provider in one process; return its exit status."""
     raise_limit()
     log = options.log()
     if not _can_record(options.record):
@@ -152,20 +152,20 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
     try:
         one, mock = open_listener(host or LOCAL, PORT if port is None else port), open_listener(LOCAL, 0)
     except BindFailed as error:
-        return _refused(error)
+        return _bind_failed(error)
     _run(_demo, demo_config(mock.url), one, mock, pace, options, log)
     return 0
 
 
 def run_mock(host: str, port: int, pace: float) -> int:
-    """``trigate mock``: the exit status."""
+    """Run ``trigate mock`` and return its exit status."""
     from gateway.mock.server import MODELS, create_mock
 
     Log()
     try:
         one = open_listener(host, port)
     except BindFailed as error:
-        return _refused(error)
+        return _bind_failed(error)
     state = Lifecycle()
     app = create_mock(pace, state)
     freeze_startup_objects()
@@ -175,8 +175,9 @@ def run_mock(host: str, port: int, pace: float) -> int:
 
 
 def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """``trio.run`` that a Ctrl-C ends without a traceback when nobody waits for one: before it serves, or behind the
-    drain, where a worker may get the second signal. What has been opened is closed."""
+    """Run ``main`` with trio; exit without a traceback on Ctrl-C before it serves or after the drain.
+
+    A worker may get a second signal after the drain. Opened resources are closed."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -189,13 +190,13 @@ def _run(main: Callable[..., Awaitable[T]], *args: Any) -> T:
     sys.exit(128 + signal.SIGINT)
 
 
-def _refused(error: BindFailed) -> int:
-    click.echo(f"{error} (--host and --port choose)", err=True)
+def _bind_failed(error: BindFailed) -> int:
+    click.echo(f"{error} (set another address with --host or --port)", err=True)
     return 1
 
 
 def _can_record(folder: Path | None) -> bool:
-    """True if exchanges can be written there, or are not to be; if not the reason is printed."""
+    """Return whether ``folder`` is None or writable; otherwise print the reason."""
     if folder is None:
         return True
     from gateway.telemetry.recorded import Folder
@@ -203,25 +204,24 @@ def _can_record(folder: Path | None) -> bool:
     try:
         Folder(folder)
     except OSError as error:
-        click.echo(f"--record {folder}: {error.strerror}: name a folder that can be written to", err=True)
+        click.echo(f"--record {folder}: {error.strerror}: give a writable directory", err=True)
         return False
     return True
 
 
 def _can_audit(config: Config, log: Log) -> bool:
-    """Log as ``config`` says from now on, and return true; if the file of the audit cannot be written the reason is
-    printed."""
+    """Apply the log settings of ``config``. Return whether the audit file is writable; otherwise print the reason."""
     try:
         log.apply_config(config)
     except OSError as error:
-        click.echo(f"audit: {config.audit}: {error.strerror}: name a file that can be written", err=True)
+        click.echo(f"audit: {config.audit}: {error.strerror}: give a writable file", err=True)
         return False
     return True
 
 
 @contextlib.contextmanager
 def _audited(config: Config, listeners: Sequence[OpenListener]) -> Iterator[None]:
-    """Tell the audit of the block's beginning and end."""
+    """Record the start and the end of the block in the audit."""
     audit, names = Audit(), tuple(key.name for key in config.client_keys)
     places = tuple(one.place for one in listeners)
     audit.log_event("started", version=gateway.__version__, listeners=places, clients=names)
@@ -240,8 +240,9 @@ async def _work(
     memory: int | None,
     announce: Callable[[], None] | None,
 ) -> None:
-    """Serve as a worker, as long as there is somebody who would replace and stop it. ``directory`` is what it shares
-    with the others, and ``memory`` the file of what all know."""
+    """Serve as a worker while its supervisor exists.
+
+    ``directory`` and ``memory``, a descriptor, are shared by all workers."""
     lifecycle = Lifecycle()
     config = read()
     log.apply_config(config)
@@ -262,8 +263,8 @@ async def _work(
 async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
     supervisor = os.getppid()
     while os.getppid() == supervisor:  # noqa: ASYNC110  # of another process
-        await trio.sleep(LOOK)
-    logging.getLogger("trigate").error("the supervisor is gone: draining")
+        await trio.sleep(INTERVAL)
+    logging.getLogger("trigate").error("the supervisor has exited; draining")
     lifecycle.stop()
 
 
@@ -281,13 +282,13 @@ async def serve_config(
     shared: SharedTables | None = None,
     signals: bool = True,
 ) -> None:
-    """Serve ``config`` until a signal or ``lifecycle.stop()``.
+    """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
 
-    ``read`` returns the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
-    that is refused. ``others`` serve the same sockets, and ``shared`` holds what all of them know. ``signals`` is false
-    outside the main thread. Raises ``ConfigError`` for a store that cannot be used."""
+    ``read`` returns the configuration for a reload, by default from the file; ``judge`` raises ``ConfigError`` to
+    reject it. ``others`` are the other workers, ``shared`` is the memory of all workers. ``signals`` must be false
+    outside the main thread."""
     assert config.path is not None
-    read_anew = read or partial(load, config.path, os.environ, trust=config.trust)
+    read_again = read or partial(load, config.path, os.environ, trust=config.trust)
     store, alone = await open_store(config), read is None
     lifecycle = lifecycle or Lifecycle()
     keys = FollowedKeys(key_store := open_key_store(config))
@@ -295,14 +296,14 @@ async def serve_config(
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
     served = Served(config, attrs.evolve(service, others=others), alone=alone)
 
-    def following() -> Config:
-        config = read_anew()
+    def next_config() -> Config:
+        config = read_again()
         judge(config)
         log.apply_config(config)
         return keys.beside(config)
 
     def reload() -> None:
-        good = served.reload(following) and reread(listeners)
+        good = served.reload(next_config) and reload_certificates(listeners)
         if alone:
             service.metrics.reloaded(good)
 
@@ -338,7 +339,7 @@ def _supervise(
     log: Log,
     judge: Callable[[Config], None],
 ) -> int:
-    """The exit status. Raises ``ConfigError`` as ``serve_config`` does."""
+    """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
     assert config.path is not None
     with (
         shared_directory() as directory,
@@ -374,15 +375,16 @@ def _supervise(
 
 
 async def _try_store(config: Config) -> None:
-    """Open the store once, so that what is wrong with it is said once, and not by every worker again and again."""
+    """Open the store once, so that the supervisor reports its problems, and not each worker repeatedly."""
     if (store := await open_store(config)) is not None:
         await store.aclose()
 
 
 def _worker(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
-    """The command of one worker, which finds out from ``place`` which socket is which listener's. Python takes ``-m``
-    from the current directory first, where a ``gateway`` of somebody else's may stand: ``-P`` keeps it out, unless ours
-    is the one there."""
+    """Return the command of a worker; ``place`` has the overridden host and port.
+
+    ``python -m gateway`` would import another ``gateway`` from the current directory; ``-P`` prevents that, except
+    when ours is there."""
     installed = Path(gateway.__file__).parents[1] != Path.cwd()
     return [
         sys.executable,
@@ -397,7 +399,7 @@ def _worker(config: Config, place: tuple[str | None, int | None], options: Optio
     ]  # fmt: skip
 
 
-# What is said
+# Messages
 
 
 def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
@@ -408,18 +410,19 @@ def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
 
 
 def _watch(config: Config, one: OpenListener) -> str:
-    """The live view's address, and what a browser needs to see it."""
+    """Return the URL of the live view, with a remark on the required key."""
     if config.ui_key is not None or config.asks_for_key:
-        return f"{one.url}/ui  (asks for a key)"
+        return f"{one.url}/ui  (requires a key)"
     here = one.is_local or one.is_everywhere
-    return f"{one.url}/ui" + ("" if here else "  (needs ui_key: this is no loopback address)")
+    return f"{one.url}/ui" + ("" if here else "  (set ui_key: this is not a loopback address)")
 
 
 def _banner(
     who: str, listeners: Sequence[OpenListener], names: Sequence[str], model: str, watch: str | None = None
 ) -> None:
-    """Print where it listens, what can be asked for, one line to try, and where to ``watch``. Whoever reads that may be
-    gone (``| head -1``): it serves all the same."""
+    """Print the addresses, the models, an example command, and the URL of the live view.
+
+    A closed standard output (``| head -1``) does not stop the server."""
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     models = f"models  {', '.join(names[:SHOWN])}{more}"
@@ -435,7 +438,7 @@ def _banner(
     try:
         click.echo("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the exit fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail either
 
 
 def _place(one: OpenListener) -> str:
@@ -444,7 +447,7 @@ def _place(one: OpenListener) -> str:
 
 
 def _say(log: Log, kind: Remark, text: str, **style: Any) -> None:
-    """Say what somebody who starts the gateway should know: a line of the log where programs read that."""
+    """Print a remark for the operator, or log it if the log is JSON."""
     if log.readable:
         say(sentence(f"{'WARNING' if style else kind}: {text}"), **style)
     else:
@@ -456,7 +459,7 @@ def _warn_loudly(log: Log, text: str) -> None:
 
 
 def _warn_of_settings(config: Config, log: Log) -> None:
-    """Say what is set to no effect, and what this machine is too small for."""
+    """Warn of settings without effect, and of limits that this machine cannot provide."""
     limits = config.limits
     for text in (no_effect(config), shortage(limits.connections or 0, limits.in_flight)):
         if text is not None:
@@ -468,15 +471,15 @@ def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -
         return
     _warn_loudly(
         log,
-        "there are no client_keys: every machine that can connect here can use the keys in this config. "
-        "Set client_keys, or listen on 127.0.0.1 only.",
+        "client_keys is not set: every machine that can connect can use the provider keys in this config. "
+        "Set client_keys, or listen only on 127.0.0.1.",
     )
 
 
 async def _demo(
     config: Config, one: OpenListener, mock_one: OpenListener, pace: float, options: Options, log: Log
 ) -> None:
-    from gateway.mock.server import create_mock  # with the faults on tap, which no other way of serving needs
+    from gateway.mock.server import create_mock  # only the demo needs the mock
 
     lifecycle, mock_state = Lifecycle(), Lifecycle()
     app = create_app(

@@ -1,4 +1,4 @@
-"""Text for whoever reads a terminal: long lines are folded there, and nowhere else."""
+"""Output for terminals, where long lines are wrapped; files and pipes get whole lines."""
 
 import os
 import sys
@@ -8,21 +8,20 @@ from typing import Any, Final, TextIO
 import click
 
 WIDTH: Final = 80
-"""Columns, where the terminal has no fewer: longer lines are harder to read."""
+"""The maximum number of columns: longer lines are harder to read."""
 
 _HANGING: Final = "    "
 
 
 def say(text: str, **style: Any) -> None:
-    """Print ``text`` on standard error, in the ``style`` of ``click.style``. Programs that read it get whole lines."""
+    """Print ``text`` on standard error in the ``style`` of ``click.style``; wrap lines only on a terminal."""
     width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
     click.secho(shown, err=True, color=False if os.environ.get("NO_COLOR") else None, **style)
 
 
 def fold(line: str, width: int, hanging: str = _HANGING) -> str:
-    """``line`` in as many lines as it needs, those after the first indented further, by ``hanging``. Words stay whole,
-    for they are to be copied."""
+    """Wrap ``line`` to ``width``; indent the following lines by ``hanging``. Words stay whole, so you can copy them."""
     indent = line[: len(line) - len(line.lstrip(" "))]
     return textwrap.fill(
         line, width, subsequent_indent=indent + hanging, break_long_words=False, break_on_hyphens=False
@@ -30,8 +29,8 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
 
 
 def columns(stream: TextIO) -> int | None:
-    """The width that text on ``stream`` may have; ``None`` where no terminal reads."""
+    """Return the maximum width of text on ``stream``, ``None`` if it is not a terminal."""
     try:
         return min(WIDTH, os.get_terminal_size(stream.fileno()).columns) or WIDTH
-    except (OSError, ValueError):  # a pipe, a file; closed
+    except (OSError, ValueError):  # a pipe, a file, or closed
         return None

@@ -1,4 +1,4 @@
-"""``trigate translate``: a request of one API as another's, and what of it is lost, without sending it."""
+"""``trigate translate``: translates a request from one API to another, and lists lost fields; sends nothing."""
 
 import sys
 from pathlib import Path
@@ -22,39 +22,41 @@ from streams.surrogates import NOT_JSON
 
 
 def run(file: str, source: Api, target: Api, model: str | None, provider: str | None, strict: bool) -> int:
-    """Print the outgoing body to stdout and the report to stderr. Exit status 0, 1 for a request that is refused, 2 for
-    a file that cannot be read or is not JSON, or an unknown provider."""
+    """Print the translated body to stdout and the report to stderr. Return the exit status.
+
+    It is 0, 1 for a rejected request, 2 for an unknown provider or a file that cannot be read or is not JSON."""
     name = "standard input" if file == "-" else file
     try:
         value = msgspec.json.decode(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     except OSError as error:
-        click.echo(f"{name}: {(error.strerror or 'unreadable').lower()}", err=True)
+        click.echo(f"cannot read {name}: {(error.strerror or 'unreadable').lower()}", err=True)
         return 2
     except NOT_JSON as error:
-        click.echo(f"{name}: this is not JSON: {error}", err=True)
+        click.echo(f"{name} is not valid JSON: {error}", err=True)
         return 2
     row = catalog.find(provider) if provider is not None else None
     if provider is not None and row is None:
-        click.echo(f"unknown provider {provider!r}; known are {', '.join(catalog.CATALOG)}", err=True)
+        click.echo(f"unknown provider {provider!r}; expected one of {', '.join(catalog.CATALOG)}", err=True)
         return 2
     try:
         outgoing = translated(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
-        click.echo(f"refused with {error.failed.status}: {error.failed.message}", err=True)
+        click.echo(f"rejected with status {error.failed.status}: {error.failed.message}", err=True)
         return 1
     click.echo(msgspec.json.format(outgoing.body, indent=2))
     _report(outgoing)
     if strict and (lost := losses(outgoing.dropped)):
-        click.echo(f"strict: {', '.join(lost)} cannot be carried", err=True)
+        click.echo(f"--strict: the translation loses {', '.join(lost)}", err=True)
         return 1
     return 0
 
 
 def translated(value: Any, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
-    """``value``, a body of ``source``, as a request of ``target`` for ``model`` (by default the one it names). Raises
-    ``GatewayError`` for what is no request or cannot be honoured."""
-    asked = CODECS[source].read_request(expect(value, dict, "the request"))
-    call, _ = shortened(asked, CODECS[target].wire.tool_naming)
+    """Translate ``value``, a body of ``source``, to ``target`` for ``model``, by default the one in ``value``.
+
+    Raises ``GatewayError`` for an invalid or unsupported request."""
+    request = CODECS[source].read_request(expect(value, dict, "the request"))
+    call, _ = shortened(request, CODECS[target].wire.tool_naming)
     model = model or call.model
     return CODECS[target].write_request(call, Recipient(model, Issuer("", ""), quirks_of(quirks, model)))
 

@@ -1,8 +1,7 @@
-"""The book of what ``trigate connect --write`` has put into files that are not ours, kept so that it can be taken out
-again.
+"""Notes on the settings that ``trigate connect --write`` added to other programs' files, for ``--undo``.
 
-Remembered are the paths of the settings, what stood there before, and of what was written digests alone: keys are not
-copied. What somebody has changed since is theirs and stays.
+A note has the paths of the settings, their previous values, and digests of the written values: it copies no keys.
+``--undo`` keeps values that were changed since.
 """
 
 import hashlib
@@ -15,7 +14,7 @@ import attrs
 import msgspec
 
 from gateway.commands.client import Format
-from gateway.commands.edits import MISSING, paths_of, reverted, standing
+from gateway.commands.edits import MISSING, paths_of, revert, values_at
 from gateway.commands.notation import Settings
 from streams.surrogates import NOT_JSON
 
@@ -24,7 +23,7 @@ Way: TypeAlias = tuple[str, ...]
 
 @attrs.frozen
 class Replacement:
-    """One setting: a digest of what was written, and what had been ``there``, if anything had."""
+    """One written setting: a digest of the new value, and the previous value ``was`` if one was ``there``."""
 
     path: Way
     wrote: str
@@ -37,11 +36,12 @@ class Replacement:
 
 
 @attrs.frozen
-class Written:
-    """A file that was written, or would have been. ``holders`` are the mappings that were made for the settings,
-    ``backups`` the names of all copies that were made beside it, ``original`` the first of them ("": there was no
-    file), and ``after`` a digest of its text. ``alone``: nobody else has changed it from the first write to the
-    last."""
+class WrittenFile:
+    """A file with written settings.
+
+    ``holders`` are the mappings that were created for them, ``backups`` the names of all backups, ``original`` the
+    first backup ("" if there was no file), ``after`` a digest of the text. ``alone``: only trigate changed the file
+    between the first write and the last."""
 
     format: Format
     changes: tuple[Replacement, ...]
@@ -52,13 +52,13 @@ class Written:
     alone: bool
 
 
-def noted(
-    earlier: Written | None, form: Format, texts: tuple[str | None, str], settings: Settings, backup: str
-) -> Written:
-    """The note of a write that made the second of ``texts`` of the first, which is in ``backup``."""
+def note_of_write(
+    earlier: WrittenFile | None, form: Format, texts: tuple[str | None, str], settings: Settings, backup: str
+) -> WrittenFile:
+    """Return the note for a write that changed ``texts[0]``, which ``backup`` has, into ``texts[1]``."""
     before, after = texts
     paths = paths_of(form, settings)
-    stood, stands = standing(form, before or "", paths), standing(form, after, paths)
+    stood, stands = values_at(form, before or "", paths), values_at(form, after, paths)
     first = {change.path: change for change in earlier.changes} if earlier else {}
     changes = {**first}
     for path in paths:
@@ -66,8 +66,8 @@ def noted(
             changes[path] = Replacement(path, "", path in stood, stood.get(path))
         changes[path] = attrs.evolve(changes[path], wrote=_digest(stands[path]))
     makers = {path[:depth] for path in paths for depth in range(1, len(path))}
-    made = makers - set(standing(form, before or "", makers))
-    return Written(
+    made = makers - set(values_at(form, before or "", makers))
+    return WrittenFile(
         form,
         tuple(changes.values()),
         tuple(sorted(made.union(earlier.holders if earlier else ()))),
@@ -78,31 +78,32 @@ def noted(
     )
 
 
-def outdated(earlier: Written | None, text: str, settings: Settings) -> str:
-    """``text`` without what an earlier write has put there and ``settings`` no longer have. Raises ``Unmergeable``."""
-    if earlier is None or earlier.format == "yaml_list":  # where each write has an item of its own
+def remove_stale(earlier: WrittenFile | None, text: str, settings: Settings) -> str:
+    """Return ``text`` without settings of an earlier write that ``settings`` lacks. Raises ``Unmergeable``."""
+    if earlier is None or earlier.format == "yaml_list":  # there, each write has its own item
         return text
     paths = set(paths_of(earlier.format, settings))
     gone = [change for change in earlier.changes if change.path not in paths]
-    return reverted(earlier.format, text, _ours(earlier, text, gone))
+    return revert(earlier.format, text, _ours(earlier, text, gone))
 
 
-def undone(written: Written, text: str) -> tuple[str, list[Way]]:
-    """``text`` without what was written, and where something else stands by now, which stays. Raises
-    ``Unmergeable``."""
+def revert_write(written: WrittenFile, text: str) -> tuple[str, list[Way]]:
+    """Return ``text`` without the written settings, and the paths whose values were changed since and stay.
+
+    Raises ``Unmergeable``."""
     ours = _ours(written, text, written.changes)
-    stands = standing(written.format, text, [change.path for change in written.changes])
-    left = [
+    stands = values_at(written.format, text, [change.path for change in written.changes])
+    kept = [
         change.path
         for change in written.changes
         if change.path in stands and change.path not in ours and stands[change.path] != change.before
     ]
-    return reverted(written.format, text, ours, written.holders), left
+    return revert(written.format, text, ours, written.holders), kept
 
 
-def _ours(written: Written, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
-    """The values to put back where ``text`` still has what was written."""
-    stands = standing(written.format, text, [change.path for change in changes])
+def _ours(written: WrittenFile, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:
+    """Return the values to restore, by path, for settings that ``text`` still has as they were written."""
+    stands = values_at(written.format, text, [change.path for change in changes])
     return {
         change.path: change.before
         for change in changes
@@ -110,8 +111,8 @@ def _ours(written: Written, text: str, changes: Sequence[Replacement]) -> dict[W
     }
 
 
-def untouched(written: Written, text: str) -> bool:
-    """True if nobody has changed the file since it was written, so that ``original`` is what to put back."""
+def is_unchanged(written: WrittenFile, text: str) -> bool:
+    """Return whether the file is unchanged since the write, so that ``original`` can be restored."""
     return written.alone and written.after == _digest(text)
 
 
@@ -119,29 +120,29 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic", enc_hook=str)).hexdigest()
 
 
-# Where it is remembered
+# The file of notes
 
 
-def book() -> Path:
-    """For the person's own eyes, like the files that it is about."""
+def notes_path() -> Path:
+    """Return the path of the notes, in the user's state directory."""
     folder = Path(os.environ.get("XDG_STATE_HOME", ""))
     folder = folder if folder.is_absolute() else Path.home() / ".local/state"
     return folder / "trigate/connect.json"
 
 
-def remembered() -> dict[str, Written]:
-    """The notes by the path of their file. A book that cannot be read is an empty one."""
+def read_notes() -> dict[str, WrittenFile]:
+    """Return the notes by the path of the file they describe; nothing if the notes cannot be read."""
     try:
-        return msgspec.json.decode(book().read_bytes(), type=dict[str, Written])
+        return msgspec.json.decode(notes_path().read_bytes(), type=dict[str, WrittenFile])
     except (OSError, *NOT_JSON):
         return {}
 
 
-def remember(path: Path, written: Written | None) -> None:
-    """Put ``written`` into the book, or take out what is there. Raises ``OSError``."""
-    kept: Mapping[str, Any] = {name: value for name, value in remembered().items() if name != str(path)}
+def save_note(path: Path, written: WrittenFile | None) -> None:
+    """Save the note on ``path``, or delete it if ``written`` is None. Raises ``OSError``."""
+    kept: Mapping[str, Any] = {name: value for name, value in read_notes().items() if name != str(path)}
     kept = {**kept, str(path): written} if written is not None else kept
-    file = book()
+    file = notes_path()
     file.parent.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(kept, enc_hook=str), indent=1)
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:

@@ -258,7 +258,7 @@ def _reason(error: BaseException | None) -> str:
     """Return the operating system's message for a failure, which libraries wrap in exceptions, or ""."""
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
-            return "nothing listens there"
+            return "nothing is listening there"
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
         error = error.__cause__ or error.__context__

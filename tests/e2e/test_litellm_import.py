@@ -51,16 +51,16 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
-        "Carried over: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
+        "Converted: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
         "client keys."
     )
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
-        "names that clients ask for",
+        "model names",
         "protection",
         "money",
         "trifles",
-        "settings that trigate import does not know",
+        "unknown to trigate import",
     ]
     for lost in ("sonnet-on-bedrock", "the key bedrock-only"):
         assert lost in lines[3]

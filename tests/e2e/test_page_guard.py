@@ -156,4 +156,4 @@ def test_an_audit_that_cannot_be_written_is_said_at_the_start(tmp_path, upstream
     (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
     done = invoke("serve", str(tmp_path / "trigate.yaml"))
     assert done.returncode == 1
-    assert "nowhere/audit.log: No such file or directory: name a file that can be written" in done.stderr
+    assert "nowhere/audit.log: No such file or directory: give a writable file" in done.stderr

@@ -13,7 +13,7 @@ import trio.testing
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from configfile.document import ConfigError
-from gateway.commands.load_answers import AnswerOptions, LoadAnswers
+from gateway.commands.load_outputs import LoadOutputs, OutputOptions
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.reports.otlp import KINDS, MetricsSoFar, OtlpReceiver, RunMetrics, exporting
 from tests.support.harness import free_port
@@ -106,7 +106,7 @@ async def test_a_receiver_that_is_gone_or_refuses_costs_the_load_nothing_but_a_n
             async with exporting(MetricsSoFar(), [gone, refused], every=0.02):
                 await refusing.thrice.wait()
     assert gone.remark().startswith(f"Of {gone.lost} pushes of metrics to http://***@127.0.0.1:")
-    assert gone.remark().endswith(f"(OTLP) {gone.lost} were lost: nothing listens there.")
+    assert gone.remark().endswith(f"(OTLP) {gone.lost} were lost: nothing is listening there.")
     assert refused.remark().endswith("were lost: status 401.")
 
 
@@ -125,17 +125,17 @@ async def test_a_receiver_that_never_answers_is_not_waited_for():
 def test_a_load_that_does_not_begin_leaves_the_log_of_the_last(tmp_path):
     log = tmp_path / "requests.jsonl"
     log.write_text("yesterday\n")
-    with LoadAnswers.opened(AnswerOptions(log=log)) as answers:
+    with LoadOutputs.opened(OutputOptions(log=log)) as answers:
         assert log.read_text() == "yesterday\n"
         (sink,) = answers.sinks(plan(), "", None)
         sink.add(exchanged(), (), b"")
     assert log.read_text().startswith('{"time":')
-    with LoadAnswers.opened(AnswerOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
+    with LoadOutputs.opened(OutputOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
         answers.sinks(plan(), "", None)[0].add(exchanged(), (), b"")
-    AnswerOptions(log=Path("/dev/null"), json=log).check(tells=False)
+    OutputOptions(log=Path("/dev/null"), json=log).check(tells=False)
     for wrong in (tmp_path, tmp_path / "missing" / "x"):
         with pytest.raises(ConfigError, match="cannot be written"):
-            AnswerOptions(csv=wrong).check(tells=False)
+            OutputOptions(csv=wrong).check(tells=False)
 
 
 async def watched_to_its_end(answers):
@@ -160,7 +160,7 @@ async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
 
     async with serving(serve) as url, serving_bodies(collect) as collector:
         own = plan(url)
-        with LoadAnswers.opened(AnswerOptions(otlp=collector)) as answers:
+        with LoadOutputs.opened(OutputOptions(otlp=collector)) as answers:
             async with answers.exported():
                 result = await (await prepared(own, sinks=answers.sinks(own, "", None))).run()
                 await watched_to_its_end(answers)

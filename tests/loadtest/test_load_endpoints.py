@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from configfile.document import ConfigError
-from gateway.commands.load_asked import only_model
+from gateway.commands.load_plan import only_model
 from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS
 from loadtest.plan.load_request import LoadRequest

@@ -89,7 +89,7 @@ def test_a_command_whose_server_is_not_there_ends_with_2_and_its_report(capfd):
     status = command("http://127.0.0.1:1", "--rate", "100", "-n", "3")
     shown = capfd.readouterr()
     assert status == 2
-    assert "failed: http://127.0.0.1:1: no request had a connection: refused" in shown.err
+    assert "failed: http://127.0.0.1:1: no request got a connection: refused" in shown.err
     assert "3 requests begun, 0 whole answers, 3 errors" in shown.out
 
 

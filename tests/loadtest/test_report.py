@@ -391,7 +391,7 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path,
     assert rows["two", "", "whole"]["value"] == "10"
     assert re.search(r"p50 +p99.9 +max +count", found.stdout)
     assert "pushes of metrics to http://***@127.0.0.1:1/v1/metrics (OTLP)" in report["runs"][1]["notes"][0]
-    assert "were lost: nothing listens there" in found.stdout
+    assert "were lost: nothing is listening there" in found.stdout
     assert "\x1b[" not in everything  # no terminal, no colours
     assert [one["target"] for one in json.loads((tmp_path / "a.json").read_text())["runs"]] == ["one", "two"]
     compared = ["load", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--fail-if"]
@@ -441,7 +441,7 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
     finally:
         thread.join()
         signal.signal(signal.SIGINT, before)
-    assert capsys.readouterr().err == "interrupted, without a report\n"
+    assert capsys.readouterr().err == "interrupted; no report\n"
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("http://127.0.0.1:1", "--requests", ""), "--requests: an empty name; give the path of a file"),
         (("http://127.0.0.1:1", "--model", "m", "--trace", ""), "--trace: an empty name; give the path of a file"),
         *(
-            (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': an empty name: give the path of a file")
+            (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': the path is empty: give the path of a file")
             for option in ("--json", "--html", "--junit", "--csv", "--log")
         ),
         (("--compare", "a", "b", "-n", "5"), "--compare: -n beside it; leave that out"),

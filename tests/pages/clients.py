@@ -8,7 +8,7 @@ import attrs
 
 from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
-from gateway.commands.edits import written
+from gateway.commands.edits import settings_text
 from gateway.commands.finding import demo
 from gateway.commands.logins import LOGINS, with_login
 from tests.support.repository import ROOT
@@ -91,7 +91,7 @@ def _login(client: Client, place: GatewayAddress) -> list[str]:
     return [
         f"`trigate connect {client.name} --login --write` sets only the address, and the program keeps its own login. "
         "[Subscriptions](../subscriptions.md) shows the entry that this needs, and what the provider's terms allow:",
-        _fenced(HIGHLIGHT.get(own.file.format, own.file.format), written(own.file.format, settings)),
+        _fenced(HIGHLIGHT.get(own.file.format, own.file.format), settings_text(own.file.format, settings)),
     ]
 
 
@@ -101,7 +101,7 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
     if plain:
         variable = f" (in the folder `${file.variable}`, if set)" if file.variable else ""
         parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
-        parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), written(file.format, plain)))
+        parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
         rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
         parts.append(f"If the gateway requires a key, {rows}.")

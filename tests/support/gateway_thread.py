@@ -19,7 +19,7 @@ import outcome
 import trio
 
 from gateway.app import create_app
-from gateway.commands.listening import LOCAL, closed, open_listener, open_listeners
+from gateway.commands.listening import LOCAL, open_listener, open_listeners, unlink_sockets_on_exit
 from gateway.commands.serve import Options, demo_config, serve_config
 from gateway.config.loading import load
 from gateway.logs.setup import Log
@@ -76,7 +76,7 @@ def gateway_thread(
     with written(settings, port) as (file, port):
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
-        with closed(listeners), _logged(lines, chosen) as log:
+        with unlink_sockets_on_exit(listeners), _logged(lines, chosen) as log:
             log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:

@@ -189,7 +189,7 @@ def _warm() -> None:
     each key. And look for models by their names, as commands do, with what they ask a gateway by."""
     import httpx2
 
-    from gateway.commands.choosing import Configured, for_claude
+    from gateway.commands.choosing import ConfiguredOffer, for_claude
     from gateway.commands.demo import demo_config
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router
@@ -200,7 +200,7 @@ def _warm() -> None:
     Router(read)
     Router(demo_config("http://127.0.0.1:1"))
     httpx2.Client().close()
-    for_claude(Configured(read))
+    for_claude(ConfiguredOffer(read))
 
 
 def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:

@@ -55,18 +55,18 @@ def plain(line: str) -> str:
 
 def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     found = invoke("check", cwd=folder)
-    assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
+    assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model in their `model`."
     assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients set")
-    assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
+    assert last == f"WARNING: {WARNING} (trigate check shows the reasons; with --strict it reports them as mistakes)."
 
 
 def test_strict_makes_a_mistake_of_it(folder):
     found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
-        "2 settings that have no effect:",
+        "2 settings without effect:",
         "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients set cache marks.",
         "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model in their `model`.",
     ]
@@ -81,7 +81,7 @@ def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
 def test_strict_and_diff_are_not_for_one_call(folder):
     found = invoke("check", "--strict", "--diff", "trigate.yaml", cwd=folder)
     assert found.returncode == 2
-    assert "leave out one" in found.stderr
+    assert "give only one" in found.stderr
 
 
 @pytest.mark.process

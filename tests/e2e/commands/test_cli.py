@@ -153,7 +153,7 @@ def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
     assert "gpt-4o-mini" in through_a_pipe("check", "trigate.yaml", "--diff").stdout
     served = through_a_pipe("serve")
     assert served.returncode == 1
-    assert "give the path of a file, not a pipe" in served.stderr
+    assert "expected a regular file" in served.stderr
 
 
 # check
@@ -182,7 +182,7 @@ def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
 def test_check_asks_for_variables_unless_it_is_told_not_to(folder):
     assert invoke("check", cwd=folder).returncode == 1
     found = invoke("check", "--no-env", cwd=folder)
-    assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (3 providers, 2 model names)\n")
+    assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (3 providers, 2 model names)\n")
 
 
 def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
@@ -285,7 +285,7 @@ def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
         assert "all other addresses of this machine" in process.banner
         assert f"curl -N {process.url}/" in process.banner
         assert request(process.url, "GET", "/healthz").status == 200
-        eventually(lambda: any("can use the keys" in line for line in process.log))
+        eventually(lambda: any("can use the provider keys" in line for line in process.log))
 
 
 @pytest.mark.process
@@ -308,7 +308,9 @@ def test_a_taken_port_is_said_in_one_line(folder, command):
         found = invoke(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)
     assert found.returncode == 1
     *_, line = found.stderr.splitlines()
-    assert re.fullmatch(r"cannot listen on 127\.0\.0\.1:\d+: .*another process listens there.* \(--host and .*\)", line)
+    assert re.fullmatch(
+        r"cannot listen on 127\.0\.0\.1:\d+: .*another process listens there.* \(.*--host or .*\)", line
+    )
     assert "Traceback" not in found.stderr
 
 

@@ -60,4 +60,7 @@ def test_an_unknown_model_is_told_with_the_entries_of_the_file(folder):
     """Not with all ids that its wildcards are known to have."""
     found = invoke("explain", "nope", "--no-env", cwd=folder)
     assert found.returncode == 2
-    assert found.stderr.splitlines()[-1] == "trigate.yaml has: openai/gpt-4o-mini, openai/*, anthropic/*, fast"
+    assert (
+        found.stderr.splitlines()[-1]
+        == "trigate.yaml has these models: openai/gpt-4o-mini, openai/*, anthropic/*, fast"
+    )

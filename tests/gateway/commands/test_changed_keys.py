@@ -104,15 +104,15 @@ def test_every_setting_can_be_set_and_removed(keys, args, name, expected):
     ("args", "says"),
     [
         (("ci",), "nothing to change"),
-        (("ci", "--budget", "1 usd/day", "--without", "budgets"), "budgets is given, and removed"),
+        (("ci", "--budget", "1 usd/day", "--without", "budgets"), "budgets is both set and removed by --without"),
         (("ci", "--models", "gpt-9"), "gpt-9"),
         (("ci", "--group", "nobody"), "nobody"),
         (("ci", "--budget", "lots"), "lots"),
-        (("ci", "--until", "2001-01-01"), "has been"),
-        (("ci", "--without", "until"), "is so already"),
-        (("nobody", "--for", "1d"), "no stored key is called nobody"),
+        (("ci", "--until", "2001-01-01"), "would expire in the past"),
+        (("ci", "--without", "until"), "has these settings already"),
+        (("nobody", "--for", "1d"), "there is no stored client nobody"),
         (("boss", "--for", "1d"), "change it there, and reload"),
-        (("ci", "--by", "a\nb", "--for", "1d"), "--by is printable text"),
+        (("ci", "--by", "a\nb", "--for", "1d"), "--by is not valid"),
     ],
 )
 def test_what_cannot_be_set_is_refused_and_changes_nothing(keys, args, says):
@@ -126,7 +126,7 @@ def test_a_client_keeps_a_key_that_it_has(keys):
     done = keys("add", "old", "--sha256", DIGEST.upper(), "--models", "gpt-4o", "--json")
     assert json.loads(good(done))["name"] == "old"
     assert "sk-trigate-" not in done.stdout + done.stderr
-    assert "the key of old" in refused(keys("add", "other", "--sha256", DIGEST))
+    assert "other and old have the same key" in refused(keys("add", "other", "--sha256", DIGEST))
     assert "boss" in refused(keys("add", "other", "--sha256", "b" * 64))
     assert "sha256" in refused(keys("add", "other", "--sha256", "nothing-of-that-kind"))
     rotated = keys("rotate", "old", "--keep-old", "0")
@@ -156,7 +156,7 @@ def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
     ]  # fmt: skip
     file.write_text(yaml.safe_dump({"client_keys": items}))
     done = keys("import", str(file), "--by", "the move from LiteLLM")
-    assert "3 clients stored" in (good(done) or done.stderr)
+    assert "Stored 3 clients" in (good(done) or done.stderr)
     found = clients(tmp_path)
     assert found["alice"].keys[0].digest.hex() == DIGEST
     assert [budget.text for budget in found["alice"].budgets] == ["50 usd/month"]
@@ -166,14 +166,14 @@ def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
     new = good(keys("rotate", "alice", "--keep-old", "1h")).strip()
     assert hashlib.sha256(new.encode()).digest() in {key.digest for key in clients(tmp_path)["alice"].keys}
     again = keys("import", str(file))
-    assert "0 clients stored" in again.stderr
-    assert "left as they are: alice, bob, carol" in " ".join(again.stderr.split())
+    assert "Stored 0 clients" in again.stderr
+    assert "they are stored already: alice, bob, carol" in " ".join(again.stderr.split())
     assert len(clients(tmp_path)["alice"].keys) == 2
 
 
 def test_clients_of_the_same_file_go_before_until_they_are_taken_out(keys, tmp_path):
     done = keys("import", str(tmp_path / "c.yaml"), client_keys=[{"name": "boss", "sha256": "b" * 64}])
-    assert "still lists boss, and the file goes before" in " ".join(done.stderr.split())
+    assert "still lists boss, and the file has precedence" in " ".join(done.stderr.split())
     assert row(keys, "boss")["from"] == "file"
     assert "take it out of the file first" in refused(keys("rotate", "boss"))
     assert good(keys("rotate", "boss", client_keys=[{"name": "x", "sha256": "e" * 64}])).startswith("sk-trigate-")
@@ -182,13 +182,13 @@ def test_clients_of_the_same_file_go_before_until_they_are_taken_out(keys, tmp_p
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[", "cannot be read as YAML"),
+        ("[", "as YAML: "),
         ("client_keys: []", "has no client_keys"),
-        ("client_keys: [{key: abc}]", "client_keys[0] has no name"),
+        ("client_keys: [{key: abc}]", "`client_keys[0]` has no name"),
         ("client_keys: [{name: a, sha256: zz}]", "sha256"),
         ("client_keys: [{name: good, sha256: '" + "1" * 64 + "'}, {name: a}]", "neither key nor sha256"),
         ("client_keys: [{name: a, sha256: '" + "1" * 64 + "', models: [gpt-9]}]", "gpt-9"),
-        ("client_keys: [{name: a, sha256: '" + "b" * 64 + "'}]", "the key of boss already"),
+        ("client_keys: [{name: a, sha256: '" + "b" * 64 + "'}]", "a and boss have the same key"),
         ("client_keys: [{name: a, sha256: '" + "1" * 64 + "'}, {name: c, sha256: '" + "1" * 64 + "'}]", "the same key"),
     ],
 )
@@ -205,12 +205,12 @@ def test_keys_in_variables_and_files_stay_where_they_are(keys, tmp_path, key):
     file = tmp_path / "in.yaml"
     items = [{"name": "master", "key": key}, {"name": "alice", "sha256": DIGEST}]
     file.write_text(yaml.safe_dump({"client_keys": items}))
-    assert "write its digest, sha256" in refused(keys("import", str(file), "master"))
+    assert "replace it by `sha256`" in refused(keys("import", str(file), "master"))
     done = keys("import", str(file))
     assert good(done) == ""
     told = " ".join(done.stderr.split())
-    assert "1 client stored" in told
-    assert "Not stored, because their keys are in variables or files: master." in told
+    assert "Stored 1 client;" in told
+    assert "Skipped, because their keys are in variables or files: master." in told
     assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss", "alice"]
 
 
@@ -219,4 +219,4 @@ def test_named_clients_alone_are_taken(keys, tmp_path):
     file.write_text(yaml.safe_dump({"client_keys": [{"name": n, "sha256": n * 64} for n in ("1", "2", "3")]}))
     good(keys("import", str(file), "1", "3"))
     assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss", "1", "3"]
-    assert "no client called 9" in refused(keys("import", str(file), "9"))
+    assert "no client with the name 9" in refused(keys("import", str(file), "9"))

@@ -44,13 +44,13 @@ def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
 def test_both_spellings_read_the_same_file(words, tmp_path):
     (tmp_path / "mine.yaml").write_text(CONFIG)
     checked = invoke("check", *words, cwd=tmp_path)
-    assert (checked.returncode, checked.stdout) == (0, "mine.yaml: good (1 provider, 1 model name)\n")
+    assert (checked.returncode, checked.stdout) == (0, "mine.yaml: valid (1 provider, 1 model name)\n")
     costs = invoke("costs", *words, cwd=tmp_path)
-    assert (costs.returncode, costs.stderr.startswith("mine.yaml: state_storage: of type memory")) == (2, True)
+    assert (costs.returncode, costs.stderr.startswith("mine.yaml: state_storage: type memory")) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "costs"])
 def test_two_files_are_a_wrong_command_line(command):
     found = invoke(command, "a.yaml", "--config", "b.yaml")
     assert found.returncode == 2
-    assert "two configurations, a.yaml and b.yaml: leave out one" in found.stderr
+    assert "two configurations, a.yaml and b.yaml: give only one" in found.stderr

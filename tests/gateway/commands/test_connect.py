@@ -15,8 +15,8 @@ from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.edits import FORMATS, merged, written
-from gateway.commands.finding import ConnectOptions, address
+from gateway.commands.edits import FORMATS, merge, settings_text
+from gateway.commands.finding import ConnectOptions, url_of
 from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
@@ -103,9 +103,9 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
         ("cluade", ConnectOptions(), 2, "did you mean claude?"),
         ("claude", ConnectOptions(model="gpt-7"), 2, "'gpt-7' is not configured here"),
         ("claude", ConnectOptions(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
-        ("openai-compatible", ConnectOptions(write=True), 2, "no file that trigate knows"),
+        ("openai-compatible", ConnectOptions(write=True), 2, "no settings file that trigate knows"),
         ("llm", ConnectOptions(arguments=()), 2, "--write"),
-        ("openai-python", ConnectOptions(arguments=()), 2, "name the program"),
+        ("openai-python", ConnectOptions(arguments=()), 2, "no program given"),
     ],
 )
 def test_what_cannot_be_is_said(home, capsys, name, options, status, says):
@@ -143,7 +143,7 @@ def test_an_address_that_can_be_asked(listener, url):
         "listeners": [{"address": listener}],
         "model_providers": [{"model": "openai/x", "access_key": "k"}],
     }
-    assert address(from_mapping(content)) == url
+    assert url_of(from_mapping(content)) == url
 
 
 def test_the_pages_of_docs_are_the_rows():
@@ -245,16 +245,16 @@ def test_codex_keeps_other_providers_and_comments(home):
 @pytest.mark.parametrize(
     ("file", "text", "client", "says"),
     [
-        (".claude/settings.json", "{not json", "claude", "mistake"),
-        (".claude/settings.json", "[]", "claude", "where keys should be"),
-        (".claude/settings.json", '{"env": "x"}', "claude", "env holds a str"),
+        (".claude/settings.json", "{not json", "claude", "syntax error"),
+        (".claude/settings.json", "[]", "claude", "must be a mapping"),
+        (".claude/settings.json", '{"env": "x"}', "claude", "env is a str"),
         (".claude/settings.json", b"\xff\xfe", "claude", "UTF-8"),
-        (".codex/config.toml", 'model_providers = {trigate = {name = "x"}}\n', "codex", "cannot be edited safely"),
-        (".codex/config.toml", "model = \n", "codex", "mistake"),
-        (".aider.conf.yml", "- a\n", "aider", "where keys should be"),
-        (".aider.conf.yml", "model: >\n  folded\n", "aider", "cannot be edited safely"),
-        (".aider.conf.yml", "{model: x}\n", "aider", "cannot be edited safely"),
-        (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "where a list should be"),
+        (".codex/config.toml", 'model_providers = {trigate = {name = "x"}}\n', "codex", "cannot edit its syntax safely"),
+        (".codex/config.toml", "model = \n", "codex", "syntax error"),
+        (".aider.conf.yml", "- a\n", "aider", "must be a mapping"),
+        (".aider.conf.yml", "model: >\n  folded\n", "aider", "cannot edit its syntax safely"),
+        (".aider.conf.yml", "{model: x}\n", "aider", "cannot edit its syntax safely"),
+        (".config/io.datasette.llm/extra-openai-models.yaml", "a: 1\n", "llm", "must be a list"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client, says):
@@ -263,7 +263,7 @@ def test_what_cannot_be_merged_is_left_as_it_is(home, capsys, file, text, client
     data = text if isinstance(text, bytes) else text.encode()
     path.write_bytes(data)
     assert connect(client, ConnectOptions(url=ROOT, model="m", write=True)) == 1
-    assert "is left as it is" in (err := capsys.readouterr().err)
+    assert "is not changed" in (err := capsys.readouterr().err)
     assert says in err
     assert path.read_bytes() == data
     assert [one for one in path.parent.iterdir() if one.is_file()] == [path]
@@ -342,7 +342,7 @@ def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, c
     if commented:
         text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n")
     try:
-        after = merged("json", text, [(path, value)])
+        after = merge("json", text, [(path, value)])
     except Unmergeable:
         holder = content
         for step in path[:-1]:
@@ -356,7 +356,7 @@ def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, c
         holder = holder[step]
     assert holder == value
     assert type(holder) is type(value)
-    assert merged("json", after, [(path, value)]) == after
+    assert merge("json", after, [(path, value)]) == after
     if commented:
         assert after.count("/*") == text.count("/*")
 
@@ -370,7 +370,7 @@ def test_any_text_is_merged_whole_or_refused(text, form):
     )
     notation = FORMATS[form]
     try:
-        after = merged(form, text, settings)
+        after = merge(form, text, settings)
     except Unmergeable:
         return
     assert notation.parse(after) == notation.expect(notation.parse(text.replace("\r\n", "\n")), settings)
@@ -378,8 +378,8 @@ def test_any_text_is_merged_whole_or_refused(text, form):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_line_ends_stay_those_of_the_file(form):
-    text = written(form, [(("a",), "1")]).replace("\n", "\r\n")
-    after = merged(form, text, [(("a",), "2"), (("b",), "3")])
+    text = settings_text(form, [(("a",), "1")]).replace("\n", "\r\n")
+    after = merge(form, text, [(("a",), "2"), (("b",), "3")])
     assert after.count("\r\n") == after.count("\n")
 
 
@@ -411,7 +411,7 @@ def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(started):
 def test_dashes_alone_start_it_too_and_say_if_nothing_listens(started):
     found = started("claude", "--url", "http://127.0.0.1:1", "--model", "m", "--", program="claude")
     assert len(found.argv) == len(("claude", "--settings", "..."))
-    assert "nothing listens on http://127.0.0.1:1" in found.stderr
+    assert "no gateway is listening on http://127.0.0.1:1" in found.stderr
 
 
 def test_codex_is_told_by_flags(started):
@@ -443,7 +443,7 @@ def test_a_program_that_is_not_there(home, started):
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [([], "--list"), (["claude", "--write", "--"], "leave out one"), (["claude", "hi"], "unexpected extra argument")],
+    [([], "--list"), (["claude", "--write", "--"], "give only one"), (["claude", "hi"], "unexpected extra argument")],
 )
 def test_a_wrong_command_line(started, words, says):
     found = started(*words)

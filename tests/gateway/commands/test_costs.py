@@ -126,7 +126,7 @@ def test_the_table_has_totals_and_says_what_is_not_exact(kept, capsys):
         ["ben", "1", "100.0%", "16", "5", "31%", "1", "7", "~<0.0001"],
     ]
     assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "31%", "2", "14", "~1,234.5679"]
-    assert lines[8] == "~ estimated: tokens or a price are"
+    assert lines[8] == "~ estimated: token counts or prices are estimates"
 
 
 def cut(config: Path, most: int) -> None:
@@ -149,11 +149,13 @@ def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept
     cut(config, 4)
     assert [shown(capsys, config, by, EVER, None, "csv") for by in every_way] == before
     table = shown(capsys, config, ("run",), EVER, None, "table").splitlines()
-    assert table[-1] == "- has 9 requests up to 2026-09-25 14:13 whose runs are not kept any more (ledger.max_bytes)"
+    assert table[-1] == (
+        "the row - includes 9 requests up to 2026-09-25 14:13 whose runs were deleted to save space (ledger.max_bytes)"
+    )
     assert costs.run(config, ("run",), "2026-09-22T10:00", None, "csv") == costs.GOOD
     found = capsys.readouterr()
-    assert "a sum that begins before this report" in found.err
-    assert "a sum that begins" not in found.out
+    assert "a sum across the start or end" in found.err
+    assert "a sum across" not in found.out
     notes = json.loads(shown(capsys, config, ("run",), EVER, None, "json"))["notes"]
     assert notes == table[-1:]
 
@@ -194,7 +196,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert table[6].split()[-1] == "≥<0.0001"
     assert table[-1] == (
-        "≥ 3 requests from 2026-09-21 14:14 to 2026-09-21 14:14 are missing: the database was away. "
+        "≥ 3 requests from 2026-09-21 14:14 to 2026-09-21 14:14 are missing: the database was unavailable. "
         "Their costs are in the log"
     )
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["total"]["cost_grade"] == "at_least"
@@ -205,7 +207,7 @@ def test_a_report_of_more_than_is_kept_says_so(kept, capsys):
     content = yaml.safe_load(config.read_text())
     content["state_storage"] |= {"ledger": {"keep": "7d"}}
     config.write_text(yaml.safe_dump(content))
-    assert "is kept (ledger.keep)" in shown(capsys, config, ("key",), "30d", None, "table")
+    assert "the ledger starts at" in shown(capsys, config, ("key",), "30d", None, "table")
     assert "ledger.keep" not in shown(capsys, config, ("key",), "3d", None, "table")
 
 
@@ -290,9 +292,9 @@ def test_a_day_may_have_25_hours():
 @pytest.mark.parametrize(
     ("storage", "words"),
     [
-        (None, "of type memory, each process keeps its costs to itself"),
+        (None, "type memory stores no ledger"),
         ({"type": "none"}, "set state_storage to {type: sqlite, path: /var/lib/trigate/state.sqlite} or to postgres"),
-        ({"type": "sqlite", "path": "gone.sqlite"}, "gone.sqlite is not there"),
+        ({"type": "sqlite", "path": "gone.sqlite"}, "gone.sqlite does not exist"),
         ({"type": "sqlite", "path": "state.sqlite", "ledger": {"keep": "0"}}, "ledger.keep is 0"),
     ],
 )
@@ -306,7 +308,7 @@ def test_where_nothing_is_kept_it_says_what_to_do(tmp_path, monkeypatch, capsys,
 
 
 def test_a_period_of_nothing_is_a_mistake(kept):
-    with pytest.raises(click.UsageError, match="is not before"):
+    with pytest.raises(click.UsageError, match="must be before"):
         costs.run(kept(), (), "2099-01-01", None, "table")
 
 

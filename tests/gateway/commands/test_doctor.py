@@ -8,7 +8,7 @@ import trio
 import yaml
 
 from gateway.commands.doctor import run
-from gateway.commands.probing import FEATURES, PROBES, what_to_do
+from gateway.commands.probing import FEATURES, PROBES, start_advice
 from tests.support.harness import config, provider, refusing_port
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
 
@@ -83,8 +83,8 @@ def test_what_a_model_cannot_do_is_said_and_is_no_failure(upstream, doctor):
         "count": "ok",
     }
     says = {name: outcome["says"] for name, outcome in found["models"][0]["outcomes"].items()}
-    assert says["tools"] == "the tool was not called"
-    assert says["schema"] == "the answer is not the JSON of the schema"
+    assert says["tools"] == "the model did not call the tool"
+    assert says["schema"] == "the answer does not match the JSON schema"
 
 
 ERROR = (
@@ -108,7 +108,7 @@ def test_an_error_is_shown_as_it_is_without_secrets(upstream, doctor):
         (Raw(401, (), (b'{"error": {"message": "bad key"}}',)), "credential: check access_key of p/m"),
         (Raw(200, (("content-type", "text/html"),), (b"<html>",)), "502 "),
         (Raw(200, (("content-type", "text/event-stream"),), (HALF,), "cut"), "502 "),
-        (Raw(200, (("content-type", "application/json"),), (), "hang"), "no whole answer within 0.5 s (--timeout)"),
+        (Raw(200, (("content-type", "application/json"),), (), "hang"), "no complete response within 0.5 s (--timeout)"),
     ],
     ids=["refused", "no API", "cut", "silent"],
 )  # fmt: skip
@@ -145,17 +145,17 @@ def test_a_local_server_that_is_not_running_is_told_with_its_command(doctor, mod
         _, found, _ = doctor([provider(model, f"http://localhost:{port}")])
         _, table, _ = doctor([provider(model, f"http://127.0.0.1:{port}")], as_json=False)
     says = found["models"][0]["outcomes"]["chat"]["says"]
-    assert f"nothing listens on localhost:{port}: {start.format(port=port)}" in says
-    assert table.count("nothing listens on") == 1
+    assert f"nothing is listening on localhost:{port}: {start.format(port=port)}" in says
+    assert table.count("nothing is listening on") == 1
 
 
 def test_a_local_server_is_known_by_its_usual_port_too():
-    assert "ollama serve" in trio.run(what_to_do, "mine", "http://localhost:11434/v1/chat/completions")
+    assert "ollama serve" in trio.run(start_advice, "mine", "http://localhost:11434/v1/chat/completions")
 
 
 @pytest.mark.parametrize("url", ["https://api.example", "http://192.0.2.1:11434"])
 def test_of_a_server_elsewhere_nothing_is_known(url):
-    assert trio.run(what_to_do, "ollama", url) == ""
+    assert trio.run(start_advice, "ollama", url) == ""
 
 
 def test_a_local_server_that_runs_is_not_to_be_started(upstream, doctor):
@@ -198,8 +198,8 @@ def test_models_are_taken_from_the_command_line_or_from_the_config(upstream, doc
     assert "'two' is not configured here" in err
     status, _, err = doctor([provider("mine/*", upstream.url)])
     assert status == 2
-    assert "lists no model by name" in err
-    assert "skipped mine/*: trigate knows no model of mine; trigate doctor mine/MODEL tries one" in err
+    assert "lists no model names" in err
+    assert "skipped mine/*: trigate knows no model name of mine; give one: trigate doctor mine/MODEL" in err
 
 
 ALIASES = {
@@ -237,8 +237,11 @@ def test_what_is_skipped_is_said_with_its_reason(upstream, doctor):
     upstream.script(*[TEXT] * 12)
     status, out, _ = doctor(entries, as_json=False)
     assert status == 0
-    assert "skipped openrouter/*: trigate knows no model of OpenRouter; trigate doctor openrouter/MODEL tries" in out
-    assert "skipped openai/text-embedding-3-small: its type is embedding, and only conversations are tried" in out
+    assert (
+        "skipped openrouter/*: trigate knows no model name of OpenRouter; give one: trigate doctor openrouter/MODEL"
+        in out
+    )
+    assert "skipped openai/text-embedding-3-small: its type is embedding, and doctor tests only chat models" in out
     status, found, _ = doctor(entries)
     assert [one["name"] for one in found["skipped"]] == ["openrouter/*", "openai/text-embedding-3-small"]
 

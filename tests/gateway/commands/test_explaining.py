@@ -102,10 +102,10 @@ def test_every_reason_can_be_supposed():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("gpu-1", "'gpu-1': write TARGET=REASON, with one of rate_limited, quota"),
-        ("gpu-1=overload", "with one of overloaded"),
-        ("gpu-3=timeout", "'gpu-3' is no target of this name, which has gpu-2"),
-        ("north=timeout", "which has gpu-1, gpu-2, cloud, long"),
+        ("gpu-1", "--if 'gpu-1': expected TARGET=REASON, where REASON is rate_limited, quota"),
+        ("gpu-1=overload", "REASON is overloaded"),
+        ("gpu-3=timeout", "this model has no target 'gpu-3'; it has gpu-2"),
+        ("north=timeout", "it has gpu-1, gpu-2, cloud, long"),
     ],
 )
 def test_a_supposition_that_makes_no_sense_is_refused(given, says):
@@ -133,8 +133,8 @@ def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
 def test_all_of_it_is_printed(tmp_path, capsys):
     lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content="10s")
     assert lines[:6] == [
-        "asked    best by a messages client",
-        "route    [gpu-1, gpu-2], then cloud, then long (for context_too_long); in a group by least_busy; "
+        "request  best from a messages client",
+        "route    [gpu-1, gpu-2], then cloud, then long (for context_too_long); within a group by least_busy; "
         "at most 4 attempts in 300 s",
         "targets  gpu-1: vllm/gpu-1-model, translated to chat",
         "         gpu-2: vllm/gpu-2-model, translated to chat",
@@ -146,13 +146,13 @@ def test_all_of_it_is_printed(tmp_path, capsys):
         "tried    1. gpu-1: overloaded",
         "         2. gpu-2: timeout (silent for 10 s)",
         "         3. cloud: answers",
-        "answer   200 from cloud, after at most 10 s",
+        "result   200 from cloud, after at most 10 s",
     ]
 
 
 def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
     lines = printed(tmp_path, capsys, "*=credential")
-    assert lines[-1].startswith("answer   502 upstream: ")
+    assert lines[-1].startswith("result   502 upstream: ")
     assert "tried    1. gpu-1: credential" in lines
 
 
@@ -172,14 +172,14 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
         assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
         lines = capsys.readouterr().out.splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith("now "))
-        assert re.fullmatch(r"now      a: out for (19|20)\S* s, passed over \(rate_limited\), 0 open", lines[at])
-        assert lines[at + 1].strip().startswith("b: in, 0 open")
-        assert lines[-2:] == ["tried    1. b: answers", "answer   200 from b"]
+        assert re.fullmatch(r"now      a: unavailable for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
+        assert lines[at + 1].strip().startswith("b: available, 0 open requests")
+        assert lines[-2:] == ["tried    1. b: answers", "result   200 from b"]
         supposed = ("b=overloaded",)
         assert explain("best", "chat", file, no_env=False, supposed=supposed, url=gateway.url) == 0
         lines = capsys.readouterr().out.splitlines()
         assert "tried    1. b: overloaded" in lines
-        assert lines[-1].startswith("answer   503 overloaded")
+        assert lines[-1].startswith("result   503 overloaded")
 
 
 def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path, capsys, upstream):
@@ -187,7 +187,7 @@ def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path
     file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
     with gateway_thread(file, port) as gateway:
         assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
-    assert "now      vllm/large: in, 0 open\n" in capsys.readouterr().out
+    assert "now      vllm/large: available, 0 open requests\n" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     file.write_text(yaml.safe_dump(routed()))
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
-    assert "/readyz?verbose: nothing listens there" in capsys.readouterr().err
+    assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
 )
 def test_a_gateway_whose_budget_is_used_up_answers_402(limited, holder, where):
     said = limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
-    assert said[-1] == f"answer   402 billing: {holder}: 5 usd/day is used up"
+    assert said[-1] == f"result   402 billing: {holder}: 5 usd/day is exhausted"
     assert not [line for line in said if line.startswith("tried")]
 
 
@@ -256,7 +256,7 @@ def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, cap
     file.write_text(LIMITED)
     assert explain("small", "chat", file, no_env=False, key="alice") == 0
     said = capsys.readouterr().out
-    assert "price    input 0.15, output 0.6: dollars for a million tokens, the file's" in said
+    assert "price    input 0.15, output 0.6 (dollars per million tokens, from the config)" in said
     assert re.findall(r"^(?:limits  | {8}) (\w+\.\w+: .*)", said, re.M) == [
         "client_keys.alice: 20 usd/day",
         "client_groups.team: 5 usd/run",
@@ -266,11 +266,11 @@ def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, cap
     assert explain("small", "chat", file, no_env=False) == 0
     assert "client_" not in capsys.readouterr().out
     assert explain("small", "chat", file, no_env=False, key="alicia") == 2
-    assert "no client key of" in capsys.readouterr().err
+    assert "has no client key 'alicia'" in capsys.readouterr().err
 
 
 def test_a_gateway_that_runs_says_how_much_of_them_is_used(limited):
     said = limited(1_000_000, (200,))
     assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
-    assert "client_groups.team: 5 usd/run, each run its own" in said
+    assert "client_groups.team: 5 usd/run, counted per run" in said
     assert "model_providers.small: 50 usd/day, 0.1500006 usd of 50 usd used (0%)" in said

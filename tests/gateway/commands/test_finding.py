@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gateway.commands import finding
-from gateway.commands.choosing import CODEX_KNOWS, Configured, RunningGateway, for_claude, for_codex, usual
+from gateway.commands.choosing import CODEX_KNOWS, ConfiguredOffer, RunningGateway, for_claude, for_codex, usual
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
@@ -82,10 +82,10 @@ def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
     with gateway_thread(config(WILD, port), port):
         found, err = claude(capsys)
     assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}"}
-    assert "trigate.yaml has other models" in err
+    assert "trigate.yaml lists other models" in err
     found, err = claude(capsys)  # now it is gone
     assert found["ANTHROPIC_MODEL"] == "vllm/large"
-    assert f"No gateway answers on http://127.0.0.1:{port} (nothing listens there): this is from " in err
+    assert f"No gateway is running on http://127.0.0.1:{port} (nothing is listening there); using the models in " in err
     assert "trigate.yaml" in err
 
 
@@ -133,7 +133,7 @@ def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
         assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}", small="none")) == 2
         assert "'none' is not configured here" in capsys.readouterr().err
     assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}")) == 2
-    assert "nothing listens there" in (err := capsys.readouterr().err)
+    assert "nothing is listening there" in (err := capsys.readouterr().err)
     assert "--model MODEL" in err
 
 
@@ -142,17 +142,17 @@ def test_what_answers_and_is_no_gateway(home, capsys):
         put(home / "project/trigate.yaml", LOCAL, port)
         found, err = claude(capsys)
     assert found["ANTHROPIC_MODEL"] == "vllm/large"
-    assert "No gateway answers" in err
+    assert "No gateway is running" in err
 
 
 def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
     with gateway_thread(config(LOCAL, usual_port, client_keys=keys), usual_port):
         assert connect("codex", ConnectOptions()) == 2
-        assert f"asks for a key: set {KEY_VARIABLE} to one of its client_keys" in capsys.readouterr().err
+        assert f"requires a key: set {KEY_VARIABLE} to one of its client_keys" in capsys.readouterr().err
         monkeypatch.setenv(KEY_VARIABLE, "gw-wrong")
         assert connect("codex", ConnectOptions()) == 2
-        assert f"refuses the key in {KEY_VARIABLE}" in (err := capsys.readouterr().err)
+        assert f"rejects the key in {KEY_VARIABLE}" in (err := capsys.readouterr().err)
         assert "gw-wrong" not in err
         for key, model in (("gw-key", "vllm/large"), ("gw-limited", "vllm/small")):
             monkeypatch.setenv(KEY_VARIABLE, key)
@@ -169,7 +169,7 @@ def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys
         assert connect("codex", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     assert 'model = "vllm/large"' in out
-    assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
+    assert f"requires a key ({KEY_VARIABLE}); using the models in " in err
 
 
 def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
@@ -181,7 +181,7 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
         assert connect("codex", ConnectOptions()) == 0
         out, err = capsys.readouterr()
         assert 'model = "vllm/large"' in out
-        assert f"The gateway on http://0:{port} asks for a key" in err
+        assert f"The gateway on http://0:{port} requires a key" in err
         assert connect("codex", ConnectOptions(url=f"http://0:{port}")) == 0
         assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
 
@@ -191,7 +191,7 @@ def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)
     variables = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "own")}
     found = trigate(*command, cwd=home / "project", env=variables)
-    said = f"There is no configuration in this folder: taking yours, {home}/own/trigate/trigate.yaml"
+    said = f"This directory has no configuration; using {home}/own/trigate/trigate.yaml"
     assert said in found.stderr
     assert found.returncode == (1 if command[0] == "doctor" else 0)
     named = trigate("check", str(home / "own/trigate/trigate.yaml"), cwd=home / "project", env=variables)
@@ -202,7 +202,7 @@ def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
 
 
 def offer(entries, **more):
-    return Configured(from_mapping(config(entries, 1, **more)))
+    return ConfiguredOffer(from_mapping(config(entries, 1, **more)))
 
 
 def test_claudes_own_names_are_left_alone_where_they_are_served():

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gateway.commands.imported import NO_DOOR
+from gateway.commands.imported import NO_KEYS_WARNING
 from tests.support.command_line import invoke
 from tests.support.litellm_files import item
 
@@ -19,7 +19,8 @@ def test_the_command_prints_what_check_finds_good(file):
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert found.returncode == 3, found.stderr
     assert found.stderr == (
-        f"Carried over: 1 of 1 model.\n{NO_DOOR}\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
+        f"Converted: 1 of 1 model.\n{NO_KEYS_WARNING}\nNot converted, see the comments in the file:\n"
+        "  protection (1): rpm of m.\n"
     )
     (file.parent / "trigate.yaml").write_text(found.stdout)
     assert invoke("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
@@ -36,10 +37,10 @@ def test_the_command_writes_a_file_and_never_over_one(file):
 @pytest.mark.parametrize(
     ("params", "status", "says"),
     [
-        ({}, 0, "Nothing is lost."),
-        ({"temperature": 0}, 0, "Not carried are trifles alone, named in comments:"),
-        ({"rpm": 60}, 0, "Nothing is lost."),
-        ({"rpm": 0.5}, 3, "Not carried, and named in comments:"),
+        ({}, 0, "Nothing was lost."),
+        ({"temperature": 0}, 0, "Not converted, see the comments in the file (unimportant settings only):"),
+        ({"rpm": 60}, 0, "Nothing was lost."),
+        ({"rpm": 0.5}, 3, "Not converted, see the comments in the file:"),
     ],
 )
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):
@@ -79,9 +80,7 @@ def test_a_model_without_an_entry_is_an_error_unless_it_is_asked_for(file, write
     found = invoke("import", "litellm.yaml", *write, cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert not (file.parent / "trigate.yaml").exists()
-    assert found.stderr.splitlines()[0] == (
-        "litellm.yaml: 1 of 2 models cannot be carried over, so nothing is written:"
-    )
+    assert found.stderr.splitlines()[0] == ("litellm.yaml: cannot convert 1 of 2 models, so nothing was written:")
     assert "claude-sonnet-4-5 (bedrock/eu.anthropic" in found.stderr
     assert "Requests for claude-sonnet-4-5 would go to anthropic/claude-sonnet-4-5." in found.stderr
     assert found.stderr.splitlines()[-1].endswith("--partial")

@@ -94,7 +94,7 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     env = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "DASHSCOPE_API_KEY": "sk-3", "GITHUB_TOKEN": "sk-4"}
     found = invoke("init", cwd=tmp_path, env=env)
     assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("wrote trigate.yaml, with OpenAI, Anthropic\n")
+    assert found.stdout.startswith("wrote trigate.yaml with OpenAI, Anthropic\n")
     text = (tmp_path / "trigate.yaml").read_text()
     assert "sk-" not in text + found.stdout
     assert "  # - model: qwen/MODEL\n  #   base_url: " in text
@@ -160,7 +160,7 @@ def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
     with ollama(json.dumps(TAGS).encode()) as address:
         found = invoke("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
     assert found.returncode == 0, found.stderr
-    assert "with Ollama on this machine (3 models): no key" in found.stdout
+    assert "with Ollama on this machine (3 models); the environment has no key" in found.stdout
     config = load(tmp_path / "trigate.yaml", {})
     assert [(entry.name, entry.default) for entry in config.entries] == [
         ("ollama/qwen3:8b", True), ("ollama/gpt-oss:20b", False), ("ollama/llama3.2:3b", False),
@@ -174,7 +174,7 @@ def test_beside_a_key_the_key_has_the_default(tmp_path):
     env = {"ANTHROPIC_API_KEY": "k"}
     with ollama(json.dumps(TAGS).encode()) as address:
         found = invoke("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})
-    assert found.stdout.startswith("wrote trigate.yaml, with Anthropic, Ollama on this machine (3 models)\n")
+    assert found.stdout.startswith("wrote trigate.yaml with Anthropic, Ollama on this machine (3 models)\n")
     config = load(tmp_path / "trigate.yaml", env)
     names = [entry.name for entry in config.entries]
     assert names == ["anthropic/claude-sonnet-5-5", "anthropic/*", *(f"ollama/{name}" for name in PULLED)]
@@ -218,7 +218,7 @@ def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
 def test_a_place_that_cannot_be_written(tmp_path):
     found = invoke("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert found.returncode == 1
-    assert found.stderr == "none/trigate.yaml cannot be written: no such file or directory\n"
+    assert found.stderr == "cannot write none/trigate.yaml: no such file or directory\n"
 
 
 @pytest.mark.process
@@ -235,7 +235,7 @@ def test_on_a_terminal_it_asks(tmp_path):
         os.close(ours)
         os.close(theirs)
     assert found.returncode == 0, found.stderr
-    assert "OPENAI_API_KEY is set: use OpenAI? [Y/n]" in found.stdout
+    assert "OPENAI_API_KEY is set. Use OpenAI? [Y/n]" in found.stdout
     assert "TRIGATE_API_KEY" in found.stdout
     config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]

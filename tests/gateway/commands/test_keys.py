@@ -44,7 +44,7 @@ def test_the_key_alone_is_on_standard_output_and_no_secret_but_that_of_the_stora
     done = keys("add", "ci", "--group", "search", *limits, "--for", "30d")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"sk-trigate-\w{43}\n", done.stdout)
-    assert "this once" in done.stderr
+    assert "copy the key now" in done.stderr
     row = listed(keys)["ci"]
     assert (row["group"], row["budgets"], row["ratelimits"]) == ("search", ["20 usd/day"], {"requests": "60/m"})
     assert (row["from"], row["state"], listed(keys)["boss"]["from"]) == ("state storage", "good", "file")
@@ -65,20 +65,20 @@ def test_programs_get_it_as_json(keys):
     ("args", "says"),
     [
         (("add", "boss"), "the file has a client of this name; give another name, or take it out of the file"),
-        (("add", "taken"), "there is a stored key of taken already: rotate it"),
-        (("add", " "), "a name is printable text"),
-        (("add", "a\nb"), "a name is printable text"),
+        (("add", "taken"), "the client taken exists already: rotate its key"),
+        (("add", " "), "the name is not valid"),
+        (("add", "a\nb"), "the name is not valid"),
         (("add", "x", "--group", "serch"), "group: 'serch' is no group; did you mean search?"),
         (("add", "x", "--models", "gpt-5"), "models\\[0\\]: 'gpt-5' is no configured model"),
-        (("add", "x", "--limit", "in_flight"), "--limit in_flight: write NAME=AMOUNT, as in in_flight=8"),
+        (("add", "x", "--limit", "in_flight"), "--limit in_flight: expected NAME=AMOUNT, such as in_flight=8"),
         (("add", "x", "--ratelimit", "requests=fast"), "ratelimits.requests: 'fast'"),
         (("add", "x", "--budget", "lots"), "budgets\\[0\\]: 'lots'"),
         (("add", "x", "--until", "soon"), "--until: 'soon'; this must be a date"),
-        (("add", "x", "--until", "2020-01-01"), "x ends on 2020-01-02T00:00:00Z, which has been"),
-        (("add", "x", "--for", "long"), "--for: 'long'; this must be a duration such as 30d"),
-        (("add", "x", "--for", "99999999999d"), "that is too long"),
-        (("rotate", "taker"), "no stored key is called taker; did you mean taken?"),
-        (("revoke", "boss"), "boss is in .*c.yaml: change it there, and reload"),
+        (("add", "x", "--until", "2020-01-01"), "x would expire in the past, on 2020-01-02T00:00:00Z"),
+        (("add", "x", "--for", "long"), "--for: 'long'; expected a duration, such as 30d"),
+        (("add", "x", "--for", "99999999999d"), "the duration is too long"),
+        (("rotate", "taker"), "there is no stored client taker; did you mean taken?"),
+        (("revoke", "boss"), "boss is not stored, but in .*c.yaml: change it there, and reload"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_what_to_write(keys, args, says):
@@ -95,7 +95,7 @@ def test_without_a_place_for_keys_it_says_which_to_give(keys, storage):
 
 
 def test_no_key_is_made_that_would_let_nobody_in(keys):
-    assert "write `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
+    assert "set `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
     keys("add", "ci")
     assert keys("revoke", "ci", stored_keys=None).returncode == 0, "but one can always be taken out"
 
@@ -113,7 +113,7 @@ def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
     keys("add", "ci")
     for _ in range(MOST_KEYS - 1):
         assert keys("rotate", "ci").returncode == 0
-    assert "wait for the end of some" in refused(keys("rotate", "ci"))
+    assert "wait until one expires" in refused(keys("rotate", "ci"))
     assert keys("rotate", "ci", "--keep-old", "0").returncode == 0
     assert len(listed(keys)["ci"]["keys"]) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.imported import NO_DOOR, summary
+from gateway.commands.imported import NO_KEYS_WARNING, summary
 from gateway.commands.importing import imported
 from gateway.commands.litellm import ORIGINS, REASONS, Group
 from gateway.config.loading import ConfigError, load
@@ -100,15 +100,15 @@ def test_a_key_in_the_file_is_not_repeated():
     assert "sk-" not in text
     assert content["model_providers"][0]["access_key"] == "$GPT_4_API_KEY"
     assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_API_KEY"}]
-    assert "put it into GPT_4_API_KEY" in text
-    assert "put it into LITELLM_MASTER_API_KEY" in text
+    assert "set the variable GPT_4_API_KEY to it" in text
+    assert "set the variable LITELLM_MASTER_API_KEY to it" in text
 
 
 def test_a_file_without_a_master_key_says_that_the_door_is_open():
     _, text, _ = converted(item("m", "openai/m"))
-    assert f"# {NO_DOOR}" in text
+    assert f"# {NO_KEYS_WARNING}" in text
     _, text, _ = converted(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
-    assert NO_DOOR not in text
+    assert NO_KEYS_WARNING not in text
 
 
 def test_a_master_key_from_the_environment_opens_the_door():
@@ -126,7 +126,7 @@ def targets(*models: Any, name: str = "m", **sections: Any) -> list[Any]:
 def test_of_a_pattern_the_first_is_taken_and_the_others_are_named():
     _, text, content = converted(item("groq/*", "groq/*"), item("groq/*", "openai/*"))
     assert [one["model"] for one in content["model_providers"]] == ["groq/*"]
-    assert "# not carried: groq/* (openai/*): groq/* has the name" in text
+    assert "# not converted: groq/* (openai/*): groq/* has this pattern" in text
 
 
 def test_models_of_one_name_are_a_group_and_their_entries_have_names_of_their_own():
@@ -220,7 +220,7 @@ def test_a_strategy_has_a_name_here(strategy, balance):
     models = item("m", "openai/a"), item("m", "openai/b"), item("n", "openai/n")
     config, text, _ = converted(*models, router_settings={"routing_strategy": strategy})
     assert {route.balance for route in config.routes.values()} == {balance}
-    assert "usage" not in strategy or f"# routing_strategy {strategy} is balance" in text
+    assert "usage" not in strategy or f"# routing_strategy {strategy} became `balance" in text
 
 
 def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
@@ -229,7 +229,7 @@ def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
     config, text, _ = converted(item("m", "openai/a"), router_settings=settings)
     assert config.retries is not None
     assert config.retries.attempts == 4
-    assert "num_retries of LiteLLM is for each group, and multiplies" in text
+    assert "LiteLLM's num_retries applies to each group and fallback separately" in text
     assert (config.circuit.failures, config.circuit.cooldown, config.circuit.longest) == (3, 45, 45)
 
 
@@ -313,23 +313,24 @@ def test_what_a_model_is_for_is_carried_over_where_its_name_does_not_say_it():
 LOST = [
     (
         {"model_list": [item("e", "openai/x") | {"model_info": {"mode": "vector_store"}}]},
-        "e (openai/x): vector_store is n",
+        "e (openai/x): trigate does not support the mode vector_store",
     ),
-    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries are not carried over"),
-    ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
-    ({"model_list": [item("*", "*")]}, "* (*): no name means all providers"),
-    ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
+    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries cannot be converted"),
+    ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): the provider is missing"),
+    ({"model_list": [item("*", "*")]}, "* (*): a pattern cannot match all providers"),
+    ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): the only supported patterns are provider/*"),
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
-    ({"model_list": [{"model_name": 5}]}, "model_list[1]: it needs a model_name and litellm_params.model"),
+    ({"model_list": [{"model_name": 5}]}, "model_list[1]: model_name or litellm_params.model is missing"),
     (
         {"model_list": [{"model_name": "t", "litelm_params": {"model": "openai/x"}}]},
-        "model_list[1] (t): it needs a model_name and litellm_params.model; is litelm_params meant for litellm_params?",
+        "model_list[1] (t): model_name or litellm_params.model is missing; did you mean litellm_params instead of "
+        "litelm_params?",
     ),
-    ({"model_list": [item("r", "openai/x") | {"weight": 6}]}, "weight beside litellm_params of r: LiteLLM reads"),
-    ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: it is not a whole number"),
-    ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel beside litellm_params of r: LiteLLM reads"),
-    ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its api_base is not a text"),
+    ({"model_list": [item("r", "openai/x") | {"weight": 6}]}, "weight outside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: `ratelimits` need a whole number"),
+    ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel outside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its `api_base` is not a text"),
     ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: one of these"),
     ({"model_list": [item("h", "openai/x", headers=["x-a: b"])]}, "headers of h: one of these headers has a"),
     ({"model_list": [item("o", "openai/x", organization=["org"])]}, "organization of o: it is not a text"),
@@ -337,64 +338,67 @@ LOST = [
     ({"model_list": [item("n", "openai/x", num_retries="two")]}, "num_retries of n: it is not a number"),
     (
         {"model_list": [item("c", "openai/x", litellm_credential_name="gone")]},
-        "the credential gone of c: credential_list has no credential of that name",
+        "the credential gone of c: credential_list lacks this credential",
     ),
     ({"model_list": [item("i", "openai/x") | {"model_info": ["id"]}]}, "model_info of i: it is not a mapping"),
     ({"model_list": [item("g", "openai/x") | {"model_info": {"access_groups": "a"}}]}, "access_groups of g: it is not"),
-    ({"model_list": [item("v", "openai/x", api_version="1")]}, "api_version of v: only addresses of azure/ have"),
-    ({"model_list": [item("z", "zai/glm-5")]}, "z (zai/glm-5): the import does not convert this provider, which is"),
+    ({"model_list": [item("v", "openai/x", api_version="1")]}, "api_version of v: only azure/ uses a version"),
+    ({"model_list": [item("z", "zai/glm-5")]}, "z (zai/glm-5): trigate import cannot convert this provider"),
     ({"credential_list": {"x": 1}}, "credential_list: it is not a list"),
-    ({"router_settings": {"fallbacks": ["m"]}}, "fallbacks (m): each item is a model with the list of its fallbacks"),
-    ({"router_settings": {"fallbacks": "m"}}, "fallbacks (m): each item is a model with the list of its fallbacks"),
+    ({"router_settings": {"fallbacks": ["m"]}}, "fallbacks (m): each item must be a model with a list of fallbacks"),
+    ({"router_settings": {"fallbacks": "m"}}, "fallbacks (m): each item must be a model with a list of fallbacks"),
     ({"litellm_settings": {"num_retries": "often"}}, "num_retries: it is not a whole number up to 100"),
     ({"router_settings": {"cooldown_time": "long"}}, "cooldown_time: it is not a number"),
     ({"router_settings": {"model_group_alias": ["m"]}}, "router_settings.model_group_alias: it is not a mapping"),
-    ({"credential_list": [{"credential_name": "x"}]}, "credential_list[0]: it needs a credential_name and"),
+    ({"credential_list": [{"credential_name": "x"}]}, "credential_list[0]: credential_name or"),
     (
         {"credential_list": [{"credential_name": "x", "credential_values": {"api_key": key}} for key in "ab"]},
-        "credential_list[1] (x): another credential has that name, and LiteLLM uses the first",
+        "credential_list[1] (x): an earlier credential has the same name, and LiteLLM uses that",
     ),
     (
         {"model_list": [item("b", "azure/x", api_base="http://a") | {"model_info": {"base_model": "own"}}]},
-        "base_model of b: the list of prices has none of own",
+        "base_model of b: the price list has no price for own",
     ),
-    ({"general_settings": {"max_parallel_requests": 120}}, "general_settings.max_parallel_requests: LiteLLM reads it"),
-    ({"router_settings": {"default_max_parallel_requests": 9}}, "router_settings.default_max_parallel_requests: write"),
-    ({"litellm_settings": {"cache": True}}, "litellm_settings.cache: write `cache: {ttl: 1h}` on a client key"),
-    ({"general_settings": {"pass_through_endpoints": [1]}}, "general_settings.pass_through_endpoints: write"),
-    ({"router_settings": {"redis_host": "r"}}, "router_settings.redis_host: if several gateways run: `counters:"),
+    ({"general_settings": {"max_parallel_requests": 120}}, "general_settings.max_parallel_requests: LiteLLM does not"),
+    ({"router_settings": {"default_max_parallel_requests": 9}}, "router_settings.default_max_parallel_requests: set `"),
+    ({"litellm_settings": {"cache": True}}, "litellm_settings.cache: set `cache: {ttl: 1h}` for a client key"),
+    ({"general_settings": {"pass_through_endpoints": [1]}}, "general_settings.pass_through_endpoints: set `pass"),
+    (
+        {"router_settings": {"redis_host": "r"}},
+        "router_settings.redis_host: if you run several gateways, set `counters:",
+    ),
     (
         {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)]},
-        "rpm of r: it is not a whole number",
+        "rpm of r: `ratelimits` need a whole number",
     ),
-    ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: it is not a whole number"),
+    ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: `ratelimits` need a whole number"),
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: LiteLLM adds it to requests"),
     ({"model_list": [item("r", "openai/x", api_bse="http://h")]}, "api_bse of r: did you mean api_base?"),
     (
         {"model_list": [item("r", "openai/x", max_parallel_request=4)]},
         "max_parallel_request of r: did you mean max_parallel_requests?",
     ),
-    ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: no such model is above"),
-    ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: no model of that name is above, or it"),
-    ({"router_settings": {"default_fallbacks": ["n"]}}, "default_fallbacks to n: no such model is above"),
-    ({"router_settings": {"routing_strategy": "own"}}, "routing_strategy own: targets are chosen by `balance`"),
-    ({"router_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}, "router_settings.retry_policy: how often a"),
-    ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
+    ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: this file has no such model"),
+    ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: this file has no model with that name, or"),
+    ({"router_settings": {"default_fallbacks": ["n"]}}, "default_fallbacks to n: this file has no such model"),
+    ({"router_settings": {"routing_strategy": "own"}}, "routing_strategy own: set `balance` instead"),
+    ({"router_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}, "router_settings.retry_policy: trigate has"),
+    ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not in this file"),
     (
         {"model_list": [item("c", "text-completion-codestral/x")]},
-        "c (text-completion-codestral/x): here clients send these requests to /v1/fim/completions",
+        "c (text-completion-codestral/x): clients of trigate send these requests to /v1/fim/completions",
     ),
-    ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): the provider watsonx is not known"),
+    ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): trigate does not know the provider watsonx"),
     ({"litellm_settings": {"callbacks": ["otel", "x"]}}, "litellm_settings.callbacks (x): the log is JSON"),
-    ({"litellm_settings": {"novel": 1}}, "litellm_settings.novel: look it up"),
-    ({"general_settings": {"alerting": ["slack"]}}, "general_settings.alerting: deploy/prometheus/alerts.yaml has"),
+    ({"litellm_settings": {"novel": 1}}, "litellm_settings.novel: check in the documentation"),
+    ({"general_settings": {"alerting": ["slack"]}}, "general_settings.alerting: use the Prometheus rules"),
     (
         {"model_list": [item("s", "openai/x", stream_timeout=5)]},
-        "stream_timeout of s: first_byte holds for whole",
+        "stream_timeout of s: first_byte also applies to",
     ),
-    ({"general_settings": {"database_url": "os.environ/DB"}}, "general_settings.database_url: keys made with"),
+    ({"general_settings": {"database_url": "os.environ/DB"}}, "general_settings.database_url: keys from /key/generate"),
     ({"environment_variables": {"A": "secret-value"}}, "environment_variables: set them where"),
-    ({"include": ["other.yaml"]}, "include: read on its own"),
+    ({"include": ["other.yaml"]}, "include: import each of these files"),
 ]
 
 
@@ -403,9 +407,9 @@ def test_what_has_no_counterpart_is_named(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]
     result = imported({"model_list": models, **sections})
     text = file_text(result)
-    assert f"# not carried: {says}" in text
+    assert f"# not converted: {says}" in text
     assert "secret-value" not in text
-    assert result.lost == text.count("# not carried: ")
+    assert result.lost == text.count("# not converted: ")
 
 
 @pytest.mark.parametrize(
@@ -423,7 +427,7 @@ def test_what_has_no_counterpart_is_named(sections, says):
 def test_what_asks_for_what_happens_here_is_no_loss(settings):
     result = imported({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
     assert result.losses == []
-    assert list(summary(result)) == ["Carried over: 1 of 1 model.", NO_DOOR, "Nothing is lost."]
+    assert list(summary(result)) == ["Converted: 1 of 1 model.", NO_KEYS_WARNING, "Nothing was lost."]
 
 
 GROUPS = [
@@ -546,7 +550,7 @@ def test_a_server_that_needs_no_key_gets_no_variable_for_one(prefix):
 
 def test_the_optional_key_of_a_server_is_named():
     _, text, _ = converted(item("m", "hosted_vllm/x", api_base="http://h:1/v1"))
-    assert "# if HOSTED_VLLM_API_KEY was set where LiteLLM ran: access_key: $HOSTED_VLLM_API_KEY" in text
+    assert "# if HOSTED_VLLM_API_KEY was set for LiteLLM, add access_key: $HOSTED_VLLM_API_KEY" in text
 
 
 @pytest.mark.parametrize(
@@ -642,7 +646,7 @@ def test_the_base_model_gives_the_price(model, base, listed, place):
     ((remarks, entry),) = found.entries
     row = price_row(*listed)
     assert (entry["price"]["input"], entry["price"]["output"]) == (float(row["input"]), float(row["output"]))
-    assert any(remark.startswith(f"the price is that of {base}, by genai-prices") for remark in remarks)
+    assert any(remark.startswith(f"the price is that of {base} in genai-prices") for remark in remarks)
     assert found.losses == []
     assert converted(given)[0].entries[0].price is not None
 
@@ -683,7 +687,7 @@ def test_text_completions_are_models_for_completions():
     )
     found = [(one.name, one.provider.id, one.type_of(one.model)) for one in config.entries]
     assert found == [("own", "openai", "completion"), ("there", "compatible", "completion")]
-    assert "# LiteLLM serves Chat clients with it, too; here only /v1/completions does" in text
+    assert "# LiteLLM also serves it to Chat clients, trigate only at /v1/completions" in text
 
 
 # Models of several kinds
@@ -700,7 +704,7 @@ def test_default_fallbacks_are_for_models_of_the_same_kind(settings, other):
     config, text, _ = converted(*models, litellm_settings=settings)
     assert list(config.routes) == ["n"]
     assert [one.name for one in config.entries] == ["m", "n-openai", "e"]
-    assert "# default_fallbacks to m do not apply to e, another kind of model" in text
+    assert "# default_fallbacks to m do not apply to e: the model types differ" in text
     assert imported({"model_list": models, "litellm_settings": settings}).losses == []
 
 

@@ -71,8 +71,11 @@ def test_a_key_of_the_gateway_has_a_header_of_its_own(home, monkeypatch, name, f
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("claude", "replace $TRIGATE_API_KEY above by a key of the gateway"),  # its file names no variables
-        ("codex", "TRIGATE_API_KEY is to hold a key of the gateway"),
+        (
+            "claude",
+            "replace $TRIGATE_API_KEY above with one of the gateway's client_keys",
+        ),  # its file names no variables
+        ("codex", "set TRIGATE_API_KEY to one of the gateway's client_keys"),
     ],
 )
 def test_printed_settings_say_where_the_key_goes(home, capsys, name, says):
@@ -107,7 +110,7 @@ def test_a_config_that_passes_no_login_on_is_told_of(home, capsys, name, entry):
     keyed = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: $NOT_SET}]\n"
     configured(home, keyed)
     assert connect(name, with_login()) == 0
-    assert f"has no entry that passes this login on: add `- {LOGINS[name].entry}`" in capsys.readouterr().err
+    assert f"has no entry that forwards this login: add `- {LOGINS[name].entry}`" in capsys.readouterr().err
     configured(home, f"version: v0.4.0\nmodel_providers:\n  - {LOGINS[name].entry}\n")
     assert connect(name, with_login()) == 0
     assert "passes this login" not in capsys.readouterr().err
@@ -116,9 +119,7 @@ def test_a_config_that_passes_no_login_on_is_told_of(home, capsys, name, entry):
 @pytest.mark.parametrize("name", [name for name in CLIENTS if name not in LOGINS])
 def test_other_clients_have_no_login(home, capsys, name):
     assert connect(name, with_login(url=ROOT, model="m")) == 2
-    assert "no login of its own that trigate could keep: --login is for claude, codex, gemini-cli" in (
-        capsys.readouterr().err
-    )
+    assert "it supports only claude, codex, gemini-cli" in (capsys.readouterr().err)
 
 
 def test_claude_is_started_with_its_login(home, started):

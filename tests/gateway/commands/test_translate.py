@@ -34,10 +34,10 @@ def test_a_request_is_translated_and_what_is_lost_is_named(translate):
 def test_what_is_not_json_is_said_to_be_none(translate, body):
     status, out, err = translate(body)
     assert (status, out) == (2, "")
-    assert err.startswith("request.json: this is not JSON: ")
+    assert err.startswith("request.json is not valid JSON: ")
     assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("body", "found"), [(b"null", "null"), (b"[]", "an array")])
 def test_json_that_is_no_request_is_refused(translate, body, found):
-    assert translate(body) == (1, "", f"refused with 400: the request must be an object, not {found}\n")
+    assert translate(body) == (1, "", f"rejected with status 400: the request must be an object, not {found}\n")

@@ -14,10 +14,10 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.edits import FORMATS, MISSING, merged, reverted, standing
+from gateway.commands.edits import FORMATS, MISSING, merge, revert, values_at
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.notation import Unmergeable
-from gateway.commands.undoing import book
+from gateway.commands.undoing import notes_path
 
 ROOT = "http://127.0.0.1:12000"
 FILES = {
@@ -61,7 +61,9 @@ def test_a_file_that_nobody_else_has_changed_is_what_it_was_to_the_byte(home, ca
         write(name, f"m{number}")
     assert path.read_bytes() != data
     assert undo(name) == 0
-    assert "took the settings of trigate connect out of ~/" in capsys.readouterr().out.replace("of .env", "of ~/.env")
+    assert "removed the settings of trigate connect from ~/" in capsys.readouterr().out.replace(
+        "from .env", "from ~/.env"
+    )
     assert path.read_bytes() == data
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert [one for one in home.rglob("*") if one.is_file()] == [path]  # and no copies are left
@@ -134,7 +136,7 @@ def test_what_a_person_has_changed_since_is_theirs(home, capsys):
     assert undo("claude") == 0
     assert json.loads(path.read_text()) == {"env": {"ANTHROPIC_MODEL": "own", "ANTHROPIC_DEFAULT_HAIKU_MODEL": "small"}}
     out = capsys.readouterr().out
-    assert "env.ANTHROPIC_MODEL stays: it has been changed since" in out
+    assert "kept env.ANTHROPIC_MODEL: its value was changed after --write" in out
     assert "env.ANTHROPIC_BASE_URL stays" not in out
 
 
@@ -195,8 +197,8 @@ def test_a_file_that_is_gone_and_a_broken_one(home, capsys):
     path.write_text(broken)
     assert undo("claude") == 1
     err = capsys.readouterr().err
-    assert "left as it is" in err
-    assert "take out env.ANTHROPIC_BASE_URL, env.ANTHROPIC_AUTH_TOKEN" in err
+    assert "is not changed" in err
+    assert "remove env.ANTHROPIC_BASE_URL, env.ANTHROPIC_AUTH_TOKEN" in err
     assert path.read_text() == broken
     path.unlink()
     assert undo("claude") == 0
@@ -214,8 +216,8 @@ def test_no_key_is_copied_or_shown(home, capsys, monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "sk-very-secret")
     put(home / ".claude/settings.json", '{"env": {"ANTHROPIC_AUTH_TOKEN": "sk-mine"}}')
     write("claude")
-    assert stat.S_IMODE(book().stat().st_mode) == 0o600
-    assert "sk-very-secret" not in book().read_text()
+    assert stat.S_IMODE(notes_path().stat().st_mode) == 0o600
+    assert "sk-very-secret" not in notes_path().read_text()
     assert undo("claude") == 0
     out, err = capsys.readouterr()
     assert "sk-" not in out + err
@@ -226,15 +228,17 @@ def test_a_book_that_cannot_be_written_or_read_is_said_and_stops_nothing(home, c
     (home / "state").write_text("a file")
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     write("claude")
-    assert "--undo will not know of this" in capsys.readouterr().err
+    assert "--undo will not work for this change" in capsys.readouterr().err
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "other"))
-    put(book(), "damaged")
+    put(notes_path(), "damaged")
     write("codex")
     assert undo("codex") == 0
     assert not os.path.exists(home / ".codex/config.toml")
 
 
-@pytest.mark.parametrize(("name", "says"), [("openai-compatible", "no file"), ("cluade", "did you mean claude?")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("openai-compatible", "no settings file"), ("cluade", "did you mean claude?")]
+)
 def test_where_there_is_nothing_to_undo(home, capsys, name, says):
     assert undo(name) == 2
     assert says in capsys.readouterr().err
@@ -255,13 +259,13 @@ def undoes(form, text, settings):
     paths = [path for path, _ in settings]
     assume(not any(path[:depth] in paths for path in paths for depth in range(1, len(path))))
     try:
-        after = merged(form, text, settings)
+        after = merge(form, text, settings)
     except Unmergeable:
         return
-    stood = standing(form, text, paths)
+    stood = values_at(form, text, paths)
     holders = {path[:depth] for path in paths for depth in range(1, len(path))}
-    new = holders - set(standing(form, text, holders))
-    back = reverted(form, after, {path: stood.get(path, MISSING) for path in paths}, tuple(new))
+    new = holders - set(values_at(form, text, holders))
+    back = revert(form, after, {path: stood.get(path, MISSING) for path in paths}, tuple(new))
     assert FORMATS[form].parse(back.replace("\r\n", "\n")) == FORMATS[form].parse(text.replace("\r\n", "\n"))
 
 

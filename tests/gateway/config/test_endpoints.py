@@ -86,7 +86,8 @@ def test_check_says_what_each_entry_has(tmp_path):
     )
     lines = invoke("check", str(file), "--endpoints").stdout.splitlines()
     assert (
-        "  cohere/*: embeddings at /v2/embed (cohere) for 96 texts at once, rerank at /v2/rerank (cohere), " in lines[1]
+        "  cohere/*: embeddings at /v2/embed (cohere) (up to 96 texts per request), rerank at /v2/rerank (cohere), "
+        in lines[1]
     )
-    assert lines[2] == "  cerebras/*: conversations alone"
+    assert lines[2] == "  cerebras/*: conversations only"
     assert lines[3] == "  acme/m: " + ", ".join(name for name in STANDARD_PLACES)

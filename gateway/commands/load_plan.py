@@ -1,4 +1,4 @@
-"""What the command line of ``trigate load`` asks for: its scenario, with all mistakes at once."""
+"""Builds the scenario of ``trigate load`` from its command line, and reports all mistakes together."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from configfile.document import ConfigError, Document, Mistake, sentence
 from configfile.kinds import read_wait
 from configfile.wording import Wrong
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.load_answers import AnswerOptions
+from gateway.commands.load_outputs import OutputOptions
 from gateway.commands.terminal import say
 from loadtest.crew.opening import concurrency_mistake
 from loadtest.exchange.masking import SecretWords
@@ -38,7 +38,7 @@ from loadtest.requests.keys import credential
 from streams.surrogates import NOT_JSON
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
-"""The options that say how much."""
+"""The options that set the amount of load."""
 
 _TARGET = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
 _OTHER = re.compile(r"(?:[\w.-]+=)?\w+://.*")
@@ -52,13 +52,12 @@ _NAME = re.compile(r"([\w.-]+=)?((?:\w[\w-]*\.)*\w[\w-]*)(?<!\.yml)(?<!\.yaml)(?
 
 @attrs.frozen
 class LoadOptions:
-    """The options of the command line. ``load`` and ``request`` have those that a scenario would have, with the same
-    names; what was not given is not in them."""
+    """The options of the command line. ``load`` and ``request`` have the given options, named as in a scenario."""
 
     targets: tuple[str, ...]
     load: Mapping[str, Any]
     request: Mapping[str, Any]
-    answers: AnswerOptions = attrs.field(factory=AnswerOptions)
+    outputs: OutputOptions = attrs.field(factory=OutputOptions)
     fail_if: tuple[str, ...] = ()
     until: tuple[str, ...] = ()
     slo: tuple[str, ...] = ()
@@ -72,16 +71,16 @@ class LoadOptions:
     start_at: str | None = None
 
 
-def mistaken(place: str, found: str, expected: str) -> ConfigError:
+def input_error(place: str, found: str, expected: str) -> ConfigError:
     return ConfigError((Mistake(place, "", found, expected),))
 
 
 QUESTIONS: Final = ("fail_if", "until", "slo")
-"""What may be asked of any load, also of one that a file describes."""
+"""The options that are also allowed with a scenario file."""
 
 
 def planned(options: LoadOptions) -> Scenario:
-    """The scenario, with what the options ask of it. Raises ``ConfigError`` with the mistakes of both."""
+    """Return the scenario with the conditions of the options. Raises ``ConfigError`` with the mistakes of both."""
     mistakes: list[Mistake] = []
     try:
         check_questions(options)
@@ -97,7 +96,7 @@ def planned(options: LoadOptions) -> Scenario:
     if plan.part.of > 1 and (undivided := indivisible(attrs.evolve(plan, until=(*options.until, *plan.until)))):
         mistakes.append(Mistake("", "--part", *undivided))
     if options.until and plan.search:
-        mistakes.append(Mistake("", "--until", "--until beside a search", OF_SEARCHES))
+        mistakes.append(Mistake("", "--until", "it does not work with a search", OF_SEARCHES))
     if mistakes:
         raise ConfigError(tuple(mistakes))
     asked = {name: getattr(options, name) for name in QUESTIONS}
@@ -115,53 +114,52 @@ def planned(options: LoadOptions) -> Scenario:
 
 
 def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
-    """The plan with what the options say of processes and parts. Raises ``ConfigError``."""
+    """Return the plan with the options for processes and parts. Raises ``ConfigError``."""
     given: dict[str, Any] = {}
     for name, read in (("processes", processes), ("part", read_part), ("start_at", read_start)):
         try:
             if (text := getattr(options, name)) is not None:
                 given[name] = read(text)
         except Wrong as wrong:
-            raise mistaken(_option(name), wrong.found, wrong.expected) from None
+            raise input_error(_option(name), wrong.found, wrong.expected) from None
     if "part" in given and "start_at" not in given:
-        raise mistaken("--part", "--part without --start-at", "give all parts one time at which they begin")
+        raise input_error("--part", "--start-at is missing", "give all parts the same start time with --start-at")
     if given.get("start_at", math.inf) < time():
-        raise mistaken("--start-at", f"{spelled_start(given['start_at'])} has passed", "give a time that is ahead")
+        raise input_error("--start-at", f"{spelled_start(given['start_at'])} is in the past", "give a future time")
     plan = attrs.evolve(plan, **given)
     if plan.part.of == 1:
         return plan
     mark = hashlib.sha256(f"{digest(plan)} {plan.start_at}".encode()).hexdigest()[:16]
-    return attrs.evolve(plan, mark=mark)  # one for all parts, so that their prompts share what they are to share
+    return attrs.evolve(plan, mark=mark)  # the same for all parts: their prompts share prefixes
 
 
 def _with_percentiles(plan: Scenario, given: str | None) -> Scenario:
-    """Raises ``ConfigError``."""
+    """Return the plan with the percentiles of the option. Raises ``ConfigError``."""
     try:
         return plan if given is None else attrs.evolve(plan, percentiles=percentiles_in(given))
     except Wrong as error:
-        raise mistaken("--percentiles", error.found, error.expected) from None
+        raise input_error("--percentiles", error.found, error.expected) from None
 
 
 def wait_before(options: LoadOptions) -> float | None:
-    """How long to ask for a first answer; ``None`` if nothing is to be asked before the load. Raises
-    ``ConfigError``."""
+    """Return how long to wait for a first good response, ``None`` to start immediately. Raises ``ConfigError``."""
     if options.wait_ready is None:
         return 0.0 if options.check else None
     try:
         return read_wait(options.wait_ready)
     except Wrong as error:
-        raise mistaken("--wait-ready", error.found, error.expected) from None
+        raise input_error("--wait-ready", error.found, error.expected) from None
 
 
 def check_alone(options: LoadOptions) -> None:
-    """Raises ``ConfigError`` for what belongs to a load where none is made."""
+    """Check that no options of a load accompany ``--compare`` or ``--self-test``. Raises ``ConfigError``."""
     what = "--compare" if options.compare is not None else "--self-test"
     if given := [*map(mask_url, options.targets), *map(_option, (*options.request, *options.load))]:
-        raise mistaken(what, f"{', '.join(given)} beside it", "leave that out: no server is loaded")
+        raise input_error(what, f"it does not work with {', '.join(given)}", f"leave out {what} or these")
 
 
 def check_questions(options: LoadOptions) -> None:
-    """Raises ``ConfigError`` for conditions and objectives that are none."""
+    """Check the syntax of conditions and objectives. Raises ``ConfigError``."""
     mistakes: list[Mistake] = []
     for name in QUESTIONS:
         for words in getattr(options, name):
@@ -174,7 +172,7 @@ def check_questions(options: LoadOptions) -> None:
 
 
 def _option(name: str) -> str:
-    """Named as on the command line."""
+    """Return the name on the command line of an option in a scenario."""
     return OPTION_NAMES.get(name) or f"--{name.replace('_', '-')}"
 
 
@@ -182,22 +180,22 @@ OPTION_NAMES: Final = {"count": "-n", "spacing": "--poisson"}
 
 
 def _scenario(options: LoadOptions) -> Scenario:
-    """Raises ``ConfigError``."""
+    """Build the scenario of the command line or its file. Raises ``ConfigError``."""
     files = [word for word in options.targets if not _TARGET.fullmatch(word)]
     _check_files(files)
     targets = _targets([word for word in options.targets if word not in files])
     if len(files) > 1:
-        raise mistaken(files[1], "a second file", "give one scenario, or URLs that begin with http:// or https://")
+        raise input_error(
+            files[1], "this is a second file", "give one scenario, or URLs that start with http:// or https://"
+        )
     if files:
         if given := [*options.request, *options.load]:
-            found = f"options beside a scenario: {', '.join(given)}"
-            raise mistaken(
-                files[0], found, "write them into the scenario; only URLs on the command line replace its own"
-            )
+            found = f"these options do not work with a scenario: {', '.join(given)}"
+            raise input_error(files[0], found, "write them into the scenario; only URLs can be given in addition")
         found_in_file = scenario_file.load(Path(files[0]), os.environ)
         return attrs.evolve(found_in_file, targets=targets) if targets else found_in_file
     if not targets:
-        raise mistaken("", "nothing to load", "give a URL, as in trigate load http://127.0.0.1:12000 --model demo")
+        raise input_error("", "no URL given", "add one, such as trigate load http://127.0.0.1:12000 --model demo")
     api = options.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
     recorded = is_recorded(Path(options.request.get("requests", "synthetic")))
     loop = {} if recorded or _LOOPS & set(options.load) else {"concurrency": 1}
@@ -209,13 +207,13 @@ def _scenario(options: LoadOptions) -> Scenario:
     content = {"targets": targets, **loop, **options.load}
     if "model" not in request and len(targets) == 1:
         (url,) = targets.values()
-        if _is_good(content, {**request, "model": "any"}):  # else its server is not asked for nothing
+        if _is_good(content, {**request, "model": "any"}):  # query the server only if the rest is valid
             request["model"] = _only_model(url, request["api"], options)
     return _built(content, request)
 
 
 def _built(content: Mapping[str, Any], request: Mapping[str, Any]) -> Scenario:
-    """The scenario of one kind of request. Raises ``ConfigError``, which speaks of options."""
+    """Build a scenario with one kind of request. Raises ``ConfigError`` with the names of options."""
     try:
         return scenario_file.build(Document("command line", {**content, "requests": [request]}), {})
     except ConfigError as error:
@@ -231,30 +229,30 @@ def _is_good(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 
 
 def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
-    """The server's, which is told. Raises ``ConfigError``."""
+    """Return and print the only model of the server. Raises ``ConfigError``."""
     key = credential(url, options.load.get("key_env"), os.environ)
     model = only_model(url, api, key.value)
-    say(sentence(f"{mask_url(url)}: the model is {plain_text(model)}, the only one that it lists"))
+    say(sentence(f"{mask_url(url)}: using {plain_text(model)}, the only model that it lists"))
     return model
 
 
 def _check_files(words: Sequence[str]) -> None:
-    """Raises ``ConfigError`` for what is meant as a URL."""
+    """Check that the words that are not URLs are files. Raises ``ConfigError`` with a suggestion for mistyped URLs."""
     for word in words:
         if Path(word).exists():
             continue
         if _OTHER.fullmatch(word):
-            raise mistaken(mask_url(word), "no URL that can be loaded", "give one that begins with http:// or https://")
+            raise input_error(mask_url(word), "this URL scheme is not supported", "give a URL with http:// or https://")
         if bare := _BARE.fullmatch(word):
             right = mask_url(f"{bare[1] or ''}http://{bare[2]}")
-            raise ConfigError((Mistake(mask_url(word), "", "a URL without http://", "", suggestion=right),))
+            raise ConfigError((Mistake(mask_url(word), "", "http:// is missing", "", suggestion=right),))
         if name := _NAME.fullmatch(word):
             right = f"{name[1] or ''}http://{name[2]}"
-            raise ConfigError((Mistake(word, "", "no file of that name, and no URL", "", suggestion=right),))
+            raise ConfigError((Mistake(word, "", "this is neither a file nor a URL", "", suggestion=right),))
 
 
 def _of_option(mistake: Mistake) -> Mistake:
-    """Named as on the command line: nobody who typed an option has seen the scenario that they are put together to."""
+    """Return the mistake with the name of the option: the user has not seen the scenario that the options became."""
     name = mistake.path.removeprefix("requests[0].").removesuffix(".size")
     if name.startswith("targets"):
         return attrs.evolve(mistake, file="", path="")
@@ -262,7 +260,7 @@ def _of_option(mistake: Mistake) -> Mistake:
 
 
 def _targets(words: Sequence[str]) -> dict[str, str]:
-    """URLs by name; a single one needs none, others are called by their addresses."""
+    """Return the URLs by name: the given one, or the address if there are several."""
     found: dict[str, str] = {}
     for word in words:
         match = _TARGET.fullmatch(word)
@@ -270,32 +268,35 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
         try:
             urlsplit(match[2])
         except ValueError:
-            raise mistaken(mask_url(word), "no URL", "write an address of IPv6 as in http://[::1]:8000") from None
+            raise input_error(
+                mask_url(word), "the URL is not valid", "write IPv6 addresses like http://[::1]:8000"
+            ) from None
         name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", mask_url(match[2])))
         if name in found:
-            raise mistaken(
-                mask_url(word), f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000"
+            raise input_error(
+                mask_url(word), f"two targets have the name {name}", "give names: trigate=http://127.0.0.1:12000"
             )
         found[name] = match[2]
     return found
 
 
-PATIENCE: Final = 10.0  # seconds
-LONGEST: Final = 256  # characters of a name; it goes into every request, every report and onto the terminal
+TIMEOUT: Final = 10.0  # seconds
+LONGEST: Final = 256  # characters of a model's name, which is in every request and report
 SHOWN: Final = 12  # models that a message lists
-EXPECTED: Final = "name the model: --model MODEL"
+EXPECTED: Final = "choose a model with --model MODEL"
 
 
 def only_model(url: str, api: LoadApi, key: str | None) -> str:
-    """The one model that the server at ``url`` lists at ``/v1/models``. Raises ``ConfigError`` where it lists none, or
-    several: then with their names."""
+    """Return the only model that the server at ``url`` lists at ``/v1/models``.
+
+    Raises ``ConfigError`` if it lists none, or several; the message has their names."""
     parts = urlsplit(url)
     root = parts.path.partition("/v1")[0].rstrip("/")
     place = urlunsplit((parts.scheme, parts.netloc, f"{root}/v1/models", parts.query, ""))
     try:
-        status, body = fetch(place, _asked(api, key), PATIENCE)
+        status, body = fetch(place, _headers(api, key), TIMEOUT)
     except FetchError as error:
-        raise _mistake(f"missing, and {mask_url(place)} cannot be asked for its models: {error}", EXPECTED) from error
+        raise _mistake(f"missing, and {mask_url(place)} did not return a list of models: {error}", EXPECTED) from error
     names = _names(body) if status == 200 else []
     if len(names) == 1 and len(names[0]) <= LONGEST and names[0].isprintable():
         return names[0]
@@ -304,10 +305,10 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     words = SecretWords.among((key or "", *secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
-    raise _mistake(f"missing, and {mask_url(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
+    raise _mistake(f"missing, and {mask_url(url)} has {len(names)} models: {listed}", "choose one with --model MODEL")
 
 
-def _asked(api: LoadApi, key: str | None) -> Mapping[str, str]:
+def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:
     return {name: value for name, value in headers(api, key, ()) if name != "content-type"}
 
 

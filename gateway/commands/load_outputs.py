@@ -1,4 +1,4 @@
-"""What ``trigate load`` gives away besides its report: a log of requests, metrics for receivers, and other files."""
+"""The outputs of ``trigate load`` besides the terminal: reports in files, the request log, and exported metrics."""
 
 import contextlib
 import os
@@ -24,12 +24,12 @@ from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 STDOUT: Final = Path("-")
-LOOK: Final = 1.0  # seconds between two looks at how many are under way
+INTERVAL: Final = 1.0  # seconds between two samples of the number of running requests
 
 
 @attrs.frozen
-class AnswerOptions:
-    """Where answers go besides the screen. ``form`` is another tool's for ``json``; URLs may hold passwords."""
+class OutputOptions:
+    """The output options of the command line. ``form`` is another tool's format for ``json``."""
 
     json: Path | None = None
     form: str | None = None
@@ -43,31 +43,30 @@ class AnswerOptions:
 
     @property
     def on_stdout(self) -> bool:
-        """One of them is for standard output, where nothing else may stand then."""
+        """Whether an output uses standard output; then nothing else may be printed there."""
         return STDOUT in (self.json, self.csv, self.junit, self.log)
 
-    def check(self, tells: bool) -> None:
-        """Look at what can be known before the load, and whether there are conditions that it ``tells`` of. Raises
-        ``ConfigError``."""
-        if self.junit is not None and not tells:
-            raise _wrong("--junit", "no conditions to tell of", "give some, as --fail-if 'ttft.p95>500ms'")
+    def check(self, has_conditions: bool) -> None:
+        """Check the options before the load. Raises ``ConfigError``."""
+        if self.junit is not None and not has_conditions:
+            raise _wrong("--junit", "there are no conditions to report", "add one, such as --fail-if 'ttft.p95>500ms'")
         paths = [path for path in (self.json, self.html, self.csv, self.junit, self.log) if path is not None]
         for path in paths:
             if not _writable(path):
-                raise _wrong(str(path), "cannot be written", "give a file in a directory that is there")
+                raise _wrong(str(path), "the file cannot be written", "give a file in an existing, writable directory")
             if paths.count(path) > 1:
-                raise _wrong(str(path), "two answers for one place", "give each a file of its own")
+                raise _wrong(str(path), "two outputs use the same file", "give each its own file")
         for option, given, needed, other in (
-            ("--as", self.form, "--json FILE, which it shapes", self.json),
-            ("--log-events", self.log_events, "--log FILE, in which they stand", self.log),
-            ("--log-bodies", self.log_bodies, "--log FILE, in which they stand", self.log),
+            ("--as", self.form, "--json FILE", self.json),
+            ("--log-events", self.log_events, "--log FILE", self.log),
+            ("--log-bodies", self.log_bodies, "--log FILE", self.log),
         ):
             if given and other is None:
-                raise _wrong(option, "nothing that it is about", f"add {needed}")
+                raise _wrong(option, f"it has no effect without {needed}", f"add {needed}")
 
 
 def _writable(path: Path) -> bool:
-    """Also beside it, where a file is written before it takes its place; what is no plain file is written to itself."""
+    """Return whether ``path`` can be replaced atomically, or written in place if it is not a regular file."""
     itself = not path.exists() or (not path.is_dir() and os.access(path, os.W_OK))
     beside = path.parent.is_dir() and os.access(path.parent, os.W_OK)
     return itself and (beside or (path.exists() and not path.is_file()))
@@ -77,11 +76,11 @@ def _wrong(place: str, found: str, expected: str) -> ConfigError:
     return ConfigError((Mistake(place, "", found, expected),))
 
 
-class LoadAnswers:
-    """Where records go while a command runs its loads."""
+class LoadOutputs:
+    """The open outputs of a command while it runs loads."""
 
     def __init__(
-        self, options: AnswerOptions, receivers: Sequence[OtlpReceiver], until_closed: contextlib.ExitStack
+        self, options: OutputOptions, receivers: Sequence[OtlpReceiver], until_closed: contextlib.ExitStack
     ) -> None:
         self._options = options
         self._until_closed = until_closed
@@ -92,17 +91,17 @@ class LoadAnswers:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, options: AnswerOptions) -> Iterator["LoadAnswers"]:
-        """Until the end of the block. Raises ``ConfigError``."""
+    def opened(cls, options: OutputOptions) -> Iterator["LoadOutputs"]:
+        """Open the outputs until the end of the block. Raises ``ConfigError``."""
         try:
             receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
         except NoSdk:
-            raise _wrong("--otlp", "no OpenTelemetry SDK", "install it: pip install 'trigate[otel]'") from None
+            raise _wrong("--otlp", "the OpenTelemetry SDK is missing", "pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
             yield cls(options, receivers, stack)
 
     def sinks(self, plan: Scenario, target: str, key: str | None) -> tuple[RecordSink, ...]:
-        """What takes the records of the next run."""
+        """Return the receivers of the records of the next run."""
         found: list[RecordSink] = []
         if self._options.log is not None:
             found.append(self._opened_log(self._options.log).log_of_run(target, SecretWords.of(plan, target, key)))
@@ -112,7 +111,7 @@ class LoadAnswers:
         return tuple(found)
 
     def _opened_log(self, path: Path) -> RequestLog:
-        """Not before a load begins: one that cannot does not cost the log of the last."""
+        """Open the log on first use, so that a load that cannot start keeps the previous log."""
         if self._log is None:
             file = _stdout() if path == STDOUT else self._until_closed.enter_context(path.open("wb", buffering=0))
             form = LineForm(self._options.log_events, self._options.log_bodies or "none")
@@ -121,13 +120,13 @@ class LoadAnswers:
         return self._log
 
     async def watch(self, running: LoadUnderWay) -> None:
-        """Take down how many are under way, until cancelled: at the end of a run none."""
+        """Record the number of running requests until cancelled."""
         if (metrics := self._of_runs.get(running.target)) is None:
             return
         try:
             while True:
                 metrics.under_way(running.in_flight)
-                await trio.sleep(LOOK)
+                await trio.sleep(INTERVAL)
         finally:
             metrics.under_way(running.in_flight)
 
@@ -140,19 +139,19 @@ class LoadAnswers:
         async with exporting(self._metrics, self._receivers):
             yield
 
-    def remarked(self, runs: Sequence[RunResult]) -> tuple[RunResult, ...]:
-        """The runs, the last of them with what is to be known of what was lost here."""
-        said = [remark for receiver in self._receivers if (remark := receiver.remark())]
+    def with_remarks(self, runs: Sequence[RunResult]) -> tuple[RunResult, ...]:
+        """Return the runs; the last one has remarks on lost metrics and log lines."""
+        remarks = [remark for receiver in self._receivers if (remark := receiver.remark())]
         if self._log is not None:
             self._log.close()
             if self._log.lost:
-                said.append(f"The log of requests lacks {self._log.lost} lines: {self._log.failure}.")
+                remarks.append(f"The request log lacks {self._log.lost} lines: {self._log.failure}.")
         *others, last = runs
-        return (*others, attrs.evolve(last, remarks=(*last.remarks, *said)))
+        return (*others, attrs.evolve(last, remarks=(*last.remarks, *remarks)))
 
 
 def _stdout() -> BinaryIO:
-    """Without its buffer, where it has one."""
+    """Return standard output without its buffer, if it has one."""
     return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
 
 
@@ -163,25 +162,26 @@ def _receiver_url(option: str, url: str) -> str:
     except ValueError:
         good = False
     if not good:
-        what = "no URL that metrics can be sent to"  # not repeated: it may hold a password
-        raise _wrong(option, what, "give one that begins with http:// or https://")
+        what = "the URL is not valid"  # not repeated: it may have a password
+        raise _wrong(option, what, "give one that starts with http:// or https://")
     return url
 
 
-# Files, at the end
+# Files
 
 
 def write_files(
     runs: Sequence[RunResult],
-    options: AnswerOptions,
-    told: Sequence[ConditionVerdict],
+    options: OutputOptions,
+    judged: Sequence[ConditionVerdict],
     part: Mapping[str, Any] | None = None,
 ) -> None:
-    """All files that were asked for but the log; ``told`` is what became of the conditions, ``part`` the part of a plan
-    that the runs are. Raises ``OSError``."""
+    """Write all requested files except the log. Raises ``OSError``.
+
+    ``judged`` are the results of the conditions, ``part`` describes the part of a plan that the runs are."""
     if options.json is not None:
         log = options.log.name if options.log not in (None, STDOUT) else ""
-        own = report.dump(runs, log, told, part, __version__) + b"\n" if options.form is None else _vllm(runs)
+        own = report.dump(runs, log, judged, part, __version__) + b"\n" if options.form is None else _vllm(runs)
         _write(options.json, own)
     if options.csv is not None:
         from loadtest.reports.other_files import csv_of
@@ -190,13 +190,13 @@ def write_files(
     if options.html is not None:
         from loadtest.reports.page import page
 
-        failures = [f"{one.run}: {one.failure}" for one in told if not one.ok]
-        passed = [f"{one.run}: {one.condition}: it is {one.shown}" for one in told if one.ok]
+        failures = [f"{one.run}: {one.failure}" for one in judged if not one.ok]
+        passed = [f"{one.run}: {one.condition}: it is {one.shown}" for one in judged if one.ok]
         _write(options.html, page(runs, failures, passed=passed).encode())
     if options.junit is not None:
         from loadtest.reports.other_files import junit
 
-        _write(options.junit, junit(runs, told))
+        _write(options.junit, junit(runs, judged))
 
 
 def _vllm(runs: Sequence[RunResult]) -> bytes:
