@@ -4,9 +4,10 @@
 - ``serve``: ``serve`` and ``mock``; ``demo`` has the demo's configuration, ``listening`` opens the sockets.
 - ``explaining``: ``explain``; ``rehearsal`` simulates the attempts of a request.
 - ``keys``: ``keys``; ``changed_keys`` has ``set`` and ``import``, ``key_options`` the options.
-- ``connect``: ``finding`` locates the gateway, ``choosing`` selects models, ``clients`` and ``logins`` list the
-  programs, ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
-- ``importing``: ``import``; the ``litellm`` modules convert the parts, ``imported`` writes the result.
+- ``connect``: ``finding`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and ``logins``
+  describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing`` reverts the changes.
+- ``importing``: ``import``; ``litellm`` has tables, ``litellm_models``, ``litellm_prices``, ``litellm_routes`` and
+  ``litellm_keys`` convert the parts, ``imported`` writes the result.
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the scenario, ``load_outputs`` writes
   files, ``load_reports`` compares and merges reports.
 - ``probing`` sends the requests of ``doctor``, ``fetching`` sends one GET, ``terminal`` wraps lines.

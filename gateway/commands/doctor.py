@@ -23,7 +23,7 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
-from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Prober, State
+from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, ModelTester, State
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config
@@ -203,7 +203,7 @@ async def _examine(config: Config, checks: Sequence[Check], limit: float, jobs: 
 
             async def examine(number: int, one: Check) -> None:
                 async with places:
-                    found[number] = await Prober(client, url, one, limit).examine()
+                    found[number] = await ModelTester(client, url, one, limit).examine()
 
             async with trio.open_nursery() as nursery:
                 for number, one in enumerate(checks):

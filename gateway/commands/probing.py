@@ -162,7 +162,7 @@ def _call(probe: Probe, api: Api, model: str) -> Request:
 # Sending
 
 
-class Prober:
+class ModelTester:
     """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
 
     def __init__(self, client: Upstream, url: str, check: Check, limit: float) -> None:

@@ -500,7 +500,7 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("http://127.0.0.1:1", "--requests", ""), "--requests: an empty name; give the path of a file"),
         (("http://127.0.0.1:1", "--model", "m", "--trace", ""), "--trace: an empty name; give the path of a file"),
         *(
-            (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': the path is empty: give the path of a file")
+            (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': the path is empty: give the path")
             for option in ("--json", "--html", "--junit", "--csv", "--log")
         ),
         (("--compare", "a", "b", "-n", "5"), "--compare: -n beside it; leave that out"),

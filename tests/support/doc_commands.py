@@ -119,7 +119,7 @@ RUNS = (
     Row("trigate keys (rotate|revoke)( (NAME|ci).*)?", ADDED + r"trigate keys \1 ci",
         ("sk-trigate-",)),
     Row("trigate keys set.*", ADDED + "trigate keys set ci --budget '20 usd/day' --by alice",
-        ("ci is changed: budgets 20 usd/day",)),
+        ("Changed ci: budgets 20 usd/day",)),
     Row(r"trigate keys import( FILE| trigate\.yaml)?",
         KEYS + "trigate keys import moved.yaml",
         ("1 client stored",)),

@@ -144,7 +144,7 @@ def test_all_of_it_is_printed(tmp_path, capsys):
     assert lines[-5:] == [
         "if       gpu-1=overloaded, gpu-2=timeout",
         "tried    1. gpu-1: overloaded",
-        "         2. gpu-2: timeout (silent for 10 s)",
+        "         2. gpu-2: timeout (no data for 10 s)",
         "         3. cloud: answers",
         "result   200 from cloud, after at most 10 s",
     ]
