@@ -256,7 +256,15 @@ def _merge_kinds(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         same.setdefault(attrs.evolve(row, kinds=""), []).append(row.kinds)
     for row, kinds in same.items():
-        yield attrs.evolve(row, kinds=",".join(kinds))
+        inner: dict[str, list[str]] = {}
+        for outer, _, last in (kind.strip().rpartition(" ") for kind in kinds):
+            inner.setdefault(outer, []).append(last)
+        plain = inner.pop("", [])
+        nested = [
+            f"{outer} ({', '.join(some)})" if len(some) > 1 else f"{outer} {some[0]}" for outer, some in inner.items()
+        ]
+        shown = ", ".join((*plain, *nested))
+        yield attrs.evolve(row, kinds=shown and (shown if shown.startswith(",") else f" {shown}"))
 
 
 def guide(text: str) -> str:
@@ -303,7 +311,8 @@ of OpenAI and Anthropic, and translates the smallest request with each of them. 
 | refused | The request gets 400, because without the field the answer would be a different one. |
 | no effect | The field changes nothing, for the given reason. |
 
-- The words in ‹› are the types of the objects around a field, such as a message with the role `user`.
+- The words in ‹› are the types of the objects around a field: ‹user› ‹text› is a text in a message of the role `user`.
+  Parentheses list several types inside one object.
 - If a whole object is dropped everywhere, its fields have no rows. Fields below the second level are tested, not shown.
 - A row can be *refused* because the smallest request is incomplete, such as a tool result without its call.
 - The gateway knows more about many models: see [quirks](configuration-reference.md#quirks)."""
