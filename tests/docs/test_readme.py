@@ -115,8 +115,8 @@ def test_the_readme_has_the_numbers_of_the_performance_page():
     for name, case in {
         "a small request and its response": "unary: a small answer",
         "the same, Messages client, Chat provider": "unary, Messages from Chat",
-        "memory, idle – at most": "resident memory, idle and at most, MiB",
-        "from the start to the first response": "from the start to the first good answer, s",
+        "memory, idle – maximum": "resident memory, idle and maximum, MiB",
+        "from the start to the first response": "from start to the first successful answer, s",
     }.items():
         assert [without_unit(cell) for cell in shown[name]] == measured[case]
     streams = measured["paced: an event every 20 ms, 20 streams"]
