@@ -19,6 +19,10 @@ Decoding takes at most 20 MB of memory and less than a tenth of a second, in one
 answer of 20,000 tokens with their probabilities has as many.
 """
 
+ALWAYS_FEW: Final = MAX_ELEMENTS * 3 // 2
+"""Size in bytes up to which JSON that a decoder reads has at most ``MAX_ELEMENTS``: the smallest, ``[],``, takes three
+bytes for two of them. Such data needs no scan."""
+
 TOO_MANY_ELEMENTS: Final = f"of more than {MAX_ELEMENTS:,} JSON elements"
 
 _STRUCTURE: Final = b"[{,"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from providers.neutral.codec import Codec
 from streams.errors import GatewayError
 from streams.events import Event
-from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
+from streams.structure import ALWAYS_FEW, MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
 
 
 def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """``Codec.read_answer`` of a body that does not unfold to more than a stream's event may. Raises as it does."""
-    if has_more_elements(body, MAX_ELEMENTS):
+    if len(body) > ALWAYS_FEW and has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
     return codec.read_answer(body, texts, checked)

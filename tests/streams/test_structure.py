@@ -29,6 +29,17 @@ def test_what_stands_in_strings_does_not_count(value: Any, ascii: bool) -> None:
     assert expected == 0 or has_more_elements(data, expected - 1)
 
 
+_EMPTY = st.just([]) | st.just({}) | st.integers(0, 9)
+DENSE = st.recursive(_EMPTY, lambda inner: st.lists(inner, max_size=40))
+
+
+@given(value=DENSE)
+def test_an_element_takes_a_byte_and_a_half_at_least(value: Any) -> None:
+    """``ALWAYS_FEW`` relies on it."""
+    data = json.dumps(value, separators=(",", ":")).encode()
+    assert counted(data) <= len(data) * structure.MAX_ELEMENTS / structure.ALWAYS_FEW
+
+
 @pytest.mark.parametrize("piece", range(1, 12))
 def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "PIECE", piece)
