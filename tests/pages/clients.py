@@ -50,7 +50,7 @@ def _path(file: SettingsFile) -> str:
 def page(client: Client) -> str:
     """The page of ``client``: what its row says, then the sections that the page has of its own."""
     place = demo(client.chooses)
-    parts = [f"# {client.title}", f"It uses the gateway's {client.speaks} API{_plural(client.speaks)}."]
+    parts = [f"# {client.title}", f"**API**: {client.speaks}"]
     if client.install:
         parts.append(_fenced("sh", client.install))
     parts += _file(client, place)
@@ -106,10 +106,6 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
         rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
         parts.append(f"If the gateway requires a key, {rows}.")
     return parts
-
-
-def _plural(names: str) -> str:
-    return "s" if " and " in names else ""
 
 
 def _told(value: object) -> str:
