@@ -25,7 +25,7 @@ class RouteTarget:
         "Its share within its group. A target with `0` gets requests only while the others are unavailable.", 1.0
     )
     when: Reasons = setting(
-        "The failures of earlier targets that lead to this one. The list is below the example.",
+        "The failures of earlier targets that lead to this one. See [targets](#targets).",
         UNAVAILABLE,
         shown="`[unavailable]`",
         shape={"minItems": 1},

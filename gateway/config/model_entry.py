@@ -101,10 +101,10 @@ class ModelEntry:
         False,
     )
     base_url: Url | None = setting(
-        "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such as `/v1`. A query is "
-        "kept; its values are masked like keys, except versions (`api-version`). Base URLs for Anthropic's SDKs "
-        "work: the gateway adds `/v1` to `…/anthropic`. It adds it to any path if the entry is for `anthropic`, "
-        "has its interface, or has `speaks: [messages]`.",
+        "The provider's address: `http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix, such "
+        "as `/v1`. A query is kept; its values are masked like keys, except versions (`api-version`). Base URLs "
+        "for Anthropic's SDKs work: the gateway adds `/v1` to `…/anthropic`. It adds it to any path if the entry "
+        "is for `anthropic`, has its interface, or has `speaks: [messages]`.",
         None,
         shown="the provider's",
         absent="the provider's own",
@@ -159,17 +159,16 @@ class ModelEntry:
         "cancel",
     )
     state: Keeper | None = setting(
-        "The keeper of responses that clients continue from: the gateway, in [state_storage](#state_storage) "
-        "(`ours`), or the provider (`upstream`). The default is `upstream` if the provider keeps them and is "
-        "called in Responses (`openai`), else `ours`. `upstream` is an error if requests of Responses clients are "
-        "translated.",
+        "The storage of responses that clients continue: `ours`, in [state_storage](#state_storage), or "
+        "`upstream`, at the provider. The default is `upstream` if the provider keeps them and is called in "
+        "Responses (`openai`), else `ours`. `upstream` is an error if requests of Responses clients are translated.",
         None,
         shown="depends on the provider",
     )
     usage: Counting = setting(
         "Streamed Chat: `counted` requests the token usage (`stream_options.include_usage`) if the client does "
         "not, and removes the extra chunk from the stream. `as_asked` leaves the request unchanged; the log then "
-        "has an estimate. An unknown provider without `provider_interface` gets this only with `quirks: "
+        "has an estimate. For an unknown provider without `provider_interface`, `counted` also needs `quirks: "
         "{stream_usage: true}`.",
         "counted",
     )
@@ -216,7 +215,7 @@ class ModelEntry:
         name="endpoints",
     )
     embeddings: EmbeddingChanges = setting(
-        "The [embeddings](#embeddings) requests that it accepts, if the gateway does not know.",
+        "Limits and defaults of [embeddings](#embeddings) requests, if the gateway does not know them.",
         factory=dict,
         shown="the provider's",
     )
@@ -226,7 +225,8 @@ class ModelEntry:
         shown="the provider's",
     )
     images: ImageSettings = setting(
-        "The form in which clients get [images](endpoints.md#images) from it. See [images](#images).",
+        "With `{inline: true}`, responses contain [images](endpoints.md#images) instead of their URLs. See "
+        "[images](#images).",
         ImageSettings(),
         shown="the provider's",
     )
