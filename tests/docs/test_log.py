@@ -18,7 +18,7 @@ from tests.support.own_log import own_log
 from tests.support.repository import ROOT
 
 PAGE = (ROOT / "docs/log.md").read_text()
-EXCHANGE, TRIED, OTHER = (rows_of(PAGE, heading) for heading in ("Exchanges", "Attempts", "Everything else"))
+EXCHANGE, TRIED, OTHER = (rows_of(PAGE, heading) for heading in ("Exchanges", "Attempts", "Other lines"))
 """The rows of the page's tables: field, unit, when it is there, and its meaning."""
 
 
