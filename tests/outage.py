@@ -317,7 +317,7 @@ class Summary:
         return f"{100 * self.answered:.1f} %", f"{self.sent:.2f}", late, f"{100 * self.hits:.0f} %"
 
 
-HEADS: Final = ("answered", "requests sent for each", "added delay, 99th percentile", "follow-ups from the cache")
+HEADS: Final = ("answered", "provider requests for each", "added delay, 99th percentile", "follow-ups from the cache")
 
 
 def table(found: dict[Mode, dict[int, Minute]]) -> list[str]:
@@ -406,8 +406,8 @@ def hour_drawn(found: dict[Mode, dict[int, Minute]], minutes: int) -> str:
     most_late = max((y for one in late for _, y in one.points if not math.isnan(y)), default=1.0)
     panels = (
         Panel("Answered", linear(100, percent), answered),
-        Panel("Requests sent for each that was offered", linear(4, "{:g}".format), sent),
-        Panel("First content later than without trouble, 1 in 20", linear(most_late, "{:g} s".format), late),
+        Panel("Provider requests for each client request", linear(4, "{:g}".format), sent),
+        Panel("Added delay of the first content, 95th percentile", linear(most_late, "{:g} s".format), late),
         Panel("Follow-ups whose prompt was in the cache", linear(100, percent), hits),
     )
     return drawing("One hour of provider trouble", panels, minutes)
