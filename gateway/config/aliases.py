@@ -121,8 +121,8 @@ class Route:
         absent="false",
     )
     first_content: Wait | None = setting(
-        "The time that a stream may take to its first content while another target is left. Then the next target "
-        "is tried.",
+        "The longest time to a stream's first content while another target is available. Then the gateway tries "
+        "the next target.",
         None,
         shown="no extra limit",
     )

@@ -26,7 +26,7 @@ class CacheUse:
     ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
         "The clients that share an answer. `key`: one client key. `group`: its group, or the key itself if it has "
-        "none. `all`: all keys with `all`.",
+        "none. `all`: every client with `scope: all`.",
         "key",
     )
     strict: bool = setting(

@@ -29,7 +29,7 @@ class ClientLimits:
     )
     websockets: Count | None = setting("Open WebSockets.", None, shown="half of `limits.in_flight`")
     viewers: Count | None = setting(
-        "Open pages of the live view, out of 16 for all. The holder of `ui_key` always gets one.",
+        "Open pages of the live view. All clients together can open 16. The holder of `ui_key` always gets one.",
         None,
         shown="half of 16",
     )
