@@ -1,9 +1,8 @@
-"""Anthropic Messages: the codec of ``/v1/messages``, both roles.
+"""The codec of Anthropic Messages (``/v1/messages``), for clients and providers.
 
-A client's request: ``incoming`` reads it, with ``content`` for its blocks; ``adapting`` edits it for other servers than
-Anthropic's. A provider's request: ``outgoing`` writes it, with ``blocks`` (messages and media) and ``settings``.
-Streams: ``reader`` with ``reading`` reads them, ``writer`` writes them. ``answer`` reads and writes whole answers,
-``usage`` their token counts.
+Client requests: ``incoming`` with ``content``, and ``adapting`` for Messages servers other than Anthropic's. Provider
+requests: ``outgoing`` with ``blocks`` and ``settings``. Streams: ``reader`` with ``reading``, and ``writer``. Whole
+answers: ``answer``; token counts: ``usage``.
 """
 
 import msgspec
@@ -32,7 +31,7 @@ WIRE = WireApi(
     operations={"answer": OperationPath(), "count": OperationPath("/count_tokens")},
     words=StreamWords(ends=frozenset(("message_stop",)), error_names=frozenset(("error",))),
     ping=sse.event("ping", {"type": "ping"}),
-    # Claude Code's own headers (its session's id among them) are made for Anthropic.
+    # Claude Code's own headers, its session id among them, are meant for Anthropic only.
     client_headers=("anthropic-*", "x-app", "x-claude-*", "x-anthropic-*"),
     query_members=frozenset(("beta",)),
     version_header="anthropic-version",
@@ -43,7 +42,8 @@ WIRE = WireApi(
     charges_cache_writes=True,
     own_statuses=frozenset((529,)),
 )
-"""Claude Code sends the beta in place of ``[1m]``; newer models have that window without it, and take it."""
+"""Claude Code sends ``long_context_beta`` instead of ``[1m]``; newer models need no beta for that window but accept it.
+"""
 
 
 class Messages(Codec):

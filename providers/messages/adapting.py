@@ -1,8 +1,8 @@
-"""A Messages client's own request, edited for another server than Anthropic's, or for another model than it expects.
+"""Edits of a Messages client's request for a Messages server other than Anthropic's, or for another model.
 
-Claude Code's billing line and tools that wait for a search are removed, effort is lowered. Sampling stays: for future
-models of Claude the rows only guess, which is good enough for requests that the gateway writes. A refusal of the
-client's own value is learned (``providers/errors/rejected.py``).
+Removes Claude Code's billing line and deferred tools, and lowers the effort. Sampling settings stay, because the model
+rows only guess them for future Claude models. If a provider rejects the client's own value, the gateway learns it
+(``providers/errors/rejected.py``).
 """
 
 import re
@@ -20,24 +20,24 @@ from providers.neutral.values import as_objects
 Object: TypeAlias = Mapping[str, Any]
 
 MARKS = (b"x-anthropic-billing-header", b'"defer_loading"', b'"tool_reference"')
-"""Bytes without which a request has nothing of this."""
+"""Byte strings that occur in every request that needs such edits."""
 
 SEARCH = "tool_search_"
-"""How the types of Anthropic's own search tools begin."""
+"""The prefix of the types of Anthropic's own search tools."""
 
-# Claude Code's first system block changes with every request: kept, no two prompts would share a prefix, and nothing
-# would ever come from a cache (anthropics/claude-code#68900, vllm-project/vllm#36829).
+# Claude Code's first system block changes with every request. If it stayed, no two prompts would share a prefix, and no
+# cache would ever hit (anthropics/claude-code#68900, vllm-project/vllm#36829).
 _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
 def unbilled(text: str) -> str | None:
-    """Return ``text`` without its billing line, ``None`` if it does not begin with one."""
+    """Return ``text`` without its billing line, or ``None`` if it does not start with one."""
     line = _BILLING.match(text)
     return None if line is None else text[line.end() :]
 
 
 def found_tools(messages: Any) -> frozenset[str]:
-    """Return the tools that the history refers to or has called."""
+    """Return the names of the tools that the history refers to or has called."""
     blocks = [block for message in as_objects(messages) for block in as_objects(message.get("content"))]
     inner = [part for block in blocks for part in as_objects(block.get("content"))]
     return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
@@ -48,13 +48,13 @@ def _named(block: Object) -> Any:
 
 
 def reference_text(name: str) -> str:
-    """Return a ``tool_reference`` in words."""
+    """Return a sentence that replaces a ``tool_reference``."""
     return f"The tool {name} is available now."
 
 
 def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
-    """Return a client's request for a server that speaks Messages and is not Anthropic: the members that change
-    (``None``: to be left out), and the paths of what was dropped."""
+    """Return the changed members of a request (``None``: removed) and the paths of dropped ones, for a Messages server
+    other than Anthropic's."""
     changes: dict[str, Any] = {}
     dropped: list[str] = []
     steps = (
@@ -93,7 +93,7 @@ def _loaded_found(body: Object) -> Changes:
 
 
 def _loaded(body: Object, *, everything: bool) -> Changes:
-    """Return the tools that are to be seen now, without the mark; Anthropic's own search has nobody to make it."""
+    """Return the tools that the model may see now, without ``defer_loading``; Anthropic's search tools are dropped."""
     tools = body.get("tools")
     if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
         return {}, ()
@@ -116,7 +116,7 @@ def _unmarked(tool: Any) -> Any:
 
 
 def searched_there(tools: Iterable[Any]) -> bool:
-    """Return whether Anthropic was to search the tools."""
+    """Return whether the request relies on Anthropic to search the tools."""
     return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
 
 
@@ -125,7 +125,7 @@ def _is_search(tool: Object) -> bool:
 
 
 def _referring(body: Object) -> Changes:
-    """References to tools as texts."""
+    """Replace references to tools by texts."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()
@@ -134,7 +134,7 @@ def _referring(body: Object) -> Changes:
 
 
 def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
-    """Return ``holder`` with each part of its content changed."""
+    """Return ``holder`` with ``change`` applied to each part of its content."""
     content = holder.get("content") if isinstance(holder, dict) else None
     return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
 
@@ -146,7 +146,7 @@ def _worded(block: Any) -> Any:
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.neutral.codec.Codec.adapt``."""
+    """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
     if any(map(draft.mentions, MARKS)):
         draft.replace(*adapted(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)
@@ -155,12 +155,14 @@ def adapt(draft: Draft, to: Recipient) -> None:
 # Reasoning of earlier turns
 
 THINKING = {"thinking": "signature", "redacted_thinking": "data"}
-"""Blocks of reasoning, by type, with the member that holds what the provider wants back. They take no cache mark."""
+"""The types of reasoning blocks, with the member that holds the opaque state. They accept no ``cache_control``."""
 
 
 def restore(body: Object, issuer: Issuer) -> Changes:
-    """See ``Codec.restore``. A message that is left without content goes: it is a 400, and two of a user's in a row
-    are none."""
+    """Restore sealed reasoning. See ``Codec.restore``.
+
+    Removes messages without any content left: an empty message is a 400, two consecutive user messages are not.
+    """
 
     def unsealed(block: dict[str, Any]) -> list[Any]:
         opaque = block.get(THINKING.get(str(block.get("type")), ""))
@@ -173,13 +175,13 @@ def restore(body: Object, issuer: Issuer) -> Changes:
 
 
 def without_reasoning(body: Object) -> Changes:
-    """See ``Codec.without_reasoning``."""
+    """Remove all reasoning. See ``Codec.without_reasoning``."""
     unreasoned = each_block(lambda block: [] if block.get("type") in THINKING else [block])
     return changed_messages(body, "messages", "content", unreasoned)
 
 
 def restored(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
-    """Return the native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
+    """Return the native blocks in a seal of ``issuer``; ``None`` for a seal of another issuer or API."""
     if not issuer.made(seal) or seal.api != "messages":
         return None
     items = seal.item if isinstance(seal.item, list) else [seal.item]

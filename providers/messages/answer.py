@@ -1,4 +1,4 @@
-"""Whole Messages answers, read and written, and the words that they share with the streams.
+"""Reader and writer of whole Messages answers, and the values that they share with streams.
 
 Source: ``Message``, ``Usage`` and ``StopReason`` of the anthropic package.
 """
@@ -46,22 +46,21 @@ REASONS: Mapping[str, Reason] = {
     "model_context_window_exceeded": "context_exceeded",
 }
 _WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
-_OWN_WORDS = ("compaction",)  # a reason that only this API has: given back as it was
+_OWN_WORDS = ("compaction",)  # a reason of this API only, written back unchanged
 
 
 def read_reason(word: str | None) -> Reason:
-    """Read the neutral reason; a word that is not known ends an answer like any other."""
+    """Return the neutral reason for a ``stop_reason``; an unknown one reads as ``stop``."""
     return REASONS.get(word or "", "stop")
 
 
 def read_end(word: str | None, stop_sequence: str | None, details: Any) -> AnswerEnd:
-    """Read the end of an answer. ``details`` say why it was refused, if it was."""
+    """Return the end of an answer. ``details`` explain a refusal."""
     return AnswerEnd(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
 
 
 def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
-    """Write the members of a message, and of ``message_delta.delta``, that say why the answer ended; all are always
-    there."""
+    """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required."""
     return {
         "stop_reason": write_reason(end, called),
         "stop_sequence": end.stop_sequence,
@@ -71,7 +70,7 @@ def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
 
 
 def write_reason(end: AnswerEnd, called: bool) -> str:
-    """Write the API's word for why the answer ended."""
+    """Return the ``stop_reason`` for the end of an answer."""
     if end.raw in _OWN_WORDS and not called:
         return end.raw or ""
     return _WORDS[settled_reason(end.reason, called)]
@@ -81,11 +80,10 @@ def write_reason(end: AnswerEnd, called: bool) -> str:
 
 
 def signature(issuer: Issuer, state: ReasoningState | None) -> str:
-    """Return the ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our
-    seal.
+    """Return the ``signature`` of a thinking block: the provider's own for a block of this API, else our seal.
 
-    Clients want a signature in every block. Where there is nothing to give back (``state`` is ``None``) the seal holds
-    no item, and nobody restores it."""
+    Clients require a signature in every block. Without a ``state`` the seal is empty and is never restored.
+    """
     if state is None:
         return seal(issuer, "messages", None)
     if state.api == "messages" and isinstance(state.item, dict) and isinstance(state.item.get("signature"), str):
@@ -94,7 +92,7 @@ def signature(issuer: Issuer, state: ReasoningState | None) -> str:
 
 
 def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
-    """Return the block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
+    """Return the block for reasoning without text: the provider's own, or a redacted one with our seal."""
     if state.api == "messages" and isinstance(state.item, dict):
         return state.item
     return {"type": "redacted_thinking", "data": seal(issuer, state.api, state.item)}
@@ -104,8 +102,10 @@ def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
 
 
 def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Event]:
-    """Return the events of a finished block as the events that a stream of it would have been; none for one that says
-    nothing. ``ids`` are the ids of calls so far, kept up to date."""
+    """Return the events of a finished block, the same as for a streamed one; none for an empty block.
+
+    Adds to ``ids``, the ids of all calls so far.
+    """
     kind = as_string(item.get("type"))
     if kind == "text":
         return _text_events(number, as_string(item.get("text")), item.get("citations"))
@@ -128,8 +128,7 @@ def _text_events(number: int, text: str, citations: Any) -> list[Event]:
 
 
 def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
-    """Return the events of a whole thinking block; what the provider wants back is the block itself, if it is
-    signed."""
+    """Return the events of a whole thinking block. A signed block is itself the state that the provider requires back."""
     events: list[Event] = [ReasoningDelta(number, text)] if text else []
     if as_string(item.get("signature")):
         events.append(ReasoningState(number, "messages", item))
@@ -137,8 +136,7 @@ def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Ev
 
 
 def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
-    """Return the beginning of a call, with an id of ours where the provider gives none or one that it has given
-    before."""
+    """Return the start of a tool call, with a new id if the provider sent none or repeated one."""
     id = as_string(item.get("id"))
     if not id or id in ids:
         id = new_id("toolu_")
@@ -147,7 +145,7 @@ def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallS
 
 
 def input_text(value: Any) -> str:
-    """Return the arguments that a block holds whole, as text; "" for none."""
+    """Return the whole arguments of a block as text, "" for none."""
     return msgspec.json.encode(value).decode() if value else ""
 
 
@@ -167,7 +165,7 @@ _MESSAGE: Shape = {
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """Read a whole message as events. See ``Codec.read_answer``."""
+    """Return a whole message as events. See ``Codec.read_answer``."""
     value = load_answer(body)
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
@@ -185,7 +183,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
     events: list[Event] = [AnswerStart(as_string(value.get("id")), as_string(value.get("model")))]
     counts = Counts()
     counts.add(value.get("usage"))
-    if (usage := counts.usage()) is not None:  # first, as in a stream, for a client whose stream begins with it
+    if (usage := counts.usage()) is not None:  # first, because a client's stream may start with it
         events.append(usage)
     ids: set[str] = set()
     number = 0
@@ -202,11 +200,12 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 
 
 def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict[str, Any]:
-    """Return a message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if
-    it looks like one of this API's and no ``id`` is prescribed.
+    """Return the message of ``message_start``: every member, no content.
 
-    Providers of other APIs count at the end; until then an estimate stands in, for a status bar that shows 0 alarms
-    people (router-for-me/CLIProxyAPI#1700)."""
+    The id is ``id``, else the provider's if it has this API's format, else a new one. Providers of other APIs count
+    tokens at the end, so ``usage`` is an estimate: a status bar that shows 0 alarms people
+    (router-for-me/CLIProxyAPI#1700).
+    """
     return {
         "id": id or (begin.id if begin.id.startswith("msg_") else new_id("msg_")),
         "type": "message",
@@ -223,20 +222,24 @@ def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict
 
 
 def text_block(text: str = "", citations: Sequence[Any] = ()) -> dict[str, Any]:
-    """Return a text block. ``citations`` are required, as an array or null. Null, which the AI SDK refuses
-    (CherryHQ/cherry-studio#13769), is never said: Anthropic itself begins a text with an empty array where there may be
-    some."""
+    """Return a text block.
+
+    ``citations`` must be an array or null. The AI SDK rejects null (CherryHQ/cherry-studio#13769), so this is always an
+    array, as Anthropic sends it for texts that may have citations.
+    """
     return {"type": "text", "text": text, "citations": list(citations)}
 
 
 def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
-    """Return a block that calls a tool. ``caller`` is required; programs that call tools run at Anthropic only, so that
-    here it is the model itself."""
+    """Return a block that calls a tool.
+
+    ``caller`` is required. It is the model itself, because programmatic tool calls run at Anthropic only.
+    """
     return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT}
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """See ``Codec.write_answer``."""
+    """Return the message as JSON. See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
     message = message_begun(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
@@ -246,9 +249,11 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
-    """Write the content blocks of a message, the same as its stream has; only what a stream cannot say in its place any
-    more stands before the last words: Claude Code shows nothing of an answer that ends with reasoning
-    (musistudio/claude-code-router#1275)."""
+    """Return the content blocks of a message, the same as in a stream.
+
+    Reasoning without text that follows the last text moves before it, because Claude Code shows nothing of an answer
+    that ends with reasoning (musistudio/claude-code-router#1275).
+    """
     spoken = [block for block in blocks if not isinstance(block, NativeBlock) or block.api == "messages"]
     states: list[Block] = []
     while spoken and _is_state(spoken[-1]):
@@ -261,7 +266,7 @@ def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
 
 
 def _is_state(block: Block) -> bool:
-    """Return whether ``block`` holds nothing but what another API's provider wants back."""
+    """Return whether ``block`` only holds state for a provider of another API."""
     if not isinstance(block, ReasoningBlock) or block.text or block.state is None:
         return False
     return block.state.api != "messages"

@@ -1,8 +1,9 @@
-"""Messages of a ``Request`` as the ``system`` and ``messages`` of a Messages provider.
+"""Writer of a ``Request``'s messages as ``system`` and ``messages`` for a Messages provider.
 
-What the API wants and others do not: system text apart, alternating roles, tool results first in the user message that
-follows their calls, no empty text, ids of a narrow alphabet, at most four cache breakpoints.
-Source: the API reference of Anthropic; the public threads beside the rules.
+The API requires separate system text, alternating roles, tool results first in the user message after their calls, no
+empty text, ids of a narrow alphabet, and at most four cache breakpoints.
+
+Source: Anthropic's API reference; public threads are cited beside the rules.
 """
 
 import base64
@@ -41,7 +42,7 @@ Block: TypeAlias = dict[str, Any]
 
 
 def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
-    """Return the ``source`` of an image or a document. Raises a 400 for one that the provider cannot have."""
+    """Return the ``source`` of an image or a document. Raises a 400 if the provider cannot receive it."""
     source = embedded(source, at)
     match source.kind:
         case "base64":
@@ -76,7 +77,7 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Breakpoints:
-    """The blocks that carry ``cache_control``, in the order of the prompt: tools, system, messages."""
+    """The blocks that carry ``cache_control``, in prompt order: tools, system, messages."""
 
     def __init__(self) -> None:
         self._marked: list[tuple[Block, str]] = []
@@ -86,8 +87,7 @@ class Breakpoints:
         self._marked.append((block, at))
 
     def native(self, item: Block, at: str) -> Block:
-        """Return a block that goes out as it is; its mark counts like any other. The client's own value is not
-        changed."""
+        """Return a copy of a native block that counts its own mark; without a mark, the block itself."""
         if "cache_control" not in item:
             return item
         block = dict(item)
@@ -95,14 +95,14 @@ class Breakpoints:
         return block
 
     def limit(self, drops: Drops) -> None:
-        """Remove the earliest beyond four: more are a 400, and the later ones cover the longer prefix."""
+        """Remove all but the last four marks: more are a 400, and later ones cover longer prefixes."""
         for block, at in self._marked[:-MAX_BREAKPOINTS]:
             del block["cache_control"]
             drops.add(join(at, "cache_control"))
 
 
 class Prompt:
-    """The messages of one request, written. ``system`` and ``messages`` are there once ``write`` has run."""
+    """The written messages of one request; ``write`` fills ``system`` and ``messages``."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops, breakpoints: Breakpoints) -> None:
         self.system: list[Block] = []
@@ -114,7 +114,7 @@ class Prompt:
         self._breakpoints = breakpoints
 
     def write(self) -> None:
-        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
+        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         messages = self._request.messages
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
@@ -122,7 +122,7 @@ class Prompt:
         for message in messages[len(leading) :]:
             self._write_message(message)
         self.messages = [message for message in self.messages if message["content"]]
-        if self.system and not self.messages:  # nothing is said beside the instructions: the API wants a message
+        if self.system and not self.messages:  # the API requires a message besides the instructions
             self.messages.append({"role": "user", "content": _instructing(self.system)})
             self.system = []
         for written in self.messages:
@@ -138,7 +138,7 @@ class Prompt:
         before = len(content)
         self._write_parts(content, message)
         if message.role in _INSTRUCTIONS:
-            # In place, not hoisted: a changed `system` would lose the whole cached prefix.
+            # Stays in place: moving it to `system` would invalidate the whole cached prefix.
             _instructing(content[before:])
 
     def _write_parts(self, content: list[Block], message: Message) -> None:
@@ -179,7 +179,7 @@ class Prompt:
     def _text(self, part: TextPart, marks: tuple[str, ...], before: Sequence[Block]) -> list[Block]:
         if part.text.strip():
             return [self._marked({"type": "text", "text": part.text}, part, marks)]
-        # "text content blocks must be non-empty" (anthropics/claude-code#62396); its mark goes to the block before.
+        # "text content blocks must be non-empty" (anthropics/claude-code#62396), so its mark moves to the block before.
         for name, value in part.marks.items():
             control = cache_control(name, value)
             if control is None or not before or before[-1]["type"] in THINKING:
@@ -189,7 +189,7 @@ class Prompt:
         return []
 
     def _marked(self, block: Block, part: Any, names: tuple[str, ...]) -> Block:
-        """Return ``block`` with the marks of ``part`` that the API has for it; the others are reported."""
+        """Return ``block`` with the marks of ``part`` that the API accepts there; report the others as dropped."""
         for name, value in part.marks.items():
             if (control := cache_control(name, value)) is not None:
                 self._breakpoints.put(block, control, part.at)
@@ -208,7 +208,7 @@ class Prompt:
         return blocks or []
 
     def _of_converse(self, item: Any) -> list[Block] | None:
-        """Return Claude's own reasoning from Bedrock as this API has it: Claude's signatures hold on every platform."""
+        """Return Claude's reasoning from Bedrock as Messages blocks; its signatures are valid on every platform."""
         if self._request.api != "converse" or not self._claude:
             return None
         match item:
@@ -236,7 +236,7 @@ class Prompt:
         return self._marked(block, part, RESULT_MARKS)
 
     def _media(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
-        if assistant:  # a picture or document that a model made: the API takes neither in its messages
+        if assistant:  # the API accepts no image or document in a model's message
             self._drops.add(part.at)
             return []
         image = isinstance(part, ImagePart)
@@ -251,20 +251,20 @@ class Prompt:
 
 
 def tool_id(id: str) -> str:
-    """Return ``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
+    """Return ``id`` if the API accepts it, else an id derived from it, the same for the call and its result."""
     return id if _GOOD_ID.fullmatch(id) else replacement_id("toolu_", id)
 
 
 def _instructing(texts: list[Block]) -> list[Block]:
-    """Return ``texts``, changed to say in a user's message that they are instructions."""
+    """Change ``texts`` to mark them as instructions inside a user message, and return them."""
     for block in texts:
         block["text"] = f"<system>\n{block['text']}\n</system>"
     return texts
 
 
 def _settled(message: Mapping[str, Any]) -> list[Block] | str:
-    """Return the content of a message: in a user's the tool results first (Portkey-AI/gateway#980), and one plain text
-    as a string."""
+    """Return the content of a message: a user's tool results first (Portkey-AI/gateway#980), a lone plain text as a
+    string."""
     content: list[Block] = message["content"]
     if message["role"] == "user":
         content = sorted(content, key=lambda block: block["type"] != "tool_result")
@@ -272,7 +272,7 @@ def _settled(message: Mapping[str, Any]) -> list[Block] | str:
 
 
 def plain(content: list[Block]) -> list[Block] | str:
-    """Blocks as they are, but for a single text without marks, which is said as a string."""
+    """Return ``content`` unchanged, or as a string if it is a single text without marks."""
     if len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]
         return text

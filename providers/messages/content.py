@@ -1,4 +1,4 @@
-"""Content blocks of a client's Messages request, read: a function for each kind of block, in tables by type."""
+"""Readers of the content blocks of a client's Messages request, in tables by block type."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -22,14 +22,14 @@ from providers.neutral.request import (
 from providers.neutral.seal import PREFIX, unseal
 from streams.errors import GatewayError, invalid
 
-# The marks of each kind of block: they mean nothing to other APIs, and their own gets them back.
+# The marks of each kind of block: a Messages provider receives them back, other APIs have none.
 TOOL_MARKS = ("cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming")
 CALL_MARKS = ("cache_control", "caller", "toolset_name")
 RESULT_MARKS = ("cache_control", "toolset_name")
 DOCUMENT_MARKS = ("cache_control", "citations", "context")
 IMAGE_MARKS = ("cache_control", "transformations")
 TEXT_MARKS = ("cache_control", "citations")
-DIRECT = {"type": "direct"}  # the caller of nearly all calls, said of each of them: the model itself, as without it
+DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself, the same as no caller
 
 
 def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
@@ -38,7 +38,7 @@ def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: D
         fields = Fields.of(item, join(at, i))
         kind = fields.need("type", str)
         read = known.get(kind)
-        if read is None:  # server tools, container uploads, what is not known yet: whole, for its own API
+        if read is None:  # server tools, container uploads, unknown types: whole, for a Messages provider
             parts.append(NativePart("messages", kind, item, fields.at))
             continue
         parts.extend(read(fields, drops))
@@ -53,7 +53,7 @@ def read_marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _text(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore("citations")
-    known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # no citations, of an answer that comes back
+    known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # an earlier answer may have an empty list
     yield TextPart(fields.need("text", str), fields.at, read_marks(fields, tuple(known)))
 
 
@@ -80,7 +80,7 @@ def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _media(source: Fields) -> MediaSource | None:
-    """Return the source of an image or document in any of the forms that are one value; ``None`` for others."""
+    """Return the source of an image or document, or ``None`` for an unknown type."""
     match source.need("type", str):
         case "base64":
             return MediaSource("base64", source.need("data", str), source.string("media_type"))
@@ -105,7 +105,7 @@ def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
-    """Return the texts among ``parts``, which go on as one: marks on single ones have no place any more."""
+    """Return the texts among ``parts``. They become one text, so their own marks are dropped."""
     texts = [part for part in parts if isinstance(part, TextPart)]
     drops.add(*(join(text.at, mark) for text in texts for mark in text.marks))
     return [text.text for text in texts]
@@ -116,7 +116,7 @@ def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
-    """Return the member ``content`` of a block: a string, a list of blocks or nothing."""
+    """Return the ``content`` of a block: a string, a list of blocks or nothing."""
     value, at = fields.any("content"), fields.path("content")
     if value is None:
         return []
@@ -126,8 +126,7 @@ def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePa
 
 
 def _plain(part: Part) -> TextPart | ImagePart | FilePart:
-    """Return a part of a result. What only Anthropic knows is given as its JSON, so that the model can still read
-    it."""
+    """Return a part of a result; a block of Anthropic's only becomes its JSON, which the model can still read."""
     if isinstance(part, NativePart):
         return TextPart(msgspec.json.encode(part.item).decode(), part.at)
     assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a block"
@@ -149,7 +148,7 @@ def _reasoning_part(fields: Fields, text: str, opaque: str, drops: Drops) -> Ite
         yield ReasoningPart(text, native=fields.data, at=fields.at)
     elif (found := unseal(opaque)) is not None:
         yield ReasoningPart(text, found, at=fields.at)
-    else:  # a seal that was cut or changed on its way is nobody's
+    else:  # a truncated or changed seal is useless
         drops.add(fields.at)
 
 

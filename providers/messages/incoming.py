@@ -1,7 +1,7 @@
-"""A client's Messages request read into a ``Request``.
+"""Reader of a client's Messages request into a ``Request``, for providers of other APIs.
 
-Source: the parameter types of the anthropic package (``MessageCreateParams`` and its beta twin) and what Claude Code
-sends. Only translated requests come here; those for a Messages provider pass as they are.
+Requests for a Messages provider are forwarded instead. Source: the parameter types of the anthropic package
+(``MessageCreateParams`` and its beta version) and requests of Claude Code.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from providers.neutral.request import (
 )
 from streams.errors import GatewayError, invalid
 
-# Members of a request that no other API has: a provider of this one gets them back as they were.
+# Members of this API only; a Messages provider receives them unchanged.
 OWN_FIELDS = (
     "cache_control", "container", "context_management", "diagnostics", "fallbacks", "fallback_credit_token",
     "billing_policy", "inference_geo", "mcp_servers", "metadata", "service_tier", "speed", "user_profile_id",
@@ -37,19 +37,24 @@ OWN_FIELDS = (
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
-_USER_ID_LENGTH = 64  # what OpenAI takes
+_USER_ID_LENGTH = 64  # OpenAI's limit
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """Read ``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and
-    for ``thread``, which is resolved before if anybody keeps it, and ``compaction``, which only Anthropic can serve."""
+    """Return ``body`` as a ``Request``.
+
+    Raises ``GatewayError`` (400, with ``param``) for invalid members, for ``compaction``, which only Anthropic
+    supports, and for a ``thread`` that no state storage has resolved before.
+    """
     Fields(body).need("max_tokens", int)
     return read_count_request(body)
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """Read ``body`` of ``POST /v1/messages/count_tokens``: a request that need not say how long its answer may be.
-    Raises as ``read_request`` does."""
+    """Return the ``body`` of ``POST /v1/messages/count_tokens`` as a ``Request``; it needs no ``max_tokens``.
+
+    Raises as ``read_request`` does.
+    """
     fields = Fields(body)
     _refuse_server_state(fields)
     drops = Drops()
@@ -73,8 +78,11 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
 
 
 def thread_unsupported() -> GatewayError:
-    """For a ``thread`` that nobody keeps. Anthropic's tool runner reads these details, and repeats with the whole
-    history; without them it gives up."""
+    """Return the error for a ``thread`` that cannot be resolved.
+
+    Anthropic's tool runner reads these details and repeats the request with the whole history; without them it gives
+    up.
+    """
     return GatewayError(
         "invalid_request", "thread is not supported by this model's provider: send the whole conversation",
         param="thread", details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
@@ -136,9 +144,11 @@ def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
 def _loaded(
     tools: tuple[Tool | NativeTool, ...], fields: Fields
 ) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
-    """Return the tools to be sent, and the deferred ones that the client's own search has not found yet: sent along
-    they would be what the client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody
-    does: all are sent."""
+    """Return the tools to send, and the deferred ones that the client's own search has not found yet.
+
+    Sending the latter would use the tokens that the client wants to save (anthropics/claude-code#89211). If the client
+    relies on Anthropic's search, no provider of another API can run it, so all tools are sent.
+    """
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
     if not later or searched_there(fields.data["tools"]):
         return tools, ()
@@ -169,7 +179,7 @@ def _read_reasoning(fields: Fields, config: Fields | None, drops: Drops) -> Reas
     thinking = fields.object("thinking")
     effort = config.string("effort") if config is not None else None
     if thinking is None:
-        # Effort without thinking is legal, and thinking is then the model's own choice.
+        # Effort without thinking is valid; the model then decides whether to think.
         return None if effort is None else Reasoning("adaptive", effort, at="output_config.effort")
     kind = thinking.need("type", str)
     budget, summary = thinking.integer("budget_tokens"), thinking.string("display") == "summarized"
@@ -186,7 +196,7 @@ def _read_reasoning(fields: Fields, config: Fields | None, drops: Drops) -> Reas
 
 
 def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format | None:
-    # The beta had it at the top level as `output_format`; older SDKs still say it so.
+    # The beta had `output_format` at the top level; older SDKs still send it.
     format = (config.object("format") if config is not None else None) or fields.object("output_format")
     if format is None:
         return None
@@ -201,7 +211,7 @@ def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format 
 def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
     parameters = read_parameters(fields, "messages")
     tier = parameters.get("service_tier")
-    if tier is not None and tier.value != "auto":  # `standard_only` has no twin
+    if tier is not None and tier.value != "auto":  # other APIs have no `standard_only`
         del parameters["service_tier"]
         drops.add(tier.at)
     if (metadata := fields.object("metadata")) is not None:
@@ -212,8 +222,7 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
 
 
 def _user(value: str) -> str:
-    """Return an id that OpenAI takes. Claude Code sends some 150 characters of JSON (maximhq/bifrost#1000): the same
-    person gives the same hash."""
+    """Return a user id that OpenAI accepts: long or JSON ids (Claude Code's, maximhq/bifrost#1000) become their hash."""
     if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
         return value
     return hashlib.sha256(value.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A ``Request`` written as the request of a Messages provider, whichever API its client speaks."""
+"""Writer of a ``Request`` as the request for a Messages provider."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 
-# What `POST /v1/messages/count_tokens` takes of a request.
+# The members that `POST /v1/messages/count_tokens` accepts.
 COUNT_FIELDS = (
     "model", "system", "messages", "tools", "tool_choice", "thinking", "output_config", "cache_control", "speed",
 )  # fmt: skip
@@ -26,8 +26,10 @@ _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """Write the request for a Messages provider. Raises ``GatewayError`` (400) for what a Messages provider cannot
-    honour and must not be left out."""
+    """Return the request for a Messages provider.
+
+    Raises ``GatewayError`` (400) for members that the provider cannot honour and that must not be dropped.
+    """
     body, drops = _write(request, to)
     written = _outgoing(body, to, drops)
     more = raised(request.parameters.get("max_tokens"), body["max_tokens"])
@@ -35,8 +37,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
-    """Write ``request`` as a question for its size, for ``/v1/messages/count_tokens``: the same prompt and nothing
-    else. Raises as ``write_request`` does."""
+    """Return ``request`` for ``/v1/messages/count_tokens``, with its prompt only. Raises as ``write_request`` does."""
     body, drops = _write(request, to)
     asked = {name: value for name, value in body.items() if name in COUNT_FIELDS}
     drops.add(*(name for name in _own_fields(request) if name not in asked))
@@ -78,7 +79,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
 
 
 def _own_fields(request: Request) -> dict[str, Any]:
-    """Return the members of a Messages client's request that no other API has, for a provider of the same API."""
+    """Return the request's members that only this API has; none if the client speaks another API."""
     if request.api != "messages":
         return {}
     return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
@@ -88,8 +89,11 @@ def _own_fields(request: Request) -> dict[str, Any]:
 
 
 def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
-    """Return the tools. Hosted tools of other APIs are left out, and reported: their results could not be given back on
-    the next turn, and neither every server nor every account has Anthropic's own."""
+    """Return the tools.
+
+    Drops and reports hosted tools of other APIs: their results could not be sent back on the next turn, and not every
+    server and account has Anthropic's own.
+    """
     choice = request.tool_choice
     allowed = None if choice is None or choice.allowed is None else frozenset(choice.allowed)
     known = TOOL_MARKS if request.api == "messages" else ()
@@ -116,7 +120,7 @@ def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpo
     for name, value in (tool.marks or NO_MARKS).items():
         if (control := cache_control(name, value)) is not None:
             breakpoints.put(block, control, tool.at)
-        elif name in known:  # `defer_loading` of another API waits for a search that its own provider makes
+        elif name in known:  # `defer_loading` of another API relies on a search at its own provider
             block[name] = value
         else:
             drops.add(join(tool.at, name))
@@ -128,13 +132,13 @@ def _tool_choice(request: Request, tools: list[Block], quirks: Quirks, drops: Dr
     serial = parallel is not None and parallel.value is False
     if not tools:
         if request.tools and choice is not None and choice.mode in ("required", "tool"):
-            drops.add(choice.at)  # the tools that it forces went with those that are dropped
+            drops.add(choice.at)  # the tools that it forces were all dropped
         return None
     if choice is None and not serial:
         return None
     choice = choice or ToolChoice("auto")
     if choice.mode == "tool" and not any(tool.get("name") == choice.name for tool in tools):
-        drops.add(choice.at)  # a server-side tool of another API, gone with its definition
+        drops.add(choice.at)  # its definition was dropped: a server tool of another API
         choice = ToolChoice("auto")
     if choice.mode in ("required", "tool") and not quirks.forced_tools:
         drops.add(choice.at)

@@ -1,4 +1,4 @@
-"""A Messages provider's stream, read.
+"""Reader of a Messages provider's stream.
 
 Grammar: ``message_start (block)* message_delta message_stop``, with ``ping`` anywhere and ``block = content_block_start
 content_block_delta* content_block_stop``. Source: the stream types of the anthropic package.
@@ -30,7 +30,7 @@ _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]
     "content_block_delta": continue_block,
     "content_block_stop": stop_block,
 }
-"""Events that say something of a block, by type."""
+"""The steps for events of a block, by event type."""
 
 
 class MessagesReader:
@@ -68,12 +68,12 @@ class MessagesReader:
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        if self._reason is not None:  # all that matters was said, only the last event is missing
+        if self._reason is not None:  # only the last event is missing, which carries no data
             return self._end()
         return self._fail(EARLY)
 
     def _take_piece(self, data: bytes) -> Sequence[Event] | None:
-        """Read a delta that is a piece of text; ``None`` for everything else, which is then decoded whole."""
+        """Return the events of a text delta; ``None`` for other events, which need full decoding."""
         try:
             value = decode(data)
         except NOT_JSON:
@@ -100,8 +100,7 @@ class MessagesReader:
     # The beginning
 
     def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events`` with an ``AnswerStart`` before the first of them, for servers that forget
-        ``message_start``."""
+        """Return ``events``, preceded by an ``AnswerStart`` if the server has sent no ``message_start``."""
         if not events or self._stage is not WAITING:
             return events
         self._stage = ANSWERING
@@ -112,7 +111,7 @@ class MessagesReader:
         if not isinstance(message, dict):
             return ()
         self._counts.add(message.get("usage"), begun=True)
-        if self._stage is not WAITING:  # said twice (BerriAI/litellm#32357): it begins no second answer
+        if self._stage is not WAITING:  # some servers repeat it (BerriAI/litellm#32357)
             return ()
         self._stage = ANSWERING
         start = AnswerStart(as_string(message.get("id")), as_string(message.get("model")))
@@ -152,4 +151,4 @@ _STEPS: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], Sequence[Even
     "message_delta": MessagesReader._message_delta,
     "message_stop": MessagesReader._message_stop,
 }
-"""Events of the answer as a whole, by type."""
+"""The steps for events of the whole answer, by event type."""

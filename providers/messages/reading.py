@@ -1,7 +1,7 @@
-"""Content blocks of a provider's Messages stream.
+"""Readers of the content blocks in a Messages provider's stream.
 
-Each kind of block is a ``BlockKind``: a row of functions for its start, its deltas and its end. ``start_block``,
-``continue_block`` and ``stop_block`` choose among them; ``OpenAnswer`` is the state that all kinds share.
+Each kind of block is a ``BlockKind``: functions for its start, deltas and end. ``start_block``, ``continue_block`` and
+``stop_block`` choose among them; all share an ``OpenAnswer``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from streams.surrogates import NOT_JSON, any_json, reading
 
 
 class Delta(msgspec.Struct):
-    """The members of a delta that are text; all others are skipped without building them."""
+    """The text members of a delta; msgspec skips the others."""
 
     type: str = ""
     text: str | None = None
@@ -28,7 +28,7 @@ class Delta(msgspec.Struct):
 
 
 class BlockDelta(msgspec.Struct):
-    """A ``content_block_delta``, which nearly every event is."""
+    """A ``content_block_delta``, by far the most frequent event."""
 
     type: str = ""
     index: int = 0
@@ -46,14 +46,14 @@ class OpenBlock:
     def __init__(self, kind: "BlockKind", item: Mapping[str, Any]) -> None:
         self.kind = kind
         self.item = dict(item)
-        self.number: int | None = None  # ours, once an event has opened it
+        self.number: int | None = None  # the number in our events, once one has opened the block
         self.pieces: list[str] = []  # the thinking so far, or the JSON of the input
-        self.citations: list[Any] = []  # those that came before any text
+        self.citations: list[Any] = []  # citations that arrived before any text
         self.signature: list[str] = []
 
 
 class OpenAnswer(AnswerBudgets):
-    """The state that blocks of all kinds share. Blocks that say nothing (an empty text) open no block of ours."""
+    """The state shared by all blocks of an answer. A block without content (an empty text) gets no number."""
 
     __slots__ = ("blocks", "call_ids", "opened", "words")
 
@@ -61,11 +61,11 @@ class OpenAnswer(AnswerBudgets):
         super().__init__(keeps)
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
         self.words: list[int] = []  # the index of the open block that is no tool call
-        self.opened = 0  # blocks of ours so far
+        self.opened = 0  # numbers used so far
         self.call_ids: set[str] = set()
 
     def number(self, block: OpenBlock) -> int:
-        """Our number of ``block``, which opens if it was not open."""
+        """Return the number of ``block`` in our events, assigning one if necessary."""
         if block.number is None:
             block.number = self.opened
             self.opened += 1
@@ -79,14 +79,14 @@ TakeDelta: TypeAlias = Callable[[OpenAnswer, OpenBlock, Mapping[str, Any]], Sequ
 
 @attrs.frozen
 class BlockKind:
-    """The reading of one kind of content block."""
+    """The functions that read one kind of content block."""
 
     begin: Step
     finish: Step
     pieces: Mapping[str, tuple[str, TakePiece]]
-    """By type of delta: the member that holds a piece of text, and what takes it."""
+    """By delta type: the member with a piece of text, and the function that reads the piece."""
     deltas: Mapping[str, TakeDelta] = {}
-    """By type of delta: what takes one that is more than a piece of text."""
+    """By delta type: the function that reads a delta with other members."""
 
 
 def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
@@ -97,16 +97,16 @@ def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Read a piece of the input's JSON."""
+    """Return the events for a piece of the input's JSON."""
     if not text:
         return ()
     if not block.pieces:
-        block.pieces.append(text)  # that there was one is all that matters
+        block.pieces.append(text)  # records that a piece arrived
     return (ToolCallDelta(answer.number(block), text),)
 
 
 def finish_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events for the end of a call, with an input that was whole in its start and had no deltas."""
+    """Return the events for the end of a call, including an input that the start carried whole."""
     number = answer.number(block)
     text = "" if block.pieces else input_text(block.item.get("input"))
     return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
@@ -116,18 +116,18 @@ CALL = BlockKind(begin_call, finish_call, {"input_json_delta": ("partial_json", 
 
 
 def begin_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """No events yet."""
+    """Return no events, because a native block is sent whole at its end."""
     return []
 
 
 def take_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Read a piece of the input's JSON."""
+    """Store a piece of the input's JSON."""
     answer.hold_piece(block.pieces, text)
     return ()
 
 
 def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
-    """Members of a compaction."""
+    """Store the members of a compaction."""
     if answer.keeps:
         answer.hold("members of a block")
         block.item |= {name: part for name, part in delta.items() if name != "type"}
@@ -135,7 +135,7 @@ def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, An
 
 
 def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events of the block, whole."""
+    """Return the events of the whole block."""
     if block.pieces:
         block.item["input"] = _parsed("".join(block.pieces), block.item.get("input"))
     return block_events(answer.number(block), block.item, answer.call_ids)
@@ -153,7 +153,7 @@ COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_
 
 
 def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events of the text and the citations that are in the start already."""
+    """Return the events for the text and citations in the block's start."""
     events = [*take_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
     for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
@@ -162,7 +162,7 @@ def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Read a piece of the text, with the citations that wait for it."""
+    """Return the events for a piece of text and the citations that waited for it."""
     if not text:
         return ()
     number = answer.number(block)
@@ -174,13 +174,15 @@ def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
 
 
 def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
-    """Read a citation."""
+    """Return the events for a citation."""
     return _cite(answer, block, delta.get("citation"))
 
 
 def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
-    """Return the events of a citation. It comes before the text that it is for; ours follow the text, which opens the
-    block."""
+    """Return the events for a citation, or store it until the block has text.
+
+    Messages sends citations before their text; our events send them after it, because the text opens the block.
+    """
     if block.number is None:
         if answer.keeps:
             answer.hold("citations")
@@ -190,7 +192,7 @@ def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event
 
 
 def finish_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events for the end of a text that was said."""
+    """Return the events for the end of a text, if it was not empty."""
     return [] if block.number is None else [BlockEnd(block.number)]
 
 
@@ -198,13 +200,13 @@ TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", take_text)}, {
 
 
 def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events of the thinking and the signature that are in the start already."""
+    """Return the events for the thinking and signature in the block's start."""
     answer.hold_piece(block.signature, as_string(block.item.get("signature")))
     return [*take_thinking(answer, block, as_string(block.item.get("thinking")))]
 
 
 def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Read a piece of the thinking."""
+    """Return the events for a piece of the thinking."""
     if not text:
         return ()
     answer.hold_piece(block.pieces, text)
@@ -212,19 +214,19 @@ def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[E
 
 
 def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """Read a piece of the signature."""
+    """Store a piece of the signature."""
     answer.hold_piece(block.signature, text)
     return ()
 
 
 def finish_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """Return the events of the block itself, whole, if it is signed, and its end."""
+    """Return the end of the block, preceded by the whole block as state if it is signed."""
     text, signature = "".join(block.pieces), "".join(block.signature)
     if block.number is None and not signature:
         return []
     item = block.item | {"thinking": text, "signature": signature}
     events = reasoning_events(answer.number(block), text, item)
-    return events[1:] if text else events  # the text went out as it came
+    return events[1:] if text else events  # the text was sent piece by piece
 
 
 THINKING = BlockKind(
@@ -244,10 +246,10 @@ _KINDS: Mapping[str, BlockKind] = {
     "tool_use": CALL,
     "compaction": COMPACTION,
 }
-"""Kinds of blocks by their type. Others: ``NATIVE``."""
+"""The kinds of blocks by type; all others are ``NATIVE``."""
 
 _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
-"""The type of block that a delta tells."""
+"""The type of block that a delta belongs to, for a server that omits the block's start."""
 
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
@@ -283,13 +285,13 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
 
 
 def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """Return the events for the stop of a block."""
+    """Return the events for the end of a block."""
     index = _index(value)
     return _finish(answer, index) if index in answer.blocks else ()
 
 
 def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
-    """Blocks that are there whole before any starts, as with programmatic tool calling."""
+    """Return the events of blocks that ``message_start`` carries whole, as in programmatic tool calling."""
     events: list[Event] = []
     for item in bounded(content, "content blocks") if isinstance(content, list) else ():
         if isinstance(item, dict) and (block := block_events(answer.opened, item, answer.call_ids)):
@@ -299,7 +301,7 @@ def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
 
 
 def finish_all(answer: OpenAnswer) -> list[Event]:
-    """Return the events for the ends of all blocks that are open."""
+    """Return the events for the ends of all open blocks."""
     return [event for index in list(answer.blocks) for event in _finish(answer, index)]
 
 
@@ -321,8 +323,7 @@ def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, A
 
 
 def _end_words(answer: OpenAnswer) -> list[Event]:
-    """Return the events for the ends of all blocks but tool calls: a server that forgets its stops has only one of them
-    open."""
+    """Return the events for the ends of all open blocks but tool calls; there is one unless a server omits stops."""
     return [event for index in tuple(answer.words) for event in _finish(answer, index)]
 
 
@@ -336,4 +337,4 @@ def _finish(answer: OpenAnswer, index: int) -> list[Event]:
 
 def _index(value: Mapping[str, Any]) -> int:
     index = value.get("index")
-    return index if isinstance(index, int) else 0  # blocks come one by one, so one place is enough for those without
+    return index if isinstance(index, int) else 0  # blocks without an index arrive one by one, so they can share one

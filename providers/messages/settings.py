@@ -1,6 +1,6 @@
-"""Thinking, sampling, stop strings, users and formats in the words of Messages.
+"""Writers of thinking, sampling, stop strings, users and formats for a Messages provider.
 
-What a model takes of these is in its ``Quirks``. Source: the API reference of Anthropic and its migration guides.
+``Quirks`` tell which of them a model accepts. Source: Anthropic's API reference and migration guides.
 """
 
 import re
@@ -16,21 +16,21 @@ from providers.neutral.request import Format, Reasoning, Request
 
 Body: TypeAlias = dict[str, Any]
 
-NO_SAMPLING_SINCE = "2026-10-21"  # the version of the API from which temperature, top_p and top_k are a 400
+NO_SAMPLING_SINCE = "2026-10-21"  # from this API version on, temperature, top_p and top_k are a 400
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MAX_TEMPERATURE = 1
 _BY_HAND = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
 
-# Users whom a provider may know by a pseudonym only: an address or a number names a person.
+# User ids that identify a person (an email address or a phone number) are not sent.
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
 
 
 def max_tokens(request: Request, quirks: Quirks) -> int:
-    """Return ``max_tokens``, which the API requires: the model's maximum where the client set no limit."""
+    """Return ``max_tokens``, which the API requires: the client's limit or the model's maximum."""
     options = request.parameters.get("prompt_cache_options")
     if options is not None and options.value.get("prewarm"):
-        return 0  # both mean: fill the cache and answer nothing
+        return 0  # both mean: fill the cache without an answer
     limit = request.parameters.get("max_tokens")
     return quirks.default_max_tokens if limit is None else int(limit.value)
 
@@ -39,9 +39,10 @@ def max_tokens(request: Request, quirks: Quirks) -> int:
 
 
 def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """Write ``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
+    """Write ``thinking`` and ``output_config.effort``. Requires ``max_tokens``, ``messages`` and ``tool_choice`` in
+    ``body``."""
     reasoning = request.reasoning
-    if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is reasoned
+    if reasoning is None or body["max_tokens"] == 0:  # no answer, so no reasoning
         return
     if reasoning.mode == "disabled" or reasoning.effort == "none":
         _turn_off(request, quirks, body, drops)
@@ -63,8 +64,10 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
 
 
 def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """Adaptive models may think unasked; the others do not, and not every compatible server knows the word. A model
-    that always thinks does so as little as it can."""
+    """Turn thinking off, or to the lowest effort for a model that always thinks.
+
+    Only adaptive models think by default; not every compatible server knows ``disabled``.
+    """
     if quirks.thinking_off == "lowest_effort":
         if request.reasoning is not None:
             drops.add(request.reasoning.at)
@@ -75,9 +78,11 @@ def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> Non
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:
-    """Return whether the turn that goes on has called tools without a thinking block of its own: with a budget that is
-    a 400 ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other APIs lose the
-    blocks."""
+    """Return whether the current turn has called tools without a thinking block.
+
+    With a budget that is a 400 ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other
+    APIs lose these blocks.
+    """
     if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
         return False
     content = messages[-2]["content"]
@@ -90,16 +95,16 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 
 
 def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """Everything that is one value. Comes after ``write_reasoning``, because who thinks takes no sampling."""
+    """Write all scalar settings, after ``write_reasoning``, because thinking excludes sampling settings."""
     parameters = request.parameters
     write_parameters(request, "messages", body, drops, skip=_BY_HAND)
     options = parameters.get("prompt_cache_options")
     if options is not None and not options.value.get("prewarm"):
         drops.add(options.at)
     tier = parameters.get("service_tier")
-    if tier is not None and tier.value != "auto":  # the other tiers are each vendor's own
+    if tier is not None and tier.value != "auto":  # other tiers are specific to each vendor
         drops.add(tier.at)
-    if request.api != "messages":  # whose own `metadata` goes out as it came
+    if request.api != "messages":  # a Messages client's `metadata` is sent unchanged
         _write_user(request, body, drops)
     _write_stop(request, body, drops)
     _write_sampling(request, quirks, body, drops)
@@ -151,8 +156,11 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> 
 
 
 def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
-    """Return the format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool:
-    thinking forbids to force one, and it would come back as a call (BerriAI/litellm#8883)."""
+    """Return the format as an instruction and report it as dropped, if the API cannot enforce it.
+
+    A hidden tool would not work: thinking excludes forced tools, and the client would see its call
+    (BerriAI/litellm#8883).
+    """
     if format is None or _enforced(format, quirks):
         return None
     drops.add(format.at)
@@ -167,5 +175,5 @@ def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
 
 
 def _enforced(format: Format, quirks: Quirks) -> bool:
-    """Return whether the API can hold ``format``. It wants every object closed."""
+    """Return whether the API can enforce ``format``; it requires every object to be closed."""
     return quirks.structured_output and can_be_closed(format)

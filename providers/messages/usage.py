@@ -1,4 +1,4 @@
-"""Token counts of Messages answers, read and written."""
+"""Reader and writer of the token counts of Messages answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_
 _COUNTS = (
     *_INPUT_SIDE, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens", "thinking_tokens",
 )  # fmt: skip
-"""The figures that are read. A provider may send others without end, which would be kept."""
+"""The counts that are read; others are ignored, because a provider could send any number of them."""
 
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
@@ -21,17 +21,18 @@ _BESIDE = (
     *_AT_FIRST, "server_tool_use", "server_tool_use_details", "iterations",
     "cost", "is_byok", "cost_details", "cost_in_usd_ticks", "estimated_cost",
 )  # fmt: skip
-"""Members that say what is billed beside the counts."""
+"""Members that affect the price in addition to the counts."""
 
 _STANDARD = ("standard", "global", "not_available")
 
 
 class Counts:
-    """Token counts as they come in; a later figure takes the place of an earlier one, and so does what is said beside.
+    """Token counts as they arrive; later values replace earlier ones.
 
-    A later input side that has any figure above 0 replaces the earlier one whole, zeros and gaps too: the last usage of
-    an answer that began with compaction counts its last step alone. One without leaves what stands, because some
-    servers end with ``input_tokens: 0`` (envoyproxy/ai-gateway#1631)."""
+    If a later usage has any input count above 0, it replaces all input counts: the last usage of an answer that started
+    with compaction counts its last step only. Otherwise the earlier input counts stay, because some servers end with
+    ``input_tokens: 0`` (envoyproxy/ai-gateway#1631).
+    """
 
     __slots__ = ("_said", "_seen")
 
@@ -40,8 +41,10 @@ class Counts:
         self._said: dict[str, Any] = {}
 
     def add(self, usage: Any, *, begun: bool = False) -> None:
-        """Take the figures of ``usage``, if it is an object. Of an answer that has only ``begun`` a cost is none.
-        Raises ``TooMuch`` for too many steps."""
+        """Read ``usage``, if it is an object; when the answer has just ``begun``, its cost is ignored.
+
+        Raises ``TooMuch`` for too many steps.
+        """
         if not isinstance(usage, dict):
             return
         figures = _figures(usage)
@@ -56,7 +59,7 @@ class Counts:
                 self._said[name] = bounded(said, "steps") if isinstance(said, list) else said
 
     def usage(self) -> Usage | None:
-        """Return the account so far, ``None`` if the provider has said nothing."""
+        """Return the usage so far, or ``None`` if the provider has sent none."""
         if self._seen is None:
             return None
         tier, said = _tier(self._said), self._said
@@ -73,7 +76,7 @@ def _account(
     seen = figures.get
     write = seen("cache_creation_input_tokens", 0)
     short, long = seen("ephemeral_5m_input_tokens"), seen("ephemeral_1h_input_tokens")
-    if (short or 0) + (long or 0) != write:  # said in the beginning only, and more was written later
+    if (short or 0) + (long or 0) != write:  # stale: sent at the start only, before more was written
         short = long = None
     return Usage(
         seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
@@ -82,8 +85,8 @@ def _account(
 
 
 def _tier(said: Mapping[str, Any]) -> str | None:
-    """Return the service tier; where that is the standard one, what else changes the price: fast mode, and inference in
-    one country (platform.claude.com, Pricing)."""
+    """Return the service tier, or for the standard tier the other modifiers of the price: fast mode and regional
+    inference (platform.claude.com, Pricing)."""
     tier = tier_of(said.get("service_tier"))
     if "speed" not in said and "inference_geo" not in said:
         return tier
@@ -93,7 +96,7 @@ def _tier(said: Mapping[str, Any]) -> str | None:
 
 
 def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
-    """Return the steps of an answer; none where it is one that names no model, and is told by the counts already."""
+    """Return the steps of an answer. A single step without a model is omitted, because the counts already contain it."""
     listed = said.get("iterations")
     if not isinstance(listed, list):
         return ()
@@ -106,8 +109,7 @@ def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
 
 
 def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
-    """Return the counts in a ``usage`` object and in the two objects inside it, by name; none is below 0 or beyond what
-    there can be."""
+    """Return the counts in ``usage`` and its two inner objects by name, limited to a plausible range."""
     figures = {}
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
         if isinstance(source, dict):
@@ -118,7 +120,7 @@ def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def usage_delta(usage: Usage) -> dict[str, Any]:
-    """Return the cumulative usage of ``message_delta``: what is known, always as integers."""
+    """Return the cumulative usage of ``message_delta``; known counts only, always integers."""
     members: dict[str, Any] = {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write,
@@ -133,7 +135,7 @@ def usage_delta(usage: Usage) -> dict[str, Any]:
 
 
 def usage_whole(usage: Usage) -> dict[str, Any]:
-    """Return the usage of a message, with every member that the Node types want present."""
+    """Return the usage of a message, with every member that the Node SDK's types require."""
     nothing = dict.fromkeys(
         ("cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "inference_geo", "speed")
     )

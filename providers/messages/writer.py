@@ -1,8 +1,8 @@
-"""A Messages client's stream, written.
+"""Writer of a Messages client's stream.
 
 Grammar: ``message_start (block)* message_delta message_stop``, with ``ping`` anywhere after ``message_start`` and
 ``block = content_block_start content_block_delta* content_block_stop``, one block at a time, numbered from 0. A failure
-is an ``error`` event and the end. Source: the stream types of the anthropic package.
+is an ``error`` event, which ends the stream. Source: the stream types of the anthropic package.
 """
 
 from collections.abc import Mapping
@@ -34,18 +34,18 @@ from streams.events import (
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_PIECES = (ReasoningDelta, ToolCallDelta)  # by far the most frequent besides texts
+_PIECES = (ReasoningDelta, ToolCallDelta)  # the most frequent events besides texts
 _END_OF_DELTA = b"}}\n\n"
 
 
 def _delta_prefix(index: int, kind: str, member: str) -> bytes:
-    """Everything of a delta before its string, so that a piece costs one string."""
+    """Return the bytes of a delta that precede its string, so that each piece only encodes a string."""
     text = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%s","%s":'
     return (text % (index, kind, member)).encode()
 
 
 class _BlockInProgress:
-    """The one block that is open towards the client."""
+    """The open block of the client's stream."""
 
     __slots__ = ("index", "kind", "prefix")
 
@@ -63,9 +63,10 @@ class _BlockInProgress:
 
 
 class MessagesWriter:
-    """A ``Writer`` of the Messages API. Blocks go out strictly one after the other: what comes for a later block is
-    held back until the open one has ended, because clients put deltas of interleaved calls together
-    (QwenLM/Qwen-Agent#943).
+    """A ``Writer`` of the Messages API.
+
+    Blocks are sent strictly one after another; events of a later block wait until the open one has ended, because
+    clients merge interleaved calls (QwenLM/Qwen-Agent#943).
     """
 
     def __init__(self, reply: Reply) -> None:
@@ -75,11 +76,11 @@ class MessagesWriter:
         self._order = BlockOrder()
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None
-        self._waiting: list[ReasoningState] = []  # without text, until a block follows
-        self._spoken = False  # a block that is no reasoning has begun
+        self._waiting: list[ReasoningState] = []  # reasoning without text that waits for the next block
+        self._spoken = False  # a block other than reasoning has started
         self._input: StreamedInput | None = None  # the arguments of the open call
         self._usage: Usage | None = None
-        self._opening = AnswerStart()  # what the answer said of itself
+        self._opening = AnswerStart()  # the provider's id and model
         self._stage: AnswerStage = WAITING
         self._called = False
 
@@ -90,7 +91,7 @@ class MessagesWriter:
             return b""
         match event:
             case AnswerStart():
-                self._opening = event  # held back: the provider's first count may follow, and belongs into it
+                self._opening = event  # held back, to include the provider's first usage
                 return b""
             case Usage():
                 self._usage = event
@@ -107,7 +108,7 @@ class MessagesWriter:
                 return self._begin() + b"".join(map(self._write, self._order.take(event)))
 
     def ping(self) -> bytes:
-        """Before ``message_start``, which must be the first event, a comment."""
+        """Return a ping, or a comment before ``message_start``, which must be the first event."""
         if self._stage is ENDED:
             return b""
         return _PING if self._stage is ANSWERING else sse.COMMENT_PING
@@ -163,8 +164,11 @@ class MessagesWriter:
         return states + sse.event("content_block_start", value)
 
     def _states(self) -> bytes:
-        """Return the reasoning without text that has waited. What is left of it behind the last text is not said:
-        Claude Code shows nothing of an answer that ends with reasoning (musistudio/claude-code-router#1275)."""
+        """Return the waiting reasoning without text.
+
+        Reasoning left after the last text is not sent: Claude Code shows nothing of an answer that ends with reasoning
+        (musistudio/claude-code-router#1275).
+        """
         if not self._waiting:
             return b""
         waiting, self._waiting = self._waiting, []
@@ -190,7 +194,7 @@ class MessagesWriter:
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
     def _sealed(self, event: ReasoningState) -> bytes:
-        if self._open is not None:  # after its text; the signature is the last delta of the block
+        if self._open is not None:  # the signature is the last delta of the block
             self._reasoning = event
             return b""
         if event.api != "messages":
@@ -208,7 +212,7 @@ class MessagesWriter:
         return states + self._whole(item)
 
     def _whole(self, item: Any) -> bytes:
-        """Return a block that is all in its start."""
+        """Return a block whose start contains all of it."""
         start = sse.event(
             "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
         )
