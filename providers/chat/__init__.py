@@ -1,9 +1,8 @@
-"""OpenAI Chat Completions, both roles.
+"""The codec of OpenAI Chat Completions, for clients and providers.
 
-A client's request: ``incoming`` and ``history`` read it, ``adapting`` edits it for a provider of the same API. A
-provider's request: ``outgoing`` writes it, with ``parts`` of messages and ``settings``. Answers: ``reader`` reads them,
-with ``chunks`` (decoding), ``reading`` (content by kind) and ``fragments`` (tool calls); ``writer`` writes them, with
-``tools``.
+Client requests: ``incoming`` with ``history``, and ``adapting`` for other Chat providers. Provider requests:
+``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks`` (decoding), ``reading`` (content by
+kind) and ``fragments`` (tool calls); ``writer`` with ``tools``.
 """
 
 import msgspec
@@ -30,7 +29,7 @@ WIRE = WireApi(
 
 
 class Chat(Codec):
-    """The ``Codec`` of Chat Completions. Its reasoning is plain text, which no provider refuses."""
+    """The ``Codec`` of Chat Completions. Its reasoning is plain text, which every provider accepts."""
 
     wire = WIRE
     read_request = staticmethod(read_request)
@@ -46,7 +45,7 @@ class Chat(Codec):
     is_own_error = staticmethod(is_openai_error)
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        """Return the error without the id, which is in a header only: Chat's body has no place for it."""
+        """Return the error without the request id, which Chat only has as a header."""
         return msgspec.json.encode({"error": openai_error(failed)})
 
     def write_count_answer(self, tokens: int) -> bytes:

@@ -1,8 +1,7 @@
-"""A Chat client's own request for another maker's Chat, or another model than the client thinks: what is known to be
-refused there is renamed, set to what is known, or left out.
+"""Edits of a Chat client's request for another provider of Chat, or another model than the client expects.
 
-Only what a row of the catalogue (its ``providers`` and ``models``) or the configuration says; where nothing is known,
-nothing is touched.
+Members that the target is known to reject are renamed, lowered or removed. The facts come from catalogue rows
+(``providers`` and ``models``) and the configuration; without facts a request stays unchanged.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ _Step: TypeAlias = Callable[[Draft, Quirks], None]
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.neutral.codec.Codec.adapt``."""
+    """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
     for step in _steps(to.known):
         step(draft, to.known)
     if not to.quirks.stream_usage:
@@ -36,7 +35,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 @lru_cache(maxsize=256)
 def _steps(known: Quirks) -> tuple[_Step, ...]:
-    """Return the edits that a request may need for what is ``known``; mostly none."""
+    """Return the edits that the ``known`` facts may require, often none."""
     steps: tuple[tuple[bool, _Step], ...] = (
         (known.max_tokens_field == "max_tokens" or not known.takes_max_tokens, _rename_limit),
         (not known.developer_role, _rename_role),
@@ -77,7 +76,7 @@ def _lower_effort(draft: Draft, known: Quirks) -> None:
 
 
 def _drop_sampling(draft: Draft, known: Quirks) -> None:
-    """Leave out what the model refuses. A value that is the default is taken everywhere, and stays."""
+    """Remove sampling settings that the model rejects. Default values stay, because every model accepts them."""
     if takes_sampling(known, draft.value("reasoning_effort")):
         if known.one_of_temperature_top_p and draft.value("temperature") is not None and _is_set(draft, "top_p"):
             draft.drop("top_p")
@@ -86,7 +85,7 @@ def _drop_sampling(draft: Draft, known: Quirks) -> None:
 
 
 def _is_set(draft: Draft, name: str) -> bool:
-    """Return whether the member says something else than its absence would."""
+    """Return whether the member differs from its default."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
 
@@ -95,7 +94,7 @@ def _is_set(draft: Draft, name: str) -> bool:
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return ``messages`` with every seal in their ``reasoning_details`` resolved, as ``Codec.restore`` says."""
+    """Return ``messages`` with every seal in ``reasoning_details`` restored. See ``Codec.restore``."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()
@@ -106,9 +105,10 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
 
 
 def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
-    """Return the message itself where it holds no seal, otherwise a changed copy.
+    """Return the message itself if it has no seal, else a changed copy.
 
-    ``reasoning_content`` beside a seal is the readable text of what is sealed, so it goes when the seal goes."""
+    ``reasoning_content`` next to a seal is the readable text of the sealed reasoning, so both are dropped together.
+    """
     details = message.get("reasoning_details") if isinstance(message, dict) else None
     if not isinstance(details, list) or not any(map(_is_sealed, details)):
         return message
@@ -148,7 +148,7 @@ def _is_sealed(detail: Any) -> bool:
 
 
 def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
-    """Return the members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
+    """Return the members that a seal represents; none for a seal of another issuer or API."""
     seal = unseal(data)
     if seal is None or seal.api != "chat" or not issuer.made(seal):
         return {}

@@ -1,7 +1,7 @@
-"""Chunks of a Chat stream, and whole completions, decoded: an object for each choice and its delta, whatever comes.
+"""Decoding of Chat chunks and whole completions.
 
-Members may be of any type: one odd value must not break the stream. In a whole answer that is translated it is an
-error.
+Members may have any type, because one unexpected value must not break a stream. In a whole answer that is translated it
+is an error.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from streams.surrogates import any_json, reading
 
 
 class Delta(msgspec.Struct):
-    """Leaves are of any type: one odd value must not cost the stream."""
+    """A delta or message, with members of any type: one unexpected value must not break the stream."""
 
     content: Any = None
     reasoning_content: Any = None
@@ -46,13 +46,13 @@ class Chunk(msgspec.Struct):
     service_tier: Any = None
     error: Any = None
     errors: Any = None
-    message: Any = None  # of errors without an envelope, as are the next two
+    message: Any = None  # with the next two: members of an error without an envelope
     detail: Any = None
     type: Any = None
 
     @property
     def failure(self) -> bool:
-        """True for an error, in any of the shapes that servers give it."""
+        """True for an error, in any of the shapes that servers send."""
         if self.error:
             return True
         if self.choices is not None:
@@ -71,7 +71,7 @@ class _UnreadChoice(Choice):
 
 
 class _UnreadChunk(Chunk):
-    """A chunk whose text, if it is a string, is not made one: of a long answer that takes longer than all the rest."""
+    """A chunk whose text stays undecoded: in a long answer, decoding it takes longer than everything else."""
 
     choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
 
@@ -89,8 +89,10 @@ _unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
 
 
 def decode(data: bytes, checked: bool = False) -> Chunk:
-    """One chunk, or a whole answer. Raises one of ``NOT_JSON`` if it is none, and if it is ``checked`` a 502 for a
-    member of a wrong type."""
+    """Return a chunk, or a whole answer.
+
+    Raises one of ``NOT_JSON`` for other data, and with ``checked`` a 502 for a member of the wrong type.
+    """
     try:
         chunk: Chunk = _chunk(data)
     except msgspec.ValidationError:
@@ -104,7 +106,7 @@ def decode(data: bytes, checked: bool = False) -> Chunk:
 
 
 def _check(chunk: Chunk) -> None:
-    """``check_answer`` of the members that ``Chunk`` leaves open."""
+    """Check the members that ``Chunk`` leaves untyped, as ``check_answer`` does."""
     for i, choice in enumerate(chunk.choices or ()):
         for name, said in (("message", choice.message), ("delta", choice.delta)):
             if said is not None:
@@ -113,8 +115,8 @@ def _check(chunk: Chunk) -> None:
 
 
 def decode_unread(body: bytes) -> Chunk:
-    """Return ``decode`` of a whole answer, whose text is ``""``."""
-    body.decode()  # what is not made a string is not looked at, either
+    """Return a whole answer like ``decode``, but with ``""`` as its text."""
+    body.decode()  # checks the UTF-8 of the undecoded text
     try:
         chunk: Chunk = _unread_chunk(body)
     except msgspec.ValidationError:
@@ -127,7 +129,7 @@ def decode_unread(body: bytes) -> Chunk:
 
 
 def _pruned(value: Any) -> Any:
-    """``value`` without what is not of the shape that a chunk has: an object for a choice, for its delta."""
+    """Return ``value`` without choices, deltas and messages that are not objects."""
     if not isinstance(value, dict):
         return value
     choices = value.get("choices")

@@ -1,7 +1,7 @@
-"""Tool calls, put together from their streamed fragments.
+"""Assembly of tool calls from streamed fragments.
 
-OpenAI numbers its calls and names each once. Other servers leave the number out (Mistral), give every call the same one
-(Ollama: huggingface/smolagents#1569), send an empty id (Google's and Alibaba's endpoints) or repeat id and name on
+OpenAI numbers its calls and sends each name once. Other servers omit the number (Mistral), give every call the same one
+(Ollama: huggingface/smolagents#1569), send an empty id (Google's and Alibaba's endpoints), or repeat id and name on
 every fragment (langchain-ai/langchain#35281).
 """
 
@@ -20,7 +20,7 @@ _NO_MARKS = bytes(set(range(256)) - set(b'"{[]}'))
 
 
 class Nesting:
-    """The nesting of a JSON object that comes in pieces, none of which is kept."""
+    """The nesting depth of a JSON object that arrives in pieces, without storing them."""
 
     __slots__ = ("_begun", "_depth", "_escaped", "_quoted")
 
@@ -39,43 +39,43 @@ class Nesting:
             at += PIECE
 
     def _add(self, piece: str) -> None:
-        """Calls into C alone, a few for each piece: a provider may send megabytes of quotes and brackets at once."""
+        """Count the marks of a piece with a few calls into C: a provider may send megabytes of quotes and brackets."""
         bare = piece.replace("\\\\", "")
         self._escaped = bare.endswith("\\")
         marks = bare.replace('\\"', "").encode(errors="replace").translate(None, _NO_MARKS)
-        parts = marks.replace(b'""', b"").split(b'"')  # two quotes with no mark between them change nothing
+        parts = marks.replace(b'""', b"").split(b'"')  # an empty string has no marks
         open_marks = b"".join(parts[self._quoted :: 2])
         self._depth += len(open_marks) - 2 * len(open_marks.translate(None, b"{["))
         self._quoted ^= len(parts) % 2 == 0
 
     @property
     def half(self) -> bool:
-        """True while something is still open."""
+        """True while a string or bracket is open."""
         return self._depth > 0 or self._quoted
 
     @property
     def whole(self) -> bool:
-        """True once there was something, and nothing is open any more."""
+        """True once something has arrived and nothing is open."""
         return self._begun and not self.half
 
 
 class ToolCall:
-    """One tool call while its fragments come in. ``block`` is None until its name is known."""
+    """A tool call whose fragments are still arriving. ``block`` is None until its name is known."""
 
     __slots__ = ("arguments", "block", "given", "id", "kind", "name", "pieces")
 
     def __init__(self, given: str, id: str) -> None:
-        self.given = given  # the upstream's id, "" where it gave none
+        self.given = given  # the provider's id, or ""
         self.id = id
         self.name = ""
         self.kind: ToolKind = "function"
         self.block: int | None = None
-        self.pieces: list[str] = []  # what waits for the name
+        self.pieces: list[str] = []  # arguments that wait for the name
         self.arguments = Nesting()
 
     @property
     def half(self) -> bool:
-        """True if the arguments so far cannot be all of them."""
+        """True if the arguments so far are incomplete."""
         return self.kind == "function" and self.arguments.half
 
 
@@ -90,7 +90,7 @@ class Calls:
 
     @property
     def half(self) -> bool:
-        """True if a call is cut off."""
+        """True if a call is incomplete."""
         return any(call.half for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
@@ -115,14 +115,14 @@ class Calls:
 
 
 def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
-    """Return whether a fragment under a known number is nevertheless another call."""
+    """Return whether a fragment with a known number starts another call."""
     if given and found.given:
         return given != found.given
     return bool(name and text and found.name and not found.given and found.arguments.whole)
 
 
 def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
-    """Return a fragment's kind, name ("" if it gives none) and piece of the arguments."""
+    """Return a fragment's kind, name (or "") and piece of the arguments."""
     custom = fragment.get("custom")
     if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
         return "custom", as_string(custom.get("name")), as_string(custom.get("input"))

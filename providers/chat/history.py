@@ -1,4 +1,4 @@
-"""The messages of a Chat Completions request, read, and their reasoning with the seals in it."""
+"""Reader of the messages of a Chat Completions request, including seals in their reasoning."""
 
 import base64
 import re
@@ -32,22 +32,22 @@ MARKS = ("cache_control", "prompt_cache_breakpoint")
 
 
 def read_marks(fields: Fields) -> dict[str, Any]:
-    """Read the client's cache hints on a part or a tool."""
+    """Return the client's cache marks on a part or a tool."""
     return {name: value for name in MARKS if (value := fields.any(name)) is not None}
 
 
 @attrs.define
 class _Seen:
-    """Facts from earlier messages that later ones need."""
+    """Facts from earlier messages that later messages need."""
 
     drops: Drops
     kinds: dict[str, ToolKind] = attrs.field(factory=dict)  # by call id
-    functions: dict[str, str] = attrs.field(factory=dict)  # legacy calls: the id we gave the last one, by name
+    functions: dict[str, str] = attrs.field(factory=dict)  # legacy calls: by name, the id assigned to the last one
     given: int = 0
 
 
 def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
-    """Read the messages. Raises a 400 if there are none or one is malformed."""
+    """Return the messages. Raises a 400 if the list is empty or a message is malformed."""
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
     seen = _Seen(drops)
@@ -67,8 +67,10 @@ def _message(message: Fields, seen: _Seen) -> Message:
 
 
 def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
-    """Count a mark next to ``role`` (OpenCode puts it there) as one on the message's last part. It is reported, where
-    it must be, as one of the message: the part's own place matters only if the part cannot be carried."""
+    """Return ``parts`` with a mark next to ``role`` (as OpenCode sends it) moved to the last part.
+
+    If dropped, the mark is reported at the message, or at the part if the part itself cannot be translated.
+    """
     last = parts[-1] if parts else None
     if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | ToolCallPart | ToolResultPart):
         return parts
@@ -85,7 +87,7 @@ def _user(message: Fields, seen: _Seen) -> Iterator[Part]:
 
 
 def _assistant(message: Fields, seen: _Seen) -> Iterator[Part]:
-    message.ignore("annotations")  # of an answer that comes back as it was
+    message.ignore("annotations")  # clients send them back with an earlier answer
     yield from _reasoning(message, seen.drops)
     if message.data.get("content") is not None:
         yield from _content(message, seen, _ASSISTANT_PARTS)
@@ -96,7 +98,7 @@ def _assistant(message: Fields, seen: _Seen) -> Iterator[Part]:
         yield _call(call, seen)
     if (function := message.object("function_call")) is not None:
         name = function.need("name", str)
-        seen.given += 1  # counted, not random: prompt caches want the same prefix each turn
+        seen.given += 1  # counted, not random, so that prompt caches see the same prefix
         id = seen.functions[name] = f"call_function_{seen.given}"
         yield ToolCallPart(id, name, function.string("arguments") or "", at=function.at)
         seen.drops.rest(function)
@@ -109,7 +111,7 @@ def _call(call: Fields, seen: _Seen) -> ToolCallPart:
     id = call.need("id", str)
     inner = Fields.of(call.need(kind, dict), call.path(kind))
     name = inner.need("name", str)
-    call.ignore("index")  # of a stream, put back by clients that collect fragments
+    call.ignore("index")  # left over by clients that assemble streamed fragments
     marks = read_marks(call)
     if kind == "custom":
         seen.kinds[id] = "custom"
@@ -128,7 +130,7 @@ def _tool(message: Fields, seen: _Seen) -> Iterator[Part]:
 
 
 def _function(message: Fields, seen: _Seen) -> Iterator[Part]:
-    """Read the result of a legacy call, which is paired by name."""
+    """Yield the result of a legacy call, which is matched by name."""
     name = message.need("name", str)
     yield ToolResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
 
@@ -152,7 +154,7 @@ _READERS: Mapping[str, tuple[Role, Callable[[Fields, _Seen], Iterator[Part]]]] =
 
 
 def _content(message: Fields, seen: _Seen, readers: "_PartReaders") -> Iterator[Part]:
-    """``content`` as a string or an array of parts; a sort of part that the role cannot have is a 400."""
+    """Yield the parts of ``content``, a string or an array. Raises a 400 for a part that the role cannot have."""
     content, at = message.any("content"), message.path("content")
     if isinstance(content, str):
         yield TextPart(content, at)
@@ -178,7 +180,7 @@ def _refusal(part: Fields, drops: Drops) -> RefusalPart:
 
 
 def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
-    """Mistral's reasoning, which stands among the content."""
+    """Return Mistral's reasoning, which is a content part."""
     pieces = part.any("thinking")
     texts = [piece.get("text") for piece in pieces if isinstance(piece, dict)] if isinstance(pieces, list) else [pieces]
     part.ignore("closed")
@@ -187,7 +189,7 @@ def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
 
 
 def _image(part: Fields, drops: Drops) -> ImagePart:
-    if isinstance(part.data.get("image_url"), str):  # short for {"url": …} on several servers
+    if isinstance(part.data.get("image_url"), str):  # several servers accept a string
         return ImagePart(_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part))
     inner = Fields.of(part.need("image_url", dict), part.path("image_url"))
     source, detail = _source(inner.need("url", str), inner.path("url")), inner.string("detail")
@@ -224,7 +226,7 @@ _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
 
 def _source(url: str, at: str) -> MediaSource:
-    """Return a ``data:`` URL taken apart (RFC 2397), any other as it is."""
+    """Return a ``data:`` URL decoded into its parts (RFC 2397), any other URL unchanged."""
     if url[:5].lower() != "data:":
         return MediaSource("url", url)
     match = _DATA_URL.match(url)
@@ -237,13 +239,13 @@ def _source(url: str, at: str) -> MediaSource:
 
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
-    """Return ``file_data`` as a source: a ``data:`` URL, or bare base64, with the type of its name if it has none."""
+    """Return ``file_data`` as a source: a ``data:`` URL, or bare base64 whose type follows from its file name."""
     source = _source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 
 def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
-    """Reasoning that the client gives back: seals of ours, the rest as native to Chat."""
+    """Yield the reasoning that the client sends back: unsealed, or as native Chat members."""
     texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
     text = next(iter(texts.values()), "")
     details = message.array("reasoning_details") or []
@@ -258,7 +260,7 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
             drops.add(join(at, i))
         else:
             sealed.extend(ReasoningPart("", one, at=join(at, i)) for one in _opened(seal))
-    if sealed:  # the readable text is that of the sealed item
+    if sealed:  # the readable text belongs to the sealed item
         yield attrs.evolve(sealed[0], text=text)
         yield from sealed[1:]
     members: dict[str, Any] = {} if sealed else dict(texts)
@@ -270,6 +272,6 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
 
 
 def _opened(seal: Seal) -> Iterator[Seal]:
-    """Yield a seal for each native item: an answer's items are sealed together."""
+    """Yield a seal for each native item, because an answer's items are sealed together."""
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:
         yield Seal(seal.issuer, seal.api, item)

@@ -1,4 +1,4 @@
-"""A Chat Completions client's request, read into a ``Request``. Messages are in ``history``.
+"""Reader of a Chat Completions client's request into a ``Request``; ``history`` reads its messages.
 
 Source: the parameter types of the openai package (``openai/types/chat``).
 """
@@ -14,7 +14,7 @@ from streams.errors import invalid
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """See ``providers.neutral.codec.Codec.read_request``."""
+    """Return the client's request. See ``providers.neutral.codec.Codec.read_request``."""
     fields, drops = Fields(body), Drops()
     members: dict[str, Any] = {
         "model": fields.string("model") or "",
@@ -36,7 +36,7 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
     options = fields.object("stream_options")
     if options is None:
         return False
-    options.ignore("include_obfuscation")  # padding that changes nothing
+    options.ignore("include_obfuscation")  # padding without effect
     asked = options.boolean("include_usage") or False
     drops.rest(options)
     return asked
@@ -52,8 +52,10 @@ def _parameters(fields: Fields) -> dict[str, Parameter]:
 
 
 def _parallel(fields: Fields) -> Parameter | None:
-    """Read ``parallel_tool_calls``. The older form of an answer has room for one call, so its clients ask for no
-    more."""
+    """Return ``parallel_tool_calls``.
+
+    It is false for clients of ``functions``, whose answers have space for one call only.
+    """
     parallel = fields.boolean("parallel_tool_calls")
     if parallel is None and fields.data.get("functions") and not fields.data.get("tools"):
         return Parameter(False, "functions")
@@ -69,7 +71,7 @@ def _tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
             yield _custom(tool, drops)
         else:
             yield NativeTool("chat", kind, tool.data, tool.at)
-    for tool in fields.objects("functions"):  # what tools were called before there were several kinds
+    for tool in fields.objects("functions"):  # the older form of tools
         yield _function(tool, drops)
 
 
@@ -88,7 +90,7 @@ def _function(tool: Fields, drops: Drops) -> Tool:
 
 
 def _custom(tool: Fields, drops: Drops) -> Tool:
-    """Return a custom tool; clients also send it flat, as Responses has it (BerriAI/litellm#34029)."""
+    """Return a custom tool; clients also send it flat, as in Responses (BerriAI/litellm#34029)."""
     inner = tool.object("custom") or tool
     found = Tool(
         name=inner.need("name", str),
@@ -109,13 +111,13 @@ def _rest(outer: Fields, inner: Fields, drops: Drops) -> None:
 
 
 def _flat_format(value: Any) -> Any:
-    """Return a custom tool's format as Responses spells it: Chat alone wraps a grammar once more."""
+    """Return a custom tool's format in the form of Responses; Chat nests a grammar one level deeper."""
     if isinstance(value, dict) and isinstance(grammar := value.get("grammar"), dict):
         return {"type": "grammar", **grammar}
     return value
 
 
-_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # any: Mistral's word
+_MODES = {"none": "none", "auto": "auto", "required": "required", "any": "required"}  # `any` is Mistral's
 
 
 def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
@@ -125,7 +127,7 @@ def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     if isinstance(choice, str):
         return _mode(choice, at)
     chosen = Fields.of(choice, at)
-    kind = chosen.string("type") or "function"  # Hugging Face's client leaves it out
+    kind = chosen.string("type") or "function"  # Hugging Face's client omits it
     if kind == "allowed_tools":
         return _allowed(chosen, drops)
     if kind not in ("function", "custom"):
@@ -149,7 +151,7 @@ def _mode(word: str, at: str) -> ToolChoice:
 
 
 def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
-    """Return ``function_call``, the older ``tool_choice``."""
+    """Return the choice in ``function_call``, the older ``tool_choice``."""
     choice, at = fields.any("function_call"), fields.path("function_call")
     if choice is None:
         return None
@@ -176,7 +178,7 @@ def _allowed_name(tool: Fields) -> str:
 
 
 def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
-    """Return ``reasoning_effort``, or OpenRouter's ``reasoning`` object where there is none."""
+    """Return the reasoning of ``reasoning_effort``, or else of OpenRouter's ``reasoning`` object."""
     effort = fields.string("reasoning_effort")
     if effort is not None:
         return _effort(effort, fields.path("reasoning_effort"))

@@ -1,7 +1,7 @@
-"""A ``Request`` written as a Chat Completions request, whichever API the client speaks.
+"""Writer of a ``Request`` as a Chat Completions request.
 
-``parts`` writes the parts of messages, ``settings`` those settings that are more than a renaming.
-Source: the parameter types of the openai package (``openai/types/chat/completion_create_params.py``).
+``parts`` writes the parts of messages, ``settings`` the settings that need more than a renaming. Source: the parameter
+types of the openai package (``openai/types/chat/completion_create_params.py``).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,10 @@ from streams.events import Api, ToolKind
 
 
 def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
-    """Write the messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    """Return the messages.
+
+    Adds the paths of parts that Chat cannot express to ``drops``; raises a 400 for a part that must not be dropped.
+    """
     target = PartsTarget.of(request, to, drops)
     messages: list[dict[str, Any]] = []
     for assistant, others in _rounds(request.messages):
@@ -61,7 +64,7 @@ def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[s
 
 
 def _rounds(messages: Iterable[Message]) -> Iterator[tuple[list[Message], list[Message]]]:
-    """Rounds: the assistant's messages in a row, and the others before it speaks again."""
+    """Yield rounds: consecutive messages of the assistant, and the others up to its next message."""
     assistant: list[Message] = []
     others: list[Message] = []
     for message in messages:
@@ -76,7 +79,7 @@ def _rounds(messages: Iterable[Message]) -> Iterator[tuple[list[Message], list[M
 
 
 def _write_round(to: PartsTarget, assistant: Sequence[Message], others: Sequence[Message]) -> Iterator[dict[str, Any]]:
-    """Results stand directly after the calls, in the calls' order, before anything else
+    """Yield the messages of a round; results directly follow their calls, in the same order
     (diegosouzapw/OmniRoute#4882)."""
     parts = [part for message in assistant for part in message.parts]
     name = next((message.name for message in assistant if message.name), None)
@@ -93,7 +96,7 @@ def _write_round(to: PartsTarget, assistant: Sequence[Message], others: Sequence
 
 
 def _write_message(to: PartsTarget, message: Message) -> Iterator[dict[str, Any]]:
-    """Write a message of the user or of instructions, without the results in it."""
+    """Yield a user or instruction message without the results in it."""
     role: str = message.role
     if role == "developer" and not to.quirks.developer_role:
         role = "system"
@@ -125,7 +128,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
                 assert_never(part)
     if not (pieces or refusals or called):
         places = (place for part in reasoning_parts for place in part.places)
-        to.drops.add(*places)  # a message of nothing but reasoning is refused
+        to.drops.add(*places)  # providers reject a message with reasoning only
         return
     message: dict[str, Any] = {"role": "assistant"}
     if name:
@@ -142,7 +145,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """See ``providers.neutral.codec.Codec.write_request``."""
+    """Return the provider's request. See ``providers.neutral.codec.Codec.write_request``."""
     drops = Drops(request.dropped)
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(request, to, drops)}
     _write_tools(request, body, drops)
@@ -159,7 +162,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
-    """Tools and what is said about them. Without tools nothing may be said: OpenAI refuses it."""
+    """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
     custom = takes_custom_tools(request.api)
     tools = [item for tool in request.tools if (item := _tool(tool, request.api, custom, drops)) is not None]
     if tools:
@@ -172,7 +175,7 @@ def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     if tools and written is not None:
         body["tool_choice"] = written
     elif choice is not None and request.tools and (choice.mode in ("required", "tool") or choice.allowed is not None):
-        drops.add(choice.at)  # what it names went with the tools that are dropped
+        drops.add(choice.at)  # the tools that it refers to were dropped
     if tools and request.parallel_tools is not None:
         body["parallel_tool_calls"] = request.parallel_tools.value
 
@@ -196,7 +199,7 @@ def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict
 
 
 def _custom_tool(tool: Tool, about: dict[str, Any]) -> dict[str, Any]:
-    """Chat wraps a grammar once more than Responses."""
+    """Return a custom tool; Chat nests a grammar one level deeper than Responses."""
     format = tool.format
     if isinstance(format, dict) and format.get("type") == "grammar" and "grammar" not in format:
         grammar = {name: value for name, value in format.items() if name != "type"}
@@ -211,7 +214,7 @@ def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, 
 
 
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
-    """None where the choice names a tool that is not there. ``kinds`` are the tools as they go out, by name."""
+    """Return the choice, or None if its tool is missing. ``kinds`` are the written tools by name."""
     if choice.allowed is not None and choice.mode != "none":
         return _allowed(choice, [_named(kinds[name], name) for name in choice.allowed if name in kinds])
     match choice.mode:
@@ -234,14 +237,17 @@ def _named(kind: str, name: str) -> dict[str, Any]:
 
 
 def _format(format: Format, invented: bool) -> dict[str, Any]:
-    """``invented``: the client's API knows neither a name nor ``strict``. The schema then decides what is asked for."""
+    """Return ``response_format``.
+
+    ``invented``: the client's API has neither a name nor ``strict``, so ``strict`` follows from the schema.
+    """
     if format.kind == "json_object":
         return {"type": "json_object"}
     strict = format.strict
     if strict is None and invented and fits_strict(format.schema):
         strict = True
     about = {
-        "name": format.name or "output",  # required here, unknown to Messages
+        "name": format.name or "output",  # required here, absent in Messages
         "description": format.description,
         "schema": format.schema,
         "strict": strict,

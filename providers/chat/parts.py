@@ -1,6 +1,4 @@
-"""Parts of messages in Chat's words: texts, media, tool calls and their results, reasoning, and the marks of cached
-prefixes.
-"""
+"""Writers of message parts for Chat providers: texts, media, tool calls, results, reasoning and cache marks."""
 
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,15 +31,15 @@ from streams.errors import invalid
 
 @attrs.frozen
 class PartsTarget:
-    """The facts that decide how parts are written. What cannot be carried goes into ``drops``."""
+    """The facts that decide how parts are written; ``drops`` collects what Chat cannot express."""
 
     api: str
-    """The API of the client."""
+    """The client's API."""
     quirks: Quirks
     issuer: Issuer
     drops: Drops
     call_id: Callable[[str], str]
-    """The provider's form of a tool call's id."""
+    """A function that returns the provider's form of a tool call's id."""
 
     @classmethod
     def of(cls, request: Request, to: Recipient, drops: Drops) -> "PartsTarget":
@@ -53,7 +51,7 @@ _BREAKPOINT = "prompt_cache_breakpoint"
 
 
 def write_marks(to: PartsTarget, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> dict[str, Any]:
-    """Write the end of a cached prefix, where the model lets it be marked; all other marks are reported."""
+    """Return the mark for the end of a cached prefix, if the model accepts it; all other marks are dropped."""
     found: dict[str, Any] = {}
     for name, value in part.marks.items():
         breakpoint = _breakpoint(name, value) if to.quirks.cache_breakpoints else None
@@ -65,13 +63,15 @@ def write_marks(to: PartsTarget, part: TextPart | ImagePart | FilePart | AudioPa
 
 
 def drop_marks(to: PartsTarget, part: TextPart | ToolCallPart | ToolResultPart) -> None:
-    """Report the marks of a part that cannot have any here."""
+    """Report the marks of a part that cannot have any in Chat."""
     to.drops.add(*(f"{part.at}.{name}" for name in part.marks))
 
 
 def _breakpoint(name: str, value: Any) -> Any:
-    """Return the mark ``name`` in Chat's words, None if it has none. ``cache_control`` is the same thing with other
-    lifetimes: its 5 minutes are the default of 30, its hour is 12."""
+    """Return the mark ``name`` in Chat's form, or None.
+
+    ``cache_control`` differs in its lifetimes only: 5 minutes become the default of 30, one hour becomes 12.
+    """
     if not isinstance(value, Mapping):
         return None
     if name == "cache_control":
@@ -80,7 +80,7 @@ def _breakpoint(name: str, value: Any) -> Any:
 
 
 def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
-    """Write a content part for a medium. One that cannot be sent raises a 400."""
+    """Return the content part of a medium. Raises a 400 if it cannot be sent."""
     match part:
         case ImagePart(source=source, detail=detail):
             image = {"url": _url(source, part.at)}
@@ -134,7 +134,7 @@ def _foreign_id(at: str) -> Exception:
 
 
 def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, Any]]:
-    """Write the content parts, none or one, for a part of a message that is not the assistant's."""
+    """Yield at most one content part for a part of a message that is not the assistant's."""
     match part:
         case ToolResultPart():
             pass  # already written
@@ -156,7 +156,7 @@ def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, 
 
 
 def joined(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return a plain string where it says the same, which every server takes; else the array."""
+    """Return a plain string if it expresses the same, because every server accepts one; else the array."""
     if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
         return str(pieces[0]["text"])
     return list(pieces)
@@ -166,13 +166,16 @@ _NO_ARGUMENTS = "{}"
 
 
 def takes_custom_tools(api: str) -> bool:
-    """Return whether custom tools of a client that speaks ``api`` go out as such. A Chat client that declares some
-    knows its provider; those of others go out as functions, which every server takes, most of them nothing else."""
+    """Return whether custom tools of a client of ``api`` are sent as such.
+
+    A Chat client that declares one knows its provider. For other clients they become functions, as most servers accept
+    nothing else.
+    """
     return api == "chat"
 
 
 def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
-    """Write a call of a function or of a custom tool, which has no place for marks."""
+    """Return a call of a function or custom tool, without marks."""
     drop_marks(to, part)
     id = to.call_id(part.id)
     if part.kind == "custom" and takes_custom_tools(to.api):
@@ -180,7 +183,7 @@ def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
     if part.kind == "custom":
         function = {"name": part.name, "arguments": wrapped(part.input)}
         return {"id": id, "type": "function", "function": function}
-    arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is no JSON
+    arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is not valid JSON
     return {"id": id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
 
 
@@ -188,7 +191,7 @@ _ERROR = "Error: "
 
 
 def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
-    """Write a tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
+    """Return a tool's result. It holds only text; an error has no flag in Chat and is expressed in words."""
     pieces: list[dict[str, Any]] = []
     for piece in part.parts:
         if isinstance(piece, TextPart):
@@ -208,7 +211,7 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
 
 
 def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[str, Any]]:
-    """Write a result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
+    """Yield a result's images and files, for a user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
     for piece in part.parts:
         if isinstance(piece, ImagePart | FilePart):
             sort = "Image" if isinstance(piece, ImagePart) else "File"
@@ -217,18 +220,18 @@ def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[s
 
 
 USUAL_FIELD = "reasoning_content"
-"""The member in which clients get the text of reasoning, and most servers take it back."""
+"""The member in which clients receive reasoning text, and most servers accept it back."""
 
 REASONING_FIELDS = (USUAL_FIELD, "reasoning")
-"""The members in which servers take back the text of earlier reasoning."""
+"""The members in which servers accept the text of earlier reasoning."""
 
 TYPED_FIELD = "content"
-"""Where reasoning stands as a part of its own among the text (Mistral)."""
+"""The member in which reasoning is a part among the text (Mistral)."""
 
 
 def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
-    """Write the members that give reasoning back; what this provider did not issue is left out
-    (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
+    """Return the members that send reasoning back; reasoning of other providers is dropped (anomalyco/opencode#24722,
+    openclaw/openclaw#92201)."""
     members: dict[str, Any] = {}
     for part in parts:
         native = _native(to, part)
@@ -240,23 +243,25 @@ def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str
 
 
 def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
-    """Return the reasoning in the members of a Chat message; empty where it is not this provider's."""
+    """Return the reasoning as members of a Chat message, or ``{}`` if another provider issued it."""
     if part.seal is not None:
         seal = part.seal
         return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.made(seal) else {}
     if to.api != "chat" or not isinstance(part.native, dict):
         return {}
     native, field = dict(part.native), to.quirks.reasoning_field
-    if "reasoning_details" in native:  # they say all that the text beside them says, which we put there
+    if "reasoning_details" in native:  # they include the text, which the gateway added
         native.pop(USUAL_FIELD, None)
-    elif USUAL_FIELD in native and field not in native:  # the name that we gave it, not the provider
+    elif USUAL_FIELD in native and field not in native:  # the gateway renamed it from the provider's name
         native[field] = native.pop(USUAL_FIELD)
     return native
 
 
 def native_members(item: Any, text: str) -> dict[str, Any]:
-    """Return the members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only
-    what a reader of Chat could have put in is taken. Members that are lists come before those that the message has."""
+    """Return the message members for ``item``, which came out of a seal and is not trusted.
+
+    Only members that a Chat reader could have sealed are accepted. Lists precede those that the message already has.
+    """
     if not isinstance(item, Mapping):
         return {}
     details, field = item.get("reasoning_details"), item.get("field")
@@ -268,7 +273,7 @@ def native_members(item: Any, text: str) -> dict[str, Any]:
 
 
 def complete_reasoning(messages: Iterable[dict[str, Any]], field: str) -> None:
-    """Give every assistant message ``field`` from the first on that has reasoning: DeepSeek refuses the request without
+    """Add ``field`` to every assistant message after the first with reasoning, because DeepSeek requires it
     (anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195)."""
     seen = False
     for message in messages:

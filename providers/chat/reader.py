@@ -1,7 +1,7 @@
-"""Answers of Chat Completions, read: the stream (``ChatReader``) and the whole body (``read_answer``).
+"""Readers of Chat Completions answers: streams (``ChatReader``) and whole bodies (``read_answer``).
 
-A whole body is read as a stream of one chunk, so both tell the same events. Only choice 0 is read: a request that the
-gateway writes never asks for more.
+A whole body is read as a stream of one chunk. Only choice 0 is read, because the gateway's own requests never ask for
+more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,28 +42,33 @@ REASONS: Mapping[str, Reason] = {
     "spii": "refusal",
     "image_safety": "refusal",
 }
-"""``finish_reason`` by its ``word_of`` (routers let the model's own words through: Portkey-AI/gateway#857). Others:
-stop."""
+"""The neutral reason by the ``word_of`` a ``finish_reason``; all others are ``stop``.
+
+Routers forward the model's own words (Portkey-AI/gateway#857).
+"""
 
 FAILURES: Mapping[str, FailureReason] = {
     "error": "server_error",
-    "malformed_function_call": "bad_answer",  # Google, and those below
+    "malformed_function_call": "bad_answer",  # Google's, like those below
     "malformed_response": "bad_answer",
     "unexpected_tool_call": "bad_answer",
     "missing_thought_signature": "bad_answer",
     "function_call_filter": "bad_answer",
 }
-"""Reasons for the end that say that there is no answer, and what an attempt has failed for that ends so."""
+"""The finish reasons that mean a failed answer, and the reason of the failure."""
 
 
 def word_of(reason: str) -> str:
-    """Return the word that ``reason`` begins with, in lower case: Google's endpoint says more behind it
-    (``content_filter: PROHIBITED_CONTENT``, ``function_call_filter: MALFORMED_FUNCTION_CALL``)."""
+    """Return the first word of ``reason`` in lower case.
+
+    Google's endpoint appends details (``content_filter: PROHIBITED_CONTENT``, ``function_call_filter:
+    MALFORMED_FUNCTION_CALL``).
+    """
     return reason.lower().partition(":")[0]
 
 
 def stop_string(value: Any) -> str | None:
-    """Return the string that a choice's ``stop_reason`` says has matched (vLLM), None if it is one of the reasons."""
+    """Return the stop string that matched, according to a choice's ``stop_reason`` (vLLM), or None."""
     return value if isinstance(value, str) and value.lower() not in REASONS else None
 
 
@@ -76,8 +81,8 @@ def read_failure(word: str) -> ErrorInfo | None:
 
 
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
-    """Read the end of an answer; ``word`` is "" if the provider gave no reason."""
-    if not word:  # Snowflake ends with nothing but [DONE]
+    """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
+    if not word:  # Snowflake only sends [DONE]
         return AnswerEnd(settled_reason("stop", called))
     reason = REASONS.get(word_of(word), "stop")
     if reason == "stop" and stopped_by is not None:
@@ -85,14 +90,14 @@ def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
     return AnswerEnd(reason, word)
 
 
-LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
+LONG = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
 
 
 class ChatReader:
-    """A provider's Chat stream. See ``providers.neutral.codec.Reader``.
+    """A reader of a provider's Chat stream. See ``providers.neutral.codec.Reader``.
 
-    ``AnswerEnd`` is held back until ``[DONE]`` or the end of the stream, because usage comes after
-    ``finish_reason``."""
+    ``AnswerEnd`` waits for ``[DONE]`` or the end of the stream, because usage follows ``finish_reason``.
+    """
 
     def __init__(self, keeps: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
@@ -125,7 +130,7 @@ class ChatReader:
         return self._end() if self._finish else self._fail(EARLY)
 
     def whole(self, chunk: Chunk) -> Sequence[Event]:
-        """Return all the events of an answer that came in one piece."""
+        """Return all events of an answer that arrived as one chunk."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
         out = self._read(chunk)
@@ -149,7 +154,7 @@ class ChatReader:
         return out
 
     def _begin(self, chunk: Chunk, out: list[Event]) -> None:
-        """``AnswerStart`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
+        """Add the ``AnswerStart`` of the first chunk with a choice; Azure's preamble has neither id nor model."""
         self._stage = ANSWERING
         created = chunk.created if type(chunk.created) is int else None
         out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
@@ -173,20 +178,20 @@ class ChatReader:
         self._stage = ENDED
         if self._usage is None:
             return (failed,)
-        # The cost so far is none: Perplexity says 0 until its last chunk.
+        # A cost before the end is not final: Perplexity reports 0 until its last chunk.
         return (attrs.evolve(self._usage, reported_nanos=None), failed)
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
         failed = array_failure(data)
         if failed is not None or event == "error":
             return self._fail(failed or read_event_failure(None))
-        if self._finish:  # the answer is whole; what was cut is at most its usage
+        if self._finish:  # the answer is complete except perhaps for its usage
             return self._end()
         return self._fail(NO_OBJECT)
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """Read a whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
+    """Return a whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
     try:
         chunk = decode(body, checked) if texts or len(body) < LONG else decode_unread(body)
     except NOT_JSON:

@@ -1,6 +1,6 @@
-"""The content of a provider's Chat answer, read by kind: texts, reasoning with its details, tool calls.
+"""Readers of the content of a provider's Chat answer, by kind: texts, reasoning, tool calls.
 
-``take_delta`` reads one delta; ``OpenAnswer`` is the state that all kinds share.
+``take_delta`` reads one delta; all kinds share an ``OpenAnswer``.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,19 +23,20 @@ from streams.events import (
     ToolCallStart,
 )
 
-_JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # what grows piece by piece, by type
+_JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # by type, the member that arrives in pieces
 
 
 def readable(detail: Mapping[str, Any]) -> str:
-    """Read the text in one of the ``reasoning_details``, "" where it has none."""
+    """Return the text in one of the ``reasoning_details``, or ""."""
     member = _JOINED.get(as_string(detail.get("type")))
     return as_string(detail.get(member)) if member else ""
 
 
 class Details:
-    """``reasoning_details`` put together again, as they must go back on the next turn.
+    """``reasoning_details`` assembled from pieces, as the provider requires them on the next turn.
 
-    A piece continues the one before it if type and index agree; its text is appended, its other members replace."""
+    A piece continues the previous one if type and index agree: its text is appended, its other members replace.
+    """
 
     def __init__(self) -> None:
         self._items: list[tuple[dict[str, Any], list[str]]] = []
@@ -44,7 +45,7 @@ class Details:
         return bool(self._items)
 
     def add(self, detail: Mapping[str, Any]) -> None:
-        """Take one piece in."""
+        """Add one piece."""
         text = readable(detail)
         if detail.get("type") in _JOINED and self._items and _same(self._items[-1][0], detail):
             item, pieces = self._items[-1]
@@ -54,7 +55,7 @@ class Details:
             self._items.append((dict(detail), [text]))
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the details so far; the next ones begin anew."""
+        """Return the details so far and start a new list."""
         for item, pieces in self._items:
             member = _JOINED.get(as_string(item.get("type")))
             if member and (member in item or any(pieces)):
@@ -72,9 +73,10 @@ Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
 class OpenAnswer(AnswerBudgets):
-    """The state that content of all kinds shares.
+    """The state shared by all kinds of content.
 
-    Blocks are numbered as they open; of those that are no tool calls one is open at a time."""
+    Blocks are numbered as they open; at most one block other than tool calls is open.
+    """
 
     __slots__ = ("block", "blocks", "calls", "citations", "details", "field", "logprobs", "speech", "tools")
 
@@ -83,32 +85,34 @@ class OpenAnswer(AnswerBudgets):
         self.blocks = 0
         self.block: int | None = None  # the open block that is not a tool call
         self.speech: Speech = TextDelta  # the kind of events in it
-        self.citations: list[Any] = []  # texts: those that came before their text
-        self.logprobs: list[Any] = []  # texts: of tokens whose text is still to come
-        self.field = ""  # reasoning: the member in which it came
-        self.details = Details()  # reasoning: of the open block, or of one to come
+        self.citations: list[Any] = []  # texts: citations that arrived before their text
+        self.logprobs: list[Any] = []  # texts: of tokens whose text has not arrived
+        self.field = ""  # reasoning: the member that carried it
+        self.details = Details()  # reasoning: of the open or next block
         self.calls = Calls(self.places)
-        self.tools: list[int] = []  # calls: their blocks, which end with the answer
+        self.tools: list[int] = []  # calls: their blocks, which stay open until the end
 
     def next_block(self) -> int:
-        """Return the number of a block that opens."""
+        """Return the number of a new block."""
         self.blocks += 1
         return self.blocks - 1
 
     def block_of(self, speech: Speech, out: list[Event]) -> int:
-        """Return the block of ``speech``, which opens if another was open, or none."""
+        """Return the open block for ``speech``, opening a new one if necessary."""
         return self.open(speech, out) if self.block is None or self.speech is not speech else self.block
 
     def open(self, speech: Speech, out: list[Event]) -> int:
-        """Open a block of ``speech``; the block that was open before ends."""
+        """Close the open block and open one for ``speech``."""
         self.shut(out)
         self.speech = speech
         self.block = self.next_block()
         return self.block
 
     def shut(self, out: list[Event]) -> None:
-        """End the open block that is not a tool call, with what its reasoning needs back. Details that came without
-        readable reasoning make a block of their own."""
+        """Close the open block other than tool calls, with the state of its reasoning.
+
+        Details without readable reasoning get a block of their own.
+        """
         if self.details and (self.block is None or self.speech is not ReasoningDelta):
             if self.block is not None:
                 out.append(BlockEnd(self.block))
@@ -121,14 +125,14 @@ class OpenAnswer(AnswerBudgets):
         self.block = None
 
     def _returned(self) -> dict[str, Any]:
-        """Return the item that gives the open reasoning back to its provider; empty if there is none."""
+        """Return the item that the provider requires back for the open reasoning, or ``{}``."""
         if self.details:
             return {"reasoning_details": self.details.take()}
         return {"field": self.field} if self.field else {}
 
 
 def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
-    """Read a piece of text, with the log probabilities and the citations that wait for it."""
+    """Add the events of a piece of text, with the log probabilities and citations that waited for it."""
     block = answer.block
     if block is None or answer.speech is not TextDelta:
         block = answer.open(TextDelta, out)
@@ -142,13 +146,13 @@ def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
 
 
 def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
-    """Read a text as a part of typed content (Mistral)."""
+    """Add the events of a text part of typed content (Mistral)."""
     if text := as_string(part.get("text")):
         take_text(answer, text, out)
 
 
 def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
-    """Take the transcript of speech, unless the ``content`` that came with it says the same: some servers fill both."""
+    """Add the transcript of speech, unless ``content`` contains the same text, as on some servers."""
     text = as_string(audio.get("transcript")) if isinstance(audio, dict) else ""
     if text and text.strip() != _text_in(content).strip():
         take_text(answer, text, out)
@@ -160,20 +164,20 @@ def _text_in(content: Any) -> str:
 
 
 def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
-    """Read a piece of a refusal."""
+    """Add the event of a piece of a refusal."""
     if isinstance(refusal, str):
         out.append(RefusalDelta(answer.block_of(RefusalDelta, out), refusal))
 
 
 def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
-    """Log probabilities for the text beside them; a token may be too small a part of a character to have any."""
+    """Store log probabilities for the text; a token may be a fraction of a character and have no text."""
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if isinstance(tokens, list):  # as long as the answer, so that no number is too many
+    if isinstance(tokens, list):  # no limit: there are as many as tokens
         answer.logprobs.extend(token for token in tokens if isinstance(token, dict))
 
 
 def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
-    """Citations of the open text; those that come before it wait (OpenRouter sends them first)."""
+    """Add the citations of the open text, or store them for the next one (OpenRouter sends them first)."""
     answer.citations.extend(item for item in few_objects(annotations) if item.get("type") == "url_citation")
     if answer.block is not None and answer.speech is TextDelta:
         _cite(answer, answer.block, out)
@@ -187,8 +191,7 @@ def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:
 
 
 def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
-    """Read a piece of reasoning, once if it came under two names, together or after each other
-    (BerriAI/litellm#29600)."""
+    """Add the event of a piece of reasoning, once if it arrives under two names (BerriAI/litellm#29600)."""
     details = few_objects(delta.reasoning_details)
     for field, text in (
         ("reasoning_content", delta.reasoning_content),
@@ -200,12 +203,12 @@ def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
             break
     if details and answer.keeps:
         answer.hold("reasoning details")
-        for detail in details:  # after the text: they are given back with the block that it has opened
+        for detail in details:  # after the text, because they belong to the block that it opened
             answer.details.add(detail)
 
 
 def take_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
-    """Reasoning as a part of typed content (Mistral)."""
+    """Add the event of reasoning that is a part of typed content (Mistral)."""
     if text := _thinking(part.get("thinking")):
         _say(answer, TYPED_FIELD, text, out)
 
@@ -216,15 +219,15 @@ def _say(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
 
 
 def _thinking(value: Any) -> str:
-    """Return the text of Mistral's ``thinking``: an array of text parts, at times a string."""
+    """Return the text of Mistral's ``thinking``: an array of text parts or a string."""
     return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in few_objects(value))
 
 
 def take_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
-    """Fragments of calls."""
+    """Add the events of fragments of tool calls."""
     for fragment in few_objects(delta.tool_calls):
         _take_fragment(answer, fragment, out)
-    if isinstance(delta.function_call, dict):  # from before there were tools; there is one at most
+    if isinstance(delta.function_call, dict):  # the older form, with one call at most
         _take_fragment(answer, {"index": -1, "function": delta.function_call}, out)
 
 
@@ -257,13 +260,12 @@ _PARTS: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any], list[Event]], None
     "text": take_text_part,
     "thinking": take_thinking_part,
 }
-"""Content parts by type. Others are left out."""
+"""Readers of content parts by type; other types are ignored."""
 
 
 def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
-    """Read all members of a choice's delta. Reasoning comes before the text, citations while the text is open, and
-    calls last."""
-    # A message is a whole answer in one event, or what was said once more.
+    """Read all members of a choice's delta: reasoning before text, citations while the text is open, calls last."""
+    # A `message` is a whole answer in one event, or repeats the deltas before it.
     delta = choice.delta or (None if answer.blocks else choice.message)
     if delta is None:
         return

@@ -1,5 +1,5 @@
-"""The settings of a Chat Completions request that are more than a renaming: how much to think, sampling, log
-probabilities, limits, tiers."""
+"""Writers of Chat Completions settings that need more than a renaming: effort, sampling, log probabilities, limits,
+tiers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,29 +16,29 @@ from streams.errors import invalid
 from streams.events import Api
 
 SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
-"""What OpenAI's Chat knows; other APIs have words of their own that mean something else."""
+"""The tiers of OpenAI's Chat; other APIs' tiers have other meanings."""
 
 OWN = (
     "max_tokens", "n", "stop", "service_tier", "temperature", "top_p", "logprobs", "top_logprobs", "modalities",
     "audio", "prompt_cache_options", "frequency_penalty", "presence_penalty", "logit_bias",
 )  # fmt: skip
-"""The settings written here."""
+"""The settings that this module writes."""
 
 SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias")
-"""What OpenAI's reasoning models refuse, unless it says what its absence would (oracle/ai-optimizer#240,
+"""The settings that OpenAI's reasoning models reject unless they have their defaults (oracle/ai-optimizer#240,
 nextai-translator/nextai-translator#1781)."""
 
 MAX_STOPS = 4
-"""More stop strings are a 400 at OpenAI."""
+"""OpenAI's limit of stop strings; more are a 400."""
 
 _SUMMARY: Mapping[Api, str] = {"responses": "reasoning.summary", "messages": "thinking.display"}
-"""Where a client says how much of the reasoning it wants to see: here that is the provider's own choice."""
+"""By API, the member for the visibility of reasoning, which Chat leaves to the provider."""
 
-_RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members that Chat's options lack
+_RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members of Responses only
 
 
 def write_settings(request: Request, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
-    """Put the settings of ``OWN`` and the effort into ``body``. Raises a 400 for those that must be honoured."""
+    """Write the settings of ``OWN`` and the effort into ``body``. Raises a 400 if one must not be dropped."""
     if request.reasoning is not None:
         _write_reasoning(request, request.reasoning, to.quirks, body, drops)
     _write_limits(request, to.quirks, body, drops)
@@ -67,7 +67,7 @@ def _write_reasoning(
 
 
 def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
-    """Return the paths of the client's wish for reasoning: Messages has one for thinking and another for the effort."""
+    """Return the paths of the client's reasoning settings; Messages has one for thinking and one for effort."""
     if request.api == "messages" and reasoning.effort is not None:
         return reasoning.at, "output_config.effort"
     return (reasoning.at,)
@@ -88,14 +88,17 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
 
 
 def _limit(limit: Parameter) -> int:
-    """Return the token limit. A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
+    """Return the token limit.
+
+    A limit of 0 (Messages' cache warming) is a 400, because a paid answer is no substitute.
+    """
     if limit.value == 0:
         raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
     return int(limit.value)
 
 
 def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """Write the settings of sampling, where the model takes them."""
+    """Write the sampling settings, if the model accepts them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         parameter = parameters.get(name)
@@ -108,7 +111,7 @@ def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: d
 
 
 def _write_logprobs(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """``top_logprobs`` means nothing, and is refused, without ``logprobs``."""
+    """Write ``logprobs`` and ``top_logprobs``; the latter is rejected without the former."""
     asked, top = parameters.get("logprobs"), parameters.get("top_logprobs")
     if asked is not None and asked.value and takes_sampling(quirks, body.get("reasoning_effort")):
         body["logprobs"] = True
@@ -129,7 +132,7 @@ def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None
 
 
 def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops: Drops) -> None:
-    """Write ``prompt_cache_options`` with what Chat knows of them; the lifetime of 12 h is known to Responses only."""
+    """Write ``prompt_cache_options`` without members and values that only Responses has."""
     if options is None:
         return
     if options.value.get("prewarm"):
@@ -144,7 +147,7 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
 
 
 def _drop_audio(parameters: Mapping[str, Parameter], drops: Drops) -> None:
-    """Drop the wish for spoken output: a translated answer is text."""
+    """Drop settings for spoken output, because a translated answer is text."""
     if (modalities := parameters.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
         drops.add(modalities.at)
     if (audio := parameters.get("audio")) is not None:

@@ -1,9 +1,9 @@
-"""Tool calls as a Chat client expects them, in the pieces of a stream and whole.
+"""Writer of tool calls for Chat clients, streamed and whole.
 
-Two sorts of clients do not get what the provider said. One that declared a custom tool gets its free text, although a
-provider without custom tools gave a JSON object around it. One that still asks with ``functions`` instead of ``tools``
-gets ``function_call``, which has room for a single call: providers are asked for no more than one, and further ones
-are left out.
+Two kinds of clients need a conversion. A client that declared a custom tool receives its free text, even if the
+provider has no custom tools and wrapped the text in a JSON object. A client that uses ``functions`` instead of
+``tools`` receives ``function_call``, which has space for a single call: the provider is restricted to one, and other
+calls are dropped.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,28 +15,28 @@ from streams.events import ToolCallStart
 from streams.fold import ToolCallBlock
 
 _TEXT = {"function": "arguments", "custom": "input"}
-_NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
+_NO_ARGUMENTS = "{}"  # clients parse it, and "" is not valid JSON
 
 
 def is_legacy(request: Request) -> bool:
-    """Return whether the client asked with ``functions``, as it was done before there were several kinds of tools."""
+    """Return whether the client sent ``functions``, the older form of ``tools``."""
     return request.api == "chat" and bool(request.source.get("functions")) and not request.source.get("tools")
 
 
 class _Begun:
-    """A call being written."""
+    """A tool call that is being written."""
 
     __slots__ = ("held", "index", "kind", "said")
 
     def __init__(self, index: int, kind: str, held: list[str] | None) -> None:
         self.index = index
         self.kind = kind
-        self.held = held  # pieces of a wrapped text, which can only be taken out when it is whole
-        self.said = False  # whether there was any text but white space
+        self.held = held  # pieces of a wrapped text, which can only be unwrapped whole
+        self.said = False  # whether any text but white space arrived
 
 
 class ToolWriter:
-    """Calls as the members of a chunk's ``delta``; an empty one means that there is nothing to write."""
+    """A writer of calls as members of a chunk's ``delta``; an empty mapping means nothing to write."""
 
     def __init__(self, request: Request) -> None:
         self._custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
@@ -57,7 +57,7 @@ class ToolWriter:
         return block in self._begun
 
     def begin(self, event: ToolCallStart) -> Mapping[str, Any]:
-        """Return the first piece: the only one with id and name, for clients put strings together
+        """Return the first piece, the only one with id and name, because clients concatenate strings
         (langchain-ai/langchain#35281)."""
         unwrap = self._unwraps(event)
         kind = "custom" if unwrap else event.kind
@@ -84,7 +84,7 @@ class ToolWriter:
         return self._piece(begun, "" if begun.said or begun.kind == "custom" else _NO_ARGUMENTS)
 
     def whole(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
-        """Return the members of a whole message."""
+        """Return the call members of a whole message."""
         calls = [self._call(block) for block in blocks]
         if not calls:
             return {}

@@ -1,8 +1,8 @@
-"""Answers of Chat Completions, written: the stream (``ChatWriter``) and the whole body (``write_answer``).
+"""Writers of Chat Completions answers: streams (``ChatWriter``) and whole bodies (``write_answer``).
 
-A client of OpenAI's SDK collects from the stream what the whole body says. Citations and the reasoning that its
-provider wants back are sent once, at the end of a stream: OpenAI's own Python client fails on a second list without
-numbers in its elements, and it merges numbered elements by their place (``openai/lib/streaming/_deltas.py``).
+OpenAI's SDK assembles from the stream what the whole body contains. Citations and reasoning state are sent once, at the
+end of a stream: OpenAI's Python client fails on a second list without numbered elements, and merges numbered elements
+by position (``openai/lib/streaming/_deltas.py``).
 """
 
 import re
@@ -42,8 +42,10 @@ _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 def is_usage_alone(data: bytes) -> bool:
-    """Return whether a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk
-    without choices that says something else, such as Azure's of its content filter, is none."""
+    """Return whether a chunk is the one that ``stream_options.include_usage`` adds: usage without choices.
+
+    Other chunks without choices, such as Azure's content filter results, are not.
+    """
     if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
         return False
     try:
@@ -54,7 +56,7 @@ def is_usage_alone(data: bytes) -> bool:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Write ``usage`` with all details as integers: a ``null`` among them is a validation error in typed clients
+    """Return ``usage`` with every detail as an integer, because typed clients reject ``null``
     (openai/openai-agents-python#760)."""
     return {
         "prompt_tokens": usage.prompt,
@@ -66,13 +68,13 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 class Seals:
-    """``reasoning_details``: as they are where the provider spoke Chat and gave some, else sealed, one item for all."""
+    """``reasoning_details``: the provider's own if it speaks Chat, else one seal for all items."""
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
         self._native: list[Any] = []
         self._foreign: dict[Api, list[Any]] = {}
-        # Names of members: each once for all blocks, and not the one under which the text itself goes back.
+        # Member names, each once for all blocks; the usual one needs no seal, as the text itself goes back in it.
         self._fields: set[Any] = {USUAL_FIELD}
 
     def add(self, state: ReasoningState) -> None:
@@ -94,27 +96,28 @@ class Seals:
 
 
 def _numbered(details: list[Any]) -> list[Any]:
-    """Return ``details`` with their places as ``index`` if any has one at all, so that no two are merged into one."""
+    """Return ``details`` with their positions as ``index`` if any of them has one, so that clients merge no two."""
     if not any(isinstance(detail, dict) and "index" in detail for detail in details):
         return details
     return [{**detail, "index": i} if isinstance(detail, dict) else detail for i, detail in enumerate(details)]
 
 
 class Citations:
-    """``annotations``: citations with a URL, their places counted in the whole content.
+    """``annotations``: citations with a URL, and positions in the whole content.
 
-    A stream tells of a citation before the length of its text is known, so they wait for the end of their block."""
+    They wait for the end of their block, because only then the length of its text is known.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[Citation] = []
-        self._start = 0  # of the open text in the content
+        self._start = 0  # position of the open text in the content
         self.annotations: list[Any] = []
 
     def add(self, cited: Citation) -> None:
         self._waiting.append(cited)
 
     def close(self, end: int) -> None:
-        """Note the end of a block that is not a tool call; the content has ``end`` characters now."""
+        """Record the end of a block other than a tool call; the content now has ``end`` characters."""
         for cited in self._waiting:
             if (annotation := _annotation(cited, self._start, end - self._start)) is not None:
                 self.annotations.append(annotation)
@@ -134,19 +137,21 @@ def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
 
 
 def _annotation(cited: Citation, start: int, length: int) -> Any:
-    """Return a citation in Chat's words, None where it has no URL: Chat knows no other (a passage of a document)."""
+    """Return a citation in Chat's form, or None without a URL (such as a passage of a document)."""
     link = cited.item.get("url_citation") if cited.api == "chat" else cited.item
     if not isinstance(link, dict) or not isinstance(link.get("url"), str):
         return None
     place = {"url": link["url"], **_place(link, start, length)}
-    if cited.api == "chat":  # its places are those in the whole content already, and it may say more
+    if cited.api == "chat":  # its positions already refer to the whole content
         place |= {name: value for name, value in link.items() if value is not None}
     return {"type": "url_citation", "url_citation": place}
 
 
 def _place(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
-    """Return the place of a citation in the content. Responses says it; Messages means the whole block. Clients need
-    all three members."""
+    """Return the position of a citation in the content: Responses' own, the whole block for Messages.
+
+    Clients require all three members.
+    """
     first, last = item.get("start_index"), item.get("end_index")
     return {
         "start_index": start + (first if isinstance(first, int) else 0),
@@ -164,8 +169,11 @@ FINISH: Mapping[Reason, str] = {
     "context_exceeded": "length",
     "refusal": "content_filter",
 }
-"""What ends an answer without calls. With calls ``stop`` becomes ``tool_calls``, or what the older form has for it:
-agent loops stop silently otherwise (vercel/ai#12218, strands-agents/harness-sdk#1827)."""
+"""The finish reason of an answer without calls.
+
+With calls, ``stop`` becomes ``tool_calls`` or its older form; otherwise agent loops stop silently (vercel/ai#12218,
+strands-agents/harness-sdk#1827).
+"""
 
 _CHARACTERS_PER_TOKEN = 4  # for estimates only
 _DONE = b"data: [DONE]\n\n"
@@ -173,9 +181,10 @@ _UNFINISHED = b',"finish_reason":null}]}\n\n'
 
 
 class ChatWriter:
-    """A client's Chat stream. See ``providers.neutral.codec.Writer``.
+    """A writer of a client's Chat stream. See ``providers.neutral.codec.Writer``.
 
-    Everything of a chunk but its delta is the same all along, so it is encoded once."""
+    Everything but the delta is the same in all chunks, so it is encoded once.
+    """
 
     def __init__(self, reply: Reply) -> None:
         self._include_usage = reply.request.include_usage
@@ -191,7 +200,7 @@ class ChatWriter:
         self._after = b',"logprobs":null' + _UNFINISHED
         self._text = self._before + b'{"content":'
         self._stage: AnswerStage = WAITING
-        self._settled = False  # `content` has text, or may be null for what stands beside it
+        self._settled = False  # `content` has text, or may be null because of other members
         self._tools = ToolWriter(reply.request)
         self._seals = Seals(reply.issuer)
         self._citations = Citations()
@@ -202,7 +211,7 @@ class ChatWriter:
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        if type(event) is TextDelta and self._content and event.logprobs is None:  # by far the most frequent
+        if type(event) is TextDelta and self._content and event.logprobs is None:  # by far the most frequent event
             self._content += len(event.text)
             return b"%b%b}%b" % (self._text, sse.dump(event.text), self._after)
         return self._send(event)
@@ -242,7 +251,7 @@ class ChatWriter:
                 return b""
 
     def _note(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
-        """Keep an event that is not written at once, or not at all."""
+        """Store an event that is written later or never."""
         match event:
             case ReasoningState():
                 self._seals.add(event)
@@ -256,8 +265,11 @@ class ChatWriter:
                 assert_never(event)
 
     def _role(self, content: str | None) -> bytes:
-        """Return the first chunk: clients that see no role send the turn back without one and are refused
-        (Portkey-AI/gateway#1399). ``content`` is null where none may follow, as OpenAI has it."""
+        """Return the first chunk, with the role.
+
+        Clients that receive no role send the turn back without one, which is rejected (Portkey-AI/gateway#1399).
+        ``content`` is null if no text may follow, as in OpenAI's streams.
+        """
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
@@ -286,7 +298,7 @@ class ChatWriter:
 
 
 def _error(failed: ErrorInfo) -> bytes:
-    """Without ``[DONE]``: a client that looks for nothing else must not take the answer for whole
+    """Return the error event without ``[DONE]``, or some clients would take the answer for complete
     (BerriAI/litellm#40578)."""
     return sse.data({"error": openai_error(failed)})
 
@@ -301,13 +313,15 @@ def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
 
 
 def estimate(input: int, characters: int) -> Usage:
-    """Usage for ``input`` tokens, estimated, and an answer of so many characters, where the provider says none: clients
-    want integers all the same."""
+    """Return an estimated usage for an answer of ``characters``, because clients require integers."""
     return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """As ``Codec.write_answer``. All members that Node's types require are there, as ``null`` if need be."""
+    """Return a whole answer. See ``Codec.write_answer``.
+
+    All members that the Node SDK's types require exist, some as ``null``.
+    """
     tools = ToolWriter(reply.request)
     tokens = [token for block in answer.blocks if isinstance(block, TextBlock) for token in block.logprobs]
     choice = {

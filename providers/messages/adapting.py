@@ -30,20 +30,20 @@ SEARCH = "tool_search_"
 _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
-def unbilled(text: str) -> str | None:
+def strip_billing_line(text: str) -> str | None:
     """Return ``text`` without its billing line, or ``None`` if it does not start with one."""
     line = _BILLING.match(text)
     return None if line is None else text[line.end() :]
 
 
-def found_tools(messages: Any) -> frozenset[str]:
+def referenced_tools(messages: Any) -> frozenset[str]:
     """Return the names of the tools that the history refers to or has called."""
     blocks = [block for message in as_objects(messages) for block in as_objects(message.get("content"))]
     inner = [part for block in blocks for part in as_objects(block.get("content"))]
-    return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
+    return frozenset(name for block in (*blocks, *inner) if isinstance(name := _tool_name_in(block), str))
 
 
-def _named(block: Object) -> Any:
+def _tool_name_in(block: Object) -> Any:
     return {"tool_reference": block.get("tool_name"), "tool_use": block.get("name")}.get(str(block.get("type")))
 
 
@@ -52,15 +52,15 @@ def reference_text(name: str) -> str:
     return f"The tool {name} is available now."
 
 
-def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
+def adapt_members(body: Mapping[str, Any], quirks: Quirks) -> Changes:
     """Return the changed members of a request (``None``: removed) and the paths of dropped ones, for a Messages server
     other than Anthropic's."""
     changes: dict[str, Any] = {}
     dropped: list[str] = []
     steps = (
-        (not quirks.billing_line, _without_billing),
-        (quirks.deferred_tools != "native", _loaded_all if quirks.deferred_tools == "all" else _loaded_found),
-        (quirks.deferred_tools != "native", _referring),
+        (not quirks.billing_line, _remove_billing_line),
+        (quirks.deferred_tools != "native", _load_all_tools if quirks.deferred_tools == "all" else _load_found_tools),
+        (quirks.deferred_tools != "native", _replace_references),
     )
     for wanted, step in steps:
         if wanted:
@@ -70,52 +70,52 @@ def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
     return changes, tuple(dropped)
 
 
-def _without_billing(body: Object) -> Changes:
+def _remove_billing_line(body: Object) -> Changes:
     system = body.get("system")
     if isinstance(system, str):
-        rest = unbilled(system)
+        rest = strip_billing_line(system)
         return ({}, ()) if rest is None else ({"system": rest or None}, ("system",))
     first = system[0] if isinstance(system, list) and system else None
     text = first.get("text") if isinstance(first, dict) else None
-    rest = unbilled(text) if isinstance(text, str) else None
+    rest = strip_billing_line(text) if isinstance(text, str) else None
     if rest is None or not isinstance(system, list):
         return {}, ()
     blocks = [*([{**system[0], "text": rest}] if rest else []), *system[1:]]
     return {"system": blocks or None}, ("system[]",)
 
 
-def _loaded_all(body: Object) -> Changes:
-    return _loaded(body, everything=True)
+def _load_all_tools(body: Object) -> Changes:
+    return _load_tools(body, everything=True)
 
 
-def _loaded_found(body: Object) -> Changes:
-    return _loaded(body, everything=False)
+def _load_found_tools(body: Object) -> Changes:
+    return _load_tools(body, everything=False)
 
 
-def _loaded(body: Object, *, everything: bool) -> Changes:
+def _load_tools(body: Object, *, everything: bool) -> Changes:
     """Return the tools that the model may see now, without ``defer_loading``; Anthropic's search tools are dropped."""
     tools = body.get("tools")
     if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
         return {}, ()
-    everything = everything or searched_there(tools)
-    found = frozenset() if everything else found_tools(body.get("messages"))
+    everything = everything or uses_hosted_search(tools)
+    found = frozenset() if everything else referenced_tools(body.get("messages"))
     kept = []
     dropped = ["tools[].defer_loading"]
     for tool in tools:
         if isinstance(tool, dict) and _is_search(tool):
             dropped.append("tools[]")
         elif not isinstance(tool, dict) or not tool.get("defer_loading") or everything or tool.get("name") in found:
-            kept.append(_unmarked(tool))
+            kept.append(_without_deferral(tool))
     return {"tools": kept or None}, tuple(dropped)
 
 
-def _unmarked(tool: Any) -> Any:
+def _without_deferral(tool: Any) -> Any:
     if not isinstance(tool, dict):
         return tool
     return {name: value for name, value in tool.items() if name != "defer_loading"}
 
 
-def searched_there(tools: Iterable[Any]) -> bool:
+def uses_hosted_search(tools: Iterable[Any]) -> bool:
     """Return whether the request relies on Anthropic to search the tools."""
     return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
 
@@ -124,22 +124,25 @@ def _is_search(tool: Object) -> bool:
     return str(tool.get("type", "")).startswith(SEARCH)
 
 
-def _referring(body: Object) -> Changes:
+def _replace_references(body: Object) -> Changes:
     """Replace references to tools by texts."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()
-    worded = [_in_content(message, lambda block: _in_content(_worded(block), _worded)) for message in messages]
-    return ({"messages": worded} if worded != messages else {}), ()
+    replaced = [
+        _map_content(message, lambda block: _map_content(_reference_as_text(block), _reference_as_text))
+        for message in messages
+    ]
+    return ({"messages": replaced} if replaced != messages else {}), ()
 
 
-def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
+def _map_content(holder: Any, change: Callable[[Any], Any]) -> Any:
     """Return ``holder`` with ``change`` applied to each part of its content."""
     content = holder.get("content") if isinstance(holder, dict) else None
     return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
 
 
-def _worded(block: Any) -> Any:
+def _reference_as_text(block: Any) -> Any:
     if not isinstance(block, dict) or block.get("type") != "tool_reference":
         return block
     return {"type": "text", "text": reference_text(str(block.get("tool_name")))}
@@ -148,7 +151,7 @@ def _worded(block: Any) -> Any:
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
     if any(map(draft.mentions, MARKS)):
-        draft.replace(*adapted(draft.values(), to.quirks))
+        draft.replace(*adapt_members(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)
 
 
@@ -164,23 +167,23 @@ def restore(body: Object, issuer: Issuer) -> Changes:
     Removes messages without any content left: an empty message is a 400, two consecutive user messages are not.
     """
 
-    def unsealed(block: dict[str, Any]) -> list[Any]:
+    def restore_block(block: dict[str, Any]) -> list[Any]:
         opaque = block.get(THINKING.get(str(block.get("type")), ""))
         if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
             return [block]
         seal = unseal(opaque)
-        return [] if seal is None else restored(seal, issuer) or []
+        return [] if seal is None else restored_blocks(seal, issuer) or []
 
-    return changed_messages(body, "messages", "content", each_block(unsealed))
+    return changed_messages(body, "messages", "content", each_block(restore_block))
 
 
 def without_reasoning(body: Object) -> Changes:
     """Remove all reasoning. See ``Codec.without_reasoning``."""
-    unreasoned = each_block(lambda block: [] if block.get("type") in THINKING else [block])
-    return changed_messages(body, "messages", "content", unreasoned)
+    drop_reasoning = each_block(lambda block: [] if block.get("type") in THINKING else [block])
+    return changed_messages(body, "messages", "content", drop_reasoning)
 
 
-def restored(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
+def restored_blocks(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
     """Return the native blocks in a seal of ``issuer``; ``None`` for a seal of another issuer or API."""
     if not issuer.made(seal) or seal.api != "messages":
         return None

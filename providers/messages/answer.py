@@ -10,8 +10,8 @@ import msgspec
 
 from providers.errors.failures import listed_failure, load_answer, read_event_failure
 from providers.messages.blocks import tool_id
-from providers.messages.content import DIRECT
-from providers.messages.usage import Counts, usage_whole
+from providers.messages.content import DIRECT_CALLER
+from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.bounds import bounded
 from providers.neutral.codec import Reply, new_id, settled_reason
@@ -46,7 +46,7 @@ REASONS: Mapping[str, Reason] = {
     "model_context_window_exceeded": "context_exceeded",
 }
 _WORDS: Mapping[Reason, str] = {reason: word for word, reason in REASONS.items()}
-_OWN_WORDS = ("compaction",)  # a reason of this API only, written back unchanged
+_OWN_REASONS = ("compaction",)  # a reason of this API only, written back unchanged
 
 
 def read_reason(word: str | None) -> Reason:
@@ -59,21 +59,21 @@ def read_end(word: str | None, stop_sequence: str | None, details: Any) -> Answe
     return AnswerEnd(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
 
 
-def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
+def write_end(end: AnswerEnd, calls_tools: bool) -> dict[str, Any]:
     """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required."""
     return {
-        "stop_reason": write_reason(end, called),
+        "stop_reason": write_reason(end, calls_tools),
         "stop_sequence": end.stop_sequence,
         "stop_details": end.details,
         "container": None,
     }
 
 
-def write_reason(end: AnswerEnd, called: bool) -> str:
+def write_reason(end: AnswerEnd, calls_tools: bool) -> str:
     """Return the ``stop_reason`` for the end of an answer."""
-    if end.raw in _OWN_WORDS and not called:
+    if end.raw in _OWN_REASONS and not calls_tools:
         return end.raw or ""
-    return _WORDS[settled_reason(end.reason, called)]
+    return _WORDS[settled_reason(end.reason, calls_tools)]
 
 
 # Seals
@@ -91,7 +91,7 @@ def signature(issuer: Issuer, state: ReasoningState | None) -> str:
     return seal(issuer, state.api, state.item)
 
 
-def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
+def textless_block(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
     """Return the block for reasoning without text: the provider's own, or a redacted one with our seal."""
     if state.api == "messages" and isinstance(state.item, dict):
         return state.item
@@ -115,7 +115,7 @@ def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Ev
         return [ReasoningState(number, "messages", item), BlockEnd(number)]
     if kind == "tool_use":
         text = input_text(item.get("input"))
-        begin = tool_begin(number, item, ids)
+        begin = tool_call_start(number, item, ids)
         return [begin, *([ToolCallDelta(number, text)] if text else []), BlockEnd(number)]
     return [NativeItem(number, "messages", kind, item)]
 
@@ -135,7 +135,7 @@ def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Ev
     return [*events, BlockEnd(number)] if events else []
 
 
-def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
+def tool_call_start(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
     """Return the start of a tool call, with a new id if the provider sent none or repeated one."""
     id = as_string(item.get("id"))
     if not id or id in ids:
@@ -199,7 +199,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 # Writing
 
 
-def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict[str, Any]:
+def empty_message(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict[str, Any]:
     """Return the message of ``message_start``: every member, no content.
 
     The id is ``id``, else the provider's if it has this API's format, else a new one. Providers of other APIs count
@@ -217,7 +217,7 @@ def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict
         "stop_details": None,
         "container": None,
         "diagnostics": None,
-        "usage": usage_whole(usage),
+        "usage": full_usage(usage),
     }
 
 
@@ -235,13 +235,13 @@ def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
 
     ``caller`` is required. It is the model itself, because programmatic tool calls run at Anthropic only.
     """
-    return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT}
+    return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT_CALLER}
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the message as JSON. See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
-    message = message_begun(answer.start, reply.id, reply.request.model, usage) | {
+    message = empty_message(answer.start, reply.id, reply.request.model, usage) | {
         "content": write_content(answer.blocks, reply.issuer),
         **write_end(answer.end, answer.calls_tools),
     }
@@ -254,18 +254,18 @@ def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
     Reasoning without text that follows the last text moves before it, because Claude Code shows nothing of an answer
     that ends with reasoning (musistudio/claude-code-router#1275).
     """
-    spoken = [block for block in blocks if not isinstance(block, NativeBlock) or block.api == "messages"]
+    visible = [block for block in blocks if not isinstance(block, NativeBlock) or block.api == "messages"]
     states: list[Block] = []
-    while spoken and _is_state(spoken[-1]):
-        states.insert(0, spoken.pop())
-    if spoken and not isinstance(spoken[-1], ReasoningBlock):
-        spoken[-1:-1] = states
+    while visible and _is_foreign_state(visible[-1]):
+        states.insert(0, visible.pop())
+    if visible and not isinstance(visible[-1], ReasoningBlock):
+        visible[-1:-1] = states
     else:
-        spoken += states
-    return [item for block in spoken for item in _write_block(block, issuer)]
+        visible += states
+    return [item for block in visible for item in _write_block(block, issuer)]
 
 
-def _is_state(block: Block) -> bool:
+def _is_foreign_state(block: Block) -> bool:
     """Return whether ``block`` only holds state for a provider of another API."""
     if not isinstance(block, ReasoningBlock) or block.text or block.state is None:
         return False
@@ -279,7 +279,7 @@ def _write_block(block: Block, issuer: Issuer) -> list[Any]:
         case RefusalBlock(text=text):
             return [text_block(text)] if text else []
         case ReasoningBlock(text="", state=state):
-            return [] if state is None else [wordless(issuer, state)]
+            return [] if state is None else [textless_block(issuer, state)]
         case ReasoningBlock(text=text, state=state):
             return [{"type": "thinking", "thinking": text, "signature": signature(issuer, state)}]
         case ToolCallBlock(id=id, name=name, input=text, kind=kind):

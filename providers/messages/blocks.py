@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias, assert_never
 
-from providers.messages.adapting import THINKING, restored
+from providers.messages.adapting import THINKING, restored_blocks
 from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
@@ -73,30 +73,30 @@ def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
 
 MAX_BREAKPOINTS = 4
 _INSTRUCTIONS = ("system", "developer")
-_GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Breakpoints:
     """The blocks that carry ``cache_control``, in prompt order: tools, system, messages."""
 
     def __init__(self) -> None:
-        self._marked: list[tuple[Block, str]] = []
+        self._marked_blocks: list[tuple[Block, str]] = []
 
-    def put(self, block: Block, control: Any, at: str) -> None:
+    def mark(self, block: Block, control: Any, at: str) -> None:
         block["cache_control"] = control
-        self._marked.append((block, at))
+        self._marked_blocks.append((block, at))
 
-    def native(self, item: Block, at: str) -> Block:
+    def copy_native(self, item: Block, at: str) -> Block:
         """Return a copy of a native block that counts its own mark; without a mark, the block itself."""
         if "cache_control" not in item:
             return item
         block = dict(item)
-        self.put(block, item["cache_control"], at)
+        self.mark(block, item["cache_control"], at)
         return block
 
     def limit(self, drops: Drops) -> None:
         """Remove all but the last four marks: more are a 400, and later ones cover longer prefixes."""
-        for block, at in self._marked[:-MAX_BREAKPOINTS]:
+        for block, at in self._marked_blocks[:-MAX_BREAKPOINTS]:
             del block["cache_control"]
             drops.add(join(at, "cache_control"))
 
@@ -123,10 +123,10 @@ class Prompt:
             self._write_message(message)
         self.messages = [message for message in self.messages if message["content"]]
         if self.system and not self.messages:  # the API requires a message besides the instructions
-            self.messages.append({"role": "user", "content": _instructing(self.system)})
+            self.messages.append({"role": "user", "content": _mark_as_instructions(self.system)})
             self.system = []
         for written in self.messages:
-            written["content"] = _settled(written)
+            written["content"] = _final_content(written)
 
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
@@ -139,7 +139,7 @@ class Prompt:
         self._write_parts(content, message)
         if message.role in _INSTRUCTIONS:
             # Stays in place: moving it to `system` would invalidate the whole cached prefix.
-            _instructing(content[before:])
+            _mark_as_instructions(content[before:])
 
     def _write_parts(self, content: list[Block], message: Message) -> None:
         for part in message.parts:
@@ -161,7 +161,7 @@ class Prompt:
             case ToolCallPart():
                 value = call_input(part.input, part.kind)
                 block = {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": value}
-                return [self._marked(block, part, CALL_MARKS)]
+                return [self._with_marks(block, part, CALL_MARKS)]
             case ToolResultPart():
                 return [self._result(part)]
             case ImagePart() | FilePart():
@@ -170,7 +170,7 @@ class Prompt:
                 raise invalid(f"{at} is audio, which this model's provider does not take", at)
             case NativePart(api=api, item=item, at=at):
                 if api == "messages":
-                    return [self._breakpoints.native(item, at)]
+                    return [self._breakpoints.copy_native(item, at)]
                 self._drops.add(at)
                 return []
             case _:
@@ -178,21 +178,21 @@ class Prompt:
 
     def _text(self, part: TextPart, marks: tuple[str, ...], before: Sequence[Block]) -> list[Block]:
         if part.text.strip():
-            return [self._marked({"type": "text", "text": part.text}, part, marks)]
+            return [self._with_marks({"type": "text", "text": part.text}, part, marks)]
         # "text content blocks must be non-empty" (anthropics/claude-code#62396), so its mark moves to the block before.
         for name, value in part.marks.items():
             control = cache_control(name, value)
             if control is None or not before or before[-1]["type"] in THINKING:
                 self._drops.add(join(part.at, name))
             elif "cache_control" not in before[-1]:
-                self._breakpoints.put(before[-1], control, part.at)
+                self._breakpoints.mark(before[-1], control, part.at)
         return []
 
-    def _marked(self, block: Block, part: Any, names: tuple[str, ...]) -> Block:
+    def _with_marks(self, block: Block, part: Any, names: tuple[str, ...]) -> Block:
         """Return ``block`` with the marks of ``part`` that the API accepts there; report the others as dropped."""
         for name, value in part.marks.items():
             if (control := cache_control(name, value)) is not None:
-                self._breakpoints.put(block, control, part.at)
+                self._breakpoints.mark(block, control, part.at)
             elif name in names:
                 block[name] = value
             else:
@@ -200,14 +200,14 @@ class Prompt:
         return block
 
     def _thinking(self, part: ReasoningPart) -> list[Block]:
-        blocks = restored(part.seal, self._issuer) if part.seal is not None else None
+        blocks = restored_blocks(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and part.native is not None:
-            blocks = [part.native] if self._request.api == "messages" else self._of_converse(part.native)
+            blocks = [part.native] if self._request.api == "messages" else self._from_converse(part.native)
         if blocks is None:
             self._drops.add(*part.places)
         return blocks or []
 
-    def _of_converse(self, item: Any) -> list[Block] | None:
+    def _from_converse(self, item: Any) -> list[Block] | None:
         """Return Claude's reasoning from Bedrock as Messages blocks; its signatures are valid on every platform."""
         if self._request.api != "converse" or not self._claude:
             return None
@@ -233,7 +233,7 @@ class Prompt:
                     block["content"] = content
         if part.is_error:
             block["is_error"] = True
-        return self._marked(block, part, RESULT_MARKS)
+        return self._with_marks(block, part, RESULT_MARKS)
 
     def _media(self, part: ImagePart | FilePart, assistant: bool) -> list[Block]:
         if assistant:  # the API accepts no image or document in a model's message
@@ -247,31 +247,31 @@ class Prompt:
                 block["title"] = part.filename
         elif part.detail not in (None, "auto"):
             self._drops.add(join(part.at, "detail"))
-        return [self._marked(block, part, IMAGE_MARKS if image else DOCUMENT_MARKS)]
+        return [self._with_marks(block, part, IMAGE_MARKS if image else DOCUMENT_MARKS)]
 
 
 def tool_id(id: str) -> str:
     """Return ``id`` if the API accepts it, else an id derived from it, the same for the call and its result."""
-    return id if _GOOD_ID.fullmatch(id) else replacement_id("toolu_", id)
+    return id if _VALID_ID.fullmatch(id) else replacement_id("toolu_", id)
 
 
-def _instructing(texts: list[Block]) -> list[Block]:
+def _mark_as_instructions(texts: list[Block]) -> list[Block]:
     """Change ``texts`` to mark them as instructions inside a user message, and return them."""
     for block in texts:
         block["text"] = f"<system>\n{block['text']}\n</system>"
     return texts
 
 
-def _settled(message: Mapping[str, Any]) -> list[Block] | str:
+def _final_content(message: Mapping[str, Any]) -> list[Block] | str:
     """Return the content of a message: a user's tool results first (Portkey-AI/gateway#980), a lone plain text as a
     string."""
     content: list[Block] = message["content"]
     if message["role"] == "user":
         content = sorted(content, key=lambda block: block["type"] != "tool_result")
-    return plain(content)
+    return simplify_content(content)
 
 
-def plain(content: list[Block]) -> list[Block] | str:
+def simplify_content(content: list[Block]) -> list[Block] | str:
     """Return ``content`` unchanged, or as a string if it is a single text without marks."""
     if len(content) == 1 and content[0].keys() == {"type", "text"}:
         text: str = content[0]["text"]

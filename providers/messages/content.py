@@ -29,7 +29,7 @@ RESULT_MARKS = ("cache_control", "toolset_name")
 DOCUMENT_MARKS = ("cache_control", "citations", "context")
 IMAGE_MARKS = ("cache_control", "transformations")
 TEXT_MARKS = ("cache_control", "citations")
-DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself, the same as no caller
+DIRECT_CALLER = {"type": "direct"}  # the caller of nearly all calls: the model itself, the same as no caller
 
 
 def read_blocks(value: Any, at: str, known: "Mapping[str, _ReadBlock]", drops: Drops) -> list[Part]:
@@ -61,7 +61,7 @@ def _image(fields: Fields, drops: Drops) -> Iterator[Part]:
     source = Fields.of(fields.need("source", dict), fields.path("source"))
     found = _media(source)
     if found is None:
-        raise _bad_source(source)
+        raise _unknown_source_error(source)
     yield ImagePart(found, at=fields.at, marks=read_marks(fields, IMAGE_MARKS))
 
 
@@ -72,7 +72,7 @@ def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
         yield FilePart(found, title, fields.at, marks)
         return
     if source.string("type") != "content":
-        raise _bad_source(source)
+        raise _unknown_source_error(source)
     parts = _content(source, drops)
     text = "\n\n".join(_texts(parts, drops))
     yield FilePart(MediaSource("text", text, "text/plain"), title, fields.at, marks)
@@ -93,7 +93,7 @@ def _media(source: Fields) -> MediaSource | None:
     return None
 
 
-def _bad_source(source: Fields) -> GatewayError:
+def _unknown_source_error(source: Fields) -> GatewayError:
     at = source.path("type")
     return invalid(f'{at} "{source.data["type"]}" is not known: use base64, url or file', at)
 
@@ -122,10 +122,10 @@ def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePa
         return []
     if isinstance(value, str):
         return [TextPart(value, at)]
-    return [_plain(part) for part in read_blocks(value, at, INNER, drops)]
+    return [_result_part(part) for part in read_blocks(value, at, INNER, drops)]
 
 
-def _plain(part: Part) -> TextPart | ImagePart | FilePart:
+def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
     """Return a part of a result; a block of Anthropic's only becomes its JSON, which the model can still read."""
     if isinstance(part, NativePart):
         return TextPart(msgspec.json.encode(part.item).decode(), part.at)
@@ -156,7 +156,7 @@ def _tool_use(fields: Fields, drops: Drops) -> Iterator[Part]:
     value = fields.any("input")
     text = msgspec.json.encode({} if value is None else value).decode()
     fields.ignore("caller")
-    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT)
+    known = (mark for mark in CALL_MARKS if fields.data.get(mark) != DIRECT_CALLER)
     name, marks = fields.need("name", str), read_marks(fields, tuple(known))
     yield ToolCallPart(fields.need("id", str), name, text, at=fields.at, marks=marks)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from providers.messages.adapting import found_tools, searched_there, unbilled
+from providers.messages.adapting import referenced_tools, strip_billing_line, uses_hosted_search
 from providers.messages.content import BLOCKS, INNER, TOOL_MARKS, read_blocks, read_marks
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.parameters import read_parameters
@@ -60,7 +60,7 @@ def read_count_request(body: Mapping[str, Any]) -> Request:
     drops = Drops()
     system = _read_system(fields, drops)
     messages = (*system, *_read_messages(fields, drops))
-    tools, deferred = _loaded(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
+    tools, deferred = _split_deferred(tuple(_read_tool(tool, drops) for tool in fields.objects("tools")), fields)
     choice, parallel = _read_choice(fields, drops)
     config = fields.object("output_config")
     reasoning = _read_reasoning(fields, config, drops)
@@ -104,7 +104,7 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     if value is None:
         return ()
     parts = [TextPart(value, "system")] if isinstance(value, str) else read_blocks(value, "system", INNER, drops)
-    if parts and isinstance(first := parts[0], TextPart) and (rest := unbilled(first.text)) is not None:
+    if parts and isinstance(first := parts[0], TextPart) and (rest := strip_billing_line(first.text)) is not None:
         drops.add("system" if isinstance(value, str) else "system[]")
         parts[:1] = [attrs.evolve(first, text=rest)] if rest else []
     return (Message("system", tuple(parts), "system"),) if parts else ()
@@ -141,7 +141,7 @@ def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
     return tool
 
 
-def _loaded(
+def _split_deferred(
     tools: tuple[Tool | NativeTool, ...], fields: Fields
 ) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
     """Return the tools to send, and the deferred ones that the client's own search has not found yet.
@@ -150,9 +150,9 @@ def _loaded(
     relies on Anthropic's search, no provider of another API can run it, so all tools are sent.
     """
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
-    if not later or searched_there(fields.data["tools"]):
+    if not later or uses_hosted_search(fields.data["tools"]):
         return tools, ()
-    later -= found_tools(fields.data["messages"])
+    later -= referenced_tools(fields.data["messages"])
     sent = tuple(tool for tool in tools if isinstance(tool, NativeTool) or tool.name not in later)
     return sent, tuple(tool for tool in tools if isinstance(tool, Tool) and tool.name in later)
 
@@ -216,12 +216,12 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
         drops.add(tier.at)
     if (metadata := fields.object("metadata")) is not None:
         if user := metadata.string("user_id"):
-            parameters["user"] = Parameter(_user(user), metadata.path("user_id"))
+            parameters["user"] = Parameter(_user_id(user), metadata.path("user_id"))
         drops.rest(metadata)
     return parameters
 
 
-def _user(value: str) -> str:
+def _user_id(value: str) -> str:
     """Return a user id that OpenAI accepts: long or JSON ids (Claude Code's, maximhq/bifrost#1000) become their hash."""
     if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
         return value

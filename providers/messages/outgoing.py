@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.messages.blocks import Block, Breakpoints, Prompt, plain
+from providers.messages.blocks import Block, Breakpoints, Prompt, simplify_content
 from providers.messages.content import TOOL_MARKS
 from providers.messages.incoming import OWN_FIELDS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
@@ -39,9 +39,9 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
     """Return ``request`` for ``/v1/messages/count_tokens``, with its prompt only. Raises as ``write_request`` does."""
     body, drops = _write(request, to)
-    asked = {name: value for name, value in body.items() if name in COUNT_FIELDS}
-    drops.add(*(name for name in _own_fields(request) if name not in asked))
-    return _outgoing(asked, to, drops)
+    counted = {name: value for name, value in body.items() if name in COUNT_FIELDS}
+    drops.add(*(name for name in _own_fields(request) if name not in counted))
+    return _outgoing(counted, to, drops)
 
 
 def _outgoing(body: dict[str, Any], to: Recipient, drops: Drops) -> Outgoing:
@@ -62,7 +62,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
 
     body: dict[str, Any] = {"model": to.model, "max_tokens": max_tokens(request, to.quirks)}
     if prompt.system:
-        body["system"] = plain(prompt.system)
+        body["system"] = simplify_content(prompt.system)
     body["messages"] = prompt.messages
     if tools:
         body["tools"] = tools
@@ -101,7 +101,7 @@ def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Blo
     for tool in request.tools:
         if isinstance(tool, NativeTool):
             if tool.api == "messages":
-                tools.append(breakpoints.native(tool.item, tool.at))
+                tools.append(breakpoints.copy_native(tool.item, tool.at))
             else:
                 drops.add(tool.at)
         elif allowed is None or tool.name in allowed:
@@ -119,7 +119,7 @@ def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpo
         block["strict"] = True
     for name, value in (tool.marks or NO_MARKS).items():
         if (control := cache_control(name, value)) is not None:
-            breakpoints.put(block, control, tool.at)
+            breakpoints.mark(block, control, tool.at)
         elif name in known:  # `defer_loading` of another API relies on a search at its own provider
             block[name] = value
         else:

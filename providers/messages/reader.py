@@ -14,9 +14,9 @@ from providers.messages.reading import (
     continue_block,
     decode,
     finish_all,
+    read_whole_blocks,
     start_block,
     stop_block,
-    take_whole,
 )
 from providers.messages.usage import Counts
 from providers.neutral.bounds import ANSWER, TooMuch
@@ -115,7 +115,7 @@ class MessagesReader:
             return ()
         self._stage = ANSWERING
         start = AnswerStart(as_string(message.get("id")), as_string(message.get("model")))
-        return [start, *self._usage(), *take_whole(self._answer, message.get("content"))]
+        return [start, *self._usage(), *read_whole_blocks(self._answer, message.get("content"))]
 
     # The end
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.messages.answer import block_events, input_text, reasoning_events, tool_begin
+from providers.messages.answer import block_events, input_text, reasoning_events, tool_call_start
 from providers.neutral.bounds import PLACE, AnswerBudgets, bounded
 from providers.neutral.values import as_string
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
@@ -55,12 +55,12 @@ class OpenBlock:
 class OpenAnswer(AnswerBudgets):
     """The state shared by all blocks of an answer. A block without content (an empty text) gets no number."""
 
-    __slots__ = ("blocks", "call_ids", "opened", "words")
+    __slots__ = ("blocks", "call_ids", "opened", "other_blocks")
 
     def __init__(self, keeps: int) -> None:
         super().__init__(keeps)
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
-        self.words: list[int] = []  # the index of the open block that is no tool call
+        self.other_blocks: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # numbers used so far
         self.call_ids: set[str] = set()
 
@@ -91,7 +91,7 @@ class BlockKind:
 
 def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events for the start of a call."""
-    begun = tool_begin(answer.number(block), block.item, answer.call_ids)
+    begun = tool_call_start(answer.number(block), block.item, answer.call_ids)
     answer.places.spend(PLACE + len(begun.id), "tool calls")
     return [begun]
 
@@ -257,7 +257,7 @@ def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]
     item, index = value.get("content_block"), _index(value)
     if not isinstance(item, dict):
         return ()
-    events = _end_words(answer)
+    events = _finish_other_blocks(answer)
     if index in answer.blocks:
         events += _finish(answer, index)
     block = _open(answer, index, item)
@@ -280,7 +280,7 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
         return _take(answer, block, type, delta)
     if type not in _TYPE_OF_DELTA:
         return ()
-    events = _end_words(answer)  # the block's start is missing
+    events = _finish_other_blocks(answer)  # the block's start is missing
     return [*events, *_take(answer, _open(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]
 
 
@@ -290,7 +290,7 @@ def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
     return _finish(answer, index) if index in answer.blocks else ()
 
 
-def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
+def read_whole_blocks(answer: OpenAnswer, content: object) -> list[Event]:
     """Return the events of blocks that ``message_start`` carries whole, as in programmatic tool calling."""
     events: list[Event] = []
     for item in bounded(content, "content blocks") if isinstance(content, list) else ():
@@ -310,7 +310,7 @@ def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
     kind = _KINDS.get(as_string(item.get("type")), NATIVE)
     block = answer.blocks[index] = OpenBlock(kind, item)
     if kind is not CALL:
-        answer.words.append(index)
+        answer.other_blocks.append(index)
     return block
 
 
@@ -322,16 +322,16 @@ def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, A
     return () if take is None else take(answer, block, delta)
 
 
-def _end_words(answer: OpenAnswer) -> list[Event]:
+def _finish_other_blocks(answer: OpenAnswer) -> list[Event]:
     """Return the events for the ends of all open blocks but tool calls; there is one unless a server omits stops."""
-    return [event for index in tuple(answer.words) for event in _finish(answer, index)]
+    return [event for index in tuple(answer.other_blocks) for event in _finish(answer, index)]
 
 
 def _finish(answer: OpenAnswer, index: int) -> list[Event]:
     block = answer.blocks.pop(index)
     answer.places.give_back(PLACE)
     if block.kind is not CALL:
-        answer.words.remove(index)
+        answer.other_blocks.remove(index)
     return block.kind.finish(answer, block)
 
 

@@ -20,7 +20,7 @@ NO_SAMPLING_SINCE = "2026-10-21"  # from this API version on, temperature, top_p
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MAX_TEMPERATURE = 1
-_BY_HAND = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
+_SPECIAL_CASES = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
 
 # User ids that identify a person (an email address or a phone number) are not sent.
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
@@ -57,7 +57,7 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
     elif quirks.adaptive_thinking:
         if not leaves_thinking(request):
             body["thinking"] = shown({"type": "adaptive"}, reasoning)
-    elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
+    elif leaves_thinking(request) or _calls_tools_without_thinking(body["messages"]):
         drops.add(reasoning.at)
     else:
         body["thinking"], body["max_tokens"] = budgeted(reasoning, quirks, body["max_tokens"], drops)
@@ -77,7 +77,7 @@ def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> Non
         body["thinking"] = {"type": quirks.thinking_off}
 
 
-def _acts_unthinking(messages: list[Body]) -> bool:
+def _calls_tools_without_thinking(messages: list[Body]) -> bool:
     """Return whether the current turn has called tools without a thinking block.
 
     With a budget that is a 400 ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other
@@ -97,7 +97,7 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
     """Write all scalar settings, after ``write_reasoning``, because thinking excludes sampling settings."""
     parameters = request.parameters
-    write_parameters(request, "messages", body, drops, skip=_BY_HAND)
+    write_parameters(request, "messages", body, drops, skip=_SPECIAL_CASES)
     options = parameters.get("prompt_cache_options")
     if options is not None and not options.value.get("prewarm"):
         drops.add(options.at)
@@ -130,13 +130,13 @@ def _write_stop(request: Request, body: Body, drops: Drops) -> None:
 
 
 def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    taken = _takes_sampling(request.reasoning, quirks, body)
+    accepts_sampling = _accepts_sampling(request.reasoning, quirks, body)
     for name in _SAMPLING:
         control = request.parameters.get(name)
         if control is None:
             continue
         second = name == "top_p" and "temperature" in body and quirks.one_of_temperature_top_p
-        if not taken or second:
+        if not accepts_sampling or second:
             if control.value != BY_NAME[name].default:
                 drops.add(control.at)
         elif name == "temperature" and control.value > _MAX_TEMPERATURE:
@@ -146,7 +146,7 @@ def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) 
             body[name] = control.value
 
 
-def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
+def _accepts_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
     if quirks.anthropic_version >= NO_SAMPLING_SINCE:
         return False
     return takes_sampling_beside(body.get("thinking", {}), reasoning, quirks)
@@ -161,7 +161,7 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
     A hidden tool would not work: thinking excludes forced tools, and the client would see its call
     (BerriAI/litellm#8883).
     """
-    if format is None or _enforced(format, quirks):
+    if format is None or _is_enforceable(format, quirks):
         return None
     drops.add(format.at)
     return in_words(format)
@@ -169,11 +169,11 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
 
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
     """Write ``output_config.format``, the API's own structured output."""
-    if format is not None and _enforced(format, quirks):
+    if format is not None and _is_enforceable(format, quirks):
         schema = closed(described(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 
-def _enforced(format: Format, quirks: Quirks) -> bool:
+def _is_enforceable(format: Format, quirks: Quirks) -> bool:
     """Return whether the API can enforce ``format``; it requires every object to be closed."""
     return quirks.structured_output and can_be_closed(format)

@@ -16,9 +16,9 @@ _COUNTS = (
 
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
-_AT_FIRST = ("service_tier", "speed", "inference_geo")
-_BESIDE = (
-    *_AT_FIRST, "server_tool_use", "server_tool_use_details", "iterations",
+_START_EXTRAS = ("service_tier", "speed", "inference_geo")
+_EXTRAS = (
+    *_START_EXTRAS, "server_tool_use", "server_tool_use_details", "iterations",
     "cost", "is_byok", "cost_details", "cost_in_usd_ticks", "estimated_cost",
 )  # fmt: skip
 """Members that affect the price in addition to the counts."""
@@ -34,11 +34,11 @@ class Counts:
     ``input_tokens: 0`` (envoyproxy/ai-gateway#1631).
     """
 
-    __slots__ = ("_said", "_seen")
+    __slots__ = ("_extras", "_seen")
 
     def __init__(self) -> None:
         self._seen: dict[str, int] | None = None
-        self._said: dict[str, Any] = {}
+        self._extras: dict[str, Any] = {}
 
     def add(self, usage: Any, *, begun: bool = False) -> None:
         """Read ``usage``, if it is an object; when the answer has just ``begun``, its cost is ignored.
@@ -54,23 +54,23 @@ class Counts:
         for name, figure in figures.items():
             if figure or name not in seen:
                 seen[name] = figure
-        for name in _AT_FIRST if begun else _BESIDE:
-            if name in usage and (said := usage[name]) is not None:
-                self._said[name] = bounded(said, "steps") if isinstance(said, list) else said
+        for name in _START_EXTRAS if begun else _EXTRAS:
+            if name in usage and (extras := usage[name]) is not None:
+                self._extras[name] = bounded(extras, "steps") if isinstance(extras, list) else extras
 
     def usage(self) -> Usage | None:
         """Return the usage so far, or ``None`` if the provider has sent none."""
         if self._seen is None:
             return None
-        tier, said = _tier(self._said), self._said
-        return _account(self._seen, tier, tool_calls(said), reported_nanos(said), _steps(said, tier))
+        tier, extras = _tier(self._extras), self._extras
+        return _build_usage(self._seen, tier, tool_calls(extras), reported_nanos(extras), _steps(extras, tier))
 
 
-def _account(
+def _build_usage(
     figures: Mapping[str, int],
     tier: str | None,
     calls: tuple[tuple[str, int], ...] = (),
-    told: int | None = None,
+    reported: int | None = None,
     steps: tuple[UsageStep, ...] = (),
 ) -> Usage:
     seen = figures.get
@@ -80,28 +80,28 @@ def _account(
         short = long = None
     return Usage(
         seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
-        seen("output_tokens", 0), seen("thinking_tokens"), tier, calls, told, steps,
+        seen("output_tokens", 0), seen("thinking_tokens"), tier, calls, reported, steps,
     )  # fmt: skip
 
 
-def _tier(said: Mapping[str, Any]) -> str | None:
+def _tier(extras: Mapping[str, Any]) -> str | None:
     """Return the service tier, or for the standard tier the other modifiers of the price: fast mode and regional
     inference (platform.claude.com, Pricing)."""
-    tier = tier_of(said.get("service_tier"))
-    if "speed" not in said and "inference_geo" not in said:
+    tier = tier_of(extras.get("service_tier"))
+    if "speed" not in extras and "inference_geo" not in extras:
         return tier
-    extra = [word for word in (said.get("speed"), said.get("inference_geo")) if isinstance(word, str)]
+    extra = [word for word in (extras.get("speed"), extras.get("inference_geo")) if isinstance(word, str)]
     words = [word for word in (tier, *extra) if word and word not in _STANDARD]
     return " ".join(words) or tier
 
 
-def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
+def _steps(extras: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
     """Return the steps of an answer. A single step without a model is omitted, because the counts already contain it."""
-    listed = said.get("iterations")
+    listed = extras.get("iterations")
     if not isinstance(listed, list):
         return ()
     steps = tuple(
-        UsageStep(kind, tier_of(step.get("model")), _account(_figures(step), tier))
+        UsageStep(kind, tier_of(step.get("model")), _build_usage(_figures(step), tier))
         for step in listed
         if isinstance(step, dict) and isinstance(kind := step.get("type"), str)
     )
@@ -134,7 +134,7 @@ def usage_delta(usage: Usage) -> dict[str, Any]:
     return members
 
 
-def usage_whole(usage: Usage) -> dict[str, Any]:
+def full_usage(usage: Usage) -> dict[str, Any]:
     """Return the usage of a message, with every member that the Node SDK's types require."""
     nothing = dict.fromkeys(
         ("cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "inference_geo", "speed")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from providers.errors.failures import messages_error
-from providers.messages.answer import call_block, message_begun, signature, text_block, wordless, write_end
+from providers.messages.answer import call_block, empty_message, signature, text_block, textless_block, write_end
 from providers.messages.usage import usage_delta
 from providers.neutral.arguments import StreamedInput
 from providers.neutral.block_order import BlockEvent, BlockOrder
@@ -77,12 +77,12 @@ class MessagesWriter:
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None
         self._waiting: list[ReasoningState] = []  # reasoning without text that waits for the next block
-        self._spoken = False  # a block other than reasoning has started
+        self._has_content = False  # a block other than reasoning has started
         self._input: StreamedInput | None = None  # the arguments of the open call
         self._usage: Usage | None = None
         self._opening = AnswerStart()  # the provider's id and model
         self._stage: AnswerStage = WAITING
-        self._called = False
+        self._calls_tools = False
 
     def send(self, event: Event) -> bytes:
         if isinstance(event, TextDelta) and self._open is not None and event.block == self._order.open:
@@ -117,15 +117,15 @@ class MessagesWriter:
         if self._stage is not WAITING:
             return b""
         self._stage = ANSWERING
-        message = message_begun(self._opening, self._id, self._model, self._usage or self._estimate)
+        message = empty_message(self._opening, self._id, self._model, self._usage or self._estimate)
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end(self, event: AnswerEnd) -> bytes:
         out = [self._begin(), *map(self._write, self._order.close())]
-        if not self._spoken:
+        if not self._has_content:
             out.append(self._states())
         self._stage = ENDED
-        delta = write_end(event, self._called)
+        delta = write_end(event, self._calls_tools)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
 
@@ -134,30 +134,30 @@ class MessagesWriter:
     def _write(self, event: BlockEvent) -> bytes:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._piece(text, "text_delta", "text", text_block())
+                return self._write_piece(text, "text_delta", "text", text_block())
             case ReasoningDelta(text=text):
                 start = {"type": "thinking", "thinking": "", "signature": ""}
-                return self._piece(text, "thinking_delta", "thinking", start)
+                return self._write_piece(text, "thinking_delta", "thinking", start)
             case ToolCallDelta(text=text):
-                return self._arguments(text)
+                return self._write_arguments(text)
             case ToolCallStart():
-                return self._tool(event)
+                return self._start_call(event)
             case ReasoningState():
-                return self._sealed(event)
+                return self._write_state(event)
             case Citation(api=api, item=item):
                 if api == "messages" and self._open is not None and self._open.kind == "text":
                     return self._open.delta(type="citations_delta", citation=item)
                 return b""
             case NativeItem(api=api, item=item):
-                return self._native(item) if api == "messages" else b""
+                return self._write_native(item) if api == "messages" else b""
             case BlockEnd():
-                return self._block_end()
+                return self._end_block()
             case _:
                 assert_never(event)
 
     def _start(self, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
         states = self._states()
-        self._spoken |= item["type"] != "thinking"
+        self._has_content |= item["type"] != "thinking"
         self._open = _BlockInProgress(self._index, item["type"], _delta_prefix(self._index, *prefix))
         self._index += 1
         value = {"type": "content_block_start", "index": self._open.index, "content_block": item}
@@ -172,20 +172,20 @@ class MessagesWriter:
         if not self._waiting:
             return b""
         waiting, self._waiting = self._waiting, []
-        return b"".join(self._whole(wordless(self._issuer, state)) for state in waiting)
+        return b"".join(self._whole_block(textless_block(self._issuer, state)) for state in waiting)
 
-    def _piece(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
+    def _write_piece(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
         start = b"" if self._open is not None else self._start(item, (kind, member))
         assert self._open is not None
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
-    def _tool(self, event: ToolCallStart) -> bytes:
-        self._called = True
+    def _start_call(self, event: ToolCallStart) -> bytes:
+        self._calls_tools = True
         self._input = StreamedInput(event.kind)
         item = call_block(event.id, event.name, {})
         return self._start(item, ("input_json_delta", "partial_json"))
 
-    def _arguments(self, text: str) -> bytes:
+    def _write_arguments(self, text: str) -> bytes:
         if self._input is not None:
             text = self._input.take(text)
             self._input = None if self._input.passes else self._input
@@ -193,25 +193,25 @@ class MessagesWriter:
             return b""
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
-    def _sealed(self, event: ReasoningState) -> bytes:
+    def _write_state(self, event: ReasoningState) -> bytes:
         if self._open is not None:  # the signature is the last delta of the block
             self._reasoning = event
             return b""
         if event.api != "messages":
             self._waiting.append(event)
             return b""
-        item = wordless(self._issuer, event)
+        item = textless_block(self._issuer, event)
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
             self._reasoning = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
             return self._start(start, ("thinking_delta", "thinking"))
-        return self._whole(item)
+        return self._whole_block(item)
 
-    def _native(self, item: Any) -> bytes:
-        states, self._spoken = self._states(), True
-        return states + self._whole(item)
+    def _write_native(self, item: Any) -> bytes:
+        states, self._has_content = self._states(), True
+        return states + self._whole_block(item)
 
-    def _whole(self, item: Any) -> bytes:
+    def _whole_block(self, item: Any) -> bytes:
         """Return a block whose start contains all of it."""
         start = sse.event(
             "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
@@ -220,7 +220,7 @@ class MessagesWriter:
         self._index += 1
         return start + stop
 
-    def _block_end(self) -> bytes:
+    def _end_block(self) -> bytes:
         open, self._open = self._open, None
         if open is None:
             return b""
