@@ -66,11 +66,11 @@ def _rename_role(draft: Draft, known: Quirks) -> None:
 
 
 def _lower_effort(draft: Draft, known: Quirks) -> None:
-    asked = draft.value("reasoning_effort")
-    if not isinstance(asked, str):
+    effort = draft.value("reasoning_effort")
+    if not isinstance(effort, str):
         return
-    level = known_level(asked, known.efforts) if known.reasoning_effort else None
-    if level != asked:
+    level = known_level(effort, known.efforts) if known.reasoning_effort else None
+    if level != effort:
         draft.put("reasoning_effort", level)
         draft.note(Edit("reasoning_effort", form="" if level is None else f"={level}"))
 
@@ -78,13 +78,17 @@ def _lower_effort(draft: Draft, known: Quirks) -> None:
 def _drop_sampling(draft: Draft, known: Quirks) -> None:
     """Remove sampling settings that the model rejects. Default values stay, because every model accepts them."""
     if takes_sampling(known, draft.value("reasoning_effort")):
-        if known.one_of_temperature_top_p and draft.value("temperature") is not None and _is_set(draft, "top_p"):
+        if (
+            known.one_of_temperature_top_p
+            and draft.value("temperature") is not None
+            and _differs_from_default(draft, "top_p")
+        ):
             draft.drop("top_p")
         return
-    draft.drop(*(name for name in (*SAMPLING, "logprobs", "top_logprobs") if _is_set(draft, name)))
+    draft.drop(*(name for name in (*SAMPLING, "logprobs", "top_logprobs") if _differs_from_default(draft, name)))
 
 
-def _is_set(draft: Draft, name: str) -> bool:
+def _differs_from_default(draft: Draft, name: str) -> bool:
     """Return whether the member differs from its default."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
@@ -99,31 +103,31 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
     if not isinstance(messages, list):
         return {}, ()
     drops = Drops()
-    restored = [_restored(message, issuer, drops) for message in messages]
+    restored = [_restore_message(message, issuer, drops) for message in messages]
     changed = any(new is not old for new, old in zip(restored, messages, strict=True))
     return ({"messages": restored} if changed else {}), drops.paths()
 
 
-def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
+def _restore_message(message: Any, issuer: Issuer, drops: Drops) -> Any:
     """Return the message itself if it has no seal, else a changed copy.
 
     ``reasoning_content`` next to a seal is the readable text of the sealed reasoning, so both are dropped together.
     """
     details = message.get("reasoning_details") if isinstance(message, dict) else None
-    if not isinstance(details, list) or not any(map(_is_sealed, details)):
+    if not isinstance(details, list) or not any(map(_has_seal, details)):
         return message
     restored = dict(message)
     text = restored.get("reasoning_content")
     kept: list[Any] = []
     for detail in details:
-        if not _is_sealed(detail):
+        if not _has_seal(detail):
             kept.append(detail)
-        elif members := _unsealed(detail["data"], issuer, text if isinstance(text, str) else ""):
+        elif members := _unseal_members(detail["data"], issuer, text if isinstance(text, str) else ""):
             kept.extend(members.pop("reasoning_details", ()))
             if members:
                 restored.pop("reasoning_content", None)
             if typed := members.pop(TYPED_FIELD, None):
-                members[TYPED_FIELD] = [*typed, *_parts(restored.get(TYPED_FIELD))]
+                members[TYPED_FIELD] = [*typed, *_as_parts(restored.get(TYPED_FIELD))]
             restored |= members
         else:
             drops.add("messages[].reasoning_details[]")
@@ -135,19 +139,19 @@ def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
     return restored
 
 
-def _parts(content: Any) -> list[Any]:
+def _as_parts(content: Any) -> list[Any]:
     """Return ``content`` as a list of parts."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content if isinstance(content, list) else []
 
 
-def _is_sealed(detail: Any) -> bool:
+def _has_seal(detail: Any) -> bool:
     data = detail.get("data") if isinstance(detail, dict) else None
     return isinstance(data, str) and data.startswith(PREFIX)
 
 
-def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
+def _unseal_members(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
     """Return the members that a seal represents; none for a seal of another issuer or API."""
     seal = unseal(data)
     if seal is None or seal.api != "chat" or not issuer.made(seal):

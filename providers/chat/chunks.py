@@ -51,7 +51,7 @@ class Chunk(msgspec.Struct):
     type: Any = None
 
     @property
-    def failure(self) -> bool:
+    def is_failure(self) -> bool:
         """True for an error, in any of the shapes that servers send."""
         if self.error:
             return True
@@ -61,19 +61,19 @@ class Chunk(msgspec.Struct):
         return bare or self.object == "error" or self.type == "error"
 
 
-class _UnreadDelta(Delta):
+class _TextlessDelta(Delta):
     content: msgspec.Raw = msgspec.Raw()
 
 
-class _UnreadChoice(Choice):
-    delta: _UnreadDelta | None = None
-    message: _UnreadDelta | None = None
+class _TextlessChoice(Choice):
+    delta: _TextlessDelta | None = None
+    message: _TextlessDelta | None = None
 
 
-class _UnreadChunk(Chunk):
+class _TextlessChunk(Chunk):
     """A chunk whose text stays undecoded: in a long answer, decoding it takes longer than everything else."""
 
-    choices: list[_UnreadChoice] | None = None  # type: ignore[assignment]  # it is only read
+    choices: list[_TextlessChoice] | None = None  # type: ignore[assignment]  # it is only read
 
 
 _MESSAGE: Shape = {
@@ -84,8 +84,8 @@ _MESSAGE: Shape = {
 }
 _ANSWER: Shape = {"choices": [{"message": _MESSAGE, "delta": _MESSAGE}], "usage": {}}
 
-_chunk = reading(msgspec.json.Decoder(Chunk).decode)
-_unread_chunk = reading(msgspec.json.Decoder(_UnreadChunk).decode)
+_decode_chunk = reading(msgspec.json.Decoder(Chunk).decode)
+_decode_textless_chunk = reading(msgspec.json.Decoder(_TextlessChunk).decode)
 
 
 def decode(data: bytes, checked: bool = False) -> Chunk:
@@ -94,41 +94,41 @@ def decode(data: bytes, checked: bool = False) -> Chunk:
     Raises one of ``NOT_JSON`` for other data, and with ``checked`` a 502 for a member of the wrong type.
     """
     try:
-        chunk: Chunk = _chunk(data)
+        chunk: Chunk = _decode_chunk(data)
     except msgspec.ValidationError:
         value = any_json(data)
-        chunk = msgspec.convert(_pruned(value), Chunk)
-        if checked and not chunk.failure:
+        chunk = msgspec.convert(_prune(value), Chunk)
+        if checked and not chunk.is_failure:
             check_answer(value, _ANSWER)
-    if checked and not chunk.failure:
-        _check(chunk)
+    if checked and not chunk.is_failure:
+        _check_untyped(chunk)
     return chunk
 
 
-def _check(chunk: Chunk) -> None:
+def _check_untyped(chunk: Chunk) -> None:
     """Check the members that ``Chunk`` leaves untyped, as ``check_answer`` does."""
     for i, choice in enumerate(chunk.choices or ()):
-        for name, said in (("message", choice.message), ("delta", choice.delta)):
-            if said is not None:
-                check_answer(msgspec.structs.asdict(said), _MESSAGE, f"choices[{i}].{name}")
+        for name, message in (("message", choice.message), ("delta", choice.delta)):
+            if message is not None:
+                check_answer(msgspec.structs.asdict(message), _MESSAGE, f"choices[{i}].{name}")
     check_answer(chunk.usage, {}, "usage")
 
 
-def decode_unread(body: bytes) -> Chunk:
+def decode_textless(body: bytes) -> Chunk:
     """Return a whole answer like ``decode``, but with ``""`` as its text."""
     body.decode()  # checks the UTF-8 of the undecoded text
     try:
-        chunk: Chunk = _unread_chunk(body)
+        chunk: Chunk = _decode_textless_chunk(body)
     except msgspec.ValidationError:
         return decode(body)
     for choice in chunk.choices or ():
-        for said in filter(None, (choice.message, choice.delta)):
-            text = bytes(memoryview(said.content)[:1])
-            said.content = "" if text == b'"' else any_json(said.content) if text else None
+        for message in filter(None, (choice.message, choice.delta)):
+            text = bytes(memoryview(message.content)[:1])
+            message.content = "" if text == b'"' else any_json(message.content) if text else None
     return chunk
 
 
-def _pruned(value: Any) -> Any:
+def _prune(value: Any) -> Any:
     """Return ``value`` without choices, deltas and messages that are not objects."""
     if not isinstance(value, dict):
         return value

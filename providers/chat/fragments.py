@@ -22,16 +22,16 @@ _NO_MARKS = bytes(set(range(256)) - set(b'"{[]}'))
 class Nesting:
     """The nesting depth of a JSON object that arrives in pieces, without storing them."""
 
-    __slots__ = ("_begun", "_depth", "_escaped", "_quoted")
+    __slots__ = ("_depth", "_escaped", "_has_text", "_in_string")
 
     def __init__(self) -> None:
-        self._begun = False
+        self._has_text = False
         self._depth = 0
-        self._quoted = False
+        self._in_string = False
         self._escaped = False  # the last piece ended with a backslash
 
     def add(self, text: str) -> None:
-        self._begun = self._begun or not text.isspace()
+        self._has_text = self._has_text or not text.isspace()
         at = 0
         while at < len(text):
             at += self._escaped
@@ -44,28 +44,28 @@ class Nesting:
         self._escaped = bare.endswith("\\")
         marks = bare.replace('\\"', "").encode(errors="replace").translate(None, _NO_MARKS)
         parts = marks.replace(b'""', b"").split(b'"')  # an empty string has no marks
-        open_marks = b"".join(parts[self._quoted :: 2])
+        open_marks = b"".join(parts[self._in_string :: 2])
         self._depth += len(open_marks) - 2 * len(open_marks.translate(None, b"{["))
-        self._quoted ^= len(parts) % 2 == 0
+        self._in_string ^= len(parts) % 2 == 0
 
     @property
-    def half(self) -> bool:
+    def is_incomplete(self) -> bool:
         """True while a string or bracket is open."""
-        return self._depth > 0 or self._quoted
+        return self._depth > 0 or self._in_string
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """True once something has arrived and nothing is open."""
-        return self._begun and not self.half
+        return self._has_text and not self.is_incomplete
 
 
 class ToolCall:
     """A tool call whose fragments are still arriving. ``block`` is None until its name is known."""
 
-    __slots__ = ("arguments", "block", "given", "id", "kind", "name", "pieces")
+    __slots__ = ("arguments", "block", "id", "kind", "name", "pieces", "provider_id")
 
-    def __init__(self, given: str, id: str) -> None:
-        self.given = given  # the provider's id, or ""
+    def __init__(self, provider_id: str, id: str) -> None:
+        self.provider_id = provider_id  # the provider's id, or ""
         self.id = id
         self.name = ""
         self.kind: ToolKind = "function"
@@ -74,9 +74,9 @@ class ToolCall:
         self.arguments = Nesting()
 
     @property
-    def half(self) -> bool:
+    def is_incomplete(self) -> bool:
         """True if the arguments so far are incomplete."""
-        return self.kind == "function" and self.arguments.half
+        return self.kind == "function" and self.arguments.is_incomplete
 
 
 class Calls:
@@ -89,16 +89,18 @@ class Calls:
         self._last: ToolCall | None = None
 
     @property
-    def half(self) -> bool:
+    def is_incomplete(self) -> bool:
         """True if a call is incomplete."""
-        return any(call.half for call in self._by_id.values())
+        return any(call.is_incomplete for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
         """Return the call that ``fragment`` continues, or a new one."""
-        index, given = fragment.get("index"), as_string(fragment.get("id"))
-        found = self._known(index, given, name)
-        if found is None or _begins(found, given, name, text):
-            found = ToolCall(given, given if given and given not in self._by_id else new_id("call_"))
+        index, provider_id = fragment.get("index"), as_string(fragment.get("id"))
+        found = self._find_known(index, provider_id, name)
+        if found is None or _starts_new_call(found, provider_id, name, text):
+            found = ToolCall(
+                provider_id, provider_id if provider_id and provider_id not in self._by_id else new_id("call_")
+            )
             self._places.spend(PLACE + len(found.id) + len(name), "tool calls")
             self._by_id[found.id] = found
         if isinstance(index, int):
@@ -106,22 +108,22 @@ class Calls:
         self._last = found
         return found
 
-    def _known(self, index: Any, given: str, name: str) -> ToolCall | None:
+    def _find_known(self, index: Any, provider_id: str, name: str) -> ToolCall | None:
         if isinstance(index, int):
             return self._by_index.get(index)
-        if given:
-            return self._by_id.get(given)
+        if provider_id:
+            return self._by_id.get(provider_id)
         return None if name else self._last
 
 
-def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
+def _starts_new_call(found: ToolCall, provider_id: str, name: str, text: str) -> bool:
     """Return whether a fragment with a known number starts another call."""
-    if given and found.given:
-        return given != found.given
-    return bool(name and text and found.name and not found.given and found.arguments.whole)
+    if provider_id and found.provider_id:
+        return provider_id != found.provider_id
+    return bool(name and text and found.name and not found.provider_id and found.arguments.is_complete)
 
 
-def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
+def parse_fragment(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
     """Return a fragment's kind, name (or "") and piece of the arguments."""
     custom = fragment.get("custom")
     if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):

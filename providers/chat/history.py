@@ -37,36 +37,36 @@ def read_marks(fields: Fields) -> dict[str, Any]:
 
 
 @attrs.define
-class _Seen:
+class _History:
     """Facts from earlier messages that later messages need."""
 
     drops: Drops
     kinds: dict[str, ToolKind] = attrs.field(factory=dict)  # by call id
     functions: dict[str, str] = attrs.field(factory=dict)  # legacy calls: by name, the id assigned to the last one
-    given: int = 0
+    legacy_calls: int = 0
 
 
 def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     """Return the messages. Raises a 400 if the list is empty or a message is malformed."""
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
-    seen = _Seen(drops)
-    return tuple(_message(message, seen) for message in fields.objects("messages"))
+    history = _History(drops)
+    return tuple(_message(message, history) for message in fields.objects("messages"))
 
 
-def _message(message: Fields, seen: _Seen) -> Message:
+def _message(message: Fields, history: _History) -> Message:
     role = message.need("role", str)
     if role not in _READERS:
         at = message.path("role")
         raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
     neutral_role, read = _READERS[role]
     name = None if role == "function" else message.string("name")
-    parts = _marked(tuple(read(message, seen)), read_marks(message), message.at)
-    seen.drops.rest(message)
+    parts = _mark_last(tuple(read(message, history)), read_marks(message), message.at)
+    history.drops.rest(message)
     return Message(neutral_role, parts, at=message.at, name=name)
 
 
-def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
+def _mark_last(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
     """Return ``parts`` with a mark next to ``role`` (as OpenCode sends it) moved to the last part.
 
     If dropped, the mark is reported at the message, or at the part if the part itself cannot be translated.
@@ -78,33 +78,33 @@ def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple
     return (*parts[:-1], attrs.evolve(last, at=place, marks={**last.marks, **marks}))
 
 
-def _instruction(message: Fields, seen: _Seen) -> Iterator[Part]:
-    yield from _content(message, seen, {"text": _text})
+def _instruction(message: Fields, history: _History) -> Iterator[Part]:
+    yield from _content(message, history, {"text": _text})
 
 
-def _user(message: Fields, seen: _Seen) -> Iterator[Part]:
-    yield from _content(message, seen, _PARTS)
+def _user(message: Fields, history: _History) -> Iterator[Part]:
+    yield from _content(message, history, _PARTS)
 
 
-def _assistant(message: Fields, seen: _Seen) -> Iterator[Part]:
+def _assistant(message: Fields, history: _History) -> Iterator[Part]:
     message.ignore("annotations")  # clients send them back with an earlier answer
-    yield from _reasoning(message, seen.drops)
+    yield from _reasoning(message, history.drops)
     if message.data.get("content") is not None:
-        yield from _content(message, seen, _ASSISTANT_PARTS)
+        yield from _content(message, history, _ASSISTANT_PARTS)
     message.ignore("content")
     if refusal := message.string("refusal"):
         yield RefusalPart(refusal, message.path("refusal"))
     for call in message.objects("tool_calls"):
-        yield _call(call, seen)
+        yield _call(call, history)
     if (function := message.object("function_call")) is not None:
         name = function.need("name", str)
-        seen.given += 1  # counted, not random, so that prompt caches see the same prefix
-        id = seen.functions[name] = f"call_function_{seen.given}"
+        history.legacy_calls += 1  # counted, not random, so that prompt caches see the same prefix
+        id = history.functions[name] = f"call_function_{history.legacy_calls}"
         yield ToolCallPart(id, name, function.string("arguments") or "", at=function.at)
-        seen.drops.rest(function)
+        history.drops.rest(function)
 
 
-def _call(call: Fields, seen: _Seen) -> ToolCallPart:
+def _call(call: Fields, history: _History) -> ToolCallPart:
     kind = call.string("type") or ("custom" if "custom" in call.data else "function")
     if kind not in ("function", "custom"):
         raise invalid(f"{call.path('type')} must be function or custom, not {kind!r}", call.path("type"))
@@ -114,36 +114,36 @@ def _call(call: Fields, seen: _Seen) -> ToolCallPart:
     call.ignore("index")  # left over by clients that assemble streamed fragments
     marks = read_marks(call)
     if kind == "custom":
-        seen.kinds[id] = "custom"
+        history.kinds[id] = "custom"
         part = ToolCallPart(id, name, inner.string("input") or "", "custom", at=call.at, marks=marks)
     else:
-        seen.kinds[id] = "function"
+        history.kinds[id] = "function"
         part = ToolCallPart(id, name, inner.string("arguments") or "", at=call.at, marks=marks)
-    seen.drops.rest(call)
-    seen.drops.rest(inner)
+    history.drops.rest(call)
+    history.drops.rest(inner)
     return part
 
 
-def _tool(message: Fields, seen: _Seen) -> Iterator[Part]:
+def _tool(message: Fields, history: _History) -> Iterator[Part]:
     id = message.need("tool_call_id", str)
-    yield ToolResultPart(id, _result(message, seen), kind=seen.kinds.get(id, "function"), at=message.at)
+    yield ToolResultPart(id, _result(message, history), kind=history.kinds.get(id, "function"), at=message.at)
 
 
-def _function(message: Fields, seen: _Seen) -> Iterator[Part]:
+def _function(message: Fields, history: _History) -> Iterator[Part]:
     """Yield the result of a legacy call, which is matched by name."""
     name = message.need("name", str)
-    yield ToolResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
+    yield ToolResultPart(history.functions.get(name, f"call_{name}"), _result(message, history), at=message.at)
 
 
-def _result(message: Fields, seen: _Seen) -> tuple[TextPart | ImagePart | FilePart, ...]:
+def _result(message: Fields, history: _History) -> tuple[TextPart | ImagePart | FilePart, ...]:
     if message.data.get("content") is None:
         message.ignore("content")
         return ()
-    parts = tuple(_content(message, seen, _RESULT_PARTS))
+    parts = tuple(_content(message, history, _RESULT_PARTS))
     return tuple(part for part in parts if isinstance(part, TextPart | ImagePart | FilePart))
 
 
-_READERS: Mapping[str, tuple[Role, Callable[[Fields, _Seen], Iterator[Part]]]] = {
+_READERS: Mapping[str, tuple[Role, Callable[[Fields, _History], Iterator[Part]]]] = {
     "system": ("system", _instruction),
     "developer": ("developer", _instruction),
     "user": ("user", _user),
@@ -153,7 +153,7 @@ _READERS: Mapping[str, tuple[Role, Callable[[Fields, _Seen], Iterator[Part]]]] =
 }
 
 
-def _content(message: Fields, seen: _Seen, readers: "_PartReaders") -> Iterator[Part]:
+def _content(message: Fields, history: _History, readers: "_PartReaders") -> Iterator[Part]:
     """Yield the parts of ``content``, a string or an array. Raises a 400 for a part that the role cannot have."""
     content, at = message.any("content"), message.path("content")
     if isinstance(content, str):
@@ -167,8 +167,8 @@ def _content(message: Fields, seen: _Seen, readers: "_PartReaders") -> Iterator[
         if kind not in readers:
             known = ", ".join(readers)
             raise invalid(f"{part.at} is a {kind!r} part; only {known} can be translated here", part.at)
-        yield readers[kind](part, seen.drops)
-        seen.drops.rest(part)
+        yield readers[kind](part, history.drops)
+        history.drops.rest(part)
 
 
 def _text(part: Fields, drops: Drops) -> TextPart:
@@ -190,9 +190,11 @@ def _thinking(part: Fields, drops: Drops) -> ReasoningPart:
 
 def _image(part: Fields, drops: Drops) -> ImagePart:
     if isinstance(part.data.get("image_url"), str):  # several servers accept a string
-        return ImagePart(_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part))
+        return ImagePart(
+            _url_source(part.need("image_url", str), part.path("image_url")), None, part.at, read_marks(part)
+        )
     inner = Fields.of(part.need("image_url", dict), part.path("image_url"))
-    source, detail = _source(inner.need("url", str), inner.path("url")), inner.string("detail")
+    source, detail = _url_source(inner.need("url", str), inner.path("url")), inner.string("detail")
     drops.rest(inner)
     return ImagePart(source, detail, part.at, read_marks(part))
 
@@ -225,7 +227,7 @@ _ASSISTANT_PARTS: _PartReaders = {"text": _text, "refusal": _refusal, "thinking"
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
 
-def _source(url: str, at: str) -> MediaSource:
+def _url_source(url: str, at: str) -> MediaSource:
     """Return a ``data:`` URL decoded into its parts (RFC 2397), any other URL unchanged."""
     if url[:5].lower() != "data:":
         return MediaSource("url", url)
@@ -240,7 +242,7 @@ def _source(url: str, at: str) -> MediaSource:
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     """Return ``file_data`` as a source: a ``data:`` URL, or bare base64 whose type follows from its file name."""
-    source = _source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
+    source = _url_source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 
@@ -259,7 +261,7 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
         elif (seal := unseal(data)) is None:
             drops.add(join(at, i))
         else:
-            sealed.extend(ReasoningPart("", one, at=join(at, i)) for one in _opened(seal))
+            sealed.extend(ReasoningPart("", one, at=join(at, i)) for one in _split_seal(seal))
     if sealed:  # the readable text belongs to the sealed item
         yield attrs.evolve(sealed[0], text=text)
         yield from sealed[1:]
@@ -271,7 +273,7 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
         yield ReasoningPart("" if sealed else text, native=members, at=place, beside=tuple(beside))
 
 
-def _opened(seal: Seal) -> Iterator[Seal]:
+def _split_seal(seal: Seal) -> Iterator[Seal]:
     """Yield a seal for each native item, because an answer's items are sealed together."""
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:
         yield Seal(seal.issuer, seal.api, item)

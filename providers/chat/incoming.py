@@ -37,9 +37,9 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
     if options is None:
         return False
     options.ignore("include_obfuscation")  # padding without effect
-    asked = options.boolean("include_usage") or False
+    include_usage = options.boolean("include_usage") or False
     drops.rest(options)
-    return asked
+    return include_usage
 
 
 def _parameters(fields: Fields) -> dict[str, Parameter]:
@@ -85,7 +85,7 @@ def _function(tool: Fields, drops: Drops) -> Tool:
         at=tool.at,
         marks=read_marks(tool),
     )
-    _rest(tool, inner, drops)
+    _drop_rest(tool, inner, drops)
     return found
 
 
@@ -96,21 +96,21 @@ def _custom(tool: Fields, drops: Drops) -> Tool:
         name=inner.need("name", str),
         description=inner.string("description"),
         kind="custom",
-        format=_flat_format(inner.any("format")),
+        format=_unwrap_grammar(inner.any("format")),
         at=tool.at,
         marks=read_marks(tool),
     )
-    _rest(tool, inner, drops)
+    _drop_rest(tool, inner, drops)
     return found
 
 
-def _rest(outer: Fields, inner: Fields, drops: Drops) -> None:
+def _drop_rest(outer: Fields, inner: Fields, drops: Drops) -> None:
     drops.rest(outer)
     if inner is not outer:
         drops.rest(inner)
 
 
-def _flat_format(value: Any) -> Any:
+def _unwrap_grammar(value: Any) -> Any:
     """Return a custom tool's format in the form of Responses; Chat nests a grammar one level deeper."""
     if isinstance(value, dict) and isinstance(grammar := value.get("grammar"), dict):
         return {"type": "grammar", **grammar}
@@ -134,7 +134,7 @@ def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
         raise invalid(f"{at}.type must be function, custom or allowed_tools, not {kind!r}", f"{at}.type")
     inner = chosen.object(kind) or chosen
     found = ToolChoice("tool", inner.need("name", str), "custom" if kind == "custom" else "function", at=at)
-    _rest(chosen, inner, drops)
+    _drop_rest(chosen, inner, drops)
     return found
 
 
@@ -167,7 +167,7 @@ def _allowed(chosen: Fields, drops: Drops) -> ToolChoice:
     inner = chosen.object("allowed_tools") or chosen
     mode = _mode(inner.need("mode", str), inner.path("mode"))
     names = tuple(_allowed_name(tool) for tool in inner.objects("tools"))
-    _rest(chosen, inner, drops)
+    _drop_rest(chosen, inner, drops)
     return ToolChoice(mode.mode, allowed=names, at=chosen.at)
 
 
@@ -184,14 +184,14 @@ def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
         return _effort(effort, fields.path("reasoning_effort"))
     if not isinstance(fields.data.get("reasoning"), dict):
         return None
-    wanted = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
-    effort, budget, enabled = wanted.string("effort"), wanted.integer("max_tokens"), wanted.boolean("enabled")
-    drops.rest(wanted)
+    member = Fields.of(fields.any("reasoning"), fields.path("reasoning"))
+    effort, budget, enabled = member.string("effort"), member.integer("max_tokens"), member.boolean("enabled")
+    drops.rest(member)
     if effort is not None:
-        return _effort(effort, wanted.path("effort"))
+        return _effort(effort, member.path("effort"))
     if budget is None and enabled is None:
         return None
-    return Reasoning("disabled" if enabled is False else "enabled", budget=budget, at=wanted.at)
+    return Reasoning("disabled" if enabled is False else "enabled", budget=budget, at=member.at)
 
 
 def _effort(effort: str, at: str) -> Reasoning:
@@ -199,19 +199,19 @@ def _effort(effort: str, at: str) -> Reasoning:
 
 
 def _format(fields: Fields, drops: Drops) -> Format | None:
-    wanted = fields.object("response_format")
-    if wanted is None:
+    member = fields.object("response_format")
+    if member is None:
         return None
-    kind = wanted.need("type", str)
+    kind = member.need("type", str)
     if kind == "text":
         return None
     if kind == "json_object":
-        drops.rest(wanted)
-        return Format("json_object", at=wanted.at)
+        drops.rest(member)
+        return Format("json_object", at=member.at)
     if kind != "json_schema":
-        at = join(wanted.at, "type")
+        at = join(member.at, "type")
         raise invalid(f"{at} must be text, json_object or json_schema, not {kind!r}", at)
-    inner = Fields.of(wanted.need("json_schema", dict), wanted.path("json_schema"))
+    inner = Fields.of(member.need("json_schema", dict), member.path("json_schema"))
     schema = inner.any("schema")
     found = Format(
         "json_schema",
@@ -219,7 +219,7 @@ def _format(fields: Fields, drops: Drops) -> Format | None:
         schema=None if schema is None else expect(schema, dict, inner.path("schema")),
         strict=inner.boolean("strict"),
         description=inner.string("description"),
-        at=wanted.at,
+        at=member.at,
     )
-    _rest(wanted, inner, drops)
+    _drop_rest(member, inner, drops)
     return found

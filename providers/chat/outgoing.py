@@ -13,15 +13,15 @@ from providers.catalog.strict import fits_strict, provider_strict
 from providers.chat.parts import (
     PartsTarget,
     complete_reasoning,
-    joined,
-    takes_custom_tools,
+    sends_custom_tools,
+    simplify_content,
     write_call,
     write_content,
     write_reasoning,
     write_result,
     write_result_media,
 )
-from providers.chat.settings import OWN, write_settings
+from providers.chat.settings import HANDLED, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
@@ -102,13 +102,13 @@ def _write_message(to: PartsTarget, message: Message) -> Iterator[dict[str, Any]
         role = "system"
     pieces = [piece for part in message.parts for piece in write_content(to, part, message.role)]
     if pieces:
-        yield {"role": role, "content": joined(pieces), **({"name": message.name} if message.name else {})}
+        yield {"role": role, "content": simplify_content(pieces), **({"name": message.name} if message.name else {})}
 
 
 def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -> Iterator[dict[str, Any]]:
     pieces: list[dict[str, Any]] = []
     refusals: list[str] = []
-    called: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     reasoning_parts: list[ReasoningPart] = []
     for part in parts:
         match part:
@@ -117,7 +117,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
             case RefusalPart(text=text):
                 refusals.append(text)
             case ToolCallPart():
-                called.append(write_call(to, part))
+                calls.append(write_call(to, part))
             case ReasoningPart():
                 reasoning_parts.append(part)
             case NativePart():
@@ -126,21 +126,21 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
                 raise invalid(f"{part.at} cannot stand in an assistant message for this model", part.at)
             case _:
                 assert_never(part)
-    if not (pieces or refusals or called):
+    if not (pieces or refusals or calls):
         places = (place for part in reasoning_parts for place in part.places)
         to.drops.add(*places)  # providers reject a message with reasoning only
         return
     message: dict[str, Any] = {"role": "assistant"}
     if name:
         message["name"] = name
-    returned = write_reasoning(to, reasoning_parts)
-    pieces = returned.pop("content", []) + pieces
-    message |= {"content": joined(pieces) if pieces else None}
+    reasoning = write_reasoning(to, reasoning_parts)
+    pieces = reasoning.pop("content", []) + pieces
+    message |= {"content": simplify_content(pieces) if pieces else None}
     if refusals:
         message["refusal"] = "".join(refusals)
-    message |= returned
-    if called:
-        message["tool_calls"] = called
+    message |= reasoning
+    if calls:
+        message["tool_calls"] = calls
     yield message
 
 
@@ -150,9 +150,9 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     body: dict[str, Any] = {"model": to.model, "messages": write_messages(request, to, drops)}
     _write_tools(request, body, drops)
     if request.format is not None:
-        body["response_format"] = _format(request.format, invented=request.api == "messages")
+        body["response_format"] = _format(request.format, infer_strict=request.api == "messages")
     write_settings(request, to, body, drops)
-    write_parameters(request, "chat", body, drops, OWN)
+    write_parameters(request, "chat", body, drops, HANDLED)
     if request.stream:
         body["stream"] = True
         if to.quirks.stream_usage:
@@ -163,7 +163,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 def _write_tools(request: Request, body: dict[str, Any], drops: Drops) -> None:
     """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
-    custom = takes_custom_tools(request.api)
+    custom = sends_custom_tools(request.api)
     tools = [item for tool in request.tools if (item := _tool(tool, request.api, custom, drops)) is not None]
     if tools:
         body["tools"] = tools
@@ -187,42 +187,42 @@ def _tool(tool: Tool | NativeTool, api: Api, custom: bool, drops: Drops) -> dict
         drops.add(tool.at)
         return None
     drops.add(*(join(tool.at, mark) for mark in tool.marks))
-    about: dict[str, Any] = {"name": tool.name}
+    definition: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
-        about["description"] = tool.description
+        definition["description"] = tool.description
     if tool.kind == "custom":
-        return _custom_tool(tool, about) if custom else _wrapped_tool(tool, about, drops)
-    about["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
+        return _custom_tool(tool, definition) if custom else _as_function_tool(tool, definition, drops)
+    definition["parameters"] = {"type": "object", "properties": {}} if tool.schema is None else tool.schema
     if (strict := provider_strict(tool, api, drops)) is not None:
-        about["strict"] = strict
-    return {"type": "function", "function": about}
+        definition["strict"] = strict
+    return {"type": "function", "function": definition}
 
 
-def _custom_tool(tool: Tool, about: dict[str, Any]) -> dict[str, Any]:
+def _custom_tool(tool: Tool, definition: dict[str, Any]) -> dict[str, Any]:
     """Return a custom tool; Chat nests a grammar one level deeper than Responses."""
     format = tool.format
     if isinstance(format, dict) and format.get("type") == "grammar" and "grammar" not in format:
         grammar = {name: value for name, value in format.items() if name != "type"}
         format = {"type": "grammar", "grammar": grammar}
-    return {"type": "custom", "custom": about if format is None else {**about, "format": format}}
+    return {"type": "custom", "custom": definition if format is None else {**definition, "format": format}}
 
 
-def _wrapped_tool(tool: Tool, about: dict[str, Any], drops: Drops) -> dict[str, Any]:
+def _as_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> dict[str, Any]:
     if (description := custom_tools.description(tool, drops)) is not None:
-        about["description"] = description
-    return {"type": "function", "function": {**about, "parameters": custom_tools.SCHEMA}}
+        definition["description"] = description
+    return {"type": "function", "function": {**definition, "parameters": custom_tools.SCHEMA}}
 
 
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
     """Return the choice, or None if its tool is missing. ``kinds`` are the written tools by name."""
     if choice.allowed is not None and choice.mode != "none":
-        return _allowed(choice, [_named(kinds[name], name) for name in choice.allowed if name in kinds])
+        return _allowed(choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds])
     match choice.mode:
         case "auto" | "none" | "required":
             return choice.mode
         case "tool":
             name = choice.name or ""
-            return _named(kinds[name], name) if name in kinds else None
+            return _tool_reference(kinds[name], name) if name in kinds else None
         case _:
             assert_never(choice.mode)
 
@@ -232,24 +232,27 @@ def _allowed(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
 
 
-def _named(kind: str, name: str) -> dict[str, Any]:
+def _tool_reference(kind: str, name: str) -> dict[str, Any]:
     return {"type": kind, kind: {"name": name}}
 
 
-def _format(format: Format, invented: bool) -> dict[str, Any]:
+def _format(format: Format, infer_strict: bool) -> dict[str, Any]:
     """Return ``response_format``.
 
-    ``invented``: the client's API has neither a name nor ``strict``, so ``strict`` follows from the schema.
+    ``infer_strict``: the client's API has neither a name nor ``strict``, so ``strict`` follows from the schema.
     """
     if format.kind == "json_object":
         return {"type": "json_object"}
     strict = format.strict
-    if strict is None and invented and fits_strict(format.schema):
+    if strict is None and infer_strict and fits_strict(format.schema):
         strict = True
-    about = {
+    definition = {
         "name": format.name or "output",  # required here, absent in Messages
         "description": format.description,
         "schema": format.schema,
         "strict": strict,
     }
-    return {"type": "json_schema", "json_schema": {name: value for name, value in about.items() if value is not None}}
+    return {
+        "type": "json_schema",
+        "json_schema": {name: value for name, value in definition.items() if value is not None},
+    }

@@ -108,7 +108,7 @@ def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[st
         case "file_id":
             if to.api == "chat":
                 return {"type": "file", "file": {"file_id": source.value}}
-            raise _foreign_id(part.at)
+            raise _foreign_file_error(part.at)
         case "url":
             raise invalid(f"{part.at}: this model takes files as data, not by URL; send the file itself", part.at)
         case _:
@@ -122,14 +122,14 @@ def _url(source: MediaSource, at: str) -> str:
         case "base64":
             return f"data:{source.media_type or 'image/png'};base64,{source.value}"
         case "file_id":
-            raise _foreign_id(at)
+            raise _foreign_file_error(at)
         case "text":
             raise invalid(f"{at} is no image", at)
         case _:
             assert_never(source.kind)
 
 
-def _foreign_id(at: str) -> Exception:
+def _foreign_file_error(at: str) -> Exception:
     return invalid(f"{at}: a file id is known only to the provider that gave it; send the file itself", at)
 
 
@@ -155,7 +155,7 @@ def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, 
             assert_never(part)
 
 
-def joined(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def simplify_content(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
     """Return a plain string if it expresses the same, because every server accepts one; else the array."""
     if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
         return str(pieces[0]["text"])
@@ -165,7 +165,7 @@ def joined(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
 _NO_ARGUMENTS = "{}"
 
 
-def takes_custom_tools(api: str) -> bool:
+def sends_custom_tools(api: str) -> bool:
     """Return whether custom tools of a client of ``api`` are sent as such.
 
     A Chat client that declares one knows its provider. For other clients they become functions, as most servers accept
@@ -178,7 +178,7 @@ def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
     """Return a call of a function or custom tool, without marks."""
     drop_marks(to, part)
     id = to.call_id(part.id)
-    if part.kind == "custom" and takes_custom_tools(to.api):
+    if part.kind == "custom" and sends_custom_tools(to.api):
         return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
     if part.kind == "custom":
         function = {"name": part.name, "arguments": wrapped(part.input)}
@@ -206,7 +206,7 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
     return {
         "role": "tool",
         "tool_call_id": to.call_id(part.call_id),
-        "content": joined(pieces) if pieces else "",
+        "content": simplify_content(pieces) if pieces else "",
     }
 
 
@@ -234,7 +234,7 @@ def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str
     openclaw/openclaw#92201)."""
     members: dict[str, Any] = {}
     for part in parts:
-        native = _native(to, part)
+        native = _native_reasoning(to, part)
         if not native:
             to.drops.add(*part.places)
         for field, value in native.items():
@@ -242,7 +242,7 @@ def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str
     return members
 
 
-def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
+def _native_reasoning(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
     """Return the reasoning as members of a Chat message, or ``{}`` if another provider issued it."""
     if part.seal is not None:
         seal = part.seal

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from providers.chat.chunks import Choice, Chunk, decode, decode_unread
+from providers.chat.chunks import Choice, Chunk, decode, decode_textless
 from providers.chat.reading import OpenAnswer, take_delta
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch, bounded
@@ -42,7 +42,7 @@ REASONS: Mapping[str, Reason] = {
     "spii": "refusal",
     "image_safety": "refusal",
 }
-"""The neutral reason by the ``word_of`` a ``finish_reason``; all others are ``stop``.
+"""The neutral reason by the ``finish_word`` a ``finish_reason``; all others are ``stop``.
 
 Routers forward the model's own words (Portkey-AI/gateway#857).
 """
@@ -58,7 +58,7 @@ FAILURES: Mapping[str, FailureReason] = {
 """The finish reasons that mean a failed answer, and the reason of the failure."""
 
 
-def word_of(reason: str) -> str:
+def finish_word(reason: str) -> str:
     """Return the first word of ``reason`` in lower case.
 
     Google's endpoint appends details (``content_filter: PROHIBITED_CONTENT``, ``function_call_filter:
@@ -74,23 +74,23 @@ def stop_string(value: Any) -> str | None:
 
 def read_failure(word: str) -> ErrorInfo | None:
     """Return the failure that the finish reason ``word`` means, or None."""
-    if (reason := FAILURES.get(word_of(word))) is None:
+    if (reason := FAILURES.get(finish_word(word))) is None:
         return None
     unfinished = "the provider could not finish its answer: "
-    return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + word_of(word))
+    return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + finish_word(word))
 
 
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
     """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
     if not word:  # Snowflake only sends [DONE]
         return AnswerEnd(settled_reason("stop", called))
-    reason = REASONS.get(word_of(word), "stop")
+    reason = REASONS.get(finish_word(word), "stop")
     if reason == "stop" and stopped_by is not None:
         return AnswerEnd("stop_sequence", word, stopped_by)
     return AnswerEnd(reason, word)
 
 
-LONG = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
+LAZY_FROM = 16 * 1024  # bytes from which a whole answer's text stays undecoded if unused
 
 
 class ChatReader:
@@ -110,13 +110,13 @@ class ChatReader:
         if self._stage is ENDED:
             return ()
         if data.startswith(b"[DONE]"):
-            whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.half)
+            whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
             return self._end() if whole else self._fail(EARLY)
         try:
             chunk = decode(data)
         except NOT_JSON:
             return self._malformed(event, data)
-        if event == "error" or chunk.error or (chunk.choices is None and chunk.failure):
+        if event == "error" or chunk.error or (chunk.choices is None and chunk.is_failure):
             return self._fail(read_event_failure(any_json(data)))
         self._answer.arriving = data
         try:
@@ -146,8 +146,8 @@ class ChatReader:
                     self._begin(chunk, out)
                 take_delta(self._answer, choice, out)
                 if choice.finish_reason:
-                    self._note_end(choice)
-                if choice.error and word_of(self._finish) not in REASONS:
+                    self._store_finish(choice)
+                if choice.error and finish_word(self._finish) not in REASONS:
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
         if self._finish and (failed := read_failure(self._finish)) is not None:
             return [*out, *self._fail(failed)]
@@ -159,14 +159,14 @@ class ChatReader:
         created = chunk.created if type(chunk.created) is int else None
         out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
 
-    def _note_end(self, choice: Choice) -> None:
+    def _store_finish(self, choice: Choice) -> None:
         if isinstance(choice.finish_reason, str):
             self._finish = choice.finish_reason
             self._stopped_by = stop_string(choice.stop_reason)
 
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
-        self._answer.shut(out)
+        self._answer.close_block(out)
         out.extend(map(BlockEnd, self._answer.tools))
         if self._usage is not None:
             out.append(self._usage)
@@ -193,12 +193,12 @@ class ChatReader:
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """Return a whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
     try:
-        chunk = decode(body, checked) if texts or len(body) < LONG else decode_unread(body)
+        chunk = decode(body, checked) if texts or len(body) < LAZY_FROM else decode_textless(body)
     except NOT_JSON:
         if (failed := array_failure(body)) is not None:
             return (failed,)
         raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer") from None
-    if chunk.failure:
+    if chunk.is_failure:
         return (read_event_failure(any_json(body)),)
     if not any(choice.index in (0, None) for choice in chunk.choices or ()):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from providers.chat.chunks import Choice, Delta
-from providers.chat.fragments import Calls, ToolCall, name_and_text
+from providers.chat.fragments import Calls, ToolCall, parse_fragment
 from providers.chat.parts import TYPED_FIELD
 from providers.neutral.bounds import AnswerBudgets
 from providers.neutral.values import as_string, few_objects
@@ -23,12 +23,12 @@ from streams.events import (
     ToolCallStart,
 )
 
-_JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # by type, the member that arrives in pieces
+_TEXT_MEMBERS = {"reasoning.text": "text", "reasoning.summary": "summary"}  # by type, the member that arrives in pieces
 
 
-def readable(detail: Mapping[str, Any]) -> str:
+def detail_text(detail: Mapping[str, Any]) -> str:
     """Return the text in one of the ``reasoning_details``, or ""."""
-    member = _JOINED.get(as_string(detail.get("type")))
+    member = _TEXT_MEMBERS.get(as_string(detail.get("type")))
     return as_string(detail.get(member)) if member else ""
 
 
@@ -46,8 +46,8 @@ class Details:
 
     def add(self, detail: Mapping[str, Any]) -> None:
         """Add one piece."""
-        text = readable(detail)
-        if detail.get("type") in _JOINED and self._items and _same(self._items[-1][0], detail):
+        text = detail_text(detail)
+        if detail.get("type") in _TEXT_MEMBERS and self._items and _continues(self._items[-1][0], detail):
             item, pieces = self._items[-1]
             item.update((name, value) for name, value in detail.items() if value is not None)
             pieces.append(text)
@@ -57,7 +57,7 @@ class Details:
     def take(self) -> list[dict[str, Any]]:
         """Return the details so far and start a new list."""
         for item, pieces in self._items:
-            member = _JOINED.get(as_string(item.get("type")))
+            member = _TEXT_MEMBERS.get(as_string(item.get("type")))
             if member and (member in item or any(pieces)):
                 item[member] = "".join(pieces)
         items = [item for item, _ in self._items]
@@ -65,7 +65,7 @@ class Details:
         return items
 
 
-def _same(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+def _continues(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
     return item.get("type") == detail.get("type") and item.get("index") == detail.get("index")
 
 
@@ -97,18 +97,18 @@ class OpenAnswer(AnswerBudgets):
         self.blocks += 1
         return self.blocks - 1
 
-    def block_of(self, speech: Speech, out: list[Event]) -> int:
+    def block_for(self, speech: Speech, out: list[Event]) -> int:
         """Return the open block for ``speech``, opening a new one if necessary."""
-        return self.open(speech, out) if self.block is None or self.speech is not speech else self.block
+        return self.open_block(speech, out) if self.block is None or self.speech is not speech else self.block
 
-    def open(self, speech: Speech, out: list[Event]) -> int:
+    def open_block(self, speech: Speech, out: list[Event]) -> int:
         """Close the open block and open one for ``speech``."""
-        self.shut(out)
+        self.close_block(out)
         self.speech = speech
         self.block = self.next_block()
         return self.block
 
-    def shut(self, out: list[Event]) -> None:
+    def close_block(self, out: list[Event]) -> None:
         """Close the open block other than tool calls, with the state of its reasoning.
 
         Details without readable reasoning get a block of their own.
@@ -119,12 +119,12 @@ class OpenAnswer(AnswerBudgets):
             self.block, self.speech = self.next_block(), ReasoningDelta
         if self.block is None:
             return
-        if self.speech is ReasoningDelta and (item := self._returned()):
+        if self.speech is ReasoningDelta and (item := self._state_item()):
             out.append(ReasoningState(self.block, "chat", item))
         out.append(BlockEnd(self.block))
         self.block = None
 
-    def _returned(self) -> dict[str, Any]:
+    def _state_item(self) -> dict[str, Any]:
         """Return the item that the provider requires back for the open reasoning, or ``{}``."""
         if self.details:
             return {"reasoning_details": self.details.take()}
@@ -135,7 +135,7 @@ def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
     """Add the events of a piece of text, with the log probabilities and citations that waited for it."""
     block = answer.block
     if block is None or answer.speech is not TextDelta:
-        block = answer.open(TextDelta, out)
+        block = answer.open_block(TextDelta, out)
     if answer.logprobs:
         out.append(TextDelta(block, text, answer.logprobs))
         answer.logprobs = []
@@ -154,11 +154,11 @@ def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]
 def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
     """Add the transcript of speech, unless ``content`` contains the same text, as on some servers."""
     text = as_string(audio.get("transcript")) if isinstance(audio, dict) else ""
-    if text and text.strip() != _text_in(content).strip():
+    if text and text.strip() != _content_text(content).strip():
         take_text(answer, text, out)
 
 
-def _text_in(content: Any) -> str:
+def _content_text(content: Any) -> str:
     parts = few_objects(content) if isinstance(content, list) else ()
     return content if isinstance(content, str) else "".join(as_string(part.get("text")) for part in parts)
 
@@ -166,7 +166,7 @@ def _text_in(content: Any) -> str:
 def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
     """Add the event of a piece of a refusal."""
     if isinstance(refusal, str):
-        out.append(RefusalDelta(answer.block_of(RefusalDelta, out), refusal))
+        out.append(RefusalDelta(answer.block_for(RefusalDelta, out), refusal))
 
 
 def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
@@ -196,10 +196,10 @@ def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     for field, text in (
         ("reasoning_content", delta.reasoning_content),
         ("reasoning", delta.reasoning),
-        ("", "" if answer.field else "".join(map(readable, details))),
+        ("", "" if answer.field else "".join(map(detail_text, details))),
     ):
         if text and isinstance(text, str):
-            _say(answer, field, text, out)
+            _add_reasoning(answer, field, text, out)
             break
     if details and answer.keeps:
         answer.hold("reasoning details")
@@ -209,16 +209,16 @@ def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
 
 def take_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
     """Add the event of reasoning that is a part of typed content (Mistral)."""
-    if text := _thinking(part.get("thinking")):
-        _say(answer, TYPED_FIELD, text, out)
+    if text := _thinking_text(part.get("thinking")):
+        _add_reasoning(answer, TYPED_FIELD, text, out)
 
 
-def _say(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
-    out.append(ReasoningDelta(answer.block_of(ReasoningDelta, out), text))
+def _add_reasoning(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
+    out.append(ReasoningDelta(answer.block_for(ReasoningDelta, out), text))
     answer.field = field
 
 
-def _thinking(value: Any) -> str:
+def _thinking_text(value: Any) -> str:
     """Return the text of Mistral's ``thinking``: an array of text parts or a string."""
     return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in few_objects(value))
 
@@ -232,12 +232,12 @@ def take_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
 
 
 def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Event]) -> None:
-    kind, name, text = name_and_text(fragment)
+    kind, name, text = parse_fragment(fragment)
     if not (name or text or fragment.get("id")):
         return
     call = answer.calls.find(fragment, name, text)
     if call.block is None and name:
-        answer.shut(out)
+        answer.close_block(out)
         call.name, call.kind, call.block = name, kind, answer.next_block()
         answer.tools.append(call.block)
         out.append(ToolCallStart(call.block, call.id, name, kind))

@@ -18,7 +18,7 @@ from streams.events import Api
 SERVICE_TIERS = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))
 """The tiers of OpenAI's Chat; other APIs' tiers have other meanings."""
 
-OWN = (
+HANDLED = (
     "max_tokens", "n", "stop", "service_tier", "temperature", "top_p", "logprobs", "top_logprobs", "modalities",
     "audio", "prompt_cache_options", "frequency_penalty", "presence_penalty", "logit_bias",
 )  # fmt: skip
@@ -38,7 +38,7 @@ _RESPONSES_CACHE_OPTIONS = ("comparison_response_id",)  # members of Responses o
 
 
 def write_settings(request: Request, to: Recipient, body: dict[str, Any], drops: Drops) -> None:
-    """Write the settings of ``OWN`` and the effort into ``body``. Raises a 400 if one must not be dropped."""
+    """Write the settings of ``HANDLED`` and the effort into ``body``. Raises a 400 if one must not be dropped."""
     if request.reasoning is not None:
         _write_reasoning(request, request.reasoning, to.quirks, body, drops)
     _write_limits(request, to.quirks, body, drops)
@@ -52,21 +52,21 @@ def write_settings(request: Request, to: Recipient, body: dict[str, Any], drops:
 def _write_reasoning(
     request: Request, reasoning: Reasoning, quirks: Quirks, body: dict[str, Any], drops: Drops
 ) -> None:
-    asked = asked_level(reasoning)
-    if asked is None and reasoning.mode == "disabled" and "none" in quirks.efforts:
-        asked = "none"
-    level = known_level(asked, quirks.efforts) if asked is not None and quirks.reasoning_effort else None
+    effort = asked_level(reasoning)
+    if effort is None and reasoning.mode == "disabled" and "none" in quirks.efforts:
+        effort = "none"
+    level = known_level(effort, quirks.efforts) if effort is not None and quirks.reasoning_effort else None
     if level is not None:
         body["reasoning_effort"] = level
-    if level != asked:
-        drops.add(*_effort_places(request, reasoning))
-    elif asked is None and reasoning.mode == "disabled":
+    if level != effort:
+        drops.add(*_reasoning_paths(request, reasoning))
+    elif effort is None and reasoning.mode == "disabled":
         drops.add(reasoning.at)
-    if reasoning.summary is not None and (place := _SUMMARY.get(request.api)):
-        drops.add(place)
+    if reasoning.summary is not None and (path := _SUMMARY.get(request.api)):
+        drops.add(path)
 
 
-def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
+def _reasoning_paths(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
     """Return the paths of the client's reasoning settings; Messages has one for thinking and one for effort."""
     if request.api == "messages" and reasoning.effort is not None:
         return reasoning.at, "output_config.effort"
@@ -76,10 +76,12 @@ def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
 def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     parameters = request.parameters
     if (limit := parameters.get("max_tokens")) is not None:
-        body[quirks.max_tokens_field] = _limit(limit)
+        body[quirks.max_tokens_field] = _token_limit(limit)
     if (n := parameters.get("n")) is not None and n.value != 1:
         if not are_translated(request.api, "chat", stream=request.stream) or not 0 < n.value <= MOST:
-            raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
+            raise invalid(
+                f"{n.at} must be 1: this model's provider is effort through a translation of one choice", n.at
+            )
         body["n"] = n.value
     if (stop := parameters.get("stop")) is not None and stop.value:
         body["stop"] = stop.value[:MAX_STOPS]
@@ -87,7 +89,7 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
             drops.add(stop.at)
 
 
-def _limit(limit: Parameter) -> int:
+def _token_limit(limit: Parameter) -> int:
     """Return the token limit.
 
     A limit of 0 (Messages' cache warming) is a 400, because a paid answer is no substitute.
@@ -99,12 +101,12 @@ def _limit(limit: Parameter) -> int:
 
 def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """Write the sampling settings, if the model accepts them."""
-    taken = takes_sampling(quirks, body.get("reasoning_effort"))
+    accepts_sampling = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         parameter = parameters.get(name)
         if parameter is None:
             continue
-        if taken and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
+        if accepts_sampling and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
             body[name] = parameter.value
         elif parameter.value != BY_NAME[name].default:
             drops.add(parameter.at)
@@ -112,13 +114,13 @@ def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: d
 
 def _write_logprobs(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """Write ``logprobs`` and ``top_logprobs``; the latter is rejected without the former."""
-    asked, top = parameters.get("logprobs"), parameters.get("top_logprobs")
-    if asked is not None and asked.value and takes_sampling(quirks, body.get("reasoning_effort")):
+    effort, top = parameters.get("logprobs"), parameters.get("top_logprobs")
+    if effort is not None and effort.value and takes_sampling(quirks, body.get("reasoning_effort")):
         body["logprobs"] = True
         if top is not None:
             body["top_logprobs"] = top.value
     else:
-        drops.add(*(parameter.at for parameter in (asked, top) if parameter is not None and parameter.value))
+        drops.add(*(parameter.at for parameter in (effort, top) if parameter is not None and parameter.value))
 
 
 def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None:

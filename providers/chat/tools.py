@@ -23,16 +23,16 @@ def is_legacy(request: Request) -> bool:
     return request.api == "chat" and bool(request.source.get("functions")) and not request.source.get("tools")
 
 
-class _Begun:
+class _OpenCall:
     """A tool call that is being written."""
 
-    __slots__ = ("held", "index", "kind", "said")
+    __slots__ = ("has_text", "held", "index", "kind")
 
     def __init__(self, index: int, kind: str, held: list[str] | None) -> None:
         self.index = index
         self.kind = kind
         self.held = held  # pieces of a wrapped text, which can only be unwrapped whole
-        self.said = False  # whether any text but white space arrived
+        self.has_text = False  # whether any text but white space arrived
 
 
 class ToolWriter:
@@ -41,67 +41,67 @@ class ToolWriter:
     def __init__(self, request: Request) -> None:
         self._custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
         self._legacy = is_legacy(request)
-        self._begun: dict[int, _Begun] = {}
+        self._calls: dict[int, _OpenCall] = {}
 
     @property
-    def called(self) -> bool:
-        return bool(self._begun)
+    def has_calls(self) -> bool:
+        return bool(self._calls)
 
     @property
-    def finish(self) -> str:
+    def finish_reason(self) -> str:
         """The finish reason of an answer that ends with calls."""
         return "function_call" if self._legacy else "tool_calls"
 
-    def knows(self, block: int) -> bool:
+    def is_call(self, block: int) -> bool:
         """Return whether ``block`` is a call."""
-        return block in self._begun
+        return block in self._calls
 
-    def begin(self, event: ToolCallStart) -> Mapping[str, Any]:
+    def start_call(self, event: ToolCallStart) -> Mapping[str, Any]:
         """Return the first piece, the only one with id and name, because clients concatenate strings
         (langchain-ai/langchain#35281)."""
-        unwrap = self._unwraps(event)
+        unwrap = self._must_unwrap(event)
         kind = "custom" if unwrap else event.kind
-        self._begun[event.block] = begun = _Begun(len(self._begun), kind, [] if unwrap else None)
+        self._calls[event.block] = call = _OpenCall(len(self._calls), kind, [] if unwrap else None)
         if not self._legacy:
             inner = {"name": event.name, _TEXT[kind]: ""}
-            return _fragment({"index": begun.index, "id": event.id, "type": kind, kind: inner})
-        return {} if begun.index else {"function_call": {"name": event.name, "arguments": ""}}
+            return _fragment({"index": call.index, "id": event.id, "type": kind, kind: inner})
+        return {} if call.index else {"function_call": {"name": event.name, "arguments": ""}}
 
-    def input(self, block: int, text: str) -> Mapping[str, Any]:
-        begun = self._begun[block]
-        begun.said = begun.said or bool(text.strip())
-        if begun.held is None:
-            return self._piece(begun, text)
-        begun.held.append(text)
+    def add_input(self, block: int, text: str) -> Mapping[str, Any]:
+        call = self._calls[block]
+        call.has_text = call.has_text or bool(text.strip())
+        if call.held is None:
+            return self._delta(call, text)
+        call.held.append(text)
         return {}
 
-    def end(self, block: int) -> Mapping[str, Any]:
-        begun = self._begun.get(block)
-        if begun is None:
+    def end_call(self, block: int) -> Mapping[str, Any]:
+        call = self._calls.get(block)
+        if call is None:
             return {}
-        if begun.held is not None:
-            return self._piece(begun, unwrapped("".join(begun.held)))
-        return self._piece(begun, "" if begun.said or begun.kind == "custom" else _NO_ARGUMENTS)
+        if call.held is not None:
+            return self._delta(call, unwrapped("".join(call.held)))
+        return self._delta(call, "" if call.has_text or call.kind == "custom" else _NO_ARGUMENTS)
 
-    def whole(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
+    def message_members(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
         """Return the call members of a whole message."""
-        calls = [self._call(block) for block in blocks]
+        calls = [self._message_call(block) for block in blocks]
         if not calls:
             return {}
         return {"function_call": calls[0]["function"]} if self._legacy else {"tool_calls": calls}
 
-    def _unwraps(self, tool: ToolCallStart | ToolCallBlock) -> bool:
+    def _must_unwrap(self, tool: ToolCallStart | ToolCallBlock) -> bool:
         return tool.kind == "function" and tool.name in self._custom
 
-    def _piece(self, begun: _Begun, text: str) -> Mapping[str, Any]:
+    def _delta(self, call: _OpenCall, text: str) -> Mapping[str, Any]:
         if not text:
             return {}
         if not self._legacy:
-            return _fragment({"index": begun.index, begun.kind: {_TEXT[begun.kind]: text}})
-        return {} if begun.index else {"function_call": {"arguments": text}}
+            return _fragment({"index": call.index, call.kind: {_TEXT[call.kind]: text}})
+        return {} if call.index else {"function_call": {"arguments": text}}
 
-    def _call(self, block: ToolCallBlock) -> dict[str, Any]:
-        if self._unwraps(block):
+    def _message_call(self, block: ToolCallBlock) -> dict[str, Any]:
+        if self._must_unwrap(block):
             return {"id": block.id, "type": "custom", "custom": {"name": block.name, "input": unwrapped(block.input)}}
         text = block.input if block.input.strip() or block.kind == "custom" else _NO_ARGUMENTS
         inner = {"name": block.name, _TEXT[block.kind]: text}

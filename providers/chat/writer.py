@@ -92,10 +92,10 @@ class Seals:
             {"type": "reasoning.encrypted", "data": seal(self._issuer, api, items)}
             for api, items in self._foreign.items()
         ]
-        return _numbered(self._native + sealed)
+        return _number_details(self._native + sealed)
 
 
-def _numbered(details: list[Any]) -> list[Any]:
+def _number_details(details: list[Any]) -> list[Any]:
     """Return ``details`` with their positions as ``index`` if any of them has one, so that clients merge no two."""
     if not any(isinstance(detail, dict) and "index" in detail for detail in details):
         return details
@@ -119,13 +119,13 @@ class Citations:
     def close(self, end: int) -> None:
         """Record the end of a block other than a tool call; the content now has ``end`` characters."""
         for cited in self._waiting:
-            if (annotation := _annotation(cited, self._start, end - self._start)) is not None:
+            if (annotation := _chat_annotation(cited, self._start, end - self._start)) is not None:
                 self.annotations.append(annotation)
         self._waiting.clear()
         self._start = end
 
 
-def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
+def answer_annotations(texts: Iterable[TextBlock]) -> list[Any]:
     """Return the annotations of a whole answer."""
     citations, end = Citations(), 0
     for block in texts:
@@ -136,18 +136,18 @@ def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
     return citations.annotations
 
 
-def _annotation(cited: Citation, start: int, length: int) -> Any:
+def _chat_annotation(cited: Citation, start: int, length: int) -> Any:
     """Return a citation in Chat's form, or None without a URL (such as a passage of a document)."""
     link = cited.item.get("url_citation") if cited.api == "chat" else cited.item
     if not isinstance(link, dict) or not isinstance(link.get("url"), str):
         return None
-    place = {"url": link["url"], **_place(link, start, length)}
+    position = {"url": link["url"], **_position(link, start, length)}
     if cited.api == "chat":  # its positions already refer to the whole content
-        place |= {name: value for name, value in link.items() if value is not None}
-    return {"type": "url_citation", "url_citation": place}
+        position |= {name: value for name, value in link.items() if value is not None}
+    return {"type": "url_citation", "url_citation": position}
 
 
-def _place(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
+def _position(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
     """Return the position of a citation in the content: Responses' own, the whole block for Messages.
 
     Clients require all three members.
@@ -188,7 +188,7 @@ class ChatWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._include_usage = reply.request.include_usage
-        self._estimate = reply.input_estimate
+        self._input_estimate = reply.input_estimate
         head = {
             "id": new_id("chatcmpl-"),
             "object": "chat.completion.chunk",
@@ -196,24 +196,26 @@ class ChatWriter:
             "model": reply.request.model,
         }
         self._head = b"data: " + sse.dump(head)[:-1] + b',"choices":['
-        self._before = self._head + b'{"index":0,"delta":'
-        self._after = b',"logprobs":null' + _UNFINISHED
-        self._text = self._before + b'{"content":'
+        self._prefix = self._head + b'{"index":0,"delta":'
+        self._suffix = b',"logprobs":null' + _UNFINISHED
+        self._text_prefix = self._prefix + b'{"content":'
         self._stage: AnswerStage = WAITING
-        self._settled = False  # `content` has text, or may be null because of other members
+        self._content_written = False  # `content` has text, or may be null because of other members
         self._tools = ToolWriter(reply.request)
         self._seals = Seals(reply.issuer)
         self._citations = Citations()
         self._usage: Usage | None = None
-        self._content = 0  # characters of text
-        self._others = 0  # characters of everything else
+        self._content_length = 0  # characters of text
+        self._other_length = 0  # characters of everything else
 
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        if type(event) is TextDelta and self._content and event.logprobs is None:  # by far the most frequent event
-            self._content += len(event.text)
-            return b"%b%b}%b" % (self._text, sse.dump(event.text), self._after)
+        if (
+            type(event) is TextDelta and self._content_length and event.logprobs is None
+        ):  # by far the most frequent event
+            self._content_length += len(event.text)
+            return b"%b%b}%b" % (self._text_prefix, sse.dump(event.text), self._suffix)
         return self._send(event)
 
     def ping(self) -> bytes:
@@ -222,35 +224,35 @@ class ChatWriter:
     def _send(self, event: Event) -> bytes:
         match event:
             case TextDelta(text=text):
-                self._content += len(text)
-                self._settled = True
-                return self._role("") + self._chunk({"content": text}, event.logprobs)
+                self._content_length += len(text)
+                self._content_written = True
+                return self._first_chunk("") + self._chunk({"content": text}, event.logprobs)
             case ReasoningDelta(text=text):
-                self._others += len(text)
-                return self._role(None) + self._chunk({"reasoning_content": text})
+                self._other_length += len(text)
+                return self._first_chunk(None) + self._chunk({"reasoning_content": text})
             case RefusalDelta(text=text):
-                self._others += len(text)
-                self._settled = True
-                return self._role(None) + self._chunk({"refusal": text})
+                self._other_length += len(text)
+                self._content_written = True
+                return self._first_chunk(None) + self._chunk({"refusal": text})
             case ToolCallStart():
-                self._settled = True
-                return self._role(None) + self._delta(self._tools.begin(event))
+                self._content_written = True
+                return self._first_chunk(None) + self._delta(self._tools.start_call(event))
             case ToolCallDelta(block=block, text=text):
-                self._others += len(text)
-                return self._delta(self._tools.input(block, text))
+                self._other_length += len(text)
+                return self._delta(self._tools.add_input(block, text))
             case BlockEnd(block=block):
-                if not self._tools.knows(block):
-                    self._citations.close(self._content)
-                return self._delta(self._tools.end(block))
+                if not self._tools.is_call(block):
+                    self._citations.close(self._content_length)
+                return self._delta(self._tools.end_call(block))
             case AnswerEnd() | ErrorInfo():
-                data = b"".join(self._ending(event)) if isinstance(event, AnswerEnd) else _error(event)
+                data = b"".join(self._end_chunks(event)) if isinstance(event, AnswerEnd) else _error(event)
                 self._stage = ENDED
                 return data
             case _:
-                self._note(event)
+                self._store(event)
                 return b""
 
-    def _note(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
+    def _store(self, event: ReasoningState | Citation | Usage | AnswerStart | NativeItem) -> None:
         """Store an event that is written later or never."""
         match event:
             case ReasoningState():
@@ -264,7 +266,7 @@ class ChatWriter:
             case _:
                 assert_never(event)
 
-    def _role(self, content: str | None) -> bytes:
+    def _first_chunk(self, content: str | None) -> bytes:
         """Return the first chunk, with the role.
 
         Clients that receive no role send the turn back without one, which is rejected (Portkey-AI/gateway#1399).
@@ -280,19 +282,19 @@ class ChatWriter:
 
     def _chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
         if not logprobs:
-            return b"%b%b%b" % (self._before, sse.dump(delta), self._after)
+            return b"%b%b%b" % (self._prefix, sse.dump(delta), self._suffix)
         scores = sse.dump(_logprobs(logprobs))
-        return b'%b%b,"logprobs":%b%b' % (self._before, sse.dump(delta), scores, _UNFINISHED)
+        return b'%b%b,"logprobs":%b%b' % (self._prefix, sse.dump(delta), scores, _UNFINISHED)
 
-    def _ending(self, end: AnswerEnd) -> Iterator[bytes]:
-        if not self._settled:
-            yield self._role("") or self._chunk({"content": ""})
+    def _end_chunks(self, end: AnswerEnd) -> Iterator[bytes]:
+        if not self._content_written:
+            yield self._first_chunk("") or self._chunk({"content": ""})
         extras = {"reasoning_details": self._seals.details(), "annotations": self._citations.annotations}
         yield self._delta({name: value for name, value in extras.items() if value})
-        finish = sse.dump(_finish(end, self._tools, self._tools.called))
-        yield self._before + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
+        finish = sse.dump(_finish(end, self._tools, self._tools.has_calls))
+        yield self._prefix + b'{},"logprobs":null,"finish_reason":' + finish + b"}]}\n\n"
         if self._include_usage:
-            usage = self._usage or estimate(self._estimate, self._content + self._others)
+            usage = self._usage or estimate_usage(self._input_estimate, self._content_length + self._other_length)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + b"}\n\n"
         yield _DONE
 
@@ -303,16 +305,16 @@ def _error(failed: ErrorInfo) -> bytes:
     return sse.data({"error": openai_error(failed)})
 
 
-def _finish(end: AnswerEnd, tools: ToolWriter, called: bool) -> str:
+def _finish(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
     reason = FINISH[end.reason]
-    return tools.finish if called and reason == "stop" else reason
+    return tools.finish_reason if has_calls and reason == "stop" else reason
 
 
 def _logprobs(tokens: Sequence[Any]) -> dict[str, Any]:
     return {"content": list(tokens), "refusal": None}
 
 
-def estimate(input: int, characters: int) -> Usage:
+def estimate_usage(input: int, characters: int) -> Usage:
     """Return an estimated usage for an answer of ``characters``, because clients require integers."""
     return Usage(input=input, output=-(-characters // _CHARACTERS_PER_TOKEN))
 
@@ -336,7 +338,9 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.request.model,
         "choices": [choice],
-        "usage": write_usage(answer.usage or estimate(reply.input_estimate, sum(map(written_length, answer.blocks)))),
+        "usage": write_usage(
+            answer.usage or estimate_usage(reply.input_estimate, sum(map(written_length, answer.blocks)))
+        ),
     }
     return msgspec.json.encode(whole)
 
@@ -354,11 +358,11 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
         "role": "assistant",
         "content": None if not content and (answer.calls_tools or refusal) else content,
         "refusal": refusal or None,
-        "annotations": annotations_of(texts),
+        "annotations": answer_annotations(texts),
     }
     more: dict[str, Any] = {
         "reasoning_content": "".join(block.text for block in reasoning),
         "reasoning_details": seals.details(),
-        **tools.whole(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
+        **tools.message_members(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }
     return message | {name: value for name, value in more.items() if value}

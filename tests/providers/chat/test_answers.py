@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.chat import CHAT
-from providers.chat.reader import LONG
+from providers.chat.reader import LAZY_FROM
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
@@ -244,7 +244,7 @@ def test_an_error_inside_a_good_status_is_a_failure(body):
 @pytest.mark.parametrize("texts", [True, False])
 def test_an_error_inside_a_choice_is_told_as_what_it_is(texts):
     choice = {"index": 0, "message": {"content": ""}, "finish_reason": "error", "error": QUOTA}
-    failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LONG}).encode(), texts)[-1]
+    failed = CHAT.read_answer(json.dumps({"choices": [choice], "x": "x" * LAZY_FROM}).encode(), texts)[-1]
     assert (failed.kind, failed.status, failed.message) == ("rate_limited", 429, "quota")
 
 
@@ -299,7 +299,7 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
     message |= {"tool_calls": [call]} if called else {}
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if called else "stop"}
     usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
-    padding = "x" * LONG
+    padding = "x" * LAZY_FROM
     body = json.dumps({"id": "i", "choices": [choice], "usage": usage, "x": padding}, ensure_ascii=escaped).encode()
     whole, unread = fold(CHAT.read_answer(body)), fold(CHAT.read_answer(body, texts=False))
     assert (unread.start, unread.usage, unread.end) == (whole.start, whole.usage, whole.end)
@@ -311,7 +311,7 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
 
 @pytest.mark.parametrize("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
 def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
-    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LONG, broken)
+    body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
     for texts in (True, False):
         with pytest.raises(GatewayError, match="not a JSON object"):
             CHAT.read_answer(body, texts)
