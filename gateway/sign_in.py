@@ -20,7 +20,7 @@ from gateway.config.redaction import FETCHED
 from gateway.config.settings import Config
 from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
 from gateway.upstream.request import CredentialSource
-from providers.auth.credential import AwsKeys, Credential, ProjectToken, secrets_of_credential
+from providers.auth.credential import AwsKeys, Credential, ProjectToken, secret_parts
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -116,7 +116,7 @@ class RefreshedCredential:
         try:
             with trio.fail_after(self._patience):
                 fetched = await trio.to_thread.run_sync(self._fetch, abandon_on_cancel=True, limiter=self._limiter)
-            FETCHED.hide(secrets_of_credential(fetched.credential))
+            FETCHED.hide(secret_parts(fetched.credential))
             self._held, self._failed = fetched, None
         except trio.TooSlowError:
             self._fail(f"nothing came within {self._patience:g} s")

@@ -14,14 +14,14 @@ from streams.events import Api
 _REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE)}
 
 CODECS: Mapping[Api, Codec] = _REGISTRY
-"""All that are spoken here, the first for clients of which nothing is known."""
+"""The codec of each API; the first is the default for unknown clients."""
 
 DEFAULT = CHAT.api
 
 
 @contextlib.contextmanager
-def registered(codec: Codec) -> Iterator[None]:
-    """Register ``codec`` for the apps that are made within the block."""
+def registered_codec(codec: Codec) -> Iterator[None]:
+    """Register ``codec`` for apps that are created within the block."""
     assert codec.api not in _REGISTRY, f"{codec.api} is there already"
     _REGISTRY[codec.api] = codec
     try:

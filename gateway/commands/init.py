@@ -165,7 +165,7 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
         return 1
     found = keyed_rows(os.environ)
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
-    usable = [row for row in usable if all(_setting(name, os.environ) for name in row.lacking(None))]
+    usable = [row for row in usable if all(_setting(name, os.environ) for name in row.missing_settings(None))]
     models = [row for row in usable if start_of(row) is not None]
     default, keyed, here = models[0] if models else None, False, local(os.environ)
     if not yes and sys.stdin.isatty():
@@ -372,7 +372,7 @@ def _settings_to_fill(row: Provider, env: Mapping[str, str]) -> str:
 
 def _settings(row: Provider, env: Mapping[str, str]) -> list[str]:
     """Return the settings for the provider's address, from ``env`` or as examples to correct."""
-    found = ((name, _setting(name, env)) for name in row.lacking(None))
+    found = ((name, _setting(name, env)) for name in row.missing_settings(None))
     return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
 
 

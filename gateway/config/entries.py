@@ -31,7 +31,7 @@ from gateway.config.sign_ins import (
 from gateway.http.passing import reason_never
 from providers.auth.credential import SignInName
 from providers.catalog import providers as catalog
-from providers.catalog.provider import Provider, Speaks, api_path, is_of_messages
+from providers.catalog.provider import Provider, Speaks, api_path, is_messages_url
 from streams.events import APIS, Api
 from streams.timeouts import Timeouts
 
@@ -192,14 +192,14 @@ def _provider(
     item = _addressed(item, provider, findings)
     settings = _settings(item)
     _check_settings(settings, path, provider, findings)
-    at = _of_entry(provider.settled(settings).at(item.base_url), item)
+    at = _of_entry(provider.with_settings(settings).at_base_url(item.base_url), item)
     if path in findings.faulty:
         return (at if item.base_url is not None or at.base_url is not None else None), item  # the mistake is reported
     if at.base_url is None and item.base_url is None:
         like = f", such as {at.address}" if at.address else ""
         found = f"{at.display_name} has no address that is the same for all"
         findings.wrong(path, f"{item.written} has no base_url", f"{found}: give it yours{like}")
-    elif lacking := at.lacking(item.base_url):
+    elif lacking := at.missing_settings(item.base_url):
         found = f"{item.written} has no {' and no '.join(lacking)}"
         findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
     return at, item
@@ -214,10 +214,10 @@ def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> Mode
     name, spoken = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
         findings.warn(f"{name}: base_url ends with {end}, the path of an API, which the gateway adds: leave that out")
-    if "messages" not in spoken and "messages" not in provider.places and is_of_messages(base_url):
+    if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
         found = f"{name}: base_url is an address for the Messages API, and requests to it are in Chat"
         findings.warn(f"{found}: write `speaks: [messages]`")
-    return attrs.evolve(item, base_url=provider.completed(base_url, spoken))
+    return attrs.evolve(item, base_url=provider.complete_base_url(base_url, spoken))
 
 
 def _known(item: ModelEntry, prefix: str) -> Provider | None:
@@ -226,7 +226,7 @@ def _known(item: ModelEntry, prefix: str) -> Provider | None:
     provider = catalog.find(prefix)
     if provider is None or item.provider_interface is None or item.base_url is None:
         return provider
-    return None if provider.settled(_settings(item)).lacking(item.base_url) else provider
+    return None if provider.with_settings(_settings(item)).missing_settings(item.base_url) else provider
 
 
 def _settings(item: ModelEntry) -> dict[str, str]:
@@ -236,7 +236,7 @@ def _settings(item: ModelEntry) -> dict[str, str]:
 
 
 def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider, findings: Findings) -> None:
-    known = provider.lacking(None)
+    known = provider.missing_settings(None)
     for name in settings:
         if name not in known:
             found = f"{provider.display_name}'s address has no {name}"
@@ -247,7 +247,7 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
 def _of_entry(row: Provider, item: ModelEntry) -> Provider:
     """``row`` for the entry's model, where it has one alone."""
     model = item.model
-    return row if model == "*" else row.of_model(model)
+    return row if model == "*" else row.for_model(model)
 
 
 def _own_provider(

@@ -161,7 +161,7 @@ def _url(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
     if given is None:
         row = catalog.find(name)
         said = {name: value for name, value in entry.items() if isinstance(value, str)}
-        given = (row.settled(said).base_url if row is not None else None) or ""
+        given = (row.with_settings(said).base_url if row is not None else None) or ""
     try:
         return urlsplit(str(given))
     except ValueError:

@@ -312,7 +312,7 @@ class ModelEntry:
 
     def row(self, model: str) -> Provider:
         """The provider's row for ``model``."""
-        return self.provider.of_model(model)
+        return self.provider.for_model(model)
 
     def type_of(self, model: str) -> ModelType:
         """What ``model`` is for."""

@@ -154,10 +154,10 @@ def _placed(row: Provider, given: ProviderSettings) -> Provider:
     """``row`` at the address that is given, and with the paths that are."""
     if given.base_url is not None:
         speaks: dict[Api, Api] = {**row.speaks, **given.speaks}
-        base_url = given.base_url if given.paths else row.completed(given.base_url, speaks.values())
+        base_url = given.base_url if given.paths else row.complete_base_url(given.base_url, speaks.values())
         parts = urlsplit(base_url)
         path = parts.path.rstrip("/")
-        row = row.at(base_url)
+        row = row.at_base_url(base_url)
         there = {api: place for api, place in row.places.items() if "://" not in place and not path}
         origin = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
         row = attrs.evolve(row, base_url=origin, prefix=path or row.prefix, places=there, by_path={}, hosts={})

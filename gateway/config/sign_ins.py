@@ -12,7 +12,7 @@ from configfile.keys import Kind, setting
 from configfile.kinds import Secret, Url
 from configfile.wording import Wrong, describe, nearest, one_of
 from gateway.config.findings import Findings
-from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
+from providers.auth.credential import AwsKeys, SignInName, secret_parts
 from providers.auth.google import GOOGLE_TOKEN
 from providers.auth.keys import BEARER_TOKEN
 from providers.auth.signer import Signer
@@ -88,7 +88,7 @@ class AwsSignIn:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(filter(None, (*secrets_of_credential(self.keys), self.external_id)))
+        return tuple(filter(None, (*secret_parts(self.keys), self.external_id)))
 
     def __str__(self) -> str:
         return self.type

@@ -19,7 +19,7 @@ from gateway.routing.target import LaneName
 from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
-from providers.auth.credential import Credential, secrets_of_credential
+from providers.auth.credential import Credential, secret_parts
 from providers.errors.ended import has_ended
 from providers.errors.limits import told_outage
 from streams.errors import GatewayError
@@ -178,7 +178,7 @@ class Attempt:
         """Return the head of the answer to ``request``, signed with ``credential`` now. Raises ``GatewayError``."""
         made, context = self.made, self.made.context
         if credential is not None:
-            self._disclosure.sent_words += secrets_of_credential(credential)
+            self._disclosure.sent_words += secret_parts(credential)
         size = len(request.body) // 16  # the most that is done to it is a digest
         proof = await offload(size, signature, request, self.target, credential, time.time())
         most = None if made.request.incoming.stream else context.service.limits.answer

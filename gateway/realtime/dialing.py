@@ -21,7 +21,7 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.websocket import UpstreamWebSocket, handshake, upgraded
 from providers.apis import CODECS
-from providers.auth.credential import Credential, secrets_of_credential
+from providers.auth.credential import Credential, secret_parts
 from providers.errors.ended import has_ended
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -110,7 +110,7 @@ class Dialing:
     async def _asked(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
         context = self._context
         if credential is not None:
-            self._sent += secrets_of_credential(credential)
+            self._sent += secret_parts(credential)
         headers = (*request.headers, *signature(request, self._target, credential, time.time()))
         out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
         response = await context.service.upstream.send(out)

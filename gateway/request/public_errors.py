@@ -12,7 +12,7 @@ from gateway.http.headers import Headers, bounded_waits, passthrough_headers, tr
 from gateway.http.passing import to_client, translated
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
-from providers.auth.credential import secrets_of_credential
+from providers.auth.credential import secret_parts
 from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
@@ -34,7 +34,7 @@ _OURS = ("authentication", "permission")
 def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> Secrets:
     """The credentials for ``target`` that nobody may see, the log included, as far as they can be looked for; ``given``
     is the client's own credential, ``sent`` is what requests went out with."""
-    own = (*secrets_of_credential(target.credential(given)), *sent)
+    own = (*secret_parts(target.credential(given)), *sent)
     bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
     return findable(
         (*bare, *FETCHED.words, *credentials_among(target.configured), *credentials_in(target.entry.base_url or ""))

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target, asked_in
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.sampling import accepts_sampling
 
 
 def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
@@ -25,7 +25,7 @@ def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
     if tools is None or len(tools) <= len(b"null"):  # that, or none
         return target
     # It takes sampling when it does not think, and then it takes tools too.
-    return target if takes_sampling(quirks, _effort(incoming)) else asked_in("responses", target)
+    return target if accepts_sampling(quirks, _effort(incoming)) else asked_in("responses", target)
 
 
 def _effort(incoming: Incoming) -> str | None:

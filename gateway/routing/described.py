@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from gateway.config.names import Found
-from providers.catalog.model_facts import longest_prompt
+from providers.catalog.model_facts import prompt_limit
 from providers.catalog.models import is_claude
 from providers.endpoints.endpoint import ENDPOINTS
 from providers.endpoints.model_types import ENDPOINTS_OF, ModelType
@@ -31,7 +31,7 @@ class Description:
     @property
     def prompt(self) -> int | None:
         """The tokens that a prompt may have."""
-        return longest_prompt(self.window, self.longest)
+        return prompt_limit(self.window, self.longest)
 
     @property
     def is_known(self) -> bool:

@@ -76,7 +76,7 @@ class Target:
     @cached_property
     def elsewhere(self) -> str | None:
         """Another ``url`` where the provider may have the model, if this is not the right one."""
-        return self.row.elsewhere(self.url)
+        return self.row.alternative_url(self.url)
 
     @cached_property
     def hosting(self) -> Hosting | None:

@@ -1,6 +1,6 @@
-"""Signing of requests to providers, pure: ``signer`` is the protocol, ``credential`` what it signs with; ``keys`` are
-credentials that go out as they are, ``sigv4`` computes AWS' signatures, ``google`` sends tokens with their project.
+"""Signers of requests to providers, without I/O.
 
-A provider's row says which signer it wants. Tokens that have to be fetched first come from a ``CredentialSource``
-(``gateway/upstream/credentials.py``).
+``signer`` is the protocol and ``credential`` its input; ``keys`` sends credentials unchanged, ``sigv4`` computes AWS
+signatures, ``google`` sends tokens with their project. A provider's row chooses its signer. Tokens that must be fetched
+come from a ``CredentialSource`` (``gateway/upstream/credentials.py``).
 """

@@ -1,4 +1,4 @@
-"""Credentials: what requests to a provider are signed with."""
+"""Credentials for signing requests to providers."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -10,8 +10,10 @@ SignInName: TypeAlias = Literal["aws", "google", "azure"]
 
 @attrs.frozen
 class AwsKeys:
-    """The keys of an AWS identity. ``token`` goes with keys that end; ``region`` is where its owner usually is, for
-    requests that say nothing of it themselves."""
+    """The keys of an AWS identity.
+
+    ``token`` is the session token of temporary keys; ``region`` is the default for requests that determine none.
+    """
 
     id: str = attrs.field(repr=False)
     secret: str = attrs.field(repr=False)
@@ -21,7 +23,7 @@ class AwsKeys:
 
 @attrs.frozen
 class ProjectToken:
-    """A token of Google's that says on whose quota its requests are."""
+    """A Google token with the project whose quota its requests use."""
 
     token: str = attrs.field(repr=False)
     project: str
@@ -29,30 +31,30 @@ class ProjectToken:
 
 @attrs.frozen
 class BearerToken:
-    """A token that goes out as ``Authorization: Bearer``, also where the provider's keys have a header of their own."""
+    """A token that is sent as ``Authorization: Bearer``, even if the provider's keys use another header."""
 
     token: str = attrs.field(repr=False)
 
 
 Credential: TypeAlias = str | AwsKeys | ProjectToken | BearerToken
-"""A key or a token that goes out unchanged, keys that only sign, or a token with more that goes out."""
+"""A key or token that is sent, or AWS keys that only sign."""
 
 SUBSCRIPTION_TOKENS: Final = ("sk-ant-oat",)
-"""Beginnings of the access tokens that a login to a subscription gives: Claude's, of ``/login`` and ``claude
-setup-token`` (https://code.claude.com/docs/en/authentication)."""
+"""Prefixes of access tokens from a login to a subscription: Claude's, of ``/login`` and ``claude setup-token``
+(https://code.claude.com/docs/en/authentication)."""
 
 ACCESS_TOKENS: Final = (*SUBSCRIPTION_TOKENS, "eyJ", "ya29.")
-"""Beginnings of OAuth access tokens, which providers accept as ``Authorization: Bearer`` alone: also JSON Web Tokens
+"""Prefixes of OAuth access tokens, which providers only accept as ``Authorization: Bearer``; includes JSON Web Tokens
 (RFC 7519) and Google's."""
 
 
 def is_subscription_token(credential: str | None) -> bool:
-    """True for the access token of a login whose requests a subscription pays for."""
+    """Return whether ``credential`` is the access token of a login to a subscription."""
     return credential is not None and credential.startswith(SUBSCRIPTION_TOKENS)
 
 
-def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
-    """Return what nobody may see of ``credential``."""
+def secret_parts(credential: Credential | None) -> tuple[str, ...]:
+    """Return the parts of ``credential`` that must not appear in any output."""
     match credential:
         case AwsKeys(id, secret, token):
             return tuple(filter(None, (id, secret, token)))

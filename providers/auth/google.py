@@ -1,4 +1,4 @@
-"""Tokens of Google, with the project whose quota their requests use."""
+"""The signer for Google's tokens, with the project whose quota their requests use."""
 
 import attrs
 
@@ -7,12 +7,12 @@ from providers.auth.keys import BEARER_TOKEN
 from providers.auth.signer import UnsignedRequest
 
 PROJECT = "x-goog-user-project"
-"""https://cloud.google.com/docs/quotas/set-quota-project"""
+"""The header of the quota project (https://cloud.google.com/docs/quotas/set-quota-project)."""
 
 
 @attrs.frozen
 class GoogleToken:
-    """A signer that sends a token as Bearer, and names its project where it has one: people's own tokens need it."""
+    """A signer that sends a bearer token, with its project if it has one, which personal tokens require."""
 
     @property
     def names(self) -> tuple[str, ...]:

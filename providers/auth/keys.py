@@ -1,4 +1,4 @@
-"""Credentials that go out as they are, in a header."""
+"""Signers that send a credential unchanged in a header."""
 
 import attrs
 
@@ -8,7 +8,7 @@ from providers.auth.signer import UnsignedRequest
 
 @attrs.frozen
 class HeaderKey:
-    """A signer that puts the credential into the header ``name``, behind ``prefix``."""
+    """A signer that sends the credential in the header ``name``, after ``prefix``."""
 
     name: str
     prefix: str = ""
@@ -22,7 +22,7 @@ class HeaderKey:
         return (self.header(credential),)
 
     def header(self, credential: str) -> tuple[str, str]:
-        """Return the header with ``credential`` in it."""
+        """Return the header for ``credential``."""
         return self.name, self.prefix + credential
 
 

@@ -1,4 +1,4 @@
-"""The protocol of a signer: it is given a whole request and a credential, and answers with the headers to add."""
+"""The protocol of signers: they return the headers that authenticate a request."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from providers.auth.credential import Credential
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class UnsignedRequest:
-    """A request to a provider as it goes out, but for what the signer adds. Header names are in lower case."""
+    """A request to a provider, complete except for the signer's headers. Header names are in lower case."""
 
     method: str
     url: str
@@ -18,14 +18,18 @@ class UnsignedRequest:
 
 
 class Signer(Protocol):
-    """Proves to a provider who asks. It is asked anew for each attempt, since a signature may hold of one only."""
+    """A signer of requests with a provider's credential; it runs for each attempt, as signatures may be valid only
+    once."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The headers that it adds, in lower case. A client's own of these names go no further."""
+        """The names of the headers that it adds, in lower case. The client's headers of these names are removed."""
         ...
 
     def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
-        """Return the headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the
-        same arguments give the same headers. Raises ``GatewayError`` where ``credential`` cannot sign it."""
+        """Return the headers to add to ``request``, with names in lower case.
+
+        ``at`` is the time in Unix seconds; the same arguments always give the same headers. Raises ``GatewayError`` if
+        ``credential`` cannot sign the request.
+        """
         ...

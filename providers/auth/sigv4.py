@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, computed by the vendor's own signer (``botocore``, the extra ``aws``).
+"""AWS Signature Version 4, computed by the vendor's signer (``botocore``, the extra ``aws``).
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
@@ -17,16 +17,18 @@ from streams.errors import GatewayError
 
 SERVICE: Final = "bedrock"
 MANTLE: Final = "bedrock-mantle"
-"""The services that requests are signed for. The newer endpoint is one of its own
-(https://docs.aws.amazon.com/service-authorization/latest/reference/list_bedrock-mantle.html): signed for the other, its
-requests are refused for a permission that nobody has (BerriAI/litellm#31475)."""
+"""The newer Bedrock endpoint, a service of its own
+(https://docs.aws.amazon.com/service-authorization/latest/reference/list_bedrock-mantle.html).
+
+Signed for ``bedrock``, its requests fail for lack of a permission that does not exist (BerriAI/litellm#31475).
+"""
 
 _HOST: Final = re.compile(
     r"(?:.+\.)?(bedrock(?:-[a-z]+)*)\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
 )
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z]{2}(?:-[a-z]+)+-\d+):")
 
-# What stands between us and AWS may change other headers (a proxy its `accept-encoding`), and the signature with them.
+# Proxies may change other headers (such as `accept-encoding`), which would invalidate the signature.
 _SIGNED: Final = ("host", "content-type")
 _SIGNED_PREFIX: Final = "x-amz"
 
@@ -35,8 +37,10 @@ NO_REGION: Final = "the provider's region is not known: give sign_in a region, s
 
 @attrs.frozen
 class SigV4:
-    """A signer for ``AwsKeys``; a Bedrock API key goes out as a Bearer token. ``region`` is the one where neither the
-    host nor the model says, ``service`` the one that is signed for whatever the host is."""
+    """A signer for ``AwsKeys``; it sends a Bedrock API key as a bearer token.
+
+    ``region`` is the default if neither host nor model determines one; ``service`` overrides the service of the host.
+    """
 
     region: str | None = None
     service: str | None = None
@@ -53,15 +57,15 @@ class SigV4:
             raise GatewayError("upstream", NO_REGION, reason="credential")
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
         token = (("x-amz-security-token", credential.token),) if credential.token else ()
-        own = (("x-amz-date", stamp), *token)
-        kept = (pair for pair in request.headers if _is_signed(pair[0]))
-        whole = attrs.evolve(request, headers=(*kept, *own))
+        own_headers = (("x-amz-date", stamp), *token)
+        signed = (pair for pair in request.headers if _is_signed(pair[0]))
+        whole = attrs.evolve(request, headers=(*signed, *own_headers))
         service = self.service or service_of(request.url)
-        return (("authorization", _authorization(whole, service, region, credential, stamp)), *own)
+        return (("authorization", _authorization(whole, service, region, credential, stamp)), *own_headers)
 
 
 def region_of(url: str) -> str | None:
-    """Return the region that ``url`` belongs to: as its host says, else as the ARN in its path does."""
+    """Return the region of ``url`` according to its host, or else to the ARN in its path; ``None`` without either."""
     parts = urlsplit(url)
     host = _HOST.fullmatch((parts.hostname or "").lower())
     if host is not None:
@@ -81,17 +85,19 @@ def _is_signed(name: str) -> bool:
 
 
 def _authorization(request: UnsignedRequest, service: str, region: str, keys: AwsKeys, stamp: str) -> str:
-    """Return the header's value for ``request``, all of whose headers are signed. The vendor's signer asks the clock
-    itself when it is used whole, so its parts are put together here."""
+    """Return the authorization header's value for ``request``, all of whose headers are signed.
+
+    Calls the parts of the vendor's signer, because the signer as a whole reads the clock itself.
+    """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import ReadOnlyCredentials
 
     auth: Any = SigV4Auth(ReadOnlyCredentials(keys.id, keys.secret, keys.token), service, region)
-    asked: Any = AWSRequest(request.method, request.url, data=request.body)
+    unsigned: Any = AWSRequest(request.method, request.url, data=request.body)
     for name, value in request.headers:
-        asked.headers[name] = value
-    asked.context["timestamp"] = stamp
-    signature = auth.signature(auth.string_to_sign(asked, auth.canonical_request(asked)), asked)
-    names = auth.signed_headers(auth.headers_to_sign(asked))
-    return f"AWS4-HMAC-SHA256 Credential={auth.scope(asked)}, SignedHeaders={names}, Signature={signature}"
+        unsigned.headers[name] = value
+    unsigned.context["timestamp"] = stamp
+    signature = auth.signature(auth.string_to_sign(unsigned, auth.canonical_request(unsigned)), unsigned)
+    names = auth.signed_headers(auth.headers_to_sign(unsigned))
+    return f"AWS4-HMAC-SHA256 Credential={auth.scope(unsigned)}, SignedHeaders={names}, Signature={signature}"

@@ -1,6 +1,6 @@
 """The catalogue: providers and models as rows.
 
-``providers`` lists the rows (``provider``). Models: ``models`` with ``abilities``, levels of ``effort``, ``sampling``,
-``thinking`` and ``strict`` JSON Schemas; ``model_facts`` has what the rows leave open. ``prices`` computes costs,
-mostly from the ``price_list``. ``model_lists`` says where providers list their models.
+Providers: ``providers`` lists the rows of type ``provider``. Models: ``models`` with ``abilities``, ``effort``,
+``sampling``, ``thinking`` and ``strict`` JSON Schemas; ``model_facts`` fills gaps. ``prices`` computes costs, mostly
+from the ``price_list``; ``model_lists`` has the URLs of providers' model lists.
 """

@@ -1,15 +1,15 @@
-"""Context windows of models, and what they cannot do, as rows: targets that could only answer a request with a refusal
-are passed over by them. What no row says is not guessed.
+"""Context windows of models and abilities that they lack, as rows.
 
-A row is a shell pattern over a model's plain name (``providers/catalog/models.py``). Of the windows the last row that
-matches holds, so general ones come first; the lacks of all rows that match are added up. The ``quirks`` of an entry
-win over both: a server of one's own may have been started with a shorter window.
+Routing skips targets that a row excludes; it does not guess about models without rows. A row is a shell pattern for a
+model's plain name (``providers/catalog/models.py``). The last matching window applies, so general rows come first; the
+lacking abilities of all matching rows add up. ``quirks`` of a configuration entry override both, as an own server may
+have a shorter window.
 
-Windows are in tokens, as of November 2026, from the vendors' own pages of models (platform.claude.com/docs/en/models,
+Windows are in tokens, as of November 2026, from the vendors' model pages (platform.claude.com/docs/en/models,
 developers.openai.com/api/docs/models, ai.google.dev/gemini-api/docs/models, docs.x.ai/docs/models,
-docs.mistral.ai/models, api-docs.deepseek.com, platform.moonshot.ai/docs, docs.perplexity.ai), compared with the data of
-pydantic/genai-prices and anomalyco/models.dev. Of open weights it is the longest that anybody serves them with, and
-only families of which that is certain are here.
+docs.mistral.ai/models, api-docs.deepseek.com, platform.moonshot.ai/docs, docs.perplexity.ai), compared with
+pydantic/genai-prices and anomalyco/models.dev. For open weights it is the longest window of any host, and only certain
+families are listed.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ _GPT: Final = 1_050_000
 _TEXT_ALONE: Final[tuple[Ability, ...]] = ("images", "pdf")
 
 WINDOWS: Final[tuple[tuple[str, int], ...]] = (
-    # Anthropic; who asks for the longer window of some of these with a beta has it, whatever stands here
+    # Anthropic; a beta for a longer window overrides these.
     ("claude-3*", 200_000),
     *((f"claude-*-4-{version}*", 200_000) for version in ("0", "1", "5", "2025")),
     *((f"claude-*-4-{version}*", _MILLION) for version in ("6", "7", "8")),
@@ -108,11 +108,11 @@ CANNOT: Final[tuple[tuple[str, tuple[Ability, ...]], ...]] = (
 
 
 def context_window(name: str) -> int | None:
-    """Return the context window of a model by its plain ``name``, in tokens; ``None`` where it is not known."""
+    """Return the context window of a model by its plain ``name``, in tokens, or ``None`` if unknown."""
     return next((window for pattern, window in reversed(WINDOWS) if fits(name, pattern)), None)
 
 
 def cannot(name: str) -> tuple[Ability, ...]:
-    """Return what the model with the plain ``name`` is known not to do."""
-    rows = (lacked for pattern, lacked in CANNOT if fits(name, pattern))
-    return tuple(dict.fromkeys(ability for lacked in rows for ability in lacked))
+    """Return the abilities that the model with the plain ``name`` is known to lack."""
+    rows = (lacking for pattern, lacking in CANNOT if fits(name, pattern))
+    return tuple(dict.fromkeys(ability for lacking in rows for ability in lacking))

@@ -1,11 +1,10 @@
-"""Facts of models from one dated list that comes with the package: how many tokens each takes and gives, and what it
-can do, as the data of the maintained package ``litellm`` had it on the day that the list names.
-``python -m tests.pages.model_facts`` writes it.
+"""Facts about models from a dated list in the package: token limits and abilities.
 
-It is the last word of three. What stands in the configuration comes first, then the rows that are kept by hand with
-their sources (``abilities.py``, ``models.py``), whose patterns know next year's names too; the list fills in what both
-leave open. A fact that is missing refuses nothing, and none takes anything out of a request: a table that was out of
-date removed good parameters elsewhere (truefoundry/models#2122).
+The data comes from the maintained package ``litellm``; ``python -m tests.pages.model_facts`` writes the list.
+
+It ranks third: the configuration comes first, then the manual rows with sources (``abilities.py``, ``models.py``),
+whose patterns also match future names. A missing fact excludes nothing, and no fact removes anything from a request:
+elsewhere an outdated table removed good parameters (truefoundry/models#2122).
 """
 
 import json
@@ -28,28 +27,35 @@ LISTED_AS: Final = {
     "google-vertex": "vertex", "google_vertex": "vertex", "moonshotai": "moonshot", "qwen": "dashscope",
     "together_ai": "together", "vertex_ai": "vertex", "zhipu": "zai",
 }  # fmt: skip
-"""Names of providers in the list, where they are others than the catalogue's."""
+"""The list's names of providers that differ from the catalogue's."""
 
-LONGEST: Final = 300  # characters of a model's name; what a client asks for may be megabytes
+MAX_NAME: Final = 300  # characters of a model's name; a client may send megabytes
 
 USUAL_ANSWER: Final = 64_000
-"""The most tokens that are asked for in place of a client that gives no limit, where one has to be given: providers
-reserve what is asked for, and refuse what does not fit beside the prompt."""
+"""The most tokens that the gateway requests if a limit is required and the client set none.
 
-_ENDS: Final = re.compile(r"(?:@.*|-v\d+(?::\d+)?|:\d+|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview)$")
-"""What stands behind a model's name for its version; it is left off where the list has no such version."""
+Providers reserve the limit, and reject requests whose prompt and limit do not fit together.
+"""
 
-INPUT_APART: Final = (272_000, 922_000)
-"""Tokens that a prompt may have for OpenAI's models from GPT-5 on, which keep the room of the longest answer out of it
-(https://developers.openai.com/api/docs/models). Of all others prompt and answer share the window."""
+_VERSION_SUFFIX: Final = re.compile(r"(?:@.*|-v\d+(?::\d+)?|:\d+|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview)$")
+"""Version suffixes of model names; they are removed if the list lacks the full name."""
+
+SEPARATE_INPUTS: Final = (272_000, 922_000)
+"""Input limits of OpenAI's models from GPT-5 on, which exclude the longest answer from the window
+(https://developers.openai.com/api/docs/models).
+
+For other models prompt and answer share the window.
+"""
 
 _PROTOTYPE: Final = Quirks()
 
 
 @attrs.frozen
 class ModelFacts:
-    """What the list knows of a model. ``window`` and ``max_output`` are tokens; what stands neither in ``can`` nor in
-    ``cannot`` is not known."""
+    """The list's facts about a model.
+
+    ``window`` and ``max_output`` are in tokens; abilities in neither ``can`` nor ``cannot`` are unknown.
+    """
 
     window: int | None = None
     max_output: int | None = None
@@ -60,28 +66,31 @@ class ModelFacts:
 NOTHING: Final = ModelFacts()
 
 
-def facts_of(provider: str, model: str) -> ModelFacts:
-    """Return what is known of ``model`` at ``provider``. Where the list has it of its maker alone, that is the window
-    and what it can do: how long its answers may be, and what it cannot do, is a matter of who serves it."""
-    if len(model) > LONGEST:
+def find_facts(provider: str, model: str) -> ModelFacts:
+    """Return the facts about ``model`` at ``provider``.
+
+    If the list only has the model at its maker, returns its window and abilities: the answer's limit and lacking
+    abilities depend on the host.
+    """
+    if len(model) > MAX_NAME:
         return NOTHING
     name = model.lower()
     row = find(provider)
     id = provider if row is None else row.id
-    if (own := _listed(LISTED_AS.get(id, id), name)) is not None:
+    if (own := _find_listed(LISTED_AS.get(id, id), name)) is not None:
         return own
     plain = plain_name(name)
-    made = maker(plain)
-    theirs = None if made is None else _listed(LISTED_AS.get(made.id, made.id), plain)
-    if theirs is None or made is None:
+    maker_row = maker(plain)
+    maker_facts = None if maker_row is None else _find_listed(LISTED_AS.get(maker_row.id, maker_row.id), plain)
+    if maker_facts is None or maker_row is None:
         return NOTHING
-    return theirs if made.id == id else attrs.evolve(theirs, max_output=None, cannot=())
+    return maker_facts if maker_row.id == id else attrs.evolve(maker_facts, max_output=None, cannot=())
 
 
 @lru_cache(maxsize=1024)
 def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
-    """Return ``quirks`` with what the list knows of ``model`` where they say nothing themselves."""
-    facts = facts_of(provider, model)
+    """Return ``quirks``, with gaps filled by the list's facts about ``model``."""
+    facts = find_facts(provider, model)
     if facts is NOTHING:
         return quirks
     changes: dict[str, Any] = {}
@@ -96,32 +105,35 @@ def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
     return attrs.evolve(quirks, **changes)
 
 
-def longest_prompt(window: int | None, max_output: int | None) -> int | None:
-    """Return the tokens that a prompt may have, for a model with this ``window``."""
-    if window is None or max_output is None or window - max_output not in INPUT_APART:
+def prompt_limit(window: int | None, max_output: int | None) -> int | None:
+    """Return the limit of a prompt in tokens, for a model with this ``window``."""
+    if window is None or max_output is None or window - max_output not in SEPARATE_INPUTS:
         return window
     return window - max_output
 
 
 def source() -> str:
-    """Return what the list is, and of which day: ``litellm 1.109.1, 2026-11-22``."""
+    """Return the list's source and date, such as ``litellm 1.109.1, 2026-11-22``."""
     return f"{_content()['source']}, {_content()['as_of']}"
 
 
-def _listed(provider: str, name: str) -> ModelFacts | None:
+def _find_listed(provider: str, name: str) -> ModelFacts | None:
     rows = _content()["providers"].get(provider, {})
-    for each in (name, _ENDS.sub("", name)):
-        if (row := rows.get(each)) is not None:
+    for candidate in (name, _VERSION_SUFFIX.sub("", name)):
+        if (row := rows.get(candidate)) is not None:
             return _read(*row)
     return None
 
 
 def _read(window: int | None, max_output: int | None, can: str, cannot: str) -> ModelFacts:
-    """Read a row of the list. What a model is said not to do is taken of what it sees alone: of tools and schemas the
-    list has too often what was true once (``deepseek-reasoner`` without tools)."""
-    lacked = tuple(cast("Ability", word) for word in cannot.split() if word in ("images", "pdf"))
+    """Return the facts of a row of the list.
+
+    Only lacking media are accepted: for tools and schemas the list is often outdated (``deepseek-reasoner`` without
+    tools).
+    """
+    lacking = tuple(cast("Ability", word) for word in cannot.split() if word in ("images", "pdf"))
     known = tuple(cast("Skill", word) for word in can.split() if word in get_args(Skill))
-    return ModelFacts(window, max_output, known, lacked)
+    return ModelFacts(window, max_output, known, lacking)
 
 
 @lru_cache(maxsize=1)

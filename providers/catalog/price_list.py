@@ -1,8 +1,7 @@
-"""The list of prices that comes with the package: facts of the maintained package ``genai-prices``, as it knew them on
-the day that the list names. ``python -m tests.pages.prices`` writes it.
+"""The price list in the package, with data of the maintained package ``genai-prices`` and its date.
 
-How the name of a model finds its row is that package's way, too: the first row of which a clause matches, in lower
-case, then the rows of the providers whose models this one offers as well, then all that again with a compact date
+``python -m tests.pages.prices`` writes it. Lookups follow that package: the first row with a clause that matches the
+lower-case name, then the rows of providers whose models this provider also offers, then both again with a compact date
 written as ``2025-12-11``.
 """
 
@@ -19,15 +18,14 @@ from providers.catalog.providers import find
 FILE: Final = Path(__file__).with_name("price_list.json")
 
 Clause: TypeAlias = str | list[Any] | Mapping[str, Any]
-"""What names a row is for: one name, a list of clauses of which one matches, or a test by its name."""
+"""The names that a row matches: one name, a list of alternative clauses, or tests by name."""
 
 VERTEX: Final = dict.fromkeys(("vertex", "vertex_ai", "google_vertex", "google-vertex"), "google")
-"""Names of an entry for Vertex AI, which is no row of the catalogue: it has Google's prices, and models such as
-``google/gemini-4-argon``."""
+"""Provider names for Vertex AI that have Google's prices, and models such as ``google/gemini-4-argon``."""
 
 _Index: TypeAlias = tuple[Mapping[str, int], tuple[tuple[int, Clause], ...], tuple[Mapping[str, Any] | None, ...]]
 
-LONGEST: Final = 300  # characters of a model's name; what a client asks for may be megabytes
+MAX_NAME: Final = 300  # characters of a model's name; a client may send megabytes
 
 TESTS: Final[Mapping[str, Callable[[str, Any], bool]]] = {
     "starts_with": lambda name, text: name.startswith(text.lower()),
@@ -39,17 +37,17 @@ TESTS: Final[Mapping[str, Callable[[str, Any], bool]]] = {
 
 
 def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
-    """Return the row of a provider's model, in dollars; ``None`` where the list has none."""
-    if len(model) > LONGEST:
+    """Return the price row of a provider's model, in dollars, or ``None``."""
+    if len(model) > MAX_NAME:
         return None
     row = find(provider)
     own = VERTEX.get(provider, provider) if row is None else row.price_list
     name = model.lower() if provider not in VERTEX else model.lower().rpartition("/")[2]
-    return next((found for each in (name, dated(name)) if (found := _row(own, each)) is not None), None)
+    return next((found for each in (name, expand_date(name)) if (found := _row(own, each)) is not None), None)
 
 
 def source() -> str:
-    """Return what the prices are, and of which day: ``genai-prices 0.2.3, 2026-11-21``."""
+    """Return the list's source and date, such as ``genai-prices 0.2.3, 2026-11-21``."""
     return f"{_content()['source']}, {_content()['as_of']}"
 
 
@@ -62,22 +60,22 @@ def matches(clause: Clause, name: str) -> bool:
     return all(TESTS[test](name, argument) for test, argument in clause.items())
 
 
-def dated(name: str) -> str:
-    """``name`` with its compact dates (``-20251211``) written with dashes."""
+def expand_date(name: str) -> str:
+    """Return ``name`` with dashes in its compact dates (``-20251211``)."""
     return re.sub(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)", r"-\1-\2-\3", name)
 
 
 def _row(provider: str, name: str) -> Mapping[str, Any] | None:
     for each in (provider, *_content()["offers"].get(provider, ())):
         exact, tests, rows = _index(each)
-        named = exact.get(name, len(rows))
-        first = next((at for at, clause in tests if at < named and matches(clause, name)), named)
+        exact_row = exact.get(name, len(rows))
+        first = next((at for at, clause in tests if at < exact_row and matches(clause, name)), exact_row)
         if first < len(rows):
             return rows[first]
     return None
 
 
-@cache  # of the list's providers, and one for all others
+@cache  # one entry for each provider in the list, and one for all others
 def _index_of_known(provider: str | None) -> _Index:
     rows = () if provider is None else _content()["providers"][provider]
     exact: dict[str, int] = {}
@@ -92,8 +90,8 @@ def _index_of_known(provider: str | None) -> _Index:
 
 
 def _index(provider: str) -> _Index:
-    """Return the rows of a provider by the names that they are for, and the tests of those that have others; most rows
-    of a thousand have names alone."""
+    """Return the rows of a provider, indexed by exact name, and the tests of rows without one; most rows have exact
+    names."""
     return _index_of_known(provider if provider in _content()["providers"] else None)
 
 

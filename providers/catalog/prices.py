@@ -1,4 +1,4 @@
-"""Prices of models, and what a usage costs by them. Amounts are whole nano-dollars."""
+"""Prices of models and the costs of usage, in whole nano-dollars."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -8,57 +8,57 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from providers.catalog.price_list import LONGEST, price_row
+from providers.catalog.price_list import MAX_NAME, price_row
 from streams.events import Usage
 
 Grade: TypeAlias = Literal["subscription", "exact", "estimated", "at_least"]
-"""How well a cost is known: ``exact`` by the provider's usage and a price for each kind of it, ``estimated`` where one
-of both was, ``at_least`` where something is missing from it. ``subscription``: a plan pays for it, not by the token."""
+"""The reliability of a cost.
+
+``exact``: the provider's usage, with a price for each kind; ``estimated``: one of them was estimated; ``at_least``:
+something is missing. ``subscription``: a plan pays, not by the token.
+"""
 
 Origin: TypeAlias = Literal["catalogue", "config", "free", "subscription"]
-"""The source of a price: the price list, or the configuration, also where nothing is paid by the token."""
+"""The source of a price: the price list or the configuration, which also sets free and subscription prices."""
 
-NANOS: Final = 10**9  # nano-dollars of a dollar
-MILLION: Final = 10**6  # the tokens that prices are for
+NANOS: Final = 10**9  # nano-dollars per dollar
+MILLION: Final = 10**6  # prices are per million tokens
 DAY: Final = 86_400
 
 GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
-"""The grades of what is paid by the token, the worst last."""
+"""The grades of costs that are paid by the token, the worst last."""
 
 SUBSCRIPTION_RANK: Final = -1
-"""The rank of the grade ``subscription``, which a sum has only if all of its parts have it."""
+"""The rank of the grade ``subscription``; a sum has it only if all its parts have it."""
 
 BATCH: Final = "batch"
-"""The service tier of what is worked off in a batch. Where a price says nothing of it, it is half of the price
+"""The service tier of batches. Unless its price is listed, it costs half
 (https://platform.openai.com/docs/guides/batch, https://platform.claude.com/docs/en/build-with-claude/batch-processing).
 """
 
 USUAL_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
-"""Words of providers for the service tier that the price itself is for."""
+"""Providers' names for the standard service tier, which the base price is for."""
 
 FREE_TOOLS: Final = frozenset({"web_fetch", "tool_search", "tool_search_tool_regex", "tool_search_tool_bm25"})
-"""Server tools that cost their tokens alone (https://platform.claude.com/docs/en/about-claude/pricing)."""
+"""Server tools that only cost their tokens (https://platform.claude.com/docs/en/about-claude/pricing)."""
 
 KINDS: Final = ("input", "output", "cached", "cache_write", "cache_write_1h")
 
 MODAL: Final[Mapping[str, str]] = {
     f"{kind}_{sense}_token": kind for sense in ("audio", "image") for kind in ("input", "cached", "output")
 }
-"""Tokens of sounds and pictures that cost something else than those of text: they are among the tokens of their kind,
-so that the difference is added."""
+"""By unit, the kind of tokens that includes these audio and image tokens; the difference in price is added."""
 
 UNITS: Final = ("image", "second", "character", "search", "query", "page", *MODAL)
-"""What is billed beside tokens: pictures, seconds of sound, characters that are spoken, searches and questions of a
-rerank, pages."""
+"""Billed units besides tokens: images, seconds of audio, spoken characters, searches and rerank queries, pages."""
 
 SAME_AS: Final[Mapping[str, str]] = {"query": "search", "search": "query"}
-"""Units that two makers name differently: the price of one holds for the other where that has none."""
+"""Units that two makers name differently; the price of one applies to the other."""
 
 
 @attrs.frozen
 class Cost:
-    """What something has cost, in nano-dollars. ``computed`` is what the price list says of it, where the provider has
-    stated the cost itself."""
+    """A cost in nano-dollars. ``computed`` is the price list's cost if the provider reported ``nanos`` itself."""
 
     nanos: int
     grade: Grade
@@ -66,20 +66,20 @@ class Cost:
 
     @property
     def dollars(self) -> str:
-        """The same in dollars, exactly: ``0.054399``."""
+        """The exact cost in dollars, such as ``0.054399``."""
         return f"{self.nanos // NANOS}.{self.nanos % NANOS:09}".rstrip("0").removesuffix(".")
 
 
 @attrs.frozen
 class Validity:
-    """When a price of a schedule holds: from a moment on (Unix seconds), between two seconds of each day in UTC."""
+    """A period of a price schedule: from Unix second ``since`` on, daily between two seconds of the day in UTC."""
 
     since: int = 0
     start: int = 0
     end: int = DAY
 
     def includes(self, at: float) -> bool:
-        """True for ``at``, in Unix seconds. An end before the start is of the next day."""
+        """Return whether the period includes ``at``, in Unix seconds. An end before the start is on the next day."""
         second = at % DAY
         if self.end < self.start:
             return at >= self.since and (second >= self.start or second < self.end)
@@ -88,13 +88,13 @@ class Validity:
 
 @attrs.frozen
 class Price:
-    """The price of a model: nano-dollars for a million tokens, so that all of them are whole numbers.
+    """The price of a model, in nano-dollars for a million tokens, so that every price is a whole number.
 
-    A kind that is ``None`` costs what ``input`` does, and ``cache_write_1h`` what ``cache_write`` does. ``above`` are
-    prices for prompts of more tokens, the fewest first; ``tiers`` those of service tiers; of ``schedule`` the last that
-    holds at the moment takes the place of the whole. ``fees`` are nano-dollars for a call of a server tool, ``request``
-    for a request; ``units`` those for a million of what is billed beside tokens. ``provider`` and ``model`` say what it
-    is the price of.
+    A kind that is ``None`` costs the same as ``input``, and ``cache_write_1h`` the same as ``cache_write``. ``above``
+    are prices for prompts of more tokens, the fewest first; ``tiers`` are prices of service tiers; the last currently
+    valid price of ``schedule`` replaces the whole price. ``fees`` are per call of a server tool and ``request`` per
+    request, in nano-dollars; ``units`` are per million of other units. ``provider`` and ``model`` identify the priced
+    model.
     """
 
     input: int
@@ -114,8 +114,8 @@ class Price:
 
     @cached_property
     def with_cache_writes(self) -> "Price":
-        """The same for an API in which writing to a cache costs 1.25 times the input and for an hour twice as much,
-        unless something else is said."""
+        """A copy where cache writes cost 1.25 times the input, and for one hour twice the input, unless priced
+        otherwise."""
         write = -(-self.input * 5 // 4) if self.cache_write is None else self.cache_write
         hour = self.input * 2 if self.cache_write_1h is None else self.cache_write_1h
         return attrs.evolve(
@@ -129,12 +129,12 @@ class Price:
 
     @cached_property
     def is_by_tokens(self) -> bool:
-        """Whether tokens cost something, of text or of pictures and sound."""
+        """True if text, image or audio tokens have a price."""
         return bool(self.input or self.output or any(nanos for unit, nanos in self.units if unit in MODAL))
 
     @cached_property
     def half(self) -> "Price":
-        """Half of what tokens and units cost: calls of server tools cost the same in a batch."""
+        """A copy with half the prices of tokens and units; server tool calls cost the same in a batch."""
         return attrs.evolve(
             self,
             **{kind: -(-nanos // 2) for kind in KINDS if (nanos := getattr(self, kind)) is not None},
@@ -144,19 +144,21 @@ class Price:
 
 
 FREE: Final = Price(0, 0, origin="free")
-"""The price of what costs nothing: a server of one's own."""
+"""The price of own servers, which cost nothing."""
 
 SUBSCRIPTION: Final = Price(0, 0, origin="subscription")
-"""The price of requests that a subscription pays for: they are counted, and have no cost of their own."""
+"""The price of requests that a subscription pays for."""
 
 NAMED_PRICES: Final[Mapping[str, Price]] = {"free": FREE, "subscription": SUBSCRIPTION}
-"""Prices that a configuration gives by a word."""
+"""Prices that a configuration sets by name."""
 
 
 def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
-    """Return what ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the
-    price list, the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for
-    now."""
+    """Return the cost of ``usage``; with ``estimated`` its tokens are estimates.
+
+    A cost reported by the provider overrides the price list, the configuration overrides both (BerriAI/litellm#39441,
+    #27588). ``at`` is in Unix seconds, ``None`` for now.
+    """
     if usage.reported_nanos is not None and (price is None or price.origin == "catalogue"):
         listed = None if price is None else computed_cost(price, usage, at=at).nanos
         return Cost(usage.reported_nanos, "exact", listed)
@@ -164,17 +166,19 @@ def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: f
 
 
 def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
-    """Return what ``usage`` costs by ``price``, whatever the provider has stated. All is added up first and then
-    rounded once, up to the next nano-dollar: a sum of costs is never below the cost of the sum."""
+    """Return the cost of ``usage`` by ``price``, ignoring a cost reported by the provider.
+
+    The total is rounded up to whole nano-dollars once, so a sum of costs is never below the cost of the sum.
+    """
     if price is None:
         return Cost(0, "at_least")
     if price.origin == "subscription":
         return Cost(0, "subscription")
     if price.schedule:
-        price = _holding(price, time() if at is None else at)
-    amount, grade = _of_steps(price, usage) if usage.steps else _of_tokens(price, usage, usage.tier)
+        price = _current_price(price, time() if at is None else at)
+    amount, grade = _steps_cost(price, usage) if usage.steps else _tokens_cost(price, usage, usage.tier)
     if usage.calls:
-        fees, fees_grade = _of_calls(price, usage.calls)
+        fees, fees_grade = _calls_cost(price, usage.calls)
         amount, grade = amount + fees, worst_grade((grade, fees_grade))
     amount += price.request * MILLION
     if (estimated or usage.estimated) and grade == "exact":
@@ -183,17 +187,17 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
 
 
 def worst_grade(grades: Iterable[Grade]) -> Grade:
-    """Return the worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
+    """Return the worst of ``grades``, the grade of a sum of such costs; ``exact`` if there are none."""
     return max(grades, key=grade_rank, default="exact")
 
 
 def grade_rank(grade: Grade) -> int:
-    """Return the place of ``grade`` in ``GRADES``, or ``SUBSCRIPTION_RANK``: the worse, the higher."""
+    """Return the position of ``grade`` in ``GRADES``, or ``SUBSCRIPTION_RANK``; a higher rank is worse."""
     return SUBSCRIPTION_RANK if grade == "subscription" else GRADES.index(grade)
 
 
 def grade_at(rank: int) -> Grade:
-    """Return the grade of ``rank``, which may be beyond the worst."""
+    """Return the grade of ``rank``; ranks beyond the worst give the worst."""
     return "subscription" if rank == SUBSCRIPTION_RANK else GRADES[min(rank, len(GRADES) - 1)]
 
 
@@ -205,37 +209,40 @@ def total_cost(costs: Sequence[Cost]) -> Cost:
     return Cost(nanos, worst_grade([cost.grade for cost in costs]), listed)
 
 
-def _holding(price: Price, at: float) -> Price:
+def _current_price(price: Price, at: float) -> Price:
     return next((other for validity, other in reversed(price.schedule) if validity.includes(at)), price)
 
 
-def _of_tokens(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade]:
-    """Return the millionths of nano-dollars that the tokens of one turn of a model cost."""
+def _tokens_cost(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade]:
+    """Return the cost of the tokens of one model turn, in millionths of a nano-dollar, and its grade."""
     grade: Grade = "exact"
     if tier is not None and tier not in USUAL_TIERS:
-        price, grade = _in_tier(price, tier.lower())
-    if price.above:  # by the whole prompt, and then for all kinds of tokens (Helicone/helicone#5766)
+        price, grade = _tier_price(price, tier.lower())
+    if price.above:  # depends on the whole prompt and applies to all kinds of tokens (Helicone/helicone#5766)
         prompt = usage.input + usage.cache_read + usage.cache_write
         if usage.calls and prompt > price.above[0][0]:
-            # Each call of a server tool was followed by one more turn, and the prompts of all are added up.
+            # Each call of a server tool adds a turn, and the prompts of all turns are added up.
             prompt, grade = prompt // (1 + sum(times for _, times in usage.calls)), worst_grade((grade, "estimated"))
-        price = _for_prompt(price, prompt)
+        price = _prompt_price(price, prompt)
     amount = usage.input * price.input + usage.output * price.output
     if usage.cache_read:
-        cached, grade = (price.input, _guessed(price, grade)) if price.cached is None else (price.cached, grade)
+        cached, grade = (price.input, _fallback_grade(price, grade)) if price.cached is None else (price.cached, grade)
         amount += usage.cache_read * cached
     if usage.cache_write:
-        written, grade = _of_writes(price, usage, grade)
-        amount += written
+        writes_cost, grade = _writes_cost(price, usage, grade)
+        amount += writes_cost
     if usage.units or price.units:
-        counted, grade = _of_units(price, usage, grade)
-        amount += counted
+        units_cost, grade = _units_cost(price, usage, grade)
+        amount += units_cost
     return amount, grade
 
 
-def _of_units(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
-    """Return the cost of what is billed beside tokens, as ``_of_tokens`` does. Where nothing that was counted has a
-    price, something is missing: 43 of 55 models of speech were booked at nothing (BerriAI/litellm#36914)."""
+def _units_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
+    """Return the cost of other units than tokens, as ``_tokens_cost`` does.
+
+    The grade is ``at_least`` if nothing has a price: elsewhere 43 of 55 speech models were billed as free
+    (BerriAI/litellm#36914).
+    """
     prices, amount, is_known = (
         dict(price.units),
         0,
@@ -251,27 +258,29 @@ def _of_units(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
             amount += number * own
             is_known = True
         elif kind is not None and number:
-            grade = _guessed(price, grade)
+            grade = _fallback_grade(price, grade)
     return amount, grade if is_known or price.origin == "free" else worst_grade((grade, "at_least"))
 
 
-def _of_writes(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
-    """Return the cost of what was written to a cache: writes that live an hour, and all others."""
+def _writes_cost(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
+    """Return the cost of cache writes: those that live one hour, and all others."""
     hour = usage.cache_write_1h or 0
     usual = price.input if price.cache_write is None else price.cache_write
     long = usual if price.cache_write_1h is None else price.cache_write_1h
     is_known = price.cache_write is not None and (not hour or price.cache_write_1h is not None)
     amount = (usage.cache_write - hour) * usual + hour * long
-    return amount, grade if is_known else _guessed(price, grade)
+    return amount, grade if is_known else _fallback_grade(price, grade)
 
 
-def _guessed(price: Price, grade: Grade) -> Grade:
-    """Return the grade where a kind has no price of its own: that it costs what the input does is a rule of the
-    configuration, and a guess where the price list says nothing."""
+def _fallback_grade(price: Price, grade: Grade) -> Grade:
+    """Return the grade for a kind without a price, which costs the same as the input.
+
+    That is a rule in configured prices, but a guess for the price list.
+    """
     return "estimated" if price.origin == "catalogue" and grade == "exact" else grade
 
 
-def _in_tier(price: Price, tier: str) -> tuple[Price, Grade]:
+def _tier_price(price: Price, tier: str) -> tuple[Price, Grade]:
     if tier in USUAL_TIERS or price.origin == "free":
         return price, "exact"
     found = next((other for name, other in price.tiers if name == tier), None)
@@ -279,34 +288,34 @@ def _in_tier(price: Price, tier: str) -> tuple[Price, Grade]:
         return found, "exact"
     if tier == BATCH:
         return price.half, "exact"
-    first, _, more = tier.partition(" ")  # fast mode, or a country: nobody has said what that costs in a batch
-    return _in_tier(price, BATCH)[0] if first == BATCH and more else price, "estimated"
+    first, _, more = tier.partition(" ")  # fast mode or a country: its batch price is unknown
+    return _tier_price(price, BATCH)[0] if first == BATCH and more else price, "estimated"
 
 
-def _for_prompt(price: Price, tokens: int) -> Price:
+def _prompt_price(price: Price, tokens: int) -> Price:
     return next((other for above, other in reversed(price.above) if tokens > above), price)
 
 
-def _of_steps(price: Price, usage: Usage) -> tuple[int, Grade]:
-    """Return the cost of an answer that took several turns, each at the price of the model that took it."""
+def _steps_cost(price: Price, usage: Usage) -> tuple[int, Grade]:
+    """Return the cost of an answer of several turns, each at the price of its model."""
     amounts: list[int] = []
     grades: list[Grade] = []
     for step in usage.steps:
-        own = price if step.model is None or _is_own(price, step.model) else price_of(price.provider, step.model)
-        amount, grade = _of_tokens(own or price, step.usage, step.usage.tier or usage.tier)
+        own = price if step.model is None or _is_for_model(price, step.model) else price_of(price.provider, step.model)
+        amount, grade = _tokens_cost(own or price, step.usage, step.usage.tier or usage.tier)
         amounts.append(amount)
         grades.append(grade if own is not None else worst_grade((grade, "estimated")))
     return sum(amounts), worst_grade(grades)
 
 
-def _is_own(price: Price, model: str) -> bool:
-    """Return whether ``model`` is what ``price`` is for: in full, or with a date behind it."""
+def _is_for_model(price: Price, model: str) -> bool:
+    """Return whether ``price`` is for ``model``, possibly followed by a date."""
     own = price.model
     return price.origin == "free" or own in (None, "*") or model == own or model.startswith((f"{own}-20", f"{own}@"))
 
 
-def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Grade]:
-    """Return the cost of calls of server tools. What a tool costs that nobody has priced is missing."""
+def _calls_cost(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Grade]:
+    """Return the cost of server tool calls; without a price for one, the grade is ``at_least``."""
     if price.origin == "free":
         return 0, "exact"
     fees = dict(price.fees)
@@ -315,21 +324,25 @@ def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Gr
 
 
 def price_of(provider: str | None, model: str) -> Price | None:
-    """Return the price of a provider's model; ``None`` where nobody knows it. Names that are too long are not
-    remembered: a client's may have megabytes."""
-    return _listed(provider, model) if provider is not None and len(model) <= LONGEST else None
+    """Return the price of a provider's model, or ``None`` if unknown.
+
+    Long names are not cached, because a client may send megabytes.
+    """
+    return _listed_price(provider, model) if provider is not None and len(model) <= MAX_NAME else None
 
 
 @lru_cache(maxsize=4096)
-def _listed(provider: str, model: str) -> Price | None:
+def _listed_price(provider: str, model: str) -> Price | None:
     row = price_row(provider, model)
     return None if row is None else read_price(row, "catalogue", provider, model)
 
 
 def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = None, model: str | None = None) -> Price:
-    """Read the price that ``row`` says in dollars, as a row of the price list or an entry of the configuration has it:
-    kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by the unit,
-    and a list ``schedule``. What is not said of longer prompts and of tiers is as in ``row`` itself."""
+    """Return the price of ``row``, in dollars, from the price list or the configuration.
+
+    Rows have kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by
+    the unit, and a list ``schedule``. Prices for longer prompts and tiers default to those of ``row``.
+    """
     kinds = {kind: _nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
     nested = {kind: row[kind] for kind in (*KINDS, "per") if kind in row}
     return Price(

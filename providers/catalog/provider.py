@@ -1,7 +1,6 @@
-"""What a row of the catalogue says of a model provider, and the addresses that come of it.
+"""The type of provider rows, and the URLs that they produce.
 
-The rows themselves are in ``providers/catalog/rows``, by the kind of place; what a server refuses is in its ``Quirks``,
-with the public thread that showed it.
+The rows are in ``providers/catalog/rows``. ``Quirks`` list what a server rejects, with the public thread that shows it.
 """
 
 import re
@@ -23,7 +22,7 @@ from streams.events import APIS, Api
 
 Speaks: TypeAlias = Mapping[Api, Api]
 
-_LONGEST = 200  # characters of a model's id; what a client asks for may be megabytes
+_MAX_NAME = 200  # characters of a model's id; a client may send megabytes
 
 STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
     {
@@ -40,9 +39,9 @@ STANDARD_AUTH: Mapping[Api, HeaderKey] = MappingProxyType(
 BEARER: Mapping[Api, Signer] = MappingProxyType(dict.fromkeys(STANDARD_AUTH, BEARER_TOKEN))
 
 ORDER: tuple[Api, ...] = ("messages", "responses", "chat", "gemini", "converse")
-"""The APIs by how much of another API's requests survives in them, the best first."""
+"""The APIs by how well they preserve other APIs' requests, the best first."""
 
-# The API of the client -> the API that the provider is asked in.
+# The client's API -> the API of the request to the provider.
 ONLY_CHAT: Speaks = MappingProxyType({"chat": "chat", "messages": "chat", "responses": "chat"})
 CHAT_AND_RESPONSES: Speaks = MappingProxyType({"chat": "chat", "messages": "chat", "responses": "responses"})
 CHAT_AND_MESSAGES: Speaks = MappingProxyType({"chat": "chat", "messages": "messages", "responses": "chat"})
@@ -58,20 +57,23 @@ COMPATIBLE = Quirks(
     max_tokens_field="max_tokens", developer_role=False, short_call_ids=False, billing_line=False,
     deferred_tools="found",
 )  # fmt: skip
-"""What nearly every compatible server takes: it knows ``max_tokens`` and the role ``system``
-(editor-code-assistant/eca#231, earendil-works/pi#1048), and searches no tools."""
+"""The quirks of nearly every compatible server.
+
+They know ``max_tokens`` and the role ``system`` (editor-code-assistant/eca#231, earendil-works/pi#1048) and have no
+tool search.
+"""
 
 OPENAI = Quirks(counts_cached=True)
-"""OpenAI itself: caching changes nothing about its rates
+"""The quirks of OpenAI, where cached tokens count towards rate limits
 (https://platform.openai.com/docs/guides/prompt-caching, What about rate limits)."""
 
 ROUTER = Quirks(short_call_ids=False, billing_line=False)
-"""A service that passes requests on to the makers of models."""
+"""The quirks of a service that forwards requests to model makers."""
 
 
 @attrs.frozen
 class Source:
-    """Where it is written that a provider speaks an API, and the day on which it was read there."""
+    """The documentation of a provider's API, and the day on which it was read."""
 
     url: str
     read: str
@@ -84,37 +86,34 @@ def sources(read: str, **urls: str) -> Mapping[Api, Source]:
 
 @attrs.frozen
 class Provider:
-    """One provider. ``base_url`` None means that the config must give one.
+    """One provider. A ``base_url`` of None means that the configuration must set one.
 
-    ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
-    API that the provider is asked in; ``auth`` says for each of the latter who signs its requests. ``models`` are
-    well-known ids for ``GET /v1/models``, the most able first, not a claim of completeness; ``families`` are shell
-    patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
-    by ``check`` where the config leaves ``speaks`` at its default. ``is_subscription``: a plan of the client's pays for
-    its requests. ``keeps_responses``: whether its Responses API
-    stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
-    ``all_in_chat``: whether its Chat takes everything of every model, also of those whose maker takes some of it in
-    Responses alone.
-
-    ``places`` are the APIs that are not at ``base_url`` and ``prefix``: each a prefix of its own, or a whole address.
-    ``{region}``, ``{project}`` and the like in an address stand for what an entry says under that key: ``settings`` are
-    those that have been said. ``hosts``: for the values of a setting the host (``{location_host}``), under the empty
-    name for all others.
-
-    ``routes`` are parts of its addresses with others that may stand in their place: where a model is not at one, it is
-    asked for at the other.
-
-    ``versionless``: its base URLs have no version, as Anthropic's SDKs take them.
-
-    ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
-    different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
-    is the same for models whose id a shell pattern matches, the first that does. ``about`` goes into the page of
-    providers. ``hosting``: how it serves an API of another maker, where that is not as its maker does.
-    ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list
-    of prices. ``sources`` say of each API where that was read.
-
-    ``endpoints`` are what it has beside conversations, and where; what is not among them, or is ``None``, it has not.
-    ``endpoint_source`` says where that was read.
+    - ``paths``: URL paths after the prefix; ``{model}`` is the model id.
+    - ``speaks``: the client's API -> the API of the request to the provider. ``auth``: the signer for each of the
+      latter.
+    - ``models``: well-known ids for ``GET /v1/models``, the most capable first, not complete. ``families``: shell
+      patterns of its model ids, future ones too (see ``has``).
+    - ``note``: a note that ``check`` shows if the configuration does not set ``speaks``. ``about``: text for the page
+      of providers.
+    - ``is_subscription``: the client's plan pays for requests.
+    - ``keeps_responses``, ``keeps_threads``: Responses or Messages stores answers, so that a client can continue from
+      one.
+    - ``all_in_chat``: its Chat supports every feature of every model, including features that the maker only has in
+      Responses.
+    - ``places``: for APIs at another location than ``base_url`` and ``prefix``, a prefix or a whole address.
+    - ``settings``: values for ``{region}``, ``{project}`` and the like in addresses, from the entry's keys. ``hosts``:
+      for each value of a setting its host (``{location_host}``), under "" for all others.
+    - ``routes``: parts of addresses and alternatives; a model that is missing at one is requested at the other.
+    - ``versionless``: base URLs have no version, as in Anthropic's SDKs.
+    - ``address``: an example of a base URL, if every customer has a different one.
+    - ``by_path``: changes to the row by the end of the base URL's path, the longest end first. ``by_model``: changes by
+      a shell pattern of model ids; the first match applies.
+    - ``hosting``: how it serves another maker's API, if it differs from the maker.
+    - ``client_headers``: client headers that only it understands.
+    - ``price_list``: its name in the price list.
+    - ``sources``: by API, the documentation of this row's facts.
+    - ``endpoints``: other endpoints than conversations and their locations; missing or ``None``: not available.
+      ``endpoint_source``: their documentation.
     """
 
     id: str
@@ -136,7 +135,7 @@ class Provider:
     all_in_chat: bool = False
     versionless: bool = False
     known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
-    """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
+    """The quirks that are known rather than guessed; they decide how requests of its own API are edited."""
 
     address: str = ""
     by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
@@ -157,23 +156,24 @@ class Provider:
     endpoint_source: Source | None = attrs.field(default=None, repr=False)
 
     def place_of(self, endpoint: EndpointName) -> Place | None:
-        """Return where it has ``endpoint``, ``None`` where it has not: what takes the credentials of an API is there
-        only where that API is spoken."""
+        """Return the location of ``endpoint``, or ``None``.
+
+        An endpoint that uses an API's credentials only exists if the provider speaks that API.
+        """
         place = self.endpoints.get(endpoint)
         return place if place is not None and place.api in self.speaks.values() else None
 
     @property
     def local(self) -> bool:
-        """True if it is a server that people run themselves, here unless the config says where."""
+        """True for a server that users run themselves, by default on this machine."""
         return urlsplit(self.base_url or "").hostname == "localhost"
 
-    def elsewhere(self, url: str) -> str | None:
-        """Another address for what is asked at ``url``, if there is one."""
+    def alternative_url(self, url: str) -> str | None:
+        """Return an alternative address for ``url``, or ``None``."""
         return next((url.replace(part, other, 1) for part, other in self.routes if part in url), None)
 
-    def lacking(self, base_url: str | None) -> tuple[str, ...]:
-        """Return the settings that its addresses lack where it is asked at ``base_url``, whose path takes their
-        place."""
+    def missing_settings(self, base_url: str | None) -> tuple[str, ...]:
+        """Return the settings that its addresses need but lack. A path in ``base_url`` replaces them."""
         if base_url is not None and urlsplit(base_url).path.rstrip("/"):
             return ()
         changed = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
@@ -182,26 +182,31 @@ class Provider:
         found = _SETTING.findall(" ".join((base_url or self.base_url or "", *own)))
         return tuple(dict.fromkeys(name.removesuffix(_HOST) for name in found))
 
-    def at(self, base_url: str | None) -> "Provider":
-        """Return the row for a provider that is asked at ``base_url``: the path there says which of its APIs are
-        meant."""
+    def at_base_url(self, base_url: str | None) -> "Provider":
+        """Return the row for a provider at ``base_url``, whose path determines the APIs available there."""
         if base_url is None:
             return self
         path = urlsplit(base_url).path.rstrip("/")
         changes = next((changes for end, changes in self.by_path.items() if path.endswith(end)), None)
         if changes is not None:
-            return attrs.evolve(self, **{**_AT_ONE_PATH, **changes})
-        there = self._there(path)
+            return attrs.evolve(self, **{**_NO_VARIANTS, **changes})
+        available = self._apis_at(path)
         families = tuple(
-            (pattern, {**changes, **({"speaks": _within(changes["speaks"], there)} if "speaks" in changes else {})})
+            (
+                pattern,
+                {**changes, **({"speaks": _limit_speaks(changes["speaks"], available)} if "speaks" in changes else {})},
+            )
             for pattern, changes in self.by_model
         )
-        return attrs.evolve(self, speaks=_within(self.speaks, there), by_model=families)
+        return attrs.evolve(self, speaks=_limit_speaks(self.speaks, available), by_model=families)
 
-    def completed(self, base_url: str, speaks: Iterable[Api] = ()) -> str:
-        """Return ``base_url`` as the prefix of requests: without the path of an API at its end, and with the ``/v1``
-        that an address for Anthropic's SDKs lacks (https://github.com/anthropics/anthropic-sdk-python adds it).
-        ``speaks`` are the APIs of its requests if they are not the provider's usual ones."""
+    def complete_base_url(self, base_url: str, speaks: Iterable[Api] = ()) -> str:
+        """Return ``base_url`` as a prefix of requests.
+
+        Removes the path of an API at its end, and adds the ``/v1`` that addresses for Anthropic's SDKs lack
+        (https://github.com/anthropics/anthropic-sdk-python adds it). ``speaks`` are the APIs of its requests if they
+        differ from the provider's.
+        """
         parts = urlsplit(base_url)
         path = parts.path.rstrip("/")
         end = api_path(base_url)
@@ -213,7 +218,7 @@ class Provider:
         return base_url if path == parts.path.rstrip("/") else whole
 
     def _lacks_version(self, path: str, speaks: frozenset[Api]) -> bool:
-        """Return True if the Messages API is at ``/v1`` below ``path``."""
+        """Return whether the Messages API is at ``/v1`` below ``path``."""
         if self.paths.get("messages") != STANDARD_PATHS["messages"]:
             return False
         spoken = speaks or frozenset(self.speaks.values())
@@ -221,56 +226,60 @@ class Provider:
             return True
         stems = {end.removesuffix("/v1") for end in self.by_path if end.endswith(_ANTHROPIC + "/v1")}
         if "messages" in spoken or "messages" in self.places:
-            stems |= {_ANTHROPIC, _end(self.places.get("messages", self.prefix)).removesuffix("/v1")}
+            stems |= {_ANTHROPIC, _path_end(self.places.get("messages", self.prefix)).removesuffix("/v1")}
         return path.endswith(tuple(stem for stem in stems if stem))
 
-    def _there(self, path: str) -> frozenset[Api]:
-        """Return the APIs that are found at a base URL with ``path``: without one all that are at no other host; else
-        those whose own prefix it ends with, or those that have none."""
+    def _apis_at(self, path: str) -> frozenset[Api]:
+        """Return the APIs available at a base URL with ``path``.
+
+        Without a path: all APIs at no other host. Otherwise the APIs whose own prefix ends ``path``, or else those
+        without an own prefix.
+        """
         if not path:
             return frozenset(api for api in self.paths if "://" not in self.places.get(api, ""))
-        ends = {api: _end(place) for api, place in self.places.items()}
+        ends = {api: _path_end(place) for api, place in self.places.items()}
         longest = max(
-            (end for end in ends.values() if end not in _ANYBODYS and path.endswith(end)), key=len, default=""
+            (end for end in ends.values() if end not in _COMMON_ENDS and path.endswith(end)), key=len, default=""
         )
-        if longest and not (path.endswith(_end(self.prefix)) and len(_end(self.prefix)) > len(longest)):
+        if longest and not (path.endswith(_path_end(self.prefix)) and len(_path_end(self.prefix)) > len(longest)):
             return frozenset(api for api, end in ends.items() if end == longest)
         return frozenset(api for api in self.paths if api not in self.places)
 
-    def of_model(self, model: str) -> "Provider":
-        """Return the row for ``model``, an id of the provider's."""
+    def for_model(self, model: str) -> "Provider":
+        """Return the row for the model id ``model``."""
         if not self.by_model:
             return self
-        name = model[:_LONGEST].lower()
+        name = model[:_MAX_NAME].lower()
         changes = next((changes for pattern, changes in self.by_model if fits(name, pattern)), {})
         return attrs.evolve(self, by_model=(), **changes)
 
-    def settled(self, settings: Mapping[str, str]) -> "Provider":
-        """Return the row with ``settings`` in its addresses."""
+    def with_settings(self, settings: Mapping[str, str]) -> "Provider":
+        """Return the row with ``settings`` filled into its addresses."""
         if not settings:
             return self
 
         hosts = {name + _HOST: _host(table, settings[name]) for name, table in self.hosts.items() if name in settings}
-        said = {**settings, **hosts}
+        values = {**settings, **hosts}
 
-        def filled(text: str) -> str:
-            return _SETTING.sub(lambda found: said.get(found[1], found[0]), text)
+        def fill(text: str) -> str:
+            return _SETTING.sub(lambda found: values.get(found[1], found[0]), text)
 
         def changed(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {name: _filled(value, filled) if name in _PLACED else value for name, value in changes.items()}
+            return {name: _fill(value, fill) if name in _ADDRESS_FIELDS else value for name, value in changes.items()}
 
         return attrs.evolve(
-            self, settings=settings, routes=tuple((filled(part), filled(other)) for part, other in self.routes),
+            self, settings=settings, routes=tuple((fill(part), fill(other)) for part, other in self.routes),
             by_model=tuple((pattern, changed(changes)) for pattern, changes in self.by_model),
-            **changed({name: getattr(self, name) for name in _PLACED}),
+            **changed({name: getattr(self, name) for name in _ADDRESS_FIELDS}),
         )  # fmt: skip
 
     def has(self, model: str) -> bool:
-        """Return whether ``model``, in upper or lower case, is an id of one of the provider's families.
+        """Return whether ``model``, in upper or lower case, belongs to one of the provider's families.
 
-        An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
-        belong to a family only where its pattern has that character too."""
-        if len(model) > _LONGEST:
+        Ids with a slash belong to routers, ids with a colon to local servers (``deepseek-r1:70b``). They only match a
+        family whose pattern contains that character.
+        """
+        if len(model) > _MAX_NAME:
             return False
         name = model.lower()
         return any(
@@ -280,12 +289,12 @@ class Provider:
 
 _ARN = re.compile(r"arn:aws[a-z-]{0,20}:[a-z-]{1,30}:([a-z]{2}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):")
 _VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
-_ANTHROPIC = "/anthropic"  # the end of many an address for Messages
+_ANTHROPIC = "/anthropic"  # a frequent end of addresses for Messages
 _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
 _HOST = "_host"
-_ANYBODYS = ("", "/v1")  # the end of many a path, which says of no API that it is meant
-_PLACED = ("base_url", "prefix", "places")
-_AT_ONE_PATH: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
+_COMMON_ENDS = ("", "/v1")  # frequent ends of paths that do not identify an API
+_ADDRESS_FIELDS = ("base_url", "prefix", "places")
+_NO_VARIANTS: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
 
 
 def _host(table: Mapping[str, str], value: str) -> str:
@@ -293,61 +302,64 @@ def _host(table: Mapping[str, str], value: str) -> str:
     return table.get(value) or table[""].format(value)
 
 
-def _end(place: str) -> str:
-    """Return what follows the last setting in a path."""
+def _path_end(place: str) -> str:
+    """Return the part of a path after its last setting."""
     return (urlsplit(place).path if "://" in place else place).rpartition("}")[2]
 
 
-def _filled(value: Any, filled: Any) -> Any:
+def _fill(value: Any, fill: Any) -> Any:
     if isinstance(value, Mapping):
-        return {api: filled(place) for api, place in value.items()}
-    return None if value is None else filled(value)
+        return {api: fill(place) for api, place in value.items()}
+    return None if value is None else fill(value)
 
 
-def _within(speaks: Speaks, there: Iterable[Api]) -> Speaks:
-    """Return ``speaks`` without the APIs that are not ``there``: whoever was to be asked in them is asked in the best
-    of the others."""
-    left = [api for api in ORDER if api in speaks.values() and api in there]
-    if not left:
+def _limit_speaks(speaks: Speaks, available: Iterable[Api]) -> Speaks:
+    """Return ``speaks`` limited to the APIs ``available``; clients of other APIs get the best remaining one."""
+    remaining = [api for api in ORDER if api in speaks.values() and api in available]
+    if not remaining:
         return speaks
-    return {client: api if api in left else best_for(client, left) for client, api in speaks.items()}
+    return {client: api if api in remaining else best_for(client, remaining) for client, api in speaks.items()}
 
 
 def best_for(client: Api, apis: Iterable[Api]) -> Api:
-    """Return the API, one of ``apis``, in which a client of ``client`` is served where nobody says it: its own, else
-    for the three older APIs Chat first, which they have always been given, and for the others the one that loses
-    least."""
+    """Return the default API of ``apis`` for a client of ``client``.
+
+    Its own if possible. Otherwise Chat for clients of the three older APIs, as ever, and the API that loses least for
+    the others.
+    """
     spoken = tuple(apis)
     order = ("chat", *ORDER) if client in ("chat", "messages", "responses") else ORDER
     return next((api for api in (client, *order) if api in spoken), spoken[0])
 
 
 def region_of(model: str) -> str | None:
-    """Return the region that an id of Amazon's names: an ARN does. Nothing but the name of one is taken, since clients
-    write ids and the region becomes part of the host to which the credential goes."""
+    """Return the region in an Amazon model id, which an ARN contains.
+
+    Matches strictly, because clients write ids and the region becomes part of the host that receives the credential.
+    """
     found = _ARN.match(model)
     return None if found is None else found[1]
 
 
 def api_path(base_url: str) -> str:
-    """Return the path of an API with which ``base_url`` ends, empty without one."""
+    """Return the path of an API at the end of ``base_url``, or ""."""
     path = urlsplit(base_url).path.rstrip("/")
     return next((end for end in STANDARD_PATHS.values() if path.endswith(end)), "")
 
 
-def is_of_messages(base_url: str) -> bool:
-    """Return True if ``base_url`` looks like the address of a Messages API."""
+def is_messages_url(base_url: str) -> bool:
+    """Return whether ``base_url`` looks like the address of a Messages API."""
     path = urlsplit(base_url).path.rstrip("/")
     return path.endswith((_ANTHROPIC, _ANTHROPIC + "/v1", STANDARD_PATHS["messages"]))
 
 
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
-    """Return the URL at which ``provider`` takes requests of ``api`` for ``model``.
+    """Return the URL of ``provider`` for requests of ``api`` for ``model``.
 
-    A path in ``base_url`` replaces the provider's prefix, a query in it (Azure's ``api-version``) the path's own;
-    scheme, host and port are always those of ``base_url``. In a path the colon of an id stays and its slash becomes
-    ``%2F`` (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803). Raises ``LookupError`` if the provider has no path for
-    ``api`` or neither it nor the caller has a base URL.
+    A path in ``base_url`` replaces the provider's prefix, a query in it (Azure's ``api-version``) the path's query;
+    scheme, host and port always come from ``base_url``. The colon of a model id stays, its slash becomes ``%2F``
+    (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803). Raises ``LookupError`` if the provider has no path for ``api``, or
+    if there is no base URL.
     """
     place = provider.places.get(api, provider.prefix)
     elsewhere = "://" in place
@@ -365,24 +377,24 @@ def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> s
 
 
 def endpoint_url(base_url: str | None, provider: Provider, place: Place, model: str, rest: str = "") -> str:
-    """Return the URL at which ``provider`` has the endpoint at ``place``, for ``model``; ``rest`` is what follows its
-    path (``/file-1/content``), encoded already.
+    """Return the URL of the endpoint at ``place`` for ``model``; ``rest`` is appended, already encoded
+    (``/file-1/content``).
 
-    A path in ``base_url`` stands for the provider's prefix, as in ``url_for``; where the place has a prefix of its own,
-    that takes the place of the provider's at its end (Cohere's ``/v2`` behind ``…/compatibility/v1``). A query in
-    ``base_url`` takes the place of the path's own. Raises ``LookupError`` without any base URL.
+    A path in ``base_url`` replaces the provider's prefix, as in ``url_for``; the prefix of ``place`` replaces the
+    provider's prefix at the end of that path (Cohere's ``/v2`` after ``…/compatibility/v1``). A query in ``base_url``
+    replaces the path's query. Raises ``LookupError`` without a base URL.
     """
     path, _, query = place.path.partition("?")
     path = path.replace("{model}", quote(model, safe=":@")) + rest
     if "://" in path:
         return path + (f"?{query}" if query else "")
-    standing = provider.places.get(place.api, provider.prefix)
-    elsewhere = "://" in standing
-    base = base_url or (standing if elsewhere else provider.base_url)
+    api_place = provider.places.get(place.api, provider.prefix)
+    elsewhere = "://" in api_place
+    base = base_url or (api_place if elsewhere else provider.base_url)
     if base is None:
         raise LookupError(f"{provider.id} has no base URL of its own")
     parts = urlsplit(base)
-    usual = urlsplit(standing).path if elsewhere else standing
+    usual = urlsplit(api_place).path if elsewhere else api_place
     own = parts.path.rstrip("/")
     prefix = (own or usual) if place.prefix is None else own.removesuffix(usual) + place.prefix
     return urlunsplit((parts.scheme, parts.netloc, prefix + path, parts.query or query, ""))

@@ -1,4 +1,4 @@
-"""The catalogue of model providers: where they are, which wire APIs they speak and how they want to be spoken to.
+"""The catalogue of model providers: their URLs, wire APIs and quirks.
 
 A new compatible provider is one row in a module of ``providers/catalog/rows``.
 """
@@ -77,22 +77,22 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 
 def find(provider_id: str) -> Provider | None:
-    """Return the row of a provider by its id or an alias of it."""
+    """Return the row of a provider by its id or an alias, or ``None``."""
     return CATALOG.get(ALIASES.get(provider_id, provider_id))
 
 
 def maker(model: str) -> Provider | None:
-    """Return the row of the first provider that has ``model`` in one of its families."""
+    """Return the row of the first provider with ``model`` in one of its families, or ``None``."""
     return next((row for row in CATALOG.values() if row.has(model)), None)
 
 
 def generic(provider_id: str, interface: Provider | None = None) -> Provider:
-    """Return a provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat
-    alone).
+    """Return a row for a provider outside the catalogue, which speaks like ``interface`` (by default OpenAI's Chat).
 
-    It is taken to have all of OpenAI's endpoints. It has no host of its own, and it is not the interface's maker: the
-    tolerant quirks are taken for OpenAI's. That is a guess, good for a request that we write, and none by which to
-    change what a client has written."""
+    It has all of OpenAI's endpoints and no host. It is not the interface's maker, so it gets the tolerant quirks
+    instead of OpenAI's. They are a guess: used for requests that the gateway writes, not to change a client's own
+    requests.
+    """
     if interface is None:
         return Provider(
             provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False),

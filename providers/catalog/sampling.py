@@ -1,14 +1,17 @@
-"""Models that take sampling parameters and log probabilities."""
+"""The rule which requests may carry sampling parameters and log probabilities."""
 
 from typing import assert_never
 
 from providers.neutral.quirks import Quirks
 
 
-def takes_sampling(quirks: Quirks, effort: str | None) -> bool:
-    """``effort`` is what the request says of thinking as it goes out: a level (any word), ``none`` for none at all,
-    ``None`` where it says nothing, so that the model does as it is used to. What the client asked for and the provider
-    is not stated does not count: it is the request that is refused (truefoundry/models#2122, Soju06/codex-lb#538)."""
+def accepts_sampling(quirks: Quirks, effort: str | None) -> bool:
+    """Return whether a request with ``effort`` may carry sampling parameters.
+
+    ``effort`` is the level in the outgoing request, ``none`` for no thinking, ``None`` for the model's default. Only
+    the outgoing request counts, not the client's, because the provider judges that one (truefoundry/models#2122,
+    Soju06/codex-lb#538).
+    """
     match quirks.sampling:
         case "free":
             return True

@@ -1,7 +1,7 @@
-"""The subset of JSON Schema that OpenAI enforces under ``strict``, in Chat and Responses alike.
+"""The subset of JSON Schema that OpenAI enforces under ``strict``, in Chat and Responses.
 
-Source: OpenAI's guide to structured outputs ("Supported schemas"). What is not listed there does not fit: a request
-without ``strict`` is answered, one with ``strict`` and a keyword that is not known is refused.
+Source: OpenAI's guide to structured outputs ("Supported schemas"). A schema with unlisted keywords is sent without
+``strict``, because OpenAI rejects them with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,8 +25,10 @@ _KEYWORDS = frozenset(
 
 
 def provider_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
-    """Return the ``strict`` for a provider of OpenAI's APIs, of a tool that a client of ``api`` offers. Anthropic's
-    strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
+    """Return ``strict`` for an OpenAI-like provider, for the tool of a client of ``api``.
+
+    Anthropic's strict tools may have optional parameters, OpenAI's may not: theirs are dropped and reported.
+    """
     if tool.strict and api == "messages" and not fits_strict(tool.schema):
         drops.add(f"{tool.at}.strict")
         return None
@@ -34,21 +36,21 @@ def provider_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
 
 
 def fits_strict(schema: Any) -> bool:
-    """Return whether ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed
-    and all its properties required."""
+    """Return whether ``schema`` is valid with ``strict: true``: an object whose nested objects are all closed and have
+    only required properties."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False
     level: list[Any] = [schema]
     for _ in range(MAX_DEPTH + 1):
-        if not all(isinstance(one, dict) and _fits(one) for one in level):
+        if not all(isinstance(one, dict) and _is_supported(one) for one in level):
             return False
-        level = [inner for one in level for inner in _inside(one)]
+        level = [inner for one in level for inner in _subschemas(one)]
         if not level:
             return True
     return False
 
 
-def _fits(schema: Mapping[str, Any]) -> bool:
+def _is_supported(schema: Mapping[str, Any]) -> bool:
     kinds = schema.get("type", [])
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if not (schema.keys() <= _KEYWORDS and all(isinstance(kind, str) and kind in _TYPES for kind in kinds)):
@@ -63,8 +65,8 @@ def _is_closed(schema: Mapping[str, Any]) -> bool:
     return isinstance(required, list) and properties.keys() <= {name for name in required if isinstance(name, str)}
 
 
-def _inside(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the values directly in ``schema`` that should be schemas, valid or not."""
+def _subschemas(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the direct subschemas of ``schema``, valid or not."""
     for name in _SCHEMAS_BY_NAME:
         inner = schema.get(name, {})
         yield from inner.values() if isinstance(inner, dict) else [inner]

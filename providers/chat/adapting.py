@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import known_level
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.sampling import accepts_sampling
 from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
@@ -77,7 +77,7 @@ def _lower_effort(draft: Draft, known: Quirks) -> None:
 
 def _drop_sampling(draft: Draft, known: Quirks) -> None:
     """Remove sampling settings that the model rejects. Default values stay, because every model accepts them."""
-    if takes_sampling(known, draft.value("reasoning_effort")):
+    if accepts_sampling(known, draft.value("reasoning_effort")):
         if (
             known.one_of_temperature_top_p
             and draft.value("temperature") is not None

@@ -4,8 +4,8 @@ tiers."""
 from collections.abc import Mapping
 from typing import Any
 
-from providers.catalog.effort import asked_level, known_level
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.effort import known_level, requested_level
+from providers.catalog.sampling import accepts_sampling
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
@@ -52,7 +52,7 @@ def write_settings(request: Request, to: Recipient, body: dict[str, Any], drops:
 def _write_reasoning(
     request: Request, reasoning: Reasoning, quirks: Quirks, body: dict[str, Any], drops: Drops
 ) -> None:
-    effort = asked_level(reasoning)
+    effort = requested_level(reasoning)
     if effort is None and reasoning.mode == "disabled" and "none" in quirks.efforts:
         effort = "none"
     level = known_level(effort, quirks.efforts) if effort is not None and quirks.reasoning_effort else None
@@ -101,12 +101,12 @@ def _token_limit(limit: Parameter) -> int:
 
 def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """Write the sampling settings, if the model accepts them."""
-    accepts_sampling = takes_sampling(quirks, body.get("reasoning_effort"))
+    is_accepted = accepts_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         parameter = parameters.get(name)
         if parameter is None:
             continue
-        if accepts_sampling and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
+        if is_accepted and not (name == "top_p" and quirks.one_of_temperature_top_p and "temperature" in body):
             body[name] = parameter.value
         elif parameter.value != BY_NAME[name].default:
             drops.add(parameter.at)
@@ -115,7 +115,7 @@ def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: d
 def _write_logprobs(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
     """Write ``logprobs`` and ``top_logprobs``; the latter is rejected without the former."""
     effort, top = parameters.get("logprobs"), parameters.get("top_logprobs")
-    if effort is not None and effort.value and takes_sampling(quirks, body.get("reasoning_effort")):
+    if effort is not None and effort.value and accepts_sampling(quirks, body.get("reasoning_effort")):
         body["logprobs"] = True
         if top is not None:
             body["top_logprobs"] = top.value

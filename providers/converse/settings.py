@@ -8,8 +8,15 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.catalog.effort import asked_level, known_level, leaves_thinking
-from providers.catalog.thinking import LEVELS, budgeted, effort_level, shown, stop_strings, takes_sampling_beside
+from providers.catalog.effort import known_level, omits_thinking, requested_level
+from providers.catalog.thinking import (
+    LEVELS,
+    accepts_sampling_with,
+    add_budget,
+    effort_level,
+    show_summary,
+    stop_strings,
+)
 from providers.converse.families import Family
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops
@@ -118,7 +125,7 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, more: Body) -> 
     thinking: Body = more.get("thinking") or more.get("reasoningConfig") or {}
     if thinking.get("maxReasoningEffort") == _HIGHEST:  # Nova takes none beside it
         return False
-    return takes_sampling_beside(thinking, reasoning, quirks)
+    return accepts_sampling_with(thinking, reasoning, quirks)
 
 
 # Reasoning
@@ -139,7 +146,7 @@ def _write_reasoning(
         return
     if off:  # they think only if they are asked to
         return
-    level = known_level(asked_level(reasoning) or _HIGHEST, quirks.efforts or LEVELS[:3])
+    level = known_level(requested_level(reasoning) or _HIGHEST, quirks.efforts or LEVELS[:3])
     if level is None or not family.effort:
         drops.add(reasoning.at)
         return
@@ -174,13 +181,13 @@ def _think(
         drops.add(reasoning.at)
         _turn_off(reasoning, quirks, body, more, drops)
     elif quirks.adaptive_thinking:
-        if not leaves_thinking(request):
-            more["thinking"] = shown({"type": "adaptive"}, reasoning)
-    elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
+        if not omits_thinking(request):
+            more["thinking"] = show_summary({"type": "adaptive"}, reasoning)
+    elif omits_thinking(request) or _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
     else:
         limit = inference.get("maxTokens", quirks.default_max_tokens)
-        more["thinking"], inference["maxTokens"] = budgeted(reasoning, quirks, limit, drops)
+        more["thinking"], inference["maxTokens"] = add_budget(reasoning, quirks, limit, drops)
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:

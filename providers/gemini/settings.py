@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.catalog.effort import budget_of, known_level, requested_level
 from providers.gemini.schemas import reduced
 from providers.gemini.spellings import own_member
 from providers.neutral.choices import MOST, are_translated
@@ -170,7 +170,7 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
         if quirks.thinking_levels[0] != "minimal":
             drops.add(reasoning.at)
         return {"thinkingLevel": quirks.thinking_levels[0]}
-    asked = asked_level(reasoning)
+    asked = requested_level(reasoning)
     wanted = None if asked is None else known_level(asked, _LEVELS)
     level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
     if level is None or level not in quirks.thinking_levels:  # unspecified, which is not to be said

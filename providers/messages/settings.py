@@ -6,8 +6,8 @@
 import re
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import leaves_thinking
-from providers.catalog.thinking import budgeted, effort_level, shown, stop_strings, takes_sampling_beside
+from providers.catalog.effort import omits_thinking
+from providers.catalog.thinking import accepts_sampling_with, add_budget, effort_level, show_summary, stop_strings
 from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, closed, described, in_words
 from providers.neutral.parameters import BY_NAME, write_parameters
@@ -55,12 +55,12 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
         drops.add(reasoning.at)
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
-        if not leaves_thinking(request):
-            body["thinking"] = shown({"type": "adaptive"}, reasoning)
-    elif leaves_thinking(request) or _calls_tools_without_thinking(body["messages"]):
+        if not omits_thinking(request):
+            body["thinking"] = show_summary({"type": "adaptive"}, reasoning)
+    elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
         drops.add(reasoning.at)
     else:
-        body["thinking"], body["max_tokens"] = budgeted(reasoning, quirks, body["max_tokens"], drops)
+        body["thinking"], body["max_tokens"] = add_budget(reasoning, quirks, body["max_tokens"], drops)
 
 
 def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
@@ -149,7 +149,7 @@ def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) 
 def _accepts_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
     if quirks.anthropic_version >= NO_SAMPLING_SINCE:
         return False
-    return takes_sampling_beside(body.get("thinking", {}), reasoning, quirks)
+    return accepts_sampling_with(body.get("thinking", {}), reasoning, quirks)
 
 
 # Structured output

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.catalog.effort import lower_effort
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.sampling import accepts_sampling
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.parameters import BY_NAME
@@ -22,7 +22,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
     """See ``providers.neutral.codec.Codec.adapt``."""
     known = to.known
     effort = lower_effort(draft, "reasoning", known.efforts)
-    if not takes_sampling(known, effort):
+    if not accepts_sampling(known, effort):
         draft.drop(*(name for name in _SAMPLING if draft.value(name) not in (None, BY_NAME[name].default, 0)))
 
 

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.catalog.effort import asked_level, known_level
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.effort import known_level, requested_level
+from providers.catalog.sampling import accepts_sampling
 from providers.catalog.strict import fits_strict, provider_strict
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
@@ -237,7 +237,7 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
     """Returns the level that was written. One that the model lacks becomes the nearest lower one, and is named."""
     if reasoning is None:
         return None
-    asked = asked_level(reasoning)
+    asked = requested_level(reasoning)
     if asked is None and reasoning.mode == "disabled":
         asked = "none"
         level = asked if asked in quirks.efforts else None  # not every model can leave thinking out
@@ -257,7 +257,7 @@ def _write_sampling(request: Request, quirks: Quirks, level: str | None, body: O
     controls = {name: control for name in SAMPLING if (control := request.parameters.get(name)) is not None}
     if request.api != "responses":
         _drop_penalties(controls, drops)
-    if not takes_sampling(quirks, level):
+    if not accepts_sampling(quirks, level):
         drops.add(*(c.at for name, c in controls.items() if c.value != BY_NAME[name].default))
         return False
     if quirks.one_of_temperature_top_p and "temperature" in controls and "top_p" in controls:

@@ -153,7 +153,7 @@ def entry(model: str) -> dict[str, Any]:
     row = row_of(model)
     own = row.address if "/client/" in row.address else SENT[model][0][0].partition("/openai/v1")[0]
     address = {} if row.base_url else {"base_url": own if "/client/" in own else hosted(own)}
-    return {"model": model, "access_key": KEY, **address, **{name: SAID[name] for name in row.lacking(None)}}
+    return {"model": model, "access_key": KEY, **address, **{name: SAID[name] for name in row.missing_settings(None)}}
 
 
 def hosted(url: str) -> str:

@@ -17,7 +17,7 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from providers.apis import CODECS, registered
+from providers.apis import CODECS, registered_codec
 from streams.events import AnswerEnd, ErrorInfo
 from streams.fold import Answer, Fold, TextBlock, ToolCallBlock
 from tests.support.gateway_thread import app_thread
@@ -152,7 +152,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     passed = entry("passed-toy", f"passed {MODEL}", base_url=upstream.url, passthrough_auth=True)
     settings = attrs.evolve(settings, entries=(*settings.entries, toys, passed), keep_alive=0.1)
     lifecycle = Lifecycle()
-    with registered(TOY):
+    with registered_codec(TOY):
         service = attrs.evolve(open_service(settings, lifecycle, None, True), credentials={"up-toy": upstream.tokens})
         with app_thread(whole_app(settings, service), lifecycle) as port:
             yield Gateway(port, lifecycle)

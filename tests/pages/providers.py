@@ -87,7 +87,7 @@ def _spoken(row: Provider) -> list[dict[Api, Api]]:
 
 def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
     ends = () if row.base_url or row.by_model else tuple(row.by_path)
-    names = [("", row), *((end, row.at(f"https://h{end}")) for end in ends)]
+    names = [("", row), *((end, row.at_base_url(f"https://h{end}")) for end in ends)]
     spoken = {api for _, one in names for speaks in _spoken(one) for api in speaks.values()}
     for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
         source = row.sources.get(api)

@@ -1,5 +1,4 @@
-"""The rows of the catalogue, by the kind of place: ``makers``, ``hosts``, ``clouds``, ``own_servers``.
+"""The provider rows of the catalogue: ``makers``, ``hosts``, ``clouds`` and ``own_servers``.
 
-Hosts and paths are those of the providers' own documentation; ``sources`` of a row say where each API of it was read,
-and when.
+Hosts and paths come from the providers' documentation; ``sources`` of a row cite it with dates.
 """

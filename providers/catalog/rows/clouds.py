@@ -1,4 +1,4 @@
-"""Clouds that serve the models of others under addresses and with a sign-in of their own."""
+"""Rows of clouds that serve other makers' models under their own addresses and sign-ins."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,12 +30,12 @@ READ = "2026-11-22"
 
 _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
 _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
-# `includeServerSideToolInvocations` is not known there (googleapis/js-genai, ToolConfig), and `countTokens` takes the
-# members of a request themselves.
+# Vertex does not know `includeServerSideToolInvocations` (googleapis/js-genai, ToolConfig), and its `countTokens`
+# expects the request's members unwrapped.
 _VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
 _ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
 _IN_CONVERSE: Speaks = MappingProxyType(dict.fromkeys(APIS, "converse"))
-_CONVERSE_ITSELF: Speaks = MappingProxyType({"converse": "converse"})  # programs on boto3 get the bytes as they are
+_CONVERSE_ITSELF: Speaks = MappingProxyType({"converse": "converse"})  # boto3 programs receive unchanged bytes
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
 _CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
@@ -55,7 +55,7 @@ VERTEX_CLAUDE = Hosting(
     },
     without=("model", "stream"), adds={"anthropic_version": "vertex-2023-10-16"}, without_headers=_ANTHROPIC,
 )  # fmt: skip
-"""(api7/aisix#443, BYK/loreai#987)"""
+"""The differences of Claude on Vertex AI (api7/aisix#443, BYK/loreai#987)."""
 INVOKED_CLAUDE = Hosting(
     operations={"answer": OperationPath("/invoke", "/invoke-with-response-stream")},
     without=("model", "stream"), adds={"anthropic_version": "bedrock-2023-05-31"}, betas_member="anthropic_beta",
@@ -69,8 +69,8 @@ _VERTEX_GENERATE = "https://cloud.google.com/vertex-ai/generative-ai/docs/model-
 _INVOKE = "https://docs.aws.amazon.com/bedrock/latest/userguide/apis.html"
 
 CLOUDS = (
-    # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
-    # OpenAI's own, with the deployment's name as the model. Rates count what a request asks for, as it arrives.
+    # Azure expects keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
+    # OpenAI's, with the deployment's name as the model. Rate limits count requested tokens on arrival.
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
@@ -95,7 +95,7 @@ CLOUDS = (
         about="The model id is the deployment's name. If `base_url` ends with `/openai/v1`, the gateway uses Azure's "
         "v1 API (Chat and Responses); otherwise the older deployment paths (Chat only).",
     ),
-    # One resource has both: OpenAI's paths, where a key goes in `api-key`, and Anthropic's for Claude.
+    # One resource has OpenAI's paths, with a key in `api-key`, and Anthropic's for Claude.
     Provider(
         "foundry", "Microsoft Foundry", address="https://NAME.services.ai.azure.com", prefix="/openai/v1",
         speaks=CHAT_AND_RESPONSES, quirks=OPENAI, places={"messages": "/anthropic/v1"},
@@ -139,7 +139,7 @@ CLOUDS = (
         about="For accounts that have Claude only in InvokeModel; otherwise use `amazon_bedrock`.",
         sources=sources(READ, messages=_INVOKE), **_BEDROCK,
     ),
-    # Claude has an API of its maker's there, and open models the Chat of OpenAI.
+    # Claude is available in its maker's API, open models in OpenAI's Chat.
     Provider(
         "vertex", "Vertex AI", "https://{location_host}", prefix=_AT_VERTEX + "/endpoints/openapi", auth=BEARER,
         hosts={

@@ -1,4 +1,4 @@
-"""Services that host models of several makers, or pass requests on to them."""
+"""Rows of services that host models of several makers, or forward requests to them."""
 
 import attrs
 
@@ -19,7 +19,7 @@ from providers.neutral.quirks import Quirks
 READ = "2026-11-22"
 
 APP_HEADERS = ("http-referer", "x-title")
-"""Which program asks: https://openrouter.ai/docs/app-attribution"""
+"""Headers that identify the client's app (https://openrouter.ai/docs/app-attribution)."""
 
 CLAUDE = "*claude-*"
 
@@ -30,7 +30,7 @@ _SNOWFLAKE = "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-r
 _DATABRICKS = "https://docs.databricks.com/aws/en/machine-learning/model-serving/query-anthropic-messages"
 
 HOSTS = (
-    # Groq answers 400 to more than one choice (https://console.groq.com/docs/openai).
+    # Groq returns 400 for more than one choice (https://console.groq.com/docs/openai).
     Provider(
         "groq", "Groq", "https://api.groq.com", prefix="/openai/v1",
         quirks=attrs.evolve(COMPATIBLE, cannot=("choices",)),
@@ -79,7 +79,7 @@ HOSTS = (
         endpoints=places("embeddings"),
         endpoint_source=Source("https://github.com/github/codespaces-models/pull/28", READ),
     ),
-    # Messages only for Claude.
+    # Messages is available for Claude only.
     Provider(
         "databricks", "Databricks", address="https://WORKSPACE.cloud.databricks.com", prefix="/serving-endpoints",
         places={"messages": "/serving-endpoints/anthropic/v1"}, auth=BEARER, key_env="DATABRICKS_TOKEN",
@@ -115,7 +115,7 @@ HOSTS = (
             "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/embeddings", READ
         ),
     ),
-    # OpenRouter's Messages endpoint takes its keys as Bearer only. Its Chat knows both names of the token limit and the
+    # OpenRouter's Messages endpoint only accepts Bearer keys. Its Chat accepts both names of the token limit and the
     # role `developer`.
     Provider(
         "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", speaks=ALL_THREE, all_in_chat=True,

@@ -1,4 +1,4 @@
-"""The companies that make models, at their own addresses."""
+"""Rows of the companies that make models, at their own addresses."""
 
 import attrs
 
@@ -28,11 +28,11 @@ COMPATIBLE_ENDPOINT_NOTE = (
 )
 
 OPENAI_FAMILIES = (
-    "gpt-[!o]*", "gpt-o[!s]*",  # all but gpt-oss-*, whose weights are open: others serve it
+    "gpt-[!o]*", "gpt-o[!s]*",  # except gpt-oss-*, whose open weights others serve
     "o[1-9]", "o[1-9]-*", "chatgpt-*", "codex-*", "computer-use-*", "ft:*",
 )  # fmt: skip
 
-OPENAI_BESIDE = (  # what is asked for no conversation
+OPENAI_BESIDE = (  # models for other endpoints than conversations
     "text-embedding-3-*", "text-embedding-ada-*", "omni-moderation-*", "text-moderation-*", "whisper-1", "tts-1",
     "tts-1-*", "dall-e-*", "davinci-*", "babbage-*",
 )  # fmt: skip
@@ -61,7 +61,7 @@ MAKERS = (
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
         keeps_threads=True, versionless=True,
-        # So others call the place of their Messages; Anthropic's own Chat is not there.
+        # Others have Messages at this path; it does not include Anthropic's own Chat.
         by_path={"/anthropic/v1": {"speaks": ONLY_MESSAGES, "note": ""}},
         models=(
             "claude-fable-5-2", "claude-fable-5-1", "claude-fable-5", "claude-opus-5-5", "claude-opus-5",
@@ -106,8 +106,8 @@ MAKERS = (
         embeddings=EmbeddingTraits(inputs=100),  # geldata/gel#9032
         by_path={"/v1beta/openai": {"speaks": ONLY_CHAT, "endpoints": places("embeddings")}},
     ),
-    # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
-    # unasked, and refuses to be asked (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).
+    # Mistral returns 422 for unknown members (Gitlawb/openclaude#739). It always counts the tokens of streams, and
+    # rejects `stream_options` (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).
     Provider(
         "mistral", "Mistral AI", "https://api.mistral.ai",
         quirks=attrs.evolve(COMPATIBLE, refused_fields=("store",), stream_usage=False),
@@ -145,7 +145,7 @@ MAKERS = (
     ),
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
-        families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
+        families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # selects the prompt cache
         price_list="x-ai", about="The gateway does not use its deprecated Messages path.",
         sources=sources(READ, chat=_COMPARED + "xai", responses=_COMPARED + "xai"),
         endpoints=places("image_generations", "image_edits", "files", "batches"),
@@ -208,7 +208,7 @@ MAKERS = (
             ("chat", "messages"), "https://platform.stepfun.com/docs/zh/guides/models/step-3.7-flash"
         )),
     ),
-    # It refuses `stream_options` (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/).
+    # It rejects `stream_options` (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/).
     Provider(
         "cohere", "Cohere", "https://api.cohere.ai", prefix="/compatibility/v1",
         quirks=attrs.evolve(COMPATIBLE, stream_usage=False), key_env="COHERE_API_KEY",
@@ -221,7 +221,7 @@ MAKERS = (
         embeddings=EmbeddingTraits(inputs=96),
         endpoint_source=Source("https://github.com/cohere-ai/cohere-python", READ),
     ),
-    # No /v1 in Chat, and the stream ends without [DONE].
+    # Chat has no /v1, and its streams end without [DONE].
     Provider(
         "perplexity", "Perplexity", "https://api.perplexity.ai", prefix="", speaks=CHAT_AND_RESPONSES,
         places={"responses": "/v1"}, models=("sonar-pro", "sonar"), families=("sonar", "sonar-*"),
@@ -231,8 +231,8 @@ MAKERS = (
             responses="https://docs.perplexity.ai/docs/grounded-llm/openai-compatibility",
         ),
     ),
-    # The backend of ChatGPT subscriptions takes streamed Responses only and sets its own limits (RayBytes/ChatMock#103,
-    # liliMozi/openhanako#1899).
+    # The backend of ChatGPT subscriptions only accepts streamed Responses and sets its own limits
+    # (RayBytes/ChatMock#103, liliMozi/openhanako#1899).
     Provider(
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
@@ -240,7 +240,7 @@ MAKERS = (
         is_subscription=True, families=OPENAI_FAMILIES,
         about="For ChatGPT subscriptions, with `passthrough_auth: true`.",
     ),
-    # Embeddings and rerank alone.
+    # These have embeddings and rerank only.
     Provider(
         "jina", "Jina AI", "https://api.jina.ai", families=("jina-*",), key_env="JINA_API_KEY",
         about="Only embeddings and rerank.",
@@ -252,7 +252,7 @@ MAKERS = (
         key_env="VOYAGE_API_KEY", price_list="voyageai",
         about="Only embeddings and rerank. With a MongoDB key, set `base_url: https://ai.mongodb.com`.",
         endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
-        embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens of its largest models
+        embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens: of its largest models
         endpoint_source=Source("https://github.com/voyage-ai/voyageai-python", READ),
     ),
     Provider("meta", "Meta", families=("muse-*",)),

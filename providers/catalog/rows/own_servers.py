@@ -1,4 +1,4 @@
-"""Servers that people run themselves, at their usual addresses on this machine."""
+"""Rows of servers that users run themselves, at their usual addresses on this machine."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ OLDER = f"{HERE} For older versions with Chat only, set `speaks: [chat]`."
 
 
 def _own(id: str, label: str, base_url: str, **row: Any) -> Provider:
-    """Return the row of a server that needs no key, whose older versions have Chat alone."""
+    """Return the row of a server that needs no key and whose older versions only have Chat."""
     return Provider(id, label, base_url, auth=BEARER, key_required=False, about=OLDER, **row)
 
 
@@ -101,7 +101,7 @@ OWN_SERVERS = (
             "embeddings", rerank=Place("/rerank", "tei", prefix=""), predict=Place("/predict", "tei", prefix=""),
             similarity=Place("/similarity", "tei", prefix=""),
         ),
-        embeddings=EmbeddingTraits(inputs=32),  # its --max-client-batch-size where nobody says another
+        embeddings=EmbeddingTraits(inputs=32),  # its default --max-client-batch-size
         endpoint_source=Source("https://huggingface.github.io/text-embeddings-inference/", READ),
     ),
 )  # fmt: skip

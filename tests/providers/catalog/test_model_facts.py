@@ -5,7 +5,7 @@ import json
 import pytest
 
 from providers.catalog.abilities import WINDOWS
-from providers.catalog.model_facts import FILE, LISTED_AS, NOTHING, facts_of, source, with_facts
+from providers.catalog.model_facts import FILE, LISTED_AS, NOTHING, find_facts, source, with_facts
 from providers.catalog.models import plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
@@ -27,13 +27,13 @@ from providers.neutral.quirks import Quirks
     ],
 )
 def test_windows_and_longest_answers(provider, model, window, longest):
-    facts = facts_of(provider, model)
+    facts = find_facts(provider, model)
     assert (facts.window, facts.max_output) == (window, longest)
 
 
 def test_a_model_that_nobody_knows_keeps_its_quirks_as_they_are():
     quirks = Quirks(context_window=5)
-    assert facts_of("openai", "x" * 10**6) is NOTHING
+    assert find_facts("openai", "x" * 10**6) is NOTHING
     assert with_facts(quirks, "nobody", "my-own") is quirks
 
 
@@ -63,7 +63,7 @@ def test_the_list_takes_nothing_from_a_model_but_sight():
     listed = {name: one for one, name in LISTED_AS.items()}
     for provider, rows in content["providers"].items():
         for model in rows:
-            assert set(facts_of(listed.get(provider, provider), model).cannot) <= {"images", "pdf"}, (provider, model)
+            assert set(find_facts(listed.get(provider, provider), model).cannot) <= {"images", "pdf"}, (provider, model)
 
 
 def test_rows_and_list_agree_on_windows_but_for_names_of_their_own():
@@ -73,7 +73,7 @@ def test_rows_and_list_agree_on_windows_but_for_names_of_their_own():
     found = set()
     for provider in ("openai", "anthropic", "gemini"):
         for model in content[provider]:
-            row, facts = quirks_of(Quirks(), model).context_window, facts_of(provider, model)
+            row, facts = quirks_of(Quirks(), model).context_window, find_facts(provider, model)
             if None not in (row, facts.window) and row != facts.window:
                 found.add(plain_name(model))
     assert found <= differ

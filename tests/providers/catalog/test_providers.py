@@ -114,7 +114,7 @@ def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
     ],
 )  # fmt: skip
 def test_the_path_of_the_address_says_which_api_is_there(provider, base_url, client, url):
-    row = CATALOG[provider].at(base_url)
+    row = CATALOG[provider].at_base_url(base_url)
     assert url_for(base_url, row, row.speaks[client], "m").partition(urlsplit(base_url).netloc)[2] == url
 
 
@@ -146,12 +146,12 @@ def test_local_servers_are_where_they_usually_are(provider, port):
     ],
 )
 def test_a_path_in_the_address_says_which_of_the_apis_are_meant(provider, base_url, spoken):
-    assert set(CATALOG[provider].at(base_url).speaks.values()) == spoken
+    assert set(CATALOG[provider].at_base_url(base_url).speaks.values()) == spoken
 
 
 def test_boto3s_programs_get_gemini_with_the_thoughts_that_chat_loses():
     row = CATALOG["gemini"]
-    assert [row.at(url).speaks["converse"] for url in (None, "http://host", "http://host/v1")] == [
+    assert [row.at_base_url(url).speaks["converse"] for url in (None, "http://host", "http://host/v1")] == [
         "gemini",
         "gemini",
         "chat",
@@ -159,19 +159,19 @@ def test_boto3s_programs_get_gemini_with_the_thoughts_that_chat_loses():
 
 
 def test_what_is_different_for_a_family_of_models_holds_for_it_alone():
-    row = CATALOG["amazon_bedrock"].settled({"region": "eu-west-1"})
-    claude, gpt, other = (row.of_model(id) for id in ("eu.anthropic.claude-opus-5-5", "openai.gpt-oss-120b", "nova"))
+    row = CATALOG["amazon_bedrock"].with_settings({"region": "eu-west-1"})
+    claude, gpt, other = (row.for_model(id) for id in ("eu.anthropic.claude-opus-5-5", "openai.gpt-oss-120b", "nova"))
     assert (set(claude.speaks.values()), set(gpt.speaks.values())) == (
         {"messages", "converse"},
         {"chat", "responses", "converse"},
     )
     assert other.speaks == row.speaks
-    at = CATALOG["amazon_bedrock"].at("https://bedrock-runtime.us-east-1.amazonaws.com")
-    assert at.lacking("https://bedrock-runtime.us-east-1.amazonaws.com") == ()
+    at = CATALOG["amazon_bedrock"].at_base_url("https://bedrock-runtime.us-east-1.amazonaws.com")
+    assert at.missing_settings("https://bedrock-runtime.us-east-1.amazonaws.com") == ()
 
 
 def test_an_arn_says_its_own_region_and_a_profiles_prefix_none():
-    row = CATALOG["amazon_bedrock"].settled({"region": "us-east-1"})
+    row = CATALOG["amazon_bedrock"].with_settings({"region": "us-east-1"})
     arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2"
     assert region_of(arn) == "eu-central-1"
     assert region_of("eu.anthropic.claude-opus-5-5-v1:0") is None
@@ -187,13 +187,13 @@ def test_an_arn_says_its_own_region_and_a_profiles_prefix_none():
 
 def test_no_id_that_a_client_writes_chooses_the_host():
     """A region becomes part of the host that gets the credential (CWE-918): only the name of one does."""
-    row = CATALOG["amazon_bedrock"].settled({"region": "us-east-1"})
+    row = CATALOG["amazon_bedrock"].with_settings({"region": "us-east-1"})
     own = {"bedrock-runtime.us-east-1.amazonaws.com", "bedrock-mantle.us-east-1.api.aws"}
     for region in ("@example.com/", "example.com#", "x?y", "a:b@example.com", "us-east-1\r\n", "a" * 99):
         for rest in ("x", "inference-profile/anthropic.claude", "inference-profile/openai.gpt"):
             model = f"arn:aws:bedrock:{region}:1:{rest}"
             for api in row.paths:
-                parts = urlsplit(url_for(None, row.of_model(model), api, model))
+                parts = urlsplit(url_for(None, row.for_model(model), api, model))
                 assert parts.netloc in own, (model, api)
                 assert parts.query + parts.fragment == "", (model, api)
 

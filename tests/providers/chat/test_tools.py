@@ -217,12 +217,12 @@ def test_an_object_is_whole_at_its_last_brace_and_not_before(value, data):
     text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=4)))
     nesting = Nesting()
-    assert not nesting.half
-    assert not nesting.whole
+    assert not nesting.is_incomplete
+    assert not nesting.is_complete
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         nesting.add(text[start:end])
-        assert nesting.whole == (end == len(text))
-        assert nesting.half == (end < len(text))
+        assert nesting.is_complete == (end == len(text))
+        assert nesting.is_incomplete == (end < len(text))
 
 
 @pytest.mark.parametrize("mark", ['"', "[", "{}", "\\\\", '\\"', '"]"'])
@@ -236,9 +236,9 @@ def test_marks_are_not_looked_at_one_by_one(mark):
 def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
     nesting = Nesting()
     nesting.add('{"a":"' + "x" * shift + '\\"{' * PIECE)
-    assert nesting.half
+    assert nesting.is_incomplete
     nesting.add('"}')
-    assert nesting.whole
+    assert nesting.is_complete
 
 
 def test_custom_tools_of_chat_clients_go_out_as_they_are():
