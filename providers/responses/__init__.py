@@ -1,11 +1,10 @@
-"""OpenAI Responses (`/v1/responses`), both roles.
+"""The codec of OpenAI Responses (``/v1/responses``), for clients and providers.
 
-A client's request: ``incoming`` reads it, with ``history`` (its input) and ``settings``; ``adapting`` edits it for a
-provider of the same API. A provider's request: ``outgoing`` writes it, with ``items`` for its input. Answers:
-``reader`` reads them, with ``reading`` (items by kind), ``open_answer`` (their state) and ``values`` (members of any
-type); ``writer`` writes streams, with ``writing`` (open items) and ``numbering``; ``answer`` writes whole answers,
-``output`` has the items and objects of both. ``tools`` names tools, ``ids`` makes the ids of the gateway.
-``compaction`` is the item that replaces a conversation. Kept turns: ``kept_items`` prepares and lists their items,
+Client requests: ``incoming`` with ``history`` (their input) and ``settings``, and ``adapting`` for Responses providers.
+Provider requests: ``outgoing`` with ``items`` for the input. Answers: ``reader`` with ``reading`` (items by kind),
+``open_answer`` (shared state) and ``values``; ``writer`` with ``writing`` (open items) and ``numbering``; ``answer``
+writes whole answers, ``output`` items and response objects. ``tools`` maps tool names, ``ids`` makes the gateway's ids,
+``compaction`` replaces a conversation by one item. Stored turns: ``kept_items`` prepares and lists their items,
 ``replay`` stores and repeats their events.
 
 Source: OpenAI's API reference and the types of the openai package.
@@ -46,7 +45,7 @@ WIRE = WireApi(
     "responses",
     "openai_responses",
     "/responses",
-    Conversation("input", (b"[", b'"'), "a string or an array", optional=True),  # a stored prompt may have it
+    Conversation("input", (b"[", b'"'), "a string or an array", optional=True),  # a stored prompt may include the input
     operations={
         "answer": OperationPath(), "count": OperationPath("/input_tokens"), "compact": OperationPath("/compact"),
     },
@@ -54,16 +53,16 @@ WIRE = WireApi(
         ends=frozenset(("response.completed", "response.incomplete")),
         error_types=frozenset(("error", "response.failed")),
         error_member=True,
-        after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, and Codex waits for this
+        after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, but Codex waits for it
     ),
     repeats_answer=True, stores_unasked=True,
-    # Codex's own say which conversation a request is part of, by which OpenAI finds its prompt cache; in older versions
-    # with an underscore.
+    # Codex's own headers identify the conversation, which helps OpenAI find its prompt cache; older versions use
+    # underscores.
     client_headers=(
         "openai-beta", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
         "conversation-id", "conversation_id", "x-codex-*", "x-openai-subagent",
     ),
-    # Of the calls about a response that the provider keeps; ``[]`` also as it is encoded.
+    # For calls about stored responses; ``[]`` may also arrive encoded.
     query_members=frozenset(
         ("after", "before", "include", "include[]", "include%5B%5D", "include_obfuscation", "limit", "order",
          "starting_after", "stream")
@@ -94,8 +93,10 @@ class Responses(Codec):
         return msgspec.json.encode({"error": openai_error(failed)})
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        """See ``Codec.write_count``. Only requests of the API's own clients are counted: translated ones are not sent
-        twice."""
+        """Return a count request for this API's own clients only, because a translated request would be sent twice.
+
+        See ``Codec.write_count``.
+        """
         return write_count_request(request, to) if request.api == self.wire.name else None
 
     def write_count_answer(self, tokens: int) -> bytes:

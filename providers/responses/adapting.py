@@ -1,5 +1,6 @@
-"""A Responses client's own request for a model that does not take all that the client thinks: sampling that a reasoning
-model refuses is left out, an effort that it does not know is lowered.
+"""Edits of a Responses client's request for a model with fewer features than the client expects.
+
+Sampling settings that a reasoning model rejects are removed, and an unknown effort is lowered.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``providers.neutral.codec.Codec.adapt``."""
+    """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
     known = to.known
     effort = lower_effort(draft, "reasoning", known.efforts)
     if not accepts_sampling(known, effort):
@@ -27,8 +28,11 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """See ``Codec.restore``. A sealed reasoning item goes as a whole: what is left of it says nothing. Ids of the
-    gateway mean nothing to a provider (Kilo-Org/kilocode#10197): they come off, and items that are only an id go."""
+    """Restore sealed reasoning and remove the gateway's ids. See ``Codec.restore``.
+
+    Sealed reasoning is restored or dropped as a whole item. Providers reject unknown ids (Kilo-Org/kilocode#10197), so
+    items that consist only of such an id are removed.
+    """
     items = body.get("input")
     if not isinstance(items, list):
         return {}, ()
@@ -39,7 +43,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
 
 
 def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """See ``Codec.without_reasoning``."""
+    """Remove all reasoning items. See ``Codec.without_reasoning``."""
     items = body.get("input")
     kept = [item for item in items if not _is_reasoning(item)] if isinstance(items, list) else []
     return ({"input": kept}, ("input[]",)) if isinstance(items, list) and len(kept) < len(items) else ({}, ())
@@ -50,8 +54,7 @@ def _is_reasoning(item: Any) -> bool:
 
 
 def _restored(item: Any, issuer: Issuer) -> list[Any]:
-    """Return the item that goes to the provider for ``item``; nothing where it is somebody else's, or ours and without
-    content."""
+    """Return the items to send for ``item``; none for another provider's, or for the gateway's own without content."""
     if not isinstance(item, dict):
         return [item]
     if is_own(item):
@@ -66,7 +69,7 @@ def _restored(item: Any, issuer: Issuer) -> list[Any]:
 
 
 def _sealed(item: Mapping[str, Any]) -> str | None:
-    """Return the seal in a reasoning item, ``None`` where there is none."""
+    """Return the seal in a reasoning item, or ``None``."""
     if item.get("type") != "reasoning":
         return None
     text = item.get("encrypted_content")

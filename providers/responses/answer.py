@@ -1,4 +1,4 @@
-"""Whole answers for Responses clients, and answers to requests for a compaction: one item, which holds the summary."""
+"""Writers of whole answers and of compactions, which are one item with a summary, for Responses clients."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,7 +38,7 @@ NOT_GIVEN = ErrorInfo("upstream", "the model gave no summary of the conversation
 
 
 def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Object:
-    """Return the answer to ``POST /v1/responses/compact``."""
+    """Return the response to ``POST /v1/responses/compact``."""
     return {
         "id": id,
         "object": "response.compaction",
@@ -49,8 +49,10 @@ def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Objec
 
 
 def compaction_of(answer: Answer) -> Object:
-    """Return the compaction item of an answer to ``compaction_request``: the provider's own where it sent one. Raises a
-    502 ``GatewayError`` if there is none, or only the beginning of one: half a summary looks like a whole one."""
+    """Return the compaction item of an answer to ``compaction_request``, preferably the provider's own.
+
+    Raises a 502 ``GatewayError`` without a complete summary, because half a summary looks like a whole one.
+    """
     if (native := _native_item(answer.blocks)) is not None:
         return native
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock)).strip()
@@ -60,7 +62,7 @@ def compaction_of(answer: Answer) -> Object:
 
 
 def compacted_answer(answer: Answer, reply: Reply) -> Object:
-    """Return the response object of such an answer. Raises as ``compaction_of`` does."""
+    """Return the response object with the compaction item. Raises as ``compaction_of`` does."""
     return ResponseTemplate.of(reply).ended(AnswerEnd("stop"), [compaction_of(answer)], answer.usage)
 
 
@@ -74,8 +76,10 @@ def _is_item(one: NativeItem | NativeBlock) -> bool:
 
 
 class CompactionWriter:
-    """The ``TurnWriter`` of a stream that is a compaction. What the model writes goes out as the item only when
-    it is whole; until then an event says that something is being written."""
+    """A ``TurnWriter`` of a stream with a compaction.
+
+    The item is sent only when complete; until then, an event reports that the model is writing.
+    """
 
     def __init__(self, reply: Reply) -> None:
         self._head = ResponseTemplate.of(reply)
@@ -149,20 +153,22 @@ class CompactionWriter:
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """See ``Codec.write_answer``."""
+    """Return the answer as JSON. See ``Codec.write_answer``."""
     return msgspec.json.encode(whole_answer(answer, reply))
 
 
 def whole_answer(answer: Answer, reply: Reply) -> Object:
-    """Return the response object of a whole answer, ready for ``msgspec.json.encode``. Raises a 502 ``GatewayError``
-    where a summary was asked for and none was given."""
+    """Return the response object of a whole answer, ready for ``msgspec.json.encode``.
+
+    Raises a 502 ``GatewayError`` if a requested summary is missing.
+    """
     if is_compaction(reply.request.source):
         return compacted_answer(answer, reply)
     head = ResponseTemplate.of(reply)
     tools = declared_tools(reply.request)
     status, _ = outcome(answer.end)
     output: list[Any] = []
-    parts: list[Object] = []  # of the message at the end of `output`
+    parts: list[Object] = []  # the parts of the message at the end of `output`
     for block in answer.blocks:
         match block:
             case TextBlock() | RefusalBlock():

@@ -1,8 +1,8 @@
-"""Compaction: all that was said so far in one item, for a conversation that outgrows its model.
+"""Compaction: one item that replaces the history of a conversation that exceeds its model's window.
 
-Where the provider has nothing of the kind, the model itself is asked for a summary, which then travels in
-``encrypted_content`` as a seal does: the client sends it back in place of what it stands for. Clients take nothing but
-such an item for an answer (Soju06/codex-lb#971, router-for-me/CLIProxyAPI#5857, openai/codex#38323).
+If the provider has no compaction, the model writes a summary, which the gateway seals in ``encrypted_content``; the
+client sends the item back in place of the history. Clients accept only such an item as the answer (Soju06/codex-lb#971,
+router-for-me/CLIProxyAPI#5857, openai/codex#38323).
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from providers.responses.ids import own_id
 
 Object: TypeAlias = dict[str, Any]
 
-ANYBODY = Issuer("", "")  # who made the summary does not matter: it is plain text, and every provider may read it
+ANYBODY = Issuer("", "")  # the summary is plain text, which any provider may read
 
-# Settings that are about the answer which the client would have got, not about a summary.
+# Settings for the answer that the client expected, which do not apply to a summary.
 OF_THE_ANSWER = ("max_tokens", "verbosity", "logprobs", "top_logprobs", "max_tool_calls", "context_management")
 
 ASK = """\
@@ -45,17 +45,18 @@ _ASKED = Message("user", (TextPart(ASK, "input"),), "input")
 
 
 def is_compaction(body: Mapping[str, Any]) -> bool:
-    """Return whether the request asks for a compaction in place of an answer: its input ends with the trigger."""
+    """Return whether the request's input ends with the trigger of a compaction."""
     items = body.get("input")
     last = items[-1] if isinstance(items, list) and items else None
     return isinstance(last, dict) and last.get("type") == "compaction_trigger"
 
 
 def compaction_request(request: Request) -> Request:
-    """Return ``request`` as one that asks for the summary of all its turns. Asking twice is asking once.
+    """Return ``request`` changed to request a summary of all its turns; a second call changes nothing.
 
-    The tools stay, because they are the beginning of the prefix that providers cache and Anthropic wants them beside
-    calls in the history; that none may be called is said in ``tool_choice``."""
+    The tools stay: they start the prefix that providers cache, and Anthropic requires them next to calls in the
+    history. ``tool_choice`` prevents new calls.
+    """
     if request.messages[-1:] == (_ASKED,):
         return request
     own = any(isinstance(tool, Tool) for tool in request.tools)
@@ -70,24 +71,24 @@ def compaction_request(request: Request) -> Request:
 
 
 def compaction_item(text: str, id: str = "") -> Object:
-    """Return the item that stands for everything before it; ``id`` where it has one already."""
+    """Return the item that replaces everything before it, with ``id`` or a new id."""
     sealed = seal(ANYBODY, "responses", {"type": "compaction", "summary": text})
     return {"id": id or own_id("cmp_"), "type": "compaction", "encrypted_content": sealed}
 
 
 def is_own(item: Mapping[str, Any]) -> bool:
-    """Return whether trigate made this compaction item, or claims to have: what is in it may be damaged."""
+    """Return whether the gateway made this compaction item; its content may still be damaged."""
     text = item.get("encrypted_content")
     return item.get("type") == "compaction" and isinstance(text, str) and text.startswith(PREFIX)
 
 
 def summary(item: Mapping[str, Any]) -> str | None:
-    """Return the words of an item of our own for the model, ``None`` if it was changed on its way."""
+    """Return the text for the model of an own item, or ``None`` if the item was changed."""
     found = unseal(item["encrypted_content"])
     text = found.item.get("summary") if found is not None and isinstance(found.item, dict) else None
     return FOUND + text if isinstance(text, str) else None
 
 
 def as_message(text: str) -> Object:
-    """Return the summary as an item that every server of this API understands."""
+    """Return the summary as an item that every Responses server understands."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

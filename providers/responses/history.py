@@ -1,7 +1,7 @@
-"""The ``input`` of a Responses request as messages.
+"""Reader of the ``input`` of a Responses request as messages.
 
-It is a flat list of items: what the model said (messages, reasoning, calls, hosted tools) are the parts of assistant
-turns, what the client answered those of user turns.
+It is a flat list of items. The model's messages, reasoning, calls and hosted tools become parts of assistant turns; the
+client's items become parts of user turns.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,16 +45,16 @@ ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "developer",
 }
-ANSWER_MARKS = ("annotations", "logprobs")  # what only texts of earlier answers have
-CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
-ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # says nothing to a model
-EARLIER = "previous.input"  # where an error or a loss is that the client has not sent with this request
-_SHOWN = 100  # characters of an id in an error
+ANSWER_MARKS = ("annotations", "logprobs")  # members that only texts of earlier answers have
+CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may replace `input`
+ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # without meaning for a model
+EARLIER = "previous.input"  # path prefix of items that are not in this request
+_SHOWN = 100  # characters of an id in an error message
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
 
 class History:
-    """Reads the items of ``input`` in order."""
+    """A reader of the items of ``input``, in order."""
 
     def __init__(self, drops: Drops) -> None:
         self.tools: list[Tool | NativeTool] = []
@@ -62,14 +62,14 @@ class History:
         self.format: Format | None = None
         self._drops = drops
         self._turns: list[tuple[Role, list[Part], str]] = []
-        self._calls: set[str] = set()  # by which outputs may name them
-        self._sees_all = False  # whether a call that is not among them is nowhere
+        self._calls: set[str] = set()  # the ids that outputs may refer to
+        self._sees_all = False  # whether all calls of the conversation are known
 
     def messages(self) -> tuple[Message, ...]:
         return tuple(Message(role, tuple(parts), at) for role, parts, at in self._turns if parts)
 
     def read(self, fields: Fields, earlier: Sequence[Mapping[str, Any]] = ()) -> None:
-        """``earlier``: the items of the conversation that are not in the request."""
+        """Read instructions and input, after the ``earlier`` items of the conversation, which are not in the request."""
         if instructions := fields.string("instructions"):
             self._add("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):
@@ -86,7 +86,7 @@ class History:
             raise invalid("input is required", "input")
 
     def _add(self, role: Role, at: str, *parts: Part) -> None:
-        """Add parts: what the model said in one go is one message."""
+        """Add parts to the conversation; consecutive parts of the model become one message."""
         if not parts:
             return
         if role == "assistant" and self._turns and self._turns[-1][0] == "assistant":
@@ -98,7 +98,7 @@ class History:
         type = item_type(item.data, item.string("type"))
         if type is None:
             raise invalid(f"{item.at} needs a type, or a role and content", item.at)
-        if not type.endswith("_output"):  # Codex names shell calls without a call_id by their id
+        if not type.endswith("_output"):  # Codex refers to shell calls without a call_id by their id
             self._calls.update(id for name in ("call_id", "id") if isinstance(id := item.data.get(name), str))
         reader = _ITEMS.get(type)
         if reader is None:
@@ -119,7 +119,7 @@ class History:
                 f"{item.path('role')} {word!r} is not known: use one of {', '.join(ROLES)}", item.path("role")
             )
         parts = list(_content(item, "content", self._drops))
-        if role == "assistant" and (phase := item.string("phase")):  # of no meaning for others
+        if role == "assistant" and (phase := item.string("phase")):  # other APIs have no phases
             parts = [attrs.evolve(part, phase=phase) if isinstance(part, TextPart) else part for part in parts]
             self._drops.add(item.path("phase"))
         self._add(role, item.at, *parts)
@@ -165,15 +165,21 @@ class History:
             self._drops.add(item.at)
 
     def _reference(self, item: Fields) -> None:
-        """Nothing is kept here that it could refer to. The AI SDK names what it also sends; an error would end it.
-        Reasoning goes with what it led to: OpenAI refuses it without (maximhq/bifrost#5892)."""
+        """Drop a reference, because nothing is stored that it could refer to, and the reasoning before it.
+
+        An error would end the AI SDK's conversations, although it also sends the items. OpenAI rejects reasoning
+        without the item that follows it (maximhq/bifrost#5892).
+        """
         self._drops.add(item.at)
         parts = self._turns[-1][1] if self._turns and self._turns[-1][0] == "assistant" else []
         while parts and isinstance(parts[-1], ReasoningPart):
             self._drops.add(parts.pop().at)
 
     def _compaction(self, item: Fields) -> None:
-        """One of ours is read as what it says; only its own provider can read any other. It may stand for calls."""
+        """Read an own compaction as its summary; another one only its provider can read.
+
+        It may contain calls.
+        """
         self._sees_all = False
         if not compaction.is_own(item.data):
             item.ignore(*item.data)
@@ -186,14 +192,14 @@ class History:
             self._drops.add(item.at)
 
     def _trigger(self, item: Fields) -> None:
-        """No part of what was said. At the end it makes the request one for a summary; before, that was given."""
+        """Ignore the trigger: at the end of the input ``is_compaction`` handles it, earlier ones are complete."""
 
     def _additional_tools(self, item: Fields) -> None:
         item.ignore("role")
         self.tools.extend(read_tools(item, self._drops))
 
     def _configuration(self, item: Fields) -> None:
-        """Settings that hold from here on: the latest are those of the answer."""
+        """Store settings that apply from here on; the answer uses the latest."""
         self.reasoning = read_reasoning(item, self._drops) or self.reasoning
         if (text := item.object("text")) is not None:
             self.format = read_format(text, self._drops) or self.format
@@ -201,7 +207,7 @@ class History:
 
 
 def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
-    """Return the 400 for an output that answers no call: OpenAI's words, which clients know
+    """Return the 400 for an output without a call, in OpenAI's words, which clients recognize
     (continuedev/continue#10092)."""
     kind = item.need("type", str).replace("_", " ")
     return invalid(
@@ -213,7 +219,10 @@ def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
 
 
 def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
-    """Return the type of an item, which messages and references need not say. ``None`` if it is neither."""
+    """Return the type of an item, which messages and references may omit, or ``None`` for an unknown item.
+
+    ``said`` is the item's ``type``.
+    """
     if said or item.get("role") is not None:
         return said or "message"
     return "item_reference" if isinstance(item.get("id"), str) else None
@@ -264,7 +273,7 @@ def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart |
 
 
 def _text(part: Fields, marks: Mapping[str, Any]) -> Part:
-    part.ignore("parsed")  # the SDK's own
+    part.ignore("parsed")  # added by OpenAI's SDK
     own = {name: value for name in ANSWER_MARKS if (value := part.array(name))}
     return TextPart(part.need("text", str), part.at, {**marks, **own} if own else marks)
 
@@ -287,7 +296,7 @@ def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
         marks = {**marks, "detail": detail}
     if data is not None:
         at = part.path("file_data")
-        # Bare base64 is taken as well.
+        # Bare base64 is accepted as well.
         source = _url_source(data, at) if data.startswith("data:") else MediaSource("base64", data)
         source = attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
     elif url is not None:
@@ -320,7 +329,7 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
 
 
 def _url_source(url: str, at: str) -> MediaSource:
-    """Return a URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
+    """Return the source for a URL, or for the content of a ``data:`` URL (RFC 2397, base64 only)."""
     if not url.startswith("data:"):
         return MediaSource("url", url)
     head, comma, data = url[5:].partition(",")

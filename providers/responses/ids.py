@@ -1,6 +1,8 @@
-"""Ids that trigate makes for responses and their items. They bear the mark of a seal, by which requests of both lanes
-are looked through: no provider knows them, and one that meets an id it does not know refuses the request
-(Kilo-Org/kilocode#10197)."""
+"""Ids that the gateway makes for responses and their items.
+
+They contain the mark of a seal, so that both lanes find and remove them: providers reject ids that they do not know
+(Kilo-Org/kilocode#10197).
+"""
 
 from typing import Any
 
@@ -9,11 +11,10 @@ from providers.neutral.seal import PREFIX
 
 
 def own_id(prefix: str) -> str:
-    """Return a new id that ``is_ours`` knows again: ``prefix`` (``msg_``, ``rs_``, …), the mark and random
-    characters."""
+    """Return a new id that ``is_ours`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random characters."""
     return new_id(prefix + PREFIX)
 
 
 def is_ours(id: Any) -> bool:
-    """Return whether ``own_id`` made it."""
+    """Return whether ``own_id`` made the id."""
     return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)

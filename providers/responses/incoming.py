@@ -1,4 +1,4 @@
-"""A Responses client's request as a ``Request``.
+"""Reader of a Responses client's request into a ``Request``.
 
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
@@ -14,22 +14,24 @@ from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
 
-HONOURED = ("previous_response_id", "conversation")  # by whoever knows the earlier items
+HONOURED = ("previous_response_id", "conversation")  # settings that the earlier items replace
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """Read a client's request in neutral words. Raises a 400 ``GatewayError`` that names the place for what the API
-    does not allow. A request that asks for a compaction is one for a summary."""
+    """Return a client's request; a compaction becomes a request for a summary.
+
+    Raises a 400 ``GatewayError`` with the path of an invalid member.
+    """
     call = _read(body, ())
     return compaction_request(call) if is_compaction(body) else call
 
 
 def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Request:
-    """As ``read_request``, for a request that goes on where the ``earlier`` items end: what ``previous_response_id`` or
-    ``conversation`` stand for is in them, so that nobody has to honour these any more.
+    """Return a client's request that continues after the ``earlier`` items, as ``read_request`` does.
 
-    Paths to what the client has sent itself stay as they are, those to earlier items begin with ``previous.input``. The
-    ``source`` of the call has all items as its input."""
+    The items replace ``previous_response_id`` and ``conversation``. Paths to earlier items start with
+    ``previous.input``; other paths stay. The ``source`` of the result has all items as its input.
+    """
     call = _read(body, earlier)
     own = body.get("input")
     if isinstance(own, str):
@@ -76,7 +78,7 @@ def _read(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Requ
 
 
 def _read_stream_options(fields: Fields, drops: Drops) -> None:
-    """Nothing that is written here is padded against eavesdroppers: a request for that is refused in so many words."""
+    """Read ``stream_options``; the gateway does not pad streams, so that request is dropped and reported."""
     options = fields.object("stream_options")
     if options is None:
         return

@@ -1,7 +1,7 @@
-"""Messages as the ``input`` items of a request to a Responses provider.
+"""Writer of messages as ``input`` items for a Responses provider.
 
-Ids are sent only with items that the provider itself made: an id that it does not know is an error there
-(Kilo-Org/kilocode#10197), and items without one are fine.
+Only the provider's own items have ids, because it rejects unknown ids (Kilo-Org/kilocode#10197) and accepts items
+without one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,12 +37,11 @@ OUTPUT_TYPE: Mapping[ToolKind, str] = {"function": "function_call_output", "cust
 
 _NEED_FILENAME: Mapping[str | None, str] = {"application/pdf": "document.pdf", "text/plain": "document.txt"}
 _BREAKPOINT = "prompt_cache_breakpoint"
-_LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic's 5 minutes are the default of 30 here
+_LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic's 5 minutes become the default of 30
 
 
 def returned(seal: Seal, issuer: Issuer) -> list[Object]:
-    """Return the reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold
-    several."""
+    """Return the reasoning items in ``seal``, none unless ``issuer`` made it for this API. A seal may hold several."""
     if not issuer.made(seal) or seal.api != "responses":
         return []
     items = seal.item if isinstance(seal.item, list) else [seal.item]
@@ -50,10 +49,12 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
 
 
 def leading_texts(request: Request, to: Recipient) -> int:
-    """Return the number of messages that go into ``instructions``: the texts with which a Chat or Messages client
-    begins, and of a Responses client only what it had there. A text with a cache mark stays an item, which alone can
-    bear one, and where nothing else is said the last does: OpenAI wants input beside instructions
-    (pydantic/pydantic-ai#3470)."""
+    """Return the number of leading messages that become ``instructions``.
+
+    For a Chat or Messages client these are its leading instruction texts, for a Responses client only its own
+    ``instructions``. A text with a cache mark must stay an item. The last message stays an item too, because OpenAI
+    requires input besides instructions (pydantic/pydantic-ai#3470).
+    """
     count = 0
     for turn in request.messages:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
@@ -66,8 +67,11 @@ def leading_texts(request: Request, to: Recipient) -> int:
 
 
 def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
-    """Return the ``prompt_cache_breakpoint`` of a part with these marks: the client's own, or Anthropic's
-    ``cache_control`` where the model has such a thing (garrytan/gbrain#2442)."""
+    """Return the ``prompt_cache_breakpoint`` for ``marks``, or ``None``.
+
+    It is the client's own, or follows from Anthropic's ``cache_control`` if the model supports breakpoints
+    (garrytan/gbrain#2442).
+    """
     if (own := marks.get(_BREAKPOINT)) is not None:
         return own  # type: ignore[no-any-return]
     control = marks.get("cache_control")
@@ -77,8 +81,10 @@ def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] 
 
 
 def write_items(request: Request, turns: Iterable[Message], to: Recipient, drops: Drops) -> list[Object]:
-    """Write ``messages`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a
-    400."""
+    """Return messages as items.
+
+    Adds the paths of parts that the API cannot express to ``drops``; raises a 400 for a part that must not be dropped.
+    """
     writing = _InputWriter(request, to, drops)
     for turn in turns:
         writing.turn(turn)
@@ -86,7 +92,7 @@ def write_items(request: Request, turns: Iterable[Message], to: Recipient, drops
 
 
 class _InputWriter:
-    """The items so far, each with the path it came from."""
+    """A writer of items, which records the path of each."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
         self._native = request.api == "responses"
@@ -100,7 +106,7 @@ class _InputWriter:
             if isinstance(part, ToolCallPart)
         }
         self._items: list[tuple[Object, str]] = []
-        self._content: list[Object] = []  # of the message that is being written
+        self._content: list[Object] = []  # the content of the message that is being written
         self._phase: Any = None
 
     def turn(self, message: Message) -> None:
@@ -111,7 +117,8 @@ class _InputWriter:
         self._end_message(message)
 
     def items(self) -> list[Object]:
-        """Without reasoning that is not followed by what it led to: OpenAI refuses it (maximhq/bifrost#5892)."""
+        """Return the items without reasoning that no item of the model follows: OpenAI rejects it
+        (maximhq/bifrost#5892)."""
         kept: list[Object] = []
         for item, at in reversed(self._items):
             if item.get("type") == "reasoning" and not (kept and _is_said_by_model(kept[-1])):
@@ -170,14 +177,14 @@ class _InputWriter:
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in known))
         if not part.text:
             return
-        if phase != self._phase:  # commentary and the final answer are messages of their own
+        if phase != self._phase:  # commentary and the final answer are separate messages
             self._end_message(message)
         self._phase = phase
         own = {name: part.marks[name] for name in ANSWER_MARKS if name in part.marks} if self._native else {}
         self._content.append({"type": "output_text", "text": part.text, "annotations": [], **own})
 
     def _given(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart) -> list[Object]:
-        """Return the part of a user's message or of a result, as this API has it; empty texts are left out."""
+        """Return a part of a user message or result as content parts, none for an empty text."""
         match part:
             case TextPart(text=text):
                 marks = self._marks(part)
@@ -191,7 +198,7 @@ class _InputWriter:
                 raise _refused(part.at)
 
     def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
-        """Return the marks that the part keeps here; the others are reported."""
+        """Return the marks that the API accepts on the part; report the others as dropped."""
         found: Object = {}
         breakpoint = breakpoint_of(part.marks, self._to)
         if breakpoint is not None:
@@ -214,7 +221,7 @@ class _InputWriter:
 
     def _result(self, part: ToolResultPart) -> Object:
         content = [each for piece in part.parts for each in self._given(piece)]
-        if part.is_error:  # there is no mark for it: it is said in words
+        if part.is_error:  # the API has no flag for errors
             content = _as_error(content)
         breakpoint = breakpoint_of(part.marks, self._to) if content else None
         if breakpoint is not None:
@@ -225,8 +232,7 @@ class _InputWriter:
         return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
 
     def _output(self, content: list[Object]) -> str | list[Object]:
-        """Return a string where it is all text, unless the client has sent a list itself: not every server takes
-        one."""
+        """Return a string if all content is text, because some servers accept no list, unless the client sent a list."""
         plain = all(part.keys() == {"type", "text"} for part in content)
         if plain and (len(content) < 2 or not self._native):
             return "\n".join(part["text"] for part in content)
@@ -236,7 +242,9 @@ class _InputWriter:
         items = returned(part.seal, self._to.issuer) if part.seal is not None else []
         native = part.native
         if part.seal is None and self._native and isinstance(native, dict):
-            items = [] if is_ours(native.get("id")) else [native]  # ours, unsealed: words that nobody wants back
+            items = (
+                [] if is_ours(native.get("id")) else [native]
+            )  # the gateway's own, unsealed: no provider requires it
         for item in items:
             self._item(item, part.at, message)
         if not items:
@@ -244,7 +252,7 @@ class _InputWriter:
 
 
 def without_own_id(item: Object) -> Object:
-    """Return ``item`` as its provider may see it: ids of ours mean nothing there (Kilo-Org/kilocode#10197)."""
+    """Return ``item`` without an id of the gateway, which providers reject (Kilo-Org/kilocode#10197)."""
     return {name: value for name, value in item.items() if name != "id"} if is_ours(item.get("id")) else item
 
 

@@ -1,6 +1,6 @@
-"""Items as they are kept from turn to turn, the items that a turn continues from, and pages of them.
+"""Items of stored turns, the items that a turn continues from, and pages of them.
 
-A turn is kept as JSON ``{"status", "input": [items], "output": [items]}``. Earlier items are in other turns.
+A stored turn is JSON ``{"status", "input": [items], "output": [items]}``. Earlier items are in other turns.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 
 UNUSABLE = ("failed", "cancelled", "queued", "in_progress")
-"""Statuses of responses that no other can go on from: there is no answer to go on from."""
+"""Statuses of responses without an answer, which no response can continue from."""
 
 Items: TypeAlias = list[dict[str, Any]]
 
-# How an item's id begins that the client left out. The part before the mark is one word (see ``ids``).
+# The prefix for the id of an item without one. The part before the mark is one word (see ``ids``).
 _PREFIXES: Mapping[str, str] = {
     "message": "msg_",
     "reasoning": "rs_",
@@ -42,16 +42,15 @@ class _KeptTurn(msgspec.Struct):
     output: Items = []
 
 
-# What is to be kept
+# Storing
 
 
 def stored_input(value: Any) -> Items:
-    """Return a request's ``input`` (a string, items, or ``None``) as items that each have a type and an id of their
-    own.
+    """Return a request's ``input`` (a string, items, or ``None``) as items with a type and a unique id each.
 
-    A client's own ids stay, unless two items share one. Messages get parts and a status; nothing else is changed. The
-    trigger of a compaction is left out, which is no item of a conversation. Takes all that ``read_request`` takes, and
-    what it gives as well, which comes back as it is."""
+    The client's ids stay unless two items share one. Messages get parts and a status. The trigger of a compaction is
+    omitted. Accepts every input that ``read_request`` accepts; its own result comes back unchanged.
+    """
     taken: set[str] = set()
     items = (_stored(item, taken) for item in given_items(value))
     return [item for item in items if item["type"] != "compaction_trigger"]
@@ -60,7 +59,7 @@ def stored_input(value: Any) -> Items:
 def _stored(item: Mapping[str, Any], taken: set[str]) -> Object:
     type = item_type(item, item.get("type"))
     if type == "item_reference":
-        return {**item, "type": type}  # its id is that of another item
+        return {**item, "type": type}  # its id belongs to another item
     id = item.get("id")
     if not isinstance(id, str) or not id or id in taken:
         id = own_id(_PREFIXES.get(type or "", _OTHER))
@@ -81,15 +80,18 @@ def _content(content: Any, role: Any) -> Any:
 
 
 def given_items(value: Any) -> Items:
-    """Return a request's ``input`` (a string, items, or ``None``) as items, each as the client wrote it."""
+    """Return a request's ``input`` (a string, items, or ``None``) as items, unchanged."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def replayable(items: Items) -> Items:
-    """Return ``items`` of earlier turns as a provider takes them that has stored none. Reasoning without its encrypted
-    content means nothing to it; without that reasoning it refuses the calls that the ids of both link to it."""
+    """Return ``items`` of earlier turns for a provider that has not stored them.
+
+    Reasoning without encrypted content is removed. The ids of the other items go with it, because the provider would
+    reject calls whose ids link to missing reasoning.
+    """
     kept = [item for item in items if item.get("type") != "reasoning" or item.get("encrypted_content")]
     if len(kept) == len(items):
         return items
@@ -97,7 +99,7 @@ def replayable(items: Items) -> Items:
 
 
 def _is_input(item: Mapping[str, Any]) -> bool:
-    """True for an item that a client writes: a message of its own, the result of a call."""
+    """Return whether a client writes such an item: its own message or the result of a call."""
     return _is_answer(item) or item.get("role") not in (None, "assistant")
 
 
@@ -110,11 +112,11 @@ def references(value: Any) -> list[str]:
 
 
 def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
-    """Return a request's ``input`` with the items of ``known`` in place of the references to them, and the ids that
-    nobody knows, whose references are left out.
+    """Return a request's ``input`` with references replaced by the items of ``known``, and the unknown ids, whose
+    references are removed.
 
-    A reference to what stands in the input itself, or is ``there`` already because an earlier turn has it, adds nothing
-    and goes: no provider takes an item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
+    References to items in the input itself, or in earlier turns (``there``), are removed too, because providers accept
+    no item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
     """
     items, unknown = [], []
     seen = {
@@ -135,19 +137,20 @@ def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = (
 
 
 def _is_reference(item: Mapping[str, Any]) -> bool:
-    """Return whether ``item`` is a reference. The type may be left out (``ItemReference`` of the openai package)."""
+    """Return whether ``item`` is a reference, whose type may be missing (``ItemReference`` of the openai package)."""
     return isinstance(item.get("id"), str) and item_type(item, item.get("type")) == "item_reference"
 
 
-# What a turn goes on from
+# Continuing
 
 
 def previous(chain: Iterable[bytes], own: Any = None) -> Items:
-    """Return the items of the kept turns in ``chain``, the first turn first, for a request whose input is ``own``.
+    """Return the items of the stored turns in ``chain``, the first turn first, for a request with the input ``own``.
 
-    Left out is what nobody can go on from: turns that failed or were cancelled, of an incomplete one calls that were
-    never answered, neither later nor in ``own``, with the reasoning that led to them only, and what a compaction of
-    ours stands for, but for instructions and settings. Raises ``ValueError`` for what is no kept turn."""
+    Omits failed and cancelled turns. Of incomplete turns, omits calls without an output, later or in ``own``, and
+    reasoning that only led to them. Omits items that an own compaction replaces, except instructions and settings.
+    Raises ``ValueError`` for a damaged turn.
+    """
     turns = [turn for body in chain if (turn := _decoded(body)).status not in UNUSABLE]
     answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_answer(item)}
     items: Items = []
@@ -175,8 +178,10 @@ def _is_answer(item: Mapping[str, Any]) -> bool:
 
 
 def _finished(output: Items, answered: Collection[Any]) -> Items:
-    """Return the output of a turn that was cut. A call that nobody answers is refused by every API (``No tool output
-    found``), and so is reasoning without what it led to."""
+    """Return the output of an incomplete turn without unanswered calls and the reasoning that led to them.
+
+    Every API rejects both (``No tool output found``).
+    """
     kept: Items = []
     for item in reversed(output):
         if item.get("type") == "reasoning":
@@ -194,7 +199,7 @@ def _since_compaction(items: Items) -> Items:
 
 
 def _outlasts(item: Mapping[str, Any]) -> bool:
-    """Return whether no summary can stand for it."""
+    """Return whether a summary cannot replace ``item``."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
 
 
@@ -209,9 +214,11 @@ def page(
     limit: str | int | None = None,
     order: str | None = None,
 ) -> Object:
-    """Return a page of ``items``, which are in the order in which they came; the newest stands first unless ``order``
-    is ``asc``. ``after`` and ``before`` are ids; the arguments are as the query has them, ``None`` where it does not.
-    Raises ``GatewayError`` (400, with ``param``) for what is no page."""
+    """Return a page of ``items``, which are in order of arrival; the newest is first unless ``order`` is ``asc``.
+
+    ``after`` and ``before`` are ids. The arguments are query parameters, ``None`` if missing. Raises ``GatewayError``
+    (400, with ``param``) for invalid ones.
+    """
     if order not in (None, "asc", "desc"):
         raise invalid(f"order {order!r} is not known: use asc or desc", "order")
     size = _size(limit)
@@ -220,7 +227,7 @@ def page(
         listed = listed[: _place(listed, before, "before")]
     if after is not None:
         listed = listed[_place(listed, after, "after") + 1 :]
-    # Without `after` it is the page right before `before`, and what it leaves out stands in front of it.
+    # Without `after` it is the page directly before `before`; the omitted items precede it.
     found = listed[-size:] if before is not None and after is None else listed[:size]
     return {
         "object": "list",

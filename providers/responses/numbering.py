@@ -1,4 +1,4 @@
-"""Events of a Responses stream on their way out: numbered, in the order in which they are asked for."""
+"""Numbering of the events of a Responses stream, in the order in which they are written."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from streams import sse
 
 
 class EventSequence:
-    """The events that are going out: numbers them, and keeps the finished items by their index."""
+    """A writer of numbered events, which stores finished items by index."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -23,7 +23,7 @@ class EventSequence:
         return sse.event(name, {"type": name, "sequence_number": self.number(), **members})
 
     def index(self) -> int:
-        """Return the index of the next item."""
+        """Return the index of a new item."""
         self._indices += 1
         return self._indices - 1
 
@@ -41,22 +41,22 @@ class EventSequence:
         return in_order(self.done)
 
     def begin(self, response: Object) -> bytes:
-        """Return the first events, before anything is said."""
+        """Return the first events, which precede all items."""
         members = {"response": response}
         return self.event("response.created", members) + self.event("response.in_progress", members)
 
     def end(self, response: Object) -> bytes:
-        """Return the terminal event that the response's status asks for."""
+        """Return the terminal event for the response's status."""
         return self.event(f"response.{response['status']}", {"response": response})
 
 
 def in_order(items: Mapping[int, Any]) -> list[Any]:
-    """Items by the order of their indices, which may have gaps."""
+    """Return the items in the order of their indices, which may have gaps."""
     return [items[index] for index in sorted(items)]
 
 
 class Deltas:
-    """The deltas of one text. Everything around the number and the text is encoded once: this is the hot path."""
+    """A writer of the deltas of one text. Everything but number and text is encoded once, because this is the hot path."""
 
     __slots__ = ("_head", "_out", "_tail", "pieces")
 
@@ -68,7 +68,7 @@ class Deltas:
         self.pieces: list[str] = []
 
     def write(self, text: str, tail: bytes | None = None) -> bytes:
-        """``tail``: the last members of this delta, where they are not the usual ones."""
+        """Return the delta for ``text``; ``tail`` replaces its usual last members."""
         self.pieces.append(text)
         return b'%b%d,"delta":%b%b' % (self._head, self._out.number(), sse.dump(text), tail or self._tail)
 

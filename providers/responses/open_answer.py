@@ -1,4 +1,4 @@
-"""A Responses answer while it arrives: events decoded, items found by index or id, the provider's own tools."""
+"""The state of a Responses answer while it arrives: decoded events, items by index or id, hosted tool calls."""
 
 import enum
 from collections import Counter
@@ -16,8 +16,10 @@ from streams.surrogates import reading
 
 
 class Wire(msgspec.Struct, gc=False):
-    """The members of an event that are read; all others are skipped without building them. Nothing is taken on trust:
-    real servers send ``null`` where the specification has a string."""
+    """The members of an event that are read; msgspec skips the others.
+
+    Types are not checked, because real servers send ``null`` where the specification has a string.
+    """
 
     type: Any = None
     delta: Any = None
@@ -44,43 +46,43 @@ CALLS: dict[str, tuple[ToolKind, str]] = {
     "function_call": ("function", "arguments"),
     "custom_tool_call": ("custom", "input"),
 }
-"""Types of items that call a tool of the client's: the kind of tool, and the member that holds its input."""
+"""By item type, the kind of the client's tool that it calls, and the member with its input."""
 
 
 class ItemStage(enum.Enum):
-    """The stages of an item. Each stage leads to those below it."""
+    """The stages of an item, in order."""
 
     NEW = "new"
-    SAID = "said"  # some of its content has become events
-    DONE = "done"  # it was there whole, and all of it has become events
+    SAID = "said"  # some of its content was returned as events
+    DONE = "done"  # it arrived whole, and all of it was returned as events
 
 
 NEW, SAID, DONE = ItemStage
 
 
 class OutputItem:
-    """The facts known of one output item."""
+    """The known facts about one output item."""
 
     __slots__ = ("block", "part", "parts", "phase", "stage", "type", "voice")
 
     def __init__(self, type: str) -> None:
         self.type = type
         self.stage: ItemStage = NEW
-        self.parts: set[Any] = set()  # messages: the content indices that were said
+        self.parts: set[Any] = set()  # messages: the content indices that were returned
         self.phase: str | None = None  # messages: commentary or the final answer
-        self.voice: str | None = None  # reasoning: "summary" or "text", whichever came first
-        self.part: Any = None  # reasoning: the summary part that was said last
+        self.voice: str | None = None  # reasoning: "summary" or "text", whichever arrived first
+        self.part: Any = None  # reasoning: the last summary part that was returned
         self.block: int | None = None  # calls: the block while it is open
 
     def say(self) -> None:
-        """Note that some of the content has become events."""
+        """Record that some of the content was returned as events."""
         if self.stage is NEW:
             self.stage = SAID
 
 
 @attrs.frozen
 class Terms:
-    """The facts in a response object about its request."""
+    """Facts about the request in a response object."""
 
     stored: bool = False
     declares_tools: bool = False
@@ -93,7 +95,7 @@ class Terms:
 
 
 class Items:
-    """Finds items by ``output_index``, and by id where a server leaves the index out."""
+    """The output items by ``output_index``, or by id for servers that omit the index."""
 
     def __init__(self, places: Budget) -> None:
         self.terms = Terms()
@@ -105,10 +107,10 @@ class Items:
         return iter(self._items.values())
 
     def of(self, wire: Wire, type: str) -> OutputItem:
-        """Return the item that ``wire`` belongs to, made if the upstream never announced it."""
+        """Return the item that ``wire`` belongs to, or a new one if the provider never announced it."""
         index = wire.output_index
         item = self._items.get(index) if isinstance(index, int) else None
-        if item is not None:  # by far the most frequent
+        if item is not None:  # by far the most frequent case
             return item
         id = as_string(wire.item_id)
         item = self.find(index, id)
@@ -120,8 +122,10 @@ class Items:
         return item
 
     def find(self, index: Any, id: str) -> OutputItem | None:
-        """Return the item by its index, else by its id: servers may leave the one out in some events and not in others.
-        What has an index is never found by the id of another, which may be the same."""
+        """Return the item by its index, else by its id, because servers may omit the index in some events.
+
+        An item with an index is never found by another item's id, which may be the same.
+        """
         if not isinstance(index, int):
             return self._by_id.get(id) or self._items.get(id)
         item = self._items.get(index)
@@ -130,7 +134,7 @@ class Items:
         return item
 
     def add(self, wire: Wire, value: Json) -> OutputItem:
-        """Return a new item in the place that ``wire`` names."""
+        """Add and return a new item at the index of ``wire``."""
         id = as_string(value.get("id"))
         type = self.type_of(value)
         self.places.spend(PLACE + len(id) + len(type), "output items")
@@ -138,11 +142,11 @@ class Items:
         return item
 
     def is_known(self, id: str, item: OutputItem | None = None) -> bool:
-        """There is an item with this id; with ``item``, it is this one."""
+        """Return whether an item has this id; with ``item``, whether it is that item."""
         return id in self._by_id if item is None else self._by_id.get(id) is item
 
     def know(self, item: OutputItem, value: Json) -> OutputItem:
-        """Return ``item``, found from now on by the ids in ``value``."""
+        """Record the ids in ``value`` for ``item``, and return it."""
         if id := as_string(value.get("id")):
             self._remember(id, item)
         if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
@@ -158,7 +162,7 @@ class Items:
         self._by_id[id] = item
 
     def at_the_end(self, position: int, value: Json) -> OutputItem:
-        """Return the item that ``value`` is, the one at ``position`` in the output of a response that has ended."""
+        """Return the item for ``value``, at ``position`` in the output of a response that has ended."""
         item = self._by_id.get(as_string(value.get("id")))
         type = self.type_of(value)
         if item is None and type in CALLS:
@@ -170,8 +174,10 @@ class Items:
         return item
 
     def type_of(self, value: Json) -> str:
-        """Return the item's type; ``hosted`` for a custom call of a tool that the client never declared: xAI says so of
-        its own search tools, and the client would be asked to run what it does not have."""
+        """Return the item's type; ``hosted`` for a custom call of a tool that the client has not declared.
+
+        xAI reports its own search tools this way, and the client could not run them.
+        """
         type = as_string(value.get("type"))
         terms = self.terms
         if (
@@ -191,26 +197,26 @@ Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
 class OpenAnswer:
-    """The state that events of all kinds of items share. Its memory grows with the number of items, never with their
-    length.
+    """The state shared by all kinds of items; memory grows with the number of items, not their length.
 
-    Blocks are numbered as they open; of those with text one is open at a time."""
+    Blocks are numbered as they open; at most one block with text is open.
+    """
 
     __slots__ = ("block", "blocks", "call_ids", "citations", "heard", "items", "piece", "place", "ran")
 
     def __init__(self) -> None:
         self.items = Items(Budget(PLACES))
         self.blocks = 0
-        self.place: tuple[OutputItem, Speech, Any] | None = None  # whose text is open, and which part of it
-        self.block = 0  # the block of that text
-        self.heard = 0  # characters of it
-        self.piece = ""  # the last of them
-        self.citations = 0  # how many came as events of their own
+        self.place: tuple[OutputItem, Speech, Any] | None = None  # the item, kind and part of the open text
+        self.block = 0  # the block of the open text
+        self.heard = 0  # characters of the open text so far
+        self.piece = ""  # the last piece of the open text
+        self.citations = 0  # citations that arrived as separate events
         self.call_ids: set[str] = set()
-        self.ran: set[tuple[str, int]] = set()  # the provider's own tools: see ``hosted_tools``
+        self.ran: set[tuple[str, int]] = set()  # billed calls of the provider's tools: see ``note_hosted``
 
     def open(self, item: OutputItem, speech: Speech, part: Any) -> list[Event]:
-        """Open a block for the words of ``item``; the block that was open before ends."""
+        """Close the open block and open one for the text of ``item``."""
         events = self.shut()
         item.say()
         self.citations = 0
@@ -219,19 +225,19 @@ class OpenAnswer:
         return events
 
     def shut(self) -> list[Event]:
-        """End the block of text that is open."""
+        """Close the open block of text."""
         if self.place is None:
             return []
         self.place = None
         return [BlockEnd(self.block)]
 
     def next_block(self) -> int:
-        """Return the number of a block that opens."""
+        """Return the number of a new block."""
         self.blocks += 1
         return self.blocks - 1
 
     def says(self, item: OutputItem) -> bool:
-        """Return whether the open text is that of ``item``."""
+        """Return whether the open text belongs to ``item``."""
         return self.place is not None and self.place[0] is item
 
 
@@ -239,8 +245,7 @@ TakeEvent: TypeAlias = Callable[[OpenAnswer, Wire], Sequence[Event]]
 
 
 def note_hosted(ran: set[tuple[str, int]], type: str, item: Json) -> None:
-    """Note in ``ran`` what ``item`` is billed as: the tool's name, and a number that is another one for each call, or
-    the same for all of one container."""
+    """Add the billed call of ``item`` to ``ran``: the tool's name, and a number unique to the call or container."""
     row = _BILLED.get(type)
     if row is not None:
         tool, session = row
@@ -249,8 +254,7 @@ def note_hosted(ran: set[tuple[str, int]], type: str, item: Json) -> None:
 
 
 def hosted_calls(ran: set[tuple[str, int]], response: Json) -> tuple[tuple[str, int], ...]:
-    """Return what was noted, by tool; the number of searches that ``response`` itself states outranks that of their
-    items."""
+    """Return the number of billed calls by tool; a number of searches reported by ``response`` takes precedence."""
     calls = Counter(tool for tool, _ in ran)
     stated = as_object(as_object(response.get("tool_usage")).get("web_search")).get("num_requests")
     if type(stated) is int and stated > 0:
@@ -263,18 +267,18 @@ def _each(item: Json, others: int) -> int:
 
 
 def _search(item: Json, others: int) -> int | None:
-    """Number a search. Searches are billed, a page that is opened or looked through is not (platform.openai.com, Web
+    """Return a number for a search, or None: opening or scanning a page is not billed (platform.openai.com, Web
     search)."""
     return others if as_object(item.get("action")).get("type", "search") == "search" else None
 
 
 def _container(item: Json, others: int) -> int:
-    """Number a container, which is billed, however often it is used (platform.openai.com, Pricing)."""
+    """Return a number for a container, which is billed once (platform.openai.com, Pricing)."""
     return _numbered(item.get("container_id"), others)
 
 
 def _shell_container(item: Json, others: int) -> int | None:
-    """Return the same where commands run in one; a shell of the client's costs nothing."""
+    """Return a number for the container of a shell call, or None for the client's own shell, which is free."""
     id = as_object(item.get("environment")).get("container_id")
     return None if id is None else _numbered(id, others)
 
@@ -290,5 +294,7 @@ _BILLED: Mapping[str, tuple[str, Callable[[Json, int], int | None]]] = {
     "code_interpreter_call": ("code_interpreter", _container),
     "shell_call": ("code_interpreter", _shell_container),
 }
-"""The tool of an item, and how its calls are told apart. Others cost nothing beside their tokens (MCP, tool search), or
-run at the client."""
+"""By item type, the billed tool and the function that numbers its calls.
+
+Other items only cost tokens (MCP, tool search) or run at the client.
+"""

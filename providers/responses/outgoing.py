@@ -1,4 +1,4 @@
-"""A ``Request`` as the body of a Responses request, whichever API its client speaks. ``items`` writes its input.
+"""Writer of a ``Request`` as the body of a Responses request; ``items`` writes its input.
 
 Source: the parameter types of the openai package (``openai/types/responses/response_create_params.py``).
 """
@@ -37,12 +37,12 @@ Object: TypeAlias = dict[str, Any]
 
 NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 
-# Anthropic's web search, which is the same thing under other names.
+# Anthropic's web search tools, which Responses has under another name.
 WEB_SEARCHES = ("web_search_20250305", "web_search_20260209", "web_search_20260318")
 
 
 def write_tools(request: Request, body: Object, drops: Drops) -> None:
-    """Without tools the members about them are left out: they would be refused."""
+    """Write tools, tool choice and parallel calls; OpenAI rejects the latter two without tools."""
     tools = [item for tool in request.tools if (item := _tool(tool, request, drops)) is not None]
     if (options := request.parameters.get("web_search_options")) is not None:
         tools.append(_chat_search(options.value, options.at, drops))
@@ -51,7 +51,7 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
         choice = _tool_choice(asked, request, tools)
         demands = request.tools and (asked.mode in ("required", "tool") or asked.allowed is not None)
         if choice is None and (demands or asked.hosted):
-            drops.add(asked.at)  # what it names went with the tools that are dropped
+            drops.add(asked.at)  # the tools that it refers to were dropped
     if not tools:
         return
     body["tools"] = tools
@@ -73,7 +73,7 @@ def _tool(tool: Tool | NativeTool, request: Request, drops: Drops) -> Object | N
     else:
         item["parameters"] = NO_SCHEMA if tool.schema is None else tool.schema
         if tool.strict is not None or request.api != "responses":
-            # Where nothing is said it is false: this API takes silence for true, the others do not.
+            # The default is true in this API but false in the others.
             item["strict"] = bool(provider_strict(tool, request.api, drops))
     if request.api == "responses":
         return {**item, **tool.marks}
@@ -108,14 +108,17 @@ def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
         item["search_context_size"] = size
     place = rest.get("user_location")
     if isinstance(place, dict) and isinstance(place.get("approximate"), dict):
-        item["user_location"] = {"type": "approximate", **place["approximate"]}  # Chat nests what is flat here
+        item["user_location"] = {
+            "type": "approximate",
+            **place["approximate"],
+        }  # Chat nests the members, Responses does not
         del rest["user_location"]
     drops.add(*(f"{at}.{name}" for name in rest))
     return item
 
 
 def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
-    """Return ``None`` where it names only tools that are not there."""
+    """Return the choice, or ``None`` if it only refers to missing tools."""
     if not tools:
         return None
     kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in request.tools if isinstance(tool, Tool)}
@@ -131,13 +134,13 @@ def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> s
 def _forced(name: str, kinds: Mapping[str, ToolKind], tools: list[Object]) -> Object | None:
     if name in kinds:
         return {"type": kinds[name], "name": name}
-    if any(tool["type"] == name for tool in tools):  # Anthropic names a server tool as a function is named
+    if any(tool["type"] == name for tool in tools):  # Anthropic refers to server tools by name, like functions
         return {"type": "allowed_tools", "mode": "required", "tools": [{"type": name}]}
     return None
 
 
-MINIMUM_TOKENS = 16  # the least that `max_output_tokens` may be
-CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may stand for `input`
+MINIMUM_TOKENS = 16  # the minimum of `max_output_tokens`
+CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may replace `input`
 PHASES = ("input[].phase", "previous.input[].phase")
 PENALTIES = ("frequency_penalty", "presence_penalty")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs", *PENALTIES)
@@ -148,15 +151,17 @@ COUNTED = frozenset(
         "truncation",
     )
 )  # fmt: skip
-"""The members of a request that OpenAI's count of tokens takes."""
+"""The members of a request that OpenAI's token count accepts."""
 
-# Settings that are not one scalar here, or that not every model takes.
+# Settings that are not a single value here, or that some models reject.
 BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """Write the request for a Responses provider. Raises a 400 ``GatewayError`` for what the provider cannot honour and
-    must not be left out."""
+    """Return the request for a Responses provider.
+
+    Raises a 400 ``GatewayError`` for members that the provider cannot honour and that must not be dropped.
+    """
     drops = Drops(_lost(request))
     count = leading_texts(request, to)
     body: Object = {"model": to.model}
@@ -173,8 +178,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
-    """``request`` without what is about its answer, which OpenAI's count of tokens does not take. Raises as
-    ``write_request`` does."""
+    """Return ``request`` limited to the members that OpenAI's token count accepts. Raises as ``write_request`` does."""
     outgoing = write_request(request, to)
     members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
     counted = {name: raw for name, raw in members.items() if name in COUNTED}
@@ -182,8 +186,8 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def _lost(request: Request) -> Iterator[str]:
-    """Losses of reading the request, but for those that this API alone carries: the hosted tools that a choice names,
-    and the phases of earlier answers."""
+    """Yield the dropped paths of the request, except for those that this API can express: hosted tools of a choice, and
+    phases of earlier answers."""
     hosted = request.tool_choice is not None and bool(request.tool_choice.hosted)
     for path in request.dropped:
         if not (path in PHASES or (hosted and path.partition(".")[0] == "tool_choice")):
@@ -216,7 +220,11 @@ def _write_settings(request: Request, quirks: Quirks, body: Object, drops: Drops
 
 
 def _write_limit(request: Request, quirks: Quirks, body: Object) -> None:
-    """Messages' limit of 0 asks for nothing but a warm cache; a paid answer is no substitute."""
+    """Write the token limit and cache options.
+
+    Messages' limit of 0 only warms the cache; if the model cannot, that is a 400, because a paid answer is no
+    substitute.
+    """
     limit, options = request.parameters.get("max_tokens"), request.parameters.get("prompt_cache_options")
     if options is not None:
         body["prompt_cache_options"] = options.value
@@ -234,7 +242,10 @@ def _write_limit(request: Request, quirks: Quirks, body: Object) -> None:
 
 
 def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, drops: Drops) -> str | None:
-    """Returns the level that was written. One that the model lacks becomes the nearest lower one, and is named."""
+    """Write ``reasoning`` and return the level of effort.
+
+    A level that the model lacks becomes the nearest lower one and is reported.
+    """
     if reasoning is None:
         return None
     asked = requested_level(reasoning)
@@ -252,8 +263,10 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
 
 
 def _write_sampling(request: Request, quirks: Quirks, level: str | None, body: Object, drops: Drops) -> bool:
-    """Returns whether log probabilities are asked for. What the model refuses is named, unless it says no more than
-    the default does (truefoundry/models#2122)."""
+    """Write sampling settings, and return whether log probabilities are requested.
+
+    Settings that the model rejects are dropped and reported unless they have their defaults (truefoundry/models#2122).
+    """
     controls = {name: control for name in SAMPLING if (control := request.parameters.get(name)) is not None}
     if request.api != "responses":
         _drop_penalties(controls, drops)
@@ -268,8 +281,11 @@ def _write_sampling(request: Request, quirks: Quirks, level: str | None, body: O
 
 
 def _drop_penalties(controls: dict[str, Parameter], drops: Drops) -> None:
-    """Take penalties out. Open Responses has them, OpenAI's API does not (openai/openai-python#3040): whether its
-    provider takes them, only a client that speaks this API can know."""
+    """Remove penalties.
+
+    Open Responses has them, OpenAI's API does not (openai/openai-python#3040), and only a client of this API can know
+    whether its provider accepts them.
+    """
     penalties = {name: controls.pop(name) for name in PENALTIES if name in controls}
     drops.add(*(control.at for name, control in penalties.items() if control.value != BY_NAME[name].default))
 
@@ -278,8 +294,11 @@ def _drop_penalties(controls: dict[str, Parameter], drops: Drops) -> None:
 
 
 def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object) -> None:
-    """Write the ``store`` and ``include`` of a request. For other APIs' clients nothing, unless they say so: they send
-    the whole conversation each time, and reasoning then survives only as ``encrypted_content``."""
+    """Write ``store`` and ``include``.
+
+    Clients of other APIs send the whole conversation each time, so nothing is stored unless they request it, and
+    reasoning survives only as ``encrypted_content``.
+    """
     store = request.parameters.get("store")
     if store is not None or request.api != "responses":
         body["store"] = store is not None and store.value
@@ -294,9 +313,11 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
 
 
 def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
-    """Return whether encrypted reasoning is requested. A model that does not reason refuses to be asked. A Responses
-    client that goes on from what is kept here need not have asked: it counts on a provider that keeps the reasoning,
-    and this one may not."""
+    """Return whether to request encrypted reasoning.
+
+    Models without reasoning reject it. A Responses client with stored responses gets it only on request, because it
+    relies on a provider that stores the reasoning.
+    """
     if request.api == "responses" and ENCRYPTED in (request.source.get("include") or ()):
         return True
     if request.api == "responses" and request.source.get("store") is not False:
@@ -307,7 +328,10 @@ def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
 
 
 def _format(format: Format, request: Request) -> Object:
-    """Messages knows no ``strict``: its formats always bind, and so do those here that the model can be bound to."""
+    """Return the text format.
+
+    Messages has no ``strict``, but always enforces formats, so ``strict`` is set if the schema supports it.
+    """
     if format.kind == "json_object":
         return {"type": "json_object"}
     item: Object = {"type": "json_schema", "name": format.name or "output", "schema": format.schema}

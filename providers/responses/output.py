@@ -1,8 +1,7 @@
-"""The output items and the response object for Responses clients.
+"""Writers of output items and response objects for Responses clients.
 
-They are written whole: for the last events of a stream, for the end of a stream that the gateway did not write, and for
-answers that are not streamed. Required members are those of the openai package's types; ``null`` is written where they
-allow it, no member is left out.
+Used for the last events of a stream, the end of a forwarded stream, and whole answers. Every member that the openai
+package requires is written, as ``null`` if allowed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,13 +52,12 @@ ECHO: Mapping[str, Any] = {
     "user": None,
 }
 
-# What holds, whatever was asked for, where nothing is kept: nothing can then be asked for by its id later.
+# Without state storage these always apply, whatever the request says: nothing can be retrieved by id later.
 NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
 
 
 def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-    """Return ``response.failed``, whose number in the stream is ``events``. A stream that has shown nothing begins
-    first."""
+    """Return ``response.failed`` with the sequence number ``events``; an empty stream also starts first."""
     error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
     if events:
         return _response_event("failed", begin, events, error)
@@ -67,7 +65,7 @@ def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
 
 
 def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
-    """Return an event with a response object that has every member clients ask for, though little is known of it."""
+    """Return an event with a response object that has every member that clients expect."""
     response = {
         "id": begin.id or "resp_unknown",
         "object": "response",
@@ -93,13 +91,13 @@ INCOMPLETE: Mapping[Reason, str] = {
     "context_exceeded": "max_output_tokens",
     "refusal": "content_filter",
 }
-UNNAMED = "output"  # a format whose client gave it no name
-NO_ARGUMENTS = "{}"  # of a call that was made without any: clients parse what they get (su-kaka/gcli2api#406)
+UNNAMED = "output"  # the name of a format without one
+NO_ARGUMENTS = "{}"  # clients parse the arguments, even of a call without any (su-kaka/gcli2api#406)
 
-# Reasons that only this API has: they go back as they came.
+# Reasons of this API only, written back unchanged.
 INCOMPLETE_WORDS = ("max_messages", "steered")
 
-# `response.error.code` knows fewer words than the error of a status (`ResponseError` of the openai package).
+# `response.error.code` has fewer values than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[ErrorKind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
 BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
@@ -107,7 +105,7 @@ BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
 
 @attrs.frozen
 class ResponseTemplate:
-    """The members that are the same in every response object of one answer."""
+    """The members that all response objects of one answer share."""
 
     id: str
     created: int
@@ -143,8 +141,11 @@ class ResponseTemplate:
         }
 
     def ended(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
-        """Return the response object of an answer that is whole. Clients without ``usage`` ask again for ever
-        (OpenCode) or fail, so that zeros stand where the provider said nothing."""
+        """Return the response object of a complete answer.
+
+        Usage that the provider did not send becomes zeros, because clients without ``usage`` repeat the request forever
+        (OpenCode) or fail.
+        """
         status, word = outcome(end)
         return self.response(status, output, usage or Usage(), incomplete=word)
 
@@ -154,15 +155,17 @@ class ResponseTemplate:
         return self.response("failed", output, usage, error={"code": code, "message": failed.message})
 
     def interrupted(self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None) -> Object:
-        """Return the response object of an answer that nobody waited for or could finish. No reason that the API knows
-        fits one that is incomplete."""
+        """Return the response object of an answer that was cancelled or not finished.
+
+        An incomplete one has no reason, because none of the API's reasons fits.
+        """
         if status == "failed":
             return self.failed(error or BROKEN_OFF, output, usage)
         return self.response(status, output, usage)
 
 
 def outcome(end: AnswerEnd) -> tuple[str, str | None]:
-    """Return the status of an answer that ended so, and the reason if it is incomplete."""
+    """Return the status of an answer with this end, and the reason if it is incomplete."""
     word = INCOMPLETE.get(end.reason)
     if word is None:
         return "completed", None
@@ -170,7 +173,7 @@ def outcome(end: AnswerEnd) -> tuple[str, str | None]:
 
 
 OWN_TOOLS = ("function", "custom", "namespace")
-"""Types of tools that the client runs itself; a provider may lack any other."""
+"""Types of tools that the client runs itself; a provider may lack any other type."""
 
 
 def _echo(reply: Reply) -> Object:
@@ -181,19 +184,19 @@ def _echo(reply: Reply) -> Object:
     echo["tool_choice"] = _choice(echo["tool_choice"])
     echo["tools"] = [_tool(tool) for tool in echo["tools"]]
     echo |= {**NOT_DONE, **reply.state}
-    # Instructions and tools may be long and stand in three events: they are encoded once.
+    # Instructions and tools may be long and occur in three events, so they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
 
 def _sent(reply: Reply) -> Mapping[str, Any]:
-    """Return the members of the request without those that the provider did not get.
+    """Return the members of the request that the provider received.
 
-    Two members do not depend on the provider. ``metadata`` is the client's own label for the response, and a
-    ``reasoning.summary`` is honoured here: thoughts of any API are written as summaries.
+    Two members are independent of the provider: ``metadata`` is the client's label for the response, and
+    ``reasoning.summary`` is honoured by the gateway, which writes every API's thoughts as summaries.
     """
     source = reply.request.source
     for path in reply.unsent:
-        if path == "tools[]":  # which of them it does not say: those of the client's own always go along
+        if path == "tools[]":  # the path does not identify the tools; the client's own are always sent
             tools = [tool for tool in source.get("tools") or () if tool.get("type") in OWN_TOOLS]
             source = {**source, "tools": tools}
         name, _, member = path.partition(".")
@@ -205,15 +208,14 @@ def _sent(reply: Reply) -> Mapping[str, Any]:
 
 
 def _tool(tool: Object) -> Object:
-    """Return a tool of the request with the members that the types and Open Responses require, and a client may leave
-    out."""
+    """Return a tool of the request with the members that the types and Open Responses require."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, **tool, "strict": bool(tool.get("strict"))}
 
 
 def _text(text: Object) -> Object:
-    """Return ``text`` of the request with the members of its format that are required."""
+    """Return ``text`` of the request with the required members of its format."""
     said = {name: value for name, value in text.items() if value is not None}
     format = said.get("format") or ECHO["text"]["format"]
     if format.get("type") == "json_schema":
@@ -245,8 +247,11 @@ def usage_object(usage: Usage) -> Object:
 def message_item(
     id: str, content: Sequence[Object] = (), status: str = "completed", phase: str | None = None
 ) -> Object:
-    """``phase`` is only ever the provider's: one that is made up makes the openai package leave structured output
-    unread (``parse_response`` of its ``lib/_parsing/_responses.py``)."""
+    """Return a message item.
+
+    ``phase`` must come from the provider: with an invented one, the openai package does not parse structured output
+    (``parse_response`` of its ``lib/_parsing/_responses.py``).
+    """
     item: Object = {"id": id, "type": "message", "status": status, "role": "assistant", "content": list(content)}
     return item if phase is None else item | {"phase": phase}
 
@@ -256,7 +261,7 @@ def text_part(text: str = "", annotations: Sequence[Object] = (), logprobs: Sequ
 
 
 def token_logprobs(logprobs: Any) -> list[Object]:
-    """Log probabilities as this API's types have them: Chat's ``bytes`` may be ``null``, these not."""
+    """Return log probabilities in this API's form: ``bytes`` may be ``null`` in Chat but not here."""
     found = [token for token in logprobs if isinstance(token, dict)] if isinstance(logprobs, list | tuple) else []
     return [{**_token(token), "top_logprobs": [_token(one) for one in token.get("top_logprobs") or ()]}
             for token in found]  # fmt: skip
@@ -275,7 +280,7 @@ def summary_part(text: str = "") -> Object:
 
 
 def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str = "completed") -> Object:
-    """Return a reasoning item. OpenAI's have no ``status``, but Open Responses wants one of every item."""
+    """Return a reasoning item. OpenAI's have no ``status``, but Open Responses requires one for every item."""
     summary = [summary_part(text)] if text else []
     item: Object = {"id": id, "type": "reasoning", "status": status, "summary": summary}
     if sealed is not None:
@@ -284,17 +289,18 @@ def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: s
 
 
 def sealed_text(issuer: Issuer, state: ReasoningState) -> str:
-    """Return the provider's reasoning as ``encrypted_content``."""
+    """Return the provider's reasoning as sealed ``encrypted_content``."""
     return seal(issuer, state.api, state.item)
 
 
 def native_reasoning(state: ReasoningState | None, *, kept: bool) -> Object | None:
-    """Return the item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider
-    checks ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145
-    shows the error): so nothing around it is changed either.
+    """Return the provider's own reasoning item to forward unchanged, or ``None``.
 
-    An answer that is ``kept``, which has an id of ours, has it sealed instead: the next turn may go to another
-    provider, and no two stored items may have one id, which some servers give to all."""
+    The provider verifies ``encrypted_content`` on the next turn and ends the conversation if that fails
+    (openai/codex#8145 shows the error), so nothing in the item may change. An answer that is ``kept`` under the
+    gateway's id has it sealed instead: the next turn may go to another provider, and two stored items may not share an
+    id, which some servers repeat.
+    """
     if kept or state is None or state.api != "responses" or not isinstance(state.item, dict):
         return None
     return state.item if state.item.get("id") else None
@@ -312,7 +318,7 @@ def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: st
 
 
 def annotation(cited: Citation, length: int) -> Object | None:
-    """Return a citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
+    """Return a citation of a text of ``length`` characters in this API's form, or ``None`` if it cannot express it."""
     item = cited.item
     if not isinstance(item, dict) or cited.api == "responses":
         return item if isinstance(item, dict) else None
@@ -330,7 +336,7 @@ def annotation(cited: Citation, length: int) -> Object | None:
 
 
 def called_tool(begin: ToolCallStart | ToolCallBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
-    """Return the tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
+    """Return the called tool as the client declared it, and whether its input is wrapped in JSON."""
     tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"
 

@@ -1,8 +1,8 @@
-"""Answers of a Responses provider as events: a stream (``ResponsesReader``) and a whole body (``read_answer``).
+"""Readers of a Responses provider's answers: streams (``ResponsesReader``) and whole bodies (``read_answer``).
 
-Every content may arrive up to four times (deltas, ``….done``, ``output_item.done``, the terminal event) and with some
-servers only in the last of them, so each item remembers what it has said and says it once. Items are found by
-``output_index``; servers that leave it out are read by ``item_id``.
+Content may arrive up to four times (deltas, ``….done``, ``output_item.done``, the terminal event), on some servers only
+in the last one, so each item records which content it has returned. Items are found by ``output_index``, or by
+``item_id`` on servers that omit it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,21 +25,21 @@ from streams.surrogates import NOT_JSON
 
 UNREADABLE = "the provider sent an event that is not JSON"
 
-# What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.
+# Any other reason (`max_messages`, `steered`, future ones) also means an answer cut short.
 REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 
 UNWELL = ("failed", "cancelled")
 UNFINISHED = ("queued", "in_progress")
 
 _CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONING_EVENTS, **ITEM_EVENTS}
-"""Events that say something of an item, by type."""
+"""Functions that read the events of items, by event type."""
 
 
 class ResponsesReader:
     """A ``Reader`` of one Responses stream."""
 
     def __init__(self, keeps: int = ANSWER) -> None:
-        """Ignores ``keeps``: the last event of each item repeats its content."""
+        """Start before the first event. ``keeps`` is ignored, because the last event of each item repeats its content."""
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 
@@ -63,7 +63,7 @@ class ResponsesReader:
             return self._fail(error.failed)
         if name == "error" or wire.error:
             return self._fail(read_event_failure(load(data)))
-        return ()  # keepalive, progress of hosted tools, whatever is new
+        return ()  # keep-alives, progress of hosted tools, unknown events
 
     def close(self) -> Sequence[Event]:
         return () if self._stage is ENDED else self._fail(EARLY)
@@ -78,13 +78,13 @@ class ResponsesReader:
         if (failed := array_failure(data)) is not None:
             return self._fail(failed)
         if isinstance(error, msgspec.ValidationError) and not data.lstrip().startswith(b"{"):
-            return ()  # JSON, but no object; `[DONE]`, which some servers send, looks like one
+            return ()  # JSON but not an object, or `[DONE]`, which some servers send
         return self._fail(ErrorInfo("upstream", UNREADABLE, reason="bad_answer"))
 
     # The beginning
 
     def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events``, which are the first of the answer though the upstream never said that it begins."""
+        """Return ``events``, preceded by an ``AnswerStart``, for servers that omit the start."""
         if not events:
             return events
         self._stage = ANSWERING
@@ -128,7 +128,7 @@ class ResponsesReader:
         if status in UNWELL:
             failed = attrs.evolve(read_event_failure(response), native=True)
             return [*start, *self._usage(response), failed]
-        if status in UNFINISHED:  # a background response: there is no answer yet
+        if status in UNFINISHED:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
         rest = finish_all(self._answer, response.get("output"))
@@ -153,7 +153,7 @@ _STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
     "response.incomplete": ResponsesReader._cut,
     "response.failed": ResponsesReader._break,
 }
-"""Events of the answer as a whole, by type."""
+"""Functions that read events of the whole answer, by event type."""
 
 
 _PART = ByType({"output_text": {"text": str}, "refusal": {"refusal": str}})
@@ -174,8 +174,10 @@ _RESPONSE: Shape = {
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """Read a whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error
-    either."""
+    """Return a whole response object as events.
+
+    Raises a 502 ``GatewayError`` if the body is neither a response nor an error.
+    """
     value = load(body)
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
         if checked:

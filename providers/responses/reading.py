@@ -1,7 +1,7 @@
-"""Items of a provider's Responses answer, read by kind: messages, reasoning, tool calls, and all others whole.
+"""Readers of the items of a provider's Responses answer: messages, reasoning, tool calls; other items stay whole.
 
-A text may arrive up to four times: as deltas, in ``….done``, with its part and with its item. Reasoning becomes one
-block of all its parts, with what the provider wants back at its end.
+Text may arrive up to four times: as deltas, in ``….done``, with its part and with its item. All parts of a reasoning
+item become one block, followed by the state that the provider requires back.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,16 +38,16 @@ from streams.events import (
 )
 
 PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "refusal": (RefusalDelta, "refusal")}
-"""Types of content parts: the events that they become, and the member that holds their text."""
+"""By content part type, the events that it becomes and the member with its text."""
 
 
 def take_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a piece of a text."""
+    """Return the events for a piece of text."""
     return _say(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
 def take_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a piece of a refusal."""
+    """Return the events for a piece of a refusal."""
     return _say(answer, wire, RefusalDelta, wire.content_index, wire.delta)
 
 
@@ -69,24 +69,24 @@ def _say(answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, l
 
 
 def _words(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
-    """Return a piece of the block that is open, with its tokens' log probabilities where they were asked for."""
+    """Return an event with a piece of the open block, including log probabilities if requested."""
     if speech is TextDelta and (logprobs or phase):
         return TextDelta(answer.block, text, as_objects(logprobs) or None, phase)
     return speech(answer.block, text)
 
 
 def take_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a whole text."""
+    """Return the events for the rest of a whole text."""
     return _say_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
 
 
 def take_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a whole refusal."""
+    """Return the events for the rest of a whole refusal."""
     return _say_rest(answer, wire, RefusalDelta, wire.refusal)
 
 
 def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a whole content part: its text once more, and all its citations."""
+    """Return the events for the rest of a whole content part and all its citations."""
     part = as_object(wire.part)
     speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
     if speech is None:
@@ -99,7 +99,7 @@ def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 
 
 def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
-    """Return the events for the end of a part's text that no delta said; all of it if there was no delta."""
+    """Return the events for the rest of a text that the deltas did not carry."""
     item = answer.items.of(wire, "message")
     if as_index(wire.content_index) not in item.parts:
         return _say(answer, wire, speech, wire.content_index, text, logprobs)
@@ -112,7 +112,7 @@ def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprob
 
 
 def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a citation of the text that is open."""
+    """Return the event for a citation of the open text."""
     item = answer.items.of(wire, "message")
     if not answer.says(item) or not isinstance(wire.annotation, dict):
         return ()
@@ -125,10 +125,10 @@ def _citations(answer: OpenAnswer, part: Json) -> list[Event]:
 
 
 def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """Return the parts of a whole message that were not said before."""
+    """Return the events for the parts of a whole message that were not returned before."""
     events: list[Event] = []
     content = few_objects(value.get("content"))
-    # A server that counts its parts otherwise in deltas than it lists them has said as many.
+    # If a server numbers parts differently in deltas, the number of parts shows that all were returned.
     if None not in item.parts and len(content) > len(item.parts):
         for i, part in enumerate(content):
             speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
@@ -149,18 +149,20 @@ MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
 
 
 def take_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a piece of a summary of reasoning."""
+    """Return the events for a piece of a reasoning summary."""
     return _think(answer, wire, "summary", wire.summary_index, wire.delta)
 
 
 def take_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a piece of the reasoning itself."""
+    """Return the events for a piece of reasoning text."""
     return _think(answer, wire, "text", wire.content_index, wire.delta)
 
 
 def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
-    """Return the events of a piece of reasoning. Of an item that says the same as summary and as text only the one that
-    came first is read."""
+    """Return the events for a piece of reasoning.
+
+    If an item has both summary and text, only the kind that arrives first is read.
+    """
     item = answer.items.of(wire, "reasoning")
     if not isinstance(text, str) or not text or item.stage is DONE or (item.voice or voice) != voice:
         return ()
@@ -176,8 +178,8 @@ def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> 
 
 
 def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """Return the events of a whole item: its text if none was said before, and the item itself where its provider has a
-    use for it."""
+    """Return the events of a whole reasoning item: its text if none was returned, and its state if the provider
+    requires it."""
     events: list[Event] = []
     text = reasoning_text(value)
     heard = before is SAID
@@ -193,8 +195,11 @@ def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: 
 
 
 def _is_worth_returning(answer: OpenAnswer, value: Json, late: bool) -> bool:
-    """Return whether the provider has a use for the item in the next turn: it holds the reasoning, or the provider kept
-    it under its id. What comes ``late``, behind another item's text, is returned only if nothing else has it."""
+    """Return whether the provider can use the item on the next turn: it holds the reasoning, or the provider stored it
+    under its id.
+
+    If it arrives ``late``, after another item's text, only encrypted content counts.
+    """
     if value.get("encrypted_content"):
         return True
     return not late and bool(value.get("content") or (answer.items.terms.stored and value.get("id")))
@@ -228,18 +233,18 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
 
 
 def take_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a piece of a call's input."""
+    """Return the events for a piece of a call's input."""
     return _write(answer.items.of(wire, "function_call"), wire.delta)
 
 
 def take_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read the whole arguments of a function's call."""
+    """Return the events for the whole arguments of a function call."""
     item = answer.items.of(wire, "function_call")
     return () if item.stage is SAID else _write(item, wire.arguments)
 
 
 def take_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read the whole input of a custom tool's call."""
+    """Return the events for the whole input of a custom tool call."""
     item = answer.items.of(wire, "custom_tool_call")
     return () if item.stage is SAID else _write(item, wire.input)
 
@@ -252,7 +257,7 @@ def _write(item: OutputItem, text: Any) -> Sequence[Event]:
 
 
 def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """Return the events of the rest of a whole call, and its end."""
+    """Return the events for the rest of a whole call and its end."""
     events = begin_call(answer, item, value)
     text = value.get(CALLS[item.type][1])
     if item.block is not None and before is not SAID and isinstance(text, str) and text:
@@ -261,7 +266,7 @@ def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemS
 
 
 def end_call(item: OutputItem) -> list[Event]:
-    """Return the events for the end of a call that is open."""
+    """Return the events for the end of an open call."""
     if item.block is None:
         return []
     block, item.block = item.block, None
@@ -280,21 +285,21 @@ _Finish: TypeAlias = Callable[[OpenAnswer, OutputItem, Json, ItemStage], list[Ev
 
 
 def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read the announcement of an item."""
+    """Return the events for the announcement of an item."""
     value = as_object(wire.item)
     if not value:
         return ()
     items, id = answer.items, as_string(value.get("id"))
     before = items.find(wire.output_index, id)
     if before is not None and before.stage is not DONE and items.is_known(id, before):
-        return ()  # announced twice
+        return ()  # a repeated announcement
     events = end_call(before) if before is not None else []
     item = items.know(items.add(wire, value), value)
     return [*events, *begin_call(answer, item, value)] if item.type in CALLS else events
 
 
 def take_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """Read a whole item."""
+    """Return the events for a whole item."""
     value = as_object(wire.item)
     if not value:
         return ()
@@ -306,7 +311,7 @@ def take_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 
 
 def finish_item(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
-    """Everything of a whole item that has not become events before."""
+    """Return the events for all content of a whole item that was not returned before."""
     before = item.stage
     if before is DONE:
         return []
@@ -317,13 +322,13 @@ def finish_item(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event
 
 
 def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """Return the events of a hosted tool's item, or one of a kind that is not known."""
+    """Return the events of a hosted tool's item, or of an item of unknown type."""
     note_hosted(answer.ran, item.type, value)
     return [*answer.shut(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
 
 
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
-    """Return the events of the content that only the terminal event has, and the ends of all blocks that are open."""
+    """Return the events for content that only the terminal event carries, and the ends of all open blocks."""
     events: list[Event] = []
     for position, value in enumerate(few_objects(output)):
         events += finish_item(answer, answer.items.at_the_end(position, value), value)

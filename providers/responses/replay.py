@@ -1,7 +1,7 @@
-"""The events of an answer once more: as they were sent (``EventLog``), or as they would have been (``replay``).
+"""Repetition of an answer's events: as they were sent (``EventLog``), or rebuilt from the response (``replay``).
 
-A log is a row of blocks. Each is the length of what follows (4 bytes, most significant first) and about 64 KiB of whole
-events, deflated at the fastest level (zlib, RFC 1950, whose checksum shows damage).
+A log is a sequence of blocks. Each consists of its length (4 bytes, big-endian) and about 64 KiB of whole events,
+deflated at the fastest level (zlib, RFC 1950, whose checksum reveals damage).
 """
 
 import struct
@@ -18,7 +18,7 @@ from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary
 from streams import sse
 from streams.surrogates import NOT_JSON
 
-BLOCK = 2**16  # bytes of events, before they are compressed
+BLOCK = 2**16  # bytes of events before compression
 
 _LENGTH = struct.Struct(">I")
 _LEVEL = 1
@@ -32,8 +32,10 @@ _number = msgspec.json.Decoder(_Numbered).decode
 
 
 class EventLog:
-    """A log of a stream's whole events as they go out, any number at once; keep-alives are none. It holds what it kept,
-    which is a fraction of the answer, and of what is not yet compressed a block and the largest event at most."""
+    """A log of the whole events of a stream, without keep-alives.
+
+    Holds the compressed log and one uncompressed block.
+    """
 
     def __init__(self) -> None:
         self._events: list[bytes] = []
@@ -48,7 +50,7 @@ class EventLog:
             self._events, self._size = [], 0
 
     def close(self) -> bytes:
-        """Return the log. More may be added, for a later ``close``."""
+        """Return the log. More events may be added for a later ``close``."""
         rest = [_block(self._events)] if self._events else []
         return b"".join([*self._blocks, *rest])
 
@@ -59,9 +61,11 @@ def _block(events: list[bytes]) -> bytes:
 
 
 def after(log: bytes, starting_after: int = -1) -> bytes:
-    """Return the events of ``log`` whose ``sequence_number`` is greater than ``starting_after``, byte for byte. One
-    without a number goes with the one before it. ``log`` may also be a stream's events as they are. Raises
-    ``ValueError`` for what is neither, or damaged."""
+    """Return the events of ``log`` whose ``sequence_number`` exceeds ``starting_after``, byte for byte.
+
+    An event without a number belongs to the one before it. ``log`` may also be uncompressed events. Raises
+    ``ValueError`` for anything else, or for a damaged log.
+    """
     found: list[bytes] = []
     passed = starting_after < 0
     for block in _blocks(log):
@@ -77,7 +81,7 @@ def after(log: bytes, starting_after: int = -1) -> bytes:
 
 
 def _blocks(log: bytes) -> Iterator[bytes]:
-    if log.startswith((b"event:", b":")):  # no block is so long that its length begins with these letters
+    if log.startswith((b"event:", b":")):  # no block is long enough for its length to start with these letters
         yield log
         return
     at = 0
@@ -110,11 +114,11 @@ Where: TypeAlias = Mapping[str, Any]
 
 
 def replay(response: Mapping[str, Any]) -> bytes:
-    """Return the events that a stream of ``response`` would have been, each text in one delta. Its status is that of an
-    answer that is over; raises ``ValueError`` for any other.
+    """Return the events of ``response`` as a stream, each text in one delta.
 
-    The API has no event for an answer that was cancelled, or broke off for no reason of its own: such a stream ends in
-    ``response.failed``, as the first one did for those who saw it."""
+    Raises ``ValueError`` for a status other than a final one. The API has no event for an answer that was cancelled, or
+    broke off without a reason: such a stream ends with ``response.failed``, like the original stream.
+    """
     out = EventSequence()
     ending = _ending(response)
     data = [out.begin({**response, **_UNSAID})]
@@ -214,7 +218,8 @@ def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[byt
     yield out.event(f"{name}.done", {**where, "input": text})
 
 
-# By type of item: what it lacks when it is announced, and the events that hold it. Any other goes out in one piece.
+# By item type: the members that are empty in its announcement, and the events with their content. Other items are sent
+# whole.
 _TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
     "message": ({"content": []}, _message),
     "reasoning": ({"summary": []}, _reasoning),

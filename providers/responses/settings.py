@@ -1,4 +1,4 @@
-"""Members of a Responses request beside its input: tools, which of them to call, reasoning, the form of the answer."""
+"""Readers of a Responses request's tools, tool choice, reasoning, format and scalar settings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
 
 
 def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
-    """Yield the tools of a namespace. What it says of them all is said with each: no other API has a place for it."""
+    """Yield the tools of a namespace. Its description is added to each of them, because no other API has namespaces."""
     namespace, about = fields.need("name", str), fields.string("description")
     for tool in fields.objects("tools"):
         type = tool.need("type", str)
@@ -42,7 +42,7 @@ def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
 
 
 def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
-    """Return a tool of the client's own. Members that only this API has become marks."""
+    """Return a tool of the client's own. Members of this API only become marks."""
     description = fields.string("description")
     return Tool(
         name=flat_name(namespace, fields.need("name", str)),
@@ -58,7 +58,7 @@ def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str
 
 def _unread_names(fields: Fields) -> Iterator[str]:
     for path in fields.unread():
-        yield path.removeprefix(f"{fields.at}.")  # the name itself may hold dots
+        yield path.removeprefix(f"{fields.at}.")  # the name itself may contain dots
 
 
 def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
@@ -76,7 +76,7 @@ def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
             return ToolChoice("tool", name, kind, at=choice.at)
         case "allowed_tools":
             return _allowed(choice, drops)
-        case _:  # a hosted tool: only its own API can make the model call it
+        case _:  # a hosted tool, which only its own API can force
             drops.add(choice.at)
             return ToolChoice("auto", at=choice.at, hosted=(choice.data,))
 
@@ -99,8 +99,11 @@ def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
 
 
 def read_settings(fields: Fields) -> dict[str, Parameter]:
-    """Read the scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken
-    out of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
+    """Return the scalar settings.
+
+    ``include`` loses two values: encrypted reasoning, which every answer has, and log probabilities, which become
+    ``logprobs``.
+    """
     parameters = read_parameters(fields, "responses")
     include = parameters.pop("include", None)
     asked: list[Any] = [] if include is None else include.value
@@ -122,7 +125,7 @@ def read_reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
     drops.rest(reasoning)
     if effort is None and summary is None and old is None:
         return None
-    if effort is None:  # only how reasoning is shown: whether there is any, the model decides
+    if effort is None:  # only the visibility of reasoning; the model decides whether to reason
         return Reasoning("adaptive", summary=summary or old, at=reasoning.at)
     return Reasoning("disabled" if effort == "none" else "enabled", effort, None, summary or old, reasoning.at)
 

@@ -1,5 +1,8 @@
-"""Names of tools on the Responses API. A ``namespace`` tool holds tools of its own; no other API knows such a thing, so
-``ns`` and ``tool`` become the one name ``ns__tool`` on the way in and two members again on the way out."""
+"""Names of tools in the Responses API.
+
+Only this API has ``namespace`` tools, which contain other tools: ``ns`` and ``tool`` become the name ``ns__tool`` in
+requests, and two members again in answers.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,8 +24,10 @@ class Declared:
 
 
 def flat_name(namespace: Any, name: str) -> str:
-    """Return the name under which other APIs know the tool. OpenAI's tool search names a lone function's namespace
-    after the function itself: that adds nothing."""
+    """Return the tool's name for other APIs.
+
+    OpenAI's tool search gives a lone function a namespace of the same name, which is ignored.
+    """
     if not isinstance(namespace, str) or namespace in ("", name):
         return name
     return f"{namespace}__{name}"
@@ -54,7 +59,7 @@ def _tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def custom_names(tools: Any) -> frozenset[str]:
-    """Return the names of the custom tools in a response's ``tools``, those in namespaces included."""
+    """Return the names of the custom tools in a response's ``tools``, including those in namespaces."""
     names = set()
     for tool in as_objects(tools):
         for one in (tool, *as_objects(tool.get("tools"))):

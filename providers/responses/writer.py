@@ -1,8 +1,8 @@
-"""Answers for Responses clients as a stream, event by event. Whole ones are in ``answer``.
+"""Writer of streams for Responses clients; ``answer`` writes whole answers.
 
-The grammar: ``response.created``, ``response.in_progress``, then for every item ``response.output_item.added`` …
-``response.output_item.done``, then one terminal event with the whole response. Every event is numbered from 0, items in
-the order in which they open (OpenAI's API reference, streaming events).
+Grammar: ``response.created``, ``response.in_progress``, for every item ``response.output_item.added`` …
+``response.output_item.done``, and one terminal event with the whole response. Events are numbered from 0, items in the
+order in which they open (OpenAI's API reference, streaming events).
 """
 
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
@@ -35,42 +35,46 @@ Interruption: TypeAlias = Literal["cancelled", "failed", "incomplete"]
 
 @runtime_checkable
 class TurnWriter(Writer, Protocol):
-    """A ``Writer`` whose answer can be kept."""
+    """A ``Writer`` whose answer can be stored."""
 
     @property
     def response(self) -> Object | None:
-        """The response object as the terminal event has it, ``None`` until then. It is ready for
-        ``msgspec.json.encode`` (members that repeat the request are encoded already) and not to be changed."""
+        """The response object of the terminal event, ``None`` before.
+
+        It is ready for ``msgspec.json.encode`` (members that repeat the request are already encoded) and must not be
+        changed.
+        """
         ...
 
     @property
     def left(self) -> Object | None:
-        """The answer so far when it failed, as ``interrupted`` gives it: the terminal event has whole
-        items alone. ``None`` for one that has not failed."""
+        """The answer so far if it failed, as ``interrupted`` returns it, else ``None``; the terminal event only has
+        whole items."""
         ...
 
     def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
-        """Return the response object if the stream ends here. It holds the items that are finished, and those that are
-        open as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could
-        answer, is left out. ``error`` is for ``failed``. Changes nothing; once the answer has ended this is
-        ``response``."""
+        """Return the response object as if the stream ended here; ``error`` is for status ``failed``.
+
+        It contains the finished items, and open ones so far with status ``incomplete``, except calls with incomplete
+        input, which no client could answer. Changes nothing; after the end it returns ``response``.
+        """
         ...
 
 
 class OpenBlock(Protocol):
-    """A block that is open."""
+    """An open block."""
 
     def write(self, text: str) -> bytes: ...
 
     def close(self) -> bytes: ...
 
     def cut(self) -> tuple[int, Any] | None:
-        """Return the index and the item, if it ends here; ``None`` if nothing is left of it."""
+        """Return the index and the item as if it ended here, or ``None`` if the item must be omitted."""
         ...
 
 
 class ResponsesWriter:
-    """The ``TurnWriter`` of one Responses stream. It keeps the answer's text: the last event repeats it whole."""
+    """A ``TurnWriter`` of one Responses stream. It keeps the answer's text, because the last event repeats it."""
 
     def __init__(self, reply: Reply) -> None:
         self._issuer = reply.issuer
@@ -80,7 +84,7 @@ class ResponsesWriter:
         self._out = EventSequence()
         self._open: dict[int, OpenBlock] = {}
         self._message: OpenMessage | None = None
-        self._last: OpenCall | OpenReasoning | None = None  # closed, but for the word on whether it is whole
+        self._last: OpenCall | OpenReasoning | None = None  # closed, but its final status is not known yet
         self._usage: Usage | None = None
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
@@ -90,14 +94,18 @@ class ResponsesWriter:
         return sse.COMMENT_PING
 
     def send(self, event: Event) -> bytes:
-        if type(event) is TextDelta and event.block in self._open and not event.logprobs:  # by far the most frequent
+        if (
+            type(event) is TextDelta and event.block in self._open and not event.logprobs
+        ):  # by far the most frequent event
             return self._open[event.block].write(event.text)
         if self._stage is ENDED:
             return b""
         if self._stage is ANSWERING and self._last is None:
             return self._write(event)
         data = self._begin() if self._stage is WAITING else b""
-        if not isinstance(event, ToolCallDelta | BlockEnd | Usage | AnswerEnd):  # of what is open beside it, or none
+        if not isinstance(
+            event, ToolCallDelta | BlockEnd | Usage | AnswerEnd
+        ):  # these concern other open items, or none
             data += self._finish_last()
         return data + self._write(event)
 
@@ -147,7 +155,10 @@ class ResponsesWriter:
         return data + part.write(event.text)
 
     def _leave_phase(self, phase: str | None) -> bytes:
-        """Commentary and the final answer are messages of their own. A refusal, which has no phase, is part of any."""
+        """Close the message if the phase changes: commentary and the final answer are separate messages.
+
+        A refusal has no phase and belongs to any message.
+        """
         return b"" if self._message is None or self._message.phase == phase else self._close_message()
 
     def _open_part(self, block: int, refusal: bool = False, phase: str | None = None) -> bytes:
@@ -217,14 +228,14 @@ class ResponsesWriter:
         return data
 
     def _finish_last(self, status: str = "completed") -> bytes:
-        """Finish the last item: only what follows shows if it is whole (more, or the end of an answer that was cut)."""
+        """Finish the last item; whether it is whole is known only from the next event."""
         if self._last is None:
             return b""
         last, self._last = self._last, None
         return self._out.finished(last.index, last.item(status))
 
     def _leave_message(self) -> bytes:
-        """Close the message before another item opens, unless its text is still being said."""
+        """Close the message before another item opens, unless its text is still open."""
         return b"" if self._message is not None and self._message.being_said else self._close_message()
 
     def _close_message(self, status: str = "completed") -> bytes:
@@ -248,7 +259,7 @@ class ResponsesWriter:
         self.response = self._head.failed(event, self._out.output(), self._usage)
         return self._out.end(self.response)
 
-    # Broken off
+    # Interruption
 
     def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:

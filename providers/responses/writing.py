@@ -1,7 +1,6 @@
-"""Items of a Responses stream that are open: messages with their parts, reasoning, tool calls.
+"""Open items of a Responses stream: messages with their parts, reasoning, tool calls.
 
-Each class writes the events of its item from the first to the last, and returns the item so far if the answer ends
-early.
+Each class writes all events of its item, and returns the item so far if the answer ends early.
 """
 
 from typing import Any
@@ -30,8 +29,11 @@ from streams.events import Citation, ReasoningState, ToolCallStart
 
 
 class OpenCall:
-    """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
-    comes off only when it is whole (BerriAI/litellm#31571)."""
+    """An open tool call.
+
+    ``wrapped`` means that the client's tool takes free text but the provider wraps it in JSON, which can only be
+    unwrapped when complete (BerriAI/litellm#31571).
+    """
 
     def __init__(self, out: EventSequence, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
         custom = tool.kind == "custom"
@@ -71,7 +73,7 @@ class OpenCall:
         return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
 
     def cut(self) -> tuple[int, Any] | None:
-        """Only JSON shows that it is whole; free text never does."""
+        """Return the call only if its input is complete JSON; the end of free text is unknown."""
         text = "".join(self._held) if self._wrapped else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
             return None
@@ -80,14 +82,14 @@ class OpenCall:
 
 
 class OpenMessage:
-    """A message item: holds the text and refusal blocks of one phase that follow each other, each as one part."""
+    """An open message with the consecutive text and refusal blocks of one phase, each as one part."""
 
     def __init__(self, out: EventSequence, phase: str | None) -> None:
         self.id = own_id("msg_")
         self.phase = phase
         self.index = out.index()
         self.parts: list[Object] = []
-        self.being_said = 0  # parts that are open
+        self.being_said = 0  # the number of open parts
         self._out = out
 
     def open(self) -> bytes:
@@ -97,12 +99,12 @@ class OpenMessage:
         return self._out.finished(self.index, message_item(self.id, self.parts, status, self.phase))
 
     def cut(self, *parts: Object) -> tuple[int, Any]:
-        """As ``OpenBlock.cut``; ``parts`` come after those that are finished."""
+        """Return the message so far as ``OpenBlock.cut`` does; ``parts`` follow the finished ones."""
         return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
 
 
 class OpenPart:
-    """A content part: a text with its citations, or a refusal."""
+    """An open content part: a text with its citations, or a refusal."""
 
     def __init__(self, out: EventSequence, message: OpenMessage, refusal: bool) -> None:
         self.message = message
@@ -123,7 +125,7 @@ class OpenPart:
         return self._deltas.write(text)
 
     def write_scored(self, text: str, logprobs: Any) -> bytes:
-        """Write a piece of text with its tokens' log probabilities."""
+        """Return the event for a piece of text with log probabilities."""
         tokens = token_logprobs(logprobs)
         self._logprobs += tokens
         return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
@@ -159,7 +161,7 @@ class OpenPart:
 
 
 class OpenReasoning:
-    """A reasoning item with at most one summary part."""
+    """An open reasoning item with at most one summary part."""
 
     def __init__(self, out: EventSequence, issuer: Issuer) -> None:
         self._out = out
@@ -184,8 +186,11 @@ class OpenReasoning:
         return data + self._deltas.write(text)
 
     def seal(self, sealed: ReasoningState) -> None:
-        """Keep what the provider wants back. An item of this API whose text has already gone out under an id of ours is
-        sealed whole as well: under that id the provider would not know it."""
+        """Seal the state that the provider requires back.
+
+        This includes items of this API whose text was already sent under the gateway's id, because the provider does
+        not know that id.
+        """
         self._sealed = sealed_text(self._issuer, sealed)
 
     def close(self) -> bytes:
