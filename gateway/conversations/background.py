@@ -25,7 +25,7 @@ from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.stores.store import Changed, Node, Store, Unavailable
 from providers.responses.output import ResponseTemplate
-from providers.responses.replay import after, replay
+from providers.responses.replay import events_after, replay
 from streams import sse
 from streams.errors import GatewayError, invalid
 
@@ -121,7 +121,7 @@ class Follower(ResponseBody):
     def _more(self) -> bytes:
         data = b"".join(self._turn.events[self._written :])
         self._written = len(self._turn.events)
-        if self._starting_after >= 0 and (data := after(data, self._starting_after)):
+        if self._starting_after >= 0 and (data := events_after(data, self._starting_after)):
             self._starting_after = -1  # everything from here on
         return data
 
@@ -216,7 +216,7 @@ class Background:
                 node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
                 if node is None or head is None:  # deleted
                     return b""
-                return after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
+                return events_after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
         except (GatewayError, ValueError) as error:
             log.warning("response %s: its followers are not told its end: %s", id, error)
             return b""

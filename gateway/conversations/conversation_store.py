@@ -23,7 +23,7 @@ from gateway.conversations.bodies import (
 from gateway.http.offload import offload
 from gateway.stores.store import Changed, Node, Store
 from providers.responses.ids import own_id
-from providers.responses.kept_items import resolved
+from providers.responses.kept_items import resolve_references
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ async def items_to_add(store: Store, owner: str, items: Sequence[Object]) -> lis
     stored: dict[str, Object] = {}
     for node in nodes.values():
         stored |= {item["id"]: item for item in (await turn_of(node)).items if item["id"] in nodes}
-    found, unknown = resolved(items, stored)
+    found, unknown = resolve_references(items, stored)
     if unknown:
         raise invalid(f"items refers to what is not stored here: {', '.join(unknown)[:200]}", "items")
     taken = set(nodes)

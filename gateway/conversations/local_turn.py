@@ -20,8 +20,8 @@ from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
-from providers.responses.kept_items import stored_input
-from providers.responses.replay import EventLog, after
+from providers.responses.kept_items import prepare_input
+from providers.responses.replay import EventLog, events_after
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerStart, ErrorInfo
@@ -102,7 +102,7 @@ class LocalTurn(TurnRecorder):
         assert self._writer is not None, "it has said that there is something to be kept"
         assert self._writer.response is not None, "the answer is over"
         try:
-            await self._write(self._writer.left or self._writer.response, self._log.close())
+            await self._write(self._writer.partial_response or self._writer.response, self._log.close())
         except GatewayError as error:
             if seen.failed is not None:  # a more important error came first
                 log.warning("response %s: %s", self.id, error.failed.loggable_message)
@@ -117,8 +117,8 @@ class LocalTurn(TurnRecorder):
     async def persist_partial(self) -> None:
         if self._store is None or not self._is_id_known or self._writer is None or self._writer.response is not None:
             return
-        response = self._writer.interrupted("cancelled")
-        self._log.add(_cancelled_event(response, after(self._log.close()).count(b"\n\n")))
+        response = self._writer.interrupted_response("cancelled")
+        self._log.add(_cancelled_event(response, events_after(self._log.close()).count(b"\n\n")))
         try:
             await self._write(response, self._log.close())
         except GatewayError as error:
@@ -153,7 +153,7 @@ class LocalTurn(TurnRecorder):
     @cached_property
     def _own_items(self) -> list[dict[str, Any]]:
         """The client's input items. A turn stored twice keeps their ids."""
-        return stored_input(None if self._input is None else msgspec.json.decode(self._input))
+        return prepare_input(None if self._input is None else msgspec.json.decode(self._input))
 
     async def nodes(self, response: Object, events: bytes) -> tuple[list[Node], list[Any]]:
         """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays

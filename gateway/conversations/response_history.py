@@ -33,8 +33,15 @@ from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.stores.store import Node, Store, Unavailable
-from providers.responses.ids import is_ours
-from providers.responses.kept_items import UNUSABLE, given_items, previous, references, replayable, resolved
+from providers.responses.ids import is_own_id
+from providers.responses.kept_items import (
+    WITHOUT_ANSWER,
+    input_items,
+    previous_items,
+    references,
+    resolve_references,
+    without_lost_reasoning,
+)
 from streams.errors import GatewayError, invalid
 
 Items: TypeAlias = list[dict[str, Any]]
@@ -97,13 +104,13 @@ async def _resolve_passed(
     """Resolve a request whose turn is remembered in the connection's ``store``.
 
     The request keeps its bytes unless it continues an earlier turn, whose items are then put first in its ``input``."""
-    own = await offload(incoming.size, given_items, decode_member(incoming, "input"))
+    own = await offload(incoming.size, input_items, decode_member(incoming, "input"))
     resolved = incoming
     earlier: Items = []
     if options.previous is not None:
         with store_deadline("recall the conversation"):
             _, earlier, size = await _load_earlier(store, scope.owner, options, incoming, bounds)
-        resolved = await offload(incoming.size + size, _with_all_items, incoming, [*replayable(earlier), *own])
+        resolved = await offload(incoming.size + size, _with_all_items, incoming, [*without_lost_reasoning(earlier), *own])
     turn = PassedTurn(store, scope.owner, options.previous, (*earlier, *own), len(own), bounds.size)
     return ResolvedRequest(resolved, candidates, turn)
 
@@ -136,9 +143,9 @@ async def _is_local(scope: StateScope, options: StateOptions) -> bool:
 
 def _is_ours(scope: StateScope, incoming: Incoming, options: StateOptions) -> bool:
     """Return whether the request continues a gateway turn, or its turn can only be kept here."""
-    if is_ours(options.previous) or is_ours(options.conversation):
+    if is_own_id(options.previous) or is_own_id(options.conversation):
         return True
-    if options.refers and any(map(is_ours, references(decode_member(incoming, "input")))):
+    if options.refers and any(map(is_own_id, references(decode_member(incoming, "input")))):
         return True
     return scope.local is not None and not options.stores  # over HTTP, no provider continues an unstored turn
 
@@ -178,7 +185,7 @@ async def _load_earlier(
     chain = await store.chain(owner, options.previous)
     if not chain or chain[-1].kind != "response":
         raise unknown_response_error(options.previous)
-    if (status := (await turn_of(chain[-1])).status) in UNUSABLE:
+    if (status := (await turn_of(chain[-1])).status) in WITHOUT_ANSWER:
         message = f"Previous response with id '{options.previous}' cannot be continued: its status is {status}."
         raise unknown_response_error(options.previous, message)
     return options.previous, *await _load_items(chain, incoming, bounds)
@@ -191,7 +198,7 @@ async def _load_items(chain: Iterable[Node], incoming: Incoming, bounds: Bounds)
     def read() -> tuple[Items, int]:
         turns = bounds.within(map(unpack, bodies))
         try:
-            return previous(turns, decode_member(incoming, "input")), sum(map(len, turns))
+            return previous_items(turns, decode_member(incoming, "input")), sum(map(len, turns))
         except ValueError as error:
             raise Unavailable(str(error)) from None
 
@@ -215,7 +222,7 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
     for id, node in (await store.find(owner, ids)).items():
         known |= {item["id"]: item for item in (await turn_of(node)).items if item.get("id") == id}
     there = {item["id"] for item in earlier if "id" in item}
-    items, unknown = await offload(incoming.size, resolved, value, known, there)
+    items, unknown = await offload(incoming.size, resolve_references, value, known, there)
     if unknown:
         shown = ", ".join(f"'{id[:100]}'" for id in unknown[:20])
         raise invalid(f"input refers to items that are not stored here: {shown}; send the items themselves", "input")

@@ -26,7 +26,7 @@ from gateway.serving.quart_requests import read_body
 from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.neutral.fields import Fields, too_deep
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from providers.responses.kept_items import page
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
@@ -63,7 +63,7 @@ def answering_by_id(view: View, ledger: Ledger, ask_providers: AskProviders | No
     """The same for a view of what has an ``id``, which is answered where that is kept."""
 
     async def answer(id: str, **variables: str) -> Response:
-        if ask_providers is not None and not is_ours(id) and (response := await ask_providers(id)) is not None:
+        if ask_providers is not None and not is_own_id(id) and (response := await ask_providers(id)) is not None:
             return response
         return await view(id=id, **variables)
 

@@ -19,7 +19,7 @@ from gateway.request.translate import translate
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from providers.responses import compacted, compaction_of, compaction_request
+from providers.responses import compaction_request, compaction_response, find_compaction
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE
@@ -79,6 +79,6 @@ async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded = fold_answer(whole.source.made, None, whole.response, whole.body)
     folded.report(exchange.record)
     answer = folded.fold.answer()
-    compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
+    compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)
     exchange.record.reason, exchange.record.bill.whole = answer.end.reason, True
     return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.passed))

@@ -26,7 +26,7 @@ from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
-from providers.responses.kept_items import page, stored_input
+from providers.responses.kept_items import page, prepare_input
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
@@ -163,7 +163,7 @@ def read_items(members: Fields) -> list[Object]:
         CODECS["responses"].read_request({"model": "", "input": given})
     except GatewayError as error:  # no turn could be made from it later
         raise GatewayError.of(_about_items(error.failed)) from None
-    return stored_input(given)
+    return prepare_input(given)
 
 
 def _about_items(failed: ErrorInfo) -> ErrorInfo:

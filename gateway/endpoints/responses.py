@@ -27,7 +27,7 @@ from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, ResponseBody
 from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
-from providers.responses.replay import after
+from providers.responses.replay import events_after
 from streams.errors import GatewayError, invalid
 
 _ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "incomplete": "an incomplete"}
@@ -76,7 +76,7 @@ class StoredResponses:
             message = "another worker of the gateway is still making the response: ask again, or without stream"
             raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
-            return _stream(after(event_log(turn, head), starting_after))
+            return _stream(events_after(event_log(turn, head), starting_after))
         except ValueError as error:
             raise unavailable(f"could not read the stream again: {error}") from None
 

@@ -14,7 +14,7 @@ from providers.neutral.draft import Body
 from providers.neutral.fields import malformed, parsed
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation
-from providers.responses import read_continued
+from providers.responses import read_continuation
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
@@ -65,7 +65,7 @@ class Incoming:
     def _read(self, read: Callable[[Mapping[str, Any]], Request]) -> Request:
         value = self.values()
         if self.earlier:
-            return read_continued(value, self.earlier)
+            return read_continuation(value, self.earlier)
         request = read(value)
         if CODECS[self.api].wire.model_member is None:
             request = attrs.evolve(request, model=self.model or "", stream=self.stream)

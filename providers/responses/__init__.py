@@ -17,9 +17,15 @@ from providers.neutral.codec import Codec, Outgoing, Recipient, Reply
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from providers.responses.adapting import adapt, restore, without_reasoning
-from providers.responses.answer import CompactionWriter, compacted, compaction_of, whole_answer, write_answer
+from providers.responses.answer import (
+    CompactionWriter,
+    compaction_response,
+    find_compaction,
+    whole_answer,
+    write_answer,
+)
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
-from providers.responses.incoming import read_continued, read_request
+from providers.responses.incoming import read_continuation, read_request
 from providers.responses.outgoing import write_count_request, write_request
 from providers.responses.output import failed_events
 from providers.responses.reader import ResponsesReader, read_answer
@@ -31,12 +37,12 @@ __all__ = [
     "Responses",
     "ResponsesWriter",
     "TurnWriter",
-    "compacted",
     "compaction_item",
-    "compaction_of",
     "compaction_request",
+    "compaction_response",
+    "find_compaction",
     "is_compaction",
-    "read_continued",
+    "read_continuation",
     "whole_answer",
 ]
 

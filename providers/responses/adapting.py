@@ -13,8 +13,8 @@ from providers.neutral.draft import Draft
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.responses.compaction import as_message, is_own, summary
-from providers.responses.ids import is_ours
-from providers.responses.items import returned, without_own_id
+from providers.responses.ids import is_own_id
+from providers.responses.items import unseal_items, without_own_id
 
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
@@ -36,7 +36,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
     items = body.get("input")
     if not isinstance(items, list):
         return {}, ()
-    restored = [_restored(item, issuer) for item in items]
+    restored = [_restore_item(item, issuer) for item in items]
     if all(len(new) == 1 and new[0] is item for new, item in zip(restored, items, strict=True)):
         return {}, ()
     return {"input": [item for new in restored for item in new]}, () if all(restored) else ("input[]",)
@@ -53,22 +53,22 @@ def _is_reasoning(item: Any) -> bool:
     return isinstance(item, dict) and item.get("type") == "reasoning"
 
 
-def _restored(item: Any, issuer: Issuer) -> list[Any]:
+def _restore_item(item: Any, issuer: Issuer) -> list[Any]:
     """Return the items to send for ``item``; none for another provider's, or for the gateway's own without content."""
     if not isinstance(item, dict):
         return [item]
     if is_own(item):
         text = summary(item)
         return [] if text is None else [as_message(text)]
-    if (text := _sealed(item)) is not None:
+    if (text := _find_seal(item)) is not None:
         seal = unseal(text)
-        return [] if seal is None else returned(seal, issuer)
-    if is_ours(item.get("id")) and item.get("type") in ("reasoning", "item_reference"):
+        return [] if seal is None else unseal_items(seal, issuer)
+    if is_own_id(item.get("id")) and item.get("type") in ("reasoning", "item_reference"):
         return []
     return [without_own_id(item)]
 
 
-def _sealed(item: Mapping[str, Any]) -> str | None:
+def _find_seal(item: Mapping[str, Any]) -> str | None:
     """Return the seal in a reasoning item, or ``None``."""
     if item.get("type") != "reasoning":
         return None

@@ -16,10 +16,10 @@ from providers.responses.output import (
     ResponseTemplate,
     annotations,
     call_item,
-    called_tool,
+    final_status,
+    find_called_tool,
     message_item,
     native_reasoning,
-    outcome,
     reasoning_item,
     refusal_part,
     sealed_text,
@@ -27,17 +27,17 @@ from providers.responses.output import (
     token_logprobs,
     usage_object,
 )
-from providers.responses.tools import Declared, declared_tools
+from providers.responses.tools import DeclaredTool, declared_tools
 from providers.responses.writer import Interruption
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
-NOT_GIVEN = ErrorInfo("upstream", "the model gave no summary of the conversation: ask again, or go on without")
+NO_SUMMARY = ErrorInfo("upstream", "the model gave no summary of the conversation: ask again, or go on without")
 
 
-def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Object:
+def compaction_response(id: str, created: int, item: Object, usage: Usage | None) -> Object:
     """Return the response to ``POST /v1/responses/compact``."""
     return {
         "id": id,
@@ -48,7 +48,7 @@ def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Objec
     }
 
 
-def compaction_of(answer: Answer) -> Object:
+def find_compaction(answer: Answer) -> Object:
     """Return the compaction item of an answer to ``compaction_request``, preferably the provider's own.
 
     Raises a 502 ``GatewayError`` without a complete summary, because half a summary looks like a whole one.
@@ -57,13 +57,13 @@ def compaction_of(answer: Answer) -> Object:
         return native
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock)).strip()
     if not text or answer.end.reason not in ("stop", "stop_sequence"):
-        raise GatewayError.of(NOT_GIVEN)
+        raise GatewayError.of(NO_SUMMARY)
     return compaction_item(text)
 
 
-def compacted_answer(answer: Answer, reply: Reply) -> Object:
-    """Return the response object with the compaction item. Raises as ``compaction_of`` does."""
-    return ResponseTemplate.of(reply).ended(AnswerEnd("stop"), [compaction_of(answer)], answer.usage)
+def compaction_answer(answer: Answer, reply: Reply) -> Object:
+    """Return the response object with the compaction item. Raises as ``find_compaction`` does."""
+    return ResponseTemplate.of(reply).finished_response(AnswerEnd("stop"), [find_compaction(answer)], answer.usage)
 
 
 def _native_item(blocks: Iterable[Block]) -> Object | None:
@@ -90,7 +90,7 @@ class CompactionWriter:
         self._usage: Usage | None = None
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
-        self.left: Object | None = None
+        self.partial_response: Object | None = None
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
@@ -109,18 +109,18 @@ class CompactionWriter:
             case AnswerEnd():
                 return data + self._end(event)
             case ErrorInfo():
-                self.left = self.interrupted("failed", event)
+                self.partial_response = self.interrupted_response("failed", event)
                 return data + self._fail(event)
         return data
 
     def _begin(self) -> bytes:
         self._stage = ANSWERING
-        return self._out.begin(self._head.response("in_progress"))
+        return self._out.start_events(self._head.response("in_progress"))
 
-    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
+    def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
             return self.response
-        return self._head.interrupted(status, error, self._out.output(), self._usage)
+        return self._head.interrupted_response(status, error, self._out.output(), self._usage)
 
     def _write(self, text: str) -> bytes:
         data = b"" if self._texts else self._open()
@@ -128,28 +128,28 @@ class CompactionWriter:
         return data
 
     def _open(self) -> bytes:
-        index = self._out.index()
+        index = self._out.new_index()
         empty = {"id": self._id, "type": "compaction", "encrypted_content": ""}
         where = {"item_id": self._id, "output_index": index}
-        return self._out.added(index, empty) + self._out.event("response.compaction.compacting", where)
+        return self._out.item_added(index, empty) + self._out.event("response.compaction.compacting", where)
 
     def _end(self, event: AnswerEnd) -> bytes:
         text = "".join(self._texts).strip()
         if self._native is not None and not self._texts:
-            index = self._out.index()
-            data = self._out.added(index, self._native) + self._out.finished(index, self._native)
+            index = self._out.new_index()
+            data = self._out.item_added(index, self._native) + self._out.item_done(index, self._native)
         elif text and event.reason in ("stop", "stop_sequence"):
-            data = self._out.finished(0, compaction_item(text, self._id))
+            data = self._out.item_done(0, compaction_item(text, self._id))
         else:
-            return self._fail(NOT_GIVEN)
+            return self._fail(NO_SUMMARY)
         self._stage = ENDED
-        self.response = self._head.ended(AnswerEnd("stop"), self._out.output(), self._usage)
-        return data + self._out.end(self.response)
+        self.response = self._head.finished_response(AnswerEnd("stop"), self._out.output(), self._usage)
+        return data + self._out.end_event(self.response)
 
     def _fail(self, failed: ErrorInfo) -> bytes:
         self._stage = ENDED
-        self.response = self._head.failed(failed, self._out.output(), self._usage)
-        return self._out.end(self.response)
+        self.response = self._head.failed_response(failed, self._out.output(), self._usage)
+        return self._out.end_event(self.response)
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
@@ -163,10 +163,10 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
     Raises a 502 ``GatewayError`` if a requested summary is missing.
     """
     if is_compaction(reply.request.source):
-        return compacted_answer(answer, reply)
+        return compaction_answer(answer, reply)
     head = ResponseTemplate.of(reply)
     tools = declared_tools(reply.request)
-    status, _ = outcome(answer.end)
+    status, _ = final_status(answer.end)
     output: list[Any] = []
     parts: list[Object] = []  # the parts of the message at the end of `output`
     for block in answer.blocks:
@@ -185,7 +185,7 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
                     parts = []
     if parts:
         output[-1]["status"] = status
-    return head.ended(answer.end, output, answer.usage)
+    return head.finished_response(answer.end, output, answer.usage)
 
 
 def _part(block: TextBlock | RefusalBlock) -> Object:
@@ -194,7 +194,7 @@ def _part(block: TextBlock | RefusalBlock) -> Object:
     return text_part(block.text, annotations(block.citations, len(block.text)), token_logprobs(block.logprobs))
 
 
-def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str) -> Any:
+def _item(block: Block, reply: Reply, tools: Mapping[str, DeclaredTool], status: str) -> Any:
     match block:
         case ReasoningBlock(text=text, state=state):
             native = native_reasoning(state, kept=bool(reply.id))
@@ -203,7 +203,7 @@ def _item(block: Block, reply: Reply, tools: Mapping[str, Declared], status: str
             own = None if state is None else sealed_text(reply.issuer, state)
             return reasoning_item(own_id("rs_"), text, own, status)
         case ToolCallBlock():
-            tool, wrapped = called_tool(block, tools)
+            tool, wrapped = find_called_tool(block, tools)
             text = custom_tools.unwrapped(block.input) if wrapped else block.input
             if tool.kind == "function" and not text.strip():
                 text = NO_ARGUMENTS

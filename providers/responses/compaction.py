@@ -19,9 +19,9 @@ Object: TypeAlias = dict[str, Any]
 ANYBODY = Issuer("", "")  # the summary is plain text, which any provider may read
 
 # Settings for the answer that the client expected, which do not apply to a summary.
-OF_THE_ANSWER = ("max_tokens", "verbosity", "logprobs", "top_logprobs", "max_tool_calls", "context_management")
+ANSWER_SETTINGS = ("max_tokens", "verbosity", "logprobs", "top_logprobs", "max_tool_calls", "context_management")
 
-ASK = """\
+SUMMARY_PROMPT = """\
 The conversation is about to be cut here, and you will go on with the work from your next message alone: nothing that \
 was said before it will be there any more. Write that message now, as notes to yourself. Answer no open question and \
 call no tool. Write:
@@ -36,12 +36,12 @@ addresses, numbers, error messages, and pieces of code or text that the work goe
 Leave out nothing that the work needs, and invent nothing. Notes of this kind from earlier are part of the \
 conversation: take over what still holds. Write the notes only, without greeting or comment."""
 
-FOUND = """\
+SUMMARY_INTRODUCTION = """\
 The conversation so far was cut to save room. These are the notes on it, written by the assistant; go on from there.
 
 """
 
-_ASKED = Message("user", (TextPart(ASK, "input"),), "input")
+_SUMMARY_REQUEST = Message("user", (TextPart(SUMMARY_PROMPT, "input"),), "input")
 
 
 def is_compaction(body: Mapping[str, Any]) -> bool:
@@ -57,16 +57,16 @@ def compaction_request(request: Request) -> Request:
     The tools stay: they start the prefix that providers cache, and Anthropic requires them next to calls in the
     history. ``tool_choice`` prevents new calls.
     """
-    if request.messages[-1:] == (_ASKED,):
+    if request.messages[-1:] == (_SUMMARY_REQUEST,):
         return request
     own = any(isinstance(tool, Tool) for tool in request.tools)
     return attrs.evolve(
         request,
-        messages=(*request.messages, _ASKED),
+        messages=(*request.messages, _SUMMARY_REQUEST),
         tool_choice=ToolChoice("none") if own else None,
         parallel_tools=None,
         format=None,
-        parameters={name: control for name, control in request.parameters.items() if name not in OF_THE_ANSWER},
+        parameters={name: control for name, control in request.parameters.items() if name not in ANSWER_SETTINGS},
     )
 
 
@@ -86,7 +86,7 @@ def summary(item: Mapping[str, Any]) -> str | None:
     """Return the text for the model of an own item, or ``None`` if the item was changed."""
     found = unseal(item["encrypted_content"])
     text = found.item.get("summary") if found is not None and isinstance(found.item, dict) else None
-    return FOUND + text if isinstance(text, str) else None
+    return SUMMARY_INTRODUCTION + text if isinstance(text, str) else None
 
 
 def as_message(text: str) -> Object:

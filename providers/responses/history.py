@@ -48,7 +48,7 @@ ROLES: Mapping[str, Role] = {
 ANSWER_MARKS = ("annotations", "logprobs")  # members that only texts of earlier answers have
 CONTINUES = ("previous_response_id", "conversation", "prompt")  # any of them may replace `input`
 ITEM_BOOKKEEPING = ("type", "id", "status", "created_by")  # without meaning for a model
-EARLIER = "previous.input"  # path prefix of items that are not in this request
+EARLIER_PREFIX = "previous.input"  # path prefix of items that are not in this request
 _SHOWN = 100  # characters of an id in an error message
 DIRECT = {"type": "direct"}  # the caller of nearly all calls: the model itself
 
@@ -63,7 +63,7 @@ class History:
         self._drops = drops
         self._turns: list[tuple[Role, list[Part], str]] = []
         self._calls: set[str] = set()  # the ids that outputs may refer to
-        self._sees_all = False  # whether all calls of the conversation are known
+        self._knows_all_calls = False  # whether all calls of the conversation are known
 
     def messages(self) -> tuple[Message, ...]:
         return tuple(Message(role, tuple(parts), at) for role, parts, at in self._turns if parts)
@@ -73,8 +73,8 @@ class History:
         if instructions := fields.string("instructions"):
             self._add("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):
-            self._item(Fields(before, join(EARLIER, i)))
-        self._sees_all = not any(fields.data.get(name) for name in CONTINUES)
+            self._item(Fields(before, join(EARLIER_PREFIX, i)))
+        self._knows_all_calls = not any(fields.data.get(name) for name in CONTINUES)
         value = fields.any("input")
         if isinstance(value, str):
             self._add("user", "input", TextPart(value, "input"))
@@ -147,8 +147,8 @@ class History:
     def _output(self, item: Fields, kind: ToolKind) -> None:
         item.ignore("name", "namespace")  # the call has them
         call_id = item.need("call_id", str)
-        if self._sees_all and call_id not in self._calls:
-            raise _answers_nothing(item, call_id)
+        if self._knows_all_calls and call_id not in self._calls:
+            raise _missing_call_error(item, call_id)
         parts = tuple(_result_parts(item, self._drops))
         self._add("user", item.at, ToolResultPart(call_id, parts, kind=kind, at=item.at))
 
@@ -180,7 +180,7 @@ class History:
 
         It may contain calls.
         """
-        self._sees_all = False
+        self._knows_all_calls = False
         if not compaction.is_own(item.data):
             item.ignore(*item.data)
             self._add("assistant", item.at, NativePart("responses", "compaction", item.data, item.at))
@@ -206,7 +206,7 @@ class History:
             self._drops.rest(text)
 
 
-def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
+def _missing_call_error(item: Fields, call_id: str) -> GatewayError:
     """Return the 400 for an output without a call, in OpenAI's words, which clients recognize
     (continuedev/continue#10092)."""
     kind = item.need("type", str).replace("_", " ")
@@ -218,13 +218,13 @@ def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
     )
 
 
-def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
+def item_type(item: Mapping[str, Any], declared_type: str | None) -> str | None:
     """Return the type of an item, which messages and references may omit, or ``None`` for an unknown item.
 
-    ``said`` is the item's ``type``.
+    ``declared_type`` is the item's ``type``.
     """
-    if said or item.get("role") is not None:
-        return said or "message"
+    if declared_type or item.get("role") is not None:
+        return declared_type or "message"
     return "item_reference" if isinstance(item.get("id"), str) else None
 
 

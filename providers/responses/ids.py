@@ -11,10 +11,10 @@ from providers.neutral.seal import PREFIX
 
 
 def own_id(prefix: str) -> str:
-    """Return a new id that ``is_ours`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random characters."""
+    """Return a new id that ``is_own_id`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random characters."""
     return new_id(prefix + PREFIX)
 
 
-def is_ours(id: Any) -> bool:
+def is_own_id(id: Any) -> bool:
     """Return whether ``own_id`` made the id."""
     return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)

@@ -14,7 +14,7 @@ from providers.responses.compaction import compaction_request, is_compaction
 from providers.responses.history import History
 from providers.responses.settings import read_format, read_reasoning, read_settings, read_tool_choice, read_tools
 
-HONOURED = ("previous_response_id", "conversation")  # settings that the earlier items replace
+REPLACED = ("previous_response_id", "conversation")  # settings that the earlier items replace
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
@@ -26,7 +26,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     return compaction_request(call) if is_compaction(body) else call
 
 
-def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Request:
+def read_continuation(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Request:
     """Return a client's request that continues after the ``earlier`` items, as ``read_request`` does.
 
     The items replace ``previous_response_id`` and ``conversation``. Paths to earlier items start with
@@ -37,7 +37,7 @@ def read_continued(body: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]
     if isinstance(own, str):
         own = [{"role": "user", "content": own}]
     source = {**body, "input": [*earlier, *(own or ())]}
-    controls = {name: control for name, control in call.parameters.items() if name not in HONOURED}
+    controls = {name: control for name, control in call.parameters.items() if name not in REPLACED}
     call = attrs.evolve(call, source=source, parameters=controls)
     return compaction_request(call) if is_compaction(body) else call
 

@@ -27,7 +27,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import short_call_id
 from providers.responses.history import ANSWER_MARKS
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from streams.errors import invalid
 from streams.events import ToolKind
 
@@ -40,7 +40,7 @@ _BREAKPOINT = "prompt_cache_breakpoint"
 _LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic's 5 minutes become the default of 30
 
 
-def returned(seal: Seal, issuer: Issuer) -> list[Object]:
+def unseal_items(seal: Seal, issuer: Issuer) -> list[Object]:
     """Return the reasoning items in ``seal``, none unless ``issuer`` made it for this API. A seal may hold several."""
     if not issuer.made(seal) or seal.api != "responses":
         return []
@@ -48,7 +48,7 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def leading_texts(request: Request, to: Recipient) -> int:
+def count_instructions(request: Request, to: Recipient) -> int:
     """Return the number of leading messages that become ``instructions``.
 
     For a Chat or Messages client these are its leading instruction texts, for a Responses client only its own
@@ -60,13 +60,13 @@ def leading_texts(request: Request, to: Recipient) -> int:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
         if not plain or (request.api == "responses" and turn.at != "instructions"):
             break
-        if any(breakpoint_of(part.marks, to) for part in turn.parts if isinstance(part, TextPart)):
+        if any(find_breakpoint(part.marks, to) for part in turn.parts if isinstance(part, TextPart)):
             return 0
         count += 1
     return count if request.api == "responses" else min(count, max(len(request.messages) - 1, 0))
 
 
-def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
+def find_breakpoint(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
     """Return the ``prompt_cache_breakpoint`` for ``marks``, or ``None``.
 
     It is the client's own, or follows from Anthropic's ``cache_control`` if the model supports breakpoints
@@ -121,7 +121,7 @@ class _InputWriter:
         (maximhq/bifrost#5892)."""
         kept: list[Object] = []
         for item, at in reversed(self._items):
-            if item.get("type") == "reasoning" and not (kept and _is_said_by_model(kept[-1])):
+            if item.get("type") == "reasoning" and not (kept and _is_model_item(kept[-1])):
                 self._drops.add(at)
             else:
                 kept.append(item)
@@ -130,7 +130,7 @@ class _InputWriter:
     def _part(self, part: Part, message: Message) -> None:
         match part:
             case TextPart() | ImagePart() | FilePart() | AudioPart() | RefusalPart():
-                self._say(part, message)
+                self._add_content(part, message)
             case ToolCallPart():
                 own = {"namespace": part.namespace} if self._native and part.namespace else {}
                 self._item(_call(part, self._id(part.id)) | own, part.at, message)
@@ -138,7 +138,7 @@ class _InputWriter:
             case ToolResultPart():
                 self._item(self._result(part), part.at, message)
             case ReasoningPart():
-                self._thinking(part, message)
+                self._add_reasoning(part, message)
             case NativePart(api=api, item=item):
                 if api == "responses" and self._native:
                     self._item(without_own_id(item), part.at, message)
@@ -161,17 +161,17 @@ class _InputWriter:
 
     # Content
 
-    def _say(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart, message: Message) -> None:
+    def _add_content(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart, message: Message) -> None:
         if message.role != "assistant":
-            self._content += self._given(part)
+            self._content += self._user_content(part)
         elif isinstance(part, TextPart):
-            self._say_text(part, message)
+            self._add_text(part, message)
         elif isinstance(part, RefusalPart):
             self._content += [{"type": "refusal", "refusal": part.text}] if part.text else []
         else:
-            raise _refused(part.at)
+            raise _unsupported_error(part.at)
 
-    def _say_text(self, part: TextPart, message: Message) -> None:
+    def _add_text(self, part: TextPart, message: Message) -> None:
         phase = part.phase if self._native else None
         known = ANSWER_MARKS if self._native else ()
         self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in known))
@@ -183,7 +183,7 @@ class _InputWriter:
         own = {name: part.marks[name] for name in ANSWER_MARKS if name in part.marks} if self._native else {}
         self._content.append({"type": "output_text", "text": part.text, "annotations": [], **own})
 
-    def _given(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart) -> list[Object]:
+    def _user_content(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart) -> list[Object]:
         """Return a part of a user message or result as content parts, none for an empty text."""
         match part:
             case TextPart(text=text):
@@ -195,18 +195,18 @@ class _InputWriter:
                 audio = {"data": part.data, "format": part.format}
                 return [{"type": "input_audio", "input_audio": audio, **self._marks(part)}]
             case _:
-                raise _refused(part.at)
+                raise _unsupported_error(part.at)
 
     def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
         """Return the marks that the API accepts on the part; report the others as dropped."""
         found: Object = {}
-        breakpoint = breakpoint_of(part.marks, self._to)
+        breakpoint = find_breakpoint(part.marks, self._to)
         if breakpoint is not None:
             found[_BREAKPOINT] = breakpoint
         if self._native and "detail" in part.marks:
             found["detail"] = part.marks["detail"]
-        carried = {_BREAKPOINT, *found, *(["cache_control"] if breakpoint is not None else [])}
-        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in carried))
+        kept = {_BREAKPOINT, *found, *(["cache_control"] if breakpoint is not None else [])}
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name not in kept))
         return found
 
     def _media(self, part: ImagePart | FilePart) -> Object:
@@ -220,14 +220,14 @@ class _InputWriter:
     # Results and reasoning
 
     def _result(self, part: ToolResultPart) -> Object:
-        content = [each for piece in part.parts for each in self._given(piece)]
+        content = [each for piece in part.parts for each in self._user_content(piece)]
         if part.is_error:  # the API has no flag for errors
             content = _as_error(content)
-        breakpoint = breakpoint_of(part.marks, self._to) if content else None
+        breakpoint = find_breakpoint(part.marks, self._to) if content else None
         if breakpoint is not None:
             content[-1] = {**content[-1], _BREAKPOINT: breakpoint}
-        carried = "cache_control" if breakpoint is not None else ""
-        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != carried))
+        kept = "cache_control" if breakpoint is not None else ""
+        self._drops.add(*(f"{part.at}.{name}" for name in part.marks if name != kept))
         kind = self._kinds.get(part.call_id, part.kind)
         return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
 
@@ -238,12 +238,12 @@ class _InputWriter:
             return "\n".join(part["text"] for part in content)
         return content
 
-    def _thinking(self, part: ReasoningPart, message: Message) -> None:
-        items = returned(part.seal, self._to.issuer) if part.seal is not None else []
+    def _add_reasoning(self, part: ReasoningPart, message: Message) -> None:
+        items = unseal_items(part.seal, self._to.issuer) if part.seal is not None else []
         native = part.native
         if part.seal is None and self._native and isinstance(native, dict):
             items = (
-                [] if is_ours(native.get("id")) else [native]
+                [] if is_own_id(native.get("id")) else [native]
             )  # the gateway's own, unsealed: no provider requires it
         for item in items:
             self._item(item, part.at, message)
@@ -253,14 +253,14 @@ class _InputWriter:
 
 def without_own_id(item: Object) -> Object:
     """Return ``item`` without an id of the gateway, which providers reject (Kilo-Org/kilocode#10197)."""
-    return {name: value for name, value in item.items() if name != "id"} if is_ours(item.get("id")) else item
+    return {name: value for name, value in item.items() if name != "id"} if is_own_id(item.get("id")) else item
 
 
-def _refused(at: str) -> Exception:
+def _unsupported_error(at: str) -> Exception:
     return invalid(f"{at} cannot be sent to this model's provider: it takes no such content here", at)
 
 
-def _is_said_by_model(item: Object) -> bool:
+def _is_model_item(item: Object) -> bool:
     if item.get("type") == "message":
         return item.get("role") == "assistant"
     return not str(item.get("type")).endswith("_output")

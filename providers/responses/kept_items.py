@@ -16,7 +16,7 @@ from providers.responses.output import Object, text_part
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 
-UNUSABLE = ("failed", "cancelled", "queued", "in_progress")
+WITHOUT_ANSWER = ("failed", "cancelled", "queued", "in_progress")
 """Statuses of responses without an answer, which no response can continue from."""
 
 Items: TypeAlias = list[dict[str, Any]]
@@ -45,25 +45,25 @@ class _KeptTurn(msgspec.Struct):
 # Storing
 
 
-def stored_input(value: Any) -> Items:
+def prepare_input(value: Any) -> Items:
     """Return a request's ``input`` (a string, items, or ``None``) as items with a type and a unique id each.
 
     The client's ids stay unless two items share one. Messages get parts and a status. The trigger of a compaction is
     omitted. Accepts every input that ``read_request`` accepts; its own result comes back unchanged.
     """
-    taken: set[str] = set()
-    items = (_stored(item, taken) for item in given_items(value))
+    used_ids: set[str] = set()
+    items = (_prepare_item(item, used_ids) for item in input_items(value))
     return [item for item in items if item["type"] != "compaction_trigger"]
 
 
-def _stored(item: Mapping[str, Any], taken: set[str]) -> Object:
+def _prepare_item(item: Mapping[str, Any], used_ids: set[str]) -> Object:
     type = item_type(item, item.get("type"))
     if type == "item_reference":
         return {**item, "type": type}  # its id belongs to another item
     id = item.get("id")
-    if not isinstance(id, str) or not id or id in taken:
+    if not isinstance(id, str) or not id or id in used_ids:
         id = own_id(_PREFIXES.get(type or "", _OTHER))
-    taken.add(id)
+    used_ids.add(id)
     stored = {**item, "id": id, "type": type}
     if type == "message":
         stored["content"] = _content(item.get("content"), item.get("role"))
@@ -79,14 +79,14 @@ def _content(content: Any, role: Any) -> Any:
     return [text_part(content) if role == "assistant" else {"type": "input_text", "text": content}]
 
 
-def given_items(value: Any) -> Items:
+def input_items(value: Any) -> Items:
     """Return a request's ``input`` (a string, items, or ``None``) as items, unchanged."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def replayable(items: Items) -> Items:
+def without_lost_reasoning(items: Items) -> Items:
     """Return ``items`` of earlier turns for a provider that has not stored them.
 
     Reasoning without encrypted content is removed. The ids of the other items go with it, because the provider would
@@ -100,7 +100,7 @@ def replayable(items: Items) -> Items:
 
 def _is_input(item: Mapping[str, Any]) -> bool:
     """Return whether a client writes such an item: its own message or the result of a call."""
-    return _is_answer(item) or item.get("role") not in (None, "assistant")
+    return _is_output(item) or item.get("role") not in (None, "assistant")
 
 
 # References
@@ -108,22 +108,24 @@ def _is_input(item: Mapping[str, Any]) -> bool:
 
 def references(value: Any) -> list[str]:
     """Return the ids that a request's ``input`` refers to, in order."""
-    return [item["id"] for item in given_items(value) if _is_reference(item)]
+    return [item["id"] for item in input_items(value) if _is_reference(item)]
 
 
-def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
+def resolve_references(
+    value: Any, known: Mapping[str, Object], earlier_ids: Collection[str] = ()
+) -> tuple[Items, list[str]]:
     """Return a request's ``input`` with references replaced by the items of ``known``, and the unknown ids, whose
     references are removed.
 
-    References to items in the input itself, or in earlier turns (``there``), are removed too, because providers accept
-    no item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
+    References to items in the input itself, or in earlier turns (``earlier_ids``), are removed too, because providers
+    accept no item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
     """
     items, unknown = [], []
     seen = {
-        *there,
-        *(item["id"] for item in given_items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
+        *earlier_ids,
+        *(item["id"] for item in input_items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
     }
-    for item in given_items(value):
+    for item in input_items(value):
         if not _is_reference(item):
             items.append(item)
         elif (id := item["id"]) in seen:
@@ -144,23 +146,23 @@ def _is_reference(item: Mapping[str, Any]) -> bool:
 # Continuing
 
 
-def previous(chain: Iterable[bytes], own: Any = None) -> Items:
+def previous_items(chain: Iterable[bytes], own: Any = None) -> Items:
     """Return the items of the stored turns in ``chain``, the first turn first, for a request with the input ``own``.
 
     Omits failed and cancelled turns. Of incomplete turns, omits calls without an output, later or in ``own``, and
     reasoning that only led to them. Omits items that an own compaction replaces, except instructions and settings.
     Raises ``ValueError`` for a damaged turn.
     """
-    turns = [turn for body in chain if (turn := _decoded(body)).status not in UNUSABLE]
-    answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_answer(item)}
+    turns = [turn for body in chain if (turn := _decode_turn(body)).status not in WITHOUT_ANSWER]
+    answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_output(item)}
     items: Items = []
     for turn in turns:
         items += turn.input
-        items += _finished(turn.output, answered) if turn.status == "incomplete" else turn.output
-    return _since_compaction(items)
+        items += _complete_output(turn.output, answered) if turn.status == "incomplete" else turn.output
+    return _apply_compaction(items)
 
 
-def _decoded(body: bytes) -> _KeptTurn:
+def _decode_turn(body: bytes) -> _KeptTurn:
     try:
         return msgspec.json.decode(body, type=_KeptTurn)
     except NOT_JSON as error:
@@ -170,14 +172,14 @@ def _decoded(body: bytes) -> _KeptTurn:
 def _all_input(turns: Iterable[_KeptTurn], own: Any) -> Iterator[Mapping[str, Any]]:
     for turn in turns:
         yield from turn.input
-    yield from given_items(own)
+    yield from input_items(own)
 
 
-def _is_answer(item: Mapping[str, Any]) -> bool:
+def _is_output(item: Mapping[str, Any]) -> bool:
     return str(item.get("type")).endswith("_output")
 
 
-def _finished(output: Items, answered: Collection[Any]) -> Items:
+def _complete_output(output: Items, answered: Collection[Any]) -> Items:
     """Return the output of an incomplete turn without unanswered calls and the reasoning that led to them.
 
     Every API rejects both (``No tool output found``).
@@ -187,18 +189,18 @@ def _finished(output: Items, answered: Collection[Any]) -> Items:
         if item.get("type") == "reasoning":
             keep = bool(kept) and item.get("status") != "incomplete"
         else:
-            keep = "call_id" not in item or _is_answer(item) or as_string(item["call_id"]) in answered
+            keep = "call_id" not in item or _is_output(item) or as_string(item["call_id"]) in answered
         if keep:
             kept.append(item)
     return kept[::-1]
 
 
-def _since_compaction(items: Items) -> Items:
+def _apply_compaction(items: Items) -> Items:
     start = max((i for i, item in enumerate(items) if compaction.is_own(item)), default=0)
-    return [item for item in items[:start] if _outlasts(item)] + items[start:]
+    return [item for item in items[:start] if _survives_compaction(item)] + items[start:]
 
 
-def _outlasts(item: Mapping[str, Any]) -> bool:
+def _survives_compaction(item: Mapping[str, Any]) -> bool:
     """Return whether a summary cannot replace ``item``."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
 
@@ -224,9 +226,9 @@ def page(
     size = _size(limit)
     listed = list(items) if order == "asc" else list(items)[::-1]
     if before is not None:
-        listed = listed[: _place(listed, before, "before")]
+        listed = listed[: _index_of(listed, before, "before")]
     if after is not None:
-        listed = listed[_place(listed, after, "after") + 1 :]
+        listed = listed[_index_of(listed, after, "after") + 1 :]
     # Without `after` it is the page directly before `before`; the omitted items precede it.
     found = listed[-size:] if before is not None and after is None else listed[:size]
     return {
@@ -248,8 +250,8 @@ def _size(limit: str | int | None) -> int:
     return size
 
 
-def _place(listed: Sequence[Any], id: str, param: str) -> int:
+def _index_of(listed: Sequence[Any], id: str, param: str) -> int:
     for i, item in enumerate(listed):
         if item.get("id") == id:
             return i
-    raise invalid(f"{param}: there is no item {id!r} in this list", param)
+    raise invalid(f"{param}: earlier_ids is no item {id!r} in this list", param)

@@ -13,16 +13,16 @@ class EventSequence:
     def __init__(self) -> None:
         self._next = 0
         self._indices = 0
-        self.done: dict[int, Any] = {}
+        self.finished_items: dict[int, Any] = {}
 
-    def number(self) -> int:
+    def new_number(self) -> int:
         self._next += 1
         return self._next - 1
 
     def event(self, name: str, members: Object) -> bytes:
-        return sse.event(name, {"type": name, "sequence_number": self.number(), **members})
+        return sse.event(name, {"type": name, "sequence_number": self.new_number(), **members})
 
-    def index(self) -> int:
+    def new_index(self) -> int:
         """Return the index of a new item."""
         self._indices += 1
         return self._indices - 1
@@ -30,22 +30,22 @@ class EventSequence:
     def is_last(self, index: int) -> bool:
         return index == self._indices - 1
 
-    def added(self, index: int, item: Any) -> bytes:
+    def item_added(self, index: int, item: Any) -> bytes:
         return self.event("response.output_item.added", {"output_index": index, "item": item})
 
-    def finished(self, index: int, item: Any) -> bytes:
-        self.done[index] = item
+    def item_done(self, index: int, item: Any) -> bytes:
+        self.finished_items[index] = item
         return self.event("response.output_item.done", {"output_index": index, "item": item})
 
     def output(self) -> list[Any]:
-        return in_order(self.done)
+        return in_order(self.finished_items)
 
-    def begin(self, response: Object) -> bytes:
+    def start_events(self, response: Object) -> bytes:
         """Return the first events, which precede all items."""
         members = {"response": response}
         return self.event("response.created", members) + self.event("response.in_progress", members)
 
-    def end(self, response: Object) -> bytes:
+    def end_event(self, response: Object) -> bytes:
         """Return the terminal event for the response's status."""
         return self.event(f"response.{response['status']}", {"response": response})
 
@@ -70,7 +70,7 @@ class Deltas:
     def write(self, text: str, tail: bytes | None = None) -> bytes:
         """Return the delta for ``text``; ``tail`` replaces its usual last members."""
         self.pieces.append(text)
-        return b'%b%d,"delta":%b%b' % (self._head, self._out.number(), sse.dump(text), tail or self._tail)
+        return b'%b%d,"delta":%b%b' % (self._head, self._out.new_number(), sse.dump(text), tail or self._tail)
 
     def text(self) -> str:
         return "".join(self.pieces)

@@ -53,35 +53,35 @@ class ItemStage(enum.Enum):
     """The stages of an item, in order."""
 
     NEW = "new"
-    SAID = "said"  # some of its content was returned as events
+    PARTIAL = "partial"  # some of its content was returned as events
     DONE = "done"  # it arrived whole, and all of it was returned as events
 
 
-NEW, SAID, DONE = ItemStage
+NEW, PARTIAL, DONE = ItemStage
 
 
 class OutputItem:
     """The known facts about one output item."""
 
-    __slots__ = ("block", "part", "parts", "phase", "stage", "type", "voice")
+    __slots__ = ("block", "part", "parts", "phase", "stage", "type", "variant")
 
     def __init__(self, type: str) -> None:
         self.type = type
         self.stage: ItemStage = NEW
         self.parts: set[Any] = set()  # messages: the content indices that were returned
         self.phase: str | None = None  # messages: commentary or the final answer
-        self.voice: str | None = None  # reasoning: "summary" or "text", whichever arrived first
+        self.variant: str | None = None  # reasoning: "summary" or "text", whichever arrived first
         self.part: Any = None  # reasoning: the last summary part that was returned
         self.block: int | None = None  # calls: the block while it is open
 
-    def say(self) -> None:
+    def mark_partial(self) -> None:
         """Record that some of the content was returned as events."""
         if self.stage is NEW:
-            self.stage = SAID
+            self.stage = PARTIAL
 
 
 @attrs.frozen
-class Terms:
+class RequestFacts:
     """Facts about the request in a response object."""
 
     stored: bool = False
@@ -89,7 +89,7 @@ class Terms:
     custom_tools: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, response: Json) -> "Terms":
+    def of(cls, response: Json) -> "RequestFacts":
         tools = response.get("tools")
         return cls(response.get("store") is True, bool(tools), custom_names(tools))
 
@@ -98,7 +98,7 @@ class Items:
     """The output items by ``output_index``, or by id for servers that omit the index."""
 
     def __init__(self, places: Budget) -> None:
-        self.terms = Terms()
+        self.request = RequestFacts()
         self.places = places
         self._items: dict[Any, OutputItem] = {}
         self._by_id: dict[Any, OutputItem] = {}
@@ -106,7 +106,7 @@ class Items:
     def __iter__(self) -> Iterator[OutputItem]:
         return iter(self._items.values())
 
-    def of(self, wire: Wire, type: str) -> OutputItem:
+    def find_or_add(self, wire: Wire, type: str) -> OutputItem:
         """Return the item that ``wire`` belongs to, or a new one if the provider never announced it."""
         index = wire.output_index
         item = self._items.get(index) if isinstance(index, int) else None
@@ -145,7 +145,7 @@ class Items:
         """Return whether an item has this id; with ``item``, whether it is that item."""
         return id in self._by_id if item is None else self._by_id.get(id) is item
 
-    def know(self, item: OutputItem, value: Json) -> OutputItem:
+    def remember_ids(self, item: OutputItem, value: Json) -> OutputItem:
         """Record the ids in ``value`` for ``item``, and return it."""
         if id := as_string(value.get("id")):
             self._remember(id, item)
@@ -161,7 +161,7 @@ class Items:
             self.places.spend(ID + len(id[-1] if isinstance(id, tuple) else id), "output items")
         self._by_id[id] = item
 
-    def at_the_end(self, position: int, value: Json) -> OutputItem:
+    def find_final(self, position: int, value: Json) -> OutputItem:
         """Return the item for ``value``, at ``position`` in the output of a response that has ended."""
         item = self._by_id.get(as_string(value.get("id")))
         type = self.type_of(value)
@@ -179,11 +179,11 @@ class Items:
         xAI reports its own search tools this way, and the client could not run them.
         """
         type = as_string(value.get("type"))
-        terms = self.terms
+        request = self.request
         if (
             type == "custom_tool_call"
-            and terms.declares_tools
-            and as_string(value.get("name")) not in terms.custom_tools
+            and request.declares_tools
+            and as_string(value.get("name")) not in request.custom_tools
         ):
             return "hosted"
         return type
@@ -202,33 +202,43 @@ class OpenAnswer:
     Blocks are numbered as they open; at most one block with text is open.
     """
 
-    __slots__ = ("block", "blocks", "call_ids", "citations", "heard", "items", "piece", "place", "ran")
+    __slots__ = (
+        "billed",
+        "block",
+        "blocks",
+        "call_ids",
+        "citations",
+        "items",
+        "last_piece",
+        "open_text",
+        "text_length",
+    )
 
     def __init__(self) -> None:
         self.items = Items(Budget(PLACES))
         self.blocks = 0
-        self.place: tuple[OutputItem, Speech, Any] | None = None  # the item, kind and part of the open text
+        self.open_text: tuple[OutputItem, Speech, Any] | None = None  # the item, kind and part of the open text
         self.block = 0  # the block of the open text
-        self.heard = 0  # characters of the open text so far
-        self.piece = ""  # the last piece of the open text
+        self.text_length = 0  # characters of the open text so far
+        self.last_piece = ""  # the last piece of the open text
         self.citations = 0  # citations that arrived as separate events
         self.call_ids: set[str] = set()
-        self.ran: set[tuple[str, int]] = set()  # billed calls of the provider's tools: see ``note_hosted``
+        self.billed: set[tuple[str, int]] = set()  # billed calls of the provider's tools: see ``record_hosted_call``
 
-    def open(self, item: OutputItem, speech: Speech, part: Any) -> list[Event]:
+    def open_block(self, item: OutputItem, speech: Speech, part: Any) -> list[Event]:
         """Close the open block and open one for the text of ``item``."""
-        events = self.shut()
-        item.say()
+        events = self.close_block()
+        item.mark_partial()
         self.citations = 0
-        self.place = (item, speech, part)
+        self.open_text = (item, speech, part)
         self.block = self.next_block()
         return events
 
-    def shut(self) -> list[Event]:
+    def close_block(self) -> list[Event]:
         """Close the open block of text."""
-        if self.place is None:
+        if self.open_text is None:
             return []
-        self.place = None
+        self.open_text = None
         return [BlockEnd(self.block)]
 
     def next_block(self) -> int:
@@ -236,63 +246,63 @@ class OpenAnswer:
         self.blocks += 1
         return self.blocks - 1
 
-    def says(self, item: OutputItem) -> bool:
+    def is_open(self, item: OutputItem) -> bool:
         """Return whether the open text belongs to ``item``."""
-        return self.place is not None and self.place[0] is item
+        return self.open_text is not None and self.open_text[0] is item
 
 
 TakeEvent: TypeAlias = Callable[[OpenAnswer, Wire], Sequence[Event]]
 
 
-def note_hosted(ran: set[tuple[str, int]], type: str, item: Json) -> None:
-    """Add the billed call of ``item`` to ``ran``: the tool's name, and a number unique to the call or container."""
+def record_hosted_call(billed: set[tuple[str, int]], type: str, item: Json) -> None:
+    """Add the billed call of ``item`` to ``billed``: the tool's name, and a number unique to the call or container."""
     row = _BILLED.get(type)
     if row is not None:
         tool, session = row
-        if (number := session(item, len(ran))) is not None:
-            ran.add((tool, number))
+        if (number := session(item, len(billed))) is not None:
+            billed.add((tool, number))
 
 
-def hosted_calls(ran: set[tuple[str, int]], response: Json) -> tuple[tuple[str, int], ...]:
+def count_hosted_calls(billed: set[tuple[str, int]], response: Json) -> tuple[tuple[str, int], ...]:
     """Return the number of billed calls by tool; a number of searches reported by ``response`` takes precedence."""
-    calls = Counter(tool for tool, _ in ran)
+    calls = Counter(tool for tool, _ in billed)
     stated = as_object(as_object(response.get("tool_usage")).get("web_search")).get("num_requests")
     if type(stated) is int and stated > 0:
         calls["web_search"] = stated
     return tuple(sorted(calls.items()))
 
 
-def _each(item: Json, others: int) -> int:
+def _number_call(item: Json, others: int) -> int:
     return others
 
 
-def _search(item: Json, others: int) -> int | None:
+def _number_search(item: Json, others: int) -> int | None:
     """Return a number for a search, or None: opening or scanning a page is not billed (platform.openai.com, Web
     search)."""
     return others if as_object(item.get("action")).get("type", "search") == "search" else None
 
 
-def _container(item: Json, others: int) -> int:
+def _number_container(item: Json, others: int) -> int:
     """Return a number for a container, which is billed once (platform.openai.com, Pricing)."""
-    return _numbered(item.get("container_id"), others)
+    return _container_number(item.get("container_id"), others)
 
 
-def _shell_container(item: Json, others: int) -> int | None:
+def _number_shell(item: Json, others: int) -> int | None:
     """Return a number for the container of a shell call, or None for the client's own shell, which is free."""
     id = as_object(item.get("environment")).get("container_id")
-    return None if id is None else _numbered(id, others)
+    return None if id is None else _container_number(id, others)
 
 
-def _numbered(container: Any, others: int) -> int:
+def _container_number(container: Any, others: int) -> int:
     return hash(container) if isinstance(container, str) else others
 
 
 _BILLED: Mapping[str, tuple[str, Callable[[Json, int], int | None]]] = {
-    "web_search_call": ("web_search", _search),
-    "file_search_call": ("file_search", _each),
-    "image_generation_call": ("image_generation", _each),
-    "code_interpreter_call": ("code_interpreter", _container),
-    "shell_call": ("code_interpreter", _shell_container),
+    "web_search_call": ("web_search", _number_search),
+    "file_search_call": ("file_search", _number_call),
+    "image_generation_call": ("image_generation", _number_call),
+    "code_interpreter_call": ("code_interpreter", _number_container),
+    "shell_call": ("code_interpreter", _number_shell),
 }
 """By item type, the billed tool and the function that numbers its calls.
 

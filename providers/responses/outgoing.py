@@ -28,7 +28,7 @@ from providers.neutral.request import (
     Tool,
     ToolChoice,
 )
-from providers.responses.items import leading_texts, write_items
+from providers.responses.items import count_instructions, write_items
 from providers.responses.settings import ENCRYPTED, LOGPROBS
 from streams.errors import invalid
 from streams.events import ToolKind
@@ -46,12 +46,12 @@ def write_tools(request: Request, body: Object, drops: Drops) -> None:
     tools = [item for tool in request.tools if (item := _tool(tool, request, drops)) is not None]
     if (options := request.parameters.get("web_search_options")) is not None:
         tools.append(_chat_search(options.value, options.at, drops))
-    choice, asked = None, request.tool_choice
-    if asked is not None:
-        choice = _tool_choice(asked, request, tools)
-        demands = request.tools and (asked.mode in ("required", "tool") or asked.allowed is not None)
-        if choice is None and (demands or asked.hosted):
-            drops.add(asked.at)  # the tools that it refers to were dropped
+    choice, requested = None, request.tool_choice
+    if requested is not None:
+        choice = _tool_choice(requested, request, tools)
+        demands = request.tools and (requested.mode in ("required", "tool") or requested.allowed is not None)
+        if choice is None and (demands or requested.hosted):
+            drops.add(requested.at)  # the tools that it refers to were dropped
     if not tools:
         return
     body["tools"] = tools
@@ -124,14 +124,14 @@ def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> s
     kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in request.tools if isinstance(tool, Tool)}
     hosted = [dict(tool) for tool in choice.hosted]
     if choice.mode == "tool":
-        return _forced(choice.name or "", kinds, tools)
+        return _forced_tool(choice.name or "", kinds, tools)
     if choice.allowed is None or choice.mode == "none":
         return hosted[0] if hosted else choice.mode
     allowed = [{"type": kinds[name], "name": name} for name in choice.allowed if name in kinds] + hosted
     return {"type": "allowed_tools", "mode": choice.mode, "tools": allowed} if allowed else None
 
 
-def _forced(name: str, kinds: Mapping[str, ToolKind], tools: list[Object]) -> Object | None:
+def _forced_tool(name: str, kinds: Mapping[str, ToolKind], tools: list[Object]) -> Object | None:
     if name in kinds:
         return {"type": kinds[name], "name": name}
     if any(tool["type"] == name for tool in tools):  # Anthropic refers to server tools by name, like functions
@@ -145,7 +145,7 @@ PHASES = ("input[].phase", "previous.input[].phase")
 PENALTIES = ("frequency_penalty", "presence_penalty")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs", *PENALTIES)
 
-COUNTED = frozenset(
+COUNT_FIELDS = frozenset(
     (
         "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text",
         "truncation",
@@ -154,7 +154,7 @@ COUNTED = frozenset(
 """The members of a request that OpenAI's token count accepts."""
 
 # Settings that are not a single value here, or that some models reject.
-BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
+SPECIAL_CASES = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search_options", "prompt_cache_options")
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
@@ -162,8 +162,8 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
     Raises a 400 ``GatewayError`` for members that the provider cannot honour and that must not be dropped.
     """
-    drops = Drops(_lost(request))
-    count = leading_texts(request, to)
+    drops = Drops(_dropped_paths(request))
+    count = count_instructions(request, to)
     body: Object = {"model": to.model}
     if instructions := _instructions(request.messages[:count], drops):
         body["instructions"] = instructions
@@ -181,11 +181,11 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
     """Return ``request`` limited to the members that OpenAI's token count accepts. Raises as ``write_request`` does."""
     outgoing = write_request(request, to)
     members = msgspec.json.decode(outgoing.body, type=dict[str, msgspec.Raw])
-    counted = {name: raw for name, raw in members.items() if name in COUNTED}
+    counted = {name: raw for name, raw in members.items() if name in COUNT_FIELDS}
     return attrs.evolve(outgoing, body=msgspec.json.encode(counted))
 
 
-def _lost(request: Request) -> Iterator[str]:
+def _dropped_paths(request: Request) -> Iterator[str]:
     """Yield the dropped paths of the request, except for those that this API can express: hosted tools of a choice, and
     phases of earlier answers."""
     hosted = request.tool_choice is not None and bool(request.tool_choice.hosted)
@@ -207,7 +207,7 @@ def _instructions(turns: tuple[Message, ...], drops: Drops) -> str:
 
 
 def _write_settings(request: Request, quirks: Quirks, body: Object, drops: Drops) -> None:
-    write_parameters(request, "responses", body, drops, skip=BY_HAND)
+    write_parameters(request, "responses", body, drops, skip=SPECIAL_CASES)
     level = _write_reasoning(request.reasoning, quirks, body, drops)
     logprobs = _write_sampling(request, quirks, level, body, drops)
     _write_limit(request, quirks, body)
@@ -248,13 +248,13 @@ def _write_reasoning(reasoning: Reasoning | None, quirks: Quirks, body: Object, 
     """
     if reasoning is None:
         return None
-    asked = requested_level(reasoning)
-    if asked is None and reasoning.mode == "disabled":
-        asked = "none"
-        level = asked if asked in quirks.efforts else None  # not every model can leave thinking out
+    requested = requested_level(reasoning)
+    if requested is None and reasoning.mode == "disabled":
+        requested = "none"
+        level = requested if requested in quirks.efforts else None  # not every model can leave thinking out
     else:
-        level = None if asked is None else known_level(asked, quirks.efforts)
-    if level != asked:
+        level = None if requested is None else known_level(requested, quirks.efforts)
+    if level != requested:
         drops.add(reasoning.at)
     found = {"effort": level, "summary": reasoning.summary}
     if found := {name: value for name, value in found.items() if value is not None}:
@@ -302,8 +302,8 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
     store = request.parameters.get("store")
     if store is not None or request.api != "responses":
         body["store"] = store is not None and store.value
-    asked = request.parameters.get("include")
-    include = list(asked.value) if asked is not None else []
+    requested = request.parameters.get("include")
+    include = list(requested.value) if requested is not None else []
     if _wants_encrypted(request, quirks):
         include.append(ENCRYPTED)
     if logprobs:

@@ -15,7 +15,7 @@ from providers.neutral.billing import OPENAI_TIERS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer, seal
 from providers.responses.ids import own_id
-from providers.responses.tools import Declared
+from providers.responses.tools import DeclaredTool
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -53,7 +53,7 @@ ECHO: Mapping[str, Any] = {
 }
 
 # Without state storage these always apply, whatever the request says: nothing can be retrieved by id later.
-NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
+NOT_STORED: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
 
 
 def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
@@ -78,7 +78,7 @@ def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping
         "output": [],
         "usage": None,
         **ECHO,
-        **NOT_DONE,
+        **NOT_STORED,
     }
     name = f"response.{word}"
     return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})
@@ -91,16 +91,16 @@ INCOMPLETE: Mapping[Reason, str] = {
     "context_exceeded": "max_output_tokens",
     "refusal": "content_filter",
 }
-UNNAMED = "output"  # the name of a format without one
+DEFAULT_FORMAT_NAME = "output"  # the name of a format without one
 NO_ARGUMENTS = "{}"  # clients parse the arguments, even of a call without any (su-kaka/gcli2api#406)
 
 # Reasons of this API only, written back unchanged.
-INCOMPLETE_WORDS = ("max_messages", "steered")
+OWN_INCOMPLETE_REASONS = ("max_messages", "steered")
 
 # `response.error.code` has fewer values than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[ErrorKind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
-BROKEN_OFF = ErrorInfo("upstream", "the answer broke off before it was whole")
+INTERRUPTED = ErrorInfo("upstream", "the answer broke off before it was whole")
 
 
 @attrs.frozen
@@ -140,36 +140,38 @@ class ResponseTemplate:
             **({"service_tier": usage.tier} if usage is not None and usage.tier in OPENAI_TIERS else {}),
         }
 
-    def ended(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
+    def finished_response(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
         """Return the response object of a complete answer.
 
         Usage that the provider did not send becomes zeros, because clients without ``usage`` repeat the request forever
         (OpenCode) or fail.
         """
-        status, word = outcome(end)
+        status, word = final_status(end)
         return self.response(status, output, usage or Usage(), incomplete=word)
 
-    def failed(self, failed: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
+    def failed_response(self, failed: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
         """Return the response object of an answer that broke off."""
         code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
         return self.response("failed", output, usage, error={"code": code, "message": failed.message})
 
-    def interrupted(self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None) -> Object:
+    def interrupted_response(
+        self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None
+    ) -> Object:
         """Return the response object of an answer that was cancelled or not finished.
 
         An incomplete one has no reason, because none of the API's reasons fits.
         """
         if status == "failed":
-            return self.failed(error or BROKEN_OFF, output, usage)
+            return self.failed_response(error or INTERRUPTED, output, usage)
         return self.response(status, output, usage)
 
 
-def outcome(end: AnswerEnd) -> tuple[str, str | None]:
+def final_status(end: AnswerEnd) -> tuple[str, str | None]:
     """Return the status of an answer with this end, and the reason if it is incomplete."""
     word = INCOMPLETE.get(end.reason)
     if word is None:
         return "completed", None
-    return "incomplete", end.raw if end.raw in INCOMPLETE_WORDS else word
+    return "incomplete", end.raw if end.raw in OWN_INCOMPLETE_REASONS else word
 
 
 OWN_TOOLS = ("function", "custom", "namespace")
@@ -183,7 +185,7 @@ def _echo(reply: Reply) -> Object:
     echo["text"] = _text(echo["text"])
     echo["tool_choice"] = _choice(echo["tool_choice"])
     echo["tools"] = [_tool(tool) for tool in echo["tools"]]
-    echo |= {**NOT_DONE, **reply.state}
+    echo |= {**NOT_STORED, **reply.state}
     # Instructions and tools may be long and occur in three events, so they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
@@ -216,12 +218,12 @@ def _tool(tool: Object) -> Object:
 
 def _text(text: Object) -> Object:
     """Return ``text`` of the request with the required members of its format."""
-    said = {name: value for name, value in text.items() if value is not None}
-    format = said.get("format") or ECHO["text"]["format"]
+    members = {name: value for name, value in text.items() if value is not None}
+    format = members.get("format") or ECHO["text"]["format"]
     if format.get("type") == "json_schema":
-        name = format.get("name") or UNNAMED
+        name = format.get("name") or DEFAULT_FORMAT_NAME
         format = {"description": None, **format, "name": name, "strict": bool(format.get("strict"))}
-    return {**said, "format": format}
+    return {**members, "format": format}
 
 
 def _choice(choice: Any) -> Any:
@@ -306,7 +308,7 @@ def native_reasoning(state: ReasoningState | None, *, kept: bool) -> Object | No
     return state.item if state.item.get("id") else None
 
 
-def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: str = "completed") -> Object:
+def call_item(id: str, call_id: str, tool: DeclaredTool, input: str = "", status: str = "completed") -> Object:
     item: Object = {"id": id, "type": "function_call", "status": status, "call_id": call_id, "name": tool.name}
     if tool.kind == "custom":
         item |= {"type": "custom_tool_call", "input": input}
@@ -335,9 +337,11 @@ def annotation(cited: Citation, length: int) -> Object | None:
     }
 
 
-def called_tool(begin: ToolCallStart | ToolCallBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
+def find_called_tool(
+    begin: ToolCallStart | ToolCallBlock, tools: Mapping[str, DeclaredTool]
+) -> tuple[DeclaredTool, bool]:
     """Return the called tool as the client declared it, and whether its input is wrapped in JSON."""
-    tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
+    tool = tools.get(begin.name) or DeclaredTool(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"
 
 

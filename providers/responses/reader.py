@@ -16,7 +16,7 @@ from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
-from providers.responses.open_answer import OpenAnswer, TakeEvent, Terms, Wire, decode, hosted_calls
+from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
 from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
 from providers.responses.values import read_usage
 from streams.errors import GatewayError
@@ -28,8 +28,8 @@ UNREADABLE = "the provider sent an event that is not JSON"
 # Any other reason (`max_messages`, `steered`, future ones) also means an answer cut short.
 REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 
-UNWELL = ("failed", "cancelled")
-UNFINISHED = ("queued", "in_progress")
+FAILED_STATUSES = ("failed", "cancelled")
+PENDING_STATUSES = ("queued", "in_progress")
 
 _CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONING_EVENTS, **ITEM_EVENTS}
 """Functions that read the events of items, by event type."""
@@ -68,9 +68,9 @@ class ResponsesReader:
     def close(self) -> Sequence[Event]:
         return () if self._stage is ENDED else self._fail(EARLY)
 
-    def whole(self, response: Json) -> Sequence[Event]:
+    def read_whole(self, response: Json) -> Sequence[Event]:
         """Return the events of a whole response object."""
-        self._created(response)
+        self._answer_start(response)
         status = response.get("status")
         return self._end(response, status if isinstance(status, str) else "completed")
 
@@ -94,10 +94,10 @@ class ResponsesReader:
         if self._stage is not WAITING:
             return ()
         self._stage = ANSWERING
-        return (self._created(as_object(wire.response)),)
+        return (self._answer_start(as_object(wire.response)),)
 
-    def _created(self, response: Json) -> AnswerStart:
-        self._answer.items.terms = Terms.of(response)
+    def _answer_start(self, response: Json) -> AnswerStart:
+        self._answer.items.request = RequestFacts.of(response)
         created = response.get("created_at")
         return AnswerStart(
             as_string(response.get("id")),
@@ -107,14 +107,14 @@ class ResponsesReader:
 
     # The end
 
-    def _complete(self, wire: Wire) -> Sequence[Event]:
+    def _end_completed(self, wire: Wire) -> Sequence[Event]:
         status = as_object(wire.response).get("status")
-        return self._end(wire.response, status if status in ("incomplete", *UNWELL) else "completed")
+        return self._end(wire.response, status if status in ("incomplete", *FAILED_STATUSES) else "completed")
 
-    def _cut(self, wire: Wire) -> Sequence[Event]:
+    def _end_incomplete(self, wire: Wire) -> Sequence[Event]:
         return self._end(wire.response, "incomplete")
 
-    def _break(self, wire: Wire) -> Sequence[Event]:
+    def _end_failed(self, wire: Wire) -> Sequence[Event]:
         return self._end(wire.response, "failed")
 
     def _fail(self, error: ErrorInfo) -> Sequence[Event]:
@@ -123,20 +123,20 @@ class ResponsesReader:
 
     def _end(self, value: Any, status: str) -> Sequence[Event]:
         response = as_object(value)
-        start = (self._created(response),) if self._stage is WAITING else ()
+        start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
-        if status in UNWELL:
+        if status in FAILED_STATUSES:
             failed = attrs.evolve(read_event_failure(response), native=True)
             return [*start, *self._usage(response), failed]
-        if status in UNFINISHED:  # a background response without an answer yet
+        if status in PENDING_STATUSES:  # a background response without an answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
         rest = finish_all(self._answer, response.get("output"))
         return [*start, *rest, *self._usage(response), self._reason(response, status)]
 
     def _usage(self, response: Json) -> Sequence[Usage]:
-        ran = self._answer.ran
-        return read_usage(response, hosted_calls(ran, response) if ran else ())
+        billed = self._answer.billed
+        return read_usage(response, count_hosted_calls(billed, response) if billed else ())
 
     def _reason(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":
@@ -149,9 +149,9 @@ _STEPS: Mapping[str, Callable[[ResponsesReader, Wire], Sequence[Event]]] = {
     "response.created": ResponsesReader._start,
     "response.queued": ResponsesReader._start,
     "response.in_progress": ResponsesReader._start,
-    "response.completed": ResponsesReader._complete,
-    "response.incomplete": ResponsesReader._cut,
-    "response.failed": ResponsesReader._break,
+    "response.completed": ResponsesReader._end_completed,
+    "response.incomplete": ResponsesReader._end_incomplete,
+    "response.failed": ResponsesReader._end_failed,
 }
 """Functions that read events of the whole answer, by event type."""
 
@@ -182,7 +182,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
         if checked:
             check_answer(value, _RESPONSE)
-        return ResponsesReader().whole(value)
+        return ResponsesReader().read_whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)
     if (failed := listed_failure(value)) is not None:

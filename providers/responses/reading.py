@@ -13,14 +13,14 @@ from providers.neutral.values import Json, as_index, as_object, as_objects, as_s
 from providers.responses.open_answer import (
     CALLS,
     DONE,
-    SAID,
+    PARTIAL,
     ItemStage,
     OpenAnswer,
     OutputItem,
     Speech,
     TakeEvent,
     Wire,
-    note_hosted,
+    record_hosted_call,
 )
 from providers.responses.tools import flat_name
 from providers.responses.values import reasoning_text
@@ -43,32 +43,34 @@ PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "
 
 def take_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of text."""
-    return _say(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
+    return _add_text(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
 def take_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a refusal."""
-    return _say(answer, wire, RefusalDelta, wire.content_index, wire.delta)
+    return _add_text(answer, wire, RefusalDelta, wire.content_index, wire.delta)
 
 
-def _say(answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, logprobs: Any = None) -> Sequence[Event]:
+def _add_text(
+    answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, logprobs: Any = None
+) -> Sequence[Event]:
     if not isinstance(text, str) or not text:
         return ()
-    item = answer.items.of(wire, "message")
-    if answer.place == (item, speech, part):
-        answer.heard += len(text)
-        answer.piece = text
-        return (_words(answer, speech, text, logprobs) if logprobs else speech(answer.block, text),)
+    item = answer.items.find_or_add(wire, "message")
+    if answer.open_text == (item, speech, part):
+        answer.text_length += len(text)
+        answer.last_piece = text
+        return (_text_event(answer, speech, text, logprobs) if logprobs else speech(answer.block, text),)
     if item.stage is DONE:
         return ()
     answer.items.places.spend(ID, "parts of messages")
     item.parts.add(as_index(part))
-    events = answer.open(item, speech, part)
-    answer.heard, answer.piece = len(text), text
-    return [*events, _words(answer, speech, text, logprobs, item.phase)]
+    events = answer.open_block(item, speech, part)
+    answer.text_length, answer.last_piece = len(text), text
+    return [*events, _text_event(answer, speech, text, logprobs, item.phase)]
 
 
-def _words(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
+def _text_event(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
     """Return an event with a piece of the open block, including log probabilities if requested."""
     if speech is TextDelta and (logprobs or phase):
         return TextDelta(answer.block, text, as_objects(logprobs) or None, phase)
@@ -77,12 +79,12 @@ def _words(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: 
 
 def take_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the rest of a whole text."""
-    return _say_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
+    return _add_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
 
 
 def take_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the rest of a whole refusal."""
-    return _say_rest(answer, wire, RefusalDelta, wire.refusal)
+    return _add_rest(answer, wire, RefusalDelta, wire.refusal)
 
 
 def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
@@ -91,30 +93,30 @@ def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
     if speech is None:
         return ()
-    events = list(_say_rest(answer, wire, speech, part.get(member), part.get("logprobs")))
-    item = answer.items.of(wire, "message")
-    if answer.place == (item, TextDelta, wire.content_index) and not answer.citations:
+    events = list(_add_rest(answer, wire, speech, part.get(member), part.get("logprobs")))
+    item = answer.items.find_or_add(wire, "message")
+    if answer.open_text == (item, TextDelta, wire.content_index) and not answer.citations:
         events += _citations(answer, part)
     return events
 
 
-def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
+def _add_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
     """Return the events for the rest of a text that the deltas did not carry."""
-    item = answer.items.of(wire, "message")
+    item = answer.items.find_or_add(wire, "message")
     if as_index(wire.content_index) not in item.parts:
-        return _say(answer, wire, speech, wire.content_index, text, logprobs)
-    if answer.place != (item, speech, wire.content_index) or not isinstance(text, str):
+        return _add_text(answer, wire, speech, wire.content_index, text, logprobs)
+    if answer.open_text != (item, speech, wire.content_index) or not isinstance(text, str):
         return ()
-    heard = answer.heard
-    if len(text) > heard and text.endswith(answer.piece, 0, heard):
-        return _say(answer, wire, speech, wire.content_index, text[heard:])
+    was_partial = answer.text_length
+    if len(text) > was_partial and text.endswith(answer.last_piece, 0, was_partial):
+        return _add_text(answer, wire, speech, wire.content_index, text[was_partial:])
     return ()
 
 
 def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the event for a citation of the open text."""
-    item = answer.items.of(wire, "message")
-    if not answer.says(item) or not isinstance(wire.annotation, dict):
+    item = answer.items.find_or_add(wire, "message")
+    if not answer.is_open(item) or not isinstance(wire.annotation, dict):
         return ()
     answer.citations += 1
     return (Citation(answer.block, "responses", wire.annotation),)
@@ -133,9 +135,12 @@ def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: It
         for i, part in enumerate(content):
             speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
             if speech is not None and i not in item.parts and (text := as_string(part.get(member))):
-                events += answer.open(item, speech, None)
-                events += [_words(answer, speech, text, part.get("logprobs"), item.phase), *_citations(answer, part)]
-    return events + answer.shut()
+                events += answer.open_block(item, speech, None)
+                events += [
+                    _text_event(answer, speech, text, part.get("logprobs"), item.phase),
+                    *_citations(answer, part),
+                ]
+    return events + answer.close_block()
 
 
 MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
@@ -150,25 +155,25 @@ MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
 
 def take_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a reasoning summary."""
-    return _think(answer, wire, "summary", wire.summary_index, wire.delta)
+    return _add_reasoning(answer, wire, "summary", wire.summary_index, wire.delta)
 
 
 def take_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of reasoning text."""
-    return _think(answer, wire, "text", wire.content_index, wire.delta)
+    return _add_reasoning(answer, wire, "text", wire.content_index, wire.delta)
 
 
-def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
+def _add_reasoning(answer: OpenAnswer, wire: Wire, variant: str, part: Any, text: Any) -> Sequence[Event]:
     """Return the events for a piece of reasoning.
 
     If an item has both summary and text, only the kind that arrives first is read.
     """
-    item = answer.items.of(wire, "reasoning")
-    if not isinstance(text, str) or not text or item.stage is DONE or (item.voice or voice) != voice:
+    item = answer.items.find_or_add(wire, "reasoning")
+    if not isinstance(text, str) or not text or item.stage is DONE or (item.variant or variant) != variant:
         return ()
-    item.voice = voice
-    if answer.place != (item, ReasoningDelta, None):
-        events = answer.open(item, ReasoningDelta, None)
+    item.variant = variant
+    if answer.open_text != (item, ReasoningDelta, None):
+        events = answer.open_block(item, ReasoningDelta, None)
     else:
         events = []
         if as_index(part) != item.part:
@@ -182,19 +187,19 @@ def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: 
     requires it."""
     events: list[Event] = []
     text = reasoning_text(value)
-    heard = before is SAID
-    if not heard and text:
-        events += [*answer.open(item, ReasoningDelta, None), ReasoningDelta(answer.block, text)]
-    open_here = answer.says(item)
-    if _is_worth_returning(answer, value, late=heard and not open_here):
+    was_partial = before is PARTIAL
+    if not was_partial and text:
+        events += [*answer.open_block(item, ReasoningDelta, None), ReasoningDelta(answer.block, text)]
+    open_here = answer.is_open(item)
+    if _must_be_returned(answer, value, late=was_partial and not open_here):
         if not open_here:
-            events += answer.open(item, ReasoningDelta, None)
+            events += answer.open_block(item, ReasoningDelta, None)
         events.append(ReasoningState(answer.block, "responses", value))
         open_here = True
-    return events + (answer.shut() if open_here else [])
+    return events + (answer.close_block() if open_here else [])
 
 
-def _is_worth_returning(answer: OpenAnswer, value: Json, late: bool) -> bool:
+def _must_be_returned(answer: OpenAnswer, value: Json, late: bool) -> bool:
     """Return whether the provider can use the item on the next turn: it holds the reasoning, or the provider stored it
     under its id.
 
@@ -202,7 +207,7 @@ def _is_worth_returning(answer: OpenAnswer, value: Json, late: bool) -> bool:
     """
     if value.get("encrypted_content"):
         return True
-    return not late and bool(value.get("content") or (answer.items.terms.stored and value.get("id")))
+    return not late and bool(value.get("content") or (answer.items.request.stored and value.get("id")))
 
 
 REASONING_EVENTS: Mapping[str, TakeEvent] = {
@@ -216,7 +221,7 @@ def begin_call(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]
     name = as_string(value.get("name"))
     if not name or item.block is not None:
         return []
-    events = answer.shut()
+    events = answer.close_block()
     item.block = answer.next_block()
     kind = CALLS[item.type][0]
     events.append(ToolCallStart(item.block, _call_id(answer, value), flat_name(value.get("namespace"), name), kind))
@@ -234,25 +239,25 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
 
 def take_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for a piece of a call's input."""
-    return _write(answer.items.of(wire, "function_call"), wire.delta)
+    return _add_input(answer.items.find_or_add(wire, "function_call"), wire.delta)
 
 
 def take_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the whole arguments of a function call."""
-    item = answer.items.of(wire, "function_call")
-    return () if item.stage is SAID else _write(item, wire.arguments)
+    item = answer.items.find_or_add(wire, "function_call")
+    return () if item.stage is PARTIAL else _add_input(item, wire.arguments)
 
 
 def take_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     """Return the events for the whole input of a custom tool call."""
-    item = answer.items.of(wire, "custom_tool_call")
-    return () if item.stage is SAID else _write(item, wire.input)
+    item = answer.items.find_or_add(wire, "custom_tool_call")
+    return () if item.stage is PARTIAL else _add_input(item, wire.input)
 
 
-def _write(item: OutputItem, text: Any) -> Sequence[Event]:
+def _add_input(item: OutputItem, text: Any) -> Sequence[Event]:
     if item.block is None or not isinstance(text, str) or not text:
         return ()
-    item.say()
+    item.mark_partial()
     return (ToolCallDelta(item.block, text),)
 
 
@@ -260,7 +265,7 @@ def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemS
     """Return the events for the rest of a whole call and its end."""
     events = begin_call(answer, item, value)
     text = value.get(CALLS[item.type][1])
-    if item.block is not None and before is not SAID and isinstance(text, str) and text:
+    if item.block is not None and before is not PARTIAL and isinstance(text, str) and text:
         events.append(ToolCallDelta(item.block, text))
     return events + end_call(item)
 
@@ -294,7 +299,7 @@ def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     if before is not None and before.stage is not DONE and items.is_known(id, before):
         return ()  # a repeated announcement
     events = end_call(before) if before is not None else []
-    item = items.know(items.add(wire, value), value)
+    item = items.remember_ids(items.add(wire, value), value)
     return [*events, *begin_call(answer, item, value)] if item.type in CALLS else events
 
 
@@ -317,22 +322,22 @@ def finish_item(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event
         return []
     item.stage = DONE
     item.type = answer.items.type_of(value)
-    answer.items.know(item, value)
+    answer.items.remember_ids(item, value)
     return _FINISH.get(item.type, _finish_native)(answer, item, value, before)
 
 
 def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """Return the events of a hosted tool's item, or of an item of unknown type."""
-    note_hosted(answer.ran, item.type, value)
-    return [*answer.shut(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
+    record_hosted_call(answer.billed, item.type, value)
+    return [*answer.close_block(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
 
 
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
     """Return the events for content that only the terminal event carries, and the ends of all open blocks."""
     events: list[Event] = []
     for position, value in enumerate(few_objects(output)):
-        events += finish_item(answer, answer.items.at_the_end(position, value), value)
-    events += answer.shut()
+        events += finish_item(answer, answer.items.find_final(position, value), value)
+    events += answer.close_block()
     for item in answer.items:
         events += end_call(item)
     return events

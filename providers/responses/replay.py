@@ -14,7 +14,7 @@ import msgspec
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.values import as_objects, as_string
 from providers.responses.numbering import EventSequence
-from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
+from providers.responses.output import INTERRUPTED, Object, refusal_part, summary_part, text_part
 from streams import sse
 from streams.surrogates import NOT_JSON
 
@@ -60,22 +60,22 @@ def _block(events: list[bytes]) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def after(log: bytes, starting_after: int = -1) -> bytes:
+def events_after(log: bytes, starting_after: int = -1) -> bytes:
     """Return the events of ``log`` whose ``sequence_number`` exceeds ``starting_after``, byte for byte.
 
     An event without a number belongs to the one before it. ``log`` may also be uncompressed events. Raises
     ``ValueError`` for anything else, or for a damaged log.
     """
     found: list[bytes] = []
-    passed = starting_after < 0
+    is_after = starting_after < 0
     for block in _blocks(log):
-        if passed:
+        if is_after:
             found.append(block)
             continue
         splitter = sse.Splitter(limit=len(block) + 1)
         for raw in splitter.feed(block):
-            passed = passed or _number_of(raw) > starting_after
-            if passed:
+            is_after = is_after or _number_of(raw) > starting_after
+            if is_after:
                 found.append(raw)
     return b"".join(found)
 
@@ -105,7 +105,7 @@ def _number_of(raw: bytes) -> int:
     return -1 if number is None else number
 
 
-_UNSAID: Mapping[str, Any] = {
+_INITIAL_MEMBERS: Mapping[str, Any] = {
     "status": "in_progress", "output": [], "usage": None, "completed_at": None, "error": None,
     "incomplete_details": None,
 }  # fmt: skip
@@ -120,21 +120,21 @@ def replay(response: Mapping[str, Any]) -> bytes:
     broke off without a reason: such a stream ends with ``response.failed``, like the original stream.
     """
     out = EventSequence()
-    ending = _ending(response)
-    data = [out.begin({**response, **_UNSAID})]
+    ending = _final_response(response)
+    data = [out.start_events({**response, **_INITIAL_MEMBERS})]
     for item in response["output"]:
         data += _item(out, item)
-    return b"".join([*data, out.end(ending)])
+    return b"".join([*data, out.end_event(ending)])
 
 
-def _ending(response: Mapping[str, Any]) -> Object:
+def _final_response(response: Mapping[str, Any]) -> Object:
     match response["status"]:
         case "completed" | "failed":
             return dict(response)
         case "incomplete" if (response.get("incomplete_details") or {}).get("reason"):
             return dict(response)
         case "incomplete":
-            return _failed(response, BROKEN_OFF.message)
+            return _failed(response, INTERRUPTED.message)
         case "cancelled":
             return _failed(response, "the response was cancelled")
     raise ValueError(f"a response that is {response['status']} cannot be replayed to its end")
@@ -150,14 +150,14 @@ def _failed(response: Mapping[str, Any], message: str) -> Object:
 
 def _item(out: EventSequence, item: Object) -> Iterator[bytes]:
     type = as_string(item.get("type"))
-    empty, tell = _TYPES.get(type, ({}, _nothing))
-    index = out.index()
-    begun = {**item, **empty}
+    empty, write_content = _TYPES.get(type, ({}, _nothing))
+    index = out.new_index()
+    announced = {**item, **empty}
     if "status" in item and empty:
-        begun["status"] = "in_progress"
-    yield out.added(index, begun)
-    yield from tell(out, item, {"item_id": item.get("id"), "output_index": index})
-    yield out.finished(index, item)
+        announced["status"] = "in_progress"
+    yield out.item_added(index, announced)
+    yield from write_content(out, item, {"item_id": item.get("id"), "output_index": index})
+    yield out.item_done(index, item)
 
 
 def _nothing(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:

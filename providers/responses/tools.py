@@ -15,7 +15,7 @@ from streams.events import ToolKind
 
 
 @attrs.frozen
-class Declared:
+class DeclaredTool:
     """A tool as the client declared it."""
 
     name: str
@@ -33,18 +33,18 @@ def flat_name(namespace: Any, name: str) -> str:
     return f"{namespace}__{name}"
 
 
-def declared_tools(request: Request) -> Mapping[str, Declared]:
+def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
     """Return the client's own tools by their flat names."""
-    found = {tool.name: Declared(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
+    found = {tool.name: DeclaredTool(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
     if request.api == "responses":
-        for namespace, name in _namespaced(request.source):
+        for namespace, name in _namespace_tools(request.source):
             flat = flat_name(namespace, name)
             if flat in found:
-                found[flat] = Declared(name, namespace, found[flat].kind)
+                found[flat] = DeclaredTool(name, namespace, found[flat].kind)
     return found
 
 
-def _namespaced(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _namespace_tools(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for tool in _tools(source):
         if tool.get("type") == "namespace":
             for inner in as_objects(tool.get("tools")):

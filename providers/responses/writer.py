@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_chec
 
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, Writer
 from providers.responses.numbering import EventSequence, in_order
-from providers.responses.output import Object, ResponseTemplate, called_tool, native_reasoning, outcome
+from providers.responses.output import Object, ResponseTemplate, final_status, find_called_tool, native_reasoning
 from providers.responses.tools import declared_tools
 from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
 from streams import sse
@@ -47,12 +47,12 @@ class TurnWriter(Writer, Protocol):
         ...
 
     @property
-    def left(self) -> Object | None:
+    def partial_response(self) -> Object | None:
         """The answer so far if it failed, as ``interrupted`` returns it, else ``None``; the terminal event only has
         whole items."""
         ...
 
-    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
+    def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         """Return the response object as if the stream ended here; ``error`` is for status ``failed``.
 
         It contains the finished items, and open ones so far with status ``incomplete``, except calls with incomplete
@@ -68,7 +68,7 @@ class OpenBlock(Protocol):
 
     def close(self) -> bytes: ...
 
-    def cut(self) -> tuple[int, Any] | None:
+    def item_so_far(self) -> tuple[int, Any] | None:
         """Return the index and the item as if it ended here, or ``None`` if the item must be omitted."""
         ...
 
@@ -78,7 +78,7 @@ class ResponsesWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._issuer = reply.issuer
-        self._kept = bool(reply.id)
+        self._is_stored = bool(reply.id)
         self._head = ResponseTemplate.of(reply)
         self._tools = declared_tools(reply.request)
         self._out = EventSequence()
@@ -88,7 +88,7 @@ class ResponsesWriter:
         self._usage: Usage | None = None
         self._stage: AnswerStage = WAITING
         self.response: Object | None = None
-        self.left: Object | None = None
+        self.partial_response: Object | None = None
 
     def ping(self) -> bytes:
         return sse.COMMENT_PING
@@ -112,15 +112,15 @@ class ResponsesWriter:
     def _write(self, event: Event) -> bytes:
         match event:
             case TextDelta() | RefusalDelta():
-                return self._speak(event)
+                return self._write_text(event)
             case ToolCallDelta(block=block, text=text):
                 return self._open[block].write(text) if block in self._open else b""
             case ReasoningDelta(block=block, text=text):
-                return self._think(block, text)
+                return self._write_reasoning(block, text)
             case ToolCallStart():
-                return self._call(event)
+                return self._start_call(event)
             case ReasoningState():
-                return self._seal(event)
+                return self._write_state(event)
             case Citation():
                 return self._cite(event)
             case NativeItem():
@@ -139,9 +139,9 @@ class ResponsesWriter:
 
     def _begin(self) -> bytes:
         self._stage = ANSWERING
-        return self._out.begin(self._head.response("in_progress"))
+        return self._out.start_events(self._head.response("in_progress"))
 
-    def _speak(self, event: TextDelta | RefusalDelta) -> bytes:
+    def _write_text(self, event: TextDelta | RefusalDelta) -> bytes:
         block = event.block
         if block in self._open:
             data = b""
@@ -151,7 +151,7 @@ class ResponsesWriter:
             data = self._open_part(block, refusal=True)
         part = self._open[block]
         if isinstance(event, TextDelta) and event.logprobs and isinstance(part, OpenPart):
-            return data + part.write_scored(event.text, event.logprobs)
+            return data + part.write_with_logprobs(event.text, event.logprobs)
         return data + part.write(event.text)
 
     def _leave_phase(self, phase: str | None) -> bytes:
@@ -178,7 +178,7 @@ class ResponsesWriter:
             part.cite(event)
         return data
 
-    def _think(self, block: int, text: str) -> bytes:
+    def _write_reasoning(self, block: int, text: str) -> bytes:
         data = b"" if block in self._open else self._open_reasoning(block)
         return data + self._open[block].write(text)
 
@@ -187,9 +187,9 @@ class ResponsesWriter:
         item = self._open[block] = OpenReasoning(self._out, self._issuer)
         return data + item.open(native)
 
-    def _seal(self, event: ReasoningState) -> bytes:
+    def _write_state(self, event: ReasoningState) -> bytes:
         if event.block not in self._open:
-            native = native_reasoning(event, kept=self._kept)
+            native = native_reasoning(event, kept=self._is_stored)
             data = self._open_reasoning(event.block, native)
             if native is not None:
                 return data
@@ -200,8 +200,8 @@ class ResponsesWriter:
             item.seal(event)
         return data
 
-    def _call(self, event: ToolCallStart) -> bytes:
-        tool, wrapped = called_tool(event, self._tools)
+    def _start_call(self, event: ToolCallStart) -> bytes:
+        tool, wrapped = find_called_tool(event, self._tools)
         data = self._leave_message()
         call = self._open[event.block] = OpenCall(self._out, event, tool, wrapped)
         return data + call.open()
@@ -210,8 +210,8 @@ class ResponsesWriter:
         if event.api != "responses":
             return b""
         data = self._leave_message()
-        index = self._out.index()
-        return data + self._out.added(index, event.item) + self._out.finished(index, event.item)
+        index = self._out.new_index()
+        return data + self._out.item_added(index, event.item) + self._out.item_done(index, event.item)
 
     def _close(self, block: int) -> bytes:
         item = self._open.pop(block, None)
@@ -224,7 +224,7 @@ class ResponsesWriter:
             if self._out.is_last(item.index):
                 self._last = item
             else:
-                data += self._out.finished(item.index, item.item("completed"))
+                data += self._out.item_done(item.index, item.item("completed"))
         return data
 
     def _finish_last(self, status: str = "completed") -> bytes:
@@ -232,11 +232,11 @@ class ResponsesWriter:
         if self._last is None:
             return b""
         last, self._last = self._last, None
-        return self._out.finished(last.index, last.item(status))
+        return self._out.item_done(last.index, last.item(status))
 
     def _leave_message(self) -> bytes:
         """Close the message before another item opens, unless its text is still open."""
-        return b"" if self._message is not None and self._message.being_said else self._close_message()
+        return b"" if self._message is not None and self._message.open_parts else self._close_message()
 
     def _close_message(self, status: str = "completed") -> bytes:
         if self._message is None:
@@ -246,28 +246,28 @@ class ResponsesWriter:
 
     def _end(self, event: AnswerEnd) -> bytes:
         data = b"".join(self._close(block) for block in list(self._open))
-        status, _ = outcome(event)
+        status, _ = final_status(event)
         data += self._finish_last(status) + self._close_message(status)
         self._stage = ENDED
-        self.response = self._head.ended(event, self._out.output(), self._usage)
-        return data + self._out.end(self.response)
+        self.response = self._head.finished_response(event, self._out.output(), self._usage)
+        return data + self._out.end_event(self.response)
 
     def _fail(self, event: ErrorInfo) -> bytes:
-        self.left = self.interrupted("failed", event)
+        self.partial_response = self.interrupted_response("failed", event)
         self._open.clear()
         self._stage = ENDED
-        self.response = self._head.failed(event, self._out.output(), self._usage)
-        return self._out.end(self.response)
+        self.response = self._head.failed_response(event, self._out.output(), self._usage)
+        return self._out.end_event(self.response)
 
     # Interruption
 
-    def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
+    def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         if self.response is not None:
             return self.response
-        items = dict(self._out.done)
+        items = dict(self._out.finished_items)
         if self._message is not None:
-            items.update([self._message.cut()])
+            items.update([self._message.item_so_far()])
         if self._last is not None:
             items[self._last.index] = self._last.item("completed")
-        items.update(cut for item in self._open.values() if (cut := item.cut()) is not None)
-        return self._head.interrupted(status, error, in_order(items), self._usage)
+        items.update(cut for item in self._open.values() if (cut := item.item_so_far()) is not None)
+        return self._head.interrupted_response(status, error, in_order(items), self._usage)

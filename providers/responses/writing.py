@@ -23,7 +23,7 @@ from providers.responses.output import (
     text_part,
     token_logprobs,
 )
-from providers.responses.tools import Declared
+from providers.responses.tools import DeclaredTool
 from streams import sse
 from streams.events import Citation, ReasoningState, ToolCallStart
 
@@ -35,10 +35,10 @@ class OpenCall:
     unwrapped when complete (BerriAI/litellm#31571).
     """
 
-    def __init__(self, out: EventSequence, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
+    def __init__(self, out: EventSequence, begin: ToolCallStart, tool: DeclaredTool, wrapped: bool) -> None:
         custom = tool.kind == "custom"
         self._out = out
-        self.index = out.index()
+        self.index = out.new_index()
         self._call_id = begin.id
         self._tool = tool
         self._wrapped = wrapped
@@ -49,7 +49,7 @@ class OpenCall:
         self._held: list[str] = []
 
     def open(self) -> bytes:
-        return self._out.added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
+        return self._out.item_added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
 
     def write(self, text: str) -> bytes:
         if self._wrapped:
@@ -72,7 +72,7 @@ class OpenCall:
     def item(self, status: str) -> Any:
         return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
 
-    def cut(self) -> tuple[int, Any] | None:
+    def item_so_far(self) -> tuple[int, Any] | None:
         """Return the call only if its input is complete JSON; the end of free text is unknown."""
         text = "".join(self._held) if self._wrapped else self._deltas.text()
         if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
@@ -87,18 +87,18 @@ class OpenMessage:
     def __init__(self, out: EventSequence, phase: str | None) -> None:
         self.id = own_id("msg_")
         self.phase = phase
-        self.index = out.index()
+        self.index = out.new_index()
         self.parts: list[Object] = []
-        self.being_said = 0  # the number of open parts
+        self.open_parts = 0  # the number of open parts
         self._out = out
 
     def open(self) -> bytes:
-        return self._out.added(self.index, message_item(self.id, status="in_progress", phase=self.phase))
+        return self._out.item_added(self.index, message_item(self.id, status="in_progress", phase=self.phase))
 
     def close(self, status: str) -> bytes:
-        return self._out.finished(self.index, message_item(self.id, self.parts, status, self.phase))
+        return self._out.item_done(self.index, message_item(self.id, self.parts, status, self.phase))
 
-    def cut(self, *parts: Object) -> tuple[int, Any]:
+    def item_so_far(self, *parts: Object) -> tuple[int, Any]:
         """Return the message so far as ``OpenBlock.cut`` does; ``parts`` follow the finished ones."""
         return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
 
@@ -108,11 +108,11 @@ class OpenPart:
 
     def __init__(self, out: EventSequence, message: OpenMessage, refusal: bool) -> None:
         self.message = message
-        message.being_said += 1
+        message.open_parts += 1
         self._out = out
         self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
         self._refusal = refusal
-        self._cited: list[Citation] = []
+        self._citations: list[Citation] = []
         self._logprobs: list[Object] = []
         name = "response.refusal.delta" if refusal else "response.output_text.delta"
         self._deltas = Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
@@ -124,14 +124,14 @@ class OpenPart:
     def write(self, text: str) -> bytes:
         return self._deltas.write(text)
 
-    def write_scored(self, text: str, logprobs: Any) -> bytes:
+    def write_with_logprobs(self, text: str, logprobs: Any) -> bytes:
         """Return the event for a piece of text with log probabilities."""
         tokens = token_logprobs(logprobs)
         self._logprobs += tokens
         return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
 
-    def cite(self, cited: Citation) -> None:
-        self._cited.append(cited)
+    def cite(self, citation: Citation) -> None:
+        self._citations.append(citation)
 
     def close(self) -> bytes:
         part = self._part()
@@ -145,18 +145,18 @@ class OpenPart:
             done = {**self._where, "text": part["text"], "logprobs": self._logprobs}
             data.append(self._out.event("response.output_text.done", done))
         self.message.parts.append(part)
-        self.message.being_said -= 1
+        self.message.open_parts -= 1
         return b"".join([*data, self._out.event("response.content_part.done", {**self._where, "part": part})])
 
-    def cut(self) -> tuple[int, Any]:
-        return self.message.cut(self._part())
+    def item_so_far(self) -> tuple[int, Any]:
+        return self.message.item_so_far(self._part())
 
     def _part(self) -> Object:
         text = self._deltas.text()
         return (
             refusal_part(text)
             if self._refusal
-            else text_part(text, annotations(self._cited, len(text)), self._logprobs)
+            else text_part(text, annotations(self._citations, len(text)), self._logprobs)
         )
 
 
@@ -166,7 +166,7 @@ class OpenReasoning:
     def __init__(self, out: EventSequence, issuer: Issuer) -> None:
         self._out = out
         self._issuer = issuer
-        self.index = out.index()
+        self.index = out.new_index()
         self._id = own_id("rs_")
         self._where = {"item_id": self._id, "output_index": self.index, "summary_index": 0}
         self._deltas: Deltas | None = None
@@ -175,7 +175,9 @@ class OpenReasoning:
 
     def open(self, native: Object | None) -> bytes:
         self._item = native
-        return self._out.added(self.index, reasoning_item(self._id, status="in_progress") if native is None else native)
+        return self._out.item_added(
+            self.index, reasoning_item(self._id, status="in_progress") if native is None else native
+        )
 
     def write(self, text: str) -> bytes:
         data = b""
@@ -207,5 +209,5 @@ class OpenReasoning:
         text = "" if self._deltas is None else self._deltas.text()
         return reasoning_item(self._id, text, self._sealed, status)
 
-    def cut(self) -> tuple[int, Any]:
+    def item_so_far(self) -> tuple[int, Any]:
         return self.index, self.item("incomplete")

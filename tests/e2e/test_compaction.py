@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, provider
@@ -101,7 +101,7 @@ def check_understood(gateway: Gateway, theirs: Provider, api: str, input: list[A
     assert "Remember the word" not in asked
 
 
-ASK = {"role": "user", "content": "Say it now."}
+SUMMARY_PROMPT = {"role": "user", "content": "Say it now."}
 
 
 # By a trigger in the input
@@ -123,7 +123,7 @@ def test_a_trigger_is_answered_with_one_item_that_is_understood_later(gateway, t
     assert "xylophone" in json.dumps(asked)
     assert "compaction_trigger" not in json.dumps(asked)
     for other in OLDER:
-        check_understood(gateway, theirs, other, [item, ASK])
+        check_understood(gateway, theirs, other, [item, SUMMARY_PROMPT])
 
 
 @both_ways
@@ -135,7 +135,7 @@ def test_a_stored_conversation_goes_on_from_its_compaction(gateway, theirs, api,
     item = the_item(second["output"])
     assert "xylophone" in theirs.seen[1].body.decode()
     assert stored(gateway, second["id"]).json["output"] == [item]
-    check_understood(gateway, theirs, api, [ASK], previous_response_id=second["id"])
+    check_understood(gateway, theirs, api, [SUMMARY_PROMPT], previous_response_id=second["id"])
     assert "Be brief." in theirs.seen[-1].body.decode()  # no summary stands for instructions
 
 
@@ -166,9 +166,9 @@ def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
     told = reply.json
     assert reply.status == 200, reply.body
     assert set(told) == {"id", "object", "created_at", "output", "usage"}
-    assert (told["object"], is_ours(told["id"])) == ("response.compaction", True)
+    assert (told["object"], is_own_id(told["id"])) == ("response.compaction", True)
     assert told["usage"]["total_tokens"] == 18
-    check_understood(gateway, theirs, api, [the_item(told["output"]), ASK])
+    check_understood(gateway, theirs, api, [the_item(told["output"]), SUMMARY_PROMPT])
 
 
 @each_api
@@ -178,7 +178,7 @@ def test_the_path_takes_a_stored_conversation(gateway, theirs, api):
     reply = compact(gateway, f"on-{api}", None, previous_response_id=first)
     assert reply.status == 200, reply.body
     assert "Remember the word" in theirs.seen[1].body.decode()
-    check_understood(gateway, theirs, api, [the_item(reply.json["output"]), ASK])
+    check_understood(gateway, theirs, api, [the_item(reply.json["output"]), SUMMARY_PROMPT])
 
 
 def test_the_sdk_reads_a_compaction(gateway, theirs):
@@ -200,7 +200,7 @@ def test_a_providers_own_compaction_passes(gateway, theirs):
     assert (reply.status, reply.json, reply.headers["x-trigate-lane"]) == (200, own, "byte")
     assert theirs.seen[0].body == body
     theirs.scripts = [Script(text="ok")]
-    input = [own["output"][0], ASK]
+    input = [own["output"][0], SUMMARY_PROMPT]
     assert turn(gateway, "native", input).status == 200
     assert theirs.seen[-1].json["input"] == input
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line
@@ -246,7 +246,7 @@ def test_an_id_of_ours_goes_on_as_ours_with_a_model_whose_provider_keeps_its_own
     chat.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, "chat", "What is it?"))["id"]
     second = final(turn(gateway, "one", "Sure?", previous_response_id=first, stream=stream))
-    assert is_ours(second["id"])
+    assert is_own_id(second["id"])
     assert second["previous_response_id"] == first
     asked = one.seen[0].json
     assert "previous_response_id" not in asked

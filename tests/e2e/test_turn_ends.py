@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
 from tests.support.command_line import started
 from tests.support.gateway_thread import gateway_thread
@@ -71,7 +71,7 @@ def check_unusable(gateway: Gateway, id: str, status: str) -> None:
 def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, f"on-{api}", "What is it?", stream=stream))
-    assert (first["status"], first["store"], is_ours(first["id"])) == ("completed", True, True)
+    assert (first["status"], first["store"], is_own_id(first["id"])) == ("completed", True, True)
     assert stored(gateway, first["id"]).json == first
     second = final(turn(gateway, f"on-{api}", "Sure?", stream=stream, previous_response_id=first["id"]))
     assert second["previous_response_id"] == first["id"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
@@ -161,7 +161,7 @@ def test_a_prewarm_calls_nobody_and_can_be_continued(gateway, client, upstream):
     response = frames[-1]["response"]
     assert (response["output"], response["status"]) == ([], "completed")
     assert response["usage"]["total_tokens"] == 0
-    assert is_ours(response["id"])
+    assert is_own_id(response["id"])
     assert upstream.seen == []
     frames = client.ask(
         "on-chat", [{"type": "message", "role": "user", "content": "hi"}], previous_response_id=response["id"]

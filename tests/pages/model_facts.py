@@ -15,7 +15,7 @@ from datetime import date
 from importlib.metadata import distribution, version
 from typing import Any, Final
 
-from providers.catalog.model_facts import FILE, INPUT_APART
+from providers.catalog.model_facts import FILE, SEPARATE_INPUTS
 
 AS_OF: Final = date(2026, 11, 22)
 """The day on which the package was read."""
@@ -76,7 +76,7 @@ def _plain(name: str) -> str:
 def _facts(row: Mapping[str, Any]) -> list[Any] | None:
     """The window, the longest answer, what the model can do and what it is said not to; ``None`` where nothing is."""
     taken, given = _tokens(row.get("max_input_tokens")), _tokens(row.get("max_output_tokens"))
-    window = taken + (given or 0) if taken in INPUT_APART else taken  # the package has the prompt alone
+    window = taken + (given or 0) if taken in SEPARATE_INPUTS else taken  # the package has the prompt alone
     if window is not None and given is not None and given >= window:
         given = None  # no answer fills the window: it has no limit of its own
     can = " ".join(word for key, word in ABILITIES.items() if row.get(key) is True)

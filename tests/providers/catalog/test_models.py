@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from providers.catalog.effort import LEVELS, asked_level, budget_of, known_level, level_of
+from providers.catalog.effort import LEVELS, requested_level, budget_of, known_level, level_of
 from providers.catalog.models import ROWS, plain_name, quirks_of
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
@@ -144,10 +144,10 @@ def test_a_level_the_model_lacks_becomes_the_nearest_lower_one(level, known, tak
 
 
 def test_what_was_asked_by_name_or_by_number():
-    assert asked_level(Reasoning(effort="high", budget=1)) == "high"
-    assert asked_level(Reasoning(budget=5000)) == "medium"
-    assert asked_level(Reasoning("adaptive")) is None
-    assert asked_level(Reasoning("disabled", budget=5000)) is None
+    assert requested_level(Reasoning(effort="high", budget=1)) == "high"
+    assert requested_level(Reasoning(budget=5000)) == "medium"
+    assert requested_level(Reasoning("adaptive")) is None
+    assert requested_level(Reasoning("disabled", budget=5000)) is None
     assert budget_of(Reasoning(budget=77)) == 77
     assert budget_of(Reasoning(effort="low")) < budget_of(Reasoning()) < budget_of(Reasoning(effort="max"))
     assert all(budget_of(Reasoning(effort=level)) > 0 for level in LEVELS)

@@ -9,8 +9,8 @@ from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec, Recipient, Reply
 from providers.neutral.seal import seal
-from providers.responses import RESPONSES, read_continued
-from providers.responses.kept_items import previous
+from providers.responses import RESPONSES, read_continuation
+from providers.responses.kept_items import previous_items
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -258,8 +258,8 @@ def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) ->
     assert accumulated(found).output[0].phase == "commentary"
 
     kept = {"status": "completed", "input": [{"role": "user", "content": "q"}], "output": whole["output"]}
-    earlier = previous([json.dumps(kept).encode()])
-    call = read_continued({"model": "m", "input": "go on"}, earlier)
+    earlier = previous_items([json.dumps(kept).encode()])
+    call = read_continuation({"model": "m", "input": "go on"}, earlier)
     body = json.loads(RESPONSES.write_request(call, Recipient("up", US)).body)
     assert [item.get("phase") for item in body["input"]] == [None, *PHASES, None]
 
@@ -301,6 +301,6 @@ def test_a_phase_that_is_lost_is_named_where_the_client_said_it(codec: Codec, co
     sent = RESPONSES.write_request(call, Recipient("up", US))
     assert sent.dropped == ()
     assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
-    later = read_continued({"model": "m", "input": "q"}, [said])
-    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
+    later = read_continuation({"model": "m", "input": "q"}, [said])
+    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous_items.input[].phase",)
     assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()

@@ -15,15 +15,15 @@ from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import NativePart, TextPart, ToolCallPart
 from providers.responses import (
     RESPONSES,
-    compacted,
     compaction_item,
-    compaction_of,
     compaction_request,
+    compaction_response,
+    find_compaction,
     is_compaction,
-    read_continued,
+    read_continuation,
     whole_answer,
 )
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -115,7 +115,7 @@ def test_a_trigger_that_was_answered_is_no_part_of_the_talk() -> None:
 
 
 def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
-    call = read_continued({"model": "m", "input": [TRIGGER], "previous_response_id": "resp_1"}, TALK)
+    call = read_continuation({"model": "m", "input": [TRIGGER], "previous_response_id": "resp_1"}, TALK)
     assert [message.role for message in call.messages] == ["developer", "user", "assistant", "user", "user"]
     assert is_compaction(call.source)
 
@@ -133,7 +133,7 @@ def test_the_stream_tells_of_exactly_one_item() -> None:
     (item,) = response["output"]
     assert item == events[-2]["item"]
     assert item["type"] == "compaction"
-    assert is_ours(item["id"])
+    assert is_own_id(item["id"])
     assert response["id"] == "resp_tg1.x"
     assert response["usage"]["total_tokens"] == 10
     assert [one.type for one in accumulated(events).output] == ["compaction"]
@@ -176,13 +176,13 @@ def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:
     assert b"response.failed" in writer.send(ErrorInfo("overloaded", "later"))
     assert writer.send(AnswerEnd("stop")) == b""
     assert writer.response is not None
-    assert writer.response == writer.interrupted("cancelled")
+    assert writer.response == writer.interrupted_response("cancelled")
 
 
 def test_a_provider_that_can_do_it_itself_is_believed() -> None:
     events: list[Event] = [AnswerStart(), NativeItem(0, "responses", "compaction", NATIVE), AnswerEnd("stop")]
     assert stream(events)[-1]["response"]["output"] == [NATIVE]
-    assert compaction_of(fold(events)) == NATIVE
+    assert find_compaction(fold(events)) == NATIVE
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -198,18 +198,18 @@ def test_broken_off_there_is_no_item_yet() -> None:
     writer = RESPONSES.writer(reply())
     for event in NOTES:
         writer.send(event)
-    found = writer.interrupted("cancelled")
+    found = writer.interrupted_response("cancelled")
     assert (found["status"], found["output"], writer.response) == ("cancelled", [], None)
 
 
 def test_the_answer_of_compact_is_what_the_sdk_reads() -> None:
     """Codex asks `/v1/responses/compact` (lidge-jun/opencodex#422)."""
-    body = compacted("resp_1", 17, compaction_of(fold([*NOTES, AnswerEnd("stop")])), Usage(3, output=2))
+    body = compaction_response("resp_1", 17, find_compaction(fold([*NOTES, AnswerEnd("stop")])), Usage(3, output=2))
     found = CompactedResponse.model_validate(body)
     assert (found.object, found.usage.total_tokens, [item.type for item in found.output]) == (
         "response.compaction", 5, ["compaction"],
     )  # fmt: skip
-    assert compacted("resp_1", 17, NATIVE, None)["usage"]["total_tokens"] == 0
+    assert compaction_response("resp_1", 17, NATIVE, None)["usage"]["total_tokens"] == 0
 
 
 # When it is sent back

@@ -27,7 +27,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal, seal
-from providers.responses import RESPONSES, read_continued
+from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US, read, refused, turns
@@ -331,9 +331,9 @@ def test_a_call_may_be_in_a_compaction() -> None:
 
 def test_a_call_of_an_earlier_turn_counts_and_what_is_stored_is_not_judged() -> None:
     """What stands in a stored conversation cannot be mended by who goes on with it."""
-    call = read_continued({"model": "m", "input": [OUTPUT]}, [CALL])
+    call = read_continuation({"model": "m", "input": [OUTPUT]}, [CALL])
     assert call.messages[-1].parts[0].call_id == "c1"
-    call = read_continued({"model": "m", "input": "go on"}, [OUTPUT])
+    call = read_continuation({"model": "m", "input": "go on"}, [OUTPUT])
     assert call.messages[0].parts[0].call_id == "c1"
 
 

@@ -15,9 +15,9 @@ from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import seal
-from providers.responses import RESPONSES, compaction_item, read_continued, whole_answer
-from providers.responses.ids import is_ours
-from providers.responses.kept_items import page, previous, references, resolved, stored_input
+from providers.responses import RESPONSES, compaction_item, read_continuation, whole_answer
+from providers.responses.ids import is_own_id
+from providers.responses.kept_items import page, prepare_input, previous_items, references, resolve_references
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -52,29 +52,29 @@ def kept(status: str = "completed", input: list[Item] | None = None, output: lis
 
 
 def test_a_string_and_easy_messages_become_items() -> None:
-    (item,) = stored_input("hi")
-    assert is_ours(item.pop("id"))
+    (item,) = prepare_input("hi")
+    assert is_own_id(item.pop("id"))
     assert item == {
         "type": "message", "role": "user", "status": "completed", "content": [{"type": "input_text", "text": "hi"}],
     }  # fmt: skip
-    said, given = stored_input([{"role": "assistant", "content": "ok", "phase": "commentary"}, SAID])
+    said, given = prepare_input([{"role": "assistant", "content": "ok", "phase": "commentary"}, SAID])
     assert said["content"][0]["type"] == "output_text"
     assert (said["phase"], given) == ("commentary", SAID)
-    assert stored_input(None) == []
+    assert prepare_input(None) == []
 
 
 def test_ids_stay_unless_two_items_share_one() -> None:
-    first, second, third = stored_input([CALL, {**CALL, "call_id": "c2"}, OUTPUT])
+    first, second, third = prepare_input([CALL, {**CALL, "call_id": "c2"}, OUTPUT])
     assert first == CALL
-    assert is_ours(second["id"])
+    assert is_own_id(second["id"])
     assert second["id"].startswith("fc_")
     assert third["id"].startswith("fco_")
     assert {**third, "id": ""} == {**OUTPUT, "id": ""}
 
 
 def test_references_keep_their_ids_and_triggers_are_not_kept() -> None:
-    assert stored_input([REFERENCE, {"id": "msg_1"}, SAID]) == [REFERENCE, REFERENCE, SAID]
-    assert [item["type"] for item in stored_input([USER, {"type": "compaction_trigger"}])] == ["message"]
+    assert prepare_input([REFERENCE, {"id": "msg_1"}, SAID]) == [REFERENCE, REFERENCE, SAID]
+    assert [item["type"] for item in prepare_input([USER, {"type": "compaction_trigger"}])] == ["message"]
 
 
 ITEMS = st.lists(
@@ -93,15 +93,15 @@ def test_what_is_stored_stays_the_same_when_it_is_stored_again(value: Any) -> No
         RESPONSES.read_request({"model": "m", "input": value, "previous_response_id": "resp_1"})
     except GatewayError:
         return  # nobody stores it
-    once = stored_input(value)
-    assert stored_input(once) == once
+    once = prepare_input(value)
+    assert prepare_input(once) == once
     ids = [item["id"] for item in once if item["type"] != "item_reference"]
     assert len(set(ids)) == len(ids)
     assert all(isinstance(id, str) and id for id in ids)
 
 
 def test_the_sdk_reads_a_page_of_stored_input() -> None:
-    items = stored_input([USER, {"role": "assistant", "content": "ok"}, {"role": "developer", "content": "x"}])
+    items = prepare_input([USER, {"role": "assistant", "content": "ok"}, {"role": "developer", "content": "x"}])
     found = ResponseItemList.model_validate(page(items, order="asc"))
     assert [item.id for item in found.data] == [item["id"] for item in items]
 
@@ -118,16 +118,16 @@ def test_references_are_found_with_and_without_a_type() -> None:
 
 def test_references_become_what_they_name_and_unknown_ones_are_told() -> None:
     """The AI SDK names the assistant's text in place of the item, and a 404 ends its turn."""
-    items, unknown = resolved([USER, REFERENCE, {"id": "gone"}, OUTPUT], {"msg_1": SAID})
+    items, unknown = resolve_references([USER, REFERENCE, {"id": "gone"}, OUTPUT], {"msg_1": SAID})
     assert items == [USER, SAID, OUTPUT]
     assert unknown == ["gone"]
-    assert resolved("hi", {}) == ([USER], [])
+    assert resolve_references("hi", {}) == ([USER], [])
 
 
 def test_no_item_comes_twice() -> None:
-    assert resolved([REFERENCE, REFERENCE], {"msg_1": SAID}) == ([SAID], [])
-    assert resolved([REFERENCE, SAID], {"msg_1": SAID}) == ([SAID], [])
-    assert resolved([REFERENCE, USER], {}, there={"msg_1"}) == ([USER], [])
+    assert resolve_references([REFERENCE, REFERENCE], {"msg_1": SAID}) == ([SAID], [])
+    assert resolve_references([REFERENCE, SAID], {"msg_1": SAID}) == ([SAID], [])
+    assert resolve_references([REFERENCE, USER], {}, there={"msg_1"}) == ([USER], [])
 
 
 # Pages
@@ -186,9 +186,9 @@ def test_a_wrong_query_is_named(query: Item, param: str) -> None:
 
 def test_the_whole_chain_reaches_a_chat_provider() -> None:
     """Calls and outputs were lost (vllm-project/vllm#43244, SamSaffron/term-llm#345, katanemo/plano#631)."""
-    chain = [kept(input=stored_input("hi"), output=[SAID]), kept(input=stored_input([USER]), output=[CALL])]
+    chain = [kept(input=prepare_input("hi"), output=[SAID]), kept(input=prepare_input([USER]), output=[CALL])]
     body = {"model": "m", "input": [OUTPUT], "previous_response_id": "resp_2", "instructions": "now"}
-    call = read_continued(body, previous(chain, body["input"]))
+    call = read_continuation(body, previous_items(chain, body["input"]))
     sent = json.loads(CHAT.write_request(call, Recipient("up", US)).body)
     assert [message["role"] for message in sent["messages"]] == [
         "system", "user", "assistant", "user", "assistant", "tool",
@@ -201,19 +201,23 @@ def test_the_whole_chain_reaches_a_chat_provider() -> None:
 def test_paths_of_the_client_stay_its_own() -> None:
     earlier = [USER, {**SAID, "content": [{"type": "output_text", "text": "ok", "odd": 1}]}]
     body = {"model": "m", "input": [{"role": "user", "content": "x", "strange": 2}]}
-    call = read_continued(body, earlier)
-    assert [message.at for message in call.messages] == ["previous.input[0]", "previous.input[1]", "input[0]"]
-    assert call.dropped == ("previous.input[].content[].odd", "input[].strange")
+    call = read_continuation(body, earlier)
+    assert [message.at for message in call.messages] == [
+        "previous_items.input[0]",
+        "previous_items.input[1]",
+        "input[0]",
+    ]
+    assert call.dropped == ("previous_items.input[].content[].odd", "input[].strange")
     with pytest.raises(GatewayError) as caught:
-        read_continued({"model": "m", "input": [USER, {"role": "robot", "content": ""}]}, earlier)
+        read_continuation({"model": "m", "input": [USER, {"role": "robot", "content": ""}]}, earlier)
     assert caught.value.failed.param == "input[1].role"
     with pytest.raises(GatewayError) as caught:
-        read_continued(body, [{"type": "function_call"}])
-    assert caught.value.failed.param == "previous.input[0].name"
+        read_continuation(body, [{"type": "function_call"}])
+    assert caught.value.failed.param == "previous_items.input[0].name"
 
 
 def test_what_the_model_said_across_the_seam_is_one_turn() -> None:
-    call = read_continued({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
+    call = read_continuation({"model": "m", "input": [{"role": "assistant", "content": "more"}, USER]}, [USER, SAID])
     assert [message.role for message in call.messages] == ["user", "assistant", "user"]
     assert [part.text for part in call.messages[1].parts if isinstance(part, TextPart)] == ["ok", "more"]
 
@@ -221,32 +225,32 @@ def test_what_the_model_said_across_the_seam_is_one_turn() -> None:
 def test_what_was_referred_to_need_not_be_honoured_again() -> None:
     """The provider would refuse what the gateway has done already; instructions are those of the request."""
     body = {"model": "m", "input": "x", "conversation": "conv_1", "previous_response_id": "resp_1", "store": True}
-    call = read_continued(body, [USER])
+    call = read_continuation(body, [USER])
     assert set(call.parameters) == {"store"}
     assert call.source["input"] == [USER, {"role": "user", "content": "x"}]
     assert json.loads(CHAT.write_request(call, Recipient("up", US)).body)["messages"][-1]["content"] == "x"
-    assert len(read_continued({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
+    assert len(read_continuation({"model": "m", "previous_response_id": "resp_1"}, [USER]).messages) == 1
 
 
 def test_reasoning_goes_back_to_its_issuer_and_to_nobody_else() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     body = {"model": "m", "input": [OUTPUT], "max_output_tokens": 10}
-    call = read_continued(body, previous([kept(input=[USER], output=[sealed, CALL])], body["input"]))
+    call = read_continuation(body, previous_items([kept(input=[USER], output=[sealed, CALL])], body["input"]))
     assert [type(part) for part in call.messages[1].parts] == [ReasoningPart, ToolCallPart]
     assert isinstance(call.messages[2].parts[0], ToolResultPart)
     back = json.loads(MESSAGES.write_request(call, Recipient("up", OTHER)).body)
     assert back["messages"][1]["content"][0] == item
     other = MESSAGES.write_request(call, Recipient("up", US))
     assert b"signature" not in other.body
-    assert other.dropped == ("previous.input[]",)
+    assert other.dropped == ("previous_items.input[]",)
 
 
 def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     """The call goes out under the name that the client knows, though the tool was declared a turn ago."""
     tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "g"}]}]
     earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
-    call = read_continued({"model": "m", "input": "x"}, earlier)
+    call = read_continuation({"model": "m", "input": "x"}, earlier)
     events: list[Event] = [AnswerStart(), *call_events(0, id="c", name="ns__g"), AnswerEnd("tool_calls")]
     (item,) = whole_answer(fold(events), attrs.evolve(reply(), request=call))["output"]
     assert (item["namespace"], item["name"]) == ("ns", "g")
@@ -254,18 +258,18 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "queued", "in_progress"])
 def test_nothing_of_a_turn_that_did_not_end_well_is_said_again(status: str) -> None:
-    assert previous([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
+    assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
 
 
 def test_of_an_incomplete_turn_only_answered_calls_are_said_again() -> None:
     """Every API refuses a call that has no output, and reasoning without what it led to (maximhq/bifrost#5892)."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
     chain = [kept("incomplete", [USER], [thought, SAID, {**thought, "id": "rs_2"}, CALL])]
-    assert previous(chain, "go on") == [USER, thought, SAID]
-    assert previous(chain, [OUTPUT])[-1] == CALL
-    assert previous([*chain, kept(input=[OUTPUT])])[-2] == CALL
+    assert previous_items(chain, "go on") == [USER, thought, SAID]
+    assert previous_items(chain, [OUTPUT])[-1] == CALL
+    assert previous_items([*chain, kept(input=[OUTPUT])])[-2] == CALL
     assert (
-        previous([kept(input=[USER], output=[CALL])], "go on")[-1] == CALL
+        previous_items([kept(input=[USER], output=[CALL])], "go on")[-1] == CALL
     )  # the client's own mistake, told by its API
 
 
@@ -273,35 +277,35 @@ def test_after_a_compaction_only_the_notes_and_the_rules_are_said() -> None:
     rules = {"type": "message", "role": "developer", "content": "be brief"}
     notes = compaction_item("all of it")
     chain = [kept(input=[rules, USER], output=[SAID]), kept(output=[notes]), kept(input=[USER], output=[SAID])]
-    assert previous(chain) == [rules, notes, USER, SAID]
+    assert previous_items(chain) == [rules, notes, USER, SAID]
     foreign = {**notes, "encrypted_content": "gAAA"}
-    assert len(previous([chain[0], kept(output=[foreign])])) == 4
+    assert len(previous_items([chain[0], kept(output=[foreign])])) == 4
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"input": [1]}', b'{"status": null}', b"\xff", b'{"input":' * 3000])
 def test_a_damaged_turn_is_an_error(body: bytes) -> None:
     with pytest.raises(ValueError, match="damaged"):
-        previous([body])
+        previous_items([body])
 
 
 def test_items_that_were_put_into_a_conversation_are_a_turn_without_a_status() -> None:
-    assert previous([b'{"input": [{"type": "x"}], "output": []}', b"{}"]) == [{"type": "x"}]
+    assert previous_items([b'{"input": [{"type": "x"}], "output": []}', b"{}"]) == [{"type": "x"}]
 
 
 def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
     chain = [kept("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
     for value in (3, {"a": 1}, [3, None], [{"type": ["x"], "call_id": [1]}], [{"type": {"a": 1}, "id": "x"}]):
-        assert previous(chain, value)[0] == USER
+        assert previous_items(chain, value)[0] == USER
         assert references(value) == []
-        assert resolved(value, {})[1] == []
+        assert resolve_references(value, {})[1] == []
 
 
 def test_items_that_only_their_api_knows_go_back_without_ids_of_ours() -> None:
     """The provider refuses an id that it does not know (Kilo-Org/kilocode#10197)."""
     approval = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
-    earlier = stored_input([approval, {"type": "mcp_call", "id": "mcp_1", "name": "n", "arguments": "{}"}])
-    assert is_ours(earlier[0]["id"])
-    body = RESPONSES.write_request(read_continued({"model": "m", "input": "x"}, earlier), Recipient("up", US)).body
+    earlier = prepare_input([approval, {"type": "mcp_call", "id": "mcp_1", "name": "n", "arguments": "{}"}])
+    assert is_own_id(earlier[0]["id"])
+    body = RESPONSES.write_request(read_continuation({"model": "m", "input": "x"}, earlier), Recipient("up", US)).body
     sent = json.loads(body)["input"]
     assert sent[0] == approval
     assert sent[1]["id"] == "mcp_1"

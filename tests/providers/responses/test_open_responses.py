@@ -9,7 +9,7 @@ import pytest
 
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
-from providers.responses import RESPONSES, compacted, compaction_item
+from providers.responses import RESPONSES, compaction_item, compaction_response
 from providers.responses.ids import own_id
 from providers.responses.replay import replay
 from streams.events import (
@@ -129,7 +129,7 @@ def test_what_is_left_of_an_answer_is_valid_wherever_it_stops(answer, status):
     writer = RESPONSES.writer(asked_with(ASKED["tools"]))
     for event in answer:
         writer.send(event)
-        assert misfits(plain(writer.interrupted(status))) == []
+        assert misfits(plain(writer.interrupted_response(status))) == []
 
 
 @pytest.mark.parametrize("sequence", [0, 3])
@@ -161,7 +161,7 @@ def test_every_item_has_an_id_a_type_and_a_status(answer):
 
 
 def test_a_compaction_is_valid():
-    told = compacted(own_id("resp_"), 5, compaction_item("We agreed on Tuesday."), Usage(input=3, output=4))
+    told = compaction_response(own_id("resp_"), 5, compaction_item("We agreed on Tuesday."), Usage(input=3, output=4))
     assert misfits(plain(told), "CompactResource") == []
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from providers.grammar import judge
 from providers.responses import RESPONSES, whole_answer
-from providers.responses.kept_items import stored_input
-from providers.responses.replay import EventLog, after, replay
+from providers.responses.kept_items import prepare_input
+from providers.responses.replay import EventLog, events_after, replay
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -76,7 +76,7 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
     writer = RESPONSES.writer(reply())
     writer.send(TextDelta(0, "a"))
     for status, words in (("cancelled", "was cancelled"), ("incomplete", "broke off")):
-        last = values(replay(plain(writer.interrupted(status))))[-1]  # type: ignore[arg-type]
+        last = values(replay(plain(writer.interrupted_response(status))))[-1]  # type: ignore[arg-type]
         assert last["type"] == "response.failed"
         assert words in last["response"]["error"]["message"]
 
@@ -85,7 +85,7 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
 def test_a_response_that_is_not_over_cannot_be_told(status: str) -> None:
     writer = RESPONSES.writer(reply())
     with pytest.raises(ValueError, match=status):
-        replay({**plain(writer.interrupted("cancelled")), "status": status})
+        replay({**plain(writer.interrupted_response("cancelled")), "status": status})
 
 
 def test_items_of_other_servers_are_told_too() -> None:
@@ -105,7 +105,7 @@ def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> Non
             continue
         verdict = judge("responses", replay(response), tolerant=True)
         assert verdict.broken is None, (path.name, verdict.broken)
-        assert stored_input(response["output"]) == stored_input(stored_input(response["output"]))
+        assert prepare_input(response["output"]) == prepare_input(prepare_input(response["output"]))
         found += 1
     assert found > 20
 
@@ -134,7 +134,11 @@ LOG = logged(PLAIN, 9)
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
 def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
-    for found in (after(LOG, number), after(PLAIN, number), after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :]):
+    for found in (
+        events_after(LOG, number),
+        events_after(PLAIN, number),
+        events_after(sse.COMMENT_PING + PLAIN, number)[-len(PLAIN) :],
+    ):
         assert PLAIN.endswith(found)
         assert [event["sequence_number"] for event in values(found)] == list(range(number + 1, 408))
 
@@ -143,24 +147,24 @@ def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
 @given(st.integers(2, 500))
 @example(1)
 def test_a_log_tells_the_same_however_many_events_came_at_once(step: int) -> None:
-    assert after(logged(PLAIN, step)) == PLAIN
+    assert events_after(logged(PLAIN, step)) == PLAIN
 
 
 def test_a_log_grows_with_every_event() -> None:
     log, middle = EventLog(), PLAIN.index(b"\n\n", 5000) + 2
     log.add(PLAIN[:middle])
-    assert after(log.close()) == PLAIN[:middle]
+    assert events_after(log.close()) == PLAIN[:middle]
     log.add(PLAIN[middle:])
-    assert after(log.close()) == PLAIN
+    assert events_after(log.close()) == PLAIN
     assert len(log.close()) < len(PLAIN) / 5
-    assert after(EventLog().close()) == b""
+    assert events_after(EventLog().close()) == b""
 
 
 def test_events_without_a_number_go_with_the_one_before() -> None:
     first, odd = b'event: a\ndata: {"sequence_number":0}\n\n', b"event: b\ndata: nonsense\n\n"
     data = first + odd + first.replace(b"0", b"1")
-    assert after(logged(data, 2), 0) == first.replace(b"0", b"1")
-    assert after(logged(data, 1)) == data
+    assert events_after(logged(data, 2), 0) == first.replace(b"0", b"1")
+    assert events_after(logged(data, 1)) == data
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -168,16 +172,16 @@ def test_events_without_a_number_go_with_the_one_before() -> None:
 def test_a_damaged_log_is_an_error_or_nothing(log: bytes) -> None:
     found = b""
     with contextlib.suppress(ValueError):
-        found = after(log, 3)
+        found = events_after(log, 3)
     assert found in PLAIN
 
 
 def test_a_changed_byte_does_not_go_unseen() -> None:
     for at in (0, 3, 4, 20, len(LOG) - 1):
         with pytest.raises(ValueError, match="log"):
-            after(LOG[:at] + bytes([LOG[at] ^ 0x5A]) + LOG[at + 1 :])
+            events_after(LOG[:at] + bytes([LOG[at] ^ 0x5A]) + LOG[at + 1 :])
 
 
 def test_what_does_not_compress_is_kept_as_well() -> None:
     data = told(os.urandom(3000).hex(), 30)
-    assert after(logged(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")
+    assert events_after(logged(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")

@@ -13,7 +13,7 @@ from openai.types.responses import Response
 from providers.grammar import judge
 from providers.messages import MESSAGES
 from providers.responses import RESPONSES, whole_answer
-from providers.responses.ids import is_ours
+from providers.responses.ids import is_own_id
 from providers.responses.replay import replay
 from streams.events import (
     AnswerEnd,
@@ -72,7 +72,7 @@ def test_the_response_has_the_id_and_the_state_that_it_is_told() -> None:
 
 def test_where_nothing_is_kept_the_response_says_so() -> None:
     response = plain(whole_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
-    assert is_ours(response["id"])
+    assert is_own_id(response["id"])
     assert (response["store"], response["previous_response_id"]) == (False, None)
     assert "conversation" not in response
 
@@ -93,7 +93,7 @@ def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
         assert writer.response is None
     told = values(writer.send(last))[-1]["response"]
     assert plain(writer.response) == told
-    assert plain(writer.interrupted("cancelled")) == told
+    assert plain(writer.interrupted_response("cancelled")) == told
 
 
 # Broken off
@@ -109,7 +109,7 @@ def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     ]  # fmt: skip
     for event in events:
         writer.send(event)
-    found = plain(writer.interrupted("cancelled"))
+    found = plain(writer.interrupted_response("cancelled"))
     assert (found["status"], found["error"], found["usage"]) == ("cancelled", None, None)
     assert [(item["type"], item.get("status")) for item in found["output"]] == [
         ("reasoning", "completed"), ("message", "completed"),
@@ -123,9 +123,9 @@ def test_a_custom_call_that_came_wrapped_shows_when_it_is_whole() -> None:
     writer = RESPONSES.writer(reply(tools=TOOLS))
     writer.send(ToolCallStart(0, "c1", "own", "function"))
     writer.send(ToolCallDelta(0, '{"input":"SELECT'))
-    assert writer.interrupted("failed")["output"] == []
+    assert writer.interrupted_response("failed")["output"] == []
     writer.send(ToolCallDelta(0, ' 1"}'))
-    (item,) = writer.interrupted("failed")["output"]
+    (item,) = writer.interrupted_response("failed")["output"]
     assert (item["type"], item["input"]) == ("custom_tool_call", "SELECT 1")
 
 
@@ -140,7 +140,7 @@ def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
         ReasoningState(1, "chat", {}),
     ):
         writer.send(event)
-    first, second = writer.interrupted("incomplete")["output"]
+    first, second = writer.interrupted_response("incomplete")["output"]
     assert first == native
     assert second["status"] == "incomplete"
     assert second["encrypted_content"].startswith("tg1.")
@@ -148,9 +148,9 @@ def test_reasoning_is_cut_with_what_the_provider_wants_back() -> None:
 
 def test_a_failure_says_what_went_wrong() -> None:
     writer = RESPONSES.writer(reply())
-    error = writer.interrupted("failed", ErrorInfo("rate_limited", "slow down"))["error"]
+    error = writer.interrupted_response("failed", ErrorInfo("rate_limited", "slow down"))["error"]
     assert error == {"code": "rate_limit_exceeded", "message": "slow down"}
-    assert "broke off" in writer.interrupted("failed")["error"]["message"]
+    assert "broke off" in writer.interrupted_response("failed")["error"]["message"]
 
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -158,7 +158,7 @@ def test_a_failure_says_what_went_wrong() -> None:
 def test_wherever_a_stream_breaks_off_what_is_left_is_a_response(events: list[Event], status: Any) -> None:
     writer, twin = RESPONSES.writer(reply(tools=TOOLS)), RESPONSES.writer(reply(tools=TOOLS))
     for event in with_whole_items(events):
-        found = plain(writer.interrupted(status))
+        found = plain(writer.interrupted_response(status))
         Response.model_validate(found, strict=False)
         assert found["status"] == status
         ids = [item["id"] for item in found["output"]]

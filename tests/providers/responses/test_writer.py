@@ -114,7 +114,7 @@ def test_a_call_that_something_follows_was_whole() -> None:
     writer = RESPONSES.writer(reply())
     for event in call:
         writer.send(event)
-    assert [item["status"] for item in writer.interrupted("cancelled")["output"]] == ["completed"]
+    assert [item["status"] for item in writer.interrupted_response("cancelled")["output"]] == ["completed"]
     failed = written([*call, ErrorInfo("upstream", "gone")])
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
