@@ -1,7 +1,7 @@
-"""Errors in the words of each API, as tables.
+"""Tables and readers of errors in the formats of all APIs.
 
-``failures`` reads and writes errors and the waits that they state, with their ``reasons``; ``limits`` reads the headers
-about rates, ``ended`` finds refused credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members
-that a provider refuses; ``named_alone`` finds the one member that a refusal names, ``protected`` lists the members
-about privacy and safety.
+``failures`` reads and writes errors and their retry delays, with ``reasons``; ``limits`` reads rate limit headers,
+``ended`` finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
+provider rejects; ``named_alone`` finds the one member that a rejection names, ``protected`` lists members about privacy
+and safety.
 """

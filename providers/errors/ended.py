@@ -1,4 +1,4 @@
-"""Refusals of a credential that another one may mend: it has ended, or was taken back."""
+"""Recognition of rejected credentials that a new one may replace: expired or revoked."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from providers.errors.limits import Headers
 from streams.events import ErrorInfo
 
 UNAUTHORIZED: Final = 401
-_REFUSED: Final = (400, 403)  # AWS answers with these, too
+_REFUSED: Final = (400, 403)  # AWS uses these, too
 
 _AWS: Final = frozenset(
     ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
@@ -17,7 +17,7 @@ _SENTENCE: Final = re.compile(r"The security token included in the request is (?
 
 
 def has_ended(status: int, failed: ErrorInfo, headers: Headers) -> bool:
-    """Return whether a provider that has answered with ``status`` and ``failed`` would take a newer credential."""
+    """Return whether the provider that sent ``status`` and ``failed`` may accept a newer credential."""
     if status == UNAUTHORIZED:
         return True
     if status not in _REFUSED:

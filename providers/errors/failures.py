@@ -1,7 +1,7 @@
-"""Errors in the words of the APIs: what upstreams send read into ``ErrorInfo``, and ``ErrorInfo`` written for clients.
+"""Readers of provider errors into ``ErrorInfo``, and writers of ``ErrorInfo`` for clients.
 
-Reading is one tolerant function for all APIs, because what answers is not always the API that was called (a proxy's
-HTML, a router's own shape). Writing is a table per shape.
+One tolerant function reads the errors of all APIs, because the sender is not always the API that was called (a proxy's
+HTML, a router's own format). Writing uses a table for each format.
 """
 
 import re
@@ -20,7 +20,7 @@ EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reas
 NO_JSON: Final = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
 NO_OBJECT: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
-# The sentences of providers that have no better place for it.
+# Sentences with a delay, of providers that state it nowhere else.
 _SENTENCES: Final = tuple(
     re.compile(words)
     for words in (
@@ -34,14 +34,16 @@ _SENTENCES: Final = tuple(
 
 
 _LIMITS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota"))
-"""The reasons that are about limits: what is told of these beside another failure is no wait."""
+"""The reasons about limits. Delays of limits do not apply to other failures."""
 
 
 def told_wait(
     reason: FailureReason, error: Mapping[str, Any], headers: Headers = (), now: float | None = None
 ) -> float | None:
-    """Return the longest of the waits that a failure for ``reason`` tells, for a target is of use when all of them are
-    over; ``None`` where it tells none. ``now`` are Unix seconds."""
+    """Return the longest delay in seconds that a failure for ``reason`` states, or ``None``.
+
+    The target is usable only after all of them. ``now`` is in Unix seconds.
+    """
     at = time.time() if now is None else now
     headers = (*headers, *_inner_headers(error))
     limits = reason in _LIMITS
@@ -95,7 +97,7 @@ def _in_words(message: Any, now: float) -> Iterator[float]:
                 yield wait
 
 
-# By HTTP status of an upstream. 401 and 403 stay what they are here: whose credential it was, the gateway knows.
+# Kinds by HTTP status. 401 and 403 stay unchanged here, because only the gateway knows whose credential it was.
 KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     400: "invalid_request",
     401: "authentication",
@@ -115,7 +117,7 @@ KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     529: "overloaded",
 }
 
-# By the words in the body: `type` or `code` of either vendor. They say more than the status of a stream, which is 200.
+# Kinds by `type` or `code` in the body, which are more specific than the status of a stream (200).
 KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "invalid_request_error": "invalid_request",
     "invalid_prompt": "invalid_request",
@@ -175,7 +177,7 @@ OPENAI_TYPE: Mapping[ErrorKind, str] = {
     "internal": "server_error",
 }
 
-# Where the openai SDKs or Codex look at `code` and the upstream gave none.
+# Default codes that the openai SDKs or Codex read.
 OPENAI_CODE: Mapping[ErrorKind, str] = {
     "authentication": "invalid_api_key",
     "overloaded": "overloaded",
@@ -185,21 +187,20 @@ OPENAI_CODE: Mapping[ErrorKind, str] = {
     "internal": "server_error",
 }
 
-# How providers say that they cannot take reasoning of an earlier turn (anymore): OpenAI by a code, or only in words,
-# Anthropic and Google in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140).
+# Rejections of reasoning from an earlier turn: OpenAI sends a code or only a message, Anthropic and Google a message
+# (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140).
 _REASONING_CODES = frozenset(("invalid_encrypted_content",))
 _REASONING_WORDS = re.compile(
     r"encrypted content .{0,200}could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
     r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
     r"|(?:Corrupted|[Ii]nvalid|Unable to validate) thought.?signature|[Tt]hought.?signature is not valid"
 )
-_LONGEST_REFUSAL = 4000  # characters of a message that are looked at
+_LONGEST_REFUSAL = 4000  # characters of a message that are searched
 
 _LONGEST = 2000
-"""Bytes of a text that is taken for a message. Nothing is cut off: half a credential would not be found in it."""
+"""Limit of a text that counts as a message. It is never cut, because redaction would miss half a credential."""
 
-# The kinds of failures whose reason says that their status means another thing than it usually does: a 403 for an empty
-# account or for a prompt that is blocked, a 400 for the gateway's key.
+# Kinds that the reason corrects: a 403 for an empty account or a blocked prompt, a 400 for the gateway's key.
 _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("authentication", "quota"): "billing",
     ("permission", "quota"): "billing",
@@ -216,17 +217,19 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("upstream", "content_filter"): "invalid_request",
 }
 
-# A page is of a firewall, which has found something in the request (anthropics/claude-code#58294), and not of a
-# provider that refuses a key.
+# An HTML page comes from a firewall that blocked the request (anthropics/claude-code#58294), not from a provider that
+# rejects a key.
 _BLOCKED = "the provider answered with status 403 and a page: a firewall before it has blocked the request"
 
-# The headers of an upstream's error that the client acts on (api7/aisix#144).
+# Headers of a provider's error that clients act on (api7/aisix#144).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
-    """Read the error in an upstream's error response. Never raises; a body without a readable message is described
-    instead."""
+    """Return the error in a provider's error response.
+
+    Never raises; without a readable message, describes the status instead.
+    """
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
         error = error_object(any_json(body))
@@ -235,7 +238,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else _text(error.get("message"))
     own = _BLOCKED if blocked else f"the provider answered with status {status} and no readable error"
-    if status < 400 or status == 500:  # inside a stream, or a status that says nothing
+    if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     meant = _KIND_OF_REASON.get((kind, reason), kind)
@@ -255,8 +258,10 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
 
 
 def read_event_failure(value: Any) -> ErrorInfo:
-    """Read the error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error
-    in any of the shapes that ``error_object`` knows."""
+    """Return the error in ``value``, the JSON of an event in a stream that started with 200.
+
+    The error may have any of the formats that ``error_object`` knows.
+    """
     error = error_object(value)
     kind = kind_of(error, "upstream")
     given = _text(error.get("message"))
@@ -283,7 +288,7 @@ def array_failure(data: bytes) -> ErrorInfo | None:
 
 
 def load_answer(body: bytes) -> Any:
-    """Return a provider's whole answer, decoded. Raises ``GatewayError`` (502) for what is no JSON."""
+    """Return a provider's whole answer, decoded. Raises ``GatewayError`` (502) for invalid JSON."""
     try:
         return any_json(body)
     except NOT_JSON:
@@ -297,8 +302,10 @@ def listed_failure(value: Any) -> ErrorInfo | None:
 
 
 def error_object(value: Any) -> Mapping[str, Any]:
-    """Return the members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI).
-    Of several in an array the first."""
+    """Return the members of an error, wherever they are: under ``error``, at the top level, or a plain string (xAI).
+
+    Returns the first of several errors in an array.
+    """
     value = _first(value)
     if not isinstance(value, dict):
         return {}
@@ -308,22 +315,21 @@ def error_object(value: Any) -> Mapping[str, Any]:
         return inner
     if isinstance(inner, str):
         return {"message": inner, "code": value.get("code"), "type": value.get("error_type")}
-    for holder in (value, value.get("message")):  # FastAPI servers; Mistral has it one level down
+    for holder in (value, value.get("message")):  # FastAPI servers; Mistral one level deeper
         if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
             return {"message": message}
-    if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' own front
+    if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' front end
         return {**value, "message": said}
     return value
 
 
 def _first(value: Any) -> Any:
-    """Return the first element of an array; anything else itself."""
+    """Return the first element of an array, any other value unchanged."""
     return next((item for item in value if item), None) if isinstance(value, list) else value
 
 
 def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
-    """Return a short text as an error: what proxies say, and servers in front of which nothing writes JSON. A page is
-    none."""
+    """Return a short plain text as an error, as proxies and simple servers send it; nothing for an HTML page."""
     kind = next((value for name, value in headers if name == "content-type"), "")
     if not kind.lower().startswith("text/plain") or len(body) > _LONGEST:
         return {}
@@ -332,7 +338,7 @@ def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]
 
 
 def _detail(detail: Any) -> str | None:
-    """FastAPI's ``detail``: a text, or a list of mistakes, each with the path to it and what is wrong there."""
+    """Return FastAPI's ``detail``, a text or a list of errors with paths, as text."""
     if not isinstance(detail, list):
         return _text(detail)
     found = [item for item in detail if isinstance(item, dict) and isinstance(item.get("loc"), list)]
@@ -340,7 +346,7 @@ def _detail(detail: Any) -> str | None:
 
 
 def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
-    """Return the kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
+    """Return the kind for ``code`` or ``type``, else for a status in ``code``, else ``default``."""
     for word in (error.get("code"), error.get("type")):
         if isinstance(word, str) and word in KIND_OF_WORD:
             return KIND_OF_WORD[word]
@@ -350,16 +356,14 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
 
 
 def refuses_reasoning(failed: ErrorInfo) -> bool:
-    """Return whether a provider has refused a request for the reasoning in it, so that it may be asked again
-    without."""
+    """Return whether a provider rejected a request because of its reasoning, so that it may be sent without."""
     if failed.status != 400:
         return False
     return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_LONGEST_REFUSAL]) is not None
 
 
 def openai_error(failed: ErrorInfo) -> dict[str, Any]:
-    """Return the ``error`` member of Chat and Responses. ``code`` is never a status as a string
-    (anthropics/claude-code#51700)."""
+    """Return the ``error`` member of Chat and Responses. ``code`` is never a status (anthropics/claude-code#51700)."""
     return {
         "message": failed.message,
         "type": OPENAI_TYPE[failed.kind],
@@ -377,14 +381,13 @@ def messages_error(failed: ErrorInfo) -> dict[str, Any]:
 
 
 def is_openai_error(body: Mapping[str, Any]) -> bool:
-    """Return whether the JSON of an error response is in the shape of Chat and Responses, and in words that their
-    clients act on."""
+    """Return whether an error body has the format of Chat and Responses, with codes that their clients act on."""
     error = body.get("error")
     return isinstance(error, dict) and isinstance(error.get("message"), str) and has_openai_code(error)
 
 
 def is_messages_error(body: Mapping[str, Any]) -> bool:
-    """Return the same for Messages."""
+    """Return whether an error body has the format of Messages, with words that its clients act on."""
     error = body.get("error")
     if body.get("type") != "error" or not isinstance(error, dict):
         return False
@@ -392,11 +395,11 @@ def is_messages_error(body: Mapping[str, Any]) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """Return a string that says something."""
+    """Return ``value`` if it is a non-empty string, else ``None``."""
     return value if isinstance(value, str) and value else None
 
 
 def _word(value: Any) -> str | None:
-    """Return a code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
+    """Return a code that is a word; numeric statuses (OpenRouter) give ``None``."""
     text = _text(value)
     return None if text is None or text.isdigit() else text

@@ -1,8 +1,8 @@
-"""What headers say of a provider's limits: which are used up, and until when.
+"""Readers of rate limit headers: which limits are exhausted, and until when.
 
-APIs count requests and tokens (``x-ratelimit-*``, ``anthropic-ratelimit-*``), plans the share of a window that has been
-used (``anthropic-ratelimit-unified-*``, ``x-codex-*``). Moments are told as seconds, durations (``1m2.5s``, ``6ms``),
-dates, and Unix seconds or milliseconds.
+APIs count requests and tokens (``x-ratelimit-*``, ``anthropic-ratelimit-*``), plans the used share of a window
+(``anthropic-ratelimit-unified-*``, ``x-codex-*``). Times are seconds, durations (``1m2.5s``, ``6ms``), dates, or Unix
+seconds or milliseconds.
 """
 
 import email.utils
@@ -15,28 +15,30 @@ from typing import Final, TypeAlias
 from streams.events import FailureReason
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
-"""Names in lower case."""
+"""Header names, in lower case, and values."""
 
 LONGEST: Final = 31 * 86400.0
-"""Seconds that a target may be told to be of no use: the longest window of a plan is a month."""
+"""The longest cooldown of a target in seconds: the longest window of a plan is a month."""
 
 _LONGEST_TEXT: Final = 100
-_UNIX: Final = 1e9  # numbers from here on are moments, no durations
+_UNIX: Final = 1e9  # larger numbers are points in time, not durations
 _UNIX_MS: Final = 1e11
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d*)?)s)?(?:(\d+(?:\.\d*)?)ms)?")
 _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 _UNIFIED: Final = "anthropic-ratelimit-unified-"
 _OVERAGE: Final = f"{_UNIFIED}overage-status"
-"""Whether more than the plan can be bought: no window of it."""
+"""The header whether more than the plan can be bought; it is not a window."""
 _CODEX: Final = ("x-codex-primary", "x-codex-secondary")
-"""The windows of the plan; names with more in them are of other models than the one that has answered."""
+"""The windows of the plan; headers with longer names belong to other models."""
 _CREDITS: Final = ("x-codex-credits-has-credits", "x-codex-credits-unlimited")
 
 
 def seconds(text: str, now: float) -> float | None:
-    """Return the seconds that ``text`` tells to wait, a moment counted from ``now`` (Unix seconds); ``None`` if it
-    tells none, or a moment that has passed."""
+    """Return the seconds to wait according to ``text``; a point in time counts from ``now`` (Unix seconds).
+
+    Returns ``None`` for no time, or one that has passed.
+    """
     text = text.strip()
     if not text or len(text) > _LONGEST_TEXT:
         return None
@@ -47,7 +49,7 @@ def seconds(text: str, now: float) -> float | None:
     else:
         if wait >= _UNIX:
             wait = (wait / 1000 if wait >= _UNIX_MS else wait) - now
-    return wait if wait > 0 else None  # NaN is not, either
+    return wait if wait > 0 else None  # NaN fails too
 
 
 def _duration(text: str) -> float:
@@ -56,7 +58,7 @@ def _duration(text: str) -> float:
 
 
 def _until(text: str, now: float) -> float:
-    """Seconds to a date as RFC 3339 or HTTP writes it; 0 if it is none."""
+    """Return the seconds until a date in RFC 3339 or HTTP format, or 0 for other text."""
     try:
         date = datetime.fromisoformat(text) if text[0].isdigit() else email.utils.parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
@@ -65,17 +67,17 @@ def _until(text: str, now: float) -> float:
 
 
 def bounded(wait: float) -> float:
-    """Return ``wait`` within ``LONGEST``."""
+    """Return ``wait`` limited to ``LONGEST``."""
     return min(wait, LONGEST)
 
 
 def used_up_plan(headers: Headers) -> bool:
-    """Return whether a window of the plan is used up, and nothing is left to go on with."""
+    """Return whether a window of the plan is exhausted, without credits to continue."""
     return any(_windows(dict(headers)))
 
 
 def plan_waits(headers: Headers, now: float) -> Iterator[float]:
-    """Return the seconds until each used-up window of the plan begins anew, as far as that is told."""
+    """Yield the seconds until each exhausted window of the plan resets, if stated."""
     told = dict(headers)
     for window in _windows(told):
         for end in ("reset", "reset-after-seconds", "reset-at"):
@@ -85,7 +87,7 @@ def plan_waits(headers: Headers, now: float) -> Iterator[float]:
 
 
 def _windows(told: Mapping[str, str]) -> Iterator[str]:
-    """Yield the windows that are used up, by the beginning of their headers' names."""
+    """Yield the exhausted windows, as prefixes of their header names."""
     if told.get(f"{_UNIFIED}status") == "rejected":
         for name, value in told.items():
             if value == "rejected" and name.startswith(_UNIFIED) and name.endswith("status") and name != _OVERAGE:
@@ -105,7 +107,7 @@ def _is_full(percent: str) -> bool:
 
 
 def resets(headers: Headers, now: float) -> Iterator[float]:
-    """Yield the seconds until each limit of which nothing is left is full again."""
+    """Yield the seconds until each exhausted limit resets."""
     told: Mapping[str, str] | None = None
     for name, value in headers:
         if value == "0" and "remaining" in name:
@@ -115,12 +117,14 @@ def resets(headers: Headers, now: float) -> Iterator[float]:
 
 
 _FULL: Final = frozenset(("0", "100", "100.0", "rejected"))
-"""The values of headers that may say that nothing is left."""
+"""Header values that may mean an exhausted limit."""
 
 
 def told_outage(headers: Headers, now: float | None = None) -> tuple[FailureReason, float] | None:
-    """Why a provider that has answered well is going to refuse the next request, and for how many seconds: nothing is
-    left of a limit, of which it says when it ends. ``None`` otherwise, which is found out at little cost."""
+    """Return why a provider will reject the next request after a successful one, and for how many seconds, or ``None``.
+
+    A limit is exhausted and states its reset. The usual case, ``None``, is cheap.
+    """
     if not [name for name, value in headers if value in _FULL and ("limit" in name or "used" in name)]:
         return None
     at = time.time() if now is None else now

@@ -1,9 +1,7 @@
-"""The one member that a refusal names, and says nothing else: the only words of a provider from which anything is
-learned.
+"""Recognition of the one request member that a rejection names, which the gateway then learns to omit.
 
-A refusal may quote the request, and what is quoted was written by a client, or by a web page that a tool has read. Only
-a text that is the provider's own from its first character to its last, but for the name, says for certain what is
-refused.
+A rejection may quote the request, which a client or a web page may have written. So only a message that, except for the
+name, consists entirely of the provider's known words is trusted.
 """
 
 import re
@@ -13,12 +11,12 @@ from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, path_of, 
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
-_LONGEST: Final = 1000  # characters of such a message; a list of what is expected in its place is part of it
+_LONGEST: Final = 1000  # characters of such a message; it may list the expected members
 
 _NAME: Final = r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?"
 _AT: Final = r"'?(?P<at>[\w\-.\[\]/]{1,200})'?"
 
-# The vendors' words as in ``rejected.py``, with what stands before and behind them where nothing is quoted.
+# The vendors' messages as in ``rejected.py``, completed so that they match whole messages without quotes.
 _SENTENCES: Final = tuple(
     re.compile(words)
     for words in (
@@ -48,11 +46,11 @@ _ELSEWHERE: Final = re.compile(
 
 
 def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
-    """Return the member that ``failed`` names alone: as its ``param``, or with a message that is one sentence about it.
-    Empty for every other refusal.
+    """Return the one member that ``failed`` names, in ``param`` or in a message that only concerns it; else nothing.
 
-    Betas are an exception: one sentence may name several, for they are words of the client's own header and no members
-    of a request. The encoding of vectors is another: any words will do, because nothing is lost without it."""
+    There are two exceptions. A message may name several betas, which are values of the client's header rather than
+    members. For the encoding of vectors any message counts, because omitting it loses nothing.
+    """
     if failed.code in _CODES and failed.param:
         return _one(re.fullmatch(_NAME, failed.param))
     if len(failed.message) > _LONGEST:

@@ -1,8 +1,7 @@
-"""A conversation that is too long for its model: recognised in whatever words a provider says so, and put in the words
-on which clients act.
+"""Recognition of prompts that exceed the model's window, and the messages that clients act on.
 
-Claude Code compacts its conversation, or asks for a shorter answer, upon Anthropic's two sentences and upon nothing
-else; Codex and the OpenAI SDKs look at the code (musistudio/claude-code-router#1799, raine/claude-code-proxy#29,
+Claude Code compacts its conversation, or requests a shorter answer, only on Anthropic's two sentences; Codex and the
+OpenAI SDKs read the code (musistudio/claude-code-router#1799, raine/claude-code-proxy#29,
 Yeachan-Heo/oh-my-claudecode#3574).
 """
 
@@ -28,10 +27,10 @@ _CODES = frozenset(
     )
 )
 
-# The statuses with which it is said; some servers take it for their own failure (ggml-org/llama.cpp#14566). Limits on
-# tokens in a time are a 429 and sound alike.
+# Statuses of such errors; some servers report them as their own failure (ggml-org/llama.cpp#14566). Token rate limits
+# are 429 and have similar messages.
 _STATUSES = (400, 413, 422, 500, 502)
-_LONGEST = 4000  # characters of a message that are looked at
+_LONGEST = 4000  # characters of a message that are searched
 
 _BEGINNING = "prompt is too long: "
 _OWN_WORDS = re.compile(
@@ -41,7 +40,7 @@ _OWN_WORDS = re.compile(
 
 _GOOGLE_WORDS = re.compile(r"input token count .{0,40}exceeds the maximum")
 
-# By what is found: `input` and `output` (what was asked for as the answer), their `total`, and the model's `limit`.
+# Groups: `input` and `output` (the requested answer), their `total`, and the model's `limit`.
 _PATTERNS = tuple(
     re.compile(pattern.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL)
     for pattern in (
@@ -84,8 +83,10 @@ _PATTERNS = tuple(
 
 
 def overflows(error: Mapping[str, Any], status: int) -> bool:
-    """Return whether ``error`` (the object of a provider's error, whichever API it is of), which came with ``status``
-    (200 inside a stream), says that the conversation is too long."""
+    """Return whether ``error``, of any API, means that the conversation is too long.
+
+    ``status`` is the status of the error, 200 inside a stream.
+    """
     if any(isinstance(word := error.get(name), str) and word in _CODES for name in ("code", "type")):
         return True
     message = error.get("message")
@@ -93,7 +94,7 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
 
 
 def overflowed(failed: ErrorInfo) -> ErrorInfo:
-    """Return ``failed`` as a mistake of the client, whatever kind the provider gave it."""
+    """Return ``failed`` as an error of the client, whatever its original kind."""
     return attrs.evolve(
         failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
         log_message=_with_figures(failed),
@@ -101,20 +102,20 @@ def overflowed(failed: ErrorInfo) -> ErrorInfo:
 
 
 def _with_figures(failed: ErrorInfo) -> str | None:
-    """Return the message for the log with the numbers of tokens in the provider's message."""
+    """Return the message for the log, with the token counts of the provider's message."""
     figures = ", ".join(f"{name} {number}" for name, number in _figures(failed.message).items())
     return f"{failed.log_message}; tokens: {figures}" if failed.log_message and figures else failed.log_message
 
 
 def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
-    """Return ``failed`` in the words on which Anthropic's clients act. Anything but an overflow stays as it is."""
+    """Return an overflow with a message that Anthropic's clients act on; other errors stay unchanged."""
     if failed.code != CODE or _OWN_WORDS.search(failed.message):
         return failed
     return attrs.evolve(failed, message=_sentence(failed.message))
 
 
 def in_google_words(failed: ErrorInfo) -> ErrorInfo:
-    """Return ``failed`` in the words of Google's API. Anything but an overflow stays as it is."""
+    """Return an overflow with a message in Google's words; other errors stay unchanged."""
     if failed.code != CODE or _GOOGLE_WORDS.search(failed.message):
         return failed
     figures = _figures(failed.message)
@@ -126,14 +127,12 @@ def in_google_words(failed: ErrorInfo) -> ErrorInfo:
 
 
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:
-    """Return whether Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
-    judged."""
+    """Return whether Anthropic's clients understand ``error`` unchanged; always true for other errors than overflows."""
     return not overflows(error, 400) or bool(_OWN_WORDS.search(str(error.get("message"))))
 
 
 def has_openai_code(error: Mapping[str, Any]) -> bool:
-    """Return whether OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not
-    judged."""
+    """Return whether OpenAI's clients understand ``error`` unchanged; always true for other errors than overflows."""
     return not overflows(error, 400) or error.get("code") == CODE
 
 
@@ -143,7 +142,7 @@ def _match(message: str) -> re.Match[str] | None:
 
 
 def _sentence(message: str) -> str:
-    """Anthropic's sentence with the provider's figures; with its own words where it gives none, or none that agree."""
+    """Return Anthropic's sentence with the provider's figures, or with its message if they are missing or inconsistent."""
     figures = _figures(message)
     prompt, output, limit = figures.get("input"), figures.get("output", 0), figures.get("limit")
     if prompt is None and "total" in figures:
@@ -160,7 +159,7 @@ def _sentence(message: str) -> str:
 
 
 def _figures(message: str) -> dict[str, int]:
-    """Return the numbers of tokens that ``message`` names."""
+    """Return the token counts in ``message`` by name."""
     found = _match(message)
     return {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
 

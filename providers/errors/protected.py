@@ -1,8 +1,7 @@
-"""Members of a request about privacy, safety, identity and storage: without one of these an answer looks the same, and
-something has been given up that nobody sees.
+"""Request members about privacy, safety, identity and storage, which must not be dropped unnoticed.
 
-A provider's words alone are no reason to do without them. They are left out of a request only where a refusal names
-one of them and nothing else, and never of the requests that come after it.
+The answer looks the same without them. A request omits one only if a rejection names this member alone, and later
+requests are unaffected.
 """
 
 from collections.abc import Mapping
@@ -36,9 +35,9 @@ PROTECTED: Final[Mapping[str, str]] = {
     "guardrailConfig": "what is blocked (Bedrock)",
     "content_filter": "what is blocked",
 }
-"""By their names; what it is that would be given up."""
+"""The members by name, with the protection that would be lost."""
 
 
 def is_protected(path: Path) -> bool:
-    """Return whether ``path`` (``providers/errors/rejected.py``) is of such a member or of a part of one."""
+    """Return whether ``path`` (see ``providers/errors/rejected.py``) is such a member or part of one."""
     return path[0] in PROTECTED or path[-1] in PROTECTED

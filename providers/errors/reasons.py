@@ -1,8 +1,7 @@
-"""The reason of a provider's failure: read out of its status, its codes and its headers, and of a message only where
-its provider is known to say it by nothing else.
+"""The reason of a provider's failure, determined from status, codes and headers, and from messages only if necessary.
 
-A status alone is too little: a short rate limit and a used-up quota are both a 429, a refused key may be a 400. And the
-words of messages change (arspesk/sur9e#75): what is not in these tables is decided by the status.
+A status is not enough: a short rate limit and an exhausted quota are both 429, and a rejected key may be a 400.
+Messages change (arspesk/sur9e#75), so anything outside these tables is decided by the status.
 """
 
 import re
@@ -13,15 +12,13 @@ from typing import Any, Final
 from providers.errors.limits import Headers, used_up_plan
 from streams.events import FAILURE_REASON, ErrorKind, FailureReason
 
-# By HTTP status, where that says something and its kind would say something else. 500 says nothing, and the others are
-# as their kinds are.
+# Statuses whose reason differs from that of their kind. 500 has no meaning; the others follow their kinds.
 _BY_STATUS: Final[Mapping[int, FailureReason]] = {
     501: "server_error",
     529: "overloaded",
 }
 
-# `code` or `type` of an error, Google's `reason` and AWS's exceptions: of words that mean one thing only, whatever the
-# status is.
+# `code` or `type` of an error, Google's `reason` and AWS's exceptions, if they are unambiguous whatever the status is.
 REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     # OpenAI, and all that took its words over
     "insufficient_quota": "quota",
@@ -68,14 +65,14 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     # others
     "insufficient_user_quota": "quota",  # new-api
     "quota_exceeded": "quota",  # GitHub Copilot
-    "model_decommissioned": "gone",  # Groq, and those below, which come with 403
+    "model_decommissioned": "gone",  # Groq's, like those below, with 403
     "model_permission_blocked_org": "gone",
     "model_permission_blocked_project": "gone",
     "DeploymentNotFound": "gone",  # Azure
 }
 
-# The beginnings of messages by which alone a provider says it. Nothing further inside of a message is looked at: it may
-# quote what a client has written.
+# Beginnings of messages that are a provider's only indication. The rest of a message is ignored, because it may quote
+# the client.
 SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     # Anthropic (anthropics/claude-code#66314)
     (r"Your credit balance is too low", "quota"),
@@ -113,8 +110,8 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
 )
 _PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTENCES)
 
-# A 404 that is about something else than the model: what the request names, or asks a router's model to do
-# (pydantic/pydantic-ai#2896, zed-industries/zed#36094). No client is to put a model out of use for all others.
+# A 404 about something else than the model: an object in the request, or a feature that a router's model lacks
+# (pydantic/pydantic-ai#2896, zed-industries/zed#36094). A client must not disable a model for all others.
 _ELSEWHERE: Final = re.compile(
     r"No endpoints found that |No such (?:File|Container|Vector)|(?:File|Container|Skill|Item|Response|Conversation|"
     r"Previous response|Vector store)\b.{0,200}not found|.{0,200}\b(?:file[_-]|container_|cntr_|skill_|resp_|conv_|vs_|"
@@ -128,8 +125,10 @@ _PER_DAY: Final = "PerDay"
 
 
 def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, headers: Headers = ()) -> FailureReason:
-    """Return the reason of a failure with ``status`` (200 inside a stream): ``error`` is the object of the provider's
-    error, ``kind`` what its status or its words have been taken for."""
+    """Return the reason of a failure with ``status`` (200 inside a stream).
+
+    ``error`` is the provider's error object, ``kind`` the kind derived from its status or codes.
+    """
     if status <= _SAYS_NOTHING and (told := _told(error, headers)) is not None:
         return told
     if status == _LIMITED and used_up_plan(headers):
@@ -142,7 +141,7 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
 
 
 def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
-    """Return the reason that words or details name."""
+    """Return the reason that codes, details or the message state, or ``None``."""
     words = (REASON_OF_WORD[word] for word in error_words(error, headers) if word in REASON_OF_WORD)
     if (reason := next(words, None)) is not None:
         return reason
@@ -170,13 +169,13 @@ def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
 
 
 def details_of(error: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Return the objects in ``details``, as Google lists them."""
+    """Return the objects in ``details``, Google's list."""
     details = error.get("details")
     return tuple(item for item in details if isinstance(item, dict)) if isinstance(details, list) else ()
 
 
 def _is_per_day(error: Mapping[str, Any]) -> bool:
-    """Google's limits for a minute and for a day differ in the names of what was exceeded alone."""
+    """Return whether a daily limit of Google's was exceeded, which differs from the one for a minute only in its name."""
     for detail in details_of(error):
         violations, metadata = detail.get("violations"), detail.get("metadata")
         named = (
@@ -190,7 +189,7 @@ def _is_per_day(error: Mapping[str, Any]) -> bool:
 
 
 def _is_moderated(error: Mapping[str, Any]) -> bool:
-    """OpenRouter's 403 for what a moderation has flagged (its ``metadata`` names what)."""
+    """Return whether the error is OpenRouter's 403 for flagged input (see its ``metadata``)."""
     metadata = error.get("metadata")
     return isinstance(metadata, dict) and isinstance(metadata.get("reasons"), list) and "flagged_input" in metadata
 
@@ -208,7 +207,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_$/\[][\w.$/:\[\]-]{0,79}", re.ASCII)
 
 
 def log_message(status: int | None, error: Mapping[str, Any], headers: Headers = ()) -> str:
-    """Return what the log says of ``error``, the object of a provider's error. ``status`` is None inside a stream."""
+    """Return the message for the log about a provider's ``error``. ``status`` is None inside a stream."""
     words = [*error_words(error, headers), *_identifiers(error.get("status"))]
     named = list(islice(dict.fromkeys(word for one in words for word in _identifiers(one)), _MOST_WORDS))
     named += [f"param {param}" for param in _identifiers(error.get("param"))]

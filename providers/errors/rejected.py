@@ -1,8 +1,7 @@
-"""Members of a request, and betas, that a provider says it does not know: read out of its refusal, and taken out of the
-request.
+"""Recognition of request members and betas that a provider rejects as unknown, and their removal.
 
-A path is a tuple of names as the provider wrote them, ``[]`` for any index: ``("tools", "[]", "custom",
-"defer_loading")``. It may hold tags that stand in no request (``custom``), which say what sort of element is meant.
+A path is a tuple of names in the provider's spelling, with ``[]`` for any index: ``("tools", "[]", "custom",
+"defer_loading")``. It may contain tags that are no members (``custom``) but identify the kind of element.
 """
 
 import re
@@ -18,29 +17,32 @@ from streams.events import ErrorInfo
 Path: TypeAlias = tuple[str, ...]
 
 BETA = "anthropic-beta"
-"""The first name of a path that is no member of the body but a value of this header; alone it is all of them."""
+"""The first name of a path to a value of this header instead of a member; alone it means all values."""
 
 INDEX = "[]"
 ANYWHERE = "**"
-"""The first name of a path that means every element of an array, wherever, which has nothing but the second."""
+"""The first name of a path that means every array element, at any depth, whose only member is the second name."""
 
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
-"""The address itself, for a provider that has the model at another one."""
+"""The address itself, for a provider that has the model at another address."""
 
 VECTOR_ENCODINGS = ("encoding_format", "embedding_type")
-"""Members that say how vectors are written. To leave one out changes nothing for a client, because the gateway encodes
-numbers itself; so a refusal that is about one in any words is enough. OpenAI's SDKs send the first unasked."""
+"""Members for the encoding of vectors.
+
+The gateway encodes numbers itself, so clients lose nothing without them; any rejection about them is therefore enough.
+OpenAI's SDKs send the first by default.
+"""
 
 _ENCODING = re.compile(rf"\b(?:{'|'.join(VECTOR_ENCODINGS)})\b")
 _BASE64 = re.compile(r"\bbase64\b")
 _STATUSES = (400, 422)
-_LONGEST = 4000  # characters of a message that are looked at
+_LONGEST = 4000  # characters of a message that are searched
 _LONGEST_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
 
-# What a request is about, and the form of its answer: without it the client would get something else than it asked for,
-# so that the refusal is what it must see.
+# The essence of a request and the form of its answer. Without one of these the client would get a different answer, so
+# it must see the rejection instead.
 _ESSENTIAL = frozenset(
     (
         "model", "messages", "input", "system", "instructions", "prompt", "n", "stream", "background", "thread",
@@ -50,7 +52,7 @@ _ESSENTIAL = frozenset(
     )
 )  # fmt: skip
 
-# Inside the conversation and the tools only what is beside the point may go.
+# The only members inside the conversation and the tools that may be removed.
 _TALK = ("messages", "input", "system", "tools")
 _BESIDES = frozenset(
     (
@@ -61,12 +63,12 @@ _BESIDES = frozenset(
     )
 )  # fmt: skip
 
-# Patterns are looked for in texts that a client may have written, so that none may go back over a long word: a name is
-# never given up for a shorter one, and is looked for where it begins and nowhere inside.
+# Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
+# whole, from its start.
 _NAME = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+"
 _QUOTED = rf"""[`'"]?{_NAME}[`'"]?"""
 
-# Members in whose place a codec has another form of the same.
+# Members that a codec can express in another form.
 _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
     "parametersJsonSchema": {"schemas": "subset"},
     "responseJsonSchema": {"schemas": "subset"},
@@ -133,14 +135,16 @@ _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
 
 
 def path_of(text: str) -> Path:
-    """Return ``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` and ``/tools/0/x`` as a path. A ``body`` in front,
-    where FastAPI begins, says nothing."""
+    """Return ``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` or ``/tools/0/x`` as a path.
+
+    Ignores a leading ``body``, which FastAPI adds.
+    """
     names = re.findall(r"\[\]|[\w\-]+", text)
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
 
 
 def refused(failed: ErrorInfo) -> tuple[Path, ...]:
-    """Return the members that a provider's error names as unknown to it; empty for any other error."""
+    """Return the members that a provider's error rejects as unknown; empty for other errors."""
     if failed.status not in _STATUSES:
         return ()
     found = [path_of(failed.param)] if failed.code in _CODES and failed.param else []
@@ -154,8 +158,7 @@ def refused(failed: ErrorInfo) -> tuple[Path, ...]:
 
 
 def refused_encoding(failed: ErrorInfo) -> Path | None:
-    """Return the member for the encoding of vectors that ``failed`` is about, in whichever words a vendor says it;
-    ``None`` where it is about something else."""
+    """Return the member for the encoding of vectors if ``failed`` concerns it, in any vendor's words, or ``None``."""
     if failed.status not in _STATUSES:
         return None
     about = path_of(failed.param[:_LONGEST_PATH])[-1:] if failed.param else ()
@@ -168,7 +171,7 @@ def refused_encoding(failed: ErrorInfo) -> Path | None:
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:
-    """Return whether ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
+    """Return whether ``body`` may be sent without its member ``at`` (a path that ``without`` has returned)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _TALK and top != at:
         return last in _BESIDES
@@ -179,8 +182,10 @@ def may_go(at: str, body: Mapping[str, Any]) -> bool:
 
 
 def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
-    """``value`` without what ``path`` means, and where that stood (``tools[].defer_loading``): ``value`` itself, and
-    nowhere, if it is not there. What is not on the way to it is shared with ``value``, which stays as it is."""
+    """Return ``value`` without the members that ``path`` matches, and their paths (``tools[].defer_loading``).
+
+    Unaffected parts are shared with ``value``, which stays unchanged; without a match the result is ``value`` itself.
+    """
     if not path:
         return value, set()
     name, rest = _spelled(path[0], value), path[1:]
@@ -192,15 +197,15 @@ def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
         return value, set()
     if not rest and name in value:
         return {key: other for key, other in value.items() if key != name}, {join(at, name)}
-    if isinstance(value.get(name), dict | list):  # a text block has a text of its own beside the tag
+    if isinstance(value.get(name), dict | list):  # a text block also has a member named like the tag
         changed, places = without(value[name], rest, join(at, name))
         return ({**value, name: changed} if places else value), places
     return without(value, rest, at) if rest and at and _is_sort(name, value) else (value, set())
 
 
 def _spelled(name: str, value: Any) -> str:
-    """``name`` as ``value`` spells it: Google names members otherwise in its errors than in its requests
-    (``function_declarations``, ``functionDeclarations``)."""
+    """Return ``name`` as ``value`` spells it; Google's errors and requests differ (``function_declarations``,
+    ``functionDeclarations``)."""
     if "_" not in name or not isinstance(value, dict) or name in value:
         return name
     first, *others = name.split("_")
@@ -209,7 +214,7 @@ def _spelled(name: str, value: Any) -> str:
 
 
 def in_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
-    """Return ``quirks`` of a server that does not know ``paths``, where there is another form of what they mean."""
+    """Return ``quirks`` of a server that does not know ``paths``, if their meaning has another form."""
     changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
     return attrs.evolve(quirks, **changes) if changes else quirks
 
@@ -221,7 +226,7 @@ def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any],
 
 
 def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
-    """Return ``value`` without the elements of arrays that have ``name`` and nothing else."""
+    """Return ``value`` without array elements whose only member is ``name``."""
     places: set[str] = set()
     if isinstance(value, dict):
         changed = {key: _without_elements(one, name, join(at, key)) for key, one in value.items()}
@@ -241,7 +246,7 @@ def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
 
 
 def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:
-    """Return whether ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one
-    type says nothing about the same member in others."""
+    """Return whether ``value`` is of the kind that the provider calls ``tag``, because a rejection may concern blocks
+    of one type only."""
     sorts = [value[name] for name in ("type", "role") if name in value]
     return tag in sorts or not sorts

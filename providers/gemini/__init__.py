@@ -1,11 +1,10 @@
-"""Google Gemini: the codec of ``generateContent`` and ``streamGenerateContent``, both roles.
+"""The codec of Google Gemini (``generateContent`` and ``streamGenerateContent``), for clients and providers.
 
-A client's request: ``incoming`` reads it, with ``contents`` (turns) and ``spellings`` (both spellings of members);
-``adapting`` edits it for a provider of the same API. A provider's request: ``outgoing`` writes it, with ``history``
-(messages), ``turns`` (the model's and their signatures), ``media``, ``tools`` and ``settings``. ``schemas`` translates
-schemas in both directions. Answers: ``reader`` reads them, with ``reading`` (parts), ``citations`` and
-``partial_arguments``; ``writer`` writes them. ``framing`` cuts streams into events, ``ends`` lists why answers end,
-``errors`` writes errors for clients.
+Client requests: ``incoming`` with ``contents`` (turns) and ``spellings`` (of member names), and ``adapting`` for Gemini
+providers. Provider requests: ``outgoing`` with ``history`` (messages), ``turns`` (the model's, with signatures),
+``media``, ``tools`` and ``settings``. ``schemas`` converts schemas both ways. Answers: ``reader`` with ``reading``
+(parts), ``citations`` and ``partial_arguments``; ``writer``. ``framing`` splits streams into events, ``ends`` lists
+finish reasons, ``errors`` writes errors for clients.
 """
 
 import re
@@ -48,15 +47,18 @@ WIRE = WireApi(
     client_tools=frozenset(("functionDeclarations", "function_declarations")),
     words=StreamWords(error_member=True),
     ping=KEEP_ALIVE,
-    # https://ai.google.dev/api/caching#FunctionDeclaration; Gemini's own errors name tools as its models may call them
-    # (anomalyco/opencode#4832).
+    # https://ai.google.dev/api/caching#FunctionDeclaration; in Gemini's errors, tool names have the prefixes that its
+    # models may use (anomalyco/opencode#4832).
     tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
     client_headers=("x-goog-api-client",),
 )
 
 
 class Gemini(Codec):
-    """The ``Codec`` of Google Gemini. It imports a part with its first use: most gateways never speak this API."""
+    """The ``Codec`` of Google Gemini.
+
+    It imports each part on first use, because most gateways never speak this API.
+    """
 
     wire = WIRE
     write_error = staticmethod(write_error)

@@ -1,4 +1,4 @@
-"""A Gemini client's own request, edited for a provider of its API, and the seals in it resolved."""
+"""Edits of a Gemini client's request for a Gemini provider, including restored seals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -25,7 +25,7 @@ _CALLS: Final = ("functionCall", "function_call")
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``Codec.adapt``."""
+    """Edit the request. See ``Codec.adapt``."""
     if draft.mentions(b'"cachedContent"') or draft.mentions(b'"cached_content"'):
         _check_cached(draft)
     if to.known.signed_calls and any(draft.mentions(f'"{name}"'.encode()) for name in _CALLS):
@@ -40,8 +40,10 @@ def _check_cached(draft: Draft) -> None:
 
 
 def _sign_calls(draft: Draft) -> None:
-    """Give the first call of each of the model's turns what stands for a signature that it has not: the whole history
-    is refused otherwise (anomalyco/opencode#4832). All else keeps its bytes."""
+    """Add a placeholder signature to the first call of each model turn that lacks one.
+
+    Otherwise the provider rejects the whole history (anomalyco/opencode#4832). All other bytes stay unchanged.
+    """
     changed: dict[int, Mapping[str, Any]] = {}
     for index, content in draft.items("contents"):
         raw = bytes(content.get("parts", b""))
@@ -55,7 +57,7 @@ def _sign_calls(draft: Draft) -> None:
 
 
 def _first_signed(parts: list[msgspec.Raw]) -> list[Any] | None:
-    """Return ``parts`` with a signature on the first call, ``None`` where it has one already or none is called."""
+    """Return ``parts`` with a signature on the first call, or ``None`` if it has one or there is no call."""
     for place, raw in enumerate(parts):
         part = parsed(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
         if any(name in part for name in _CALLS):
@@ -66,7 +68,7 @@ def _first_signed(parts: list[msgspec.Raw]) -> list[Any] | None:
 
 
 def _lower_thinking(draft: Draft, known: Quirks) -> None:
-    """Lower a level that the model is known not to have (a 400 otherwise)."""
+    """Lower a level that the model is known to lack, which would be a 400."""
     member = next((name for name in ("generationConfig", "generation_config") if name in draft), None)
     config = draft.value(member) if member is not None else None
     thinking = own_member(config, "thinkingConfig")
@@ -89,12 +91,18 @@ def _named(holder: Mapping[str, Any], name: str) -> str:
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
-    """See ``Codec.restore``. A signature of another's goes, with the thoughts that it is of."""
+    """Restore sealed signatures. See ``Codec.restore``.
+
+    A signature of another provider is removed together with its thoughts.
+    """
     return _changed(body, _Unsealing(issuer).parts)
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
-    """See ``Codec.without_reasoning``. A call that was signed has what Google documents for one that is not."""
+    """Remove thoughts and signatures. See ``Codec.without_reasoning``.
+
+    A signed call gets the placeholder that Google documents for unsigned calls.
+    """
     return _changed(body, _unreasoned)
 
 
@@ -105,14 +113,14 @@ def _changed(body: Mapping[str, Any], change: ChangeBlocks) -> Changes:
 
 
 def _listed(content: Any) -> Any:
-    """Return a content with its parts as a list: a lone object stands for a list of one."""
+    """Return a content with its parts as a list; a single object counts as a list of one."""
     lone = isinstance(content, dict) and isinstance(content.get("parts"), dict)
     return {**content, "parts": [content["parts"]]} if lone else content
 
 
 @attrs.frozen
 class _Unsealing:
-    """The change that resolves the seals in parts."""
+    """A change that restores the seals in parts."""
 
     issuer: Issuer
 
@@ -138,7 +146,7 @@ class _Unsealing:
 
 
 def _native(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
-    """Return the item of a seal that ``issuer`` made of this API's own."""
+    """Return the item of a seal that ``issuer`` made for this API, or ``None``."""
     if seal is None or seal.api != "gemini" or not issuer.made(seal):
         return None
     item = seal.item[0] if isinstance(seal.item, list) and seal.item else seal.item
@@ -147,13 +155,13 @@ def _native(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
 
 
 def _drop_thoughts(out: list[Any]) -> None:
-    """Take away the thoughts at the end of ``out``: another model's."""
+    """Remove the thoughts at the end of ``out``, which belong to another model."""
     while out and isinstance(out[-1], dict) and out[-1].get("thought") is True:
         out.pop()
 
 
 def _says_something(part: _Part) -> bool:
-    """Return whether a part is more than the place of a signature."""
+    """Return whether a part is more than a carrier of a signature."""
     return part.get("thought") is not True and part.get("text", "-") != ""
 
 

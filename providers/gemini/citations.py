@@ -1,6 +1,6 @@
-"""What grounds a text: citations with a URL, their places in characters of the text.
+"""Reader of a Gemini text's citations: sources with a URL and positions in characters.
 
-Gemini counts places in bytes of UTF-8. Source: ``GroundingMetadata`` and ``CitationMetadata`` of the Gemini API.
+Gemini counts positions in bytes of UTF-8. Source: ``GroundingMetadata`` and ``CitationMetadata`` of the Gemini API.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,11 +11,11 @@ from providers.neutral.bounds import ID, bounded
 from streams.events import Citation, Event
 
 _Source: TypeAlias = tuple[str, str, int | None, int | None]
-"""Its URL, its title, and from where to where it is cited, in bytes."""
+"""The URL and title of a source, and the start and end of the cited text in bytes."""
 
 
 def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
-    """Return the events of the citations in ``candidate`` of the text that is open, each once."""
+    """Return the events for new citations in ``candidate`` of the open text."""
     if answer.words != "text" or not answer.keeps:
         return []
     sources = [*_grounding(candidate.get("groundingMetadata")), *_cited(candidate.get("citationMetadata"))]
@@ -51,14 +51,14 @@ def _grounding(metadata: Any) -> Iterator[_Source]:
 
 
 def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the URL and the title of a page, a document or a place on a map."""
+    """Return the URL and title of a page, a document or a place on a map, or ``None``."""
     inner = next((value for value in chunk.values() if isinstance(value, dict)), {})
     uri, title = inner.get("uri"), inner.get("title")
     return (uri, title if isinstance(title, str) else "") if isinstance(uri, str) and uri else None
 
 
 def _cited(metadata: Any) -> Iterator[_Source]:
-    """Sources that the model has recited."""
+    """Yield the sources that the model has recited."""
     for one in _objects(metadata.get("citations")) if isinstance(metadata, dict) else ():
         uri, title = one.get("uri"), one.get("title")
         if isinstance(uri, str) and uri:
@@ -76,7 +76,7 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _characters(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
-    """Return the places of ``sources`` in bytes of the open text, and which characters these are."""
+    """Return the character positions by the byte positions of ``sources`` in the open text."""
     answer.measured += answer.text_size
     if answer.text_size > CITED or answer.measured > MEASURED:
         return {}

@@ -1,9 +1,9 @@
-"""The turns of a client's request and their parts, read.
+"""Readers of the turns of a Gemini client's request and their parts.
 
-Programs that collect a stream send each of its pieces back as a content of its own: neighbouring contents of the model
-become one turn, and its plain texts one text. Of thoughts before a signed part only the seal there is sure to come
-back, because Gemini CLI sends no thoughts. Gemini's clients leave out the ids of calls and results; the gateway makes
-them. Source: ``Content`` and ``Part`` in the API's reference, and the histories that google-genai and Gemini CLI send.
+Programs that collect a stream send each piece back as a separate content, so consecutive contents of the model become
+one turn, and its plain texts one text. Gemini CLI sends no thoughts, so only the seal on a signed part is sure to come
+back. Clients omit the ids of calls and results; the gateway makes them. Source: ``Content`` and ``Part`` in the API's
+reference, and histories of google-genai and Gemini CLI.
 """
 
 import hashlib
@@ -40,11 +40,11 @@ _ABOUT: Final = frozenset(
     ("thought", "thoughtSignature", "thought_signature", "partMetadata", "part_metadata", "videoMetadata",
      "video_metadata", "mediaResolution", "media_resolution")
 )  # fmt: skip
-"""What is said of a part beside what it is."""
+"""Members that describe a part but do not determine its kind."""
 
 _FILES: Final = "https://generativelanguage.googleapis.com/"
 _RESULTS: Final = ("result", "output")
-"""The member of a function's response that holds what it gave back, where it is the only one."""
+"""The member of a function's response that contains the result, if it is the only member."""
 
 _AUDIO: Final[Mapping[str, str]] = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
 
@@ -53,21 +53,25 @@ Media: TypeAlias = ImagePart | FilePart | AudioPart
 
 @attrs.define
 class Calls:
-    """The calls of a conversation as far as it has been read, and those of them that wait for their result."""
+    """The calls of the conversation so far, and those that wait for their result."""
 
     names: dict[str, str] = attrs.field(factory=dict)
     waiting: dict[str, list[str]] = attrs.field(factory=dict)
-    """Their ids by the name of the function, in order."""
+    """By function name, the ids of calls without a result, in order."""
     done: set[str] = attrs.field(factory=set)
-    """Those whose result the client has said by their ids."""
+    """The ids of calls whose result referred to them by id."""
 
     def begin(self, id: str, name: str) -> None:
         self.names[id] = name
         self.waiting.setdefault(name, []).append(id)
 
     def answered(self, id: str | None, name: str, at: str) -> str | None:
-        """Return the id of the call whose result has come: as the client gives it, else of the first that waits by that
-        name. ``None`` where that call has its result: Gemini CLI sends those of a session that it resumes twice."""
+        """Return the id of the call that a result belongs to: the client's id, else the first waiting call of that
+        name.
+
+        Returns ``None`` if that call already has its result, because Gemini CLI repeats results when it resumes a
+        session.
+        """
         ids = self.waiting.get(name) or []
         if id in self.done:
             return None
@@ -81,26 +85,25 @@ class Calls:
 
 
 def made_id(at: str) -> str:
-    """Return an id for the call at that place of the conversation: the same whenever it is sent again, for prompt
-    caches."""
+    """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
 def kind_of_part(part: GeminiFields) -> str:
-    """Return the member that says what a part is."""
+    """Return the member that determines the kind of a part."""
     data = part.data
     known = next((kind for kind in _KINDS if data.get(spelled(data, kind)) is not None), None)
     return known or next((name for name in data if name not in _ABOUT), "text")
 
 
 def native_part(part: GeminiFields, kind: str) -> NativePart:
-    """Return a part that only Gemini knows, whole."""
+    """Return a part that only Gemini can express, whole."""
     part.ignore(*part.data)
     return NativePart("gemini", kind, part.data, part.at)
 
 
 def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
-    """Read a ``functionCall``."""
+    """Return the call in a ``functionCall``."""
     call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
     name, id, args = call.need("name", str), call.string("id") or made_id(part.at), call.any("args")
     drops.rest(call)
@@ -109,8 +112,7 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
 
 
 def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart | None:
-    """Read a ``functionResponse``, which is of the call with its id, or of one that waits by its name; ``None`` for one
-    that says again what was said."""
+    """Return the result in a ``functionResponse``, matched to its call by id or name; ``None`` for a repeated result."""
     result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
     text, failed = _told(result.any("response"))
@@ -141,7 +143,7 @@ def _told(response: Any) -> tuple[str, bool]:
 
 
 def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
-    """Read an ``inlineData`` or a ``fileData``."""
+    """Return the medium in an ``inlineData`` or ``fileData`` part."""
     data = GeminiFields.of(part.any(kind), part.path(kind))
     media_type, name = (data.string("mimeType") or "").lower() or None, data.string("displayName")
     if kind == "inlineData":
@@ -158,14 +160,13 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
 
 
 def _file(uri: str, media_type: str | None) -> MediaSource:
-    """Return a file by its address: anybody may read what the web has, nobody but Google what its Files API or its
-    storage has."""
+    """Return the source for a file URI: a URL if it is public, a file id if only Google can read it."""
     everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
     return MediaSource("url" if everywhere else "file_id", uri, media_type)
 
 
 def standard_base64(text: str) -> str:
-    """Return ``text`` in the alphabet that all APIs take: google-genai writes that of addresses, perhaps without
+    """Return ``text`` in the alphabet that all APIs accept; google-genai uses the URL-safe one, sometimes without
     padding."""
     text = text.replace("-", "+").replace("_", "/")
     return text + "=" * (-len(text) % 4)
@@ -176,11 +177,11 @@ _ROLES: Final[Mapping[str, Role]] = {
 }  # fmt: skip
 
 UNSIGNED: Final = frozenset(("skip_thought_signature_validator", "context_engineering_is_the_way_to_go"))
-"""What stands in place of a signature that was lost: Gemini CLI puts it there by itself."""
+"""Placeholders for missing signatures; Gemini CLI adds them automatically."""
 
 
 def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
-    """Read the turns of ``contents``, which may be a bare text. Raises a 400 for none."""
+    """Yield the turns of ``contents``, which may be a plain text. Raises a 400 if there are none."""
     value, at = fields.any("contents"), fields.path("contents")
     if isinstance(value, str):
         yield Message("user", (TextPart(value, at),), at)
@@ -205,7 +206,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
 
 
 def read_instruction(fields: GeminiFields, drops: Drops) -> tuple[Message, ...]:
-    """``systemInstruction``: texts alone, in a content, or as a bare text."""
+    """Return ``systemInstruction`` as messages: texts in a content, or a plain text."""
     value, at = fields.any("systemInstruction"), fields.path("systemInstruction")
     if value is None:
         return ()
@@ -252,16 +253,16 @@ def _client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator
 
 
 class _ModelTurn:
-    """One turn of the model while its contents are read."""
+    """A turn of the model while its contents are read."""
 
     def __init__(self, at: str) -> None:
         self._at = at
         self._parts: list[Part] = []
-        self._thoughts: list[str] = []  # unsigned, of which a seal may follow
-        self._pieces: list[str] = []  # of the last part, a plain text that may go on
+        self._thoughts: list[str] = []  # unsigned thoughts, whose seal may follow
+        self._pieces: list[str] = []  # of the last part, a plain text that may continue
 
     def messages(self) -> Iterator[Message]:
-        """Yield the turn, unless nothing is in it."""
+        """Yield the turn unless it is empty."""
         self._flush(self._at)
         self._settle()
         if self._parts:
@@ -275,7 +276,7 @@ class _ModelTurn:
 
     def _read(self, part: GeminiFields, calls: Calls, drops: Drops) -> None:
         kind, thought = kind_of_part(part), part.boolean("thought")
-        if kind not in ("text", "functionCall"):  # whole, its signature with it
+        if kind not in ("text", "functionCall"):  # whole, including its signature
             self._flush(part.at)
             self._add(native_part(part, kind))
             return
@@ -310,8 +311,7 @@ class _ModelTurn:
             self._sign(mark, {}, at)
 
     def _say(self, text: str, mark: "Seal | str | None", at: str) -> None:
-        """Add a text. One that is signed is never joined with its neighbours; an empty one says nothing unless it
-        is."""
+        """Add a text. A signed text stays separate; an empty one only matters if signed."""
         if mark is not None:
             self._sign(mark, {"part": "text", **({} if text else {"empty": True})}, at)
             if text:
@@ -323,7 +323,7 @@ class _ModelTurn:
             self._pieces.append(text)
 
     def _sign(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
-        """Add the reasoning before a part that bears ``mark``."""
+        """Add the reasoning before a part that has ``mark``, its signature or seal."""
         if not isinstance(mark, Seal):
             self._flush(at)
             if mark is not None:
@@ -335,15 +335,14 @@ class _ModelTurn:
         self._add(ReasoningPart(told or text, seal, at=at))
 
     def _flush(self, at: str) -> None:
-        """Thoughts that nothing signs."""
+        """Add the unsigned thoughts so far."""
         if any(self._thoughts):
             self._add(ReasoningPart("".join(self._thoughts), native={"part": "thought"}, at=at))
         self._thoughts.clear()
 
 
 def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
-    """Return what signs a part: our seal, Gemini's own signature, or nothing. A seal that was cut or changed on its way
-    is nobody's."""
+    """Return the signature of a part: our seal, Gemini's own, or ``None``. A damaged seal is dropped."""
     text = part.string("thoughtSignature")
     if not text or text in UNSIGNED:
         return None
@@ -355,7 +354,7 @@ def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
 
 
 def _opened(seal: Seal) -> tuple[Seal, str]:
-    """Return ``seal``, and the reasoning's text that ``sealed_item`` has put into it."""
+    """Return ``seal``, and the reasoning text that ``sealed_item`` has included."""
     item = seal.item
     if seal.api != "chat" or not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return seal, ""

@@ -1,4 +1,4 @@
-"""Why a Gemini answer ended: its words, and what they come to.
+"""Gemini's finish reasons and their neutral meaning.
 
 Source: ``Candidate.FinishReason`` and ``PromptFeedback.BlockReason`` of the Gemini API and of Vertex AI.
 """
@@ -22,7 +22,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "IMAGE_PROHIBITED_CONTENT": "refusal",
     "IMAGE_RECITATION": "refusal",
 }
-"""What ends an answer; words that are not here (``OTHER``, ``NO_IMAGE``) end it like any other."""
+"""The neutral reasons; others (``OTHER``, ``NO_IMAGE``) mean ``stop``."""
 
 FAILURES: Final = frozenset(
     (
@@ -30,11 +30,11 @@ FAILURES: Final = frozenset(
         "TOO_MANY_TOOL_CALLS",
     )
 )  # fmt: skip
-"""Reasons of answers that went wrong: what stands beside them is not to be used, least of all a call
-(NousResearch/hermes-agent#83886, BerriAI/litellm#40477)."""
+"""Reasons of failed answers, whose content must not be used, calls least of all (NousResearch/hermes-agent#83886,
+BerriAI/litellm#40477)."""
 
-# Enumerations as their numbers, as some of Vertex AI's clients record them. From 6 on the public API counts otherwise,
-# and is not known to send numbers.
+# Enumeration values as numbers, as some Vertex AI clients record them. From 6 on the public API numbers them
+# differently, and is not known to send numbers.
 _NUMBERED: Final[Sequence[str]] = (
     "FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "BLOCKLIST",
     "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL", "MODEL_ARMOR", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
@@ -45,7 +45,7 @@ _NO_REASON: Final = "FINISH_REASON_UNSPECIFIED"
 
 
 def reason_word(value: Any) -> str | None:
-    """Return ``finishReason`` as a word, ``None`` where it says nothing yet."""
+    """Return ``finishReason`` as a word, or ``None`` if it is not set yet."""
     if type(value) is int:
         value = _NUMBERED[value] if 0 <= value < len(_NUMBERED) else f"FINISH_REASON_{value}"
     return value if isinstance(value, str) and value not in ("", _NO_REASON) else None
@@ -57,14 +57,16 @@ def answer_end(word: str) -> AnswerEnd:
 
 
 def blocked(word: str, message: str) -> AnswerEnd:
-    """Return the end of an answer that never began, because the prompt was blocked."""
+    """Return the end of an answer that never started, because the prompt was blocked."""
     details = {"type": "refusal", "category": None, "explanation": message} if message else None
     return AnswerEnd("refusal", word, details=details)
 
 
 def failure(word: str, message: str) -> ErrorInfo:
-    """Return the failure of an unusable answer, with Gemini's message if there is one. Gemini's own clients know the
-    word and get the answer itself."""
+    """Return the failure of an unusable answer, including Gemini's message.
+
+    Gemini's own clients know the reason and receive the answer itself.
+    """
     useless = "the model's answer is of no use ({}); try again"
     detail = f"{word}: {message}" if message else word
     return ErrorInfo(

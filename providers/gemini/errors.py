@@ -1,4 +1,4 @@
-"""Errors for Gemini's clients, in the shape of Google's APIs.
+"""Writer of errors for Gemini clients, in the format of Google's APIs.
 
 Source: ``google.rpc.Status`` and its details (AIP-193), ``APIError`` of the google-genai package.
 """
@@ -31,8 +31,8 @@ _TYPE: Final = "type.googleapis.com/google.rpc."
 
 
 def google_error(failed: ErrorInfo, request_id: str = "") -> dict[str, Any]:
-    """Return the ``error`` member. Where a client may try again, ``RetryInfo`` says when, which Gemini CLI looks
-    for."""
+    """Return the ``error`` member. If the client may retry, it includes ``RetryInfo`` with the delay, which Gemini CLI
+    reads."""
     error: dict[str, Any] = {
         "code": failed.status, "message": failed.message, "status": STATUS_WORDS[failed.kind],
     }  # fmt: skip
@@ -43,7 +43,7 @@ def google_error(failed: ErrorInfo, request_id: str = "") -> dict[str, Any]:
 
 def _details(failed: ErrorInfo, request_id: str) -> list[Any]:
     if isinstance(failed.details, list) and all(isinstance(one, dict) and "@type" in one for one in failed.details):
-        return failed.details  # the provider's own
+        return failed.details  # the provider's own details
     details: list[Any] = []
     if (wait := _seconds(failed)) is not None:
         details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{wait}s"})
@@ -67,19 +67,21 @@ def _seconds(failed: ErrorInfo) -> int | None:
 
 
 def write_error(failed: ErrorInfo, request_id: str) -> bytes:
-    """See ``Codec.write_error``."""
+    """Return the error as JSON. See ``Codec.write_error``."""
     return msgspec.json.encode({"error": google_error(failed, request_id)})
 
 
 def error_event(failed: ErrorInfo) -> bytes:
-    """Return the end of a stream that failed: one event of two lines. Google's SDKs for JavaScript and Go take nothing
-    but bare JSON for an error, and an event with one for an empty piece of an answer; other clients read events alone.
-    All of those skip the line that is not theirs."""
+    """Return the end of a failed stream: one event that consists of two lines.
+
+    Google's JavaScript and Go SDKs recognize only plain JSON as an error, and read an event with one as an empty piece
+    of an answer; other clients only read events. Each of them skips the line meant for the others.
+    """
     data = event({"error": google_error(failed)})
     return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:
-    """See ``Codec.is_own_error``."""
+    """Return whether ``body`` is an error of this API. See ``Codec.is_own_error``."""
     error = body.get("error")
     return isinstance(error, dict) and isinstance(error.get("message"), str) and isinstance(error.get("status"), str)

@@ -1,9 +1,9 @@
-"""Framings of Gemini's streams: server-sent events whose lines end with CR LF, and one JSON array for clients that do
-not ask for these.
+"""Framings of Gemini streams: server-sent events with CR LF line ends, and one JSON array for clients that do not
+request events.
 
-Google's own clients read neither comments nor ``event:`` lines: google-genai for Python takes every line without
-``data:`` for JSON, those for JavaScript never get past one, and the older of them not past an empty line either.
-A keep-alive is a piece of an answer in which nothing is said.
+Google's own clients support neither comments nor ``event:`` lines. google-genai for Python parses every line without
+``data:`` as JSON; its JavaScript clients never get past such a line, and the older one not past an empty line either. A
+keep-alive is therefore an empty piece of an answer.
 """
 
 import re
@@ -29,35 +29,38 @@ KEEP_ALIVE: Final = event({"candidates": [{"content": {"role": "model", "parts":
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """See ``streams.sse.parse``; the shape that nearly all events have is read without looking at lines."""
+    """Return the name and data of an event, like ``streams.sse.parse``, with a fast path for the usual shape."""
     if raw.startswith(_BEFORE) and raw.endswith(_END) and raw.find(b"\r", 6, -4) < 0 and raw.find(b"\n", 6, -4) < 0:
         return ("", raw[6:-4]) if len(raw) > 10 else None
     return sse.parse(raw)
 
 
 def completed(rest: bytes) -> bytes:
-    """See ``streams.sse.complete``. The lines of an event have to end alike for some clients."""
+    """Return ``rest`` as a whole event or nothing, like ``streams.sse.complete``, with CR LF line ends for clients that
+    require them."""
     whole = sse.complete(rest)
     return whole.rstrip(b"\r\n") + _END if whole.strip() else whole
 
 
 class CrlfSplitter:
-    """Cuts events as ``streams.sse.Splitter`` does, and never between the CR and the LF of a line: what came between
-    the two, a keep-alive, would keep the clients for JavaScript from seeing the end of the event."""
+    """A splitter like ``streams.sse.Splitter`` that never splits between the CR and LF of a line.
+
+    A keep-alive between them would hide the end of the event from JavaScript clients.
+    """
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
         self._inner = sse.Splitter(limit)
-        self._begun = b""  # CR, of which the LF may come
+        self._begun = b""  # a CR whose LF may follow
 
     def feed(self, data: bytes) -> list[bytes]:
-        """See ``EventSplitter.feed``."""
+        """Return the events that ``data`` completes. See ``EventSplitter.feed``."""
         if self._begun:
             data = self._begun + data
         self._begun = data[-1:] if data.endswith(b"\r") else b""
         return self._inner.feed(data[:-1] if self._begun else data)
 
     def close(self) -> bytes:
-        """See ``EventSplitter.close``."""
+        """Return the unfinished rest. See ``EventSplitter.close``."""
         begun, self._begun = self._begun, b""
         return self._inner.close() + begun
 
@@ -83,7 +86,7 @@ CRLF_SSE: Final = attrs.evolve(
     is_plain=lambda raw: True,
 )  # fmt: skip
 
-# One array
+# JSON array
 
 
 _BRACKETS: Final = re.compile(rb'["{}\[\]]')
@@ -92,15 +95,17 @@ _AROUND: Final = b" \t\r\n,"
 
 
 class ArraySplitter:
-    """Cuts a JSON array into its objects, each with what stands in front of it; the end of the array is a piece of its
-    own. An object without an array around it is one piece. Every byte is looked at once."""
+    """A splitter of a JSON array into its objects, each including the bytes before it.
+
+    The end of the array is a separate piece. An object without an array is one piece. Every byte is scanned once.
+    """
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
         self._limit = limit
         self._held: list[bytes] = []
         self._size = 0
         self._depth = 0
-        self._base = 0  # the depth at which objects end: 1 in an array
+        self._base = 0  # the depth at which objects end: 1 inside an array
         self._in_string = False
         self._escaped = False
 
@@ -130,7 +135,7 @@ class ArraySplitter:
         return rest
 
     def _string(self, data: bytes, at: int) -> int:
-        """Return where the string that is open, or the next look into it, begins again."""
+        """Return the position after the string, or where scanning it continues."""
         if self._escaped:
             self._escaped = False
             return at + 1
@@ -142,7 +147,7 @@ class ArraySplitter:
         return found.end()
 
     def _bracket(self, mark: bytes) -> bool:
-        """Return whether ``mark`` ends an object, or the array."""
+        """Return whether ``mark`` ends an object or the array."""
         if mark == b'"':
             self._in_string = True
         elif mark in b"{[":
@@ -168,18 +173,18 @@ class ArraySplitter:
 
 
 def parse_element(raw: bytes) -> tuple[str, bytes] | None:
-    """One piece of an array; ``None`` for its end."""
+    """Return the data of one piece of an array, or ``None`` for its end."""
     data = raw.lstrip(_AROUND + b"\xef\xbb\xbf").removeprefix(b"[").strip(_AROUND)
     return ("", data) if data.startswith(b"{") else None
 
 
 def completed_element(rest: bytes) -> bytes:
-    """Return nothing: the rest is an end, or half of an object."""
+    """Return nothing, because the rest is the array's end or an incomplete object."""
     return b""
 
 
 class ArrayElements:
-    """A writer of one JSON array, an event each element, sent as it comes."""
+    """A writer of one JSON array with an element for each event, sent immediately."""
 
     def __init__(self) -> None:
         self._begun = False

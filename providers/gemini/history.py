@@ -1,8 +1,8 @@
-"""Messages of a ``Request`` as the ``systemInstruction`` and ``contents`` of a Gemini provider.
+"""Writer of a ``Request``'s messages as ``systemInstruction`` and ``contents`` for a Gemini provider.
 
-What the API wants and others do not: two roles, neighbours of one role as one content, all results of a turn in one
-right behind the calls (google-gemini/gemini-cli#5443), thought signatures on the parts that they came with, no empty
-text. Source: the API reference of Gemini; the public threads beside the rules.
+The API requires two roles, consecutive messages of a role in one content, all results of a turn in one content after
+the calls (google-gemini/gemini-cli#5443), thought signatures on their original parts, and no empty text. Source:
+Gemini's API reference; public threads are cited beside the rules.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ _FILE_NAMES: Final[Mapping[str, str]] = {"chat": "file.filename", "messages": "t
 
 
 class Contents:
-    """The messages of one request, written. ``system`` and ``contents`` are there once ``write`` has run."""
+    """The written messages of one request; ``write`` fills ``system`` and ``contents``."""
 
     def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
         self.system: list[GeminiPart] = []
@@ -45,13 +45,15 @@ class Contents:
         self._request = request
         self._to = to
         self._drops = drops
-        self._names: dict[str, str] = {}  # of functions, by the ids of their calls so far
-        self._ids: dict[str, str] = {}  # of calls whose id the provider gave
-        self._order: dict[str, int] = {}  # of the calls of the turn before
+        self._names: dict[str, str] = {}  # function names by the ids of their calls so far
+        self._ids: dict[str, str] = {}  # call ids from the provider
+        self._order: dict[str, int] = {}  # positions of the calls in the previous turn
 
     def write(self, hint: str | None) -> None:
-        """Write all messages; ``hint`` is one more instruction. Raises ``GatewayError`` (400) with the path of a part
-        that the API cannot hold."""
+        """Write all messages; ``hint`` is an additional instruction.
+
+        Raises ``GatewayError`` (400) with the path of a part that the API cannot express.
+        """
         messages = self._request.messages
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
@@ -64,7 +66,7 @@ class Contents:
             parts = self._model(turn) if role == "model" else self._user(turn)
             if parts:
                 self._add(role, parts)
-        if self.system and not self.contents:  # nothing is said beside the instructions: the API wants a content
+        if self.system and not self.contents:  # the API requires a content besides the instructions
             self._add("user", self.system)
             self.system = []
 
@@ -85,16 +87,16 @@ class Contents:
                 raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
         return parts
 
-    # What the client says
+    # The client's turns
 
     def _user(self, turn: Sequence[Message]) -> list[GeminiPart]:
-        """Return a user's turn: the results first, in the order of their calls."""
+        """Return a user's turn: results first, in the order of their calls."""
         results: list[ToolResultPart] = []
         parts: list[GeminiPart] = []
         for message in turn:
             self._named(message)
             if message.role in _INSTRUCTIONS:
-                # In place, not hoisted: a changed instruction would lose the whole cached prefix.
+                # Stays in place: changing the system instruction would invalidate the whole cached prefix.
                 parts += [{"text": f"<system>\n{one['text']}\n</system>"} for one in self._instructions(message)]
                 continue
             for part in message.parts:
@@ -139,7 +141,7 @@ class Contents:
                 assert_never(part)
 
     def _unmarked(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
-        """Name what this API has no place for."""
+        """Report marks and details that this API cannot express."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             self._drops.add(join(part.at, "detail"))
@@ -149,7 +151,7 @@ class Contents:
         return [{"text": part.text}] if part.text else []
 
     def _medium(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
-        """Return the part, behind the name of a file: there is no member for it."""
+        """Return the part, preceded by a file's name as text, because the API has no member for it."""
         self._unmarked(part)
         native = self._request.api == "gemini"
         name = part.filename if isinstance(part, FilePart) and not native else None
@@ -165,7 +167,7 @@ class Contents:
         if message.name is not None:
             self._drops.add(join(message.at, "name"))
 
-    # What the model has said
+    # The model's turns
 
     def _model(self, turn: Sequence[Message]) -> list[GeminiPart]:
         for message in turn:
@@ -192,8 +194,10 @@ def _role(message: Message) -> Literal["user", "model"]:
 
 
 def _by_side(message: Message) -> Iterator[Message]:
-    """Yield ``message``, with results that stand in a turn of the model's, and calls in one of the user's, in turns of
-    their own: Messages' types allow both."""
+    """Yield ``message``, with results in a model's message, and calls in a user's, as separate messages.
+
+    Messages' types allow both.
+    """
     astray = ToolResultPart if message.role == "assistant" else ToolCallPart
     if not any(isinstance(part, astray) for part in message.parts):
         yield message

@@ -1,7 +1,7 @@
-"""A client's request, read into a ``Request``: its settings, its tools and which of them to call.
+"""Reader of a Gemini client's request into a ``Request``: settings, tools and tool choice.
 
-Its turns are in ``contents``. Source: the API's reference, the types of the google-genai package, and what Gemini CLI
-sends.
+``contents`` reads its turns. Source: the API's reference, the types of the google-genai package, and requests of Gemini
+CLI.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,11 +19,11 @@ _FUNCTIONS: Final = ("functionDeclarations", "function_declarations")
 _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
     "AUTO": "auto", "VALIDATED": "auto", "NONE": "none", "ANY": "required",
 }  # fmt: skip
-"""``VALIDATED`` is ``AUTO`` whose calls keep to their schemas."""
+"""``VALIDATED`` is ``AUTO`` with calls that match their schemas."""
 
 
 def read_tools(fields: GeminiFields, drops: Drops) -> tuple[Tool | NativeTool, ...]:
-    """Read the functions of all elements of ``tools``, and each of Google's own tools."""
+    """Return the functions of all elements of ``tools``, and each of Google's own tools."""
     return tuple(tool for group in fields.each("tools") for tool in _group(group, drops))
 
 
@@ -36,7 +36,7 @@ def _group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
 
 
 def _function(declaration: GeminiFields, drops: Drops) -> Tool:
-    """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` Google's part of OpenAPI."""
+    """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` is Google's subset of OpenAPI."""
     given, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
     schema = native if native is not None else json_schema(given)
     tool = Tool(
@@ -47,7 +47,7 @@ def _function(declaration: GeminiFields, drops: Drops) -> Tool:
 
 
 def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
-    """Read ``toolConfig.functionCallingConfig``."""
+    """Return the tool choice in ``toolConfig.functionCallingConfig``."""
     config = fields.object("toolConfig")
     if config is None:
         return None
@@ -83,13 +83,16 @@ def _names(values: list[Any] | None) -> tuple[str, ...]:
 _COUNTS: Final = frozenset(row.gemini for row in ROWS if row.gemini and row.kind is int)
 _UNSAID: Final = ("THINKING_LEVEL_UNSPECIFIED",)
 _DYNAMIC: Final = -1
-"""The budget that leaves it to the model."""
+"""The budget that leaves the choice to the model."""
 
 _TEXT: Final = "text/plain"
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """See ``Codec.read_request``. Raises a 400 for ``cachedContent``, which only Google can serve."""
+    """Return the client's request. See ``Codec.read_request``.
+
+    Raises a 400 for ``cachedContent``, which only Google supports.
+    """
     fields = GeminiFields(body)
     if fields.any("cachedContent") is not None:
         at = fields.path("cachedContent")
@@ -98,7 +101,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """See ``Codec.read_count``: what is counted stands in the body itself, or in its ``generateContentRequest``."""
+    """Return the request to count, which is the body or its ``generateContentRequest``. See ``Codec.read_count``."""
     inner = body.get(spelled(body, "generateContentRequest"))
     return _read(inner if isinstance(inner, Mapping) else body)
 
@@ -111,7 +114,7 @@ def _read(body: Mapping[str, Any]) -> Request:
     reasoning, format = _reasoning(config, drops), _format(config, drops)
     parameters = _parameters(config)
     drops.rest(config)
-    fields.ignore("model")  # the path says it
+    fields.ignore("model")  # the path contains it
     drops.rest(fields)
     return Request(
         "gemini", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
@@ -120,7 +123,10 @@ def _read(body: Mapping[str, Any]) -> Request:
 
 
 def _parameters(config: GeminiFields) -> dict[str, Parameter]:
-    """Return the settings. Programs write 40 as 40.0 (``topK`` is a number in google-genai), and 64 bits as a text."""
+    """Return the settings.
+
+    Programs send 40 as 40.0 (``topK`` is a number in google-genai), and 64-bit integers as strings.
+    """
     for member in _COUNTS:
         name = spelled(config.data, member)
         value = config.data.get(name)
@@ -155,7 +161,7 @@ def _format(config: GeminiFields, drops: Drops) -> Format | None:
         schema = json_schema(schema)
     if kind == _TEXT and schema is None:
         return None
-    if kind not in (_TEXT, "application/json"):  # text/x.enum: the schema says which words there are
+    if kind not in (_TEXT, "application/json"):  # text/x.enum: the schema lists the words
         drops.add(config.path("responseMimeType"))
     if schema is None:
         return Format("json_object", at=config.path("responseMimeType")) if kind == "application/json" else None

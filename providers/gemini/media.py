@@ -1,7 +1,7 @@
-"""Images, documents, sounds and results of tools as parts of a Gemini request.
+"""Writers of images, documents, audio and tool results as parts of a Gemini request.
 
-The ``response`` of a result is always an object: a list or a number is an error of Google's parser ("Proto field is not
-repeating, cannot start list"; google/adk-js#347, decolua/9router#3318).
+The ``response`` of a result must be an object, or Google's parser fails ("Proto field is not repeating, cannot start
+list"; google/adk-js#347, decolua/9router#3318).
 """
 
 import binascii
@@ -26,15 +26,17 @@ GeminiPart: TypeAlias = dict[str, Any]
 
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),(.*)", re.IGNORECASE | re.DOTALL)
-# What Google fetches itself: its storage, files that were sent to it, and videos.
+# URLs that Google fetches itself: its storage, uploaded files, and videos.
 _FETCHED: Final = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/[^ ]*files/|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
 )
 
 
 def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPart:
-    """Return the part. ``native``: the client speaks this API, and names files as it does. Raises a 400 for what this
-    API's providers cannot have."""
+    """Return the part; ``native`` means that the client speaks this API and its file references work.
+
+    Raises a 400 if this API's providers cannot receive it.
+    """
     if isinstance(part, AudioPart):
         return _inline(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
     name = part.filename if native and isinstance(part, FilePart) else None
@@ -88,15 +90,17 @@ def _data_url(url: str, at: str) -> MediaSource:
 
 
 _REFERENCES: Final = re.compile(r'"\$(?:ref|defs)"\s*:')
-"""Google's parser takes what a ``$ref`` says for the name of a function (vercel/ai#14369)."""
+"""Matches a ``$ref``, which Google's parser reads as a function name (vercel/ai#14369)."""
 
 _LONG_NUMBER: Final = re.compile(r"[:\[,]\s*-?\d{16,}")
-"""Numbers go through a double there, which would change the last digits of such an id."""
+"""Matches long integers, whose last digits Google would change by converting them to doubles."""
 
 
 def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks, native: bool) -> GeminiPart:
-    """Return the result of the function ``name``; ``id`` is that of the call where the provider gave it one. Images and
-    files go in where the model takes them there (legacy-use/legacy-use#300)."""
+    """Return the result of the function ``name``; ``id`` is the call's id if the provider assigned it.
+
+    Images and files are included if the model accepts them there (legacy-use/legacy-use#300).
+    """
     response: dict[str, Any] = {} if id is None else {"id": id}
     response |= {"name": name, "response": _response(part)}
     if quirks.media_in_results and (media := [media_part(one, native) for one in media_of(part)]):
@@ -105,7 +109,7 @@ def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks,
 
 
 def result_media(part: ToolResultPart, native: bool) -> list[GeminiPart]:
-    """Return a result's images and files for behind all results, where none may be in them, each named."""
+    """Return a result's images and files, each with a label, to follow all results."""
     parts: list[GeminiPart] = []
     for one in media_of(part):
         sort = "Image" if isinstance(one, ImagePart) else "File"
@@ -127,7 +131,7 @@ def _response(part: ToolResultPart) -> Any:
 
 
 def _value(text: str) -> Any:
-    """Return ``text`` as what it says where it is JSON that the provider takes as it is; else itself."""
+    """Return ``text`` decoded if it is JSON that the provider parses correctly, else ``text`` itself."""
     if _REFERENCES.search(text) or _LONG_NUMBER.search(text):
         return text
     try:

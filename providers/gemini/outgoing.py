@@ -1,4 +1,4 @@
-"""A ``Request`` written as the request of a Gemini provider, whichever API its client speaks."""
+"""Writer of a ``Request`` as the request for a Gemini provider."""
 
 from typing import Any, Final
 
@@ -15,20 +15,20 @@ from providers.neutral.request import Request
 from streams.errors import invalid
 
 UNCACHED: Final = ("systemInstruction", "tools", "toolConfig")
-"""Members that a request with ``cachedContent`` may not have: they are part of what is cached."""
+"""Members that a request with ``cachedContent`` must not have, because the cache contains them."""
 
 _COUNTED: Final = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
 _MODEL: Final = "models/"
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """See ``Codec.write_request``."""
+    """Return the provider's request. See ``Codec.write_request``."""
     body, drops = _write(request, to)
     return _outgoing(body, drops)
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
-    """See ``Codec.write_count``: ``countTokens``, with the same prompt and nothing else."""
+    """Return a ``countTokens`` request with the prompt only. See ``Codec.write_count``."""
     body, drops = _write(request, to)
     asked = {name: value for name, value in body.items() if name in _COUNTED}
     if to.quirks.wrapped_count:
@@ -38,7 +38,7 @@ def write_count_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def refuse_cached(has: Any) -> None:
-    """Raise a 400 for what may not stand beside ``cachedContent``; ``has(name)`` tells what is there."""
+    """Raise a 400 for a member that is not allowed with ``cachedContent``; ``has(name)`` returns whether it is set."""
     for name in UNCACHED:
         if has(name):
             raise invalid(f"{name} may not stand beside cachedContent, which holds it already: leave it out", name)

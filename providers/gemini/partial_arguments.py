@@ -1,7 +1,7 @@
-"""A call's arguments that come in pieces, each with the JSON path to its place.
+"""Assembly of a call's arguments from pieces with JSON paths.
 
-We do not ask for them; a client of the API may (Vertex AI, ``streamFunctionCallArguments``). Source: ``PartialArg`` of
-Vertex AI.
+The gateway does not request them, but a client of the API may (Vertex AI, ``streamFunctionCallArguments``). Source:
+``PartialArg`` of Vertex AI.
 """
 
 import re
@@ -22,11 +22,11 @@ _Step: TypeAlias = str | int
 
 
 class _Pieces(list[str]):
-    """A text that is not whole yet."""
+    """A text that is still incomplete."""
 
 
 class PartialArguments:
-    """The arguments of one call as far as they have come."""
+    """The arguments of one call so far."""
 
     __slots__ = ("_budget", "_keeps", "_root")
 
@@ -36,12 +36,12 @@ class PartialArguments:
         self._root: dict[str, Any] = {}
 
     def begin(self, args: Any) -> None:
-        """Take arguments that are whole in the call's first part."""
+        """Store arguments that the call's first part carries whole."""
         if isinstance(args, dict) and self._keeps:
             self._root = dict(args)
 
     def add(self, pieces: Any) -> None:
-        """Take ``partialArgs``. Raises ``GatewayError`` for a path that leads nowhere."""
+        """Add the pieces of ``partialArgs``. Raises ``GatewayError`` for a path that does not exist."""
         if not self._keeps or not isinstance(pieces, list):
             return
         for piece in bounded(pieces, _WHAT):
@@ -52,7 +52,7 @@ class PartialArguments:
                 _put(self._root, path, _value(piece))
 
     def events(self, block: int) -> list[Event]:
-        """Return the events of the arguments, whole."""
+        """Return the event with the whole arguments."""
         return [ToolCallDelta(block, msgspec.json.encode(_joined(self._root)).decode())] if self._keeps else []
 
 

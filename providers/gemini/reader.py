@@ -1,10 +1,10 @@
-"""A Gemini provider's answers, read: the stream (``GeminiReader``) and the whole answer (``read_answer``).
+"""Readers of a Gemini provider's answers: streams (``GeminiReader``) and whole answers (``read_answer``).
 
-A stream is server-sent events without names, each a ``GenerateContentResponse``, without a terminator. A
-``finishReason`` does not end it: several chunks may have one, and an error may follow (recorded). The good end is that
-of the body, after a last candidate with a reason. ``promptTokenCount`` includes what was read from a cache and leaves
-out what Google's own tools put in; ``candidatesTokenCount`` leaves the thoughts out (BerriAI/litellm#10667).
-Source: ``streamGenerateContent``, ``UsageMetadata`` and ``LogprobsResult`` of the Gemini API.
+A stream consists of unnamed server-sent events, each a ``GenerateContentResponse``, without a terminator. A
+``finishReason`` does not end it: several chunks may have one, and an error may follow (recorded). It is complete if the
+body ends after a candidate with a reason. ``promptTokenCount`` includes tokens read from a cache and excludes tokens
+added by Google's own tools; ``candidatesTokenCount`` excludes thoughts (BerriAI/litellm#10667). Source:
+``streamGenerateContent``, ``UsageMetadata`` and ``LogprobsResult`` of the Gemini API.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,11 @@ _COUNTS: Final = (
 
 
 class Counts:
-    """Token counts as they come in. Of each member the last value counts: early chunks may have the cached part alone,
-    and the last one not repeat it (langchain-ai/langchainjs#9912, NousResearch/hermes-agent#19632)."""
+    """Token counts as they arrive; the last value of each member counts.
+
+    Early chunks may have the cached part only, and the last one may not repeat it (langchain-ai/langchainjs#9912,
+    NousResearch/hermes-agent#19632).
+    """
 
     __slots__ = ("_searches", "_seen", "_tier")
 
@@ -43,7 +46,7 @@ class Counts:
         self._searches = 0
 
     def add(self, metadata: Any) -> None:
-        """Take the figures of ``usageMetadata``, if it is an object."""
+        """Read the counts of ``usageMetadata``, if it is an object."""
         if not isinstance(metadata, dict):
             return
         for name in _COUNTS:
@@ -52,16 +55,16 @@ class Counts:
         self._tier = tier_of(metadata.get("serviceTier")) or self._tier
 
     def searched(self, times: int) -> None:
-        """Google Search was asked ``times`` times so far."""
+        """Record that Google Search has run ``times`` times so far."""
         self._searches = max(self._searches, times)
 
     @property
     def begun(self) -> bool:
-        """Whether the size of the prompt is known."""
+        """True if the size of the prompt is known."""
         return "promptTokenCount" in self._seen
 
     def usage(self) -> Usage | None:
-        """Return the account so far, ``None`` if the provider has counted nothing (``trafficType`` alone: recorded)."""
+        """Return the usage so far, or ``None`` if the provider has counted nothing (``trafficType`` only: recorded)."""
         if not self._seen:
             return None
         seen = self._seen.get
@@ -79,14 +82,14 @@ class Counts:
 
 
 def _said(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
-    """Return ``candidatesTokenCount``, which may be absent: then it is what the total leaves."""
+    """Return ``candidatesTokenCount``, or if it is missing, the rest of the total."""
     if (count := seen.get("candidatesTokenCount")) is not None:
         return count
     return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
-    """Return the tokens in ``logprobsResult``, ``None`` where there are none."""
+    """Return the tokens in ``logprobsResult``, or ``None``."""
     chosen = result.get("chosenCandidates") if isinstance(result, dict) else None
     if not isinstance(chosen, list) or not chosen:
         return None
@@ -112,7 +115,7 @@ def _token(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChunkReader:
-    """The chunks of one answer. Nothing may be given to it any more once an ``ErrorInfo`` has come out."""
+    """A reader of the chunks of one answer. It must not be used after it has returned an ``ErrorInfo``."""
 
     __slots__ = ("_answer", "_begun", "_block", "_counted", "_counts", "_failed", "_reason")
 
@@ -121,9 +124,9 @@ class ChunkReader:
         self._counts = Counts()
         self._begun = False
         self._counted = False
-        self._failed: ErrorInfo | None = None  # by a `finishReason`
+        self._failed: ErrorInfo | None = None  # the failure that a `finishReason` means
         self._reason: str | None = None  # the last `finishReason`
-        self._block: AnswerEnd | None = None  # what a blocked prompt ends with
+        self._block: AnswerEnd | None = None  # the end for a blocked prompt
 
     def take(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events of ``chunk``."""
@@ -135,7 +138,7 @@ class ChunkReader:
         word = reason_word(candidate.get("finishReason"))
         if word in FAILURES and self._failed is None:
             self._failed = failure(word, as_string(candidate.get("finishMessage")))
-        if self._failed is not None:  # its parts are of no use, but counts may follow
+        if self._failed is not None:  # its parts are unusable, but counts may follow
             return self._begin(chunk)
         self._reason = word or self._reason
         try:
@@ -153,11 +156,11 @@ class ChunkReader:
         return [*self._answer.end_block(), *self._usage(), end]
 
     def fail(self, failed: ErrorInfo) -> list[Event]:
-        """Return the events of the failure of the answer, with what it has cost."""
+        """Return the failure of the answer, preceded by its usage."""
         return [*(self._usage() if self._begun else ()), failed]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """Return the events for the start of the answer, and the first count of its prompt."""
+        """Return the events for the start of the answer and the first count of its prompt."""
         events: list[Event] = []
         if not self._begun:
             self._begun = True
@@ -191,13 +194,13 @@ class ChunkReader:
 
 
 def _candidate(candidates: Any) -> Mapping[str, Any]:
-    """Return the first choice: the only one, as we ask for no more."""
+    """Return the first choice, the only one that the gateway requests."""
     several = bounded(candidates, "candidates") if isinstance(candidates, list) else ()
     return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
 
 
 def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Event]:
-    """Return ``events`` with ``tokens`` on the last piece of text."""
+    """Return ``events`` with ``tokens`` added to the last piece of text."""
     for i, event in reversed(list(enumerate(events))):
         if isinstance(event, TextDelta):
             return [*events[:i], attrs.evolve(event, logprobs=tokens), *events[i + 1 :]]
@@ -219,7 +222,10 @@ _KNOWN: Final = ("candidates", "promptFeedback", "usageMetadata", "error")
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """See ``Codec.read_answer``. An array of answers is a stream whose chunks came in one."""
+    """Return a whole answer as events. See ``Codec.read_answer``.
+
+    An array of answers is read as the chunks of a stream.
+    """
     try:
         value = any_json(body)
     except NOT_JSON:
@@ -246,7 +252,7 @@ def _no_answer() -> GatewayError:
 
 
 class GeminiReader:
-    """See ``providers.neutral.codec.Reader``."""
+    """A ``Reader`` of one Gemini stream."""
 
     def __init__(self, keeps: int = ANSWER) -> None:
         self._chunks = ChunkReader(keeps)

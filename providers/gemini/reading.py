@@ -1,7 +1,7 @@
-"""Parts of a Gemini answer, read by kind: texts, thoughts, calls, and parts that only this API has.
+"""Readers of the parts of a Gemini answer: texts, thoughts, calls, and parts of this API only.
 
-``thought`` alone marks reasoning: a signature makes no thought, and a thought need not have one
-(BerriAI/litellm#17266, decolua/9router#1752). ``UnfinishedAnswer`` is the state that all kinds share.
+Only ``thought`` marks reasoning: a signature does not, and a thought may have none (BerriAI/litellm#17266,
+decolua/9router#1752). All kinds share an ``UnfinishedAnswer``.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,17 @@ from streams.events import (
 Words: TypeAlias = Literal["text", "thought"]
 
 CITED: Final = 2**20
-"""Characters of a text that are held because citations say their places in bytes; longer ones are cited as a whole."""
+"""Characters of a text that are kept to convert citation positions from bytes; longer texts are cited as a whole."""
 
 MEASURED: Final = 16 * CITED
-"""Characters in all that are gone through for places: citations come once or twice in an answer, not in each chunk."""
+"""Limit of characters scanned for positions in total; citations arrive once or twice in an answer."""
 
 
 class UnfinishedAnswer(AnswerBudgets):
-    """The state that parts of all kinds share. At most one block is open, and it is of words or a call whose arguments
-    come in pieces: all other parts come whole."""
+    """The state shared by all kinds of parts.
+
+    At most one block is open: text, thought, or a call with arguments in pieces. All other parts arrive whole.
+    """
 
     __slots__ = (
         "arguments", "call_ids", "cited", "measured", "number", "opened", "signatures", "signed", "text", "text_size",
@@ -44,51 +46,54 @@ class UnfinishedAnswer(AnswerBudgets):
 
     def __init__(self, keeps: int) -> None:
         super().__init__(keeps)
-        self.opened = 0  # blocks of ours so far
-        self.number = 0  # of the block that is open
-        self.words: Words | None = None  # what the open block is of
-        self.arguments: PartialArguments | None = None  # of the call that is open
-        self.signed = False  # the open text has its signature
-        self.signatures: list[Mapping[str, Any]] = []  # of the open text, which go behind it
-        self.text: list[str] = []  # of the open text
+        self.opened = 0  # block numbers used so far
+        self.number = 0  # the number of the open block
+        self.words: Words | None = None  # the kind of the open block
+        self.arguments: PartialArguments | None = None  # the arguments of the open call
+        self.signed = False  # whether the open text has its signature
+        self.signatures: list[Mapping[str, Any]] = []  # signatures of the open text, which follow it
+        self.text: list[str] = []  # pieces of the open text
         self.text_size = 0
         self.measured = 0
-        self.cited: set[tuple[str, int | None, int | None]] = set()  # in the open text
+        self.cited: set[tuple[str, int | None, int | None]] = set()  # citations of the open text so far
         self.call_ids: set[str] = set()
 
     def new_block(self) -> int:
-        """Return the number of a block that opens."""
+        """Return the number of a new block."""
         self.opened += 1
         return self.opened - 1
 
     def state_block(self, item: Mapping[str, Any]) -> list[Event]:
-        """Return the events of a block of reasoning that holds ``item`` alone."""
+        """Return the events of a reasoning block that only contains ``item``."""
         number = self.new_block()
         return [ReasoningState(number, "gemini", item), BlockEnd(number)]
 
     def sign_block(self, item: Mapping[str, Any]) -> list[Event]:
-        """Return the events for the end of the block that is open, with ``item`` as the state of its thoughts: clients
-        carry the signature of a thought that they have shown, and not all carry one without words. Anything else ends
-        before ``item``."""
+        """Return the events for the end of the open block and ``item`` as the state of its thoughts.
+
+        Clients send back the signature of a thought with its text, but some not a signature alone, so a thought
+        contains ``item``. Other blocks end before it.
+        """
         if self.words == "thought":
             return [ReasoningState(self.number, "gemini", item), *self.end_block()]
         return [*self.end_block(), *self.state_block(item)]
 
     def hold_signature(self, item: Mapping[str, Any]) -> None:
-        """Hold the signature of the text that is open until its end. Raises ``TooMuch`` for very many."""
+        """Store the signature of the open text until its end. Raises ``TooMuch`` beyond the limit."""
         self.places.spend(PLACE + len(item["signature"]), "signatures")
         self.signatures.append(item)
 
     def call_id(self, given: object) -> str:
-        """Return the id of a call: the one that was ``given``, or one of ours, which no other turn has (a counter that
-        began anew with each answer gave results to the wrong call; praxis-proxy/ai#1000)."""
+        """Return the id of a call: ``given``, or a new one that is unique in the conversation.
+
+        A counter for each answer assigned results to the wrong call (praxis-proxy/ai#1000).
+        """
         id = given if isinstance(given, str) and given and given not in self.call_ids else new_id("call_")
         self.call_ids.add(id)
         return id
 
     def open_words(self, words: Words) -> list[Event]:
-        """Return the events for the end of what is open, unless that is of ``words`` already; after it a block of them
-        is open."""
+        """Open a block of ``words`` unless one is open, and return the events for the end of the previous block."""
         if self.words == words:
             return []
         events = self.end_block()
@@ -96,7 +101,7 @@ class UnfinishedAnswer(AnswerBudgets):
         return events
 
     def end_block(self) -> list[Event]:
-        """Return the events for the end of the block that is open, and what had to wait for it."""
+        """Close the open block, and return its end and the events that waited for it."""
         if self.arguments is not None:
             events = self.arguments.events(self.number)
             self.arguments = None
@@ -112,7 +117,7 @@ class UnfinishedAnswer(AnswerBudgets):
         return events
 
     def keep_text(self, text: str) -> None:
-        """Hold ``text`` for citations, as long as that is little."""
+        """Store ``text`` for citations up to the limit."""
         if self.keeps and self.text_size <= CITED:
             self.text_size += len(text)
             self.text.append(text)
@@ -121,8 +126,11 @@ class UnfinishedAnswer(AnswerBudgets):
 
 
 def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
-    """Return the events of a ``functionCall`` part. Raises ``GatewayError`` for a piece of a call that has not begun:
-    it is not an argument of the next one (BerriAI/litellm#23815)."""
+    """Return the events of a ``functionCall`` part.
+
+    Raises ``GatewayError`` for a piece of a call that has not started: it must not become an argument of the next call
+    (BerriAI/litellm#23815).
+    """
     item = part["functionCall"]
     if not isinstance(item, dict):
         return []
@@ -146,8 +154,7 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
 
 
 def _go_on(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
-    """Return the events of a further piece of the call that is open. One without any member only says that it was the
-    last."""
+    """Return the events of another piece of the open call. A piece without members marks the end."""
     if answer.arguments is None:
         if not item:
             return []
@@ -158,11 +165,13 @@ def _go_on(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
 
 
 REPLAYED: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
-"""Parts of Google's own tools that go back to it with the next turn. Clients of other APIs have no block for them, so
-the part itself is sealed."""
+"""Parts of Google's own tools that it requires back on the next turn.
+
+Clients of other APIs have no block for them, so the part itself is sealed.
+"""
 
 _BESIDE: Final = frozenset(("thought", "thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"))
-"""Members that say something of a part and not which kind it is of."""
+"""Members that describe a part but do not determine its kind."""
 
 
 def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event]:
@@ -182,8 +191,11 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
 
 
 def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
-    """Visible text. The signature of a text that has begun already follows it, as does that of an empty part; else it
-    stands in front. A text that has its signature is not gone on with by another that is signed."""
+    """Return the events of visible text.
+
+    The signature follows a text that has already started, and precedes a new one. A second signed text starts a new
+    block.
+    """
     if not text:
         return _empty_text(answer, signature) if signature else []
     signed = {"part": "text", "signature": signature}
@@ -201,8 +213,8 @@ def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
 
 
 def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
-    """Return the events of a part that holds nothing but a signature. Citations may yet come for the text before it, so
-    it waits."""
+    """Return the events of a part with only a signature, or store it until the end of the open text, which may still be
+    cited."""
     item = {"part": "text", "empty": True, "signature": signature}
     if answer.words == "text":
         answer.hold_signature(item)

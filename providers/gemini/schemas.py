@@ -1,8 +1,8 @@
-"""Schemas in both directions: JSON Schema reduced to Google's own form, and Google's form as JSON Schema.
+"""Conversion of JSON Schema to Google's own form and back.
 
-Google's form is a part of OpenAPI 3.0 with types in capitals, the only one that some servers know (``parameters``,
-``responseSchema``). Source: ``Schema`` of the Gemini API, what it refuses (pizza-bot-app/pizza-bot#62,
-router-for-me/CLIProxyAPI#97, promptfoo/promptfoo#6902), and what the google-genai package makes of Python types.
+Google's form is a subset of OpenAPI 3.0 with types in capitals, the only one that some servers know (``parameters``,
+``responseSchema``). Source: ``Schema`` of the Gemini API, its rejections (pizza-bot-app/pizza-bot#62,
+router-for-me/CLIProxyAPI#97, promptfoo/promptfoo#6902), and the schemas that google-genai makes of Python types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,39 +24,38 @@ _KNOWN: Final = frozenset(
 _FORMATS: Final = frozenset(("date-time", "enum", "float", "double", "int32", "int64"))
 _DEFINITIONS: Final = ("$defs", "definitions")
 _MOST: Final = 20_000
-"""Schemas in one that is written out in full: references can make a few into very many."""
+"""Limit of subschemas after references are expanded, which can multiply a few into very many."""
 
 _WRITTEN: Final = 2**20
-"""Bytes of what references refer to, counted each time that it is put in the place of one: a text or an ``enum`` is no
-schema of its own, and may be megabytes."""
+"""Limit of bytes of expanded references, counted for each expansion, because a text or ``enum`` may be megabytes."""
 
 _ANYTHING: Final[Schema] = {"type": "object"}
 
 
 def reduced(schema: Any) -> tuple[Schema, tuple[str, ...]]:
-    """Return ``schema`` as far as it can be said, and the keywords that were left out, each once."""
+    """Return ``schema`` in Google's form, and the removed keywords, each once."""
     reduction = _Reduction(schema)
     return reduction.schema(schema, ()), tuple(reduction.removed)
 
 
 class _Reduction:
-    """One schema on its way: what its references refer to, and what was left out so far."""
+    """The reduction of one schema: its definitions and the keywords removed so far."""
 
     def __init__(self, root: Any) -> None:
         self.removed: dict[str, None] = {}
         self._root = root
         self._left = _MOST
         self._bytes = _WRITTEN
-        self._sizes: dict[str, int] = {}  # of what references refer to
+        self._sizes: dict[str, int] = {}  # sizes of definitions by reference
 
     def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
-        """Return ``value``, a schema inside of the references ``inside``."""
+        """Return the subschema ``value`` reduced; ``inside`` are the references that led to it."""
         self._left -= 1
         if not isinstance(value, dict) or self._left < 0:
             return dict(_ANYTHING) if value is not True else {}
         if isinstance(reference := value.get("$ref"), str):
             found = None if reference in inside else self._found(reference)
-            if found is None:  # a cycle, or a schema elsewhere
+            if found is None:  # a cycle, or an external schema
                 self.removed["$ref"] = None
                 return _beside(value) | _ANYTHING
             rest = {name: one for name, one in value.items() if name != "$ref"}
@@ -82,10 +81,10 @@ class _Reduction:
                 self._types(out, one)
             case "format" if not (isinstance(one, str) and one in _FORMATS):
                 self.removed[name] = None
-            case "anyOf":  # no list
+            case "anyOf":  # not a list
                 self.removed[name] = None
             case _ if name in _DEFINITIONS:
-                pass  # put where they are referred to
+                pass  # expanded where they are referred to
             case _ if name in _KNOWN:
                 out[name] = one
             case _:
@@ -110,7 +109,7 @@ class _Reduction:
             out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
 
     def _merged(self, value: Mapping[str, Any], inside: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """Return ``value`` with the members of its ``allOf`` among its own, and inside of which references they are."""
+        """Return ``value`` with the members of its ``allOf`` merged in, and the references that led to them."""
         waiting = [one for one in _several(value) if isinstance(one, dict)]
         out: dict[str, Any] = {}
         _add_member(out, value)
@@ -130,7 +129,7 @@ class _Reduction:
         return out, tuple(names)
 
     def _found(self, reference: str) -> Mapping[str, Any] | None:
-        """Return what a reference within the schema refers to."""
+        """Return the schema that an internal reference refers to, or ``None``."""
         if not reference.startswith("#"):
             return None
         found: Any = self._root
@@ -140,7 +139,7 @@ class _Reduction:
         return found if isinstance(found, dict) and self._has_room(reference, found) else None
 
     def _has_room(self, reference: str, found: Mapping[str, Any]) -> bool:
-        """Return whether ``found`` may be written out once more."""
+        """Return whether the size limit allows another copy of ``found``."""
         if (size := self._sizes.get(reference)) is None:
             size = self._sizes[reference] = len(msgspec.json.encode(found))
         if size > self._bytes:
@@ -150,13 +149,13 @@ class _Reduction:
 
 
 def _several(value: Mapping[str, Any]) -> Sequence[Any]:
-    """Return what all has to hold."""
+    """Return the schemas of ``allOf``."""
     several = value.get("allOf")
     return several if isinstance(several, list) else ()
 
 
 def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
-    """Add one of what all has to hold to ``out``, whose own words win. Nothing of ``member`` is changed later."""
+    """Merge ``member`` of an ``allOf`` into ``out``, whose own members take precedence. ``member`` stays unchanged."""
     for name, one in member.items():
         held = out.get(name)
         if name == "properties" and isinstance(one, dict) and isinstance(held, dict):
@@ -173,8 +172,8 @@ def _beside(value: Mapping[str, Any]) -> Schema:
 
 
 def _settle(out: Schema) -> None:
-    """Make ``out`` agree with itself: texts alone in an ``enum``, ``items`` in every array, only properties that are
-    there required."""
+    """Make ``out`` consistent: only strings in ``enum``, ``items`` in every array, only existing properties in
+    ``required``."""
     if isinstance(values := out.pop("enum", None), list):
         if None in values:
             out["nullable"] = True
@@ -203,14 +202,14 @@ _LISTS: Final = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
 _MAPS: Final = frozenset(("properties", "$defs", "defs", "definitions"))
 _COUNTS: Final = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"))
 _UNSAID: Final = frozenset(("propertyOrdering", "nullable"))
-"""Members that JSON Schema has no word for; ``nullable`` becomes a type."""
+"""Members without a counterpart in JSON Schema; ``nullable`` becomes a type."""
 
 _NAMES: Final[Mapping[str, str]] = {snake(name): name for name in (*_SCHEMAS, *_LISTS, *_COUNTS, *_UNSAID)}
 _OTHER_NAMES: Final[Mapping[str, str]] = {"example": "examples", "defs": "$defs", "ref": "$ref"}
 
 
 def json_schema(schema: Any) -> Any:
-    """Return ``schema`` as JSON Schema. What is JSON Schema already stays as it is; anything but an object, too."""
+    """Return ``schema`` as JSON Schema. Valid JSON Schema and values other than objects stay unchanged."""
     if not isinstance(schema, Mapping):
         return schema
     said: dict[str, Any] = {_NAMES.get(name, name): value for name, value in schema.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Thinking, formats, scalars and what is Gemini's own, in the words of a Gemini request.
+"""Writers of thinking, formats, scalar settings and Gemini's own members for a Gemini request.
 
-What a model takes of these is in its ``Quirks``. Source: ``GenerationConfig`` of the Gemini API.
+``Quirks`` tell which of them a model accepts. Source: ``GenerationConfig`` of the Gemini API.
 """
 
 import re
@@ -23,13 +23,13 @@ from streams.errors import invalid
 OWN_FIELDS: Final = (
     "safetySettings", "cachedContent", "labels", "modelArmorConfig", "serviceTier", "store",
 )  # fmt: skip
-"""Members of a Gemini client's request that no other API has: a provider of this one gets them as they were."""
+"""Members of a Gemini client's request that only this API has; a Gemini provider receives them unchanged."""
 
 OWN_SETTINGS: Final = (
     "responseModalities", "speechConfig", "imageConfig", "mediaResolution", "audioTimestamp", "routingConfig",
     "modelSelectionConfig", "modelConfig", "enableAffectiveDialog", "enableEnhancedCivicAnswers",
 )  # fmt: skip
-"""The same within its ``generationConfig``."""
+"""Members of ``generationConfig`` that only this API has."""
 
 MOST_STOPS: Final = 5
 MOST_LOGPROBS: Final = 20
@@ -45,13 +45,12 @@ _SCHEMA_HINT: Final = (
 
 
 def own_fields(request: Request) -> dict[str, Any]:
-    """Return the members that no other API has, of a client of this one."""
+    """Return the request's members that only this API has; none if the client speaks another API."""
     return _own(request.source, OWN_FIELDS) if request.api == "gemini" else {}
 
 
 def is_own(path: str, own: Mapping[str, Any]) -> bool:
-    """Return whether a reader's loss at ``path`` is none, because ``own_fields`` or ``generation_config`` carries
-    it."""
+    """Return whether ``own_fields`` or ``generation_config`` carries the member at ``path``, so that it is not lost."""
     first, _, rest = path.partition(".")
     camel = _SNAKE.sub(lambda found: found[1].upper(), rest.partition(".")[0])
     return _SNAKE.sub(lambda found: found[1].upper(), first) in own or camel in OWN_SETTINGS
@@ -62,7 +61,7 @@ def _own(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: Drops) -> dict[str, Any]:
-    """Return ``generationConfig``. ``enforced``: the format of the answer is told there, and not in words."""
+    """Return ``generationConfig``. ``enforced`` means that it contains the answer's format."""
     config: dict[str, Any] = {}
     if request.api == "gemini":
         config |= _own(own_member(request.source, "generationConfig"), OWN_SETTINGS)
@@ -93,7 +92,7 @@ def _write_stop(request: Request, config: dict[str, Any], drops: Drops) -> None:
 
 
 def _write_choices(request: Request, config: dict[str, Any]) -> None:
-    """Several choices are a 400 where the client cannot have them."""
+    """Write the number of choices. Several are a 400 if the client cannot receive them."""
     control = request.parameters.get("n")
     if control is None or control.value == BY_NAME["n"].default:
         return
@@ -127,7 +126,7 @@ def _write_tier(request: Request, drops: Drops) -> None:
 
 
 def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
-    """``thinkingConfig``: a level or a budget, never both (juspay/neurolink#1707, QwenLM/qwen-code#9094)."""
+    """Return ``thinkingConfig``: a level or a budget, never both (juspay/neurolink#1707, QwenLM/qwen-code#9094)."""
     reasoning = request.reasoning
     if reasoning is None:
         return {}
@@ -145,7 +144,7 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
 
 
 def _is_shown(request: Request, reasoning: Reasoning) -> bool:
-    """Return whether the client's API shows thoughts unasked; of the others only who asks for a summary gets one."""
+    """Return whether the client receives thoughts: by default in some APIs, in the others on request."""
     if request.api == "messages":
         return (request.source.get("thinking") or {}).get("display") != "omitted"
     return reasoning.summary is not None or request.api not in ("responses", "gemini")
@@ -173,7 +172,7 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
     asked = requested_level(reasoning)
     wanted = None if asked is None else known_level(asked, _LEVELS)
     level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
-    if level is None or level not in quirks.thinking_levels:  # unspecified, which is not to be said
+    if level is None or level not in quirks.thinking_levels:  # "unspecified" must not be sent
         return {}
     if level != wanted:
         drops.add(reasoning.at)
@@ -184,13 +183,16 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
 
 
 def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
-    """Return whether the model holds ``format``: before Gemini 3 not beside functions ("Function calling with a
-    response mime type … is unsupported"; symfony/ai#803)."""
+    """Return whether the model enforces ``format``.
+
+    Models before Gemini 3 do not with functions ("Function calling with a response mime type … is unsupported";
+    symfony/ai#803).
+    """
     return format is not None and (quirks.mixed_tools or not functions)
 
 
 def format_hint(format: Format, drops: Drops) -> str:
-    """Return the format as an instruction, which is reported: nothing enforces it."""
+    """Return the format as an instruction and report it as dropped, because it is not enforced."""
     drops.add(format.at)
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         return _JSON_HINT
@@ -200,7 +202,7 @@ def format_hint(format: Format, drops: Drops) -> str:
 def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
-        if format.description:  # there is a place for it in a schema alone, which Chat's clients may leave out
+        if format.description:  # only a schema can contain it, which Chat clients may omit
             drops.add(join(format.at, "json_schema.description"))
         return config
     schema = described(format)

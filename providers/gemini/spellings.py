@@ -1,5 +1,5 @@
-"""Members of a client's request in both spellings of Protocol Buffers' JSON: ``inlineData`` and ``inline_data``, also
-mixed in one request."""
+"""Access to a request's members in both spellings of Protocol Buffers' JSON (``inlineData`` and ``inline_data``), which
+may be mixed."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,17 +15,17 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 @lru_cache(maxsize=512)
 def snake(name: str) -> str:
-    """``name`` in the spelling with underscores."""
+    """Return ``name`` in snake case."""
     return _CAPITAL.sub("_", name).lower()
 
 
 def spelled(data: Any, name: str) -> str:
-    """``name`` as ``data`` spells it: as the API's reference does where both are there."""
+    """Return ``name`` as ``data`` spells it; camel case if both exist."""
     return name if name in data or (other := snake(name)) not in data else other
 
 
 def own_member(holder: Any, name: str) -> Any:
-    """Return the member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
+    """Return the member ``name`` in either spelling (``safetySettings``, ``safety_settings``)."""
     if not isinstance(holder, Mapping):
         return None
     value = holder.get(name)
@@ -33,7 +33,7 @@ def own_member(holder: Any, name: str) -> Any:
 
 
 class GeminiFields(Fields):
-    """One JSON object of a request. Members are asked for by the name in the API's reference."""
+    """A JSON object of a request, read by the member names of the API's reference."""
 
     __slots__ = ()
 
@@ -47,13 +47,12 @@ class GeminiFields(Fields):
         return super().path(spelled(self.data, name))
 
     def word(self, name: str) -> str | None:
-        """One of an enumeration's words, in capitals; programs write them in small letters, too."""
+        """Return an enumeration value in capitals; programs also send lower case."""
         found = self.string(name)
         return None if found is None else found.upper()
 
     def each(self, name: str) -> Iterator[Self]:
-        """Yield the elements of an array of objects; an object in its place is the only one, as Google's own examples
-        have it."""
+        """Yield the elements of an array of objects; a single object counts as one element, as in Google's examples."""
         value, at = self.any(name), self.path(name)
         if isinstance(value, dict):
             yield type(self)(value, at)

@@ -1,4 +1,4 @@
-"""Tools of a Gemini request, and which of them to call.
+"""Writers of a Gemini request's tools and tool choice.
 
 Source: ``Tool``, ``FunctionDeclaration`` and ``ToolConfig`` of the Gemini API.
 """
@@ -16,14 +16,14 @@ from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolC
 
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _WEB_SEARCHES: Final = ("web_search",)
-"""How other APIs' own searches are called, each with a date or another end."""
+"""Prefixes of the types of other APIs' web searches, which end with a date or the like."""
 _NAMING: Final = ("type", "name")
-"""What says that a tool is a search, of whose settings Google's has none."""
+"""Members that identify a search tool; its other members are settings, which Google's search lacks."""
 
 
 @attrs.frozen
 class GeminiTools:
-    """``tools`` and ``toolConfig`` as they go out; ``functions``: whether any is the client's own."""
+    """The written ``tools`` and ``toolConfig``; ``functions`` is true if any tool is the client's own."""
 
     tools: list[dict[str, Any]]
     config: dict[str, Any]
@@ -31,11 +31,11 @@ class GeminiTools:
 
 
 def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops: Drops) -> GeminiTools:
-    """Write the tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
+    """Return the written tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
     functions = [_function(tool, quirks, drops) for tool in request.tools if isinstance(tool, Tool)]
     hosted = _hosted(request, drops)
     if functions and hosted and not quirks.mixed_tools:
-        # The other way round the model would write its calls as text (cloudwego/eino-ext#761).
+        # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
         hosted = {}
     tools: list[dict[str, Any]] = [{name: item} for name, item in _items(request, hosted)]
@@ -68,13 +68,13 @@ def _function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     if isinstance(schema, dict) and schema:
         function |= _parameters(schema, tool.at, quirks, drops)
     drops.add(*(join(tool.at, name) for name in tool.marks or NO_MARKS))
-    if tool.strict and not quirks.mixed_tools:  # else calls that go against the schema are kept from happening
+    if tool.strict and not quirks.mixed_tools:  # newer models enforce the schema
         drops.add(join(tool.at, "strict"))
     return function
 
 
 def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops) -> dict[str, Any]:
-    """Return a tool's schema: as it came, or in Google's own form, which wants some property."""
+    """Return a tool's schema unchanged, or in Google's own form, which requires a property."""
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
     smaller, removed = reduced(schema)
@@ -83,7 +83,7 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
 
 
 def _hosted(request: Request, drops: Drops) -> dict[str, str]:
-    """Google's own tools, each with the client's place. Of other APIs' hosted tools the search is known here too."""
+    """Return Google's own tools, each with the path in the client's request; other APIs' web searches become Google's."""
     found: dict[str, str] = {}
     for tool in request.tools:
         if isinstance(tool, NativeTool):
@@ -101,7 +101,7 @@ def _hosted(request: Request, drops: Drops) -> dict[str, str]:
 
 
 def _items(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Return the declarations of ``hosted``, as the client made them where it speaks this API."""
+    """Return the declarations of ``hosted``, unchanged if the client speaks this API."""
     natives = (tool for tool in request.tools if isinstance(tool, NativeTool) and tool.api == "gemini")
     own = {tool.kind: tool.item.get(tool.kind) for tool in natives}
     return [(kind, own.get(kind) or {}) for kind in hosted]
@@ -110,11 +110,14 @@ def _items(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]
 def _calling(
     choice: ToolChoice | None, functions: list[dict[str, Any]], mixed: bool, drops: Drops
 ) -> dict[str, Any] | None:
-    """Return ``functionCallingConfig``. Beside Google's own tools a model that may choose is asked for ``VALIDATED``,
-    which ``AUTO`` is not allowed there (vercel/ai#13920)."""
+    """Return ``functionCallingConfig``.
+
+    With Google's own tools, a model that may choose gets ``VALIDATED``, because ``AUTO`` is not allowed
+    (vercel/ai#13920).
+    """
     if not functions:
         if choice is not None and choice.mode in ("required", "tool"):
-            drops.add(choice.at)  # the tools that it forces went with those that are dropped
+            drops.add(choice.at)  # the tools that it forces were all dropped
         return None
     if choice is None:
         return {"mode": "VALIDATED"} if mixed else None
@@ -125,6 +128,6 @@ def _calling(
     if allowed is not None and not kept and mode != "NONE":
         drops.add(choice.at)
         mode = "AUTO"
-    if mode == "AUTO" and (mixed or kept):  # names may be given with ANY and VALIDATED alone
+    if mode == "AUTO" and (mixed or kept):  # names are only allowed with ANY and VALIDATED
         mode = "VALIDATED"
     return {"mode": mode} | ({"allowedFunctionNames": kept} if kept and mode != "NONE" else {})

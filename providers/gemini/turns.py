@@ -1,9 +1,9 @@
-"""A turn of the model as the parts of one content, each thought signature on the part that it came with.
+"""Writer of a model's turn as the parts of one content, with thought signatures on their original parts.
 
-Only the endpoint that made a signature takes it ("Corrupted thought signature"; BerriAI/litellm#32140). Signatures are
-on parts of every kind. A client of another API carries each in a seal, as an item ``{"part": KIND, "signature":
-TEXT}``: with the ``id`` of its call, with ``empty`` where a part of its own held nothing else, and with the ``native``
-part itself if it is one of Google's own tools.
+Only the endpoint that made a signature accepts it ("Corrupted thought signature"; BerriAI/litellm#32140). Parts of
+every kind may have one. For clients of other APIs a seal carries it as an item ``{"part": KIND, "signature": TEXT}``:
+with the ``id`` of its call, with ``empty`` for a part that only held the signature, and with the whole part as
+``native`` for Google's own tools.
 """
 
 import re
@@ -22,12 +22,12 @@ from providers.neutral.tool_names import matched
 from streams.events import Api
 
 SKIPPED: Final = "skip_thought_signature_validator"
-"""What Google documents for a call that it has not signed (agentjido/req_llm#427)."""
+"""Google's documented placeholder for the signature of an unsigned call (agentjido/req_llm#427)."""
 
 
 @attrs.frozen
 class SignedPart:
-    """What is to be given back with one part: its ``kind`` and ``signature``, and what else the item says."""
+    """The signature to send back with one part, or the whole ``native`` part."""
 
     kind: str
     signature: str = ""
@@ -37,8 +37,10 @@ class SignedPart:
 
 
 def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Drops) -> list[SignedPart]:
-    """Return what ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is
-    wanted by nobody: its block has a seal that holds nothing, or is a summary without one, and that is no loss."""
+    """Return the signatures that ``part`` carries; those of other providers are dropped and reported.
+
+    The text of a thought alone is not required back, so dropping it is not reported.
+    """
     if part.seal is None and _is_text_alone(request.api, part.native):
         return []
     if part.seal is None:
@@ -56,7 +58,7 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
 
 
 def _is_text_alone(api: Api, item: Any) -> bool:
-    """Return whether reasoning of ``api`` holds nothing but what its reader was shown."""
+    """Return whether reasoning of ``api`` only contains text that the client has already shown."""
     if not isinstance(item, Mapping):
         return False
     if api == "converse":
@@ -66,7 +68,10 @@ def _is_text_alone(api: Api, item: Any) -> bool:
 
 
 def _read(items: Any) -> Iterator[SignedPart]:
-    """``items`` may come out of a seal, which whoever likes can make: only what a reader could have put in is taken."""
+    """Yield the signatures in ``items``.
+
+    Anyone can make a seal, so only items that a reader could have sealed are accepted.
+    """
     for item in items if isinstance(items, list) else [items]:
         if not isinstance(item, Mapping) or not isinstance(kind := item.get("part"), str):
             continue
@@ -84,36 +89,37 @@ def _read(items: Any) -> Iterator[SignedPart]:
 
 
 _OURS: Final = re.compile(r"call_[0-9a-f]{24}")
-"""Ids that were made here, for calls that Gemini gave none."""
+"""Matches ids that the gateway made for calls without one."""
 
 
 class ModelTurn:
-    """The parts so far. ``ids`` are those that the provider itself gave to calls of this turn.
+    """The parts of a model's turn so far; ``ids`` are the call ids that the provider assigned.
 
-    Where the client keeps what is signed in its place, a signature is found right by its part; where it sends all of
-    them in front of the message (Chat), calls are found by their ids, and a text's goes to the next text."""
+    Most clients keep a signature next to its part. Clients of Chat send all of them before the message: then calls are
+    matched by id, and a text's signature goes to the next text.
+    """
 
     def __init__(self, parts: Sequence[Part], request: Request, to: Recipient, drops: Drops) -> None:
         self.ids: dict[str, str] = {}
         self._parts: list[GeminiPart] = []
         self._drops = drops
         self._quirks = to.quirks
-        self._waiting: list[tuple[int, SignedPart]] = []  # signatures of texts, with their places
+        self._waiting: list[tuple[int, SignedPart]] = []  # signatures of texts, with their positions
         self._items = {
             id(part): signed_parts(part, request, to, drops) for part in parts if isinstance(part, ReasoningPart)
         }
         signed = [one for items in self._items.values() for one in items if one.kind == "functionCall"]
         self._signed = _by_call(signed, [part.id for part in parts if isinstance(part, ToolCallPart)])
         self._named_here = request.api == "gemini" or any(not _OURS.fullmatch(one.id) for one in signed)
-        self._unsigned: ToolCallPart | None = None  # the first call of the turn, if it has no signature
+        self._unsigned: ToolCallPart | None = None  # the turn's first call, if unsigned
         self._called: GeminiPart | None = None
 
     def add(self, parts: Sequence[GeminiPart]) -> None:
-        """Parts that nothing is to be given back with."""
+        """Add parts without signatures."""
         self._parts.extend(parts)
 
     def reasoning(self, part: ReasoningPart) -> None:
-        """Add the parts that an earlier answer's reasoning gives back: parts of its own, and signatures of others."""
+        """Add the parts and signatures that an earlier answer's reasoning carries."""
         for one in self._items[id(part)]:
             if one.native is not None:
                 self._parts.append(dict(one.native))
@@ -123,7 +129,7 @@ class ModelTurn:
                 self._waiting.append((len(self._parts), one))
 
     def call(self, part: ToolCallPart) -> None:
-        """Add a call. Of several at once only the first is signed."""
+        """Add a call. Of several parallel calls only the first is signed."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
         signed = self._signed.get(part.id)
@@ -138,8 +144,10 @@ class ModelTurn:
         self._parts.append(written)
 
     def finished(self) -> list[GeminiPart]:
-        """Return all parts, with what the model wants where a step's first call has no signature: it would refuse the
-        whole history (anomalyco/opencode#4832)."""
+        """Return all parts, with a placeholder if the first call is unsigned.
+
+        Otherwise the provider rejects the whole history (anomalyco/opencode#4832).
+        """
         if self._unsigned is not None and self._called is not None and self._quirks.signed_calls:
             self._called["thoughtSignature"] = SKIPPED
             self._drops.add(join(self._unsigned.at, "thoughtSignature"))
@@ -147,14 +155,17 @@ class ModelTurn:
 
 
 def _by_call(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
-    """Return what is ``signed`` by the id that the client has for its call: the provider's, or a replacement."""
+    """Return the signatures by the client's id for their call, which may be a replacement of the provider's."""
     parts = {one.id: one for one in signed}
     return {id: parts[original] for id, original in matched(ids, parts).items()}
 
 
 def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:
-    """Return ``parts`` with signatures of texts, each with the place where it was: on the nearest text, or on an empty
-    part of its own there, or at the end where the place is lost. Of many each part is looked at a few times at most."""
+    """Return ``parts`` with the signatures of texts.
+
+    Each signature goes to the nearest text, to an empty part at its position, or to the end. Each part is examined a
+    few times at most.
+    """
     own: dict[int, list[GeminiPart]] = {}
     ahead, back = 0, len(parts) - 1
     for place, one in waiting:

@@ -1,9 +1,9 @@
-"""Answers for a Gemini client: the stream (``GeminiWriter``) and the whole answer (``write_answer``).
+"""Writers of answers for a Gemini client: streams (``GeminiWriter``) and whole answers (``write_answer``).
 
-A stream is pieces of one answer, each a ``GenerateContentResponse``, the last with the reason and the token counts. No
-``[DONE]`` follows. Clients carry a ``thoughtSignature`` from turn to turn: Gemini's own unchanged, the reasoning of any
-other provider in a seal, which is base64 of bytes, because SDKs decode it.
-Source: ``GenerateContentResponse`` in the API's reference; google-genai's ``models``.
+A stream consists of pieces of one answer, each a ``GenerateContentResponse``; the last has the finish reason and token
+counts. It ends without ``[DONE]``. Clients send a ``thoughtSignature`` back on the next turn: Gemini's own, or a seal
+with another provider's reasoning, which is base64 of bytes because SDKs decode it. Source: ``GenerateContentResponse``
+in the API's reference; google-genai's ``models``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,14 +61,13 @@ _CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 
 
 def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
-    """Return a call, whole: clients of this API read no pieces. It always has an id, by which they give its result
-    back."""
+    """Return a whole call, because clients of this API read no pieces. It always has an id, which its result refers to."""
     part: dict[str, Any] = {"functionCall": {"id": id, "name": name, "args": call_input(arguments, kind)}}
     return part if signature is None else {**part, "thoughtSignature": signature}
 
 
 def ending(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
-    """Return the members of a candidate that say how it ended."""
+    """Return the members of a candidate about its end."""
     own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
     if isinstance(end.details, dict) and isinstance(explained := end.details.get("explanation"), str):
@@ -91,7 +90,7 @@ def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
 
 
 def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
-    """Return ``logprobsResult`` for log probabilities as OpenAI says them."""
+    """Return ``logprobsResult`` for log probabilities in OpenAI's form."""
     told = [one for one in logprobs if isinstance(one, dict)]
     return {
         "chosenCandidates": [_token(one) for one in told],
@@ -104,8 +103,10 @@ def _token(one: Any) -> dict[str, Any]:
 
 
 def usage_metadata(usage: Usage | None, reply_estimate: int, said: int) -> dict[str, Any]:
-    """``usageMetadata``: what was read from a cache is part of the prompt, thoughts are no part of the candidates.
-    Where the provider has counted nothing it is an estimate, the answer's by the characters ``said``."""
+    """Return ``usageMetadata``: cached tokens are part of the prompt, thoughts are not part of the candidates.
+
+    If the provider counted nothing it is an estimate, based on the number of characters in ``said``.
+    """
     if usage is None:
         usage = Usage(input=reply_estimate, output=-(-said // _CHARACTERS_PER_TOKEN))
     thoughts = min(usage.reasoning or 0, usage.output)
@@ -122,19 +123,18 @@ def usage_metadata(usage: Usage | None, reply_estimate: int, said: int) -> dict[
 
 
 def shows_thoughts(reply: Reply) -> bool:
-    """Return whether the client has asked for the texts of thoughts: others take every text for the answer."""
+    """Return whether the client requested the text of thoughts; others would read it as the answer."""
     reasoning = reply.request.reasoning
     return reasoning is not None and reasoning.summary is not None
 
 
 LONGEST: Final = 256 * 1024
-"""Characters of reasoning that a seal repeats."""
+"""The most characters of reasoning that a seal repeats."""
 
 
 @attrs.frozen
 class Signature:
-    """A signature for a part of that ``kind``, "" for the next part whatever it is. ``id``: of the call that it is
-    for."""
+    """A signature for a part of that ``kind``, or for any next part (""); ``id`` is the id of its call."""
 
     text: str
     kind: str = ""
@@ -142,34 +142,36 @@ class Signature:
     empty: bool = False
 
     def alone(self) -> dict[str, Any]:
-        """Return a part of its own that bears it, where none fits that follows."""
+        """Return a separate part for the signature, if no following part fits."""
         if self.kind == "text":
             return {"text": "", "thoughtSignature": self.text}
         return {"text": "", "thought": True, "thoughtSignature": self.text}
 
 
 def signature_of(issuer: Issuer, state: ReasoningState, text: str) -> Signature | None:
-    """Return the signature for the state of a block whose reasoning is ``text``; ``None`` where nothing has to be given
-    back."""
+    """Return the signature for a state with the reasoning ``text``, or ``None`` if nothing must be sent back."""
     if state.api != "gemini":
         return Signature(seal_in_base64(issuer, state.api, sealed_item(state, text)))
     item = state.item if isinstance(state.item, dict) else {}
     signed = item.get("signature")
-    if not isinstance(signed, str) or not signed or "native" in item:  # the part itself comes, and bears it
+    if not isinstance(signed, str) or not signed or "native" in item:  # the part itself is sent, with its signature
         return None
     return Signature(signed, str(item.get("part", "")), str(item.get("id", "")), item.get("empty") is True)
 
 
 def sealed_item(state: ReasoningState, text: str) -> Any:
-    """Return the item of a state; with the text where the item only says in which member that was, because Gemini CLI
-    does not send thoughts back (DeepSeek refuses calls whose reasoning is missing)."""
+    """Return the item of a state.
+
+    It includes the text if the item only names the member of the text, because Gemini CLI does not send thoughts back
+    and DeepSeek rejects calls without their reasoning.
+    """
     if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= LONGEST:
         return {**state.item, "text": text}
     return state.item
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """See ``Codec.write_answer``."""
+    """Return the answer as JSON. See ``Codec.write_answer``."""
     texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
     cited = [one for block in texts for one in block.citations]
     parts = list(_write_parts(answer.blocks, reply))
@@ -226,15 +228,15 @@ def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _fits(signature: Signature, block: Block) -> bool:
-    """Return whether ``signature`` stands on the part for ``block``: a seal on a call that follows at once, one of
-    Gemini's own on a part of its kind."""
+    """Return whether ``signature`` belongs on the part for ``block``: a seal on a directly following call, Gemini's own
+    on a part of its kind."""
     if isinstance(block, ToolCallBlock):
         return signature.kind in ("", "functionCall")
     return isinstance(block, TextBlock) and signature.kind == "text" and not signature.empty
 
 
 class _OpenCall:
-    """A call while its arguments come in."""
+    """A call whose arguments are still arriving."""
 
     __slots__ = ("ended", "pieces", "signature", "start")
 
@@ -250,7 +252,7 @@ class _OpenCall:
 
 
 class GeminiWriter:
-    """See ``providers.neutral.codec.Writer``. Calls go out whole, in the order in which they began."""
+    """A ``Writer`` of one Gemini stream. Calls are sent whole, in the order in which they started."""
 
     def __init__(self, reply: Reply) -> None:
         self._issuer, self._estimate = reply.issuer, reply.input_estimate
@@ -263,15 +265,17 @@ class GeminiWriter:
         self._said = 0
         self._usage: Usage | None = None
         self._calls: dict[int, _OpenCall] = {}
-        self._waiting: Signature | None = None  # of the part that comes next
-        self._thoughts: list[str] = []  # of the block of reasoning that is open
+        self._waiting: Signature | None = None  # signature for the next part
+        self._thoughts: list[str] = []  # pieces of the open reasoning block
         self._thought = 0
         self._citations: list[Citation] = []
 
     def send(self, event: Event) -> bytes:
         if self._stage is ENDED:
             return b""
-        if type(event) is TextDelta and self._waiting is None and event.logprobs is None:  # by far the most frequent
+        if (
+            type(event) is TextDelta and self._waiting is None and event.logprobs is None
+        ):  # by far the most frequent event
             self._said += len(event.text)
             return b"%b%b%b" % (self._text, sse.dump(event.text), self._after)
         return self._send(event)
@@ -312,7 +316,7 @@ class GeminiWriter:
                 return b""
 
     def _note(self, event: AnswerStart | Usage | Citation) -> None:
-        """Keep an event that is written at the end, or not at all."""
+        """Store an event that is written at the end or never."""
         match event:
             case Usage():
                 self._usage = event
@@ -332,8 +336,7 @@ class GeminiWriter:
         return event({"candidates": [candidate], **self._about})
 
     def _before(self, kind: str = "") -> bytes:
-        """Return what has to stand in front of a part of that ``kind``: a part of its own for a signature that fits no
-        other. A signature that fits is left for ``_mark``."""
+        """Return a separate part for a waiting signature that does not fit a part of ``kind``, else nothing."""
         waiting = self._waiting
         if waiting is None or (kind and (waiting.kind or "functionCall") == kind and not waiting.empty):
             return b""
@@ -369,7 +372,9 @@ class GeminiWriter:
         return b"".join(out)
 
     def _end(self, end: AnswerEnd) -> bytes:
-        calls = b"".join(self._piece(call.part()) for call in self._calls.values())  # a reader has ended them all
+        calls = b"".join(
+            self._piece(call.part()) for call in self._calls.values()
+        )  # normally none: readers close all blocks
         before = self._before()
         candidate = {"content": {"role": "model", "parts": [{"text": ""}]}, **ending(end, self._citations), "index": 0}
         usage = usage_metadata(self._usage, self._estimate, self._said)

@@ -1,11 +1,10 @@
-"""The grammars of the APIs, executable: is this stream, or this whole answer, well formed?
+"""Executable grammars of the APIs, which judge whether a stream or whole answer is well formed.
 
-They share no code with the codecs, so that a mistake there cannot excuse itself here. Each API is one module of tables
-(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``, ``gemini``); ``rules``, ``shapes``,
-``frames`` and ``event_frames`` are what tables are made of: ``FRAMES`` (how events lie in bytes), ``RULES`` (every rule
-with its id, its sentence and where it comes from), ``STATES`` (which event may come where, the state machine to print)
-and the shapes of its events. What binds is what the gateway writes and what clients need; ``tolerant`` waives the rules
-that real providers' own streams are known to break, each named in its row.
+They share no code with the codecs, so that an error there cannot hide itself here. Each API is a module of tables
+(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``, ``gemini``), made of ``rules``,
+``shapes``, ``frames`` and ``event_frames``: ``FRAMES`` (the framing), ``RULES`` (every rule with id, sentence and
+source), ``STATES`` (the state machine of events) and the shapes of events. The rules cover what the gateway writes and
+clients need; ``tolerant`` waives rules that real providers are known to break, each named in its row.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,7 @@ GRAMMARS: Mapping[Api, Grammar] = {
     "gemini": gemini,
 }
 
-_SNIFFED = 16  # events with data that are looked at for the API
+_SNIFFED = 16  # events with data that are examined to detect the API
 
 
 def rules(api: Api) -> Mapping[str, Rule]:
@@ -45,10 +44,11 @@ def judge(
     tolerant: bool = False,
     include_usage: bool | None = None,
 ) -> Verdict:
-    """Hold a captured stream, whole answer or error body against the grammar of ``api``. Never raises, whatever bytes.
+    """Return the verdict on a captured stream, whole answer or error body of ``api``. Never raises.
 
-    ``streamed`` says which of both it is (``None``: a body that begins with a brace is whole). ``include_usage`` is
-    whether a Chat client asked for the usage chunk (``None``: not known, both are well formed)."""
+    ``streamed`` is whether it is a stream (``None``: unless it starts with a brace or bracket). ``include_usage`` is
+    whether a Chat client requested the usage chunk (``None``: unknown, both are well formed).
+    """
     if streamed is None:
         streamed = not is_whole(body)
     if not streamed:
@@ -60,9 +60,10 @@ def judge(
 
 
 class Judge:
-    """Holds a live stream against its grammar, event by event. Not for two tasks at a time; no I/O.
+    """A judge of a live stream, event by event, without I/O. Not for concurrent use.
 
-    It remembers the texts of a Responses stream and the tools' inputs of all, so memory is linear in the answer."""
+    Memory is linear in the answer, because it stores the texts of a Responses stream and all tool inputs.
+    """
 
     def __init__(self, api: Api, *, tolerant: bool = False, include_usage: bool | None = None) -> None:
         self._api = api
@@ -76,8 +77,10 @@ class Judge:
         self._waived: dict[str, None] = {}
 
     def feed(self, raw: bytes) -> Violation | None:
-        """One raw event, whole (what the splitter of the API's framing gives). Returns the broken rule if this event is
-        the first to break one; later events are only counted. Never raises."""
+        """Judge one whole raw event, and return the violated rule if this event is the first to break one.
+
+        Later events are only counted. Never raises.
+        """
         self._events += 1
         offset, self._offset = self._offset, self._offset + len(raw)
         event = self._grammar.FRAMES.read(raw)
@@ -104,12 +107,12 @@ class Judge:
 def _first(
     api: Api, findings: Iterable[Finding], tolerant: bool, waived: dict[str, None], event: int = 0, offset: int = 0
 ) -> Violation | None:
-    """Return the first finding that counts; those before it that do not are noted in ``waived``."""
+    """Return the first finding that counts, and add waived ones before it to ``waived``."""
     known = rules(api)
     try:
         for id, found in findings:
             rule = known.get(id)
-            if rule is None:  # frame.id on Messages, whose clients do not mind
+            if rule is None:  # frame.id in Messages, whose clients ignore it
                 continue
             if not (tolerant and rule.waived):
                 return Violation(id, event, offset, found, rule.text, rule.source)
@@ -135,13 +138,15 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
 
 
 def is_whole(body: bytes) -> bool:
-    """Return whether ``body`` is a JSON answer and no stream, by its first character."""
+    """Return whether ``body`` is a JSON answer rather than a stream, by its first character."""
     return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def detect(body: bytes) -> Api | None:
-    """Return the API that ``body`` speaks, from its first events or its members; ``None`` if they do not say. An error
-    body of OpenAI's is the same in both of its APIs, and is taken for Chat's."""
+    """Return the API of ``body``, from its first events or its members, or ``None``.
+
+    Error bodies of Chat and Responses are identical and count as Chat.
+    """
     if is_whole(body):
         try:
             value = parsed(body)

@@ -1,6 +1,8 @@
-"""The grammar of Chat Completions. Per choice: a chunk with the role, deltas, one chunk with ``finish_reason``; after
-all choices the usage chunk if it was asked for; then ``[DONE]``. A failure is a chunk with ``error`` and the end.
-Sources: OpenAI's reference and the types of the openai package.
+"""The grammar of Chat Completions.
+
+Each choice has a chunk with the role, deltas, and one chunk with ``finish_reason``; after all choices follow the usage
+chunk, if requested, and ``[DONE]``. A failure is a chunk with ``error``, which ends the stream. Sources: OpenAI's
+reference and the types of the openai package.
 """
 
 from collections.abc import Iterator, Mapping
@@ -76,7 +78,8 @@ RULES: Mapping[str, Rule] = table(
          "openai/openai-agents-python#2190", OTHERS),
 )  # fmt: skip
 
-# The stream as a whole, and below each of its choices. What a state does not list breaks the rule in the table.
+# The states of the whole stream, then of each choice. An event that its state does not list breaks the rule in the
+# table.
 STATES: States = {
     "open": {"chunk": "open", "usage": "counted", "done": "complete", "error": "failed"},
     "counted": {"done": "complete", "error": "failed"},
@@ -107,7 +110,7 @@ DELTA: Shape = {
     "reasoning_content?": "string", "reasoning?": "string", "reasoning_details?": "array",
 }  # fmt: skip
 FINISH = one_of("stop", "length", "tool_calls", "content_filter", "function_call")
-CUT_SHORT = ("length", "content_filter")  # arguments may be half said then
+CUT_SHORT = ("length", "content_filter")  # arguments may then be incomplete
 INPUT: Mapping[str, str] = {"function": "arguments", "custom": "input"}
 
 USAGE: Mapping[str, Any] = {"prompt_tokens": "int", "completion_tokens": "int", "total_tokens": "int"}
@@ -127,7 +130,7 @@ WHOLE_KEYS: Shape = {"choices": [{"logprobs": "any", "message": WHOLE_MESSAGE}]}
 
 
 class CallState:
-    """One tool call while its fragments come in."""
+    """A tool call whose fragments are still arriving."""
 
     def __init__(self, id: str, kind: str) -> None:
         self.id = id
@@ -144,7 +147,7 @@ class ChoiceState:
 
 
 class ChatStream:
-    """See ``providers.grammar.rules.Stream``. ``include_usage``: whether the client asked, ``None`` if unknown."""
+    """A ``Stream`` of Chat. ``include_usage`` is whether the client requested usage, ``None`` if unknown."""
 
     def __init__(self, include_usage: bool | None) -> None:
         self.position = "open"
@@ -243,7 +246,7 @@ def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _moved(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
-    """Check the order of chunks. A chunk may be two things at once: a role and the finish."""
+    """Check the order of chunks. A chunk may have both the role and the finish reason."""
     kinds = [kind for kind, here in (("role", has_role), ("finish", has_reason)) if here]
     for kind in kinds or ["delta"]:
         if kind not in CHOICE_STATES[state.position]:
@@ -288,8 +291,7 @@ def _beginning(state: ChoiceState, fragment: Mapping[str, Any], call: CallState)
 
 
 def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
-    """Check the rules that hold at the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its
-    calls."""
+    """Check the rules for the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its calls."""
     if not isinstance(reason, str) or reason not in FINISH:
         yield "chat.finish.known", f"finish_reason {show(reason)}"
     if (reason == "stop" and calls) or (reason == "tool_calls" and not calls):
@@ -334,7 +336,10 @@ def stream(include_usage: bool | None = None) -> ChatStream:
 
 
 def outcome(value: Any) -> Outcome | None:
-    """See ``Grammar.outcome``: a ``finish_reason`` or ``[DONE]`` is a good end, as some servers leave one out."""
+    """Return the outcome that ``value`` shows; a ``finish_reason`` or ``[DONE]`` is enough, as some servers omit one.
+
+    See ``Grammar.outcome``.
+    """
     if value == DONE:
         return "complete"
     if members(value).get("error"):

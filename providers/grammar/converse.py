@@ -1,6 +1,8 @@
-"""The grammar of Amazon Bedrock's ConverseStream: ``messageStart (block)* messageStop metadata``, each event a frame
-named by its header, with ``block = contentBlockStart? contentBlockDelta* contentBlockStop``. A failure is an exception
-and the end. Sources: Amazon's service model ``bedrock-runtime`` and what Bedrock sends.
+"""The grammar of Amazon Bedrock's ConverseStream.
+
+``messageStart (block)* messageStop metadata``, each event a frame named by its header, with ``block =
+contentBlockStart? contentBlockDelta* contentBlockStop``. A failure is an exception, which ends the stream. Sources:
+Amazon's service model ``bedrock-runtime`` and streams of Bedrock.
 """
 
 import re
@@ -72,8 +74,8 @@ EXCEPTIONS = (
 )  # fmt: skip
 PING = "ping"
 
-# The state machine; `exception` stands for each of them. An event that its state does not list breaks the rule that
-# MISPLACED names.
+# The state machine; `exception` represents all exceptions. An event that its state does not list breaks the rule in
+# MISPLACED.
 STATES: States = {
     "start": {"messageStart": "between", PING: "start", "exception": "failed"},
     "between": {
@@ -133,14 +135,14 @@ COUNTS: Shape = {
     "cacheDetails?": [{"ttl": "text", "inputTokens": "int"}],
 }  # fmt: skip
 
-# By start: the kind of block, and its shape.
+# Kinds of blocks by their start, with its shape.
 STARTS: Mapping[str, Shape] = {
     "toolUse": {"toolUseId": "text", "name": "text"},
     "toolResult": {"toolUseId": "text"},
     "image": {"format": "text"},
 }
 
-# By delta: the kind of block that it opens or fits, and its shape.
+# By delta: the kind of block that it opens or belongs to, and its shape.
 PIECES: Mapping[str, tuple[str, Shape]] = {
     "text": ("text", "string"),
     "citation": ("text", "object"),
@@ -176,19 +178,19 @@ Check: TypeAlias = "Callable[[ConverseStream, Mapping[str, Any]], Iterator[Findi
 
 
 class ConverseStream:
-    """See ``providers.grammar.rules.Stream``. The value of an event is an object with one member, its name."""
+    """A ``Stream`` of Converse. The value of an event is an object with one member, its name."""
 
     def __init__(self) -> None:
         self.position = "start"
         self.blocks = 0
-        self.kind = ""  # of the open block, "" before its first delta
-        self.own = False  # it calls a tool of the client's
+        self.kind = ""  # the kind of the open block, "" before its first delta
+        self.own = False  # whether the block calls a tool of the client
         self.said = False
         self.signed = False
         self.pieces: list[str] = []  # the input of the open block
         self.ids: set[str] = set()
         self.called = False
-        self.unparsed: str | None = None  # the first input that is no object: right only if the answer was cut short
+        self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
         kind = name or ""
@@ -233,8 +235,7 @@ class ConverseStream:
 
 
 def _one(value: Mapping[str, Any]) -> str | None:
-    """Return the name of the one member of a union, ``None`` if it has none or several; null and padding do not
-    count."""
+    """Return the name of a union's only member, or ``None`` if it has none or several; null members do not count."""
     names = [name for name, inner in value.items() if inner is not None]
     return names[0] if len(names) == 1 else None
 
@@ -358,7 +359,7 @@ def stream(include_usage: bool | None = None) -> ConverseStream:
 
 
 def outcome(value: Any) -> Outcome | None:
-    """See ``Grammar.outcome``: of an event, a whole answer or the body of an error."""
+    """Return the outcome of an event, a whole answer or an error body. See ``Grammar.outcome``."""
     said = members(value)
     if any(name.lower().endswith("exception") for name in said) or ("message" in said and "output" not in said):
         return "failed"

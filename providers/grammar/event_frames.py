@@ -1,5 +1,7 @@
-"""Amazon's binary frames, checked on the bytes of each (Smithy, "Event stream encoding"): lengths with a checksum of
-theirs, headers, payload, and a checksum over all."""
+"""Rules for Amazon's binary frames, checked on their bytes: lengths and checksum, headers, payload, total checksum.
+
+Source: Smithy, "Event stream encoding".
+"""
 
 import struct
 import zlib
@@ -25,7 +27,7 @@ _PRELUDE = 12
 _LEAST = 16
 _LENGTHS = struct.Struct(">III")
 _STRING = 7
-_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # by type of header; the others say theirs
+_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # by header type; the other types contain their size
 _NAMED_BY = {"event": ":event-type", "exception": ":exception-type"}
 
 
@@ -35,7 +37,7 @@ def begins_frame(body: bytes) -> bool:
 
 
 def _split(body: bytes) -> list[bytes]:
-    """Return the frames of a stream, by their lengths alone; what cannot be one is the last piece."""
+    """Return the frames of a stream by their lengths; an invalid rest is the last piece."""
     frames = []
     start = 0
     while start < len(body):
@@ -48,7 +50,7 @@ def _split(body: bytes) -> list[bytes]:
 
 
 def _read(raw: bytes) -> ReadEvent:
-    """Read a frame as ``{NAME: payload}``, which is how SDKs show it."""
+    """Return a frame as ``{NAME: payload}``, the form that SDKs show."""
     findings = list(_broken(raw))
     if findings:
         return ReadEvent(None, None, tuple(findings))
@@ -83,7 +85,7 @@ def _broken(raw: bytes) -> Iterator[Finding]:
 
 
 def _headers(data: bytes) -> dict[str, Any] | None:
-    """Return the headers by name, those that are no text without their value."""
+    """Return the headers by name, with None for values that are not text; ``None`` if they are malformed."""
     found: dict[str, Any] = {}
     at = 0
     while at < len(data):

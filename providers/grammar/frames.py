@@ -1,4 +1,5 @@
-"""The framing of a stream, checked on the bytes of each event (WHATWG HTML 9.2.6, and what clients make of it)."""
+"""Rules for the framing of server-sent events, checked on the bytes of each event (WHATWG HTML 9.2.6 and clients'
+behaviour)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ _FIELDS = (b"event", b"data", b"id", b"retry")
 
 @attrs.frozen
 class Frame:
-    """One event taken apart. ``fields`` are the names and values of its lines in order, comments left out."""
+    """A parsed event. ``fields`` are the names and values of its lines in order, without comments."""
 
     fields: Sequence[tuple[bytes, bytes]]
     ended: bool
@@ -56,7 +57,7 @@ class Frame:
 
     @property
     def name(self) -> str | None:
-        """The last ``event:`` line, as SSE has it."""
+        """The value of the last ``event:`` line, as SSE defines it."""
         names = self.values(b"event")
         return names[-1].decode("utf-8", "replace") if names else None
 
@@ -66,7 +67,7 @@ class Frame:
 
     @property
     def value(self) -> Any:
-        """The data as a JSON object, or the string ``[DONE]``; ``None`` for anything else."""
+        """The data as a JSON object or the string ``[DONE]``, else ``None``."""
         return DONE if self.text == DONE.encode() else _object(self.text)
 
 
@@ -83,16 +84,16 @@ def _split(body: bytes) -> list[bytes]:
     splitter = Splitter(limit=len(body) + 1)
     try:
         events = splitter.feed(body)
-    except EventTooLarge:  # cannot be: the limit is the whole body
+    except EventTooLarge:  # impossible: the limit is the whole body
         return [body]
     rest = splitter.close()
     return [*events, rest] if rest else events
 
 
 def _read(raw: bytes) -> ReadEvent:
-    """One event; a comment says nothing."""
+    """Return one event; a comment has no value."""
     if raw.startswith(b"data: {") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
-        value = _object(raw[6:-2])  # one line of data, as in nearly all
+        value = _object(raw[6:-2])  # one line of data, as in nearly all events
         return ReadEvent(None, value, tuple(_check_text(raw[6:-2], value)))
     frame = Frame.of(raw)
     value = frame.value if frame.fields else None
@@ -100,7 +101,7 @@ def _read(raw: bytes) -> ReadEvent:
 
 
 def check_frame(frame: Frame, value: Any) -> Iterator[Finding]:
-    """Mistakes in the framing of ``frame``, whose data is ``value``."""
+    """Yield the errors in the framing of ``frame``, whose data is ``value``."""
     names = [name for name, _ in frame.fields]
     if names and not frame.ended:
         yield "frame.blank_line", "the stream ends inside an event, or right after its last line"

@@ -1,6 +1,8 @@
-"""The grammar of Gemini's streams: pieces of one answer, each a whole ``GenerateContentResponse``, the last candidate
-with a ``finishReason``; then the end of the body, without a terminator. A failure is an error and the end. Sources: the
-API's reference and the types of the google-genai package.
+"""The grammar of Gemini streams.
+
+Pieces of one answer, each a whole ``GenerateContentResponse``, the last candidate with a ``finishReason``; the body
+ends without a terminator. A failure is an error, which ends the stream. Sources: the API's reference and the types of
+the google-genai package.
 """
 
 import base64
@@ -20,7 +22,7 @@ NEW = "Google: new ones come unannounced"
 FRAMES = SSE_FRAMES
 
 RULES: Mapping[str, Rule] = table(
-    *(rule for rule in FRAME_RULES if rule.id != "frame.fields"),  # the line of an error that Google's SDKs read
+    *(rule for rule in FRAME_RULES if rule.id != "frame.fields"),  # Google's SDKs require a bare JSON line for errors
     Rule("gemini.frame.unnamed", "there is no event: line", SPEC),
     # Pieces
     Rule("gemini.chunk.shape", "a piece has candidates, usageMetadata or promptFeedback", SPEC),
@@ -80,7 +82,7 @@ SAME = ("modelVersion", "responseId")
 
 
 class GeminiStream:
-    """See ``providers.grammar.rules.Stream``."""
+    """A ``Stream`` of Gemini."""
 
     def __init__(self) -> None:
         self.position = "open"
@@ -124,7 +126,7 @@ def _ends(value: Any) -> bool:
 
 
 def answer(value: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
-    """Check a piece, or a whole answer; ``ids`` are those of calls so far."""
+    """Check a piece or a whole answer; ``ids`` are the ids of calls so far."""
     if not any(name in value for name in ("candidates", "usageMetadata", "promptFeedback")):
         yield "gemini.chunk.shape", f"members {', '.join(value) or 'none'}"
     for candidate in elements(value.get("candidates")):
@@ -197,7 +199,7 @@ def stream(include_usage: bool | None = None) -> GeminiStream:
 
 
 def outcome(value: Any) -> Outcome | None:
-    """See ``Grammar.outcome``."""
+    """Return the outcome that ``value`` shows. See ``Grammar.outcome``."""
     if members(value).get("error"):
         return "failed"
     return "complete" if _ends(value) else None

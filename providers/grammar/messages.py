@@ -1,6 +1,8 @@
-"""The grammar of Anthropic Messages: ``message_start (block)* message_delta message_stop``, with ``ping`` anywhere
-after ``message_start`` and ``block = content_block_start content_block_delta* content_block_stop``. A failure is an
-``error`` event and the end. Sources: Anthropic's streaming reference and the types of the anthropic package.
+"""The grammar of Anthropic Messages.
+
+``message_start (block)* message_delta message_stop``, with ``ping`` anywhere after ``message_start`` and ``block =
+content_block_start content_block_delta* content_block_stop``. A failure is an ``error`` event, which ends the stream.
+Sources: Anthropic's streaming reference and the types of the anthropic package.
 """
 
 import re
@@ -80,7 +82,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("messages.whole.ended", "an answer has a stop_reason", SPEC),
 )  # fmt: skip
 
-# The state machine. An event that its state does not list breaks the rule that MISPLACED names.
+# The state machine. An event that its state does not list breaks the rule in MISPLACED.
 STATES: States = {
     "start": {"message_start": "between", "error": "failed"},
     "between": {
@@ -165,7 +167,7 @@ BLOCKS: Mapping[str, Shape] = {
     "fallback": {"from": "any", "to": "any"},
     "mcp_tool_listing": {"mcp_server_name": "string", "tools": "array"},
 }
-# What is required beyond that, but not said by all.
+# Members that are also required, but that some servers omit.
 MEMBERS: Mapping[str, Shape] = {
     "text": {"citations": "array|null"},
     "tool_use": {"caller": {"type": "text"}},
@@ -177,7 +179,7 @@ BLANK: Mapping[str, Shape] = {
     "tool_use": {"input": "object"},
 }
 
-# By delta: the blocks that it fits, and its shape.
+# By delta: the blocks that it belongs to, and its shape.
 PIECES: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "text_delta": (("text",), {"text": "string"}),
     "citations_delta": (("text",), {"citation": "object"}),
@@ -191,7 +193,7 @@ REASONS = one_of(
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal",
     "model_context_window_exceeded", "compaction",
 )  # fmt: skip
-CUT_SHORT = ("max_tokens", "model_context_window_exceeded", "refusal", "pause_turn")  # an input may be half said then
+CUT_SHORT = ("max_tokens", "model_context_window_exceeded", "refusal", "pause_turn")  # an input may then be incomplete
 ERROR: Shape = {"type": one_of("error"), "error": {"type": "text", "message": "string"}}
 ERRORS = one_of(
     "invalid_request_error", "authentication_error", "billing_error", "permission_error", "not_found_error",
@@ -204,18 +206,18 @@ Check: TypeAlias = "Callable[[MessagesStream, Mapping[str, Any]], Iterator[Findi
 
 
 class MessagesStream:
-    """See ``providers.grammar.rules.Stream``."""
+    """A ``Stream`` of Messages."""
 
     def __init__(self) -> None:
         self.position = "start"
         self.blocks = 0
-        self.block: Mapping[str, Any] = {}  # as it started
+        self.block: Mapping[str, Any] = {}  # the block of its start event
         self.pieces: list[str] = []  # the input of the open block
         self.said = False
         self.signed = False
         self.ids: set[str] = set()
         self.called = False
-        self.unparsed: str | None = None  # the first input that is no JSON: right only if the answer was cut short
+        self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
         if value == DONE:
@@ -289,7 +291,7 @@ def _block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
-    """Check the rules of every block, streamed or not; ``ids`` are those of the calls before it."""
+    """Check the rules of every block, streamed or not; ``ids`` are the ids of earlier calls."""
     kind = strings(members(block).get("type"))
     if kind not in BLOCKS:
         yield "messages.block.known", f"a block of type {show(members(block).get('type'))}"
@@ -392,7 +394,8 @@ def stream(include_usage: bool | None = None) -> MessagesStream:
 
 
 def outcome(value: Any) -> Outcome | None:
-    """See ``Grammar.outcome``: a ``message_delta`` with a reason is a good end, too."""
+    """Return the outcome that ``value`` shows; a ``message_delta`` with a reason is a success, too. See
+    ``Grammar.outcome``."""
     kind = members(value).get("type")
     if kind == "error":
         return "failed"

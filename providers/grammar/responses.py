@@ -1,6 +1,8 @@
-"""The grammar of OpenAI Responses: ``response.created``, ``response.in_progress``, for every item
-``response.output_item.added`` … ``response.output_item.done``, and one terminal event with the whole response; all
-numbered from 0. Sources: OpenAI's streaming reference and the types of the openai package.
+"""The grammar of OpenAI Responses.
+
+``response.created``, ``response.in_progress``, for every item ``response.output_item.added`` …
+``response.output_item.done``, and one terminal event with the whole response; all numbered from 0. Sources: OpenAI's
+streaming reference and the types of the openai package.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -127,7 +129,7 @@ Check: TypeAlias = "Callable[[ResponsesStream, Mapping[str, Any]], Iterator[Find
 
 
 class Said:
-    """A text while its deltas come in; ``whole`` is what its ``done`` said."""
+    """A text whose deltas are still arriving; ``whole`` is the text of its ``done`` event."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -135,19 +137,19 @@ class Said:
 
 
 class Item:
-    """An item of the output while its events come in."""
+    """An output item whose events are still arriving."""
 
     def __init__(self, item: Mapping[str, Any]) -> None:
         self.added = item
         self.type = strings(item.get("type"))
         self.done: Mapping[str, Any] | None = None
-        self.parts: dict[tuple[str, int], str] = {}  # by place and index: the type
+        self.parts: dict[tuple[str, int], str] = {}  # types by index member and index
         self.open: set[tuple[str, int]] = set()
-        self.texts: dict[tuple[str, int], Said] = {}  # by name of the events and index
+        self.texts: dict[tuple[str, int], Said] = {}  # texts by event name and index
 
 
 class ResponsesStream:
-    """See ``providers.grammar.rules.Stream``."""
+    """A ``Stream`` of Responses."""
 
     def __init__(self) -> None:
         self.position = "start"
@@ -243,7 +245,7 @@ def _response(response: Any) -> Iterator[Finding]:
 
 
 def _misfit_repeated(response: Mapping[str, Any]) -> str | None:
-    """Mistakes in the members of its request that a response repeats."""
+    """Return the first error in the request members that a response repeats, or ``None``."""
     choice = response["tool_choice"]
     repeated = {f"tools[{i}]": tool for i, tool in enumerate(response["tools"])} | {
         "text.format": response["text"]["format"],
@@ -296,10 +298,10 @@ def _item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
-    """Check the rules of every item; ``ids`` are those of the items before it."""
+    """Check the rules of every item; ``ids`` are the ids of earlier items."""
     yield from _item_shape(item)
     kind = strings(members(item).get("type"))
-    # A call and its output share the call_id, so it is unique among items of one type only.
+    # A call and its output share the call_id, so it is only unique among items of one type.
     for place, id in (("id", members(item).get("id")), (kind, members(item).get("call_id"))):
         if isinstance(id, str) and id:
             if (place, id) in ids:
@@ -318,7 +320,7 @@ def _item_shape(item: Any) -> Iterator[Finding]:
     if wrong := misfit(item, WRITTEN.get(kind, "any"), kind):
         yield "responses.item.written", wrong
     id = strings(item.get("id"))
-    # A provider's own reasoning keeps its id, whatever it is: encrypted_content goes back under no other.
+    # A provider's own reasoning keeps its id, because encrypted_content is only valid with it.
     ours = kind in PREFIXES and not item.get("encrypted_content")
     if ours and not (id.startswith(PREFIXES[kind]) and len(id) <= _LONGEST_ID):
         yield "responses.item.prefix", f"id {show(id)} of a {kind}"
@@ -350,7 +352,7 @@ def _item_done(stream: ResponsesStream, item: Item, done: Mapping[str, Any]) -> 
 
 
 def _held(done: Mapping[str, Any], text: Text, index: int) -> Any:
-    """Return the member of a finished item in the place of ``text``."""
+    """Return the member of a finished item that corresponds to ``text``."""
     if not text.place:
         return done.get(text.member)
     parts = elements(done.get("summary" if text.place == "summary_index" else "content"))
@@ -423,7 +425,7 @@ def stream(include_usage: bool | None = None) -> ResponsesStream:
 
 
 def outcome(value: Any) -> Outcome | None:
-    """See ``Grammar.outcome``."""
+    """Return the outcome that ``value`` shows. See ``Grammar.outcome``."""
     kind = members(value).get("type")
     if kind in ("response.completed", "response.incomplete"):
         return "complete"

@@ -1,5 +1,7 @@
-"""Members that the events and items of Responses must have, and events that belong together: tables of ``responses``.
-Source: the types of the openai package."""
+"""Tables of the required members of Responses events and items, and of events that belong together.
+
+Source: the types of the openai package.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +13,11 @@ from providers.grammar.shapes import Shape, one_of
 
 @attrs.frozen
 class Text:
-    """A text that is said in deltas: ``<name>.delta``, then ``<name>.done`` with all of it in ``member``. It stands in
-    an item of type ``item``, there in a part of type ``part`` at the event's ``place`` ("" if it has no part)."""
+    """A streamed text: ``<name>.delta`` events, then ``<name>.done`` with the whole text in ``member``.
+
+    It belongs to an item of type ``item`` and a part of type ``part``; the event's member ``place`` has the part's
+    index ("" without parts).
+    """
 
     name: str
     member: str
@@ -34,9 +39,9 @@ TEXTS: Mapping[str, Text] = {
         Text("response.code_interpreter_call_code", "code", "code_interpreter_call"),
     )
 }
-STREAMED_CALLS = ("function_call", "custom_tool_call")  # the client's own: their input comes in events
+STREAMED_CALLS = ("function_call", "custom_tool_call")  # the client's own tools, whose input is streamed
 
-# By name of the events: where their index stands in the event, and the items they stand in with the part's types.
+# By event name: the member with the part's index, and by item type the types of parts.
 PARTS: Mapping[str, tuple[str, Mapping[str, tuple[str, ...]]]] = {
     "response.content_part": (
         "content_index",
@@ -51,7 +56,7 @@ PART: Mapping[str, Shape] = {
     "reasoning_text": {"text": "string"},
 }
 
-# Required members by event; `@` stands for item_id and output_index, which nearly all have.
+# Required members by event; `@` represents item_id and output_index, which nearly all have.
 _EVENTS = """
 response: completed created in_progress failed incomplete queued
 output_index item: output_item.added output_item.done
@@ -132,7 +137,7 @@ ITEMS: Mapping[str, Shape] = {
     "mcp_approval_request": {"id": "text", "arguments": "string", "name": "text", "server_label": "string"},
     "mcp_approval_response": {"id": "text", "approval_request_id": "text", "approve": "boolean"},
 }
-# What the gateway's own items have beyond that, and how the ids it makes begin.
+# Additional members of the gateway's own items, and the prefixes of its ids.
 WRITTEN: Mapping[str, Shape] = {
     "function_call": {"id": "text", "status": "string"},
     "custom_tool_call": {"id": "text", "status": "string"},
@@ -151,7 +156,7 @@ RESPONSE_MEMBERS: Shape = {
     "incomplete_details": "object|null", "instructions": "any", "metadata": "object|null",
     "temperature": "number|null", "top_p": "number|null",
 }  # fmt: skip
-# What Open Responses wants beyond the types of the package (openresponses.org, 2026-04-24).
+# Members that Open Responses also requires (openresponses.org, 2026-04-24).
 OPEN_MEMBERS: Shape = {
     **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), "number"),
     **dict.fromkeys(("completed_at", "max_output_tokens", "max_tool_calls"), "int|null"),
@@ -160,7 +165,7 @@ OPEN_MEMBERS: Shape = {
     "truncation": one_of("auto", "disabled"), "metadata": "object", "usage": "object|null",
     "reasoning": {"effort": "string|null", "summary": "string|null"},
 }  # fmt: skip
-# Members of the tools, formats and choices that a response repeats, by their type.
+# Members of repeated tools, formats and choices, by type.
 REPEATED: Mapping[str, Shape] = {
     "function": {"name": "text", "description": "string|null", "parameters": "object|null", "strict": "boolean|null"},
     "json_schema": {"name": "text", "description": "string|null", "schema": "any", "strict": "boolean"},
@@ -174,7 +179,7 @@ STATUS: Mapping[str, frozenset[str]] = {
     "response.incomplete": one_of("incomplete"),
     "response.failed": one_of("failed"),
 }
-# Why a response did not become whole, by its status.
+# By status: the members that explain an incomplete or failed response.
 WHY: Mapping[str, Shape] = {
     "completed": {"error?": "null", "incomplete_details?": "null"},
     "incomplete": {

@@ -1,4 +1,4 @@
-"""Rules, and the verdict on an answer that is held against them."""
+"""Rules, streams and verdicts, which all grammars share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
@@ -8,16 +8,18 @@ import attrs
 from streams.events import Api
 
 Outcome: TypeAlias = Literal["complete", "failed", "cut"]
-"""How an answer ended: well, with an error in the API's own form, or not at all."""
+"""The end of an answer: complete, failed with an error in the API's format, or cut off."""
 
 Finding: TypeAlias = tuple[str, str]
-"""The id of a rule that is broken, and what was found instead."""
+"""The id of a broken rule, and what was found instead."""
 
 
 @attrs.frozen
 class Rule:
-    """One sentence of a grammar. ``waived`` names the real servers that do not keep to it ("" if all do): it does not
-    bind in tolerant mode."""
+    """One rule of a grammar.
+
+    ``waived`` names the real servers that break it ("" for none); tolerant mode then ignores it.
+    """
 
     id: str
     text: str
@@ -31,8 +33,11 @@ def table(*rules: Rule) -> Mapping[str, Rule]:
 
 @attrs.frozen
 class Violation:
-    """The first rule that an answer breaks. ``event`` counts the stream's events from 1, comments included (0: the
-    answer is whole, no stream); ``offset`` is the event's first byte, or for what is missing at the end, the length."""
+    """The first rule that an answer breaks.
+
+    ``event`` counts the stream's events from 1, comments included (0: a whole answer). ``offset`` is the event's first
+    byte, or the length if something is missing at the end.
+    """
 
     rule: str
     event: int
@@ -44,9 +49,11 @@ class Violation:
 
 @attrs.frozen
 class Verdict:
-    """The verdict of a judge. An answer that ends in an error of the right form is well formed, and ``failed``.
+    """The verdict of a judge.
 
-    ``waived`` are the ids of rules that were broken and do not bind in tolerant mode, each once."""
+    An answer that ends with a well-formed error is well formed, and ``failed``. ``waived`` are the ids of broken rules
+    that tolerant mode ignores, each once.
+    """
 
     api: Api
     streamed: bool
@@ -61,16 +68,19 @@ class Verdict:
 
 
 class Stream(Protocol):
-    """The state of one stream. What it yields are findings, in order; it is taken further only if the caller goes on,
-    so a caller that waives a rule simply takes the next one."""
+    """The state of one stream.
+
+    It yields findings in order and advances only if the caller continues, so a caller can waive a rule and take the
+    next finding.
+    """
 
     @property
     def position(self) -> str:
-        """The stream's place in its state table."""
+        """The stream's state in its state table."""
         ...
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
-        """One event: its ``event:`` line (None if it has none) and its JSON, or the string ``[DONE]``."""
+        """Check one event: its ``event:`` line (or None) and its JSON, or the string ``[DONE]``."""
         ...
 
     def close(self) -> Iterator[Finding]:
@@ -80,8 +90,7 @@ class Stream(Protocol):
 
 @attrs.frozen
 class ReadEvent:
-    """One event of a stream, taken out of its frame: its name (None if it has none), its value (None where there is
-    nothing to take), and what is wrong with the frame."""
+    """One event of a stream: its name (or None), its value (None if unreadable or empty), and the errors in its frame."""
 
     name: str | None
     value: Any
@@ -90,15 +99,18 @@ class ReadEvent:
 
 @attrs.frozen
 class FrameFormat:
-    """How events lie in bytes. ``split(body)`` are the raw events of a captured stream, the last of them perhaps only a
-    part of one; ``read(raw)`` takes one out of its frame. Neither raises."""
+    """A framing of events.
+
+    ``split(body)`` returns the raw events of a captured stream, the last one possibly incomplete; ``read(raw)`` parses
+    one. Neither raises.
+    """
 
     split: Callable[[bytes], list[bytes]]
     read: Callable[[bytes], ReadEvent]
 
 
 class Grammar(Protocol):
-    """One wire API's grammar: a module is one."""
+    """The grammar of one wire API; each is a module."""
 
     @property
     def RULES(self) -> Mapping[str, Rule]: ...
@@ -112,8 +124,10 @@ class Grammar(Protocol):
     def stream(self, include_usage: bool | None) -> Stream: ...
 
     def outcome(self, value: Any) -> Outcome | None:
-        """Return the stream's end, if ``value`` is the event that says so; ``None`` for all others. Of a whole body
-        ``failed``, if it is an error."""
+        """Return the stream's outcome if ``value`` is an event that determines it, else ``None``.
+
+        For a whole body returns ``failed`` if it is an error.
+        """
         ...
 
     def whole(self, value: Any) -> Iterator[Finding]:
@@ -122,9 +136,9 @@ class Grammar(Protocol):
 
 
 States: TypeAlias = Mapping[str, Mapping[str, str]]
-"""A state machine: by state, the events that may come and the state that each leads to."""
+"""A state machine: by state, the allowed events and the state that each leads to."""
 
 
 def misplaced(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
-    """Return the rule that ``kind`` breaks by coming in ``state``; ``*`` stands for every kind that has no row."""
+    """Return the rule that ``kind`` breaks in ``state``; the row ``*`` applies to all other kinds."""
     return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"

@@ -1,9 +1,8 @@
-"""Shapes of JSON values, written as data, and the first place where a value does not have its shape.
+"""Shapes of JSON values as data, and the check of a value against its shape.
 
-A shape is one of: words joined by ``|`` (``string``, ``text`` = a string that is not empty, ``int`` = an integer ≥ 0,
-``number``, ``boolean``, ``array``, ``object``, ``null``, ``any``); a frozenset of the values that are allowed; a list
-of one shape, for an array; a mapping of members to shapes, for an object. A member whose name ends in ``?`` may be
-absent.
+A shape is one of: words joined by ``|`` (``string``, ``text`` = a non-empty string, ``int`` = an integer ≥ 0,
+``number``, ``boolean``, ``array``, ``object``, ``null``, ``any``); a frozenset of allowed values; a list of one shape,
+for an array; a mapping of members to shapes, for an object. A member whose name ends in ``?`` may be absent.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +29,7 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
-    """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it
-    fits."""
+    """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``), or ``None``."""
     if (found := _difference(value, shape)) is None:
         return None
     path, said = found
@@ -39,7 +37,8 @@ def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
 
 
 def _difference(value: Any, shape: Shape) -> tuple[str, str] | None:
-    """Return where it is (``.choices[0].index``), and what is wrong there: nearly all values fit, and need no path."""
+    """Return the path of a difference (``.choices[0].index``) and its description. Most values fit, and then no path is
+    built."""
     if isinstance(shape, str):
         for good in _checks(shape):
             if good(value):
@@ -83,7 +82,7 @@ def _checks(words: str) -> tuple[Callable[[Any], bool], ...]:
 
 @cache
 def _member(name: str) -> tuple[str, bool]:
-    """Return the member for which a name in a shape stands, and whether it has to be there."""
+    """Return the member name for a name in a shape, and whether it is required."""
     return name.removesuffix("?"), not name.endswith("?")
 
 
@@ -92,7 +91,7 @@ def one_of(*values: Any) -> frozenset[Any]:
 
 
 def parsed(data: bytes | str) -> Any:
-    """Return the JSON value in ``data``; raises ``ValueError`` for anything else, however deep it is nested."""
+    """Return the JSON value in ``data``. Raises ``ValueError`` for invalid or too deeply nested JSON."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -100,7 +99,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def is_object(text: str) -> bool:
-    """Return whether ``text`` is a JSON object: what the arguments of a function must be."""
+    """Return whether ``text`` is a JSON object, as a function's arguments must be."""
     try:
         return isinstance(parsed(text), dict)
     except ValueError:
@@ -114,15 +113,15 @@ def show(value: Any) -> str:
 
 
 def strings(value: Any) -> str:
-    """Return a string, "" for anything else."""
+    """Return ``value`` if it is a string, else ""."""
     return value if isinstance(value, str) else ""
 
 
 def members(value: Any) -> Mapping[str, Any]:
-    """Return an object, an empty one for anything else."""
+    """Return ``value`` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def elements(value: Any) -> list[Any]:
-    """Return an array, an empty one for anything else."""
+    """Return ``value`` if it is an array, else an empty one."""
     return value if isinstance(value, list) else []

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from providers.catalog.effort import LEVELS, requested_level, budget_of, known_level, level_of
+from providers.catalog.effort import LEVELS, budget_of, known_level, level_of, requested_level
 from providers.catalog.models import ROWS, plain_name, quirks_of
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
