@@ -7,9 +7,9 @@ import attrs
 import msgspec
 
 from providers.catalog.effort import known_level
-from providers.gemini.outgoing import refuse_cached
-from providers.gemini.spellings import own_member, snake
-from providers.gemini.turns import SKIPPED
+from providers.gemini.outgoing import check_cached_content
+from providers.gemini.spellings import find_member, snake
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.block_edits import ChangeBlocks, Changes, changed_messages
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
@@ -36,7 +36,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 def _check_cached(draft: Draft) -> None:
     if any(draft.value(name) for name in ("cachedContent", "cached_content")):
-        refuse_cached(lambda name: draft.value(name) or draft.value(snake(name)))
+        check_cached_content(lambda name: draft.value(name) or draft.value(snake(name)))
 
 
 def _sign_calls(draft: Draft) -> None:
@@ -49,21 +49,21 @@ def _sign_calls(draft: Draft) -> None:
         raw = bytes(content.get("parts", b""))
         if raw.startswith(b"[") and any(f'"{name}"'.encode() in raw for name in _CALLS):
             parts = parsed(raw, list[msgspec.Raw])
-            if (signed := _first_signed(parts)) is not None:
+            if (signed := _sign_first_call(parts)) is not None:
                 changed[index] = {**content, "parts": signed}
     if changed:
         draft.put_items("contents", changed)
         draft.note(Edit("contents[].parts[].thoughtSignature"))
 
 
-def _first_signed(parts: list[msgspec.Raw]) -> list[Any] | None:
+def _sign_first_call(parts: list[msgspec.Raw]) -> list[Any] | None:
     """Return ``parts`` with a signature on the first call, or ``None`` if it has one or there is no call."""
     for place, raw in enumerate(parts):
         part = parsed(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
         if any(name in part for name in _CALLS):
             if any(name in part for name in _SIGNATURES):
                 return None
-            return [*parts[:place], {**part, _SIGNATURES[0]: SKIPPED}, *parts[place + 1 :]]
+            return [*parts[:place], {**part, _SIGNATURES[0]: PLACEHOLDER}, *parts[place + 1 :]]
     return None
 
 
@@ -71,19 +71,19 @@ def _lower_thinking(draft: Draft, known: Quirks) -> None:
     """Lower a level that the model is known to lack, which would be a 400."""
     member = next((name for name in ("generationConfig", "generation_config") if name in draft), None)
     config = draft.value(member) if member is not None else None
-    thinking = own_member(config, "thinkingConfig")
-    asked = own_member(thinking, "thinkingLevel")
-    if not isinstance(asked, str) or known.thinking_control != "level":
+    thinking = find_member(config, "thinkingConfig")
+    requested = find_member(thinking, "thinkingLevel")
+    if not isinstance(requested, str) or known.thinking_control != "level":
         return
-    level = known_level(asked.lower(), known.thinking_levels)
-    if level is None or level == asked.lower() or member is None or config is None:
+    level = known_level(requested.lower(), known.thinking_levels)
+    if level is None or level == requested.lower() or member is None or config is None:
         return
-    inner, name = _named(config, "thinkingConfig"), _named(thinking, "thinkingLevel")
+    inner, name = _spelling_in(config, "thinkingConfig"), _spelling_in(thinking, "thinkingLevel")
     draft.put(member, {**config, inner: {**thinking, name: level}})
     draft.note(Edit(f"{member}.{inner}.{name}", form=f"={level}"))
 
 
-def _named(holder: Mapping[str, Any], name: str) -> str:
+def _spelling_in(holder: Mapping[str, Any], name: str) -> str:
     return name if name in holder else snake(name)
 
 
@@ -95,7 +95,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 
     A signature of another provider is removed together with its thoughts.
     """
-    return _changed(body, _Unsealing(issuer).parts)
+    return _change_parts(body, _SealRestorer(issuer).parts)
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
@@ -103,23 +103,23 @@ def without_reasoning(body: Mapping[str, Any]) -> Changes:
 
     A signed call gets the placeholder that Google documents for unsigned calls.
     """
-    return _changed(body, _unreasoned)
+    return _change_parts(body, _drop_reasoning)
 
 
-def _changed(body: Mapping[str, Any], change: ChangeBlocks) -> Changes:
+def _change_parts(body: Mapping[str, Any], change: ChangeBlocks) -> Changes:
     contents = body.get("contents")
-    listed = [_listed(one) for one in (contents if isinstance(contents, list) else [contents])]
+    listed = [_with_part_list(one) for one in (contents if isinstance(contents, list) else [contents])]
     return changed_messages({"contents": listed}, "contents", "parts", change)
 
 
-def _listed(content: Any) -> Any:
+def _with_part_list(content: Any) -> Any:
     """Return a content with its parts as a list; a single object counts as a list of one."""
     lone = isinstance(content, dict) and isinstance(content.get("parts"), dict)
     return {**content, "parts": [content["parts"]]} if lone else content
 
 
 @attrs.frozen
-class _Unsealing:
+class _SealRestorer:
     """A change that restores the seals in parts."""
 
     issuer: Issuer
@@ -133,11 +133,11 @@ class _Unsealing:
                 out.append(part)
                 continue
             rest = {key: value for key, value in part.items() if key != name}
-            item = _native(unseal(part[name]), self.issuer)
+            item = _sealed_item(unseal(part[name]), self.issuer)
             if item is None:
                 lost.append(join(join(at, index), name))
                 _drop_thoughts(out)
-                out += [rest] if _says_something(rest) else []
+                out += [rest] if _has_content(rest) else []
             elif isinstance(item.get("native"), dict):
                 out.append(item["native"])
             else:
@@ -145,7 +145,7 @@ class _Unsealing:
         return out, lost
 
 
-def _native(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
+def _sealed_item(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
     """Return the item of a seal that ``issuer`` made for this API, or ``None``."""
     if seal is None or seal.api != "gemini" or not issuer.made(seal):
         return None
@@ -160,12 +160,12 @@ def _drop_thoughts(out: list[Any]) -> None:
         out.pop()
 
 
-def _says_something(part: _Part) -> bool:
+def _has_content(part: _Part) -> bool:
     """Return whether a part is more than a carrier of a signature."""
     return part.get("thought") is not True and part.get("text", "-") != ""
 
 
-def _unreasoned(parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+def _drop_reasoning(parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
     kept = list(_without_signatures(parts))
     return kept, [] if kept == list(parts) else [f"{at}[]"]
 
@@ -178,6 +178,6 @@ def _without_signatures(parts: Sequence[Any]) -> Iterator[Any]:
             continue
         rest = {key: value for key, value in part.items() if key not in _SIGNATURES}
         if name is not None and any(one in part for one in _CALLS):
-            yield {**rest, name: SKIPPED}
-        elif _says_something(rest):
+            yield {**rest, name: PLACEHOLDER}
+        elif _has_content(rest):
             yield rest

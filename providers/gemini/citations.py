@@ -6,7 +6,7 @@ Gemini counts positions in bytes of UTF-8. Source: ``GroundingMetadata`` and ``C
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from providers.gemini.reading import CITED, MEASURED, UnfinishedAnswer
+from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer
 from providers.neutral.bounds import ID, bounded
 from streams.events import Citation, Event
 
@@ -16,18 +16,18 @@ _Source: TypeAlias = tuple[str, str, int | None, int | None]
 
 def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
     """Return the events for new citations in ``candidate`` of the open text."""
-    if answer.words != "text" or not answer.keeps:
+    if answer.text_kind != "text" or not answer.keeps:
         return []
-    sources = [*_grounding(candidate.get("groundingMetadata")), *_cited(candidate.get("citationMetadata"))]
+    sources = [*_grounding(candidate.get("groundingMetadata")), *_recited(candidate.get("citationMetadata"))]
     if not sources:
         return []
-    places = _characters(answer, sources)
+    places = _character_positions(answer, sources)
     events: list[Event] = []
     for url, title, start, end in sources:
-        if (url, start, end) in answer.cited:
+        if (url, start, end) in answer.seen_citations:
             continue
         answer.places.spend(ID + len(url), "citations")
-        answer.cited.add((url, start, end))
+        answer.seen_citations.add((url, start, end))
         item: dict[str, Any] = {"url": url, "title": title}
         if end in places:
             item |= {"start_index": places.get(start or 0, 0), "end_index": places[end]}
@@ -42,7 +42,7 @@ def _grounding(metadata: Any) -> Iterator[_Source]:
     supports = _objects(metadata.get("groundingSupports"))
     for support in supports:
         segment, numbers = support.get("segment"), support.get("groundingChunkIndices")
-        start, end = _place(segment if isinstance(segment, dict) else {})
+        start, end = _byte_range(segment if isinstance(segment, dict) else {})
         for number in bounded(numbers, "citations") if isinstance(numbers, list) else ():
             if type(number) is int and 0 <= number < len(sources) and (source := sources[number]) is not None:
                 yield (*source, start, end)
@@ -57,15 +57,15 @@ def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
     return (uri, title if isinstance(title, str) else "") if isinstance(uri, str) and uri else None
 
 
-def _cited(metadata: Any) -> Iterator[_Source]:
+def _recited(metadata: Any) -> Iterator[_Source]:
     """Yield the sources that the model has recited."""
     for one in _objects(metadata.get("citations")) if isinstance(metadata, dict) else ():
         uri, title = one.get("uri"), one.get("title")
         if isinstance(uri, str) and uri:
-            yield (uri, title if isinstance(title, str) else "", *_place(one))
+            yield (uri, title if isinstance(title, str) else "", *_byte_range(one))
 
 
-def _place(holder: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def _byte_range(holder: Mapping[str, Any]) -> tuple[int | None, int | None]:
     start, end = holder.get("startIndex", 0), holder.get("endIndex")
     return (start, end) if type(start) is int and type(end) is int and 0 <= start < end else (None, None)
 
@@ -75,10 +75,10 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _characters(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
+def _character_positions(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
     """Return the character positions by the byte positions of ``sources`` in the open text."""
-    answer.measured += answer.text_size
-    if answer.text_size > CITED or answer.measured > MEASURED:
+    answer.scanned += answer.text_size
+    if answer.text_size > MAX_CITED or answer.scanned > MAX_SCANNED:
         return {}
     data = "".join(answer.text).encode("utf-8", "surrogatepass")
     found: dict[int | None, int] = {}

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from providers.gemini.spellings import GeminiFields, spelled
+from providers.gemini.spellings import GeminiFields, spelling_in
 from providers.neutral.fields import Drops
 from providers.neutral.request import (
     AudioPart,
@@ -36,7 +36,7 @@ _KINDS: Final = (
     "functionCall", "functionResponse", "inlineData", "fileData", "executableCode", "codeExecutionResult", "toolCall",
     "toolResponse", "text",
 )  # fmt: skip
-_ABOUT: Final = frozenset(
+_DESCRIPTIVE: Final = frozenset(
     ("thought", "thoughtSignature", "thought_signature", "partMetadata", "part_metadata", "videoMetadata",
      "video_metadata", "mediaResolution", "media_resolution")
 )  # fmt: skip
@@ -58,14 +58,14 @@ class Calls:
     names: dict[str, str] = attrs.field(factory=dict)
     waiting: dict[str, list[str]] = attrs.field(factory=dict)
     """By function name, the ids of calls without a result, in order."""
-    done: set[str] = attrs.field(factory=set)
+    matched_ids: set[str] = attrs.field(factory=set)
     """The ids of calls whose result referred to them by id."""
 
-    def begin(self, id: str, name: str) -> None:
+    def add(self, id: str, name: str) -> None:
         self.names[id] = name
         self.waiting.setdefault(name, []).append(id)
 
-    def answered(self, id: str | None, name: str, at: str) -> str | None:
+    def match_result(self, id: str | None, name: str, at: str) -> str | None:
         """Return the id of the call that a result belongs to: the client's id, else the first waiting call of that
         name.
 
@@ -73,18 +73,18 @@ class Calls:
         session.
         """
         ids = self.waiting.get(name) or []
-        if id in self.done:
+        if id in self.matched_ids:
             return None
         if id is not None and id in self.names:
-            self.done.add(id)
+            self.matched_ids.add(id)
         if id is None or id not in self.names:
-            id = (ids[0] if ids else id) or made_id(at)
+            id = (ids[0] if ids else id) or derived_id(at)
         if id in ids:
             ids.remove(id)
         return id
 
 
-def made_id(at: str) -> str:
+def derived_id(at: str) -> str:
     """Return an id for the call at that path. It is the same in every request, for the sake of prompt caches."""
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
@@ -92,8 +92,8 @@ def made_id(at: str) -> str:
 def kind_of_part(part: GeminiFields) -> str:
     """Return the member that determines the kind of a part."""
     data = part.data
-    known = next((kind for kind in _KINDS if data.get(spelled(data, kind)) is not None), None)
-    return known or next((name for name in data if name not in _ABOUT), "text")
+    known = next((kind for kind in _KINDS if data.get(spelling_in(data, kind)) is not None), None)
+    return known or next((name for name in data if name not in _DESCRIPTIVE), "text")
 
 
 def native_part(part: GeminiFields, kind: str) -> NativePart:
@@ -105,9 +105,9 @@ def native_part(part: GeminiFields, kind: str) -> NativePart:
 def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
     """Return the call in a ``functionCall``."""
     call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
-    name, id, args = call.need("name", str), call.string("id") or made_id(part.at), call.any("args")
+    name, id, args = call.need("name", str), call.string("id") or derived_id(part.at), call.any("args")
     drops.rest(call)
-    calls.begin(id, name)
+    calls.add(id, name)
     return ToolCallPart(id, name, msgspec.json.encode({} if args is None else args).decode(), at=call.at)
 
 
@@ -115,7 +115,7 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
     """Return the result in a ``functionResponse``, matched to its call by id or name; ``None`` for a repeated result."""
     result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
-    text, failed = _told(result.any("response"))
+    text, failed = _result_text(result.any("response"))
     parts: list[TextPart | ImagePart | FilePart] = [TextPart(text, result.path("response"))] if text else []
     for inner in result.each("parts"):
         kind = kind_of_part(inner)
@@ -125,11 +125,11 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
         else:
             drops.add(inner.at)
     drops.rest(result)
-    call_id = calls.answered(id, name, part.at)
+    call_id = calls.match_result(id, name, part.at)
     return None if call_id is None else ToolResultPart(call_id, tuple(parts), failed, at=result.at)
 
 
-def _told(response: Any) -> tuple[str, bool]:
+def _result_text(response: Any) -> tuple[str, bool]:
     """Return the text of a function's response, and whether it is an error."""
     failed = False
     if isinstance(response, dict) and len(response) == 1:
@@ -149,7 +149,7 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     if kind == "inlineData":
         source = MediaSource("base64", standard_base64(data.need("data", str)), media_type)
     else:
-        source = _file(data.need("fileUri", str), media_type)
+        source = _file_source(data.need("fileUri", str), media_type)
     drops.rest(data)
     family, _, format = (media_type or "").partition("/")
     if family == "image":
@@ -159,7 +159,7 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
     return FilePart(source, name, part.at)
 
 
-def _file(uri: str, media_type: str | None) -> MediaSource:
+def _file_source(uri: str, media_type: str | None) -> MediaSource:
     """Return the source for a file URI: a URL if it is public, a file id if only Google can read it."""
     everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
     return MediaSource("url" if everywhere else "file_id", uri, media_type)
@@ -263,8 +263,8 @@ class _ModelTurn:
 
     def messages(self) -> Iterator[Message]:
         """Yield the turn unless it is empty."""
-        self._flush(self._at)
-        self._settle()
+        self._add_unsigned_thoughts(self._at)
+        self._join_pieces()
         if self._parts:
             yield Message("assistant", tuple(self._parts), self._at)
 
@@ -277,64 +277,64 @@ class _ModelTurn:
     def _read(self, part: GeminiFields, calls: Calls, drops: Drops) -> None:
         kind, thought = kind_of_part(part), part.boolean("thought")
         if kind not in ("text", "functionCall"):  # whole, including its signature
-            self._flush(part.at)
+            self._add_unsigned_thoughts(part.at)
             self._add(native_part(part, kind))
             return
         mark = _signature(part, drops)
         if kind == "functionCall":
             call = read_call(part, calls, drops)
-            self._sign(mark, {"part": kind, "id": call.id}, part.at)
+            self._add_signature(mark, {"part": kind, "id": call.id}, part.at)
             self._add(call)
         elif thought:
-            self._think(part.string("text") or "", mark, part.at)
+            self._add_thought(part.string("text") or "", mark, part.at)
         else:
-            self._say(part.string("text") or "", mark, part.at)
+            self._add_text(part.string("text") or "", mark, part.at)
 
     def _add(self, part: Part) -> None:
-        self._settle()
+        self._join_pieces()
         self._parts.append(part)
 
-    def _settle(self) -> None:
+    def _join_pieces(self) -> None:
         """Join the pieces of a text that has ended."""
         if len(self._pieces) > 1 and isinstance(last := self._parts[-1], TextPart):
             self._parts[-1] = attrs.evolve(last, text="".join(self._pieces))
         self._pieces = []
 
-    def _think(self, text: str, mark: "Seal | str | None", at: str) -> None:
+    def _add_thought(self, text: str, mark: "Seal | str | None", at: str) -> None:
         if mark is None:
             self._thoughts.append(text)
         elif isinstance(mark, str):
-            self._flush(at)
+            self._add_unsigned_thoughts(at)
             self._add(ReasoningPart(text, native={"part": "thought", "signature": mark}, at=at))
         else:
             self._thoughts.append(text)
-            self._sign(mark, {}, at)
+            self._add_signature(mark, {}, at)
 
-    def _say(self, text: str, mark: "Seal | str | None", at: str) -> None:
+    def _add_text(self, text: str, mark: "Seal | str | None", at: str) -> None:
         """Add a text. A signed text stays separate; an empty one only matters if signed."""
         if mark is not None:
-            self._sign(mark, {"part": "text", **({} if text else {"empty": True})}, at)
+            self._add_signature(mark, {"part": "text", **({} if text else {"empty": True})}, at)
             if text:
                 self._add(TextPart(text, at))
         elif text:
-            self._flush(at)
+            self._add_unsigned_thoughts(at)
             if not self._pieces:
                 self._add(TextPart(text, at))
             self._pieces.append(text)
 
-    def _sign(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
+    def _add_signature(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
         """Add the reasoning before a part that has ``mark``, its signature or seal."""
         if not isinstance(mark, Seal):
-            self._flush(at)
+            self._add_unsigned_thoughts(at)
             if mark is not None:
                 self._add(ReasoningPart("", native={**item, "signature": mark}, at=at))
             return
-        seal, text = _opened(mark)
-        told = "".join(self._thoughts)
+        seal, text = _split_seal(mark)
+        thoughts = "".join(self._thoughts)
         self._thoughts.clear()
-        self._add(ReasoningPart(told or text, seal, at=at))
+        self._add(ReasoningPart(thoughts or text, seal, at=at))
 
-    def _flush(self, at: str) -> None:
+    def _add_unsigned_thoughts(self, at: str) -> None:
         """Add the unsigned thoughts so far."""
         if any(self._thoughts):
             self._add(ReasoningPart("".join(self._thoughts), native={"part": "thought"}, at=at))
@@ -353,7 +353,7 @@ def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
     return seal
 
 
-def _opened(seal: Seal) -> tuple[Seal, str]:
+def _split_seal(seal: Seal) -> tuple[Seal, str]:
     """Return ``seal``, and the reasoning text that ``sealed_item`` has included."""
     item = seal.item
     if seal.api != "chat" or not isinstance(item, dict) or not isinstance(item.get("text"), str):

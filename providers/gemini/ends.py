@@ -35,7 +35,7 @@ BerriAI/litellm#40477)."""
 
 # Enumeration values as numbers, as some Vertex AI clients record them. From 6 on the public API numbers them
 # differently, and is not known to send numbers.
-_NUMBERED: Final[Sequence[str]] = (
+_BY_NUMBER: Final[Sequence[str]] = (
     "FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "BLOCKLIST",
     "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL", "MODEL_ARMOR", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
     "IMAGE_RECITATION", "IMAGE_OTHER", "UNEXPECTED_TOOL_CALL", "NO_IMAGE",
@@ -44,10 +44,10 @@ _NUMBERED: Final[Sequence[str]] = (
 _NO_REASON: Final = "FINISH_REASON_UNSPECIFIED"
 
 
-def reason_word(value: Any) -> str | None:
+def finish_reason(value: Any) -> str | None:
     """Return ``finishReason`` as a word, or ``None`` if it is not set yet."""
     if type(value) is int:
-        value = _NUMBERED[value] if 0 <= value < len(_NUMBERED) else f"FINISH_REASON_{value}"
+        value = _BY_NUMBER[value] if 0 <= value < len(_BY_NUMBER) else f"FINISH_REASON_{value}"
     return value if isinstance(value, str) and value not in ("", _NO_REASON) else None
 
 
@@ -56,13 +56,13 @@ def answer_end(word: str) -> AnswerEnd:
     return AnswerEnd(REASONS.get(word, "stop"), word)
 
 
-def blocked(word: str, message: str) -> AnswerEnd:
+def blocked_end(word: str, message: str) -> AnswerEnd:
     """Return the end of an answer that never started, because the prompt was blocked."""
     details = {"type": "refusal", "category": None, "explanation": message} if message else None
     return AnswerEnd("refusal", word, details=details)
 
 
-def failure(word: str, message: str) -> ErrorInfo:
+def unusable_answer(word: str, message: str) -> ErrorInfo:
     """Return the failure of an unusable answer, including Gemini's message.
 
     Gemini's own clients know the reason and receive the answer itself.

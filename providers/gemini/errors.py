@@ -58,9 +58,9 @@ def _details(failed: ErrorInfo, request_id: str) -> list[Any]:
 
 
 def _seconds(failed: ErrorInfo) -> int | None:
-    told = dict(failed.headers).get("retry-after", "")
+    header = dict(failed.headers).get("retry-after", "")
     try:
-        wait = float(told)
+        wait = float(header)
     except ValueError:
         return None
     return math.ceil(wait) if 0 <= wait < math.inf else None

@@ -15,7 +15,7 @@ from streams import sse
 from streams.framing import EventTooComplex, EventTooLarge, Framing
 from streams.structure import MAX_ELEMENTS, has_more_elements
 
-_BEFORE: Final = b"data: "
+_PREFIX: Final = b"data: "
 _END: Final = b"\r\n\r\n"
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
@@ -30,12 +30,12 @@ KEEP_ALIVE: Final = event({"candidates": [{"content": {"role": "model", "parts":
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
     """Return the name and data of an event, like ``streams.sse.parse``, with a fast path for the usual shape."""
-    if raw.startswith(_BEFORE) and raw.endswith(_END) and raw.find(b"\r", 6, -4) < 0 and raw.find(b"\n", 6, -4) < 0:
+    if raw.startswith(_PREFIX) and raw.endswith(_END) and raw.find(b"\r", 6, -4) < 0 and raw.find(b"\n", 6, -4) < 0:
         return ("", raw[6:-4]) if len(raw) > 10 else None
     return sse.parse(raw)
 
 
-def completed(rest: bytes) -> bytes:
+def complete(rest: bytes) -> bytes:
     """Return ``rest`` as a whole event or nothing, like ``streams.sse.complete``, with CR LF line ends for clients that
     require them."""
     whole = sse.complete(rest)
@@ -50,19 +50,19 @@ class CrlfSplitter:
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
         self._inner = sse.Splitter(limit)
-        self._begun = b""  # a CR whose LF may follow
+        self._pending_cr = b""  # a CR whose LF may follow
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the events that ``data`` completes. See ``EventSplitter.feed``."""
-        if self._begun:
-            data = self._begun + data
-        self._begun = data[-1:] if data.endswith(b"\r") else b""
-        return self._inner.feed(data[:-1] if self._begun else data)
+        if self._pending_cr:
+            data = self._pending_cr + data
+        self._pending_cr = data[-1:] if data.endswith(b"\r") else b""
+        return self._inner.feed(data[:-1] if self._pending_cr else data)
 
     def close(self) -> bytes:
         """Return the unfinished rest. See ``EventSplitter.close``."""
-        begun, self._begun = self._begun, b""
-        return self._inner.close() + begun
+        pending, self._pending_cr = self._pending_cr, b""
+        return self._inner.close() + pending
 
 
 class CrlfEvents:
@@ -79,7 +79,7 @@ CRLF_SSE: Final = attrs.evolve(
     sse.SSE,
     splitter=CrlfSplitter,
     parse=parse,
-    complete=completed,
+    complete=complete,
     writer=CrlfEvents,
     comment=KEEP_ALIVE,
     marks=(),
@@ -91,7 +91,7 @@ CRLF_SSE: Final = attrs.evolve(
 
 _BRACKETS: Final = re.compile(rb'["{}\[\]]')
 _IN_STRING: Final = re.compile(rb'["\\]')
-_AROUND: Final = b" \t\r\n,"
+_SEPARATORS: Final = b" \t\r\n,"
 
 
 class ArraySplitter:
@@ -115,14 +115,14 @@ class ArraySplitter:
         start = at = 0
         while at < len(data):
             if self._in_string:
-                at = self._string(data, at)
+                at = self._skip_string(data, at)
                 continue
             found = _BRACKETS.search(data, at)
             if found is None:
                 break
             at = found.end()
-            if self._bracket(found[0]):
-                events.append(self._whole(data[start:at]))
+            if self._handle_bracket(found[0]):
+                events.append(self._complete_object(data[start:at]))
                 start = at
         if start < len(data):
             self._hold(data[start:])
@@ -134,7 +134,7 @@ class ArraySplitter:
         self._size = 0
         return rest
 
-    def _string(self, data: bytes, at: int) -> int:
+    def _skip_string(self, data: bytes, at: int) -> int:
         """Return the position after the string, or where scanning it continues."""
         if self._escaped:
             self._escaped = False
@@ -146,7 +146,7 @@ class ArraySplitter:
         self._in_string = self._escaped
         return found.end()
 
-    def _bracket(self, mark: bytes) -> bool:
+    def _handle_bracket(self, mark: bytes) -> bool:
         """Return whether ``mark`` ends an object or the array."""
         if mark == b'"':
             self._in_string = True
@@ -158,7 +158,7 @@ class ArraySplitter:
             return self._depth == 0 or (mark == b"}" and self._depth == self._base)
         return False
 
-    def _whole(self, last: bytes) -> bytes:
+    def _complete_object(self, last: bytes) -> bytes:
         self._hold(last)
         whole = self.close()
         if len(whole) > MAX_ELEMENTS and has_more_elements(whole, MAX_ELEMENTS):
@@ -174,11 +174,11 @@ class ArraySplitter:
 
 def parse_element(raw: bytes) -> tuple[str, bytes] | None:
     """Return the data of one piece of an array, or ``None`` for its end."""
-    data = raw.lstrip(_AROUND + b"\xef\xbb\xbf").removeprefix(b"[").strip(_AROUND)
+    data = raw.lstrip(_SEPARATORS + b"\xef\xbb\xbf").removeprefix(b"[").strip(_SEPARATORS)
     return ("", data) if data.startswith(b"{") else None
 
 
-def completed_element(rest: bytes) -> bytes:
+def complete_element(rest: bytes) -> bytes:
     """Return nothing, because the rest is the array's end or an incomplete object."""
     return b""
 
@@ -187,14 +187,14 @@ class ArrayElements:
     """A writer of one JSON array with an element for each event, sent immediately."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._pending_cr = False
 
     def event(self, name: str, data: bytes) -> bytes:
-        before, self._begun = (b",\r\n" if self._begun else b"["), True
+        before, self._pending_cr = (b",\r\n" if self._pending_cr else b"["), True
         return before + data
 
     def close(self) -> bytes:
-        return b"]" if self._begun else b"[]"
+        return b"]" if self._pending_cr else b"[]"
 
 
 ARRAY: Final = Framing(
@@ -202,6 +202,6 @@ ARRAY: Final = Framing(
     content_type="application/json; charset=UTF-8",
     splitter=ArraySplitter,
     parse=parse_element,
-    complete=completed_element,
+    complete=complete_element,
     writer=ArrayElements,
 )

@@ -60,10 +60,10 @@ class Contents:
             self.system.extend(self._instructions(message))
         if hint is not None:
             self.system.append({"text": hint})
-        said = (one for message in messages[len(leading) :] for one in _by_side(message))
-        for role, several in groupby(said, _role):
+        conversation = (one for message in messages[len(leading) :] for one in _split_by_role(message))
+        for role, several in groupby(conversation, _role):
             turn = list(several)
-            parts = self._model(turn) if role == "model" else self._user(turn)
+            parts = self._model_parts(turn) if role == "model" else self._user_parts(turn)
             if parts:
                 self._add(role, parts)
         if self.system and not self.contents:  # the API requires a content besides the instructions
@@ -89,12 +89,12 @@ class Contents:
 
     # The client's turns
 
-    def _user(self, turn: Sequence[Message]) -> list[GeminiPart]:
+    def _user_parts(self, turn: Sequence[Message]) -> list[GeminiPart]:
         """Return a user's turn: results first, in the order of their calls."""
         results: list[ToolResultPart] = []
         parts: list[GeminiPart] = []
         for message in turn:
-            self._named(message)
+            self._drop_name(message)
             if message.role in _INSTRUCTIONS:
                 # Stays in place: changing the system instruction would invalidate the whole cached prefix.
                 parts += [{"text": f"<system>\n{one['text']}\n</system>"} for one in self._instructions(message)]
@@ -103,14 +103,14 @@ class Contents:
                 if isinstance(part, ToolResultPart):
                     results.append(part)
                 else:
-                    parts += self._said(part)
+                    parts += self._client_part(part)
         results.sort(key=lambda part: self._order.get(part.call_id, len(self._order)))
         return [*map(self._result, results), *self._media(results), *parts]
 
     def _result(self, part: ToolResultPart) -> GeminiPart:
         native = self._request.api == "gemini"
         for holder in (*part.parts, part):
-            self._unmarked(holder)
+            self._drop_marks(holder)
             if isinstance(holder, FilePart) and holder.filename and not native:
                 self._drops.add(join(holder.at, _FILE_NAMES.get(self._request.api, "filename")))
         name = self._names.get(part.call_id, part.call_id)
@@ -122,7 +122,7 @@ class Contents:
         native = self._request.api == "gemini"
         return [part for result in results if media_of(result) for part in result_media(result, native)]
 
-    def _said(self, part: Part) -> list[GeminiPart]:
+    def _client_part(self, part: Part) -> list[GeminiPart]:
         match part:
             case TextPart():
                 return self._text(part)
@@ -140,19 +140,19 @@ class Contents:
             case _:
                 assert_never(part)
 
-    def _unmarked(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
+    def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
         """Report marks and details that this API cannot express."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             self._drops.add(join(part.at, "detail"))
 
     def _text(self, part: TextPart) -> list[GeminiPart]:
-        self._unmarked(part)
+        self._drop_marks(part)
         return [{"text": part.text}] if part.text else []
 
     def _medium(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
         """Return the part, preceded by a file's name as text, because the API has no member for it."""
-        self._unmarked(part)
+        self._drop_marks(part)
         native = self._request.api == "gemini"
         name = part.filename if isinstance(part, FilePart) and not native else None
         return [*([{"text": f"File {name}:"}] if name else []), media_part(part, native)]
@@ -163,15 +163,15 @@ class Contents:
         self._drops.add(part.at)
         return []
 
-    def _named(self, message: Message) -> None:
+    def _drop_name(self, message: Message) -> None:
         if message.name is not None:
             self._drops.add(join(message.at, "name"))
 
     # The model's turns
 
-    def _model(self, turn: Sequence[Message]) -> list[GeminiPart]:
+    def _model_parts(self, turn: Sequence[Message]) -> list[GeminiPart]:
         for message in turn:
-            self._named(message)
+            self._drop_name(message)
         parts = [part for message in turn for part in message.parts]
         written = ModelTurn(parts, self._request, self._to, self._drops)
         for part in parts:
@@ -182,26 +182,26 @@ class Contents:
                 case ReasoningPart():
                     written.reasoning(part)
                 case _:
-                    written.add(self._said(part))
+                    written.add(self._client_part(part))
         calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
         self._order = {id: place for place, id in enumerate(calls)}
         self._ids.update(written.ids)
-        return written.finished()
+        return written.all_parts()
 
 
 def _role(message: Message) -> Literal["user", "model"]:
     return "model" if message.role == "assistant" else "user"
 
 
-def _by_side(message: Message) -> Iterator[Message]:
+def _split_by_role(message: Message) -> Iterator[Message]:
     """Yield ``message``, with results in a model's message, and calls in a user's, as separate messages.
 
     Messages' types allow both.
     """
-    astray = ToolResultPart if message.role == "assistant" else ToolCallPart
-    if not any(isinstance(part, astray) for part in message.parts):
+    misplaced = ToolResultPart if message.role == "assistant" else ToolCallPart
+    if not any(isinstance(part, misplaced) for part in message.parts):
         yield message
         return
     other: Role = "user" if message.role == "assistant" else "assistant"
-    for wrong, several in groupby(message.parts, lambda part: isinstance(part, astray)):
+    for wrong, several in groupby(message.parts, lambda part: isinstance(part, misplaced)):
         yield attrs.evolve(message, role=other if wrong else message.role, parts=tuple(several))

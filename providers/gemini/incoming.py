@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from providers.gemini.contents import read_contents, read_instruction
 from providers.gemini.schemas import json_schema
-from providers.gemini.spellings import GeminiFields, spelled
+from providers.gemini.spellings import GeminiFields, spelling_in
 from providers.neutral.fields import Drops
 from providers.neutral.parameters import ROWS, read_parameters
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, Request, Tool, ToolChoice
@@ -37,8 +37,8 @@ def _group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
 
 def _function(declaration: GeminiFields, drops: Drops) -> Tool:
     """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` is Google's subset of OpenAPI."""
-    given, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
-    schema = native if native is not None else json_schema(given)
+    openapi_schema, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
+    schema = native if native is not None else json_schema(openapi_schema)
     tool = Tool(
         declaration.need("name", str), declaration.string("description"), schema, at=declaration.at
     )  # fmt: skip
@@ -62,7 +62,7 @@ def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
 
 
 def _tool_choice(calling: GeminiFields) -> ToolChoice | None:
-    word, names = calling.word("mode") or "MODE_UNSPECIFIED", _names(calling.array("allowedFunctionNames"))
+    word, names = calling.word("mode") or "MODE_UNSPECIFIED", _strings(calling.array("allowedFunctionNames"))
     if word == "MODE_UNSPECIFIED":
         return None
     mode = _MODES.get(word)
@@ -76,12 +76,12 @@ def _tool_choice(calling: GeminiFields) -> ToolChoice | None:
     return ToolChoice(mode, allowed=names, at=calling.at)
 
 
-def _names(values: list[Any] | None) -> tuple[str, ...]:
+def _strings(values: list[Any] | None) -> tuple[str, ...]:
     return tuple(name for name in values or () if isinstance(name, str))
 
 
 _COUNTS: Final = frozenset(row.gemini for row in ROWS if row.gemini and row.kind is int)
-_UNSAID: Final = ("THINKING_LEVEL_UNSPECIFIED",)
+_UNSPECIFIED: Final = ("THINKING_LEVEL_UNSPECIFIED",)
 _DYNAMIC: Final = -1
 """The budget that leaves the choice to the model."""
 
@@ -102,7 +102,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
     """Return the request to count, which is the body or its ``generateContentRequest``. See ``Codec.read_count``."""
-    inner = body.get(spelled(body, "generateContentRequest"))
+    inner = body.get(spelling_in(body, "generateContentRequest"))
     return _read(inner if isinstance(inner, Mapping) else body)
 
 
@@ -128,7 +128,7 @@ def _parameters(config: GeminiFields) -> dict[str, Parameter]:
     Programs send 40 as 40.0 (``topK`` is a number in google-genai), and 64-bit integers as strings.
     """
     for member in _COUNTS:
-        name = spelled(config.data, member)
+        name = spelling_in(config.data, member)
         value = config.data.get(name)
         if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and value.isdecimal()):
             config.data = {**config.data, name: int(value)}
@@ -142,7 +142,7 @@ def _reasoning(config: GeminiFields, drops: Drops) -> Reasoning | None:
     budget, level = thinking.integer("thinkingBudget"), thinking.word("thinkingLevel")
     summary = "auto" if thinking.boolean("includeThoughts") else None
     drops.rest(thinking)
-    if level is not None and level not in _UNSAID:
+    if level is not None and level not in _UNSPECIFIED:
         return Reasoning("enabled", level.lower(), summary=summary, at=thinking.at)
     if budget is None or budget == _DYNAMIC:
         return Reasoning("adaptive", summary=summary, at=thinking.at) if summary or budget is not None else None

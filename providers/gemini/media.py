@@ -27,7 +27,7 @@ GeminiPart: TypeAlias = dict[str, Any]
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),(.*)", re.IGNORECASE | re.DOTALL)
 # URLs that Google fetches itself: its storage, uploaded files, and videos.
-_FETCHED: Final = re.compile(
+_GOOGLE_URLS: Final = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/[^ ]*files/|https://(?:www\.|m\.)?youtube\.com/|https://youtu\.be/"
 )
 
@@ -50,7 +50,7 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
         case "text":
             return {"text": source.value}
         case "url":
-            if native or _FETCHED.match(source.value):
+            if native or _GOOGLE_URLS.match(source.value):
                 return _file(source, name)
             message = f"{part.at} is a link, which this model's provider does not follow: send the content instead"
             raise invalid(message, part.at)
@@ -62,15 +62,15 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
 
 
 def _inline(media_type: str, data: str, name: str | None = None) -> GeminiPart:
-    return {"inlineData": {"mimeType": media_type, "data": data} | _named(name)}
+    return {"inlineData": {"mimeType": media_type, "data": data} | _display_name(name)}
 
 
 def _file(source: MediaSource, name: str | None) -> GeminiPart:
     guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
-    return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value} | _named(name)}
+    return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value} | _display_name(name)}
 
 
-def _named(name: str | None) -> GeminiPart:
+def _display_name(name: str | None) -> GeminiPart:
     return {"displayName": name} if name else {}
 
 

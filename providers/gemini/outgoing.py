@@ -6,7 +6,7 @@ import msgspec
 
 from providers.gemini.history import Contents
 from providers.gemini.settings import format_hint, generation_config, is_enforced, is_own, own_fields
-from providers.gemini.spellings import own_member
+from providers.gemini.spellings import find_member
 from providers.gemini.tools import write_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
@@ -17,7 +17,7 @@ from streams.errors import invalid
 UNCACHED: Final = ("systemInstruction", "tools", "toolConfig")
 """Members that a request with ``cachedContent`` must not have, because the cache contains them."""
 
-_COUNTED: Final = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
+_COUNT_FIELDS: Final = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
 _MODEL: Final = "models/"
 
 
@@ -30,14 +30,14 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
     """Return a ``countTokens`` request with the prompt only. See ``Codec.write_count``."""
     body, drops = _write(request, to)
-    asked = {name: value for name, value in body.items() if name in _COUNTED}
+    counted = {name: value for name, value in body.items() if name in _COUNT_FIELDS}
     if to.quirks.wrapped_count:
         model = to.model if to.model.startswith(_MODEL) else _MODEL + to.model
-        asked = {"generateContentRequest": {"model": model, **asked}}
-    return _outgoing(asked, drops)
+        counted = {"generateContentRequest": {"model": model, **counted}}
+    return _outgoing(counted, drops)
 
 
-def refuse_cached(has: Any) -> None:
+def check_cached_content(has: Any) -> None:
     """Raise a 400 for a member that is not allowed with ``cachedContent``; ``has(name)`` returns whether it is set."""
     for name in UNCACHED:
         if has(name):
@@ -51,17 +51,17 @@ def _outgoing(body: dict[str, Any], drops: Drops) -> Outgoing:
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     own = own_fields(request)
     drops = Drops(path for path in request.dropped if not is_own(path, own))
-    config = own_member(request.source, "toolConfig") if request.api == "gemini" else None
+    config = find_member(request.source, "toolConfig") if request.api == "gemini" else None
     tools = write_tools(request, to.quirks, config or {}, drops)
     enforced = is_enforced(request.format, tools.functions, to.quirks)
     hint = None if request.format is None or enforced else format_hint(request.format, drops)
-    said = Contents(request, to, drops)
-    said.write(hint)
+    contents = Contents(request, to, drops)
+    contents.write(hint)
 
     body: dict[str, Any] = {}
-    if said.system:
-        body["systemInstruction"] = {"parts": said.system}
-    body["contents"] = said.contents
+    if contents.system:
+        body["systemInstruction"] = {"parts": contents.system}
+    body["contents"] = contents.contents
     if tools.tools:
         body["tools"] = tools.tools
     if tools.config:
@@ -70,6 +70,6 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
         body["generationConfig"] = settings
     body |= own
     if body.get("cachedContent"):
-        refuse_cached(lambda name: name in body)
+        check_cached_content(lambda name: name in body)
     drops.take_out(body, to.quirks.refused_fields)
     return body, drops

@@ -15,7 +15,7 @@ from streams.errors import GatewayError
 from streams.events import Event, ToolCallDelta
 
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-_DEEPEST: Final = 64
+_MAX_DEPTH: Final = 64
 _WHAT: Final = "pieces of arguments"
 
 _Step: TypeAlias = str | int
@@ -35,7 +35,7 @@ class PartialArguments:
         self._keeps = keeps
         self._root: dict[str, Any] = {}
 
-    def begin(self, args: Any) -> None:
+    def set_whole(self, args: Any) -> None:
         """Store arguments that the call's first part carries whole."""
         if isinstance(args, dict) and self._keeps:
             self._root = dict(args)
@@ -49,11 +49,11 @@ class PartialArguments:
                 path = _steps(piece.get("jsonPath"))
                 text = piece.get("stringValue")
                 self._budget.spend(VALUE * len(path) + (len(text) if isinstance(text, str) else VALUE), _WHAT)
-                _put(self._root, path, _value(piece))
+                _insert(self._root, path, _value(piece))
 
     def events(self, block: int) -> list[Event]:
         """Return the event with the whole arguments."""
-        return [ToolCallDelta(block, msgspec.json.encode(_joined(self._root)).decode())] if self._keeps else []
+        return [ToolCallDelta(block, msgspec.json.encode(_join_pieces(self._root)).decode())] if self._keeps else []
 
 
 def _steps(path: Any) -> list[_Step]:
@@ -61,12 +61,12 @@ def _steps(path: Any) -> list[_Step]:
     rest = text.removeprefix("$")
     steps: list[_Step] = []
     at = 0
-    while at < len(rest) and (found := _STEP.match(rest, at)) is not None and len(steps) < _DEEPEST:
+    while at < len(rest) and (found := _STEP.match(rest, at)) is not None and len(steps) < _MAX_DEPTH:
         name, index, single, double = found.groups()
         steps.append(int(index) if index is not None else name or single or double or "")
         at = found.end()
     if at < len(rest) or not steps or not isinstance(steps[0], str):
-        raise _nowhere(text)
+        raise _bad_path_error(text)
     return steps
 
 
@@ -78,7 +78,7 @@ def _value(piece: Mapping[str, Any]) -> Any:
     return _Pieces((text,)) if isinstance(text, str) else None
 
 
-def _put(holder: Any, path: list[_Step], value: Any) -> None:
+def _insert(holder: Any, path: list[_Step], value: Any) -> None:
     for i, step in enumerate(path):
         last = i == len(path) - 1
         made = value if last else ({} if isinstance(path[i + 1], str) else [])
@@ -89,7 +89,7 @@ def _put(holder: Any, path: list[_Step], value: Any) -> None:
                 holder.append(made)
             found = holder[step]
         else:
-            raise _nowhere(str(step))
+            raise _bad_path_error(str(step))
         if last and found is not made:
             if isinstance(found, _Pieces) and isinstance(value, _Pieces):
                 found.extend(value)
@@ -98,17 +98,17 @@ def _put(holder: Any, path: list[_Step], value: Any) -> None:
         holder = found
 
 
-def _joined(value: Any) -> Any:
+def _join_pieces(value: Any) -> Any:
     match value:
         case _Pieces():
             return "".join(value)
         case list():
-            return [_joined(item) for item in value]
+            return [_join_pieces(item) for item in value]
         case dict():
-            return {name: _joined(item) for name, item in value.items()}
+            return {name: _join_pieces(item) for name, item in value.items()}
     return value
 
 
-def _nowhere(path: str) -> GatewayError:
+def _bad_path_error(path: str) -> GatewayError:
     message = f"the provider sent a piece of arguments for no place in them ({path[:100]!r})"
     return GatewayError("upstream", message, reason="bad_answer")

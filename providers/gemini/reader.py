@@ -14,7 +14,7 @@ import attrs
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.gemini.citations import citation_events
-from providers.gemini.ends import FAILURES, answer_end, blocked, failure, reason_word
+from providers.gemini.ends import FAILURES, answer_end, blocked_end, finish_reason, unusable_answer
 from providers.gemini.reading import UnfinishedAnswer, part_events
 from providers.neutral.billing import MOST_TOKENS, tier_of
 from providers.neutral.bounds import ANSWER, bounded
@@ -54,12 +54,12 @@ class Counts:
                 self._seen[name] = min(max(count, 0), MOST_TOKENS)
         self._tier = tier_of(metadata.get("serviceTier")) or self._tier
 
-    def searched(self, times: int) -> None:
+    def record_searches(self, times: int) -> None:
         """Record that Google Search has run ``times`` times so far."""
         self._searches = max(self._searches, times)
 
     @property
-    def begun(self) -> bool:
+    def has_prompt(self) -> bool:
         """True if the size of the prompt is known."""
         return "promptTokenCount" in self._seen
 
@@ -70,18 +70,20 @@ class Counts:
         seen = self._seen.get
         prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
         thoughts = seen("thoughtsTokenCount")
-        cached = min(seen("cachedContentTokenCount", 0), prompt) if self.begun else seen("cachedContentTokenCount", 0)
+        cached = (
+            min(seen("cachedContentTokenCount", 0), prompt) if self.has_prompt else seen("cachedContentTokenCount", 0)
+        )
         return Usage(
             input=max(prompt - cached, 0),
             cache_read=cached,
-            output=_said(self._seen, prompt, thoughts or 0) + (thoughts or 0),
+            output=_candidate_tokens(self._seen, prompt, thoughts or 0) + (thoughts or 0),
             reasoning=thoughts,
             tier=self._tier,
             calls=(("web_search", self._searches),) if self._searches else (),
         )
 
 
-def _said(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
+def _candidate_tokens(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
     """Return ``candidatesTokenCount``, or if it is missing, the rest of the total."""
     if (count := seen.get("candidatesTokenCount")) is not None:
         return count
@@ -117,27 +119,27 @@ def _token(one: Mapping[str, Any]) -> dict[str, Any]:
 class ChunkReader:
     """A reader of the chunks of one answer. It must not be used after it has returned an ``ErrorInfo``."""
 
-    __slots__ = ("_answer", "_begun", "_block", "_counted", "_counts", "_failed", "_reason")
+    __slots__ = ("_answer", "_blocked_end", "_counted", "_counts", "_failed", "_reason", "_started")
 
     def __init__(self, keeps: int) -> None:
         self._answer = UnfinishedAnswer(keeps)
         self._counts = Counts()
-        self._begun = False
+        self._started = False
         self._counted = False
         self._failed: ErrorInfo | None = None  # the failure that a `finishReason` means
         self._reason: str | None = None  # the last `finishReason`
-        self._block: AnswerEnd | None = None  # the end for a blocked prompt
+        self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
 
     def take(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events of ``chunk``."""
         if chunk.get("error"):
             return self.fail(read_event_failure(chunk))
         self._counts.add(chunk.get("usageMetadata"))
-        self._see_feedback(chunk.get("promptFeedback"))
+        self._read_feedback(chunk.get("promptFeedback"))
         candidate = _candidate(chunk.get("candidates"))
-        word = reason_word(candidate.get("finishReason"))
+        word = finish_reason(candidate.get("finishReason"))
         if word in FAILURES and self._failed is None:
-            self._failed = failure(word, as_string(candidate.get("finishMessage")))
+            self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
         if self._failed is not None:  # its parts are unusable, but counts may follow
             return self._begin(chunk)
         self._reason = word or self._reason
@@ -150,29 +152,29 @@ class ChunkReader:
         """Return the events for the end of the body."""
         if self._failed is not None:
             return self.fail(self._failed)
-        end = answer_end(self._reason) if self._reason is not None else self._block
+        end = answer_end(self._reason) if self._reason is not None else self._blocked_end
         if end is None:
             return self.fail(EARLY)
         return [*self._answer.end_block(), *self._usage(), end]
 
     def fail(self, failed: ErrorInfo) -> list[Event]:
         """Return the failure of the answer, preceded by its usage."""
-        return [*(self._usage() if self._begun else ()), failed]
+        return [*(self._usage() if self._started else ()), failed]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Return the events for the start of the answer and the first count of its prompt."""
         events: list[Event] = []
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             events.append(AnswerStart(as_string(chunk.get("responseId")), as_string(chunk.get("modelVersion"))))
-        if not self._counted and self._counts.begun:
+        if not self._counted and self._counts.has_prompt:
             self._counted = True
             events += self._usage()
         return events
 
-    def _see_feedback(self, feedback: Any) -> None:
+    def _read_feedback(self, feedback: Any) -> None:
         if isinstance(feedback, dict) and (word := feedback.get("blockReason")):
-            self._block = blocked(str(word), as_string(feedback.get("blockReasonMessage")))
+            self._blocked_end = blocked_end(str(word), as_string(feedback.get("blockReasonMessage")))
 
     def _candidate_events(self, candidate: Mapping[str, Any]) -> list[Event]:
         content = candidate.get("content")
@@ -185,7 +187,7 @@ class ChunkReader:
             events = _with_logprobs(events, tokens)
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict) and isinstance(queries := grounding.get("webSearchQueries"), list):
-            self._counts.searched(len(queries))
+            self._counts.record_searches(len(queries))
         return [*events, *citation_events(self._answer, candidate)]
 
     def _usage(self) -> list[Event]:
@@ -229,10 +231,10 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     try:
         value = any_json(body)
     except NOT_JSON:
-        raise _no_answer() from None
+        raise _no_answer_error() from None
     chunks = value if isinstance(value, list) else [value]
     if not chunks or not all(_is_chunk(chunk) for chunk in chunks):
-        raise _no_answer()
+        raise _no_answer_error()
     reader, events = ChunkReader(ANSWER), list[Event]()
     for chunk in chunks:
         if checked:
@@ -247,7 +249,7 @@ def _is_chunk(value: Any) -> bool:
     return isinstance(value, Mapping) and any(name in value for name in _KNOWN)
 
 
-def _no_answer() -> GatewayError:
+def _no_answer_error() -> GatewayError:
     return GatewayError("upstream", "the provider's answer is none of the Gemini API", reason="bad_answer")
 
 

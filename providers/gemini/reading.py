@@ -24,12 +24,12 @@ from streams.events import (
     ToolCallStart,
 )
 
-Words: TypeAlias = Literal["text", "thought"]
+TextKind: TypeAlias = Literal["text", "thought"]
 
-CITED: Final = 2**20
+MAX_CITED: Final = 2**20
 """Characters of a text that are kept to convert citation positions from bytes; longer texts are cited as a whole."""
 
-MEASURED: Final = 16 * CITED
+MAX_SCANNED: Final = 16 * MAX_CITED
 """Limit of characters scanned for positions in total; citations arrive once or twice in an answer."""
 
 
@@ -40,28 +40,37 @@ class UnfinishedAnswer(AnswerBudgets):
     """
 
     __slots__ = (
-        "arguments", "call_ids", "cited", "measured", "number", "opened", "signatures", "signed", "text", "text_size",
-        "words",
+        "arguments",
+        "block_count",
+        "call_ids",
+        "number",
+        "scanned",
+        "seen_citations",
+        "signatures",
+        "signed",
+        "text",
+        "text_kind",
+        "text_size",
     )  # fmt: skip
 
     def __init__(self, keeps: int) -> None:
         super().__init__(keeps)
-        self.opened = 0  # block numbers used so far
+        self.block_count = 0  # block numbers used so far
         self.number = 0  # the number of the open block
-        self.words: Words | None = None  # the kind of the open block
+        self.text_kind: TextKind | None = None  # the kind of the open block
         self.arguments: PartialArguments | None = None  # the arguments of the open call
         self.signed = False  # whether the open text has its signature
         self.signatures: list[Mapping[str, Any]] = []  # signatures of the open text, which follow it
         self.text: list[str] = []  # pieces of the open text
         self.text_size = 0
-        self.measured = 0
-        self.cited: set[tuple[str, int | None, int | None]] = set()  # citations of the open text so far
+        self.scanned = 0
+        self.seen_citations: set[tuple[str, int | None, int | None]] = set()  # citations of the open text so far
         self.call_ids: set[str] = set()
 
     def new_block(self) -> int:
         """Return the number of a new block."""
-        self.opened += 1
-        return self.opened - 1
+        self.block_count += 1
+        return self.block_count - 1
 
     def state_block(self, item: Mapping[str, Any]) -> list[Event]:
         """Return the events of a reasoning block that only contains ``item``."""
@@ -74,30 +83,34 @@ class UnfinishedAnswer(AnswerBudgets):
         Clients send back the signature of a thought with its text, but some not a signature alone, so a thought
         contains ``item``. Other blocks end before it.
         """
-        if self.words == "thought":
+        if self.text_kind == "thought":
             return [ReasoningState(self.number, "gemini", item), *self.end_block()]
         return [*self.end_block(), *self.state_block(item)]
 
-    def hold_signature(self, item: Mapping[str, Any]) -> None:
+    def store_signature(self, item: Mapping[str, Any]) -> None:
         """Store the signature of the open text until its end. Raises ``TooMuch`` beyond the limit."""
         self.places.spend(PLACE + len(item["signature"]), "signatures")
         self.signatures.append(item)
 
-    def call_id(self, given: object) -> str:
-        """Return the id of a call: ``given``, or a new one that is unique in the conversation.
+    def call_id(self, provider_id: object) -> str:
+        """Return the id of a call: ``provider_id``, or a new one that is unique in the conversation.
 
         A counter for each answer assigned results to the wrong call (praxis-proxy/ai#1000).
         """
-        id = given if isinstance(given, str) and given and given not in self.call_ids else new_id("call_")
+        id = (
+            provider_id
+            if isinstance(provider_id, str) and provider_id and provider_id not in self.call_ids
+            else new_id("call_")
+        )
         self.call_ids.add(id)
         return id
 
-    def open_words(self, words: Words) -> list[Event]:
-        """Open a block of ``words`` unless one is open, and return the events for the end of the previous block."""
-        if self.words == words:
+    def open_text(self, text_kind: TextKind) -> list[Event]:
+        """Open a block of ``text_kind`` unless one is open, and return the events for the end of the previous block."""
+        if self.text_kind == text_kind:
             return []
         events = self.end_block()
-        self.number, self.words = self.new_block(), words
+        self.number, self.text_kind = self.new_block(), text_kind
         return events
 
     def end_block(self) -> list[Event]:
@@ -106,26 +119,26 @@ class UnfinishedAnswer(AnswerBudgets):
             events = self.arguments.events(self.number)
             self.arguments = None
             return [*events, BlockEnd(self.number)]
-        if self.words is None:
+        if self.text_kind is None:
             return []
         events = [BlockEnd(self.number)]
-        self.words, self.signed, self.text, self.text_size = None, False, [], 0
-        self.cited.clear()
+        self.text_kind, self.signed, self.text, self.text_size = None, False, [], 0
+        self.seen_citations.clear()
         for item in self.signatures:
             events += self.state_block(item)
         self.signatures = []
         return events
 
-    def keep_text(self, text: str) -> None:
+    def store_text(self, text: str) -> None:
         """Store ``text`` for citations up to the limit."""
-        if self.keeps and self.text_size <= CITED:
+        if self.keeps and self.text_size <= MAX_CITED:
             self.text_size += len(text)
             self.text.append(text)
-            if self.text_size > CITED:
+            if self.text_size > MAX_CITED:
                 self.text = []
 
 
-def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
+def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
     """Return the events of a ``functionCall`` part.
 
     Raises ``GatewayError`` for a piece of a call that has not started: it must not become an argument of the next call
@@ -135,7 +148,7 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
     if not isinstance(item, dict):
         return []
     if not item.get("name"):
-        return _go_on(answer, item)
+        return _continue_call(answer, item)
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))
     state = {"part": "functionCall", "id": id, "signature": signature}
@@ -145,7 +158,7 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
     if item.get("willContinue") or "partialArgs" in item:
         answer.number = number
         answer.arguments = PartialArguments(answer.held, answer.keeps)
-        answer.arguments.begin(item.get("args"))
+        answer.arguments.set_whole(item.get("args"))
         answer.arguments.add(item.get("partialArgs"))
         return events if item.get("willContinue") else [*events, *answer.end_block()]
     args = item.get("args")
@@ -153,7 +166,7 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
     return [*events, ToolCallDelta(number, text), BlockEnd(number)]
 
 
-def _go_on(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
+def _continue_call(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
     """Return the events of another piece of the open call. A piece without members marks the end."""
     if answer.arguments is None:
         if not item:
@@ -170,7 +183,7 @@ REPLAYED: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolRes
 Clients of other APIs have no block for them, so the part itself is sealed.
 """
 
-_BESIDE: Final = frozenset(("thought", "thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"))
+_DESCRIPTIVE: Final = frozenset(("thought", "thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"))
 """Members that describe a part but do not determine its kind."""
 
 
@@ -180,11 +193,11 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
     if isinstance(text, str):
-        words = _thought if part.get("thought") is True else _text
-        return words(answer, text, signature)
+        text_kind = _thought if part.get("thought") is True else _text
+        return text_kind(answer, text, signature)
     if "functionCall" in part:
-        return call(answer, part, signature)
-    kind = next((name for name in part if name not in _BESIDE), None)
+        return call_events(answer, part, signature)
+    kind = next((name for name in part if name not in _DESCRIPTIVE), None)
     if kind is not None:
         return _native(answer, kind, part)
     return _text(answer, "", signature)
@@ -200,15 +213,15 @@ def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
         return _empty_text(answer, signature) if signature else []
     signed = {"part": "text", "signature": signature}
     if not signature:
-        events = answer.open_words("text")
-    elif answer.words == "text" and not answer.signed:
+        events = answer.open_text("text")
+    elif answer.text_kind == "text" and not answer.signed:
         events = []
-        answer.hold_signature(signed)
+        answer.store_signature(signed)
         answer.signed = True
     else:
-        events = [*answer.end_block(), *answer.state_block(signed), *answer.open_words("text")]
+        events = [*answer.end_block(), *answer.state_block(signed), *answer.open_text("text")]
         answer.signed = True
-    answer.keep_text(text)
+    answer.store_text(text)
     return [*events, TextDelta(answer.number, text)]
 
 
@@ -216,14 +229,14 @@ def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
     """Return the events of a part with only a signature, or store it until the end of the open text, which may still be
     cited."""
     item = {"part": "text", "empty": True, "signature": signature}
-    if answer.words == "text":
-        answer.hold_signature(item)
+    if answer.text_kind == "text":
+        answer.store_signature(item)
         return []
     return [*answer.end_block(), *answer.state_block(item)]
 
 
 def _thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
-    events = answer.open_words("thought") if text or signature else []
+    events = answer.open_text("thought") if text or signature else []
     if text:
         events.append(ReasoningDelta(answer.number, text))
     if signature:

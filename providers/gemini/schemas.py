@@ -23,16 +23,16 @@ _KNOWN: Final = frozenset(
 )  # fmt: skip
 _FORMATS: Final = frozenset(("date-time", "enum", "float", "double", "int32", "int64"))
 _DEFINITIONS: Final = ("$defs", "definitions")
-_MOST: Final = 20_000
+_MAX_SCHEMAS: Final = 20_000
 """Limit of subschemas after references are expanded, which can multiply a few into very many."""
 
-_WRITTEN: Final = 2**20
+_MAX_EXPANDED: Final = 2**20
 """Limit of bytes of expanded references, counted for each expansion, because a text or ``enum`` may be megabytes."""
 
 _ANYTHING: Final[Schema] = {"type": "object"}
 
 
-def reduced(schema: Any) -> tuple[Schema, tuple[str, ...]]:
+def reduce_schema(schema: Any) -> tuple[Schema, tuple[str, ...]]:
     """Return ``schema`` in Google's form, and the removed keywords, each once."""
     reduction = _Reduction(schema)
     return reduction.schema(schema, ()), tuple(reduction.removed)
@@ -44,27 +44,27 @@ class _Reduction:
     def __init__(self, root: Any) -> None:
         self.removed: dict[str, None] = {}
         self._root = root
-        self._left = _MOST
-        self._bytes = _WRITTEN
+        self._schemas_left = _MAX_SCHEMAS
+        self._bytes_left = _MAX_EXPANDED
         self._sizes: dict[str, int] = {}  # sizes of definitions by reference
 
     def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
-        """Return the subschema ``value`` reduced; ``inside`` are the references that led to it."""
-        self._left -= 1
-        if not isinstance(value, dict) or self._left < 0:
+        """Return the subschema ``value`` reduce_schema; ``inside`` are the references that led to it."""
+        self._schemas_left -= 1
+        if not isinstance(value, dict) or self._schemas_left < 0:
             return dict(_ANYTHING) if value is not True else {}
         if isinstance(reference := value.get("$ref"), str):
-            found = None if reference in inside else self._found(reference)
+            found = None if reference in inside else self._resolve(reference)
             if found is None:  # a cycle, or an external schema
                 self.removed["$ref"] = None
-                return _beside(value) | _ANYTHING
+                return _title_and_description(value) | _ANYTHING
             rest = {name: one for name, one in value.items() if name != "$ref"}
             return self.schema({**found, **rest}, (*inside, reference))
-        value, inside = self._merged(value, inside)
+        value, inside = self._merge_all_of(value, inside)
         out: Schema = {}
         for name, one in value.items():
             self._take(out, name, one, inside)
-        _settle(out)
+        _make_consistent(out)
         return out
 
     def _take(self, out: Schema, name: str, one: Any, inside: tuple[str, ...]) -> None:
@@ -99,36 +99,38 @@ class _Reduction:
         if len(named) > 1:
             self.removed["type"] = None
 
-    def _alternatives(self, out: Schema, several: Sequence[Any], inside: tuple[str, ...]) -> None:
-        kept = [one for one in several if not (isinstance(one, dict) and one.get("type") == "null")]
-        if len(kept) < len(several):
+    def _alternatives(self, out: Schema, schemas: Sequence[Any], inside: tuple[str, ...]) -> None:
+        kept = [one for one in schemas if not (isinstance(one, dict) and one.get("type") == "null")]
+        if len(kept) < len(schemas):
             out["nullable"] = True
         if len(kept) == 1:
             out |= {name: one for name, one in self.schema(kept[0], inside).items() if name not in out}
         elif kept:
             out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
 
-    def _merged(self, value: Mapping[str, Any], inside: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    def _merge_all_of(
+        self, value: Mapping[str, Any], inside: tuple[str, ...]
+    ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """Return ``value`` with the members of its ``allOf`` merged in, and the references that led to them."""
-        waiting = [one for one in _several(value) if isinstance(one, dict)]
+        waiting = [one for one in _all_of(value) if isinstance(one, dict)]
         out: dict[str, Any] = {}
         _add_member(out, value)
         names = dict.fromkeys(inside)
-        while waiting and self._left > 0:
-            self._left -= 1
+        while waiting and self._schemas_left > 0:
+            self._schemas_left -= 1
             member = waiting.pop(0)
             if isinstance(reference := member.get("$ref"), str):
-                found = None if reference in names else self._found(reference)
+                found = None if reference in names else self._resolve(reference)
                 names[reference] = None
                 if found is None:
                     self.removed["$ref"] = None
                     continue
                 member = {**found, **{name: one for name, one in member.items() if name != "$ref"}}
-            waiting[:0] = [one for one in _several(member) if isinstance(one, dict)]
+            waiting[:0] = [one for one in _all_of(member) if isinstance(one, dict)]
             _add_member(out, member)
         return out, tuple(names)
 
-    def _found(self, reference: str) -> Mapping[str, Any] | None:
+    def _resolve(self, reference: str) -> Mapping[str, Any] | None:
         """Return the schema that an internal reference refers to, or ``None``."""
         if not reference.startswith("#"):
             return None
@@ -142,16 +144,16 @@ class _Reduction:
         """Return whether the size limit allows another copy of ``found``."""
         if (size := self._sizes.get(reference)) is None:
             size = self._sizes[reference] = len(msgspec.json.encode(found))
-        if size > self._bytes:
+        if size > self._bytes_left:
             return False
-        self._bytes -= size
+        self._bytes_left -= size
         return True
 
 
-def _several(value: Mapping[str, Any]) -> Sequence[Any]:
+def _all_of(value: Mapping[str, Any]) -> Sequence[Any]:
     """Return the schemas of ``allOf``."""
-    several = value.get("allOf")
-    return several if isinstance(several, list) else ()
+    schemas = value.get("allOf")
+    return schemas if isinstance(schemas, list) else ()
 
 
 def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
@@ -167,17 +169,17 @@ def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
             out[name] = one.copy() if isinstance(one, dict | list) else one
 
 
-def _beside(value: Mapping[str, Any]) -> Schema:
+def _title_and_description(value: Mapping[str, Any]) -> Schema:
     return {name: value[name] for name in ("title", "description") if isinstance(value.get(name), str)}
 
 
-def _settle(out: Schema) -> None:
+def _make_consistent(out: Schema) -> None:
     """Make ``out`` consistent: only strings in ``enum``, ``items`` in every array, only existing properties in
     ``required``."""
     if isinstance(values := out.pop("enum", None), list):
         if None in values:
             out["nullable"] = True
-        if texts := [_written(one) for one in values if isinstance(one, str | int | float)]:
+        if texts := [_as_text(one) for one in values if isinstance(one, str | int | float)]:
             out |= {"type": "string", "enum": texts}
             out.pop("format", None)
     if out.get("type") == "array":
@@ -193,7 +195,7 @@ def _settle(out: Schema) -> None:
         out["type"] = "object"
 
 
-def _written(value: str | int | float | bool) -> str:
+def _as_text(value: str | int | float | bool) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
@@ -201,10 +203,10 @@ _SCHEMAS: Final = frozenset(("items", "additionalProperties"))
 _LISTS: Final = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
 _MAPS: Final = frozenset(("properties", "$defs", "defs", "definitions"))
 _COUNTS: Final = frozenset(("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"))
-_UNSAID: Final = frozenset(("propertyOrdering", "nullable"))
+_WITHOUT_COUNTERPART: Final = frozenset(("propertyOrdering", "nullable"))
 """Members without a counterpart in JSON Schema; ``nullable`` becomes a type."""
 
-_NAMES: Final[Mapping[str, str]] = {snake(name): name for name in (*_SCHEMAS, *_LISTS, *_COUNTS, *_UNSAID)}
+_NAMES: Final[Mapping[str, str]] = {snake(name): name for name in (*_SCHEMAS, *_LISTS, *_COUNTS, *_WITHOUT_COUNTERPART)}
 _OTHER_NAMES: Final[Mapping[str, str]] = {"example": "examples", "defs": "$defs", "ref": "$ref"}
 
 
@@ -212,12 +214,12 @@ def json_schema(schema: Any) -> Any:
     """Return ``schema`` as JSON Schema. Valid JSON Schema and values other than objects stay unchanged."""
     if not isinstance(schema, Mapping):
         return schema
-    said: dict[str, Any] = {_NAMES.get(name, name): value for name, value in schema.items() if value is not None}
+    members: dict[str, Any] = {_NAMES.get(name, name): value for name, value in schema.items() if value is not None}
     found: dict[str, Any] = {}
-    for name, value in said.items():
-        if name not in _UNSAID:
+    for name, value in members.items():
+        if name not in _WITHOUT_COUNTERPART:
             found[_OTHER_NAMES.get(name, name)] = _member(name, value)
-    if said.get("nullable") is True:
+    if members.get("nullable") is True:
         _make_nullable(found)
     return found
 

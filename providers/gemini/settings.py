@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from providers.catalog.effort import budget_of, known_level, requested_level
-from providers.gemini.schemas import reduced
-from providers.gemini.spellings import own_member
+from providers.gemini.schemas import reduce_schema
+from providers.gemini.spellings import find_member
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join
 from providers.neutral.formats import described
@@ -34,7 +34,7 @@ OWN_SETTINGS: Final = (
 MOST_STOPS: Final = 5
 MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
-_BY_HAND: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
+_SPECIAL_CASES: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
 _LEVELS: Final = ("minimal", "low", "medium", "high")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
@@ -46,7 +46,7 @@ _SCHEMA_HINT: Final = (
 
 def own_fields(request: Request) -> dict[str, Any]:
     """Return the request's members that only this API has; none if the client speaks another API."""
-    return _own(request.source, OWN_FIELDS) if request.api == "gemini" else {}
+    return _pick_members(request.source, OWN_FIELDS) if request.api == "gemini" else {}
 
 
 def is_own(path: str, own: Mapping[str, Any]) -> bool:
@@ -56,16 +56,16 @@ def is_own(path: str, own: Mapping[str, Any]) -> bool:
     return _SNAKE.sub(lambda found: found[1].upper(), first) in own or camel in OWN_SETTINGS
 
 
-def _own(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name in names if (value := own_member(holder, name)) is not None}
+def _pick_members(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name in names if (value := find_member(holder, name)) is not None}
 
 
 def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: Drops) -> dict[str, Any]:
     """Return ``generationConfig``. ``enforced`` means that it contains the answer's format."""
     config: dict[str, Any] = {}
     if request.api == "gemini":
-        config |= _own(own_member(request.source, "generationConfig"), OWN_SETTINGS)
-    write_parameters(request, "gemini", config, drops, skip=_BY_HAND)
+        config |= _pick_members(find_member(request.source, "generationConfig"), OWN_SETTINGS)
+    write_parameters(request, "gemini", config, drops, skip=_SPECIAL_CASES)
     _write_stop(request, config, drops)
     _write_choices(request, config)
     _write_logprobs(request, config, drops)
@@ -105,8 +105,8 @@ def _write_choices(request: Request, config: dict[str, Any]) -> None:
 
 
 def _write_logprobs(request: Request, config: dict[str, Any], drops: Drops) -> None:
-    asked, top = request.parameters.get("logprobs"), request.parameters.get("top_logprobs")
-    if (asked is None or not asked.value) and top is None:
+    requested, top = request.parameters.get("logprobs"), request.parameters.get("top_logprobs")
+    if (requested is None or not requested.value) and top is None:
         return
     config["responseLogprobs"] = True
     if top is not None and top.value:
@@ -158,10 +158,10 @@ def _budget(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> di
         return {"thinkingBudget": least if quirks.thinking_off == "lowest_effort" else 0}
     if reasoning.budget is None and reasoning.effort is None:
         return {"thinkingBudget": _DYNAMIC}
-    asked = budget_of(reasoning)
-    if reasoning.budget is not None and asked > most:
+    requested = budget_of(reasoning)
+    if reasoning.budget is not None and requested > most:
         drops.add(reasoning.at)
-    return {"thinkingBudget": min(max(asked, least), most)}
+    return {"thinkingBudget": min(max(requested, least), most)}
 
 
 def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
         if quirks.thinking_levels[0] != "minimal":
             drops.add(reasoning.at)
         return {"thinkingLevel": quirks.thinking_levels[0]}
-    asked = requested_level(reasoning)
-    wanted = None if asked is None else known_level(asked, _LEVELS)
+    requested = requested_level(reasoning)
+    wanted = None if requested is None else known_level(requested, _LEVELS)
     level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
     if level is None or level not in quirks.thinking_levels:  # "unspecified" must not be sent
         return {}
@@ -208,6 +208,6 @@ def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     schema = described(format)
     if quirks.schemas == "json":
         return config | {"responseJsonSchema": schema}
-    smaller, removed = reduced(schema)
+    smaller, removed = reduce_schema(schema)
     drops.add(*(join(format.at, name) for name in removed))
     return config | {"responseSchema": smaller}

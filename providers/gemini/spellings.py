@@ -19,12 +19,12 @@ def snake(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
 
 
-def spelled(data: Any, name: str) -> str:
+def spelling_in(data: Any, name: str) -> str:
     """Return ``name`` as ``data`` spells it; camel case if both exist."""
     return name if name in data or (other := snake(name)) not in data else other
 
 
-def own_member(holder: Any, name: str) -> Any:
+def find_member(holder: Any, name: str) -> Any:
     """Return the member ``name`` in either spelling (``safetySettings``, ``safety_settings``)."""
     if not isinstance(holder, Mapping):
         return None
@@ -38,13 +38,13 @@ class GeminiFields(Fields):
     __slots__ = ()
 
     def _take(self, name: str, kind: type[T]) -> T | None:
-        return super()._take(spelled(self.data, name), kind)
+        return super()._take(spelling_in(self.data, name), kind)
 
     def any(self, name: str) -> Any:
-        return super().any(spelled(self.data, name))
+        return super().any(spelling_in(self.data, name))
 
     def path(self, name: str) -> str:
-        return super().path(spelled(self.data, name))
+        return super().path(spelling_in(self.data, name))
 
     def word(self, name: str) -> str | None:
         """Return an enumeration value in capitals; programs also send lower case."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from providers.gemini.schemas import reduced
+from providers.gemini.schemas import reduce_schema
 from providers.neutral import custom_tools
 from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
@@ -17,7 +17,7 @@ from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolC
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _WEB_SEARCHES: Final = ("web_search",)
 """Prefixes of the types of other APIs' web searches, which end with a date or the like."""
-_NAMING: Final = ("type", "name")
+_IDENTIFYING: Final = ("type", "name")
 """Members that identify a search tool; its other members are settings, which Google's search lacks."""
 
 
@@ -38,23 +38,23 @@ def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops:
         # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
         hosted = {}
-    tools: list[dict[str, Any]] = [{name: item} for name, item in _items(request, hosted)]
+    tools: list[dict[str, Any]] = [{name: item} for name, item in _declarations(request, hosted)]
     if functions:
         tools.append({"functionDeclarations": functions})
-    config = {name: value for name, value in own.items() if name not in _WRITTEN}
+    config = {name: value for name, value in own.items() if name not in _HANDLED}
     mixed = bool(functions and hosted)
-    if calling := _calling(request.tool_choice, functions, mixed, drops):
+    if calling := _calling_config(request.tool_choice, functions, mixed, drops):
         config["functionCallingConfig"] = calling
     if mixed and quirks.server_tool_invocations:
         config["includeServerSideToolInvocations"] = True
-    elif (asked := own.get("includeServerSideToolInvocations")) is not None and hosted:
-        config["includeServerSideToolInvocations"] = asked
+    elif (requested := own.get("includeServerSideToolInvocations")) is not None and hosted:
+        config["includeServerSideToolInvocations"] = requested
     if request.parallel_tools is not None and request.parallel_tools.value is False and functions:
         drops.add(request.parallel_tools.at)
     return GeminiTools(tools, config, bool(functions))
 
 
-_WRITTEN: Final = (
+_HANDLED: Final = (
     "functionCallingConfig", "function_calling_config", "includeServerSideToolInvocations",
     "include_server_side_tool_invocations",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
     """Return a tool's schema unchanged, or in Google's own form, which requires a property."""
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
-    smaller, removed = reduced(schema)
+    smaller, removed = reduce_schema(schema)
     drops.add(*(join(at, name) for name in removed))
     return {"parameters": smaller} if smaller.get("properties") else {}
 
@@ -91,7 +91,7 @@ def _hosted(request: Request, drops: Drops) -> dict[str, str]:
                 found[tool.kind] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
-                drops.add(*(join(tool.at, name) for name in tool.item if name not in _NAMING))
+                drops.add(*(join(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
             else:
                 drops.add(tool.at)
     if (search := request.parameters.get("web_search_options")) is not None:
@@ -100,14 +100,14 @@ def _hosted(request: Request, drops: Drops) -> dict[str, str]:
     return found
 
 
-def _items(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
+def _declarations(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
     """Return the declarations of ``hosted``, unchanged if the client speaks this API."""
     natives = (tool for tool in request.tools if isinstance(tool, NativeTool) and tool.api == "gemini")
     own = {tool.kind: tool.item.get(tool.kind) for tool in natives}
     return [(kind, own.get(kind) or {}) for kind in hosted]
 
 
-def _calling(
+def _calling_config(
     choice: ToolChoice | None, functions: list[dict[str, Any]], mixed: bool, drops: Drops
 ) -> dict[str, Any] | None:
     """Return ``functionCallingConfig``.

@@ -21,7 +21,7 @@ from providers.neutral.request import Part, ReasoningPart, Request, ToolCallPart
 from providers.neutral.tool_names import matched
 from streams.events import Api
 
-SKIPPED: Final = "skip_thought_signature_validator"
+PLACEHOLDER: Final = "skip_thought_signature_validator"
 """Google's documented placeholder for the signature of an unsigned call (agentjido/req_llm#427)."""
 
 
@@ -41,7 +41,7 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
 
     The text of a thought alone is not required back, so dropping it is not reported.
     """
-    if part.seal is None and _is_text_alone(request.api, part.native):
+    if part.seal is None and _is_text_only(request.api, part.native):
         return []
     if part.seal is None:
         items = part.native if request.api == "gemini" else None
@@ -57,7 +57,7 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
     return found
 
 
-def _is_text_alone(api: Api, item: Any) -> bool:
+def _is_text_only(api: Api, item: Any) -> bool:
     """Return whether reasoning of ``api`` only contains text that the client has already shown."""
     if not isinstance(item, Mapping):
         return False
@@ -88,7 +88,7 @@ def _read(items: Any) -> Iterator[SignedPart]:
             )
 
 
-_OURS: Final = re.compile(r"call_[0-9a-f]{24}")
+_OWN_ID: Final = re.compile(r"call_[0-9a-f]{24}")
 """Matches ids that the gateway made for calls without one."""
 
 
@@ -109,10 +109,10 @@ class ModelTurn:
             id(part): signed_parts(part, request, to, drops) for part in parts if isinstance(part, ReasoningPart)
         }
         signed = [one for items in self._items.values() for one in items if one.kind == "functionCall"]
-        self._signed = _by_call(signed, [part.id for part in parts if isinstance(part, ToolCallPart)])
-        self._named_here = request.api == "gemini" or any(not _OURS.fullmatch(one.id) for one in signed)
-        self._unsigned: ToolCallPart | None = None  # the turn's first call, if unsigned
-        self._called: GeminiPart | None = None
+        self._signatures_by_call = _match_calls(signed, [part.id for part in parts if isinstance(part, ToolCallPart)])
+        self._sends_ids = request.api == "gemini" or any(not _OWN_ID.fullmatch(one.id) for one in signed)
+        self._unsigned_call: ToolCallPart | None = None  # the turn's first call, if unsigned
+        self._first_call: GeminiPart | None = None
 
     def add(self, parts: Sequence[GeminiPart]) -> None:
         """Add parts without signatures."""
@@ -132,35 +132,35 @@ class ModelTurn:
         """Add a call. Of several parallel calls only the first is signed."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
-        signed = self._signed.get(part.id)
-        if self._named_here and not _OURS.fullmatch(part.id):
+        signed = self._signatures_by_call.get(part.id)
+        if self._sends_ids and not _OWN_ID.fullmatch(part.id):
             self.ids[part.id] = part.id if signed is None else signed.id
             function = {"id": self.ids[part.id], **function}
         written: GeminiPart = {"functionCall": function}
         if signature := "" if signed is None else signed.signature:
             written["thoughtSignature"] = signature
-        if self._called is None:
-            self._called, self._unsigned = written, None if signature else part
+        if self._first_call is None:
+            self._first_call, self._unsigned_call = written, None if signature else part
         self._parts.append(written)
 
-    def finished(self) -> list[GeminiPart]:
+    def all_parts(self) -> list[GeminiPart]:
         """Return all parts, with a placeholder if the first call is unsigned.
 
         Otherwise the provider rejects the whole history (anomalyco/opencode#4832).
         """
-        if self._unsigned is not None and self._called is not None and self._quirks.signed_calls:
-            self._called["thoughtSignature"] = SKIPPED
-            self._drops.add(join(self._unsigned.at, "thoughtSignature"))
-        return _signed(self._parts, self._waiting) if self._waiting else self._parts
+        if self._unsigned_call is not None and self._first_call is not None and self._quirks.signed_calls:
+            self._first_call["thoughtSignature"] = PLACEHOLDER
+            self._drops.add(join(self._unsigned_call.at, "thoughtSignature"))
+        return _place_signatures(self._parts, self._waiting) if self._waiting else self._parts
 
 
-def _by_call(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
+def _match_calls(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
     """Return the signatures by the client's id for their call, which may be a replacement of the provider's."""
     parts = {one.id: one for one in signed}
     return {id: parts[original] for id, original in matched(ids, parts).items()}
 
 
-def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:
+def _place_signatures(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:
     """Return ``parts`` with the signatures of texts.
 
     Each signature goes to the nearest text, to an empty part at its position, or to the end. Each part is examined a
@@ -174,12 +174,16 @@ def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) 
             own.setdefault(place or len(parts), []).append(written)
             continue
         ahead = max(ahead, place)
-        if place and _takes_signature(parts[place - 1]) and not (place < len(parts) and _takes_signature(parts[place])):
+        if (
+            place
+            and _may_carry_signature(parts[place - 1])
+            and not (place < len(parts) and _may_carry_signature(parts[place]))
+        ):
             parts[place - 1]["thoughtSignature"] = one.signature
             continue
-        while ahead < len(parts) and not _takes_signature(parts[ahead]):
+        while ahead < len(parts) and not _may_carry_signature(parts[ahead]):
             ahead += 1
-        while ahead == len(parts) and back >= 0 and not _takes_signature(parts[back]):
+        while ahead == len(parts) and back >= 0 and not _may_carry_signature(parts[back]):
             back -= 1
         if (found := ahead if ahead < len(parts) else back) >= 0:
             parts[found]["thoughtSignature"] = one.signature
@@ -190,5 +194,5 @@ def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) 
     return [part for place in range(len(parts) + 1) for part in (*own.get(place, ()), *parts[place : place + 1])]
 
 
-def _takes_signature(part: GeminiPart) -> bool:
+def _may_carry_signature(part: GeminiPart) -> bool:
     return bool(part.get("text")) and not part.get("thought") and "thoughtSignature" not in part

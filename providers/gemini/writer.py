@@ -66,12 +66,12 @@ def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str
     return part if signature is None else {**part, "thoughtSignature": signature}
 
 
-def ending(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
+def end_members(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
     """Return the members of a candidate about its end."""
     own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
-    if isinstance(end.details, dict) and isinstance(explained := end.details.get("explanation"), str):
-        members["finishMessage"] = explained
+    if isinstance(end.details, dict) and isinstance(explanation := end.details.get("explanation"), str):
+        members["finishMessage"] = explanation
     if grounding := _grounding(citations):
         members["groundingMetadata"] = grounding
     return members
@@ -91,10 +91,10 @@ def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
 
 def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
     """Return ``logprobsResult`` for log probabilities in OpenAI's form."""
-    told = [one for one in logprobs if isinstance(one, dict)]
+    tokens = [one for one in logprobs if isinstance(one, dict)]
     return {
-        "chosenCandidates": [_token(one) for one in told],
-        "topCandidates": [{"candidates": [_token(two) for two in one.get("top_logprobs") or ()]} for one in told],
+        "chosenCandidates": [_token(one) for one in tokens],
+        "topCandidates": [{"candidates": [_token(two) for two in one.get("top_logprobs") or ()]} for one in tokens],
     }
 
 
@@ -102,13 +102,13 @@ def _token(one: Any) -> dict[str, Any]:
     return {"token": one.get("token", ""), "logProbability": one.get("logprob", 0)} if isinstance(one, dict) else {}
 
 
-def usage_metadata(usage: Usage | None, reply_estimate: int, said: int) -> dict[str, Any]:
+def usage_metadata(usage: Usage | None, reply_estimate: int, characters: int) -> dict[str, Any]:
     """Return ``usageMetadata``: cached tokens are part of the prompt, thoughts are not part of the candidates.
 
-    If the provider counted nothing it is an estimate, based on the number of characters in ``said``.
+    If the provider counted nothing it is an estimate, based on the number of characters in ``characters``.
     """
     if usage is None:
-        usage = Usage(input=reply_estimate, output=-(-said // _CHARACTERS_PER_TOKEN))
+        usage = Usage(input=reply_estimate, output=-(-characters // _CHARACTERS_PER_TOKEN))
     thoughts = min(usage.reasoning or 0, usage.output)
     counts = {
         "promptTokenCount": usage.prompt,
@@ -128,7 +128,7 @@ def shows_thoughts(reply: Reply) -> bool:
     return reasoning is not None and reasoning.summary is not None
 
 
-LONGEST: Final = 256 * 1024
+MAX_SEALED: Final = 256 * 1024
 """The most characters of reasoning that a seal repeats."""
 
 
@@ -141,14 +141,14 @@ class Signature:
     id: str = ""
     empty: bool = False
 
-    def alone(self) -> dict[str, Any]:
+    def as_part(self) -> dict[str, Any]:
         """Return a separate part for the signature, if no following part fits."""
         if self.kind == "text":
             return {"text": "", "thoughtSignature": self.text}
         return {"text": "", "thought": True, "thoughtSignature": self.text}
 
 
-def signature_of(issuer: Issuer, state: ReasoningState, text: str) -> Signature | None:
+def make_signature(issuer: Issuer, state: ReasoningState, text: str) -> Signature | None:
     """Return the signature for a state with the reasoning ``text``, or ``None`` if nothing must be sent back."""
     if state.api != "gemini":
         return Signature(seal_in_base64(issuer, state.api, sealed_item(state, text)))
@@ -165,7 +165,7 @@ def sealed_item(state: ReasoningState, text: str) -> Any:
     It includes the text if the item only names the member of the text, because Gemini CLI does not send thoughts back
     and DeepSeek rejects calls without their reasoning.
     """
-    if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= LONGEST:
+    if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= MAX_SEALED:
         return {**state.item, "text": text}
     return state.item
 
@@ -176,7 +176,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     cited = [one for block in texts for one in block.citations]
     parts = list(_write_parts(answer.blocks, reply))
     candidate: dict[str, Any] = {
-        "content": {"role": "model", "parts": parts or [{"text": ""}]}, **ending(answer.end, cited), "index": 0,
+        "content": {"role": "model", "parts": parts or [{"text": ""}]}, **end_members(answer.end, cited), "index": 0,
     }  # fmt: skip
     if logprobs := [one for block in texts for one in block.logprobs]:
         candidate["logprobsResult"] = logprobs_result(logprobs)
@@ -190,30 +190,30 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def _write_parts(blocks: Sequence[Block], reply: Reply) -> Iterator[dict[str, Any]]:
-    shown = shows_thoughts(reply)
+    shows_text = shows_thoughts(reply)
     waiting: Signature | None = None
     for block in blocks:
         if waiting is not None and not _fits(waiting, block):
-            yield waiting.alone()
+            yield waiting.as_part()
             waiting = None
         if isinstance(block, ReasoningBlock):
-            waiting = None if block.state is None else signature_of(reply.issuer, block.state, block.text)
+            waiting = None if block.state is None else make_signature(reply.issuer, block.state, block.text)
             own = waiting if waiting is not None and waiting.kind == "thought" else None
-            yield from _thought(block.text if shown else "", own)
+            yield from _thought_parts(block.text if shows_text else "", own)
             waiting = None if own is not None else waiting
         else:
             yield from _write_part(block, {} if waiting is None else {"thoughtSignature": waiting.text})
             waiting = None
     if waiting is not None:
-        yield waiting.alone()
+        yield waiting.as_part()
 
 
-def _thought(text: str, own: Signature | None) -> Iterator[dict[str, Any]]:
+def _thought_parts(text: str, own: Signature | None) -> Iterator[dict[str, Any]]:
     if text:
         part = {"text": text, "thought": True}
         yield part if own is None else {**part, "thoughtSignature": own.text}
     elif own is not None:
-        yield own.alone()
+        yield own.as_part()
 
 
 def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -256,18 +256,18 @@ class GeminiWriter:
 
     def __init__(self, reply: Reply) -> None:
         self._issuer, self._estimate = reply.issuer, reply.input_estimate
-        self._shown = shows_thoughts(reply)
-        self._about = {"modelVersion": reply.request.model, "responseId": reply.id or new_id("")}
-        about = sse.dump(self._about)[1:]
-        self._text = b'data: {"candidates":[{"content":{"role":"model","parts":[{"text":'
-        self._after = b'}]},"index":0}],' + about + b"\r\n\r\n"
+        self._shows_thoughts = shows_thoughts(reply)
+        self._common = {"modelVersion": reply.request.model, "responseId": reply.id or new_id("")}
+        common = sse.dump(self._common)[1:]
+        self._prefix = b'data: {"candidates":[{"content":{"role":"model","parts":[{"text":'
+        self._suffix = b'}]},"index":0}],' + common + b"\r\n\r\n"
         self._stage: AnswerStage = ANSWERING
-        self._said = 0
+        self._characters = 0
         self._usage: Usage | None = None
         self._calls: dict[int, _OpenCall] = {}
         self._waiting: Signature | None = None  # signature for the next part
         self._thoughts: list[str] = []  # pieces of the open reasoning block
-        self._thought = 0
+        self._thought_length = 0
         self._citations: list[Citation] = []
 
     def send(self, event: Event) -> bytes:
@@ -276,8 +276,8 @@ class GeminiWriter:
         if (
             type(event) is TextDelta and self._waiting is None and event.logprobs is None
         ):  # by far the most frequent event
-            self._said += len(event.text)
-            return b"%b%b%b" % (self._text, sse.dump(event.text), self._after)
+            self._characters += len(event.text)
+            return b"%b%b%b" % (self._prefix, sse.dump(event.text), self._suffix)
         return self._send(event)
 
     def ping(self) -> bytes:
@@ -286,25 +286,25 @@ class GeminiWriter:
     def _send(self, event: Event) -> bytes:
         match event:
             case TextDelta(text=text, logprobs=logprobs):
-                self._said += len(text)
-                return self._before("text") + self._piece({"text": text, **self._mark()}, logprobs)
+                self._characters += len(text)
+                return self._flush_signature("text") + self._chunk({"text": text, **self._take_signature()}, logprobs)
             case RefusalDelta(text=text):
-                self._said += len(text)
-                return self._before("text") + self._piece({"text": text, **self._mark()})
+                self._characters += len(text)
+                return self._flush_signature("text") + self._chunk({"text": text, **self._take_signature()})
             case ReasoningDelta(text=text):
-                return self._before() + self._think(text)
+                return self._flush_signature() + self._write_thought(text)
             case ReasoningState():
-                return self._before() + self._sign(event)
+                return self._flush_signature() + self._set_signature(event)
             case ToolCallStart():
-                before = self._before("functionCall")
-                self._calls[event.block] = _OpenCall(event, self._mark().get("thoughtSignature"))
-                return before
+                signature = self._flush_signature("functionCall")
+                self._calls[event.block] = _OpenCall(event, self._take_signature().get("thoughtSignature"))
+                return signature
             case ToolCallDelta(block=block, text=text):
-                self._said += len(text)
+                self._characters += len(text)
                 self._calls[block].pieces.append(text)
                 return b""
             case NativeItem(api=api, item=item):
-                return self._before() + (self._piece(item) if api == "gemini" else b"")
+                return self._flush_signature() + (self._chunk(item) if api == "gemini" else b"")
             case BlockEnd(block=block):
                 return self._end_block(block)
             case AnswerEnd() | ErrorInfo():
@@ -312,10 +312,10 @@ class GeminiWriter:
                 self._stage = ENDED
                 return data
             case _:
-                self._note(event)
+                self._store(event)
                 return b""
 
-    def _note(self, event: AnswerStart | Usage | Citation) -> None:
+    def _store(self, event: AnswerStart | Usage | Citation) -> None:
         """Store an event that is written at the end or never."""
         match event:
             case Usage():
@@ -329,53 +329,57 @@ class GeminiWriter:
 
     # Pieces
 
-    def _piece(self, part: Any, logprobs: Any = None) -> bytes:
+    def _chunk(self, part: Any, logprobs: Any = None) -> bytes:
         candidate: dict[str, Any] = {"content": {"role": "model", "parts": [part]}, "index": 0}
         if logprobs:
             candidate["logprobsResult"] = logprobs_result(logprobs)
-        return event({"candidates": [candidate], **self._about})
+        return event({"candidates": [candidate], **self._common})
 
-    def _before(self, kind: str = "") -> bytes:
+    def _flush_signature(self, kind: str = "") -> bytes:
         """Return a separate part for a waiting signature that does not fit a part of ``kind``, else nothing."""
         waiting = self._waiting
         if waiting is None or (kind and (waiting.kind or "functionCall") == kind and not waiting.empty):
             return b""
         self._waiting = None
-        return self._piece(waiting.alone())
+        return self._chunk(waiting.as_part())
 
-    def _mark(self) -> dict[str, str]:
+    def _take_signature(self) -> dict[str, str]:
         waiting, self._waiting = self._waiting, None
         return {} if waiting is None else {"thoughtSignature": waiting.text}
 
-    def _think(self, text: str) -> bytes:
-        self._said += len(text)
-        self._thought += len(text)
-        if self._thought <= LONGEST:
+    def _write_thought(self, text: str) -> bytes:
+        self._characters += len(text)
+        self._thought_length += len(text)
+        if self._thought_length <= MAX_SEALED:
             self._thoughts.append(text)
-        return self._piece({"text": text, "thought": True}) if self._shown else b""
+        return self._chunk({"text": text, "thought": True}) if self._shows_thoughts else b""
 
-    def _sign(self, state: ReasoningState) -> bytes:
-        text = "".join(self._thoughts) if self._thought <= LONGEST else ""
-        self._waiting = signature_of(self._issuer, state, text)
-        return self._before("text") if self._waiting is not None and self._waiting.kind == "thought" else b""
+    def _set_signature(self, state: ReasoningState) -> bytes:
+        text = "".join(self._thoughts) if self._thought_length <= MAX_SEALED else ""
+        self._waiting = make_signature(self._issuer, state, text)
+        return self._flush_signature("text") if self._waiting is not None and self._waiting.kind == "thought" else b""
 
     def _end_block(self, block: int) -> bytes:
         self._thoughts.clear()
-        self._thought = 0
+        self._thought_length = 0
         if (call := self._calls.get(block)) is None:
             return b""
         call.ended = True
         out = []
         while self._calls and (first := next(iter(self._calls.values()))).ended:
             del self._calls[next(iter(self._calls))]
-            out.append(self._piece(first.part()))
+            out.append(self._chunk(first.part()))
         return b"".join(out)
 
     def _end(self, end: AnswerEnd) -> bytes:
         calls = b"".join(
-            self._piece(call.part()) for call in self._calls.values()
+            self._chunk(call.part()) for call in self._calls.values()
         )  # normally none: readers close all blocks
-        before = self._before()
-        candidate = {"content": {"role": "model", "parts": [{"text": ""}]}, **ending(end, self._citations), "index": 0}
-        usage = usage_metadata(self._usage, self._estimate, self._said)
-        return calls + before + event({"candidates": [candidate], "usageMetadata": usage, **self._about})
+        signature = self._flush_signature()
+        candidate = {
+            "content": {"role": "model", "parts": [{"text": ""}]},
+            **end_members(end, self._citations),
+            "index": 0,
+        }
+        usage = usage_metadata(self._usage, self._estimate, self._characters)
+        return calls + signature + event({"candidates": [candidate], "usageMetadata": usage, **self._common})

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from providers.gemini.turns import SKIPPED
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal_in_base64
 from tests.support.gemini_answers import call, candidate, text, thought
 from tests.support.harness import PATIENCE
@@ -219,7 +219,7 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
             assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
             assert google.raw == raw
             google.says = (candidate(text("done"), finishReason="STOP"),)
-            for mark, expected in ((ours, SIGNATURE), (others, SKIPPED), (None, SKIPPED)):
+            for mark, expected in ((ours, SIGNATURE), (others, PLACEHOLDER), (None, PLACEHOLDER)):
                 said = {"role": "model", "parts": [thought("hm"), call("f", {}, signature=mark)]}
                 turns = [{"role": "user", "parts": [{"text": "Hi"}]}, said, result]
                 answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
@@ -227,7 +227,7 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
                 assert answer.headers["x-trigate-lane"] == "byte"
                 sent = google.bodies[-1]["contents"][1]["parts"][-1]
                 assert sent["thoughtSignature"] == expected, mark
-                assert ("x-trigate-dropped" in answer.headers) == (expected == SKIPPED)
+                assert ("x-trigate-dropped" in answer.headers) == (expected == PLACEHOLDER)
 
 
 def client(url: str) -> httpx2.AsyncClient:

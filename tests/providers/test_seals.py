@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from providers.apis import CODECS
-from providers.gemini.turns import SKIPPED
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal, seal_in_base64
 from tests.support.cases import case
 from tests.support.gemini_answers import call, text, thought
@@ -209,7 +209,7 @@ def test_a_request_without_seals_stays_as_it_is(api):
 def test_reasoning_that_was_refused_is_left_out():
     """Gemini: signatures go; a call that had one gets what Google documents for those without."""
     turn = model(thought("hm", "s"), text("a", "s"), text("", "s"), call("f", signature="s"), call("g"))
-    kept = model(text("a"), call("f", signature=SKIPPED), call("g"))
+    kept = model(text("a"), call("f", signature=PLACEHOLDER), call("g"))
     for api, body, expected, lost in (
         ("gemini", {"contents": [turn]}, {"contents": [kept]}, ("contents[].parts[]",)),
         ("gemini", {"contents": [model(text("a"))]}, {}, ()),

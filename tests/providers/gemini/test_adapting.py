@@ -5,7 +5,7 @@ import json
 import pytest
 
 from providers.gemini.adapting import adapt
-from providers.gemini.turns import SKIPPED
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 from tests.support.gemini_answers import FLASH, OLD_FLASH, call, recipient, text
@@ -37,7 +37,7 @@ def test_a_history_without_a_signature_gets_what_google_documents():
     )
     body, draft = adapted(raw)
     parts = json.loads(body)["contents"][0]["parts"]
-    assert [part.get("thoughtSignature") for part in parts] == [None, SKIPPED, None]
+    assert [part.get("thoughtSignature") for part in parts] == [None, PLACEHOLDER, None]
     assert b'{"name":"f","args":{"n":1.50}}' in body
     assert [edit.path for edit in draft.edits] == ["contents[].parts[].thoughtSignature"]
     assert adapted(raw, OLD_FLASH)[0] == adapted(raw, "tuned-model")[0] == raw

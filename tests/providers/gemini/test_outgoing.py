@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from providers.gemini.outgoing import write_request
-from providers.gemini.turns import SKIPPED
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -114,7 +114,7 @@ def test_a_signature_of_another_endpoint_is_left_out_and_named():
     turn = assistant(sealed(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
     body, dropped = written(chat(user("hello"), turn))
     assert body["contents"][1]["parts"] == [
-        {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": SKIPPED}
+        {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": PLACEHOLDER}
     ]  # fmt: skip
     assert dropped == ("messages[].r", "messages[].c.thoughtSignature")
 
@@ -124,9 +124,9 @@ def test_calls_without_a_signature_have_what_google_documents_for_them():
     turns = (user("a"), assistant(call("1"), call("2")), user(result("1", "x"), result("2", "y")), assistant(call("3")))
     parts = [part for one in contents(*turns) for part in one["parts"]]
     signed = [part.get("thoughtSignature") for part in parts if "functionCall" in part]
-    assert signed == [SKIPPED, None, SKIPPED]
-    assert SKIPPED == "skip_thought_signature_validator"
-    assert SKIPPED not in json.dumps(contents(*turns, model=OLD_FLASH))
+    assert signed == [PLACEHOLDER, None, PLACEHOLDER]
+    assert PLACEHOLDER == "skip_thought_signature_validator"
+    assert PLACEHOLDER not in json.dumps(contents(*turns, model=OLD_FLASH))
 
 
 def test_signatures_stand_on_parts_of_their_kind():

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from providers.apis import CODECS
-from providers.gemini.turns import SKIPPED
+from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from streams import sse
@@ -165,7 +165,7 @@ def test_another_endpoint_gets_the_call_unsigned(api):
     events = told(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
     for way, answer in ways(api, events):
         contents, dropped = back(api, answer, issuer=VERTEX)
-        assert contents[1]["parts"] == [call("f", {"x": 1}, signature=SKIPPED)], way
+        assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
         assert dropped, way
         assert back(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
 
@@ -230,6 +230,6 @@ def test_a_history_of_another_model_is_taken():
     turns = [ASKED["messages"], {"role": "assistant", "content": [native, use]}, {"role": "user", "content": [result]}]
     request = CODECS["messages"].read_request({"model": "m", "max_tokens": 10, "messages": turns})
     body, dropped = written(request, FLASH)
-    assert body["contents"][1]["parts"] == [call("f", {"x": 1}, signature=SKIPPED)]
+    assert body["contents"][1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)]
     assert body["contents"][2]["parts"] == [{"functionResponse": {"name": "f", "response": {"result": "done"}}}]
     assert "messages[].content[]" in dropped

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from providers.gemini.schemas import reduced
+from providers.gemini.schemas import reduce_schema
 
 TEXT = {"type": "string"}
 LIST = {"type": "array", "items": TEXT}
@@ -41,12 +41,12 @@ CASES = (
 def test_what_cannot_be_said_is_left_out_and_named():
     """pizza-bot-app/pizza-bot#62, router-for-me/CLIProxyAPI#97, Wei-Shaw/sub2api#795, promptfoo/promptfoo#6902"""
     for schema, smaller, removed in CASES:
-        assert reduced(schema) == (smaller, removed), schema
+        assert reduce_schema(schema) == (smaller, removed), schema
 
 
 def test_a_cycle_ends():
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node", "description": "the next"}}}
-    smaller, removed = reduced({"$ref": "#/$defs/node", "$defs": {"node": node}})
+    smaller, removed = reduce_schema({"$ref": "#/$defs/node", "$defs": {"node": node}})
     assert smaller["properties"]["next"] == {"type": "object", "description": "the next"}
     assert removed == ("$ref",)
 
@@ -59,7 +59,7 @@ def test_references_do_not_unfold_without_end(several):
     for before, name in pairwise(names):
         inner = [{"$ref": f"#/$defs/{before}"}] * 8
         made[name] = {several: dict(zip("abcdefgh", inner, strict=True)) if several == "properties" else inner}
-    smaller, _ = reduced({"$ref": f"#/$defs/{names[-1]}", "$defs": made})
+    smaller, _ = reduce_schema({"$ref": f"#/$defs/{names[-1]}", "$defs": made})
     assert len(str(smaller)) < 5_000_000
 
 
@@ -68,7 +68,7 @@ def test_references_write_out_no_more_than_a_bound():
     for word, long in (("description", "x" * 50_000), ("enum", ["x"] * 20_000), ("title", "x" * 50_000)):
         fields = {f"p{i}": {"$ref": "#/$defs/long"} for i in range(2000)}
         schema = {"type": "object", "properties": fields, "$defs": {"long": {"type": "string", word: long}}}
-        out, removed = reduced(schema)
+        out, removed = reduce_schema(schema)
         assert len(json.dumps(out)) < 2 * 2**20, word
         assert removed == ("$ref",), word
         assert out["properties"]["p0"][word] == long, word
@@ -78,18 +78,22 @@ def test_members_of_all_of_that_are_no_schemas_are_no_mistake_of_ours():
     for name, wrong, right in (("properties", 5, {"a": TEXT}), ("required", 5, ["a"]), ("required", None, ["a"])):
         schema = {"type": "string", name: wrong, "allOf": [{name: right}, {name: wrong}]}
         before = json.dumps(schema)
-        assert reduced(schema)[0]["type"] == "string"
+        assert reduce_schema(schema)[0]["type"] == "string"
         assert json.dumps(schema) == before
     schema = {"properties": {"a": TEXT}, "required": ["a"], "allOf": [{"properties": {"b": TEXT}, "required": ["b"]}]}
     before = json.dumps(schema)
     for _ in range(2):
-        assert reduced(schema)[0] == {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "required": ["a", "b"]}
+        assert reduce_schema(schema)[0] == {
+            "type": "object",
+            "properties": {"a": TEXT, "b": TEXT},
+            "required": ["a", "b"],
+        }
     assert json.dumps(schema) == before
 
 
 def test_keywords_of_another_type_are_left_out_and_no_mistake_of_ours():
     for wrong in ({"format": {}}, {"format": ["date-time"]}, {"anyOf": 1}, {"anyOf": 1, "oneOf": [TEXT, LIST]}):
-        out, removed = reduced({"type": "string", **wrong})
+        out, removed = reduce_schema({"type": "string", **wrong})
         assert out["type"] == "string", wrong
         assert removed in (("format",), ("anyOf",)), wrong
-    assert reduced({"properties": {"a": TEXT}, "required": [["x"], {}, 1, "a"]})[0]["required"] == ["a"]
+    assert reduce_schema({"properties": {"a": TEXT}, "required": [["x"], {}, 1, "a"]})[0]["required"] == ["a"]
