@@ -20,8 +20,8 @@ from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamReq
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secret_parts
-from providers.errors.ended import has_ended
-from providers.errors.limits import told_outage
+from providers.errors.ended import may_accept_new_credential
+from providers.errors.limits import predict_outage
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
@@ -168,7 +168,7 @@ class Attempt:
         if request.shows is not None:
             request.shows(self.target, response)
         if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
-            context.service.health.reported_limits.record(self.target.identity.place, told_outage(response.headers))
+            context.service.health.reported_limits.record(self.target.identity.place, predict_outage(response.headers))
         return response
 
     def _is_good(self, response: UpstreamResponse) -> bool:
@@ -236,7 +236,7 @@ class Attempt:
             await response.aclose()
         made.context.observer.received(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
-        ended = has_ended(response.status, read, response.headers)
+        ended = may_accept_new_credential(response.status, read, response.headers)
         failed = self._disclosure.error(self._disclosure.error_with(read, response.headers, self.target.lane))
         if failed.status != response.status:
             return Refusal(failed, ended)

@@ -22,7 +22,7 @@ from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.websocket import UpstreamWebSocket, handshake, upgraded
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secret_parts
-from providers.errors.ended import has_ended
+from providers.errors.ended import may_accept_new_credential
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -138,7 +138,7 @@ class Dialing:
             return ErrorInfo("upstream", NOT_TAKEN.format(response.status)), False
         api = self._context.codec.api
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
-        ended = has_ended(response.status, failed, response.headers)
+        ended = may_accept_new_credential(response.status, failed, response.headers)
         passed = client_headers(response.headers, self._target, self._target.lane)
         told = public_error(with_passed(failed, passed), api, self._target, self._secrets())
         if told.status == response.status:

@@ -9,7 +9,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.errors.rejected import ANYWHERE, BETA, Path, path_of, without
+from providers.errors.rejected import ANYWHERE, BETA, Path, parse_path, remove_path
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why
@@ -35,7 +35,7 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if left.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
-    known = tuple(map(path_of, recipient.quirks.refused_fields))
+    known = tuple(map(parse_path, recipient.quirks.refused_fields))
     leave_out(draft, known, "provider")
     leave_out(draft, left.paths, "rejected")
     if any(path[0] == _USAGE for path in (*known, *left.paths)):
@@ -53,7 +53,7 @@ def _leave_to_path(draft: Draft) -> None:
 
 def leave_out_refused(draft: Draft, target: Target, left: Omissions) -> None:
     """Take out what the provider is known to refuse, or has refused."""
-    leave_out(draft, map(path_of, target.recipient.quirks.refused_fields), "provider")
+    leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
     leave_out(draft, left.paths, "rejected")
 
 
@@ -67,7 +67,7 @@ def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:
         else:
             names = path[:1]
         held = {name: draft.value(name) if len(path) > 1 else None for name in names}
-        changed, lost = without(held, path)
+        changed, lost = remove_path(held, path)
         if lost:
             touched = {name: changed.get(name) for name in names if name not in changed or changed[name] != held[name]}
             draft.replace(touched, sorted(lost), why)

@@ -10,10 +10,10 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Outcome
 from gateway.routing.target import Target
-from providers.errors.failures import refuses_reasoning
-from providers.errors.named_alone import named_alone
+from providers.errors.failures import rejects_reasoning
+from providers.errors.named_alone import find_sole_rejected
 from providers.errors.protected import is_protected
-from providers.errors.rejected import BETA, ROUTE, Path, may_go, refused, without
+from providers.errors.rejected import BETA, ROUTE, Path, find_rejected, may_omit, remove_path
 from providers.neutral.fields import parsed
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -31,13 +31,13 @@ def refused_parts(
     writes the same request without some of it. A member about privacy, safety, identity or storage is one of them only
     where nothing else is named: else the words of a client in a quotation could take it along. The address is one of
     them where its provider ``has_another_route``."""
-    alone = named_alone(failed)
-    named = [path for path in refused(failed) if path not in prepared.left.paths]
+    alone = find_sole_rejected(failed)
+    named = [path for path in find_rejected(failed) if path not in prepared.left.paths]
     named = [path for path in named if (path,) == alone or not is_protected(path)]
     if ROUTE in named and has_another_route:
         return Omissions(paths=(ROUTE,))
     found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _has(prepared, path)))
-    return Omissions(refuses_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
+    return Omissions(rejects_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
 
 
 def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
@@ -45,7 +45,7 @@ def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ..
     named its own alone and was tried with that path left out and no other. Nothing about privacy, safety, identity or
     storage is ever learned."""
     refusals = [outcome for outcome in outcomes if outcome.target is target and outcome.refused]
-    if any(outcome.refused != Omissions(paths=named_alone(outcome.failed)) for outcome in refusals):
+    if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.failed)) for outcome in refusals):
         return ()
     return tuple(path for outcome in refusals for path in outcome.refused.paths if not is_protected(path))
 
@@ -71,5 +71,5 @@ def _has(prepared: Prepared, path: Path) -> bool:
         body = parsed(prepared.outgoing.body, dict[str, Any])
     except GatewayError:  # it has no members: it was passed on as it is
         return False
-    _, places = without(body, path)
-    return bool(places) and all(may_go(place, body) for place in places)
+    _, places = remove_path(body, path)
+    return bool(places) and all(may_omit(place, body) for place in places)

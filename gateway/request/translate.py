@@ -9,7 +9,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.errors.rejected import in_other_form, path_of
+from providers.errors.rejected import parse_path, use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.request import Parameter, ReasoningPart, Request
@@ -21,7 +21,7 @@ def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Pr
     changed, names = _changed(request, target, left)
     recipient = target.recipient
     if left.paths:
-        recipient = attrs.evolve(recipient, quirks=in_other_form(recipient.quirks, left.paths))
+        recipient = attrs.evolve(recipient, quirks=use_other_form(recipient.quirks, left.paths))
     outgoing = CODECS[target.api].write_request(changed, recipient)
     return Prepared(_without(outgoing, target, left), names, left)
 
@@ -52,7 +52,7 @@ def _unstored(request: Request) -> Request:
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:
     """``outgoing`` without what was rejected. Whole members that a row names are left out by the codecs already."""
-    known = [path for path in map(path_of, target.recipient.quirks.refused_fields) if len(path) > 1]
+    known = [path for path in map(parse_path, target.recipient.quirks.refused_fields) if len(path) > 1]
     if not (known or left.paths):
         return outgoing
     draft = Draft.of(outgoing.body)

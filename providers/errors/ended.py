@@ -16,7 +16,7 @@ _AWS: Final = frozenset(
 _SENTENCE: Final = re.compile(r"The security token included in the request is (?:expired|invalid)")
 
 
-def has_ended(status: int, failed: ErrorInfo, headers: Headers) -> bool:
+def may_accept_new_credential(status: int, failed: ErrorInfo, headers: Headers) -> bool:
     """Return whether the provider that sent ``status`` and ``failed`` may accept a newer credential."""
     if status == UNAUTHORIZED:
         return True

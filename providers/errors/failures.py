@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from providers.errors.limits import Headers, bounded, plan_waits, resets, seconds
-from providers.errors.overflow import has_anthropic_words, has_openai_code, overflowed, overflows
+from providers.errors.limits import Headers, bounded, plan_delays, reset_delays, seconds
+from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import details_of, failure_reason, log_message
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -26,7 +26,7 @@ _SENTENCES: Final = tuple(
     for words in (
         r"[^\n]{0,300}?Please try again in (?P<wait>[\d.hms]{1,20}?)\.?(?:\s|$)",  # OpenAI, Groq
         r"(?s:.{0,1000}?)Please retry in (?P<wait>[\d.hms]{1,30}?)\.?(?:\s|$)",  # Google
-        r"usage limit exceeded, .{0,200}?resets at (?P<wait>[\d:TZ-]{1,30})",  # MiniMax
+        r"usage limit exceeded, .{0,200}?reset_delays at (?P<wait>[\d:TZ-]{1,30})",  # MiniMax
         r"You have reached your specified (?:workspace )?API usage limits\. You will regain access on "
         r"(?P<date>\d{4}-\d\d-\d\d) at (?P<hour>\d\d:\d\d) UTC",  # Anthropic
     )
@@ -37,7 +37,7 @@ _LIMITS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota"))
 """The reasons about limits. Delays of limits do not apply to other failures."""
 
 
-def told_wait(
+def find_delay(
     reason: FailureReason, error: Mapping[str, Any], headers: Headers = (), now: float | None = None
 ) -> float | None:
     """Return the longest delay in seconds that a failure for ``reason`` states, or ``None``.
@@ -47,18 +47,18 @@ def told_wait(
     at = time.time() if now is None else now
     headers = (*headers, *_inner_headers(error))
     limits = reason in _LIMITS
-    told = [
-        *_in_headers(headers, at),
-        *(_in_body(error, at) if limits else ()),
-        *(plan_waits(headers, at) if limits else ()),
+    delays = [
+        *_delays_in_headers(headers, at),
+        *(_delays_in_body(error, at) if limits else ()),
+        *(plan_delays(headers, at) if limits else ()),
     ]
-    told = [wait for wait in told if wait is not None and wait > 0]
-    if not told and limits:
-        told = list(resets(headers, at)) or list(_in_words(error.get("message"), at))
-    return bounded(max(told)) if told else None
+    delays = [wait for wait in delays if wait is not None and wait > 0]
+    if not delays and limits:
+        delays = list(reset_delays(headers, at)) or list(_delays_in_message(error.get("message"), at))
+    return bounded(max(delays)) if delays else None
 
 
-def _in_headers(headers: Headers, now: float) -> Iterator[float | None]:
+def _delays_in_headers(headers: Headers, now: float) -> Iterator[float | None]:
     for name, value in headers:
         if name == "retry-after":
             yield seconds(value, now)
@@ -66,7 +66,7 @@ def _in_headers(headers: Headers, now: float) -> Iterator[float | None]:
             yield seconds(f"{value.strip()}ms", now)
 
 
-def _in_body(error: Mapping[str, Any], now: float) -> Iterator[float | None]:
+def _delays_in_body(error: Mapping[str, Any], now: float) -> Iterator[float | None]:
     for member in ("resets_in_seconds", "retry_after"):  # ChatGPT's plans; routers
         if type(number := error.get(member)) in (int, float):
             yield seconds(str(number), now)
@@ -86,7 +86,7 @@ def _inner_headers(error: Mapping[str, Any]) -> Headers:
     return tuple((str(name).lower(), value) for name, value in inner.items() if isinstance(value, str))
 
 
-def _in_words(message: Any, now: float) -> Iterator[float]:
+def _delays_in_message(message: Any, now: float) -> Iterator[float]:
     if not isinstance(message, str):
         return
     for words in _SENTENCES:
@@ -195,9 +195,9 @@ _REASONING_WORDS = re.compile(
     r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
     r"|(?:Corrupted|[Ii]nvalid|Unable to validate) thought.?signature|[Tt]hought.?signature is not valid"
 )
-_LONGEST_REFUSAL = 4000  # characters of a message that are searched
+_MAX_SEARCHED = 4000  # characters of a message that are searched
 
-_LONGEST = 2000
+_MAX_TEXT = 2000
 """Limit of a text that counts as a message. It is never cut, because redaction would miss half a credential."""
 
 # Kinds that the reason corrects: a 403 for an empty account or a blocked prompt, a 400 for the gateway's key.
@@ -219,10 +219,10 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
 
 # An HTML page comes from a firewall that blocked the request (anthropics/claude-code#58294), not from a provider that
 # rejects a key.
-_BLOCKED = "the provider answered with status 403 and a page: a firewall before it has blocked the request"
+_FIREWALL_MESSAGE = "the provider answered with status 403 and a page: a firewall before it has blocked the request"
 
 # Headers of a provider's error that clients act on (api7/aisix#144).
-TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
@@ -234,27 +234,27 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     try:
         error = error_object(any_json(body))
     except NOT_JSON:
-        error = _plain(body, headers)
+        error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else _text(error.get("message"))
-    own = _BLOCKED if blocked else f"the provider answered with status {status} and no readable error"
+    own = _FIREWALL_MESSAGE if blocked else f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
-    meant = _KIND_OF_REASON.get((kind, reason), kind)
+    corrected = _KIND_OF_REASON.get((kind, reason), kind)
     failed = ErrorInfo(
-        meant,
+        corrected,
         given or own,
-        status=status if status >= 400 and (meant == kind or status == 400) else STATUS[meant],
+        status=status if status >= 400 and (corrected == kind or status == 400) else STATUS[corrected],
         code=_word(error.get("code")),
         param=_text(error.get("param")),
-        headers=tuple((name, text) for name, text in headers if name in TELLING_HEADERS),
+        headers=tuple((name, text) for name, text in headers if name in RETRY_HEADERS),
         details=error.get("details"),
         reason=reason,
-        wait=told_wait(reason, error, headers),
+        wait=find_delay(reason, error, headers),
         log_message=log_message(status, error, headers) if given else None,
     )
-    return overflowed(failed) if overflows(error, status) else failed
+    return as_overflow(failed) if overflows(error, status) else failed
 
 
 def read_event_failure(value: Any) -> ErrorInfo:
@@ -273,10 +273,10 @@ def read_event_failure(value: Any) -> ErrorInfo:
         param=_text(error.get("param")),
         details=error.get("details"),
         reason=reason,
-        wait=told_wait(reason, error),
+        wait=find_delay(reason, error),
         log_message=log_message(None, error) if given else None,
     )
-    return overflowed(failed) if overflows(error, 200) else failed
+    return as_overflow(failed) if overflows(error, 200) else failed
 
 
 def array_failure(data: bytes) -> ErrorInfo | None:
@@ -316,7 +316,7 @@ def error_object(value: Any) -> Mapping[str, Any]:
     if isinstance(inner, str):
         return {"message": inner, "code": value.get("code"), "type": value.get("error_type")}
     for holder in (value, value.get("message")):  # FastAPI servers; Mistral one level deeper
-        if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
+        if isinstance(holder, dict) and (message := _detail_text(holder.get("detail"))):
             return {"message": message}
     if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' front end
         return {**value, "message": said}
@@ -328,16 +328,16 @@ def _first(value: Any) -> Any:
     return next((item for item in value if item), None) if isinstance(value, list) else value
 
 
-def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
+def _plain_text_error(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
     """Return a short plain text as an error, as proxies and simple servers send it; nothing for an HTML page."""
     kind = next((value for name, value in headers if name == "content-type"), "")
-    if not kind.lower().startswith("text/plain") or len(body) > _LONGEST:
+    if not kind.lower().startswith("text/plain") or len(body) > _MAX_TEXT:
         return {}
     text = body.decode("utf-8", "replace").strip()
     return {} if text.startswith("<") else {"message": text}
 
 
-def _detail(detail: Any) -> str | None:
+def _detail_text(detail: Any) -> str | None:
     """Return FastAPI's ``detail``, a text or a list of errors with paths, as text."""
     if not isinstance(detail, list):
         return _text(detail)
@@ -355,11 +355,11 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
     return default
 
 
-def refuses_reasoning(failed: ErrorInfo) -> bool:
+def rejects_reasoning(failed: ErrorInfo) -> bool:
     """Return whether a provider rejected a request because of its reasoning, so that it may be sent without."""
     if failed.status != 400:
         return False
-    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_LONGEST_REFUSAL]) is not None
+    return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_MAX_SEARCHED]) is not None
 
 
 def openai_error(failed: ErrorInfo) -> dict[str, Any]:

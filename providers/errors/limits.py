@@ -17,10 +17,10 @@ from streams.events import FailureReason
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 """Header names, in lower case, and values."""
 
-LONGEST: Final = 31 * 86400.0
+MAX_WAIT: Final = 31 * 86400.0
 """The longest cooldown of a target in seconds: the longest window of a plan is a month."""
 
-_LONGEST_TEXT: Final = 100
+_MAX_TEXT: Final = 100
 _UNIX: Final = 1e9  # larger numbers are points in time, not durations
 _UNIX_MS: Final = 1e11
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d*)?)s)?(?:(\d+(?:\.\d*)?)ms)?")
@@ -40,12 +40,12 @@ def seconds(text: str, now: float) -> float | None:
     Returns ``None`` for no time, or one that has passed.
     """
     text = text.strip()
-    if not text or len(text) > _LONGEST_TEXT:
+    if not text or len(text) > _MAX_TEXT:
         return None
     try:
         wait = float(text)
     except ValueError:
-        wait = _duration(text) or _until(text, now)
+        wait = _duration(text) or _seconds_until(text, now)
     else:
         if wait >= _UNIX:
             wait = (wait / 1000 if wait >= _UNIX_MS else wait) - now
@@ -57,7 +57,7 @@ def _duration(text: str) -> float:
     return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS, strict=True) if part) if found else 0.0
 
 
-def _until(text: str, now: float) -> float:
+def _seconds_until(text: str, now: float) -> float:
     """Return the seconds until a date in RFC 3339 or HTTP format, or 0 for other text."""
     try:
         date = datetime.fromisoformat(text) if text[0].isdigit() else email.utils.parsedate_to_datetime(text)
@@ -67,35 +67,35 @@ def _until(text: str, now: float) -> float:
 
 
 def bounded(wait: float) -> float:
-    """Return ``wait`` limited to ``LONGEST``."""
-    return min(wait, LONGEST)
+    """Return ``wait`` limited to ``MAX_WAIT``."""
+    return min(wait, MAX_WAIT)
 
 
-def used_up_plan(headers: Headers) -> bool:
+def is_plan_exhausted(headers: Headers) -> bool:
     """Return whether a window of the plan is exhausted, without credits to continue."""
-    return any(_windows(dict(headers)))
+    return any(_exhausted_windows(dict(headers)))
 
 
-def plan_waits(headers: Headers, now: float) -> Iterator[float]:
+def plan_delays(headers: Headers, now: float) -> Iterator[float]:
     """Yield the seconds until each exhausted window of the plan resets, if stated."""
-    told = dict(headers)
-    for window in _windows(told):
+    values = dict(headers)
+    for window in _exhausted_windows(values):
         for end in ("reset", "reset-after-seconds", "reset-at"):
-            if (wait := seconds(told.get(f"{window}-{end}", ""), now)) is not None:
+            if (wait := seconds(values.get(f"{window}-{end}", ""), now)) is not None:
                 yield wait
                 break
 
 
-def _windows(told: Mapping[str, str]) -> Iterator[str]:
+def _exhausted_windows(values: Mapping[str, str]) -> Iterator[str]:
     """Yield the exhausted windows, as prefixes of their header names."""
-    if told.get(f"{_UNIFIED}status") == "rejected":
-        for name, value in told.items():
+    if values.get(f"{_UNIFIED}status") == "rejected":
+        for name, value in values.items():
             if value == "rejected" and name.startswith(_UNIFIED) and name.endswith("status") and name != _OVERAGE:
                 yield name.removesuffix("-status")
-    if any(told.get(name, "").lower() == "true" for name in _CREDITS):
+    if any(values.get(name, "").lower() == "true" for name in _CREDITS):
         return
     for window in _CODEX:
-        if _is_full(told.get(f"{window}-used-percent", "")):
+        if _is_full(values.get(f"{window}-used-percent", "")):
             yield window
 
 
@@ -106,13 +106,13 @@ def _is_full(percent: str) -> bool:
         return False
 
 
-def resets(headers: Headers, now: float) -> Iterator[float]:
+def reset_delays(headers: Headers, now: float) -> Iterator[float]:
     """Yield the seconds until each exhausted limit resets."""
-    told: Mapping[str, str] | None = None
+    values: Mapping[str, str] | None = None
     for name, value in headers:
         if value == "0" and "remaining" in name:
-            told = told or dict(headers)
-            if (wait := seconds(told.get(name.replace("remaining", "reset"), ""), now)) is not None:
+            values = values or dict(headers)
+            if (wait := seconds(values.get(name.replace("remaining", "reset"), ""), now)) is not None:
                 yield wait
 
 
@@ -120,7 +120,7 @@ _FULL: Final = frozenset(("0", "100", "100.0", "rejected"))
 """Header values that may mean an exhausted limit."""
 
 
-def told_outage(headers: Headers, now: float | None = None) -> tuple[FailureReason, float] | None:
+def predict_outage(headers: Headers, now: float | None = None) -> tuple[FailureReason, float] | None:
     """Return why a provider will reject the next request after a successful one, and for how many seconds, or ``None``.
 
     A limit is exhausted and states its reset. The usual case, ``None``, is cheap.
@@ -128,8 +128,8 @@ def told_outage(headers: Headers, now: float | None = None) -> tuple[FailureReas
     if not [name for name, value in headers if value in _FULL and ("limit" in name or "used" in name)]:
         return None
     at = time.time() if now is None else now
-    if waits := list(plan_waits(headers, at)):
+    if waits := list(plan_delays(headers, at)):
         return "quota", bounded(max(waits))
-    if waits := list(resets(headers, at)):
+    if waits := list(reset_delays(headers, at)):
         return "rate_limited", bounded(max(waits))
     return None

@@ -7,11 +7,11 @@ name, consists entirely of the provider's known words is trusted.
 import re
 from typing import Final
 
-from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, path_of, refused_encoding
+from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, find_rejected_encoding, parse_path
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
-_LONGEST: Final = 1000  # characters of such a message; it may list the expected members
+_MAX_TEXT: Final = 1000  # characters of such a message; it may list the expected members
 
 _NAME: Final = r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?"
 _AT: Final = r"'?(?P<at>[\w\-.\[\]/]{1,200})'?"
@@ -40,36 +40,36 @@ _UNCACHED: Final = re.compile(
     r"You invoked an unsupported model or your request did not allow prompt caching\."
     r"(?: See the documentation for more information\.)?"
 )
-_ELSEWHERE: Final = re.compile(
+_OTHER_ROUTE: Final = re.compile(
     r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? isn['\u2019]t supported on this route\.?"
 )
 
 
-def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
+def find_sole_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
     """Return the one member that ``failed`` names, in ``param`` or in a message that only concerns it; else nothing.
 
     There are two exceptions. A message may name several betas, which are values of the client's header rather than
     members. For the encoding of vectors any message counts, because omitting it loses nothing.
     """
     if failed.code in _CODES and failed.param:
-        return _one(re.fullmatch(_NAME, failed.param))
-    if len(failed.message) > _LONGEST:
+        return _matched_path(re.fullmatch(_NAME, failed.param))
+    if len(failed.message) > _MAX_TEXT:
         return ()
     if failed.message == _ANY_BETA:
         return ((BETA,),)
     if _UNCACHED.fullmatch(failed.message):
         return (CACHE_POINTS,)
-    if _ELSEWHERE.fullmatch(failed.message):
+    if _OTHER_ROUTE.fullmatch(failed.message):
         return (ROUTE,)
     if (betas := _BETAS.fullmatch(failed.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    found = next(filter(None, (_one(words.fullmatch(failed.message)) for words in _SENTENCES)), ())
-    encoding = None if found else refused_encoding(failed)
+    found = next(filter(None, (_matched_path(words.fullmatch(failed.message)) for words in _SENTENCES)), ())
+    encoding = None if found else find_rejected_encoding(failed)
     return found if encoding is None else (encoding,)
 
 
-def _one(found: re.Match[str] | None) -> tuple[Path, ...]:
+def _matched_path(found: re.Match[str] | None) -> tuple[Path, ...]:
     if found is None:
         return ()
-    path = (*path_of(found.groupdict().get("at") or ""), *path_of(found["name"]))
+    path = (*parse_path(found.groupdict().get("at") or ""), *parse_path(found["name"]))
     return (path,) if path else ()

@@ -30,7 +30,7 @@ _CODES = frozenset(
 # Statuses of such errors; some servers report them as their own failure (ggml-org/llama.cpp#14566). Token rate limits
 # are 429 and have similar messages.
 _STATUSES = (400, 413, 422, 500, 502)
-_LONGEST = 4000  # characters of a message that are searched
+_MAX_TEXT = 4000  # characters of a message that are searched
 
 _BEGINNING = "prompt is too long: "
 _OWN_WORDS = re.compile(
@@ -93,7 +93,7 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
     return isinstance(message, str) and (status in _STATUSES or status < 300) and _match(message) is not None
 
 
-def overflowed(failed: ErrorInfo) -> ErrorInfo:
+def as_overflow(failed: ErrorInfo) -> ErrorInfo:
     """Return ``failed`` as an error of the client, whatever its original kind."""
     return attrs.evolve(
         failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
@@ -107,14 +107,14 @@ def _with_figures(failed: ErrorInfo) -> str | None:
     return f"{failed.log_message}; tokens: {figures}" if failed.log_message and figures else failed.log_message
 
 
-def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
+def with_anthropic_message(failed: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message that Anthropic's clients act on; other errors stay unchanged."""
     if failed.code != CODE or _OWN_WORDS.search(failed.message):
         return failed
     return attrs.evolve(failed, message=_sentence(failed.message))
 
 
-def in_google_words(failed: ErrorInfo) -> ErrorInfo:
+def with_google_message(failed: ErrorInfo) -> ErrorInfo:
     """Return an overflow with a message in Google's words; other errors stay unchanged."""
     if failed.code != CODE or _GOOGLE_WORDS.search(failed.message):
         return failed
@@ -137,7 +137,7 @@ def has_openai_code(error: Mapping[str, Any]) -> bool:
 
 
 def _match(message: str) -> re.Match[str] | None:
-    text = message[:_LONGEST]
+    text = message[:_MAX_TEXT]
     return next((found for pattern in _PATTERNS if (found := pattern.search(text))), None)
 
 
@@ -161,8 +161,8 @@ def _sentence(message: str) -> str:
 def _figures(message: str) -> dict[str, int]:
     """Return the token counts in ``message`` by name."""
     found = _match(message)
-    return {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
+    return {} if found is None else {name: int(text.replace(",", "")) for name, text in _matched_groups(found)}
 
 
-def _given(found: re.Match[str]) -> list[tuple[str, str]]:
+def _matched_groups(found: re.Match[str]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in found.groupdict().items() if text is not None]

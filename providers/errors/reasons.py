@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from providers.errors.limits import Headers, used_up_plan
+from providers.errors.limits import Headers, is_plan_exhausted
 from streams.events import FAILURE_REASON, ErrorKind, FailureReason
 
 # Statuses whose reason differs from that of their kind. 500 has no meaning; the others follow their kinds.
@@ -112,14 +112,14 @@ _PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTEN
 
 # A 404 about something else than the model: an object in the request, or a feature that a router's model lacks
 # (pydantic/pydantic-ai#2896, zed-industries/zed#36094). A client must not disable a model for all others.
-_ELSEWHERE: Final = re.compile(
+_OTHER_OBJECT: Final = re.compile(
     r"No endpoints found that |No such (?:File|Container|Vector)|(?:File|Container|Skill|Item|Response|Conversation|"
     r"Previous response|Vector store)\b.{0,200}not found|.{0,200}\b(?:file[_-]|container_|cntr_|skill_|resp_|conv_|vs_|"
     r"msg_)\w{4}",
     re.IGNORECASE,
 )
 
-_SAYS_NOTHING: Final = 500
+_GENERIC_STATUS: Final = 500
 _LIMITED: Final = 429
 _PER_DAY: Final = "PerDay"
 
@@ -129,18 +129,18 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
 
     ``error`` is the provider's error object, ``kind`` the kind derived from its status or codes.
     """
-    if status <= _SAYS_NOTHING and (told := _told(error, headers)) is not None:
-        return told
-    if status == _LIMITED and used_up_plan(headers):
+    if status <= _GENERIC_STATUS and (reason := _stated_reason(error, headers)) is not None:
+        return reason
+    if status == _LIMITED and is_plan_exhausted(headers):
         return "quota"
-    if status == 404 and _is_elsewhere(error):
+    if status == 404 and _is_about_other_object(error):
         return "invalid"
     if 300 <= status < 400:
         return "bad_answer"
     return _BY_STATUS.get(status) or FAILURE_REASON[kind] or "server_error"
 
 
-def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
+def _stated_reason(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
     """Return the reason that codes, details or the message state, or ``None``."""
     words = (REASON_OF_WORD[word] for word in error_words(error, headers) if word in REASON_OF_WORD)
     if (reason := next(words, None)) is not None:
@@ -178,12 +178,12 @@ def _is_per_day(error: Mapping[str, Any]) -> bool:
     """Return whether a daily limit of Google's was exceeded, which differs from the one for a minute only in its name."""
     for detail in details_of(error):
         violations, metadata = detail.get("violations"), detail.get("metadata")
-        named = (
+        names = (
             [one.get("quotaId") for one in violations if isinstance(one, dict)] if isinstance(violations, list) else []
         )
         if isinstance(metadata, dict):
-            named.append(metadata.get("quota_limit"))
-        if any(isinstance(name, str) and _PER_DAY in name for name in named):
+            names.append(metadata.get("quota_limit"))
+        if any(isinstance(name, str) and _PER_DAY in name for name in names):
             return True
     return False
 
@@ -194,11 +194,11 @@ def _is_moderated(error: Mapping[str, Any]) -> bool:
     return isinstance(metadata, dict) and isinstance(metadata.get("reasons"), list) and "flagged_input" in metadata
 
 
-def _is_elsewhere(error: Mapping[str, Any]) -> bool:
+def _is_about_other_object(error: Mapping[str, Any]) -> bool:
     param, message = error.get("param"), error.get("message")
     if isinstance(param, str) and param not in ("", "model"):
         return True
-    return isinstance(message, str) and _ELSEWHERE.match(message) is not None
+    return isinstance(message, str) and _OTHER_OBJECT.match(message) is not None
 
 
 SHOWN_AT_DEBUG: Final = "its message is logged at log_level: debug"
@@ -209,10 +209,10 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_$/\[][\w.$/:\[\]-]{0,79}", re.ASCII)
 def log_message(status: int | None, error: Mapping[str, Any], headers: Headers = ()) -> str:
     """Return the message for the log about a provider's ``error``. ``status`` is None inside a stream."""
     words = [*error_words(error, headers), *_identifiers(error.get("status"))]
-    named = list(islice(dict.fromkeys(word for one in words for word in _identifiers(one)), _MOST_WORDS))
-    named += [f"param {param}" for param in _identifiers(error.get("param"))]
+    names = list(islice(dict.fromkeys(word for one in words for word in _identifiers(one)), _MOST_WORDS))
+    names += [f"param {param}" for param in _identifiers(error.get("param"))]
     where = "an error in the stream" if status is None else f"status {status}"
-    return f"the provider sent {where}{': ' if named else ''}{', '.join(named)} ({SHOWN_AT_DEBUG})"
+    return f"the provider sent {where}{': ' if names else ''}{', '.join(names)} ({SHOWN_AT_DEBUG})"
 
 
 def _identifiers(value: Any) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ OpenAI's SDKs send the first by default.
 _ENCODING = re.compile(rf"\b(?:{'|'.join(VECTOR_ENCODINGS)})\b")
 _BASE64 = re.compile(r"\bbase64\b")
 _STATUSES = (400, 422)
-_LONGEST = 4000  # characters of a message that are searched
-_LONGEST_PATH = 200
+_MAX_TEXT = 4000  # characters of a message that are searched
+_MAX_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
 
 # The essence of a request and the form of its answer. Without one of these the client would get a different answer, so
@@ -53,8 +53,8 @@ _ESSENTIAL = frozenset(
 )  # fmt: skip
 
 # The only members inside the conversation and the tools that may be removed.
-_TALK = ("messages", "input", "system", "tools")
-_BESIDES = frozenset(
+_CONVERSATION = ("messages", "input", "system", "tools")
+_REMOVABLE = frozenset(
     (
         "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",
         "toolset_name", "input_examples", "eager_input_streaming", "strict", "citations", "annotations", "logprobs",
@@ -74,16 +74,16 @@ _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
     "responseJsonSchema": {"schemas": "subset"},
 }
 
-_Read: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
+_PathReader: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
 
 
-def _listed(found: re.Match[str]) -> Iterator[Path]:
+def _listed_paths(found: re.Match[str]) -> Iterator[Path]:
     for name in re.findall(_NAME, found[1]):
-        yield path_of(name)
+        yield parse_path(name)
 
 
-def _beneath(found: re.Match[str]) -> Iterator[Path]:
-    yield (*path_of(found["at"] or ""), *path_of(found["name"]))
+def _nested_path(found: re.Match[str]) -> Iterator[Path]:
+    yield (*parse_path(found["at"] or ""), *parse_path(found["name"]))
 
 
 def _betas(found: re.Match[str]) -> Iterator[Path]:
@@ -103,25 +103,28 @@ def _all_betas(found: re.Match[str]) -> Iterator[Path]:
     yield (BETA,)
 
 
-_WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
+_WORDS: tuple[tuple[re.Pattern[str], _PathReader], ...] = (
     # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
-    (re.compile(rf"(?<![\w\-.\[\]])[.\[\]]*+({_NAME}): Extra inputs are not permitted"), _listed),
+    (re.compile(rf"(?<![\w\-.\[\]])[.\[\]]*+({_NAME}): Extra inputs are not permitted"), _listed_paths),
     # OpenAI and Azure (Gitlawb/openclaude#739)
     (
         re.compile(
             r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?: supplied)?: "
             rf"({_QUOTED}(?:, {_QUOTED})*)"
         ),
-        _listed,
+        _listed_paths,
     ),
     # Groq
-    (re.compile(rf"(?:'(?P<at>{_NAME})' ?: )?property '(?P<name>{_NAME})' is unsupported"), _beneath),
+    (re.compile(rf"(?:'(?P<at>{_NAME})' ?: )?property '(?P<name>{_NAME})' is unsupported"), _nested_path),
     # Gemini
-    (re.compile(rf"""Unknown name "(?P<name>{_NAME})"(?: at '(?P<at>{_NAME}\]?)')?: Cannot find field"""), _beneath),
+    (
+        re.compile(rf"""Unknown name "(?P<name>{_NAME})"(?: at '(?P<at>{_NAME}\]?)')?: Cannot find field"""),
+        _nested_path,
+    ),
     # Bedrock
-    (re.compile(r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w+)\] is not permitted"), _beneath),
+    (re.compile(r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w+)\] is not permitted"), _nested_path),
     # Servers in Rust
-    (re.compile(rf"unknown field ({_QUOTED})"), _listed),
+    (re.compile(rf"unknown field ({_QUOTED})"), _listed_paths),
     # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
     # (quarkiverse/quarkus-langchain4j#2132)
     (re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"), _betas),
@@ -134,7 +137,7 @@ _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
 )
 
 
-def path_of(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """Return ``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` or ``/tools/0/x`` as a path.
 
     Ignores a leading ``body``, which FastAPI adds.
@@ -143,67 +146,67 @@ def path_of(text: str) -> Path:
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
 
 
-def refused(failed: ErrorInfo) -> tuple[Path, ...]:
+def find_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
     """Return the members that a provider's error rejects as unknown; empty for other errors."""
     if failed.status not in _STATUSES:
         return ()
-    found = [path_of(failed.param)] if failed.code in _CODES and failed.param else []
-    text = failed.message[:_LONGEST]
+    found = [parse_path(failed.param)] if failed.code in _CODES and failed.param else []
+    text = failed.message[:_MAX_TEXT]
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
-    if (encoding := refused_encoding(failed)) is not None:
+    if (encoding := find_rejected_encoding(failed)) is not None:
         found.append(encoding)
-    return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _LONGEST_PATH))
+    return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _MAX_PATH))
 
 
-def refused_encoding(failed: ErrorInfo) -> Path | None:
+def find_rejected_encoding(failed: ErrorInfo) -> Path | None:
     """Return the member for the encoding of vectors if ``failed`` concerns it, in any vendor's words, or ``None``."""
     if failed.status not in _STATUSES:
         return None
-    about = path_of(failed.param[:_LONGEST_PATH])[-1:] if failed.param else ()
+    about = parse_path(failed.param[:_MAX_PATH])[-1:] if failed.param else ()
     if about and about[0] in VECTOR_ENCODINGS:
         return about
-    text = failed.message[:_LONGEST]
+    text = failed.message[:_MAX_TEXT]
     if (found := _ENCODING.search(text)) is not None:
         return (found[0],)
     return VECTOR_ENCODINGS[:1] if _BASE64.search(text) else None
 
 
-def may_go(at: str, body: Mapping[str, Any]) -> bool:
+def may_omit(at: str, body: Mapping[str, Any]) -> bool:
     """Return whether ``body`` may be sent without its member ``at`` (a path that ``without`` has returned)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
-    if top in _TALK and top != at:
-        return last in _BESIDES
+    if top in _CONVERSATION and top != at:
+        return last in _REMOVABLE
     if any(at == name or at.startswith(f"{name}.") for name in _ESSENTIAL):
         return False
     member = body.get(at)
     return not isinstance(member, dict) or not any(f"{at}.{name}" in _ESSENTIAL for name in member)
 
 
-def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
+def remove_path(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
     """Return ``value`` without the members that ``path`` matches, and their paths (``tools[].defer_loading``).
 
     Unaffected parts are shared with ``value``, which stays unchanged; without a match the result is ``value`` itself.
     """
     if not path:
         return value, set()
-    name, rest = _spelled(path[0], value), path[1:]
+    name, rest = _spelling_in(path[0], value), path[1:]
     if name == ANYWHERE:
-        return _without_elements(value, rest[-1], at)
+        return _remove_elements(value, rest[-1], at)
     if name == INDEX:
-        return _without_in_items(value, rest, at + INDEX) if isinstance(value, list) else (value, set())
+        return _remove_in_items(value, rest, at + INDEX) if isinstance(value, list) else (value, set())
     if not isinstance(value, dict):
         return value, set()
     if not rest and name in value:
         return {key: other for key, other in value.items() if key != name}, {join(at, name)}
     if isinstance(value.get(name), dict | list):  # a text block also has a member named like the tag
-        changed, places = without(value[name], rest, join(at, name))
+        changed, places = remove_path(value[name], rest, join(at, name))
         return ({**value, name: changed} if places else value), places
-    return without(value, rest, at) if rest and at and _is_sort(name, value) else (value, set())
+    return remove_path(value, rest, at) if rest and at and _has_type(name, value) else (value, set())
 
 
-def _spelled(name: str, value: Any) -> str:
+def _spelling_in(name: str, value: Any) -> str:
     """Return ``name`` as ``value`` spells it; Google's errors and requests differ (``function_declarations``,
     ``functionDeclarations``)."""
     if "_" not in name or not isinstance(value, dict) or name in value:
@@ -213,23 +216,23 @@ def _spelled(name: str, value: Any) -> str:
     return camel if camel in value else name
 
 
-def in_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
+def use_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
     """Return ``quirks`` of a server that does not know ``paths``, if their meaning has another form."""
     changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
     return attrs.evolve(quirks, **changes) if changes else quirks
 
 
-def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any], set[str]]:
-    changed = [without(item, path, at) for item in items]
+def _remove_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any], set[str]]:
+    changed = [remove_path(item, path, at) for item in items]
     places = {place for _, found in changed for place in found}
     return ([item for item, _ in changed] if places else items), places
 
 
-def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
+def _remove_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
     """Return ``value`` without array elements whose only member is ``name``."""
     places: set[str] = set()
     if isinstance(value, dict):
-        changed = {key: _without_elements(one, name, join(at, key)) for key, one in value.items()}
+        changed = {key: _remove_elements(one, name, join(at, key)) for key, one in value.items()}
         places.update(*(found for _, found in changed.values()))
         return ({key: one for key, (one, _) in changed.items()} if places else value), places
     if not isinstance(value, list):
@@ -239,13 +242,13 @@ def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
         if isinstance(item, dict) and item.keys() == {name}:
             places.add(f"{at}{INDEX}.{name}")
             continue
-        one, found = _without_elements(item, name, at + INDEX)
+        one, found = _remove_elements(item, name, at + INDEX)
         places |= found
         kept.append(one)
     return (kept if places else value), places
 
 
-def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:
+def _has_type(tag: str, value: Mapping[str, Any]) -> bool:
     """Return whether ``value`` is of the kind that the provider calls ``tag``, because a rejection may concern blocks
     of one type only."""
     sorts = [value[name] for name in ("type", "role") if name in value]

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from providers.errors.failures import read_failure
-from providers.errors.overflow import in_google_words
+from providers.errors.overflow import with_google_message
 from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from providers.neutral.bounds import ANSWER
@@ -63,7 +63,7 @@ class Gemini(Codec):
     wire = WIRE
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_failure)
-    phrase_error = staticmethod(in_google_words)
+    phrase_error = staticmethod(with_google_message)
     is_own_error = staticmethod(is_own_error)
 
     def read_request(self, body: Mapping[str, Any]) -> Request:

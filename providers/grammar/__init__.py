@@ -15,7 +15,7 @@ from providers.grammar import chat, converse, gemini, messages, responses
 from providers.grammar.event_frames import begins_frame
 from providers.grammar.frames import DONE, SSE_FRAMES
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
-from providers.grammar.shapes import members, parsed, strings
+from providers.grammar.shapes import members, parse_json, string_or_empty
 from streams.events import Api
 
 __all__ = ["GRAMMARS", "Judge", "Outcome", "Rule", "Verdict", "Violation", "detect", "judge", "rules"]
@@ -28,7 +28,7 @@ GRAMMARS: Mapping[Api, Grammar] = {
     "gemini": gemini,
 }
 
-_SNIFFED = 16  # events with data that are examined to detect the API
+_MAX_EXAMINED = 16  # events with data that are examined to detect the API
 
 
 def rules(api: Api) -> Mapping[str, Rule]:
@@ -73,7 +73,7 @@ class Judge:
         self._outcome: Outcome = "cut"
         self._events = 0
         self._offset = 0
-        self._broken: Violation | None = None
+        self._violation: Violation | None = None
         self._waived: dict[str, None] = {}
 
     def feed(self, raw: bytes) -> Violation | None:
@@ -86,22 +86,22 @@ class Judge:
         event = self._grammar.FRAMES.read(raw)
         if event.value is not None and self._outcome != "failed":
             self._outcome = self._grammar.outcome(event.value) or self._outcome
-        if self._broken is not None:
+        if self._violation is not None:
             return None
         self._first(event.findings, offset)
-        if self._broken is None and event.value is not None:
+        if self._violation is None and event.value is not None:
             self._first(self._stream.take(event.name, event.value), offset)
-        return self._broken
+        return self._violation
 
     def close(self) -> Verdict:
         """End the stream and return the verdict on it."""
-        if self._broken is None:
+        if self._violation is None:
             self._first(self._stream.close(), self._offset)
         waived = tuple(self._waived)
-        return Verdict(self._api, True, self._outcome, self._events, self._broken, waived)
+        return Verdict(self._api, True, self._outcome, self._events, self._violation, waived)
 
     def _first(self, findings: Iterable[Finding], offset: int) -> None:
-        self._broken = _first(self._api, findings, self._tolerant, self._waived, self._events, offset)
+        self._violation = _first(self._api, findings, self._tolerant, self._waived, self._events, offset)
 
 
 def _first(
@@ -127,13 +127,17 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
     grammar = GRAMMARS[api]
     waived: dict[str, None] = {}
     try:
-        value = parsed(body)
+        value = parse_json(body)
     except ValueError as error:
         broken = _first(api, [(f"{api}.whole.json", str(error))], tolerant, waived)
         return Verdict(api, False, "cut", 0, broken)
     broken = _first(api, grammar.whole(value), tolerant, waived)
-    said = members(value)
-    failed = bool(said.get("error")) or said.get("status") == "failed" or grammar.outcome(value) == "failed"
+    value_members = members(value)
+    failed = (
+        bool(value_members.get("error"))
+        or value_members.get("status") == "failed"
+        or grammar.outcome(value) == "failed"
+    )
     return Verdict(api, False, "failed" if failed else "complete", 0, broken, tuple(waived))
 
 
@@ -149,19 +153,19 @@ def detect(body: bytes) -> Api | None:
     """
     if is_whole(body):
         try:
-            value = parsed(body)
-            return _spoken(value[0] if isinstance(value, list) and value else value)
+            value = parse_json(body)
+            return _detect_value(value[0] if isinstance(value, list) and value else value)
         except ValueError:
             return None
     if begins_frame(body):
         return "converse"
     values = (value for raw in SSE_FRAMES.split(body) if (value := SSE_FRAMES.read(raw).value) is not None)
-    return next((api for value in islice(values, _SNIFFED) if (api := _spoken(value)) is not None), None)
+    return next((api for value in islice(values, _MAX_EXAMINED) if (api := _detect_value(value)) is not None), None)
 
 
-def _spoken(value: Any) -> Api | None:
+def _detect_value(value: Any) -> Api | None:
     value = {"object": "chat.completion"} if value == DONE else members(value)
-    kind, object = strings(value.get("type")), strings(value.get("object"))
+    kind, object = string_or_empty(value.get("type")), string_or_empty(value.get("object"))
     if object == "response" or kind.startswith("response.") or (kind == "error" and "sequence_number" in value):
         return "responses"
     if kind in messages.EVENTS or kind == "message":

@@ -10,7 +10,7 @@ from typing import Any
 
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
-from providers.grammar.shapes import Shape, elements, is_object, members, misfit, one_of, show, strings
+from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "OpenAI, Chat Completions reference"
 TYPES = "types of the openai package"
@@ -31,7 +31,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("chat.choice.shape", "a choice has index and delta", TYPES),
     Rule("chat.choice.keys", "finish_reason is there, null before the end", "openai Node types", OTHERS),
     Rule("chat.choice.none", "only the usage chunk has no choices", "digitalocean/langchain-gradient#27", AZURE),
-    Rule("chat.delta.shape", "content, reasoning and refusal are strings, tool_calls an array", TYPES,
+    Rule("chat.delta.shape", "content, reasoning and refusal are string_or_empty, tool_calls an array", TYPES,
          "Mistral: content is an array; others: null"),
     Rule("chat.delta.reasoning", "reasoning goes out under one name", "BerriAI/litellm#29600", OTHERS),
     # Order
@@ -153,7 +153,7 @@ class ChatStream:
         self.position = "open"
         self.head: Mapping[str, Any] | None = None
         self.choices: dict[int, ChoiceState] = {}
-        self._asked = include_usage
+        self._include_usage = include_usage
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
         if name is not None:
@@ -166,7 +166,7 @@ class ChatStream:
             return
         match kind:
             case "done":
-                yield from self._ending(state)
+                yield from self._check_done(state)
             case "error":
                 yield from error(value)
             case _:
@@ -176,9 +176,9 @@ class ChatStream:
         if self.position not in ("complete", "failed"):
             yield "chat.end", f"the stream ends in state {self.position}"
 
-    def _ending(self, state: str) -> Iterator[Finding]:
+    def _check_done(self, state: str) -> Iterator[Finding]:
         yield from self._unfinished()
-        if self._asked and state != "counted":
+        if self._include_usage and state != "counted":
             yield "chat.usage.asked", "no usage chunk before [DONE]"
 
     def _unfinished(self) -> Iterator[Finding]:
@@ -189,15 +189,15 @@ class ChatStream:
                 yield "chat.finish.there", f"choice {index} is in state {choice.position}"
 
     def _chunk(self, value: Mapping[str, Any], kind: str) -> Iterator[Finding]:
-        yield from self._heading(value)
+        yield from self._check_head(value)
         for choice in elements(value.get("choices")):
-            if wrong := misfit(choice, CHOICE, "choice"):
+            if wrong := find_misfit(choice, CHOICE, "choice"):
                 yield "chat.choice.shape", wrong
                 continue
             yield from _choice(self.choices.setdefault(choice["index"], ChoiceState()), choice)
         if kind == "usage":
             yield from self._unfinished()
-            if self._asked is False:
+            if self._include_usage is False:
                 yield "chat.usage.asked", "a usage chunk that nobody asked for"
         elif value.get("choices") == []:
             yield "chat.choice.none", "choices is empty and there is no usage"
@@ -205,8 +205,8 @@ class ChatStream:
             yield "chat.usage.alone", "usage beside choices"
         yield from _usage(value.get("usage"))
 
-    def _heading(self, value: Mapping[str, Any]) -> Iterator[Finding]:
-        if wrong := misfit(value, CHUNK):
+    def _check_head(self, value: Mapping[str, Any]) -> Iterator[Finding]:
+        if wrong := find_misfit(value, CHUNK):
             yield "chat.chunk.shape", wrong
             return
         if value.get("object") != "chat.completion.chunk":
@@ -232,8 +232,8 @@ def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
     delta, reason = choice["delta"], choice.get("finish_reason")
     if "finish_reason" not in choice:
         yield "chat.choice.keys", "choice.finish_reason is missing"
-    yield from _moved(state, "role" in delta, reason is not None)
-    if wrong := misfit(delta, DELTA, "delta"):
+    yield from _check_order(state, "role" in delta, reason is not None)
+    if wrong := find_misfit(delta, DELTA, "delta"):
         yield "chat.delta.shape", wrong
     if delta.get("reasoning") and delta.get("reasoning_content"):
         yield "chat.delta.reasoning", "reasoning and reasoning_content"
@@ -245,7 +245,7 @@ def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _finish(reason, [(call.kind, "".join(call.pieces)) for call in state.calls])
 
 
-def _moved(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
+def _check_order(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
     """Check the order of chunks. A chunk may have both the role and the finish reason."""
     kinds = [kind for kind, here in (("role", has_role), ("finish", has_reason)) if here]
     for kind in kinds or ["delta"]:
@@ -258,7 +258,7 @@ def _moved(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Fin
 
 
 def _fragment(state: ChoiceState, fragment: Mapping[str, Any]) -> Iterator[Finding]:
-    index, id = fragment.get("index"), strings(fragment.get("id"))
+    index, id = fragment.get("index"), string_or_empty(fragment.get("id"))
     kind = "custom" if "custom" in fragment and "function" not in fragment else "function"
     inner = members(fragment.get(kind))
     text = inner.get(INPUT[kind])
@@ -274,19 +274,19 @@ def _fragment(state: ChoiceState, fragment: Mapping[str, Any]) -> Iterator[Findi
             call = state.calls[-1]
         else:
             call = CallState(id, kind)
-            yield from _beginning(state, fragment, call)
+            yield from _check_first_fragment(state, fragment, call)
             state.calls.append(call)
     if isinstance(text, str):
         call.pieces.append(text)
 
 
-def _beginning(state: ChoiceState, fragment: Mapping[str, Any], call: CallState) -> Iterator[Finding]:
+def _check_first_fragment(state: ChoiceState, fragment: Mapping[str, Any], call: CallState) -> Iterator[Finding]:
     if not call.id or call.id in [other.id for other in state.calls]:
         yield "chat.tool.id", f"id {show(fragment.get('id'))}"
-    if wrong := misfit(fragment, {"type": one_of(call.kind)}, "tool_call"):
+    if wrong := find_misfit(fragment, {"type": one_of(call.kind)}, "tool_call"):
         yield "chat.tool.type", wrong
     shape = {call.kind: {"name": "text", INPUT[call.kind]: "string"}}
-    if wrong := misfit(fragment, shape, "tool_call"):
+    if wrong := find_misfit(fragment, shape, "tool_call"):
         yield "chat.tool.begin", wrong
 
 
@@ -304,7 +304,7 @@ def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
 def _usage(usage: Any) -> Iterator[Finding]:
     if usage is None:
         return
-    if wrong := misfit(usage, USAGE, "usage") or _misfit_details(usage):
+    if wrong := find_misfit(usage, USAGE, "usage") or _find_misfit_details(usage):
         yield "chat.usage.ints", wrong
         return
     if usage["total_tokens"] != usage["prompt_tokens"] + usage["completion_tokens"]:
@@ -315,14 +315,14 @@ def _usage(usage: Any) -> Iterator[Finding]:
             yield "chat.usage.parts", f"{part} add up to {counted} of {usage[whole]}"
 
 
-def _misfit_details(usage: Mapping[str, Any]) -> str | None:
+def _find_misfit_details(usage: Mapping[str, Any]) -> str | None:
     shape = {f"{part}?": {f"{name}?": "int" for name in names} for part, (_, names) in DETAILS.items()}
-    return misfit({name: value for name, value in usage.items() if value is not None}, shape, "usage")
+    return find_misfit({name: value for name, value in usage.items() if value is not None}, shape, "usage")
 
 
 def error(value: Any, api: str = "chat") -> Iterator[Finding]:
     """Check an error of OpenAI's APIs, whose rules have the same names in both."""
-    if wrong := misfit(value, ERROR):
+    if wrong := find_misfit(value, ERROR):
         yield f"{api}.error.shape", wrong
         return
     code = value["error"]["code"]
@@ -353,12 +353,12 @@ def whole(value: Any) -> Iterator[Finding]:
     if members(value).get("error"):
         yield from error(value)
         return
-    if wrong := misfit(value, WHOLE):
+    if wrong := find_misfit(value, WHOLE):
         yield "chat.whole.shape", wrong
         return
     if value["object"] != "chat.completion" or not value["id"].startswith("chatcmpl-"):
         yield "chat.whole.object", f"object {show(value['object'])}, id {show(value['id'])}"
-    if wrong := misfit(value, WHOLE_KEYS):
+    if wrong := find_misfit(value, WHOLE_KEYS):
         yield "chat.whole.keys", wrong
     for choice in value["choices"]:
         yield from _whole_choice(choice["message"], choice["finish_reason"])

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from providers.grammar.event_frames import EVENT_FRAME_RULES, EVENT_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
-from providers.grammar.shapes import Shape, elements, is_object, members, misfit, one_of, show, strings
+from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 MODEL = "Amazon's service model, ConverseStreamOutput"
 ANSWER = "Amazon's service model, ConverseResponse"
@@ -54,7 +54,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("converse.signature.last", "the signature is the last delta of its block, and the only one", BEDROCK),
     # Ends
     Rule("converse.reason.known", "stopReason is one of the API's", MODEL, NEW),
-    Rule("converse.reason.calls", "stopReason is tool_use if the client's tools are called, and only then",
+    Rule("converse.reason.calls", "stopReason is tool_use if the client's tools are calls_tools, and only then",
          "agentjido/req_llm#944", "some models of Bedrock's"),
     Rule("converse.usage.ints", "token counts are integers ≥ 0", MODEL),
     Rule("converse.usage.total", "the parts of the usage add up to totalTokens", "crmne/ruby_llm#832",
@@ -184,12 +184,12 @@ class ConverseStream:
         self.position = "start"
         self.blocks = 0
         self.kind = ""  # the kind of the open block, "" before its first delta
-        self.own = False  # whether the block calls a tool of the client
-        self.said = False
-        self.signed = False
+        self.is_client_call = False  # whether the block calls a tool of the client
+        self.has_text = False
+        self.has_signature = False
         self.pieces: list[str] = []  # the input of the open block
         self.ids: set[str] = set()
-        self.called = False
+        self.calls_tools = False
         self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
@@ -202,7 +202,7 @@ class ConverseStream:
             return
         opens = self.position == "between" and kind in ("contentBlockStart", "contentBlockDelta")
         yield from self._move(kind)
-        if wrong := misfit(value[kind], EVENTS.get(kind, "any"), kind):
+        if wrong := find_misfit(value[kind], EVENTS.get(kind, "any"), kind):
             yield "converse.event.shape", wrong
             return
         if opens:
@@ -224,24 +224,24 @@ class ConverseStream:
         if index != self.blocks:
             yield "converse.block.index", f"index {index} where {self.blocks} is next"
         self.blocks = index + 1
-        self.kind, self.own, self.said, self.signed, self.pieces = "", False, False, False, []
+        self.kind, self.is_client_call, self.has_text, self.has_signature, self.pieces = "", False, False, False, []
 
     def _exception(self, kind: str, value: Any) -> Iterator[Finding]:
         yield from self._move("exception")
         if kind not in EXCEPTIONS:
             yield "converse.exception.known", f"an exception {show(kind)}"
-        if wrong := misfit(value, ERROR):
+        if wrong := find_misfit(value, ERROR):
             yield "converse.exception.shape", wrong
 
 
-def _one(value: Mapping[str, Any]) -> str | None:
+def _only_member(value: Mapping[str, Any]) -> str | None:
     """Return the name of a union's only member, or ``None`` if it has none or several; null members do not count."""
     names = [name for name, inner in value.items() if inner is not None]
     return names[0] if len(names) == 1 else None
 
 
 def _block_start(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    kind = _one(value["start"])
+    kind = _only_member(value["start"])
     if kind is None:
         yield "converse.union", f"a start with {', '.join(value['start']) or 'nothing'}"
         return
@@ -250,15 +250,15 @@ def _block_start(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[F
         yield "converse.block.started" if kind in BLOCKS else "converse.block.known", f"a start of {show(kind)}"
         return
     inner = value["start"][kind]
-    if wrong := misfit(inner, STARTS[kind], kind):
+    if wrong := find_misfit(inner, STARTS[kind], kind):
         yield "converse.block.shape", wrong
     elif kind == "toolUse":
-        stream.own = inner.get("type") != "server_tool_use"
-        stream.called = stream.called or stream.own
-        yield from _identified(inner["toolUseId"], stream.ids)
+        stream.is_client_call = inner.get("type") != "server_tool_use"
+        stream.calls_tools = stream.calls_tools or stream.is_client_call
+        yield from _check_id(inner["toolUseId"], stream.ids)
 
 
-def _identified(id: str, ids: set[str]) -> Iterator[Finding]:
+def _check_id(id: str, ids: set[str]) -> Iterator[Finding]:
     if not _ID.fullmatch(id):
         yield "converse.tool.id", f"id {show(id)}"
     if id in ids:
@@ -270,7 +270,7 @@ def _block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[F
     if value["contentBlockIndex"] != stream.blocks - 1:
         yield "converse.block.open", f"a delta of block {value['contentBlockIndex']} while {stream.blocks - 1} is open"
     delta = value["delta"]
-    piece = _one(delta)
+    piece = _only_member(delta)
     if piece is None:
         yield "converse.union", f"a delta with {', '.join(delta) or 'nothing'}"
         return
@@ -284,10 +284,10 @@ def _block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[F
             yield "converse.block.started", f"a delta of {piece} in a block without a start"
     elif stream.kind != fitting:
         yield "converse.piece.fits", f"a delta of {piece} in a block of {stream.kind}"
-    if wrong := misfit(delta[piece], shape, piece):
+    if wrong := find_misfit(delta[piece], shape, piece):
         yield "converse.piece.shape", wrong
         return
-    stream.said = stream.said or bool(delta[piece])
+    stream.has_text = stream.has_text or bool(delta[piece])
     if piece == "toolUse":
         stream.pieces.append(delta[piece]["input"])
     elif piece == "reasoningContent":
@@ -295,22 +295,22 @@ def _block_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _reasoning_delta(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    member = _one(value)
+    member = _only_member(value)
     if member is None:
         yield "converse.union", f"reasoningContent with {', '.join(value) or 'nothing'}"
     elif member not in REASONING:
         yield "converse.block.known", f"reasoningContent with {show(member)}"
-    elif wrong := misfit(value[member], REASONING[member], member):
+    elif wrong := find_misfit(value[member], REASONING[member], member):
         yield "converse.piece.shape", wrong
-    elif stream.signed:
+    elif stream.has_signature:
         yield "converse.signature.last", f"{member} after the signature"
-    stream.signed = stream.signed or member == "signature"
+    stream.has_signature = stream.has_signature or member == "signature"
 
 
 def _block_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     if value["contentBlockIndex"] != stream.blocks - 1:
         yield "converse.block.open", f"a stop of block {value['contentBlockIndex']} while {stream.blocks - 1} is open"
-    if stream.kind not in STARTS and not stream.said:
+    if stream.kind not in STARTS and not stream.has_text:
         yield "converse.block.said", f"block {value['contentBlockIndex']} has nothing"
     text = "".join(stream.pieces)
     if stream.kind == "toolUse" and stream.unparsed is None and not is_object(text):
@@ -318,16 +318,16 @@ def _block_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Fi
 
 
 def _message_stop(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _reason(value["stopReason"], stream.called)
+    yield from _reason(value["stopReason"], stream.calls_tools)
     if stream.unparsed is not None and value["stopReason"] not in CUT_SHORT:
         yield "converse.input.json", f"the input {show(stream.unparsed)}"
 
 
-def _reason(reason: str, called: bool) -> Iterator[Finding]:
+def _reason(reason: str, calls_tools: bool) -> Iterator[Finding]:
     if reason not in REASONS:
         yield "converse.reason.known", f"stopReason {show(reason)}"
-    if (called and reason == "end_turn") or (reason == "tool_use" and not called):
-        yield "converse.reason.calls", f"stopReason {reason}, with{'' if called else 'out'} calls"
+    if (calls_tools and reason == "end_turn") or (reason == "tool_use" and not calls_tools):
+        yield "converse.reason.calls", f"stopReason {reason}, with{'' if calls_tools else 'out'} calls"
 
 
 def _metadata(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Finding]:
@@ -335,7 +335,7 @@ def _metadata(stream: ConverseStream, value: Mapping[str, Any]) -> Iterator[Find
 
 
 def _usage(usage: Mapping[str, Any]) -> Iterator[Finding]:
-    if wrong := misfit(usage, COUNTS, "usage"):
+    if wrong := find_misfit(usage, COUNTS, "usage"):
         yield "converse.usage.ints", wrong
         return
     parts = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
@@ -369,24 +369,24 @@ def outcome(value: Any) -> Outcome | None:
 def whole(value: Any) -> Iterator[Finding]:
     """Check a ``ConverseResponse``, or the body of an error."""
     if outcome(value) == "failed":
-        if wrong := misfit(value, ERROR):
+        if wrong := find_misfit(value, ERROR):
             yield "converse.error.shape", wrong
         return
-    if wrong := misfit(value, WHOLE):
+    if wrong := find_misfit(value, WHOLE):
         yield "converse.whole.shape", wrong
         return
-    called = False
+    calls_tools = False
     ids: set[str] = set()
     for block in elements(value["output"]["message"]["content"]):
         yield from _block(block, ids)
         call = members(members(block).get("toolUse"))
-        called = called or bool(call and strings(call.get("type")) != "server_tool_use")
-    yield from _reason(value["stopReason"], called)
+        calls_tools = calls_tools or bool(call and string_or_empty(call.get("type")) != "server_tool_use")
+    yield from _reason(value["stopReason"], calls_tools)
     yield from _usage(value["usage"])
 
 
 def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
-    kind = _one(members(block))
+    kind = _only_member(members(block))
     if kind is None:
         yield "converse.union", f"a block with {', '.join(members(block)) or 'nothing'}"
         return
@@ -394,17 +394,17 @@ def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
         yield "converse.block.known", f"a block of {show(kind)}"
         return
     inner = block[kind]
-    if wrong := misfit(inner, BLOCKS[kind], kind):
+    if wrong := find_misfit(inner, BLOCKS[kind], kind):
         yield "converse.block.shape", wrong
     elif kind == "text" and not inner:
         yield "converse.block.said", "a text of nothing"
     elif kind == "toolUse":
-        yield from _identified(inner["toolUseId"], ids)
+        yield from _check_id(inner["toolUseId"], ids)
         if not isinstance(inner["input"], dict):
             yield "converse.input.json", f"the input {show(inner['input'])}"
     elif kind == "reasoningContent":
-        member = _one(inner)
+        member = _only_member(inner)
         if member is None:
             yield "converse.union", f"reasoningContent with {', '.join(inner) or 'nothing'}"
-        elif wrong := misfit(inner[member], WHOLE_REASONING.get(member, "any"), member):
+        elif wrong := find_misfit(inner[member], WHOLE_REASONING.get(member, "any"), member):
             yield "converse.block.shape", wrong

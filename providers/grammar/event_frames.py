@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
-from providers.grammar.shapes import parsed, show
+from providers.grammar.shapes import parse_json, show
 
 SPEC = "Smithy, Amazon Event Stream specification"
 
@@ -24,7 +24,7 @@ EVENT_FRAME_RULES: tuple[Rule, ...] = (
 )
 
 _PRELUDE = 12
-_LEAST = 16
+_MIN_FRAME = 16
 _LENGTHS = struct.Struct(">III")
 _STRING = 7
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # by header type; the other types contain their size
@@ -41,8 +41,8 @@ def _split(body: bytes) -> list[bytes]:
     frames = []
     start = 0
     while start < len(body):
-        size = int.from_bytes(body[start : start + 4], "big") if len(body) - start >= _LEAST else 0
-        if not _LEAST <= size <= len(body) - start:
+        size = int.from_bytes(body[start : start + 4], "big") if len(body) - start >= _MIN_FRAME else 0
+        if not _MIN_FRAME <= size <= len(body) - start:
             size = len(body) - start
         frames.append(body[start : start + size])
         start += size
@@ -51,7 +51,7 @@ def _split(body: bytes) -> list[bytes]:
 
 def _read(raw: bytes) -> ReadEvent:
     """Return a frame as ``{NAME: payload}``, the form that SDKs show."""
-    findings = list(_broken(raw))
+    findings = list(_check_frame(raw))
     if findings:
         return ReadEvent(None, None, tuple(findings))
     headers_size = int.from_bytes(raw[4:8], "big")
@@ -71,14 +71,14 @@ def _read(raw: bytes) -> ReadEvent:
     return ReadEvent(name, {name: value}, tuple(findings))
 
 
-def _broken(raw: bytes) -> Iterator[Finding]:
-    if len(raw) < _LEAST:
+def _check_frame(raw: bytes) -> Iterator[Finding]:
+    if len(raw) < _MIN_FRAME:
         yield "frame.whole", f"{len(raw)} bytes that are no frame"
         return
     size, headers, checksum = _LENGTHS.unpack_from(raw)
     if zlib.crc32(raw[:8]) != checksum:
         yield "frame.prelude", f"checksum {checksum:08x} over the lengths {size} and {headers}"
-    elif size != len(raw) or headers > size - _LEAST:
+    elif size != len(raw) or headers > size - _MIN_FRAME:
         yield "frame.whole", f"lengths {size} and {headers} of a frame with {len(raw)} bytes"
     elif zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
         yield "frame.checksum", f"checksum {raw[-4:].hex()}"
@@ -111,7 +111,7 @@ def _headers(data: bytes) -> dict[str, Any] | None:
 
 def _object(payload: bytes) -> Any:
     try:
-        value = parsed(payload)
+        value = parse_json(payload)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
-from providers.grammar.shapes import parsed, show
+from providers.grammar.shapes import parse_json, show
 from streams.framing import EventTooLarge
 from streams.sse import Splitter
 
@@ -73,7 +73,7 @@ class Frame:
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        value = parsed(data)
+        value = parse_json(data)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
-from providers.grammar.shapes import Shape, elements, members, misfit, one_of, show, strings
+from providers.grammar.shapes import Shape, elements, find_misfit, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
 TYPES = "types of the google-genai package"
@@ -75,8 +75,8 @@ FINISH = one_of(
     "UNEXPECTED_TOOL_CALL", "MODEL_ARMOR", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
     "IMAGE_OTHER", "NO_IMAGE",
 )  # fmt: skip
-COUNTED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount")
-COUNTS: Shape = {f"{name}?": "int" for name in (*COUNTED, "cachedContentTokenCount", "totalTokenCount")}
+SUMMED = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount")
+COUNTS: Shape = {f"{name}?": "int" for name in (*SUMMED, "cachedContentTokenCount", "totalTokenCount")}
 ERROR: Shape = {"error": {"code": "int", "message": "string", "status": "text", "details?": "array"}}
 SAME = ("modelVersion", "responseId")
 
@@ -130,7 +130,7 @@ def answer(value: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
     if not any(name in value for name in ("candidates", "usageMetadata", "promptFeedback")):
         yield "gemini.chunk.shape", f"members {', '.join(value) or 'none'}"
     for candidate in elements(value.get("candidates")):
-        if wrong := misfit(candidate, CANDIDATE, "candidate"):
+        if wrong := find_misfit(candidate, CANDIDATE, "candidate"):
             yield "gemini.candidate.shape", wrong
             continue
         if not candidate["content"]["parts"]:
@@ -148,13 +148,13 @@ def _part(part: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
     if len(kinds) != 1:
         yield "gemini.part.union", f"a part of {', '.join(part) or 'nothing'}"
     for kind in kinds:
-        if wrong := misfit(part[kind], PARTS[kind], kind):
+        if wrong := find_misfit(part[kind], PARTS[kind], kind):
             yield "gemini.part.shape", wrong
     if "thought" in part and not isinstance(part["thought"], bool):
         yield "gemini.part.shape", f"thought is {show(part['thought'])}"
     if "thoughtSignature" in part and not _is_base64(part["thoughtSignature"]):
         yield "gemini.part.signature", f"thoughtSignature {show(part['thoughtSignature'])}"
-    id = strings(members(part.get("functionCall")).get("id"))
+    id = string_or_empty(members(part.get("functionCall")).get("id"))
     if id and id in ids:
         yield "gemini.call.unique", f"the id {show(id)} again"
     ids.add(id)
@@ -162,7 +162,7 @@ def _part(part: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
 
 def _is_base64(value: Any) -> bool:
     try:
-        base64.b64decode(strings(value), validate=True)
+        base64.b64decode(string_or_empty(value), validate=True)
     except binascii.Error:
         return False
     return bool(value)
@@ -171,17 +171,17 @@ def _is_base64(value: Any) -> bool:
 def _usage(usage: Any) -> Iterator[Finding]:
     if usage is None:
         return
-    if wrong := misfit(usage, COUNTS, "usageMetadata"):
+    if wrong := find_misfit(usage, COUNTS, "usageMetadata"):
         yield "gemini.usage.ints", wrong
     elif "totalTokenCount" in usage and "candidatesTokenCount" in usage:
-        parts = sum(usage.get(name, 0) for name in COUNTED)
+        parts = sum(usage.get(name, 0) for name in SUMMED)
         if parts != usage["totalTokenCount"]:
             yield "gemini.usage.total", f"the parts add up to {parts} of {usage['totalTokenCount']}"
 
 
 def error(value: Any) -> Iterator[Finding]:
     """Check an error of Google's APIs."""
-    if wrong := misfit(value, ERROR):
+    if wrong := find_misfit(value, ERROR):
         yield "gemini.error.shape", wrong
 
 

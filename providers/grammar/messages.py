@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from providers.grammar.frames import DONE, FRAME_RULES, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
-from providers.grammar.shapes import Shape, elements, is_object, members, misfit, one_of, show, strings
+from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "Anthropic, streaming Messages"
 TYPES = "types of the anthropic package"
@@ -52,7 +52,7 @@ RULES: Mapping[str, Rule] = table(
          "router-for-me/CLIProxyAPI#1700", OLD),
     Rule("messages.delta.keys", "what message_delta does not say is there as null", "types of @anthropic-ai/sdk", OLD),
     Rule("messages.reason.known", "stop_reason is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
-    Rule("messages.reason.calls", "stop_reason is tool_use if the client's tools are called, and only then",
+    Rule("messages.reason.calls", "stop_reason is tool_use if the client's tools are calls_tools, and only then",
          "vllm-project/agentic-api#296", OTHERS),
     Rule("messages.reason.sequence", "stop_sequence is there exactly if it is the stop_reason", SPEC),
     # Blocks
@@ -213,24 +213,24 @@ class MessagesStream:
         self.blocks = 0
         self.block: Mapping[str, Any] = {}  # the block of its start event
         self.pieces: list[str] = []  # the input of the open block
-        self.said = False
-        self.signed = False
+        self.has_text = False
+        self.has_signature = False
         self.ids: set[str] = set()
-        self.called = False
+        self.calls_tools = False
         self.unparsed: str | None = None  # the first invalid input, which is allowed only if the answer was cut short
 
     def take(self, name: str | None, value: Any) -> Iterator[Finding]:
         if value == DONE:
             yield "messages.done", "data: [DONE]"
             return
-        kind = strings(value.get("type"))
+        kind = string_or_empty(value.get("type"))
         if name != kind:
             yield "messages.frame.name", f"event: {name or 'none'} over type {show(value.get('type'))}"
         if kind not in EVENTS and self.position not in ("complete", "failed"):
             yield "messages.event.known", f"type {show(value.get('type'))}"
             return
         yield from self._move(kind)
-        if wrong := misfit(value, EVENTS[kind]):
+        if wrong := find_misfit(value, EVENTS[kind]):
             yield "messages.event.shape", f"{kind}: {wrong}"
             return
         if kind in _CHECKS:
@@ -250,26 +250,26 @@ class MessagesStream:
 def _message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     message = value["message"]
     yield from _message(message)
-    if wrong := misfit(message, EMPTY, "message"):
+    if wrong := find_misfit(message, EMPTY, "message"):
         yield "messages.start.empty", wrong
 
 
 def _message(message: Any) -> Iterator[Finding]:
-    if wrong := misfit(message, MESSAGE, "message"):
+    if wrong := find_misfit(message, MESSAGE, "message"):
         yield "messages.message.shape", wrong
         return
-    if wrong := misfit(message, MESSAGE_KEYS, "message"):
+    if wrong := find_misfit(message, MESSAGE_KEYS, "message"):
         yield "messages.message.keys", wrong
     if not message["id"].startswith("msg_"):
         yield "messages.message.id", f"id {show(message['id'])}"
     yield from _usage(message["usage"])
-    if wrong := misfit(message["usage"], USAGE_KEYS, "usage"):
+    if wrong := find_misfit(message["usage"], USAGE_KEYS, "usage"):
         yield "messages.usage.keys", wrong
 
 
 def _usage(usage: Mapping[str, Any], shape: Shape = COUNTS) -> Iterator[Finding]:
     parts = {name: inner for name, inner in PARTS.items() if usage.get(name) is not None}
-    if wrong := misfit(usage, shape, "usage") or misfit(usage, parts, "usage"):
+    if wrong := find_misfit(usage, shape, "usage") or find_misfit(usage, parts, "usage"):
         yield "messages.usage.ints", wrong
         return
     thinking = members(usage.get("output_tokens_details")).get("thinking_tokens", 0)
@@ -282,24 +282,24 @@ def _block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
     if value["index"] != stream.blocks:
         yield "messages.block.index", f"index {value['index']} where {stream.blocks} is next"
     stream.blocks += 1
-    stream.pieces, stream.said, stream.signed = [], bool(block.get("text")), bool(block.get("signature"))
+    stream.pieces, stream.has_text, stream.has_signature = [], bool(block.get("text")), bool(block.get("signature"))
     yield from _block(block, stream.ids)
     kind = block["type"]
-    stream.called = stream.called or kind == "tool_use"
-    if (wrong := misfit(block, BLANK.get(kind, "any"), kind)) or (kind == "tool_use" and block.get("input")):
+    stream.calls_tools = stream.calls_tools or kind == "tool_use"
+    if (wrong := find_misfit(block, BLANK.get(kind, "any"), kind)) or (kind == "tool_use" and block.get("input")):
         yield "messages.block.empty", wrong or f"input is {show(block['input'])}"
 
 
 def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
     """Check the rules of every block, streamed or not; ``ids`` are the ids of earlier calls."""
-    kind = strings(members(block).get("type"))
+    kind = string_or_empty(members(block).get("type"))
     if kind not in BLOCKS:
         yield "messages.block.known", f"a block of type {show(members(block).get('type'))}"
         return
-    if wrong := misfit(block, BLOCKS[kind], kind):
+    if wrong := find_misfit(block, BLOCKS[kind], kind):
         yield "messages.block.shape", wrong
         return
-    if wrong := misfit(block, MEMBERS.get(kind, "any"), kind):
+    if wrong := find_misfit(block, MEMBERS.get(kind, "any"), kind):
         yield "messages.block.members", wrong
     if kind in CALLS:
         if not _ID.fullmatch(block["id"]):
@@ -320,13 +320,13 @@ def _block_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
     fitting, shape = PIECES[kind]
     if block.get("type") in BLOCKS and block["type"] not in fitting:
         yield "messages.piece.fits", f"{kind} in a {block['type']} block"
-    if wrong := misfit(delta, shape, kind):
+    if wrong := find_misfit(delta, shape, kind):
         yield "messages.piece.shape", wrong
         return
-    if stream.signed:
+    if stream.has_signature:
         yield "messages.signature.last", f"{kind} after the signature"
-    stream.signed = stream.signed or kind == "signature_delta"
-    stream.said = stream.said or bool(delta.get("text"))
+    stream.has_signature = stream.has_signature or kind == "signature_delta"
+    stream.has_text = stream.has_text or bool(delta.get("text"))
     if kind == "input_json_delta":
         stream.pieces.append(delta["partial_json"])
         if not delta["partial_json"]:
@@ -337,9 +337,9 @@ def _block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Fi
     if value["index"] != stream.blocks - 1:
         yield "messages.block.open", f"a stop of block {value['index']} while {stream.blocks - 1} is open"
     match stream.block.get("type"):
-        case "text" if not stream.said:
+        case "text" if not stream.has_text:
             yield "messages.text.said", f"block {value['index']} has no text"
-        case "thinking" if not stream.signed:
+        case "thinking" if not stream.has_signature:
             yield "messages.signature.there", f"block {value['index']} has no signature"
     text = "".join(stream.pieces)
     if text and stream.unparsed is None and not is_object(text):
@@ -348,9 +348,9 @@ def _block_stop(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Fi
 
 def _message_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:
     delta, usage = value["delta"], value["usage"]
-    if wrong := misfit(delta, DELTA_KEYS, "delta"):
+    if wrong := find_misfit(delta, DELTA_KEYS, "delta"):
         yield "messages.delta.keys", wrong
-    yield from _reason(delta, stream.called)
+    yield from _reason(delta, stream.calls_tools)
     if stream.unparsed is not None and delta["stop_reason"] not in CUT_SHORT:
         yield "messages.input.json", f"the input {show(stream.unparsed)}"
     if "input_tokens" not in usage:
@@ -358,20 +358,20 @@ def _message_delta(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator
     yield from _usage({"input_tokens": 0, **usage})
 
 
-def _reason(said: Mapping[str, Any], called: bool) -> Iterator[Finding]:
+def _reason(said: Mapping[str, Any], calls_tools: bool) -> Iterator[Finding]:
     reason, sequence = said["stop_reason"], said.get("stop_sequence")
     if reason not in REASONS:
         yield "messages.reason.known", f"stop_reason {show(reason)}"
-    if called and reason == "end_turn":
+    if calls_tools and reason == "end_turn":
         yield "messages.reason.calls", "stop_reason end_turn, with calls"
-    if reason == "tool_use" and not called:
+    if reason == "tool_use" and not calls_tools:
         yield "messages.reason.calls", "stop_reason tool_use, without a call"
     if (reason == "stop_sequence") != (sequence is not None):
         yield "messages.reason.sequence", f"stop_reason {show(reason)} with stop_sequence {show(sequence)}"
 
 
 def _error(stream: MessagesStream | None, value: Mapping[str, Any]) -> Iterator[Finding]:
-    if wrong := misfit(value, ERROR):
+    if wrong := find_misfit(value, ERROR):
         yield "messages.error.shape", wrong
         return
     if value["error"]["type"] not in ERRORS:
@@ -407,7 +407,7 @@ def whole(value: Any) -> Iterator[Finding]:
     """Check a ``Message``, or the body of an error."""
     if members(value).get("type") == "error" or members(value).get("error") is not None:
         yield from _error(None, value)
-        if wrong := misfit(value, {"request_id": "string|null"}):
+        if wrong := find_misfit(value, {"request_id": "string|null"}):
             yield "messages.error.request_id", wrong
         return
     yield from _message(value)
@@ -417,7 +417,7 @@ def whole(value: Any) -> Iterator[Finding]:
         yield from _block(block, ids)
         if members(block).get("type") == "thinking" and "signature" not in block:
             yield "messages.signature.there", "a thinking block without a signature"
-    if wrong := misfit(value, {"stop_reason": "text"}):
+    if wrong := find_misfit(value, {"stop_reason": "text"}):
         yield "messages.whole.ended", wrong
         return
     yield from _reason(value, any(members(block).get("type") == "tool_use" for block in blocks))

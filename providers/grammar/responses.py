@@ -30,7 +30,7 @@ from providers.grammar.responses_fields import (
     Text,
 )
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
-from providers.grammar.shapes import elements, is_object, members, misfit, show, strings
+from providers.grammar.shapes import elements, find_misfit, is_object, members, show, string_or_empty
 
 SPEC = "OpenAI, Responses streaming reference"
 TYPES = "types of the openai package"
@@ -122,13 +122,13 @@ MISPLACED: Mapping[tuple[str, str], str] = {
     ("erring", "*"): "responses.end.last",
     ("ended", "*"): "responses.end.last",
 }
-_NAMED = {f"response.{name}": name for moves in STATES.values() for name in moves} | {"error": "error"}
+_SHORT_NAMES = {f"response.{name}": name for moves in STATES.values() for name in moves} | {"error": "error"}
 _LONGEST_ID = 64
 
 Check: TypeAlias = "Callable[[ResponsesStream, Mapping[str, Any]], Iterator[Finding]]"
 
 
-class Said:
+class TextState:
     """A text whose deltas are still arriving; ``whole`` is the text of its ``done`` event."""
 
     def __init__(self) -> None:
@@ -136,16 +136,16 @@ class Said:
         self.whole: str | None = None
 
 
-class Item:
+class ItemState:
     """An output item whose events are still arriving."""
 
     def __init__(self, item: Mapping[str, Any]) -> None:
         self.added = item
-        self.type = strings(item.get("type"))
+        self.type = string_or_empty(item.get("type"))
         self.done: Mapping[str, Any] | None = None
         self.parts: dict[tuple[str, int], str] = {}  # types by index member and index
         self.open: set[tuple[str, int]] = set()
-        self.texts: dict[tuple[str, int], Said] = {}  # texts by event name and index
+        self.texts: dict[tuple[str, int], TextState] = {}  # texts by event name and index
 
 
 class ResponsesStream:
@@ -155,7 +155,7 @@ class ResponsesStream:
         self.position = "start"
         self.number = 0
         self.id: str | None = None
-        self.items: dict[int, Item] = {}
+        self.items: dict[int, ItemState] = {}
         self.ids: set[tuple[str, str]] = set()
         self.unparsed: str | None = None
 
@@ -163,16 +163,16 @@ class ResponsesStream:
         if value == DONE:
             yield "responses.done", "data: [DONE]"
             return
-        kind = strings(value.get("type"))
+        kind = string_or_empty(value.get("type"))
         if name != kind:
             yield "responses.frame.name", f"event: {name or 'none'} over type {show(value.get('type'))}"
-        yield from self._move(_NAMED.get(kind, "event"))
+        yield from self._move(_SHORT_NAMES.get(kind, "event"))
         if value.get("sequence_number") != self.number:
             yield "responses.number", f"sequence_number {show(value.get('sequence_number'))}, not {self.number}"
         self.number += 1
         if kind not in EVENTS:
             yield "responses.event.known", f"type {show(value.get('type'))}"
-        elif wrong := misfit(value, EVENTS[kind]):
+        elif wrong := find_misfit(value, EVENTS[kind]):
             yield "responses.event.shape", f"{kind}: {wrong}"
         else:
             yield from _check(self, kind, value)
@@ -220,38 +220,41 @@ def _response_event(stream: ResponsesStream, kind: str, response: Mapping[str, A
     yield from _response(response)
     id = response.get("id")
     if stream.id is None:
-        stream.id = strings(id)
+        stream.id = string_or_empty(id)
     elif id != stream.id:
         yield "responses.response.id", f"id {show(id)} after {show(stream.id)}"
     if response.get("status") not in STATUS[kind]:
         yield "responses.response.status", f"status {show(response.get('status'))} in {kind}"
     if kind in ("response.completed", "response.incomplete"):
-        yield from _ended(stream, kind, response)
+        yield from _check_end(stream, kind, response)
 
 
 def _response(response: Any) -> Iterator[Finding]:
-    if wrong := misfit(response, RESPONSE, "response"):
+    if wrong := find_misfit(response, RESPONSE, "response"):
         yield "responses.response.shape", wrong
         return
-    if wrong := misfit(response, RESPONSE_MEMBERS, "response"):
+    if wrong := find_misfit(response, RESPONSE_MEMBERS, "response"):
         yield "responses.response.members", wrong
-    elif wrong := misfit(response, OPEN_MEMBERS, "response") or _misfit_repeated(response):
+    elif wrong := find_misfit(response, OPEN_MEMBERS, "response") or _find_misfit_repeated(response):
         yield "responses.response.open", wrong
     if not response["id"].startswith("resp_") or len(response["id"]) > _LONGEST_ID:
         yield "responses.response.prefix", f"id {show(response['id'])}"
-    if wrong := misfit(response, WHY.get(response["status"], "any"), "response"):
+    if wrong := find_misfit(response, WHY.get(response["status"], "any"), "response"):
         yield "responses.response.why", wrong
     yield from _usage(response.get("usage"), response["status"])
 
 
-def _misfit_repeated(response: Mapping[str, Any]) -> str | None:
+def _find_misfit_repeated(response: Mapping[str, Any]) -> str | None:
     """Return the first error in the request members that a response repeats, or ``None``."""
     choice = response["tool_choice"]
     repeated = {f"tools[{i}]": tool for i, tool in enumerate(response["tools"])} | {
         "text.format": response["text"]["format"],
         "tool_choice": choice if members(choice).get("type") == "allowed_tools" else None,
     }
-    found = (misfit(one, REPEATED.get(strings(members(one).get("type")), "any"), at) for at, one in repeated.items())
+    found = (
+        find_misfit(one, REPEATED.get(string_or_empty(members(one).get("type")), "any"), at)
+        for at, one in repeated.items()
+    )
     return next(filter(None, found), None)
 
 
@@ -260,10 +263,10 @@ def _usage(usage: Any, status: str) -> Iterator[Finding]:
         if status in ("completed", "incomplete"):
             yield "responses.usage.there", "usage is missing or null"
         return
-    if wrong := misfit(usage, USAGE, "usage"):
+    if wrong := find_misfit(usage, USAGE, "usage"):
         yield "responses.usage.ints", wrong
         return
-    if wrong := misfit(usage, WRITES, "usage"):
+    if wrong := find_misfit(usage, WRITES, "usage"):
         yield "responses.usage.writes", wrong
     total, read, said = usage["total_tokens"], usage["input_tokens"], usage["output_tokens"]
     if total != read + said:
@@ -274,7 +277,7 @@ def _usage(usage: Any, status: str) -> Iterator[Finding]:
         yield "responses.usage.parts", f"{cached} cached of {read}, {reasoned} reasoning of {said}"
 
 
-def _ended(stream: ResponsesStream, kind: str, response: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_end(stream: ResponsesStream, kind: str, response: Mapping[str, Any]) -> Iterator[Finding]:
     unfinished = [index for index, item in stream.items.items() if item.done is None]
     if unfinished:
         yield "responses.end.items", f"{kind} while the items {show(unfinished)} are open"
@@ -294,13 +297,13 @@ def _item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[F
     if index != len(stream.items):
         yield "responses.item.index", f"output_index {index} where {len(stream.items)} is next"
     yield from _item(item, stream.ids)
-    stream.items[index] = Item(item)
+    stream.items[index] = ItemState(item)
 
 
 def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
     """Check the rules of every item; ``ids`` are the ids of earlier items."""
     yield from _item_shape(item)
-    kind = strings(members(item).get("type"))
+    kind = string_or_empty(members(item).get("type"))
     # A call and its output share the call_id, so it is only unique among items of one type.
     for place, id in (("id", members(item).get("id")), (kind, members(item).get("call_id"))):
         if isinstance(id, str) and id:
@@ -310,26 +313,26 @@ def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
 
 
 def _item_shape(item: Any) -> Iterator[Finding]:
-    kind = strings(members(item).get("type"))
+    kind = string_or_empty(members(item).get("type"))
     if kind not in ITEMS:
         yield "responses.item.known", f"an item of type {show(members(item).get('type'))}"
         return
-    if wrong := misfit(item, ITEMS[kind], kind):
+    if wrong := find_misfit(item, ITEMS[kind], kind):
         yield "responses.item.shape", wrong
         return
-    if wrong := misfit(item, WRITTEN.get(kind, "any"), kind):
+    if wrong := find_misfit(item, WRITTEN.get(kind, "any"), kind):
         yield "responses.item.written", wrong
-    id = strings(item.get("id"))
+    id = string_or_empty(item.get("id"))
     # A provider's own reasoning keeps its id, because encrypted_content is only valid with it.
-    ours = kind in PREFIXES and not item.get("encrypted_content")
-    if ours and not (id.startswith(PREFIXES[kind]) and len(id) <= _LONGEST_ID):
+    is_own_id = kind in PREFIXES and not item.get("encrypted_content")
+    if is_own_id and not (id.startswith(PREFIXES[kind]) and len(id) <= _LONGEST_ID):
         yield "responses.item.prefix", f"id {show(id)} of a {kind}"
     for member in ("content", "summary"):
         for part in elements(item.get(member)):
             yield from _part_shape(part)
 
 
-def _item_done(stream: ResponsesStream, item: Item, done: Mapping[str, Any]) -> Iterator[Finding]:
+def _item_done(stream: ResponsesStream, item: ItemState, done: Mapping[str, Any]) -> Iterator[Finding]:
     item.done = done
     for name in ("type", "id", "call_id"):
         if done.get(name) != item.added.get(name):
@@ -343,15 +346,15 @@ def _item_done(stream: ResponsesStream, item: Item, done: Mapping[str, Any]) -> 
     if begun:
         yield "responses.text.closed", f"output_item.done without the done of {', '.join(sorted(begun))}"
     for (name, index), said in item.texts.items():
-        held = _held(done, TEXTS[name], index)
-        if said.whole is not None and held != said.whole:
-            yield "responses.item.whole", f"{show(held)}, where {show(said.whole)} was said"
+        final = _final_text(done, TEXTS[name], index)
+        if said.whole is not None and final != said.whole:
+            yield "responses.item.whole", f"{show(final)}, where {show(said.whole)} was said"
     arguments = done.get("arguments")
     if item.type == "function_call" and isinstance(arguments, str) and not is_object(arguments):
         stream.unparsed = stream.unparsed or arguments
 
 
-def _held(done: Mapping[str, Any], text: Text, index: int) -> Any:
+def _final_text(done: Mapping[str, Any], text: Text, index: int) -> Any:
     """Return the member of a finished item that corresponds to ``text``."""
     if not text.place:
         return done.get(text.member)
@@ -362,7 +365,7 @@ def _held(done: Mapping[str, Any], text: Text, index: int) -> Any:
 # Parts and texts
 
 
-def _part(item: Item, base: str, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _part(item: ItemState, base: str, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     place, fitting = PARTS[base]
     part, key = value["part"], (place, value[place])
     if part["type"] not in fitting.get(item.type, ()):
@@ -387,12 +390,12 @@ def _part(item: Item, base: str, last: str, value: Mapping[str, Any]) -> Iterato
 
 
 def _part_shape(part: Any) -> Iterator[Finding]:
-    kind = strings(members(part).get("type"))
-    if wrong := misfit(part, PART.get(kind, {"type": "text"}), kind or "part"):
+    kind = string_or_empty(members(part).get("type"))
+    if wrong := find_misfit(part, PART.get(kind, {"type": "text"}), kind or "part"):
         yield "responses.part.shape", wrong
 
 
-def _text(item: Item, text: Text, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
+def _text(item: ItemState, text: Text, last: str, value: Mapping[str, Any]) -> Iterator[Finding]:
     if text.item != item.type:
         yield "responses.event.fits", f"{text.name}.{last} in an item of type {item.type}"
         return
@@ -402,9 +405,9 @@ def _text(item: Item, text: Text, last: str, value: Mapping[str, Any]) -> Iterat
             yield "responses.part.open", f"{text.name}.{last} at {text.place} {index}, where no part is open"
         elif item.parts[text.place, index] != text.part:
             yield "responses.event.fits", f"{text.name}.{last} in a part {item.parts[text.place, index]}"
-    if text.part == "output_text" and (wrong := misfit(value, {"logprobs": "array"})):
+    if text.part == "output_text" and (wrong := find_misfit(value, {"logprobs": "array"})):
         yield "responses.text.logprobs", wrong
-    said = item.texts.setdefault((text.name, index), Said())
+    said = item.texts.setdefault((text.name, index), TextState())
     if said.whole is not None:
         yield "responses.text.last", f"{text.name}.{last} after {text.name}.done"
     if last == "delta":
@@ -443,7 +446,7 @@ def whole(value: Any) -> Iterator[Finding]:
     ids: set[tuple[str, str]] = set()
     for item in elements(members(value).get("output")):
         yield from _item(item, ids)
-        arguments = strings(members(item).get("arguments"))
+        arguments = string_or_empty(members(item).get("arguments"))
         completed = members(value).get("status") == "completed"
         if completed and members(item).get("type") == "function_call" and not is_object(arguments):
             yield "responses.call.json", f"the arguments {show(arguments)}"

@@ -13,7 +13,7 @@ import msgspec
 
 Shape: TypeAlias = "str | frozenset[Any] | list[Any] | Mapping[str, Any]"
 
-_SHOWN = 60  # characters of a value in a report
+_MAX_SHOWN = 60  # characters of a value in a report
 
 WORDS: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
@@ -28,7 +28,7 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
+def find_misfit(value: Any, shape: Shape, at: str = "") -> str | None:
     """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``), or ``None``."""
     if (found := _difference(value, shape)) is None:
         return None
@@ -90,7 +90,7 @@ def one_of(*values: Any) -> frozenset[Any]:
     return frozenset(values)
 
 
-def parsed(data: bytes | str) -> Any:
+def parse_json(data: bytes | str) -> Any:
     """Return the JSON value in ``data``. Raises ``ValueError`` for invalid or too deeply nested JSON."""
     try:
         return msgspec.json.decode(data)
@@ -101,7 +101,7 @@ def parsed(data: bytes | str) -> Any:
 def is_object(text: str) -> bool:
     """Return whether ``text`` is a JSON object, as a function's arguments must be."""
     try:
-        return isinstance(parsed(text), dict)
+        return isinstance(parse_json(text), dict)
     except ValueError:
         return False
 
@@ -109,10 +109,10 @@ def is_object(text: str) -> bool:
 def show(value: Any) -> str:
     """Return ``value`` as JSON, shortened."""
     text = msgspec.json.encode(value).decode("utf-8", "replace")
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
-def strings(value: Any) -> str:
+def string_or_empty(value: Any) -> str:
     """Return ``value`` if it is a string, else ""."""
     return value if isinstance(value, str) else ""
 

@@ -8,7 +8,7 @@ answers: ``answer``; token counts: ``usage``.
 import msgspec
 
 from providers.errors.failures import is_messages_error, messages_error, read_failure
-from providers.errors.overflow import in_anthropic_words
+from providers.errors.overflow import with_anthropic_message
 from providers.errors.rejected import BETA
 from providers.messages.adapting import adapt, restore, without_reasoning
 from providers.messages.answer import read_answer, write_answer
@@ -62,7 +62,7 @@ class Messages(Codec):
     read_error = staticmethod(read_failure)
     read_count = staticmethod(read_count_request)
     write_count = staticmethod(write_count_request)
-    phrase_error = staticmethod(in_anthropic_words)
+    phrase_error = staticmethod(with_anthropic_message)
     is_own_error = staticmethod(is_messages_error)
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:

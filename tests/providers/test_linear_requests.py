@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from providers.apis import CODECS
-from providers.errors.rejected import path_of, without
+from providers.errors.rejected import parse_path, remove_path
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.draft import Draft
 from providers.neutral.hints import losses
@@ -31,7 +31,7 @@ ODD = Quirks(
 )  # fmt: skip
 RECIPIENTS = (PLAIN, Recipient("m", ISSUER, ODD, ODD, counts_usage=True))
 REJECTED = tuple(
-    map(path_of, ("messages[].content[].cache_control", "tools[].strict", "input[].content[].annotations"))
+    map(parse_path, ("messages[].content[].cache_control", "tools[].strict", "input[].content[].annotations"))
 )
 
 
@@ -70,7 +70,7 @@ def edited(api: str, shape: str, n: int) -> Callable[[], None]:
             draft.replace(*codec.restore(draft.values(), ISSUER), "seal")
             draft.replace(*codec.without_reasoning(draft.values()), "rejected")
             for path in REJECTED:
-                value, lost = without(draft.values(), path)
+                value, lost = remove_path(draft.values(), path)
                 draft.replace(value if lost else {}, sorted(lost))
             codec.adapt(draft, recipient)
             draft.encode()

@@ -20,14 +20,14 @@ from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure
-from providers.errors.rejected import BETA, in_other_form, may_go, path_of, refused, without
+from providers.errors.rejected import BETA, find_rejected, may_omit, parse_path, remove_path, use_other_form
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 
 def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
-    return tuple(".".join(path) for path in refused(ErrorInfo("invalid_request", message, status=status, **more)))
+    return tuple(".".join(path) for path in find_rejected(ErrorInfo("invalid_request", message, status=status, **more)))
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_a_list_of_mistakes_of_a_fastapi_server_is_read(wrapped):
     body = {"object": "error", "message": detail, "type": "invalid_request_error"} if wrapped else detail
     failed = read_failure(422, json.dumps(body).encode())
     assert failed.message == "body.store: Extra inputs are not permitted"
-    assert refused(failed) == (("store",),)
+    assert find_rejected(failed) == (("store",),)
 
 
 def test_a_mistake_in_an_array_is_read():
     """Google answers so (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
     message = 'Invalid JSON payload received. Unknown name "metadata": Cannot find field.'
     failed = read_failure(400, json.dumps([{"error": {"code": 400, "message": message}}]).encode())
-    assert refused(failed) == (("metadata",),)
+    assert find_rejected(failed) == (("metadata",),)
 
 
 BODY = {
@@ -135,25 +135,25 @@ BODY = {
         ("nothing", set()),
         ("speed.fast", set()),
         ("tools.0.nothing.at.all", set()),
-        ("messages.0.content.0.text", {"messages[].content[].text"}),  # that it must not go is told by `may_go`
+        ("messages.0.content.0.text", {"messages[].content[].text"}),  # that it must not go is told by `may_omit`
     ],
 )
 def test_a_member_goes_from_everywhere_it_stands(path, places):
     before = copy.deepcopy(BODY)
-    body, found = without(BODY, path_of(path))
+    body, found = remove_path(BODY, parse_path(path))
     assert found == places
     assert (body == BODY) == (not places)
-    assert without(body, path_of(path)) == (body, set())
+    assert remove_path(body, parse_path(path)) == (body, set())
     assert before == BODY, "what it is given stays as it is"
 
 
 def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
     """A mark that thinking blocks cannot have would else be lost on all blocks, and with it everybody's cache."""
-    body, _ = without(BODY, path_of("messages.1.content.0.thinking.cache_control"))
+    body, _ = remove_path(BODY, parse_path("messages.1.content.0.thinking.cache_control"))
     thinking, text = body["messages"][1]["content"]
     assert "cache_control" not in thinking
     assert "cache_control" in text
-    body, _ = without(body, path_of("tools.1.custom.defer_loading"))
+    body, _ = remove_path(body, parse_path("tools.1.custom.defer_loading"))
     assert ["defer_loading" in tool for tool in body["tools"]] == [False, False, True, False]
     assert body["tools"][0]["input_schema"] == BODY["tools"][0]["input_schema"]
 
@@ -172,13 +172,13 @@ def test_a_refusal_of_one_sort_of_element_leaves_the_others_alone():
     ],
 )  # fmt: skip
 def test_what_a_request_is_about_never_goes(at, goes):
-    assert may_go(at, BODY) is goes
+    assert may_omit(at, BODY) is goes
 
 
 def test_a_member_that_holds_the_form_of_the_answer_stays():
-    assert may_go("output_config", {"output_config": {"effort": "low"}})
-    assert not may_go("output_config", {"output_config": {"format": {}}})
-    assert not may_go("text", {"text": {"format": {}}})
+    assert may_omit("output_config", {"output_config": {"effort": "low"}})
+    assert not may_omit("output_config", {"output_config": {"format": {}}})
+    assert not may_omit("text", {"text": {"format": {}}})
 
 
 JSON = st.recursive(
@@ -191,7 +191,7 @@ JSON = st.recursive(
 @given(JSON, st.lists(st.sampled_from(["a", "b", "c", "[]"]), max_size=4))
 def test_nothing_else_is_touched(value, path):
     before = copy.deepcopy(value)
-    after, places = without(value, tuple(path))
+    after, places = remove_path(value, tuple(path))
     assert (after == value) == (not places)
     assert before == value
     assert all(place.replace("[]", "").rpartition(".")[2].endswith(path[-1]) for place in places)
@@ -200,7 +200,7 @@ def test_nothing_else_is_touched(value, path):
 @given(st.text(max_size=80) | st.sampled_from(["'", "[", "`"]).map(lambda char: char * 5000))
 def test_no_words_of_a_provider_raise(text):
     for status in (400, 422):
-        for path in refused(ErrorInfo("invalid_request", text, status=status)):
+        for path in find_rejected(ErrorInfo("invalid_request", text, status=status)):
             assert path
 
 
@@ -329,7 +329,7 @@ def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
 
 def outcome(message: str, *left_out: str, at: Target | None = None) -> Outcome:
     failed = ErrorInfo("invalid_request", message, status=400)
-    return Outcome(at or TARGET, failed, refused=Omissions(paths=tuple(map(path_of, left_out))))
+    return Outcome(at or TARGET, failed, refused=Omissions(paths=tuple(map(parse_path, left_out))))
 
 
 TARGET = target()
@@ -351,17 +351,17 @@ SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inpu
     ],
 )
 def test_a_path_is_learned_that_its_refusal_named_alone_and_that_was_tried_alone(outcomes, learned):
-    assert learned_paths(outcomes, TARGET) == tuple(map(path_of, learned))
+    assert learned_paths(outcomes, TARGET) == tuple(map(parse_path, learned))
 
 
 def test_google_spells_members_otherwise_in_its_errors():
     """QwenLM/qwen-code#1186, lijunzh/koda#1097: schemas of tools, for which there is another form."""
     words = "Unknown name \"parametersJsonSchema\" at 'tools[0].function_declarations[0]': Cannot find field."
-    (path,) = refused(ErrorInfo("invalid_request", f"Invalid JSON payload received. {words}", status=400))
+    (path,) = find_rejected(ErrorInfo("invalid_request", f"Invalid JSON payload received. {words}", status=400))
     tool = {"functionDeclarations": [{"name": "f", "parametersJsonSchema": {}}]}
-    changed, places = without({"tools": [tool]}, path)
+    changed, places = remove_path({"tools": [tool]}, path)
     assert changed == {"tools": [{"functionDeclarations": [{"name": "f"}]}]}
     assert places == {"tools[].functionDeclarations[].parametersJsonSchema"}
-    assert all(may_go(place, {"tools": [tool]}) for place in places)
-    assert in_other_form(Quirks(), (path,)).schemas == "subset"
-    assert in_other_form(Quirks(), (("tools", "[]", "strict"),)) == Quirks()
+    assert all(may_omit(place, {"tools": [tool]}) for place in places)
+    assert use_other_form(Quirks(), (path,)).schemas == "subset"
+    assert use_other_form(Quirks(), (("tools", "[]", "strict"),)) == Quirks()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from providers.converse import CONVERSE
-from providers.errors.named_alone import named_alone
-from providers.errors.rejected import CACHE_POINTS, may_go, refused, without
+from providers.errors.named_alone import find_sole_rejected
+from providers.errors.rejected import CACHE_POINTS, find_rejected, may_omit, remove_path
 from streams.events import ErrorInfo
 from tests.support.recordings import ABSENT, CORPUS
 
@@ -84,7 +84,7 @@ def test_a_model_that_caches_nothing_is_asked_again_without_cache_points():
     """It comes as a 403, and is no matter of a credential (BerriAI/litellm#39210, anomalyco/opencode#782)."""
     failed = read(403, "AccessDeniedException", UNCACHED)
     assert (failed.kind, failed.status, failed.reason) == ("invalid_request", 400, "invalid")
-    assert refused(failed) == named_alone(failed) == (CACHE_POINTS,)
+    assert find_rejected(failed) == find_sole_rejected(failed) == (CACHE_POINTS,)
     point, arguments = {"cachePoint": {"type": "default"}}, {"points": [{"cachePoint": 1, "b": 2}]}
     body = {
         "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}, point]},
@@ -94,17 +94,17 @@ def test_a_model_that_caches_nothing_is_asked_again_without_cache_points():
             {"role": "assistant", "content": [{"toolUse": {"input": arguments}}]},
         ],
     }
-    left, places = without(body, CACHE_POINTS)
+    left, places = remove_path(body, CACHE_POINTS)
     assert left == {
         "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}]},
         "system": [{"text": "a"}],
         "messages": [{"role": "user", "content": [{"text": "b"}]}, body["messages"][1]],
     }
     assert places == {"toolConfig.tools[].cachePoint", "system[].cachePoint", "messages[].content[].cachePoint"}
-    assert all(may_go(place, body) for place in places)
-    assert without(left, CACHE_POINTS) == (left, set())
+    assert all(may_omit(place, body) for place in places)
+    assert remove_path(left, CACHE_POINTS) == (left, set())
 
 
 def test_a_quotation_of_that_teaches_nothing():
     failed = read(400, "ValidationException", f"messages.0: {UNCACHED}")
-    assert named_alone(failed) == ()
+    assert find_sole_rejected(failed) == ()

@@ -3,9 +3,9 @@ quote what a client has written."""
 
 import pytest
 
-from providers.errors.failures import read_failure, refuses_reasoning
-from providers.errors.overflow import in_anthropic_words
-from providers.errors.rejected import refused
+from providers.errors.failures import read_failure, rejects_reasoning
+from providers.errors.overflow import with_anthropic_message
+from providers.errors.rejected import find_rejected
 from streams.events import ErrorInfo
 from tests.support.growth import LONG, Work, assert_time_grows_linearly
 
@@ -33,9 +33,9 @@ def judged(text: str) -> Work:
     def work() -> None:
         for status in (400, 404, 429):
             read_failure(status, b'{"error":{"message":"%b"}}' % body.replace(b"\n", b" ").replace(b'"', b"'"))
-        refused(failed)
-        refuses_reasoning(failed)
-        in_anthropic_words(failed)
+        find_rejected(failed)
+        rejects_reasoning(failed)
+        with_anthropic_message(failed)
 
     return work
 
@@ -50,6 +50,6 @@ def test_refusals_are_judged_in_time_linear_in_their_words(unit):
 
 def test_what_is_quoted_at_length_is_still_read():
     failed = ErrorInfo("invalid_request", f"{'a.' * 90}cache_control: Extra inputs are not permitted", param=None)
-    assert refused(failed) == ((*"a" * 90, "cache_control"),)
+    assert find_rejected(failed) == ((*"a" * 90, "cache_control"),)
     failed = ErrorInfo("invalid_request", "[.tools.0.strict: Extra inputs are not permitted")
-    assert refused(failed) == (("tools", "[]", "strict"),)
+    assert find_rejected(failed) == (("tools", "[]", "strict"),)

@@ -4,15 +4,15 @@ be a quotation of what a client has written (https://owasp.org/www-community/Inj
 import pytest
 
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
-from providers.errors.named_alone import named_alone
+from providers.errors.named_alone import find_sole_rejected
 from providers.errors.protected import PROTECTED, is_protected
-from providers.errors.rejected import VECTOR_ENCODINGS, path_of
+from providers.errors.rejected import VECTOR_ENCODINGS, parse_path
 from streams.events import ErrorInfo
 
 
 def named(message: str, **more: str) -> tuple[str, ...]:
     failed = ErrorInfo("invalid_request", message, status=400, **more)
-    return tuple(".".join(path) for path in named_alone(failed))
+    return tuple(".".join(path) for path in find_sole_rejected(failed))
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_long_names_name_nothing(text):
 def test_members_about_privacy_safety_identity_and_storage_are_protected_with_all_their_parts(name):
     assert PROTECTED[name].strip(), "its reason"
     for path in (name, f"{name}.x", f"{name}[0].y", f"extra_body.{name}"):
-        assert is_protected(path_of(path))
+        assert is_protected(parse_path(path))
 
 
 @pytest.mark.parametrize("path", ["temperature", "tools.0.strict", "messages.0.user.cache_control", "reasoning_effort"])
 def test_other_members_are_not(path):
-    assert not is_protected(path_of(path))
+    assert not is_protected(parse_path(path))

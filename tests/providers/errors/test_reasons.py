@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors.failures import read_event_failure, read_failure
-from providers.errors.limits import LONGEST, told_outage
+from providers.errors.limits import MAX_WAIT, predict_outage
 from providers.errors.reasons import REASON_OF_WORD, SENTENCES
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.cases import case
@@ -291,6 +291,6 @@ HEADERS = st.lists(
 def test_whatever_a_provider_says_has_a_reason_and_a_bounded_wait(value, status, headers):
     for failed in (read_failure(status, json.dumps(value).encode(), headers), read_event_failure(value)):
         assert failed.reason in get_args(FailureReason)
-        assert failed.wait is None or 0 < failed.wait <= LONGEST
-    outage = told_outage(headers)
-    assert outage is None or 0 < outage[1] <= LONGEST
+        assert failed.wait is None or 0 < failed.wait <= MAX_WAIT
+    outage = predict_outage(headers)
+    assert outage is None or 0 < outage[1] <= MAX_WAIT

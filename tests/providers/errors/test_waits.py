@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from providers.errors.failures import read_event_failure, read_failure, told_wait
-from providers.errors.limits import LONGEST, seconds, told_outage
+from providers.errors.failures import find_delay, read_event_failure, read_failure
+from providers.errors.limits import MAX_WAIT, predict_outage, seconds
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 HEAD = "anthropic-ratelimit-"
@@ -36,8 +36,8 @@ def test_moments_and_durations_are_read(text, wait):
         ({"retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "1", "retry-after-ms": "0"}, 1),  # Azure
         ({"retry-after": "2", "retry-after-ms": "1600"}, 2),
-        ({"retry-after": "inf"}, LONGEST),
-        ({"retry-after": "99999999"}, LONGEST),
+        ({"retry-after": "inf"}, MAX_WAIT),
+        ({"retry-after": "99999999"}, MAX_WAIT),
         ({"retry-after": "x"}, None),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s"}, 62),
         ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1m2s"}, None),
@@ -64,7 +64,7 @@ def test_moments_and_durations_are_read(text, wait):
     ],
 )  # fmt: skip
 def test_headers_tell_when_a_limit_ends(headers, wait):
-    assert told_wait("rate_limited", {}, tuple(headers.items()), NOW) == wait
+    assert find_delay("rate_limited", {}, tuple(headers.items()), NOW) == wait
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ def test_headers_tell_when_a_limit_ends(headers, wait):
 )  # fmt: skip
 def test_bodies_tell_when_a_limit_ends(error, wait):
     """Wait as long as Codex' plans and Google say (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
-    told = told_wait("rate_limited", error, (), NOW)
+    told = find_delay("rate_limited", error, (), NOW)
     assert told == (wait if wait is None else pytest.approx(wait, abs=1e-6))
 
 
 def test_what_is_told_of_limits_is_no_wait_after_another_failure():
     headers = (("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6m0s"))
-    assert told_wait("server_error", {"message": "Please try again in 5s."}, headers, NOW) is None
-    assert told_wait("overloaded", {}, (*headers, ("retry-after", "3")), NOW) == 3
+    assert find_delay("server_error", {"message": "Please try again in 5s."}, headers, NOW) is None
+    assert find_delay("overloaded", {}, (*headers, ("retry-after", "3")), NOW) == 3
 
 
 def test_failures_carry_their_wait():
@@ -136,4 +136,4 @@ def test_failures_carry_their_wait():
 )  # fmt: skip
 def test_a_provider_may_say_that_it_is_going_to_refuse(headers, outage):
     """What it says of its limits is used before it refuses (openai/codex#32341)."""
-    assert told_outage(tuple(headers.items()), NOW) == outage
+    assert predict_outage(tuple(headers.items()), NOW) == outage
