@@ -300,7 +300,7 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
             own.stop()
             up.send(whole("chat"))
             second.send(chunks(*said("messages").rest) + END)
-            eventually(own.may_accept_new_credential, 10, "the exit")
+            eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]
         check_log(own)
     with gateway_thread(settings) as own:
@@ -320,7 +320,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
             id, client, _ = two
             client.close()
             own.stop()
-            eventually(own.may_accept_new_credential, 10, "the exit")
+            eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["shutdown", "shutdown"]
         check_log(own)
     with gateway_thread(settings) as own:

@@ -168,7 +168,7 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         begun = time.perf_counter()
         own.stop()
         yield {(one.cell.id, how): (one, one.up.closed_after(begun)) for how, one in calls}
-        eventually(own.may_accept_new_credential, what="the exit")
+        eventually(own.has_ended, what="the exit")
 
 
 @shows("an answer continues without its client (`finish`)")

@@ -93,7 +93,7 @@ def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: in
             if what == FINISHED:
                 finish(one)
         closed = {key: one.up.closed_after(begun) for key, one in calls.items() if key[0] not in UNCLOSED}
-        eventually(gateway.may_accept_new_credential, what="the exit")  # a client that reads before is not stalled
+        eventually(gateway.has_ended, what="the exit")  # a client that reads before is not stalled
         return {key: End(one, one.client.read_to_end(), closed.get(key)) for key, one in calls.items()}
 
 

@@ -159,7 +159,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
                 check_stream(body)
                 assert b"event: response.failed" in body
                 ids.append(id)
-        eventually(own.may_accept_new_credential, what="the exit")
+        eventually(own.has_ended, what="the exit")
     with gateway_thread(settings) as own:  # what was stored outlives the gateway
         for id in ids:
             found = stored(own, id).json

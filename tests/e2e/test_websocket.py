@@ -468,7 +468,7 @@ def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
 def draining(upstream, by_hand) -> Iterator[Gateway]:
     with gateway_thread(config(entries(upstream, by_hand))) as own:
         yield own
-        eventually(own.may_accept_new_credential, what="the end of the gateway")
+        eventually(own.has_ended, what="the end of the gateway")
 
 
 def test_an_idle_connection_is_sent_away(draining):
@@ -500,7 +500,7 @@ def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstre
             assert client.answer()[-1]["type"] == "response.failed"
             assert client.closed() == 1001
         lines(own, client, 1)
-        eventually(own.may_accept_new_credential, what="the end of the gateway")
+        eventually(own.has_ended, what="the end of the gateway")
 
 
 def test_no_traceback_and_no_second_line(gateway):

@@ -48,7 +48,7 @@ class ThreadGateway(Gateway):
         self.token.run_sync_soon(self.lifecycle.stop)
         eventually(lambda: self.lifecycle.draining, what="the drain")
 
-    def may_accept_new_credential(self) -> bool:
+    def has_ended(self) -> bool:
         """Return true once the gateway has drained."""
         return not self.thread.is_alive()
 

@@ -154,7 +154,7 @@ class Gateway:
         assert self.pid is not None
         os.kill(self.pid, signal.SIGTERM)
 
-    def may_accept_new_credential(self) -> bool:
+    def has_ended(self) -> bool:
         """Return true once the process has exited, though nobody has read its status yet."""
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
