@@ -79,9 +79,7 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
         body[quirks.max_tokens_field] = _token_limit(limit)
     if (n := parameters.get("n")) is not None and n.value != 1:
         if not are_translated(request.api, "chat", stream=request.stream) or not 0 < n.value <= MOST:
-            raise invalid(
-                f"{n.at} must be 1: this model's provider is effort through a translation of one choice", n.at
-            )
+            raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
         body["n"] = n.value
     if (stop := parameters.get("stop")) is not None and stop.value:
         body["stop"] = stop.value[:MAX_STOPS]

@@ -26,7 +26,7 @@ _SENTENCES: Final = tuple(
     for words in (
         r"[^\n]{0,300}?Please try again in (?P<wait>[\d.hms]{1,20}?)\.?(?:\s|$)",  # OpenAI, Groq
         r"(?s:.{0,1000}?)Please retry in (?P<wait>[\d.hms]{1,30}?)\.?(?:\s|$)",  # Google
-        r"usage limit exceeded, .{0,200}?reset_delays at (?P<wait>[\d:TZ-]{1,30})",  # MiniMax
+        r"usage limit exceeded, .{0,200}?resets at (?P<wait>[\d:TZ-]{1,30})",  # MiniMax
         r"You have reached your specified (?:workspace )?API usage limits\. You will regain access on "
         r"(?P<date>\d{4}-\d\d-\d\d) at (?P<hour>\d\d:\d\d) UTC",  # Anthropic
     )

@@ -31,7 +31,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("chat.choice.shape", "a choice has index and delta", TYPES),
     Rule("chat.choice.keys", "finish_reason is there, null before the end", "openai Node types", OTHERS),
     Rule("chat.choice.none", "only the usage chunk has no choices", "digitalocean/langchain-gradient#27", AZURE),
-    Rule("chat.delta.shape", "content, reasoning and refusal are string_or_empty, tool_calls an array", TYPES,
+    Rule("chat.delta.shape", "content, reasoning and refusal are strings, tool_calls an array", TYPES,
          "Mistral: content is an array; others: null"),
     Rule("chat.delta.reasoning", "reasoning goes out under one name", "BerriAI/litellm#29600", OTHERS),
     # Order

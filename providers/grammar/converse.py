@@ -54,7 +54,7 @@ RULES: Mapping[str, Rule] = table(
     Rule("converse.signature.last", "the signature is the last delta of its block, and the only one", BEDROCK),
     # Ends
     Rule("converse.reason.known", "stopReason is one of the API's", MODEL, NEW),
-    Rule("converse.reason.calls", "stopReason is tool_use if the client's tools are calls_tools, and only then",
+    Rule("converse.reason.calls", "stopReason is tool_use if the client's tools are called, and only then",
          "agentjido/req_llm#944", "some models of Bedrock's"),
     Rule("converse.usage.ints", "token counts are integers ≥ 0", MODEL),
     Rule("converse.usage.total", "the parts of the usage add up to totalTokens", "crmne/ruby_llm#832",

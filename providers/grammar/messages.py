@@ -52,7 +52,7 @@ RULES: Mapping[str, Rule] = table(
          "router-for-me/CLIProxyAPI#1700", OLD),
     Rule("messages.delta.keys", "what message_delta does not say is there as null", "types of @anthropic-ai/sdk", OLD),
     Rule("messages.reason.known", "stop_reason is one of the API's", TYPES, "Anthropic: new ones come unannounced"),
-    Rule("messages.reason.calls", "stop_reason is tool_use if the client's tools are calls_tools, and only then",
+    Rule("messages.reason.calls", "stop_reason is tool_use if the client's tools are called, and only then",
          "vllm-project/agentic-api#296", OTHERS),
     Rule("messages.reason.sequence", "stop_sequence is there exactly if it is the stop_reason", SPEC),
     # Blocks

@@ -254,4 +254,4 @@ def _index_of(listed: Sequence[Any], id: str, param: str) -> int:
     for i, item in enumerate(listed):
         if item.get("id") == id:
             return i
-    raise invalid(f"{param}: earlier_ids is no item {id!r} in this list", param)
+    raise invalid(f"{param}: there is no item {id!r} in this list", param)

@@ -302,5 +302,5 @@ def test_a_phase_that_is_lost_is_named_where_the_client_said_it(codec: Codec, co
     assert sent.dropped == ()
     assert [item.get("phase") for item in json.loads(sent.body)["input"]] == ["commentary", None]
     later = read_continuation({"model": "m", "input": "q"}, [said])
-    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous_items.input[].phase",)
+    assert codec.write_request(later, Recipient("up", US)).dropped == ("previous.input[].phase",)
     assert RESPONSES.write_request(later, Recipient("up", US)).dropped == ()

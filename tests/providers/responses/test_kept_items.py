@@ -203,17 +203,17 @@ def test_paths_of_the_client_stay_its_own() -> None:
     body = {"model": "m", "input": [{"role": "user", "content": "x", "strange": 2}]}
     call = read_continuation(body, earlier)
     assert [message.at for message in call.messages] == [
-        "previous_items.input[0]",
-        "previous_items.input[1]",
+        "previous.input[0]",
+        "previous.input[1]",
         "input[0]",
     ]
-    assert call.dropped == ("previous_items.input[].content[].odd", "input[].strange")
+    assert call.dropped == ("previous.input[].content[].odd", "input[].strange")
     with pytest.raises(GatewayError) as caught:
         read_continuation({"model": "m", "input": [USER, {"role": "robot", "content": ""}]}, earlier)
     assert caught.value.failed.param == "input[1].role"
     with pytest.raises(GatewayError) as caught:
         read_continuation(body, [{"type": "function_call"}])
-    assert caught.value.failed.param == "previous_items.input[0].name"
+    assert caught.value.failed.param == "previous.input[0].name"
 
 
 def test_what_the_model_said_across_the_seam_is_one_turn() -> None:
@@ -243,7 +243,7 @@ def test_reasoning_goes_back_to_its_issuer_and_to_nobody_else() -> None:
     assert back["messages"][1]["content"][0] == item
     other = MESSAGES.write_request(call, Recipient("up", US))
     assert b"signature" not in other.body
-    assert other.dropped == ("previous_items.input[]",)
+    assert other.dropped == ("previous.input[]",)
 
 
 def test_tools_of_earlier_namespaces_keep_their_names() -> None:
