@@ -1,9 +1,8 @@
-"""Amazon Bedrock Converse: the codec of ``Converse`` and ``ConverseStream``, both roles.
+"""The codec of Amazon Bedrock Converse (``Converse`` and ``ConverseStream``), for clients and providers.
 
-A client's request: ``incoming`` reads it, with ``content`` for its blocks; ``adapting`` edits it for a provider of the
-same API. A provider's request: ``outgoing`` writes it, with ``history`` (messages), ``media``, ``cache_points`` and
-``settings``; ``families`` lists what each family of models takes. Answers: ``reader`` with ``reading`` reads them,
-``writer`` writes them. ``wording`` has the words of both roles, ``errors`` the errors of both.
+Client requests: ``incoming`` with ``content``, and ``adapting`` for Converse providers. Provider requests: ``outgoing``
+with ``history`` (messages), ``media``, ``cache_points`` and ``settings``; ``families`` lists what each family of models
+accepts. Answers: ``reader`` with ``reading``, and ``writer``. ``wording`` and ``errors`` serve both roles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +24,13 @@ from streams.fold import Answer
 __all__ = ["CONVERSE", "Converse"]
 
 PING = event("ping", b"{}")
-"""A keep-alive: SDKs skip frames of events that their service model does not have."""
+"""A keep-alive: SDKs skip frames of events that are not in their service model."""
 
 WIRE = WireApi(
     "converse",
     "bedrock_converse",
     "/model/{model}",
-    Conversation("messages", optional=True),  # that of a stored prompt, or a count of tokens, has another place
+    Conversation("messages", optional=True),  # a stored prompt and a token count have none here
     root="",
     operations={
         "answer": OperationPath("/converse", "/converse-stream"),
@@ -51,8 +50,10 @@ WIRE = WireApi(
 
 
 class Converse(Codec):
-    """The ``Codec`` of Amazon Bedrock Converse. It imports a part with its first use: most gateways never speak this
-    API."""
+    """The ``Codec`` of Amazon Bedrock Converse.
+
+    It imports each part on first use, because most gateways never speak this API.
+    """
 
     wire = WIRE
     write_error = staticmethod(write_error)

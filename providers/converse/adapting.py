@@ -1,27 +1,29 @@
-"""A Converse client's own request, edited for a provider of its API: cache points that the model is known not to take,
-levels of effort, and sealed reasoning."""
+"""Edits of a Converse client's request for a Converse provider: unsupported cache points, effort, sealed reasoning."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from providers.catalog.effort import lower_effort
 from providers.converse.families import FAMILIES, Place
-from providers.converse.history import restored
+from providers.converse.history import restored_item
 from providers.neutral.block_edits import Changes, changed_messages, each_block
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.fields import generic
 from providers.neutral.seal import Issuer, is_sealed, unseal
 
-_OF_UNKNOWN = FAMILIES["other"]
+_UNKNOWN_FAMILY = FAMILIES["other"]
 _POINT = "cachePoint"
 _WITHOUT_POINTS = each_block(lambda block: [] if _POINT in block else [block], _POINT)
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
-    """See ``Codec.adapt``. Of a family that nobody knows nothing is known to be refused."""
+    """Edit the request. See ``Codec.adapt``.
+
+    Unknown families are known to reject nothing.
+    """
     family = FAMILIES[to.known.bedrock_family]
-    if family is not _OF_UNKNOWN and draft.mentions(b'"cachePoint"'):
+    if family is not _UNKNOWN_FAMILY and draft.mentions(b'"cachePoint"'):
         for place in ("tools", "system", "messages"):
             if place not in family.cached:
                 _drop_cache_points(draft, place)
@@ -32,12 +34,14 @@ def _drop_cache_points(draft: Draft, place: Place) -> None:
     if place == "messages":
         draft.replace(*changed_messages({"messages": draft.value("messages")}, "messages", "content", _WITHOUT_POINTS))
     elif place == "system":
-        _put(draft, "system", draft.value("system"), "system")
+        _remove_points(draft, "system", draft.value("system"), "system")
     elif isinstance(config := draft.value("toolConfig"), dict):
-        _put(draft, "toolConfig", config.get("tools"), "toolConfig.tools", lambda tools: {**config, "tools": tools})
+        _remove_points(
+            draft, "toolConfig", config.get("tools"), "toolConfig.tools", lambda tools: {**config, "tools": tools}
+        )
 
 
-def _put(
+def _remove_points(
     draft: Draft, member: str, blocks: Any, at: str, holder: Callable[[list[Any]], Any] = lambda blocks: blocks
 ) -> None:
     if isinstance(blocks, list):
@@ -47,21 +51,21 @@ def _put(
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
-    """See ``Codec.restore``."""
+    """Restore sealed reasoning. See ``Codec.restore``."""
 
-    def unsealed(block: dict[str, Any]) -> list[Any]:
+    def restore_block(block: dict[str, Any]) -> list[Any]:
         opaque = _opaque(block.get("reasoningContent"))
         if not is_sealed(opaque):
             return [block]
         seal = unseal(opaque)
-        item = None if seal is None else restored(seal, issuer)
+        item = None if seal is None else restored_item(seal, issuer)
         return [] if item is None else [{"reasoningContent": item}]
 
-    return changed_messages(body, "messages", "content", each_block(unsealed))
+    return changed_messages(body, "messages", "content", each_block(restore_block))
 
 
 def _opaque(reasoning: Any) -> str:
-    """Return what a provider wants back with its reasoning, "" if there is nothing."""
+    """Return the opaque state in a reasoning block, or ""."""
     if not isinstance(reasoning, dict):
         return ""
     text = reasoning.get("reasoningText")
@@ -70,6 +74,6 @@ def _opaque(reasoning: Any) -> str:
 
 
 def without_reasoning(body: Mapping[str, Any]) -> Changes:
-    """See ``Codec.without_reasoning``."""
-    unreasoned = each_block(lambda block: [] if "reasoningContent" in block else [block])
-    return changed_messages(body, "messages", "content", unreasoned)
+    """Remove all reasoning. See ``Codec.without_reasoning``."""
+    drop_reasoning = each_block(lambda block: [] if "reasoningContent" in block else [block])
+    return changed_messages(body, "messages", "content", drop_reasoning)

@@ -1,7 +1,7 @@
-"""Cache marks as Converse has them: a block ``cachePoint`` behind the one that is marked.
+"""Writer of cache marks as Converse's ``cachePoint`` blocks, which follow the marked block.
 
-Claude Code marks every request, which killed every model that cannot cache; and one lifetime that was lost made a 400
-of the next (Portkey-AI/gateway#1762, 0xPlaygrounds/rig#1673, strands-agents/sdk-typescript#1089).
+Claude Code marks every request, which made every model without caching fail; a dropped lifetime made the next one a 400
+(Portkey-AI/gateway#1762, 0xPlaygrounds/rig#1673, strands-agents/sdk-typescript#1089).
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,24 @@ from providers.neutral.fields import Drops
 
 Block = dict[str, Any]
 
-MOST: Final = 4
+MAX_POINTS: Final = 4
 _LIFETIMES: Final = ("5m", "1h")
 _LONG: Final = "1h"
 
 
 class CachePoints:
-    """The cache points of one request, in the order of the prompt: tools, system, messages."""
+    """The cache points of one request, in prompt order: tools, system, messages."""
 
     def __init__(self, places: tuple[Place, ...], drops: Drops) -> None:
         self._places = places
         self._drops = drops
-        self._put: list[tuple[Block, str]] = []
+        self._points: list[tuple[Block, str]] = []
 
-    def behind(self, blocks: list[Block], mark: Mapping[str, Any], place: Place, path: str) -> None:
-        """Put a cache point at the end of ``blocks``, if the model takes one there; not behind another, nor behind
-        reasoning, nor where nothing is. ``path`` is the client's to its mark."""
+    def append(self, blocks: list[Block], mark: Mapping[str, Any], place: Place, path: str) -> None:
+        """Append a cache point to ``blocks`` if the model accepts one there.
+
+        None follows another cache point, reasoning, or an empty list. ``path`` is the client's path to the mark.
+        """
         if place not in self._places or not blocks or "reasoningContent" in blocks[-1]:
             self._drops.add(path)
             return
@@ -39,18 +41,18 @@ class CachePoints:
         elif ttl is not None:
             self._drops.add(f"{path}.ttl")
         blocks.append({"cachePoint": point})
-        self._put.append((point, path))
+        self._points.append((point, path))
 
-    def settle(self, *holders: list[Block]) -> None:
-        """Take the earliest out of ``holders`` where there are more than four, since the later ones cover more, and
-        shorten what would live longer than one in front of it."""
-        beyond = self._put[:-MOST]
-        gone = {id(point) for point, _ in beyond}
-        self._drops.add(*(path for _, path in beyond))
-        for blocks in holders if gone else ():
-            blocks[:] = [block for block in blocks if id(block.get("cachePoint")) not in gone]
+    def limit(self, *holders: list[Block]) -> None:
+        """Remove all but the last four points from ``holders``, as later ones cover more, and shorten lifetimes that
+        exceed an earlier one."""
+        excess = self._points[:-MAX_POINTS]
+        removed = {id(point) for point, _ in excess}
+        self._drops.add(*(path for _, path in excess))
+        for blocks in holders if removed else ():
+            blocks[:] = [block for block in blocks if id(block.get("cachePoint")) not in removed]
         short = False
-        for point, path in self._put[len(beyond) :]:
+        for point, path in self._points[len(excess) :]:
             if short and point.get("ttl") == _LONG:
                 point["ttl"] = _LIFETIMES[0]
                 self._drops.add(f"{path}.ttl")

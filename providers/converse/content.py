@@ -1,5 +1,4 @@
-"""Content blocks of a client's Converse request, read: a function for each kind of block, in tables by the member that
-says the kind."""
+"""Readers of the content blocks of a client's Converse request, in tables by the member that determines the kind."""
 
 import base64
 import binascii
@@ -28,25 +27,25 @@ from providers.neutral.seal import is_sealed, unseal
 from streams.errors import invalid
 
 CACHE_MARK: Final = "cache_control"
-"""The mark of the last part of a cached prefix, in the words that most APIs have for it."""
+"""The mark on the last part of a cached prefix, under the name that most APIs use."""
 
 _TYPES: Final = {format: type for type, format in DOCUMENT_FORMATS.items()} | {"three_gp": "video/3gpp"}
-"""Media types by the API's words for formats; those of images and videos are called the same."""
+"""Media types by the API's format names; those of images and videos have the same names."""
 
-_MARKED: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart)
+_MARKABLE: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart)
 
 _ReadBlock: TypeAlias = Callable[[Any, str, Drops], Iterator[Part]]
 
 
 def cache_mark(point: Fields) -> Mapping[str, Any]:
-    """Return the mark that a ``cachePoint`` means. It is a block of its own, behind what is cached."""
+    """Return the mark that a ``cachePoint`` represents: a separate block after the cached content."""
     ttl = point.string("ttl")
     return {"type": "ephemeral", **({"ttl": ttl} if ttl else {})}
 
 
 def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Drops) -> list[Part]:
-    """Read the parts in the blocks of ``value``. A block is an object with one member, by whose name it is
-    ``known``."""
+    """Return the parts in the blocks of ``value``. Each block is an object with one member, whose name selects the
+    reader in ``known``."""
     parts: list[Part] = []
     for i, item in enumerate(expect(value, list, at)):
         place = join(at, i)
@@ -57,14 +56,14 @@ def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Dro
                 _mark_last(parts, Fields.of(inner, join(place, kind)), drops)
             elif (read := known.get(kind)) is not None:
                 parts.extend(read(inner, place, drops))
-            else:  # what is not known yet: whole, for its own API
+            else:  # unknown types: whole, for a Converse provider
                 parts.append(NativePart("converse", kind, {kind: inner}, join(place, kind)))
     return parts
 
 
 def _mark_last(parts: list[Part], point: Fields, drops: Drops) -> None:
     last = parts[-1] if parts else None
-    if isinstance(last, _MARKED):
+    if isinstance(last, _MARKABLE):
         parts[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
     else:
         drops.add(point.at)
@@ -97,7 +96,7 @@ def _document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSource:
-    """Texts go on as such: few APIs take them as files."""
+    """Return the source of a document; text becomes plain text, because few APIs accept text files."""
     text = source.string("text")
     if text is None and source.data.get("content") is not None:
         text = "\n\n".join(block.need("text", str) for block in source.objects("content"))
@@ -105,12 +104,12 @@ def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSour
         drops.rest(source)
         return MediaSource("text", text, media_type if media_type.startswith("text/") else "text/plain")
     found = _media(source, media_type, drops)
-    if found.kind == "base64" and media_type.startswith("text/") and (read := _decoded(found.value)) is not None:
+    if found.kind == "base64" and media_type.startswith("text/") and (read := _decode_text(found.value)) is not None:
         return MediaSource("text", read, media_type)
     return found
 
 
-def _decoded(data: str) -> str | None:
+def _decode_text(data: str) -> str | None:
     try:
         return base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -139,7 +138,7 @@ def _source(fields: Fields) -> Fields:
 
 
 def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
-    """Bytes, or the address of a place that only its owner's account can read."""
+    """Return the source of a medium: bytes, or an S3 address that only its owner's account can read."""
     data, place = source.string("bytes"), source.object("s3Location")
     if data is not None:
         drops.rest(source)
@@ -169,15 +168,17 @@ def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join(at, "toolResult"))
     if str(fields.string("type") or "").endswith("_result") and fields.data["type"] != "tool_result":
-        yield NativePart("converse", "toolResult", {"toolResult": value}, fields.at)  # of a tool that ran at Amazon
+        yield NativePart(
+            "converse", "toolResult", {"toolResult": value}, fields.at
+        )  # the result of a tool that ran at Amazon
         return
-    parts = tuple(map(_plain, read_blocks(fields.any("content") or [], fields.path("content"), RESULT, drops)))
+    parts = tuple(map(_result_part, read_blocks(fields.any("content") or [], fields.path("content"), RESULT, drops)))
     yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
     drops.rest(fields)
 
 
-def _plain(part: Part) -> TextPart | ImagePart | FilePart:
-    """Return a part of a result. What only this API knows is given as its JSON, so that the model can still read it."""
+def _result_part(part: Part) -> TextPart | ImagePart | FilePart:
+    """Return a part of a result; a block of this API only becomes its JSON, which the model can still read."""
     if isinstance(part, NativePart):
         return TextPart(msgspec.json.encode(part.item).decode(), part.at)
     assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a result"
@@ -201,19 +202,19 @@ def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     fields = Fields.of(value, join(at, "reasoningContent"))
-    said, hidden = fields.object("reasoningText"), fields.string("redactedContent")
-    text = (said.string("text") if said is not None else None) or ""
-    opaque = (said.string("signature") if said is not None else hidden) or ""
+    reasoning, redacted = fields.object("reasoningText"), fields.string("redactedContent")
+    text = (reasoning.string("text") if reasoning is not None else None) or ""
+    opaque = (reasoning.string("signature") if reasoning is not None else redacted) or ""
     if not is_sealed(opaque):
         yield ReasoningPart(text, native=value, at=at)
     elif (found := unseal(opaque)) is not None:
         yield ReasoningPart(text, found, at=at)
-    else:  # a seal that was cut or changed on its way is nobody's
+    else:  # a truncated or changed seal is useless
         drops.add(fields.at)
 
 
 def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    """Read content that a guardrail checks. For the model it is content like any other."""
+    """Yield content that a guardrail checks; for the model it is ordinary content."""
     fields = Fields.of(value, join(at, "guardContent"))
     if (text := fields.object("text")) is not None:
         yield TextPart(text.need("text", str), at)
@@ -224,7 +225,7 @@ def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _cited(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    """Yield an earlier answer with its citations, which say to the model nothing new."""
+    """Yield the text of an earlier answer without its citations, which are not news to the model."""
     fields = Fields.of(value, join(at, "citationsContent"))
     text = "".join(block.need("text", str) for block in fields.objects("content"))
     drops.rest(fields)

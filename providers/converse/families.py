@@ -1,7 +1,8 @@
-"""What families of models on Bedrock take in Converse, which has one shape for all of them and no common ground.
+"""Features that families of Bedrock models support in Converse, which is one format but accepts different members for
+each.
 
-A row is named by ``Quirks.bedrock_family``. Sources: the members' descriptions in Bedrock's API reference, its pages
-"Call a tool", "Prompt caching for faster model inference" and those of the models' own parameters, November 2026.
+``Quirks.bedrock_family`` names a row. Sources: member descriptions in Bedrock's API reference, its pages "Call a tool",
+"Prompt caching for faster model inference" and those of the models' own parameters, November 2026.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,12 @@ Place: TypeAlias = Literal["tools", "system", "messages"]
 
 @attrs.frozen
 class Family:
-    """``effort`` is the member of ``additionalModelRequestFields`` that takes the wish for reasoning, ``top_k`` the
-    path to that setting in there; ``choices`` are the forms of ``toolChoice`` beside ``auto``, ``cached`` the parts of
-    a request behind which a ``cachePoint`` may stand."""
+    """A family of models.
+
+    ``effort`` is the member of ``additionalModelRequestFields`` for reasoning, ``top_k`` the path of that setting
+    there. ``choices`` are the forms of ``toolChoice`` besides ``auto``, ``cached`` the parts of a request where a
+    ``cachePoint`` is allowed.
+    """
 
     effort: Literal["", "thinking", "reasoning_config", "reasoningConfig", "reasoning_effort"] = ""
     top_k: tuple[str, ...] = ()
@@ -26,7 +30,7 @@ class Family:
     structured_output: bool = False
     strict_tools: bool = False
     stop_string: bool = False
-    """Says which stop string it has met, if it is asked (``additionalModelResponseFieldPaths``)."""
+    """True if the model can report the stop string that matched (``additionalModelResponseFieldPaths``)."""
 
 
 _NOVA: Final = Family(
@@ -49,7 +53,7 @@ _CLAUDE: Final = Family(
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "claude": _CLAUDE,
-    "claude3": attrs.evolve(_CLAUDE, effort="", cached=()),  # those that neither think nor cache
+    "claude3": attrs.evolve(_CLAUDE, effort="", cached=()),  # models without thinking and caching
     "nova": _NOVA,
     "nova2": attrs.evolve(_NOVA, effort="reasoningConfig", strict_tools=True),
     "mistral": Family(choices=("any",)),

@@ -1,8 +1,8 @@
-"""Messages of a ``Request`` as the ``system`` and ``messages`` of a Converse provider.
+"""Writer of a ``Request``'s messages as ``system`` and ``messages`` for a Converse provider.
 
-What the API wants and others do not: system text apart, roles that alternate and begin with the user, no blank text and
-no empty content, results that say something, reasoning in front of its turn and calls behind it, a text beside
-documents. Source: the API reference of Amazon Bedrock; the public threads beside the rules.
+The API requires separate system text, alternating roles that start with the user, no blank text, no empty content or
+results, reasoning first and calls last in a turn, and a text besides documents. Source: Amazon Bedrock's API reference;
+public threads are cited beside the rules.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,16 +34,16 @@ from providers.neutral.seal import Issuer, Seal
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
-_OF_DOCUMENTS: Final = ("context", "citations")
+_DOCUMENT_MARKS: Final = ("context", "citations")
 _REASONING: Final = ("reasoningText", "redactedContent")
 
 _NO_OUTPUT: Final = "(no output)"
-_FIRST: Final = "(The conversation begins here.)"
-_BESIDE_DOCUMENTS: Final = "See the document."
+_FIRST_TEXT: Final = "(The conversation begins here.)"
+_DOCUMENT_TEXT: Final = "See the document."
 
 
 class History:
-    """The messages of one request, written. ``system`` and ``messages`` are there once ``write`` has run."""
+    """The written messages of one request; ``write`` fills ``system`` and ``messages``."""
 
     def __init__(self, request: Request, issuer: Issuer, family: Family, points: CachePoints, drops: Drops) -> None:
         self.system: list[Block] = []
@@ -56,7 +56,7 @@ class History:
         self._names = DocumentNames()
 
     def write(self) -> None:
-        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot hold."""
+        """Write all messages. Raises ``GatewayError`` (400) with the path of a part that the API cannot express."""
         messages = self._request.messages
         leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
         for message in leading:
@@ -64,13 +64,13 @@ class History:
         for message in messages[len(leading) :]:
             self._write_message(message)
         self.messages = [message for message in self.messages if message["content"]]
-        if not self.messages and self.system:  # nothing is said beside the instructions: the API wants a message
+        if not self.messages and self.system:  # the API requires a message besides the instructions
             self.messages = [{"role": "user", "content": [*self.system]}]
             self.system = []
         if not self.messages or self.messages[0]["role"] != "user":
-            self.messages.insert(0, {"role": "user", "content": [{"text": _FIRST}]})
+            self.messages.insert(0, {"role": "user", "content": [{"text": _FIRST_TEXT}]})
         for written in self.messages:
-            _settle(written)
+            _order_content(written)
 
     def _write_message(self, message: Message) -> None:
         role = "assistant" if message.role == "assistant" else "user"
@@ -78,7 +78,7 @@ class History:
             self._drops.add(join(message.at, "name"))
         content: list[Block] = []
         if message.role in _INSTRUCTIONS:
-            # In place, not hoisted: a changed `system` would lose the whole cached prefix.
+            # Stays in place: moving it to `system` would invalidate the whole cached prefix.
             self._add_instructions(content, message, "messages", "<system>\n{}\n</system>")
         else:
             for part in message.parts:
@@ -122,10 +122,10 @@ class History:
             case NativePart():
                 self._add_native(content, part)
             case ImagePart() | FilePart() | AudioPart() if assistant:
-                self._drops.add(part.at)  # what a model made: the API takes none of it in its messages
+                self._drops.add(part.at)  # the API accepts no media in a model's message
             case ImagePart() | FilePart():
                 content.append(self._media(part))
-                self._mark(content, part, taken=_OF_DOCUMENTS if isinstance(part, FilePart) else ())
+                self._mark(content, part, handled=_DOCUMENT_MARKS if isinstance(part, FilePart) else ())
             case AudioPart():
                 content.append(sound_block(part))
                 self._mark(content, part)
@@ -133,22 +133,24 @@ class History:
                 assert_never(part)
 
     def _add_text(self, content: list[Block], part: TextPart, text: str) -> None:
-        """White space alone is blank too: it was taken as a stand-in until it was not, and conversations were lost
-        (NousResearch/hermes-agent#63983, archestra-ai/archestra#4220). The mark of such a text goes to what is before
-        it."""
-        cited = part.marks.get("citations") if self._request.api == "converse" else None
+        """Add a text that is not blank; the mark of a blank one goes to the block before.
+
+        White space as a placeholder used to be accepted, then conversations were lost (NousResearch/hermes-agent#63983,
+        archestra-ai/archestra#4220).
+        """
+        citations = part.marks.get("citations") if self._request.api == "converse" else None
         if text.strip():
             plain: Block = {"text": text}
-            native = isinstance(cited, list)
-            content.append({"citationsContent": {"content": [plain], "citations": cited}} if native else plain)
-        self._mark(content, part, taken=() if cited is None else ("citations",))
+            native = isinstance(citations, list)
+            content.append({"citationsContent": {"content": [plain], "citations": citations}} if native else plain)
+        self._mark(content, part, handled=() if citations is None else ("citations",))
 
     def _add_reasoning(self, content: list[Block], part: ReasoningPart) -> None:
-        item = restored(part.seal, self._issuer) if part.seal is not None else None
+        item = restored_item(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and self._request.api == "converse":
             item = part.native
         elif part.seal is None and self._request.api == "messages" and self._family.effort == "thinking":
-            item = _of_messages(part.native)
+            item = _from_messages(part.native)
         if item is None:
             self._drops.add(*part.places)
         else:
@@ -161,7 +163,7 @@ class History:
             self._drops.add(part.at)
 
     def _add_result(self, content: list[Block], part: ToolResultPart) -> None:
-        """Add the result of a tool. It is never empty, least of all one that is an error (METR/hawk#1245)."""
+        """Add the result of a tool. It must never be empty, least of all for an error (METR/hawk#1245)."""
         inner: list[Block] = []
         for one in part.parts:
             if not isinstance(one, TextPart):
@@ -176,8 +178,8 @@ class History:
         if not inner:
             inner.append({"text": _NO_OUTPUT})
         content.append({"toolResult": result})
-        for holder in (*part.parts, part):  # beside the result, never inside of it
-            self._mark(content, holder, taken=_OF_DOCUMENTS if isinstance(holder, FilePart) else ())
+        for holder in (*part.parts, part):  # cache points follow the result, never inside it
+            self._mark(content, holder, handled=_DOCUMENT_MARKS if isinstance(holder, FilePart) else ())
 
     def _media(self, part: ImagePart | FilePart) -> Block:
         if isinstance(part, ImagePart):
@@ -187,25 +189,28 @@ class History:
         block = document_block(part, self._names)
         if isinstance(context := part.marks.get("context"), str) and context:
             block["document"]["context"] = context
-        cited = part.marks.get("citations")
-        if isinstance(cited, Mapping) and cited.get("enabled"):
+        citations = part.marks.get("citations")
+        if isinstance(citations, Mapping) and citations.get("enabled"):
             block["document"]["citations"] = {"enabled": True}
         return block
 
-    def _mark(self, content: list[Block], part: Any, place: Place = "messages", taken: tuple[str, ...] = ()) -> None:
-        """Write the marks of ``part``, the last in ``content``, that the API has; the others are reported, but for
-        those that are ``taken`` care of."""
+    def _mark(self, content: list[Block], part: Any, place: Place = "messages", handled: tuple[str, ...] = ()) -> None:
+        """Write the marks of ``part``, the last block in ``content``; report those that the API lacks, except
+        ``handled`` ones."""
         for name, value in part.marks.items():
             if (mark := cache_control(name, value)) is not None:
-                self._points.behind(content, mark, place, join(part.at, name))
-            elif name not in taken:
+                self._points.append(content, mark, place, join(part.at, name))
+            elif name not in handled:
                 self._drops.add(join(part.at, name))
 
 
-def _of_messages(block: Any) -> Block | None:
-    """Return a thinking block of Claude's own API as Bedrock has it. Claude's signatures hold on every platform. A
-    block that another model has signed is refused, and then the request goes without it.
-    Source: https://platform.claude.com/docs/en/build-with-claude/extended-thinking"""
+def _from_messages(block: Any) -> Block | None:
+    """Return a thinking block of Claude's own API in Bedrock's form, or ``None``.
+
+    Claude's signatures are valid on every platform. If another model signed it, the provider rejects the request, and
+    the gateway repeats it without the block. Source:
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+    """
     match block:
         case {"type": "thinking", "thinking": str(text), "signature": str(signature)} if signature:
             return {"reasoningText": {"text": text, "signature": signature}}
@@ -214,30 +219,33 @@ def _of_messages(block: Any) -> Block | None:
     return None
 
 
-def restored(seal: Seal, issuer: Issuer) -> Any:
-    """Return the reasoning in a seal that ``issuer`` made; ``None`` if it is another's, or of another API."""
+def restored_item(seal: Seal, issuer: Issuer) -> Any:
+    """Return the reasoning in a seal of ``issuer``; ``None`` for a seal of another issuer or API."""
     if not issuer.made(seal) or seal.api != "converse" or not isinstance(seal.item, dict):
         return None
     return seal.item if any(name in seal.item for name in _REASONING) else None
 
 
-def _settle(message: dict[str, Any]) -> None:
-    """Put the content of a message in the order that the API wants: in an assistant's reasoning, text, calls
-    (aws/bedrock-agentcore-sdk-python#419), in a user's the results first, and a text beside documents."""
+def _order_content(message: dict[str, Any]) -> None:
+    """Order the content of a message as the API requires.
+
+    An assistant's message has reasoning, text, then calls (aws/bedrock-agentcore-sdk-python#419); a user's starts with
+    results, and has a text besides documents.
+    """
     content: list[Block] = message["content"]
     if message["role"] == "user":
-        content[:] = _in_order(content, _is_no_result)
-        said = {kind for block in content for kind in block}
-        if "document" in said and "text" not in said:
-            content.append({"text": _BESIDE_DOCUMENTS})
+        content[:] = _move_last(content, _is_not_result)
+        kinds = {kind for block in content for kind in block}
+        if "document" in kinds and "text" not in kinds:
+            content.append({"text": _DOCUMENT_TEXT})
         return
-    content[:] = _in_order(content, _is_call)
+    content[:] = _move_last(content, _is_call)
     if not _is_reasoning(content[0]):
-        content[:] = _in_order(content, lambda block: not _is_reasoning(block))
+        content[:] = _move_last(content, lambda block: not _is_reasoning(block))
 
 
-def _in_order(content: list[Block], later: Callable[[Block], bool]) -> list[Block]:
-    """Return ``content`` with the blocks that come later behind the others; a cache point stays behind its block."""
+def _move_last(content: list[Block], later: Callable[[Block], bool]) -> list[Block]:
+    """Return ``content`` with the ``later`` blocks last; a cache point stays after its block."""
     groups: list[list[Block]] = []
     for block in content:
         if "cachePoint" in block and groups:
@@ -248,7 +256,7 @@ def _in_order(content: list[Block], later: Callable[[Block], bool]) -> list[Bloc
     return [block for group in groups for block in group]
 
 
-def _is_no_result(block: Block) -> bool:
+def _is_not_result(block: Block) -> bool:
     return "toolResult" not in block
 
 

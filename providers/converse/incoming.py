@@ -1,7 +1,7 @@
-"""A client's Converse request read into a ``Request``.
+"""Reader of a client's Converse request into a ``Request``, for providers of other APIs.
 
-Source: the shapes of ``ConverseRequest``, ``ConverseStreamRequest`` and ``CountTokensRequest`` in Amazon's service
-model ``bedrock-runtime`` (2023-09-30), and what boto3 sends. Only translated requests come here.
+Source: ``ConverseRequest``, ``ConverseStreamRequest`` and ``CountTokensRequest`` in Amazon's service model
+``bedrock-runtime`` (2023-09-30), and requests of boto3.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,21 +26,21 @@ _NAMES: Final[Mapping[str, str]] = {
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
 }
-"""Scalars of families (Claude's, Nova's, OpenAI's), by their neutral names."""
+"""Scalar settings of families (Claude's, Nova's, OpenAI's), with their neutral names."""
 
 _THINKING: Final = ("thinking", "reasoning_config", "reasoningConfig")
 
 
 def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Drops) -> Reasoning | None:
-    """Read the wish for reasoning among ``fields``; settings go into ``parameters``, all else into ``drops``."""
+    """Return the reasoning requested in ``fields``; adds settings to ``parameters`` and the rest to ``drops``."""
     _read_scalars(fields, parameters)
     if (inference := fields.object("inferenceConfig")) is not None:  # Nova's
         _read_scalars(inference, parameters)
         drops.rest(inference)
     reasoning = None
     for name in _THINKING:
-        if (wish := fields.any(name)) is not None:
-            reasoning = _read_wish(wish, fields.path(name), drops)
+        if (setting := fields.any(name)) is not None:
+            reasoning = _read_reasoning(setting, fields.path(name), drops)
     if (effort := fields.string("reasoning_effort")) is not None:  # OpenAI's
         reasoning = read_effort(reasoning, effort, fields.path("reasoning_effort"))
     if (config := fields.object("output_config")) is not None:  # Claude's
@@ -52,7 +52,7 @@ def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Dro
 
 
 def read_effort(reasoning: Reasoning | None, effort: str, at: str = "outputConfig.effort") -> Reasoning:
-    """Read ``reasoning`` with how much effort an answer is worth, which may be all that is said of it."""
+    """Return ``reasoning`` with an effort, which may be the only setting."""
     if reasoning is None:
         return Reasoning("disabled", at=at) if effort == "none" else Reasoning("adaptive", effort, at=at)
     return attrs.evolve(reasoning, effort=effort)
@@ -65,12 +65,12 @@ def _read_scalars(fields: Fields, parameters: dict[str, Parameter]) -> None:
             parameters.setdefault(name, Parameter(expect(value, BY_NAME[name].kind, at), at))
 
 
-def _read_wish(wish: Any, at: str, drops: Drops) -> Reasoning:
-    """Claude's ``thinking`` (``reasoning_config`` is the same), Nova's ``reasoningConfig`` with words for how much, and
-    those of families that say nothing but the word."""
-    if isinstance(wish, str):
-        return Reasoning("disabled", at=at) if wish in ("none", "disabled") else Reasoning("enabled", wish, at=at)
-    fields = Fields.of(wish, at)
+def _read_reasoning(setting: Any, at: str, drops: Drops) -> Reasoning:
+    """Return Claude's ``thinking`` (or ``reasoning_config``), Nova's ``reasoningConfig`` with an effort, or a plain
+    word of other families."""
+    if isinstance(setting, str):
+        return Reasoning("disabled", at=at) if setting in ("none", "disabled") else Reasoning("enabled", setting, at=at)
+    fields = Fields.of(setting, at)
     kind = fields.need("type", str)
     budget, effort = fields.integer("budget_tokens"), fields.string("maxReasoningEffort")
     summary = "auto" if fields.string("display") == "summarized" else None
@@ -89,7 +89,7 @@ OWN_FIELDS: Final = (
     "guardrailConfig", "additionalModelRequestFields", "additionalModelResponseFieldPaths", "promptVariables",
     "requestMetadata", "performanceConfig", "serviceTier", "outputConfig",
 )  # fmt: skip
-"""Members of a request beside the conversation: a provider of this API gets them back as they were."""
+"""Members besides the conversation that a Converse provider receives unchanged."""
 
 _ROLES: Final[Mapping[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _CHOICES: Final[Mapping[str, Any]] = {"auto": "auto", "any": "required", "tool": "tool"}
@@ -97,13 +97,15 @@ _REQUIRED: Final = {"guardrailConfig": "guardrail", "promptVariables": "prompt_v
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """Read ``body`` in neutral words; its model and whether it streams stand in the path. Raises ``GatewayError`` (400,
-    with ``param``) for what the API does not allow."""
+    """Return ``body`` as a ``Request``; the path has its model and whether it streams.
+
+    Raises ``GatewayError`` (400, with ``param``) for invalid members.
+    """
     return _read(Fields(body))
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """Read ``body`` of ``CountTokens``. Raises as ``read_request`` does."""
+    """Return the ``body`` of ``CountTokens`` as a ``Request``. Raises as ``read_request`` does."""
     fields = Fields(body)
     counted = Fields.of(fields.need("input", dict), "input")
     converse = counted.object("converse")
@@ -123,7 +125,7 @@ def _read(fields: Fields) -> Request:
         reasoning = read_additional(additional, parameters, drops)
     if effort is not None:
         reasoning = read_effort(reasoning, effort)
-    _ask_back(fields, drops)
+    _drop_response_paths(fields, drops)
     drops.rest(fields)
     return Request(
         "converse", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
@@ -174,8 +176,8 @@ def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> No
     if (spec := item.object("toolSpec")) is not None:
         schema = spec.object("inputSchema")
         json = None if schema is None else schema.any("json")
-        name, about, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
-        tools.append(Tool(name, about, json, strict=strict, at=item.at))
+        name, description, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
+        tools.append(Tool(name, description, json, strict=strict, at=item.at))
         drops.rest(spec)
     elif (point := item.object("cachePoint")) is not None:
         last = tools[-1] if tools else None
@@ -221,7 +223,7 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
 
 
 def _read_output(fields: Fields, drops: Drops) -> tuple[Format | None, str | None]:
-    """Read the schema of the answer, and how much effort it is worth."""
+    """Return the answer's format and effort."""
     config = fields.object("outputConfig")
     if config is None:
         return None, None
@@ -249,8 +251,8 @@ def _read_format(text: Fields, drops: Drops) -> Format:
     return format
 
 
-def _ask_back(fields: Fields, drops: Drops) -> None:
-    """Report the members of an answer that the client requests and that only this API has."""
+def _drop_response_paths(fields: Fields, drops: Drops) -> None:
+    """Report requested response members that only this API has."""
     name = "additionalModelResponseFieldPaths"
     for i, path in enumerate(fields.array(name) or ()):
         if path != STOP_SEQUENCE:

@@ -1,5 +1,4 @@
-"""Images, documents and sounds for Bedrock, which takes their bytes or their place in S3, and the names that documents
-have to have."""
+"""Writers of images, documents and audio for Bedrock, as bytes or S3 addresses, with the names that documents need."""
 
 import base64
 import re
@@ -28,7 +27,7 @@ DOCUMENT_FORMATS: Final[Mapping[str, str]] = {
     "text/markdown": "md",
 }
 
-_TAKEN: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
+_ACCEPTED: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
 
 S3: Final = "s3://"
 _SOUNDS: Final = frozenset(
@@ -37,23 +36,23 @@ _SOUNDS: Final = frozenset(
 
 _NAME: Final = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
 _SPACES: Final = re.compile(r"\s+")
-_LONGEST_NAME: Final = 190  # of 200 characters
+_MAX_NAME: Final = 190  # the limit is 200 characters
 _NEUTRAL: Final = "Document {}"
 
 
 def image_block(part: ImagePart) -> Block:
-    """Return an image. Raises a 400 for one that Bedrock cannot have."""
+    """Return an image block. Raises a 400 if Bedrock cannot receive it."""
     source = embedded(part.source, part.at)
-    ending = _ending(source, IMAGE_FORMATS.values())
-    label = (source.media_type or f"image/{ending or 'png'}").lower()
-    format = IMAGE_FORMATS.get(image_beginning(source.value) or label) or ending
+    extension_format = _format_by_extension(source, IMAGE_FORMATS.values())
+    label = (source.media_type or f"image/{extension_format or 'png'}").lower()
+    format = IMAGE_FORMATS.get(image_beginning(source.value) or label) or extension_format
     if format is None:
         raise invalid(f"{part.at} is {label}, which this model's provider does not take: send PNG or JPEG", part.at)
     return {"image": {"format": format, "source": _source(source, part.at)}}
 
 
 def sound_block(part: AudioPart) -> Block:
-    """Return a sound, for the models that hear. Raises a 400 for one of an unknown format."""
+    """Return an audio block. Raises a 400 for an unknown format."""
     if part.format not in _SOUNDS:
         raise invalid(
             f"{part.at} is {part.format}, which this model's provider does not take: send WAV or MP3", part.at
@@ -62,46 +61,50 @@ def sound_block(part: AudioPart) -> Block:
 
 
 class DocumentNames:
-    """The names of a request's documents: each once, of the characters that Bedrock allows, neutral where a client
-    gives none (two untitled documents were refused, always; maximhq/bifrost#7003, archestra-ai/archestra#4220)."""
+    """The names of a request's documents: unique, with allowed characters only, neutral if the client sent none.
+
+    Bedrock always rejected two untitled documents (maximhq/bifrost#7003, archestra-ai/archestra#4220).
+    """
 
     def __init__(self) -> None:
-        self._given: set[str] = set()
+        self._used: set[str] = set()
         self._numbers: dict[str, int] = {}
 
     def name(self, filename: str | None) -> str:
         """Return a name for the next document."""
         stem = (filename or "").rpartition(".")[0] or filename or ""
-        wanted = _SPACES.sub(" ", _NAME.sub(" ", stem)).strip()[:_LONGEST_NAME].strip()
-        name = wanted or self._numbered(_NEUTRAL, 1)
-        while name.lower() in self._given:
-            name = self._numbered(f"{wanted} ({{}})", 2) if wanted else self._numbered(_NEUTRAL, 1)
-        self._given.add(name.lower())
+        wanted = _SPACES.sub(" ", _NAME.sub(" ", stem)).strip()[:_MAX_NAME].strip()
+        name = wanted or self._with_number(_NEUTRAL, 1)
+        while name.lower() in self._used:
+            name = self._with_number(f"{wanted} ({{}})", 2) if wanted else self._with_number(_NEUTRAL, 1)
+        self._used.add(name.lower())
         return name
 
-    def _numbered(self, form: str, first: int) -> str:
+    def _with_number(self, form: str, first: int) -> str:
         number = self._numbers.get(form, first)
         self._numbers[form] = number + 1
         return form.format(number)
 
 
 def document_block(part: FilePart, names: DocumentNames) -> Block:
-    """Return a document. Raises a 400 for one that Bedrock cannot have."""
+    """Return a document block. Raises a 400 if Bedrock cannot receive it."""
     source = embedded(part.source, part.at)
     type = file_type(part.filename, source.media_type, source.value)
     format = (
-        "txt" if source.kind == "text" else DOCUMENT_FORMATS.get(type) or _ending(source, DOCUMENT_FORMATS.values())
+        "txt"
+        if source.kind == "text"
+        else DOCUMENT_FORMATS.get(type) or _format_by_extension(source, DOCUMENT_FORMATS.values())
     )
     if format is None and type.startswith("text/"):
         format = "txt"
     if format is None:
-        message = f"{part.at} is {type}, which this model's provider does not take: send {_TAKEN}"
+        message = f"{part.at} is {type}, which this model's provider does not take: send {_ACCEPTED}"
         raise invalid(message, part.at)
     return {"document": {"format": format, "name": names.name(part.filename), "source": _source(source, part.at)}}
 
 
-def _ending(source: MediaSource, known: Any) -> str | None:
-    """Return the format by the end of a name in S3."""
+def _format_by_extension(source: MediaSource, known: Any) -> str | None:
+    """Return the format according to the extension of an S3 name, or ``None``."""
     end = source.value.rpartition(".")[2].lower() if source.kind in ("url", "file_id") else ""
     end = {"jpg": "jpeg", "htm": "html"}.get(end, end)
     return end if end in known else None
@@ -115,10 +118,10 @@ def _source(source: MediaSource, at: str) -> Block:
             return {"bytes": base64.b64encode(source.value.encode()).decode()}
         case "url" | "file_id" if source.value.startswith(S3):
             return {"s3Location": {"uri": source.value}}
-    raise _unreachable(source, at)
+    raise _unreachable_error(source, at)
 
 
-def _unreachable(source: MediaSource, at: str) -> GatewayError:
+def _unreachable_error(source: MediaSource, at: str) -> GatewayError:
     what = {"url": "is an address", "file_id": "names a file"}.get(source.kind)
     if what is None:
         return invalid(f"{at} is empty", at)

@@ -1,4 +1,4 @@
-"""A ``Request`` written as the request of a Converse provider, whichever API its client speaks."""
+"""Writer of a ``Request`` as the request for a Converse provider."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,24 +16,26 @@ from providers.neutral.fields import Drops, join
 from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice, cache_control
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
-_CALLED: Final = "A tool of the conversation so far, which cannot be called now."
+_CALLED_DESCRIPTION: Final = "A tool of the conversation so far, which cannot be called now."
 
 
 def tool_config(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> Block | None:
-    """Return ``toolConfig``, ``None`` where there are no tools. With calls in its history a request without tools is
-    refused, and every summary of a conversation is such a request (langgenius/dify#17545, vxcontrol/pentagi#160,
-    patriceckhart/zot#18): it then has the tools that were called."""
-    choice, called = request.tool_choice, _called(request)
+    """Return ``toolConfig``, or ``None`` without tools.
+
+    A request without tools is rejected if its history has calls, as in every summary of a conversation
+    (langgenius/dify#17545, vxcontrol/pentagi#160, patriceckhart/zot#18); it then declares the called tools.
+    """
+    choice, called_tools = request.tool_choice, _called_tools(request)
     forbidden = choice is not None and choice.mode == "none"
-    tools = [] if forbidden and not called else _write_tools(request, family, to, points, drops)
-    if forbidden and called and choice is not None:
-        drops.add(choice.at)  # there is no word for it
+    tools = [] if forbidden and not called_tools else _write_tools(request, family, to, points, drops)
+    if forbidden and called_tools and choice is not None:
+        drops.add(choice.at)  # the API cannot forbid calls
         choice = None
     if not any("cachePoint" not in tool for tool in tools):
-        tools = [_known(name) for name in called]
+        tools = [_placeholder_tool(name) for name in called_tools]
     if not tools:
         if choice is not None and choice.mode in ("required", "tool") and request.tools:
-            drops.add(choice.at)  # the tools that it forces went with those that are dropped
+            drops.add(choice.at)  # the tools that it forces were all dropped
         return None
     if request.parallel_tools is not None and request.parallel_tools.value is False:
         drops.add(request.parallel_tools.at)
@@ -43,14 +45,14 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
     return config
 
 
-def _called(request: Request) -> tuple[str, ...]:
+def _called_tools(request: Request) -> tuple[str, ...]:
     """Return the names of the tools that the history has called, each once."""
     parts = (part for message in request.messages for part in message.parts)
     return tuple(dict.fromkeys(part.name for part in parts if isinstance(part, ToolCallPart)))
 
 
-def _known(name: str) -> Block:
-    return {"toolSpec": {"name": name, "description": _CALLED, "inputSchema": {"json": _NO_PARAMETERS}}}
+def _placeholder_tool(name: str) -> Block:
+    return {"toolSpec": {"name": name, "description": _CALLED_DESCRIPTION, "inputSchema": {"json": _NO_PARAMETERS}}}
 
 
 def _write_tools(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> list[Block]:
@@ -85,14 +87,16 @@ def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
 def _mark_tool(tools: list[Block], tool: Tool, points: CachePoints, drops: Drops) -> None:
     for name, value in tool.marks.items():
         if (mark := cache_control(name, value)) is not None:
-            points.behind(tools, mark, "tools", join(tool.at, name))
+            points.append(tools, mark, "tools", join(tool.at, name))
         else:
             drops.add(join(tool.at, name))
 
 
 def _write_choice(choice: ToolChoice, tools: list[Block], family: Family, to: Recipient, drops: Drops) -> Block | None:
-    """Write ``toolChoice``; what is ``auto`` by itself is not said. A tool that a family cannot be made to call is the
-    only one that it then sees."""
+    """Return ``toolChoice``; ``auto`` is the default and omitted.
+
+    If a family cannot be forced to call a certain tool, it only receives that tool.
+    """
     if choice.mode in ("auto", "none"):
         return None
     forced = family.choices if to.quirks.forced_tools else ()
@@ -108,22 +112,22 @@ def _write_choice(choice: ToolChoice, tools: list[Block], family: Family, to: Re
     return None
 
 
-_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
-"""What ``CountTokens`` takes of a request."""
+_COUNT_FIELDS = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+"""The members of a request that ``CountTokens`` accepts."""
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """See ``Codec.write_request``."""
+    """Return the provider's request. See ``Codec.write_request``."""
     body, drops = _write(request, to)
     more = raised(request.parameters.get("max_tokens"), body.get("inferenceConfig", {}).get("maxTokens"))
     return Outgoing(msgspec.json.encode(body), (), (*losses_of(drops.paths(), "translation"), *more))
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing | None:
-    """See ``Codec.write_count``."""
+    """Return a ``CountTokens`` request. See ``Codec.write_count``."""
     body, drops = _write(request, to)
-    asked = {"input": {"converse": {name: body[name] for name in _COUNTED if name in body}}}
-    return Outgoing(msgspec.json.encode(asked), (), losses_of(drops.paths(), "translation"))
+    counted = {"input": {"converse": {name: body[name] for name in _COUNT_FIELDS if name in body}}}
+    return Outgoing(msgspec.json.encode(counted), (), losses_of(drops.paths(), "translation"))
 
 
 def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
@@ -134,7 +138,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     tools = tool_config(request, family, to, points, drops)
     history = History(request, to.issuer, family, points, drops)
     history.write()
-    points.settle(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
+    points.limit(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
     format = None if request.api == "converse" else request.format
     if hint := format_hint(format, family, to.quirks, drops):
         history.system.append({"text": hint})
@@ -146,13 +150,13 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
         body["toolConfig"] = tools
     write_settings(request, family, to.quirks, body, drops)
     write_format(format, family, to.quirks, body)
-    _lay_over(body, own)
+    _merge_own(body, own)
     drops.take_out(body, to.quirks.refused_fields)
     return body, drops
 
 
-def _lay_over(body: dict[str, Any], own: dict[str, Any]) -> None:
-    """Put the client's own members of Bedrock in, which say more than what was translated."""
+def _merge_own(body: dict[str, Any], own: dict[str, Any]) -> None:
+    """Merge the client's own Bedrock members into ``body``; they override translated ones."""
     for name, value in own.items():
         written = body.get(name)
         body[name] = {**written, **value} if isinstance(written, dict) and isinstance(value, dict) else value

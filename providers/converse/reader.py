@@ -1,7 +1,7 @@
-"""A provider's answers, read: ``ConverseStream``, and a whole answer as the stream that it would have been.
+"""Readers of a Converse provider's answers: streams (``ConverseReader``), and whole answers, read like streams.
 
-The order of a stream is ``messageStart``, blocks, ``messageStop``, ``metadata``: the counts come after the stop, which
-therefore does not end the answer. Texts and reasoning have no ``contentBlockStart``: their first piece opens them.
+The order of a stream is ``messageStart``, blocks, ``messageStop``, ``metadata``: the counts follow the stop, which
+therefore does not end the answer. Texts and reasoning have no ``contentBlockStart``; their first piece opens them.
 Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of Amazon Bedrock's API reference.
 """
 
@@ -25,7 +25,7 @@ from streams.surrogates import NOT_JSON, any_json
 
 
 class ConverseReader:
-    """See ``providers.neutral.codec.Reader``."""
+    """A ``Reader`` of one Converse stream."""
 
     def __init__(self, keeps: int = ANSWER) -> None:
         self._stage: AnswerStage = WAITING
@@ -46,16 +46,16 @@ class ConverseReader:
             return self._fail(NO_JSON)
         if not isinstance(value, dict):
             return self._fail(NO_JSON)
-        self._content.numbers.arriving = data
+        self._content.shared.arriving = data
         try:
             return step(self, value)
-        except GatewayError as error:  # beyond a bound, or a piece of what has not begun
+        except GatewayError as error:  # a limit was exceeded, or a piece has no start
             return self._fail(error.failed)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._fail(EARLY) if self._end is None else self._finish(self._end)  # the counts are missing, no more
+        return self._fail(EARLY) if self._end is None else self._finish(self._end)  # only the counts are missing
 
     # The beginning
 
@@ -65,8 +65,8 @@ class ConverseReader:
         self._stage = ANSWERING
         return (AnswerStart(),)
 
-    def _begun(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Return ``events`` with an ``AnswerStart`` before the first of them, where there was no ``messageStart``."""
+    def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return ``events``, preceded by an ``AnswerStart`` if the provider has sent no ``messageStart``."""
         if not events or self._stage is not WAITING:
             return events
         self._stage = ANSWERING
@@ -75,21 +75,21 @@ class ConverseReader:
     # The content
 
     def _block_start(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._begun(self._content.start(value))
+        return self._start_with(self._content.start(value))
 
     def _block_delta(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._begun(self._content.go_on(value))
+        return self._start_with(self._content.continue_block(value))
 
     def _block_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        return self._begun(self._content.stop(value))
+        return self._start_with(self._content.stop(value))
 
     # The end
 
     def _message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._end = read_end(as_string(value.get("stopReason")), value.get("additionalModelResponseFields"))
-        if isinstance(self._end, ErrorInfo):  # the counts may follow, and both are told at the end of the body
+        if isinstance(self._end, ErrorInfo):  # counts may follow, and both are returned at the end of the body
             return ()
-        return self._begun(self._content.finish_all()) if self._usage is None else self._finish(self._end)
+        return self._start_with(self._content.finish_all()) if self._usage is None else self._finish(self._end)
 
     def _metadata(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._usage = read_usage(value) or self._usage
@@ -98,8 +98,8 @@ class ConverseReader:
     def _finish(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
         counted = () if self._usage is None else (self._usage,)
         if isinstance(end, ErrorInfo):
-            return [*self._begun(counted), *self._fail(end)]
-        events = self._begun([*self._content.finish_all(), *counted, end])
+            return [*self._start_with(counted), *self._fail(end)]
+        events = self._start_with([*self._content.finish_all(), *counted, end])
         self._stage = ENDED
         return events
 
@@ -116,7 +116,7 @@ _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Even
     "messageStop": ConverseReader._message_stop,
     "metadata": ConverseReader._metadata,
 }
-"""Events by name; nobody has to know the others."""
+"""The steps for events, by name; other events are ignored."""
 
 
 _SHAPE: Shape = {
@@ -138,7 +138,7 @@ _SHAPE: Shape = {
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """See ``Codec.read_answer``."""
+    """Return a whole answer as events. See ``Codec.read_answer``."""
     value = load_answer(body)
     if isinstance(value, dict) and "output" not in value and (as_string(value.get("message")) or value.get("error")):
         return [read_event_failure(value)]
@@ -154,7 +154,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
 
 
 def _content_blocks(value: Any) -> list[Any] | None:
-    """Return the content blocks, none where the message has none; ``None`` if there is no answer."""
+    """Return the content blocks of an answer, possibly none, or ``None`` if it is not an answer."""
     output = value.get("output") if isinstance(value, dict) else None
     message = output.get("message") if isinstance(output, dict) else None
     if not isinstance(message, dict):
@@ -178,17 +178,17 @@ def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
 
 
 def _block_events(reading: ContentReading, index: int, block: Mapping[str, Any]) -> Iterator[Event]:
-    begun = _start_of(block)
+    start = _start_of(block)
     at = {"contentBlockIndex": index}
-    if begun:
-        yield from reading.start({**at, "start": begun})
+    if start:
+        yield from reading.start({**at, "start": start})
     for delta in _deltas_of(block):
-        yield from reading.go_on({**at, "delta": delta})
+        yield from reading.continue_block({**at, "delta": delta})
     yield from reading.stop(at)
 
 
 def _start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the block's start would have said; nothing for texts and reasoning."""
+    """Return the start that the block would have in a stream; empty for texts and reasoning."""
     return {name: value for name, value in block.items() if name not in _WITHOUT_START}
 
 
@@ -196,7 +196,7 @@ _WITHOUT_START = ("text", "reasoningContent", "citationsContent")
 
 
 def _deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the pieces in which the block would have come."""
+    """Yield the deltas that the block would have in a stream."""
     if "text" in block:
         yield {"text": block["text"]}
     if isinstance(cited := block.get("citationsContent"), dict):
@@ -204,9 +204,9 @@ def _deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield {"text": part.get("text") if isinstance(part, dict) else None}
         for citation in bounded(cited.get("citations") or (), "citations"):
             yield {"citation": citation}
-    if isinstance(said := block.get("reasoningContent"), dict):
-        text = said.get("reasoningText")
-        yield {"reasoningContent": text if isinstance(text, dict) else said}
+    if isinstance(reasoning := block.get("reasoningContent"), dict):
+        text = reasoning.get("reasoningText")
+        yield {"reasoningContent": text if isinstance(text, dict) else reasoning}
     call = block.get("toolUse")
     if isinstance(call, dict) and call.get("type") != SERVER_TOOL and (input := call.get("input")):
         yield {"toolUse": {"input": msgspec.json.encode(input).decode()}}

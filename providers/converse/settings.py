@@ -1,7 +1,6 @@
-"""Everything of a request to a Converse provider that is one value: inference settings, reasoning, formats, and members
-that only Bedrock has.
+"""Writers of a Converse request's scalar settings, reasoning, format, and members of Bedrock only.
 
-What a model takes of these is in its ``Quirks`` and in the row of its family.
+``Quirks`` and the family's row tell which of them a model accepts.
 """
 
 from typing import Any, Final, TypeAlias
@@ -31,30 +30,30 @@ OWN_FIELDS: Final = (
     "guardrailConfig", "promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig",
     "serviceTier", "additionalModelRequestFields",
 )  # fmt: skip
-"""Members of a request that no other API has. Programs of other APIs say them with their SDK's ``extra_body``."""
+"""Members of Bedrock only; programs of other APIs send them with their SDK's ``extra_body``."""
 
-_OF_CONVERSE: Final = (*OWN_FIELDS, "outputConfig")
-"""Those that a Converse client gets to the provider as they were: how reasoning is asked for, and the format."""
+_CONVERSE_FIELDS: Final = (*OWN_FIELDS, "outputConfig")
+"""Members that the provider receives unchanged from a Converse client, including reasoning and format."""
 
 _TIERS: Final = ("priority", "default", "flex", "reserved")
 _SAMPLING: Final = ("temperature", "top_p")
-_BY_HAND: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier", "guardrail", "prompt_variables")
+_SPECIAL_CASES: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier", "guardrail", "prompt_variables")
 _HIGHEST: Final = "high"
 
 
 def own_fields(request: Request) -> Body:
-    """Return the members of the client's request that only Bedrock has, whichever API it speaks."""
-    names = _OF_CONVERSE if request.api == "converse" else OWN_FIELDS
+    """Return the members of the client's request that only Bedrock has, whatever the client's API."""
+    names = _CONVERSE_FIELDS if request.api == "converse" else OWN_FIELDS
     return {name: value for name in names if (value := request.source.get(name)) is not None}
 
 
 def write_settings(request: Request, family: Family, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """``inferenceConfig`` and what goes beside it. Comes after messages and tools."""
+    """Write ``inferenceConfig`` and additional settings, after messages and tools."""
     inference: Body = {}
     more: Body = {}
     _write_limit(request, inference, drops)
     _write_reasoning(request, family, quirks, body, inference, more, drops)
-    write_parameters(request, "converse", inference, drops, skip=_BY_HAND)
+    write_parameters(request, "converse", inference, drops, skip=_SPECIAL_CASES)
     _write_stop(request, family, body, inference, drops)
     _write_sampling(request, family, quirks, inference, more, drops)
     _write_tier(request, body, drops)
@@ -96,7 +95,7 @@ def _write_stop(request: Request, family: Family, body: Body, inference: Body, d
 def _write_sampling(
     request: Request, family: Family, quirks: Quirks, inference: Body, more: Body, drops: Drops
 ) -> None:
-    taken = _takes_sampling(request.reasoning, quirks, more)
+    accepts_sampling = _accepts_sampling(request.reasoning, quirks, more)
     for name in (*_SAMPLING, "top_k"):
         control = request.parameters.get(name)
         if control is None:
@@ -104,26 +103,26 @@ def _write_sampling(
         second = name == "top_p" and "temperature" in inference and quirks.one_of_temperature_top_p
         if name == "top_k" and request.api == "converse":
             continue
-        if not taken or second or (name == "top_k" and not family.top_k):
+        if not accepts_sampling or second or (name == "top_k" and not family.top_k):
             if control.value != BY_NAME[name].default:
                 drops.add(control.at)
         elif name == "top_k":
-            _put(more, family.top_k, control.value)
+            _set_path(more, family.top_k, control.value)
         else:
             inference[BY_NAME[name].converse] = min(control.value, 1)
             if control.value > 1:
                 drops.add(control.at)
 
 
-def _put(more: Body, path: tuple[str, ...], value: Any) -> None:
+def _set_path(more: Body, path: tuple[str, ...], value: Any) -> None:
     for name in path[:-1]:
         more = more.setdefault(name, {})
     more[path[-1]] = value
 
 
-def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, more: Body) -> bool:
+def _accepts_sampling(reasoning: Reasoning | None, quirks: Quirks, more: Body) -> bool:
     thinking: Body = more.get("thinking") or more.get("reasoningConfig") or {}
-    if thinking.get("maxReasoningEffort") == _HIGHEST:  # Nova takes none beside it
+    if thinking.get("maxReasoningEffort") == _HIGHEST:  # Nova accepts none with it
         return False
     return accepts_sampling_with(thinking, reasoning, quirks)
 
@@ -142,9 +141,9 @@ def _write_reasoning(
         if off:
             _turn_off(reasoning, quirks, body, more, drops)
         else:
-            _think(request, reasoning, quirks, body, inference, more, drops)
+            _turn_on(request, reasoning, quirks, body, inference, more, drops)
         return
-    if off:  # they think only if they are asked to
+    if off:  # they do not think by default
         return
     level = known_level(requested_level(reasoning) or _HIGHEST, quirks.efforts or LEVELS[:3])
     if level is None or not family.effort:
@@ -161,7 +160,8 @@ def _write_reasoning(
 
 
 def _turn_off(reasoning: Reasoning, quirks: Quirks, body: Body, more: Body, drops: Drops) -> None:
-    """Adaptive models may think unasked. One that always thinks does so as little as it can."""
+    """Turn thinking off for adaptive models, which think by default, or to the lowest effort for a model that always
+    thinks."""
     if quirks.thinking_off == "lowest_effort":
         drops.add(reasoning.at)
         if quirks.efforts:
@@ -170,10 +170,10 @@ def _turn_off(reasoning: Reasoning, quirks: Quirks, body: Body, more: Body, drop
         more["thinking"] = {"type": quirks.thinking_off}
 
 
-def _think(
+def _turn_on(
     request: Request, reasoning: Reasoning, quirks: Quirks, body: Body, inference: Body, more: Body, drops: Drops
 ) -> None:
-    """Claude's thinking, as Messages has it, where the adaptive models' level of effort is a member of Converse."""
+    """Write Claude's thinking as in Messages; the effort of adaptive models is a member of Converse."""
     if quirks.adaptive_thinking and (level := effort_level(reasoning, quirks, drops)) is not None:
         _output_config(body)["effort"] = level
     if quirks.thinking_off == "disabled" and "toolChoice" in body.get("toolConfig", {}):
@@ -183,16 +183,18 @@ def _think(
     elif quirks.adaptive_thinking:
         if not omits_thinking(request):
             more["thinking"] = show_summary({"type": "adaptive"}, reasoning)
-    elif omits_thinking(request) or _acts_unthinking(body["messages"]):
+    elif omits_thinking(request) or _calls_tools_without_thinking(body["messages"]):
         drops.add(reasoning.at)
     else:
         limit = inference.get("maxTokens", quirks.default_max_tokens)
         more["thinking"], inference["maxTokens"] = add_budget(reasoning, quirks, limit, drops)
 
 
-def _acts_unthinking(messages: list[Body]) -> bool:
-    """Return whether the turn that goes on has called tools without reasoning of its own: with a budget that is a 400.
-    Clients of other APIs may have lost it."""
+def _calls_tools_without_thinking(messages: list[Body]) -> bool:
+    """Return whether the current turn has called tools without reasoning, which with a budget is a 400.
+
+    Clients of other APIs may have lost the reasoning.
+    """
     if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
         return False
     content = messages[-2]["content"]
@@ -203,9 +205,11 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 
 
 def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Drops) -> str | None:
-    """Return the format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool, for
-    which a real call may be taken (BerriAI/litellm#34230)."""
-    if format is None or _enforced(format, family, quirks):
+    """Return the format as an instruction and report it as dropped, if the model cannot enforce it.
+
+    A hidden tool could be mistaken for a real call (BerriAI/litellm#34230).
+    """
+    if format is None or _is_enforceable(format, family, quirks):
         return None
     drops.add(format.at)
     return in_words(format)
@@ -213,7 +217,7 @@ def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Dr
 
 def write_format(format: Format | None, family: Family, quirks: Quirks, body: Body) -> None:
     """Write ``outputConfig.textFormat``, whose schema is JSON in a string."""
-    if format is None or not _enforced(format, family, quirks):
+    if format is None or not _is_enforceable(format, family, quirks):
         return
     schema: Body = {"schema": msgspec.json.encode(closed(described(format))).decode()}
     if format.name:
@@ -223,7 +227,7 @@ def write_format(format: Format | None, family: Family, quirks: Quirks, body: Bo
     _output_config(body)["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
 
 
-def _enforced(format: Format, family: Family, quirks: Quirks) -> bool:
+def _is_enforceable(format: Format, family: Family, quirks: Quirks) -> bool:
     return family.structured_output and quirks.structured_output and can_be_closed(format)
 
 

@@ -1,7 +1,7 @@
-"""Words of Converse for both roles: why an answer ended, token counts, ids and signatures.
+"""Finish reasons, token counts, ids and signatures of Converse, for readers and writers.
 
-Source: ``StopReason`` and ``TokenUsage`` of Amazon Bedrock's API reference. ``inputTokens`` leaves out what was read
-from and written to a cache; the four counts add up to ``totalTokens``.
+Source: ``StopReason`` and ``TokenUsage`` of Amazon Bedrock's API reference. ``inputTokens`` excludes tokens read from
+and written to a cache; the four counts add up to ``totalTokens``.
 """
 
 import re
@@ -26,7 +26,7 @@ REASONS: Final[Mapping[str, Reason]] = {
     "model_context_window_exceeded": "context_exceeded",
 }
 
-WORDS: Final[Mapping[Reason, str]] = {
+STOP_REASONS: Final[Mapping[Reason, str]] = {
     "stop": "end_turn",
     "stop_sequence": "stop_sequence",
     "length": "max_tokens",
@@ -35,22 +35,24 @@ WORDS: Final[Mapping[Reason, str]] = {
     "pause": "end_turn",
     "context_exceeded": "model_context_window_exceeded",
 }
-"""The other way round. There is no word for a pause."""
+"""The stop reasons by neutral reason; the API has none for a pause."""
 
 STOP_SEQUENCE: Final = "/stop_sequence"
-"""Where Claude says which stop string it has met, for those who ask (``additionalModelResponseFieldPaths``)."""
+"""The path where Claude reports the stop string that matched, on request (``additionalModelResponseFieldPaths``)."""
 
 _MALFORMED: Final[Mapping[str, str]] = {
     "malformed_model_output": "the model's output could not be read by its provider (malformed_model_output)",
     "malformed_tool_use": "the model called a tool in a form that its provider could not read (malformed_tool_use)",
 }
-"""Answers that only look complete: a client would run half a call, or take nothing for an answer
+"""Stop reasons of failed answers that look complete: a client would run an incomplete call, or accept an empty answer
 (Wei-Shaw/sub2api#7081)."""
 
 
 def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
-    """Read the end of an answer with that stop reason. ``extra`` are ``additionalModelResponseFields``. A word that
-    nobody knows ends an answer like any other."""
+    """Return the end of an answer for the stop reason ``word``; unknown ones mean ``stop``.
+
+    ``extra`` are the ``additionalModelResponseFields``.
+    """
     if (message := _MALFORMED.get(word)) is not None:
         return ErrorInfo("upstream", message, native=True, reason="bad_answer")
     stop = extra.get(STOP_SEQUENCE[1:]) if isinstance(extra, dict) else None
@@ -61,7 +63,7 @@ _SHORT, _LONG = "5m", "1h"
 
 
 def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
-    """Read the account in an answer, or in the event ``metadata`` of a stream; ``None`` where there is none."""
+    """Return the usage in an answer or a ``metadata`` event, or ``None``."""
     counts = metadata.get("usage")
     if not isinstance(counts, dict):
         return None
@@ -83,7 +85,7 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
 
 
 def _lifetimes(details: Any) -> Mapping[str, int]:
-    """Return what was written to a cache, by lifetime."""
+    """Return the tokens written to a cache by lifetime."""
     found = bounded(details, "cache details") if isinstance(details, list) else ()
     return {
         ttl: _count(one, "inputTokens")
@@ -97,7 +99,7 @@ def _tier(tier: Any) -> str | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Write the object ``usage`` of an answer, or of ``metadata``."""
+    """Return the object ``usage`` of an answer or of ``metadata``."""
     counts: dict[str, Any] = {
         "inputTokens": usage.input,
         "outputTokens": usage.output,
@@ -112,48 +114,52 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 _GUARDED: Final = "guardrail_intervened"
-"""A refusal that only this API has a word for: given back as it was."""
+"""A refusal of this API only, written back unchanged."""
 
-_GOOD_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_VALID_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 
 NOT_MEASURED: Final = {"latencyMs": 0}
-"""The metrics of an answer, which have to be there. Who translates it knows only what was said."""
+"""The required metrics of an answer, which the gateway does not know."""
 
 
 def tool_use_id(id: str) -> str:
-    """Return ``id`` if the API takes it, else always the same one made from it."""
-    return id if _GOOD_ID.fullmatch(id) else replacement_id("tooluse_", id)
+    """Return ``id`` if the API accepts it, else an id derived from it, always the same."""
+    return id if _VALID_ID.fullmatch(id) else replacement_id("tooluse_", id)
 
 
-def write_end(end: AnswerEnd, called: bool, asked: Request) -> dict[str, Any]:
-    """Write the members of an answer, and of ``messageStop``, that say why it ended."""
-    word = WORDS[settled_reason(end.reason, called)]
-    said: dict[str, Any] = {"stopReason": _GUARDED if end.reason == "refusal" and end.raw == _GUARDED else word}
-    paths = asked.source.get("additionalModelResponseFieldPaths")
+def write_end(end: AnswerEnd, calls_tools: bool, request: Request) -> dict[str, Any]:
+    """Return the members of an answer, or of ``messageStop``, about its end."""
+    word = STOP_REASONS[settled_reason(end.reason, calls_tools)]
+    members: dict[str, Any] = {"stopReason": _GUARDED if end.reason == "refusal" and end.raw == _GUARDED else word}
+    paths = request.source.get("additionalModelResponseFieldPaths")
     if isinstance(paths, list) and STOP_SEQUENCE in paths:
-        said["additionalModelResponseFields"] = {STOP_SEQUENCE[1:]: end.stop_sequence}
-    return said
+        members["additionalModelResponseFields"] = {STOP_SEQUENCE[1:]: end.stop_sequence}
+    return members
 
 
 def signature(issuer: Issuer, state: ReasoningState | None) -> str | None:
-    """Return the signature of reasoning with text: the provider's own if the block is one of this API's, else our seal;
-    ``None`` where nothing is wanted back."""
+    """Return the signature of reasoning with text: the provider's own for a block of this API, else our seal.
+
+    Returns ``None`` if nothing must be sent back.
+    """
     if state is None:
         return None
-    if (own := _own(state, "reasoningText")) is not None:
+    if (own := _own_state(state, "reasoningText")) is not None:
         return own.get("signature") if isinstance(own, dict) and isinstance(own.get("signature"), str) else None
     return seal(issuer, state.api, state.item)
 
 
-def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
-    """Return the content of ``reasoningContent`` without text: the provider's own, or an empty text with our seal as
-    its signature. Clients carry a signature from turn to turn; of ``redactedContent`` several make nothing, or
-    an error (langchain-ai/langchain-aws#1223, UKGovernmentBEIS/inspect_ai#5217)."""
-    if _own(state, "reasoningText") is not None or _own(state, "redactedContent") is not None:
+def textless_content(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
+    """Return ``reasoningContent`` without text: the provider's own, or an empty text with our seal as its signature.
+
+    Clients send a signature back on the next turn, but several ignore ``redactedContent`` or fail on it
+    (langchain-ai/langchain-aws#1223, UKGovernmentBEIS/inspect_ai#5217).
+    """
+    if _own_state(state, "reasoningText") is not None or _own_state(state, "redactedContent") is not None:
         item: dict[str, Any] = state.item
         return item
     return {"reasoningText": {"text": "", "signature": seal(issuer, state.api, state.item)}}
 
 
-def _own(state: ReasoningState, member: str) -> Any:
+def _own_state(state: ReasoningState, member: str) -> Any:
     return state.item.get(member) if state.api == "converse" and isinstance(state.item, dict) else None

@@ -1,9 +1,9 @@
-"""Answers for a Converse client: the stream (``ConverseWriter``) and the whole answer (``write_answer``).
+"""Writers of answers for a Converse client: streams (``ConverseWriter``) and whole answers (``write_answer``).
 
-Grammar of the stream: ``messageStart (block)* messageStop metadata``, each a frame, with ``block = contentBlockStart?
+Grammar of a stream: ``messageStart (block)* messageStop metadata``, each a frame, with ``block = contentBlockStart?
 contentBlockDelta* contentBlockStop``, one block at a time, numbered from 0; texts and reasoning have no start. A
-failure is the frame of an exception and the end. Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of Amazon's
-service model, and recorded streams.
+failure is an exception frame, which ends the stream. Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of
+Amazon's service model, and recorded streams.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import msgspec
 
 from providers.converse import PING
 from providers.converse.errors import error_event
-from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end, write_usage
+from providers.converse.wording import NOT_MEASURED, signature, textless_content, tool_use_id, write_end, write_usage
 from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
@@ -39,7 +39,7 @@ from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBloc
 
 
 def write_answer(answer: Answer, reply: Reply) -> bytes:
-    """See ``Codec.write_answer``."""
+    """Return the answer as JSON. See ``Codec.write_answer``."""
     usage = answer.usage or Usage(input=reply.input_estimate)
     message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
     return msgspec.json.encode(
@@ -66,11 +66,11 @@ def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
         case RefusalBlock(text=text):
             return [{"text": text}] if text else []
         case ReasoningBlock(text="", state=state):
-            return [] if state is None else [{"reasoningContent": wordless(issuer, state)}]
+            return [] if state is None else [{"reasoningContent": textless_content(issuer, state)}]
         case ReasoningBlock(text=text, state=state):
             signed = signature(issuer, state)
-            told = {"text": text} if signed is None else {"text": text, "signature": signed}
-            return [{"reasoningContent": {"reasoningText": told}}]
+            content = {"text": text} if signed is None else {"text": text, "signature": signed}
+            return [{"reasoningContent": {"reasoningText": content}}]
         case ToolCallBlock(id=id, name=name, input=text, kind=kind):
             call = {"toolUseId": tool_use_id(id), "name": name, "input": call_input(text, kind)}
             return [{"toolUse": call}]
@@ -83,21 +83,21 @@ def _frame(name: str, value: Mapping[str, Any]) -> bytes:
 
 
 class ConverseWriter:
-    """A ``Writer`` of the Converse API. Blocks go out strictly one after the other."""
+    """A ``Writer`` of the Converse API. Blocks are sent strictly one after another."""
 
     def __init__(self, reply: Reply) -> None:
-        self._asked, self._issuer = reply.request, reply.issuer
+        self._request, self._issuer = reply.request, reply.issuer
         self._usage = Usage(input=reply.input_estimate)
         self._order = BlockOrder()
         self._index = 0
-        self._said = False  # something of the block with that index
+        self._has_content = False  # whether anything of the block with that index was sent
         self._reasoning: ReasoningState | None = None
         self._input: StreamedInput | None = None  # the arguments of the open call
         self._stage: AnswerStage = WAITING
-        self._called = False
+        self._calls_tools = False
 
     def send(self, event: Event) -> bytes:
-        if self._said and isinstance(event, TextDelta) and event.block == self._order.open:
+        if self._has_content and isinstance(event, TextDelta) and event.block == self._order.open:
             return self._delta({"text": event.text})
         if self._stage is ENDED:
             return b""
@@ -126,12 +126,12 @@ class ConverseWriter:
         return _frame("messageStart", {"role": "assistant"})
 
     def _end(self, event: AnswerEnd) -> bytes:
-        left = b"".join(map(self._write, self._order.close()))
-        begun = self._begin()
+        rest = b"".join(map(self._write, self._order.close()))
+        start = self._begin()
         self._stage = ENDED
-        stop = _frame("messageStop", write_end(event, self._called, self._asked))
+        stop = _frame("messageStop", write_end(event, self._calls_tools, self._request))
         metadata = _frame("metadata", {"usage": write_usage(self._usage), "metrics": NOT_MEASURED})
-        return b"".join((begun, left, stop, metadata))
+        return b"".join((start, rest, stop, metadata))
 
     # Blocks
 
@@ -142,63 +142,63 @@ class ConverseWriter:
             case ReasoningDelta(text=text):
                 return self._delta({"reasoningContent": {"text": text}})
             case ReasoningState():
-                return self._sealed(event)
+                return self._write_state(event)
             case ToolCallStart():
-                return self._call(event)
+                return self._start_call(event)
             case ToolCallDelta(text=text):
-                return self._arguments(text)
+                return self._write_arguments(text)
             case Citation(api=api, item=item):
                 return self._delta({"citation": item}) if api == "converse" else b""
             case NativeItem(api=api, item=item):
-                return self._native(item) if api == "converse" and isinstance(item, dict) else b""
+                return self._write_native(item) if api == "converse" and isinstance(item, dict) else b""
             case BlockEnd():
-                return self._block_end()
+                return self._end_block()
             case _:
                 assert_never(event)
 
     def _delta(self, delta: Mapping[str, Any]) -> bytes:
-        self._said = True
+        self._has_content = True
         return _frame("contentBlockDelta", {"contentBlockIndex": self._index, "delta": delta})
 
     def _start(self, start: Mapping[str, Any]) -> bytes:
-        self._said = True
+        self._has_content = True
         return _frame("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
 
-    def _sealed(self, event: ReasoningState) -> bytes:
-        if self._said:  # after its text; the signature is the last delta of the block
+    def _write_state(self, event: ReasoningState) -> bytes:
+        if self._has_content:  # the signature is the last delta of the block
             self._reasoning = event
             return b""
-        item = wordless(self._issuer, event)
-        hidden = item.get("redactedContent")
-        if isinstance(hidden, str):
-            return self._delta({"reasoningContent": {"redactedContent": hidden}})
+        item = textless_content(self._issuer, event)
+        redacted = item.get("redactedContent")
+        if isinstance(redacted, str):
+            return self._delta({"reasoningContent": {"redactedContent": redacted}})
         self._reasoning = event
-        return self._delta({"reasoningContent": {"text": ""}})  # SDKs want a text beside the signature
+        return self._delta({"reasoningContent": {"text": ""}})  # SDKs require a text with the signature
 
-    def _call(self, event: ToolCallStart) -> bytes:
-        self._called = True
+    def _start_call(self, event: ToolCallStart) -> bytes:
+        self._calls_tools = True
         self._input = StreamedInput(event.kind)
         return self._start({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
 
-    def _arguments(self, text: str) -> bytes:
+    def _write_arguments(self, text: str) -> bytes:
         if self._input is not None:
             text = self._input.take(text)
             self._input = None if self._input.passes else self._input
         return self._delta({"toolUse": {"input": text}}) if text else b""
 
-    def _native(self, item: Mapping[str, Any]) -> bytes:
+    def _write_native(self, item: Mapping[str, Any]) -> bytes:
         """Write a call of a tool that ran at Amazon, or its result."""
-        begun = b""
+        start = b""
         for kind, inner in item.items():
             if kind == "toolUse" and isinstance(inner, dict):
-                begun = self._start({kind: {name: value for name, value in inner.items() if name != "input"}})
-                begun += self._delta({kind: {"input": msgspec.json.encode(inner.get("input", {})).decode()}})
+                start = self._start({kind: {name: value for name, value in inner.items() if name != "input"}})
+                start += self._delta({kind: {"input": msgspec.json.encode(inner.get("input", {})).decode()}})
             elif kind == "toolResult" and isinstance(inner, dict):
-                begun = self._start({kind: {name: value for name, value in inner.items() if name != "content"}})
-                begun += self._delta({kind: inner.get("content", [])})
-        return begun + self._stop()
+                start = self._start({kind: {name: value for name, value in inner.items() if name != "content"}})
+                start += self._delta({kind: inner.get("content", [])})
+        return start + self._stop()
 
-    def _block_end(self) -> bytes:
+    def _end_block(self) -> bytes:
         last = b""
         if self._reasoning is not None:
             if (signed := signature(self._issuer, self._reasoning)) is not None:
@@ -210,9 +210,9 @@ class ConverseWriter:
         return last + self._stop()
 
     def _stop(self) -> bytes:
-        if not self._said:  # a citation of nothing, a state that says nothing
+        if not self._has_content:  # an empty citation or state
             return b""
-        stopped = _frame("contentBlockStop", {"contentBlockIndex": self._index})
+        stop = _frame("contentBlockStop", {"contentBlockIndex": self._index})
         self._index += 1
-        self._said = False
-        return stopped
+        self._has_content = False
+        return stop
