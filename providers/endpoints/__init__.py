@@ -1,16 +1,9 @@
-"""What providers are asked for beside conversations: embeddings, rerank, images, audio, files and the like.
+"""Endpoints besides conversations: embeddings, rerank, images, audio, files and the like.
 
-``endpoint`` lists the endpoints that the gateway knows of, with the paths at which clients ask, and says where a
-provider has one: its place.
-
-``completions`` and ``fim`` read along in legacy completions and write fill-in-the-middle in its two shapes, ``rerank``
-has what puts documents into an order. ``model_types`` tells by a model's name what it is for,
-``voices`` what it speaks in.
-
-``multipart`` cuts the body of an upload into events, ``model_field`` replaces its ``model`` while it comes by,
-``audio_length`` reads how long a recording is out of the file's own header, ``media_tokens`` estimates the tokens of
-pictures and sound from a request. ``images`` and ``audio`` read along in
-pictures, speech and transcripts, ``usage`` what answers say that they have taken.
-
-``batch_lines`` replaces the models in a batch's file, line by line.
+``endpoint`` lists the endpoints with their client paths, and the type of their location at a provider. ``completions``
+reads legacy completions, ``fim`` converts fill-in-the-middle between its two formats, ``rerank`` handles rerank
+requests and answers. ``model_types`` derives a model's purpose from its name, ``voices`` its voices. ``multipart``
+splits upload bodies into events, ``model_field`` replaces their ``model``, ``audio_length`` reads a recording's length,
+``media_tokens`` estimates tokens of images and audio. ``images`` and ``audio`` read those answers, ``usage`` their
+usage. ``batch_lines`` replaces the models in a batch file.
 """

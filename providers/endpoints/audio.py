@@ -1,4 +1,4 @@
-"""Speech and transcripts: what their answers say (https://platform.openai.com/docs/api-reference/audio)."""
+"""Reader of speech and transcripts (https://platform.openai.com/docs/api-reference/audio)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -20,18 +20,18 @@ SPEECH_TYPES: Final[Mapping[str, str]] = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
-"""The content type of a ``response_format``, for providers that say none."""
+"""The content type of each ``response_format``, for providers that send none."""
 
 FINISHED: Final = ("speech.audio.done", "transcript.text.done", "transcription.done")
 
 
 def speech_type(response_format: object) -> str:
-    """Return the content type of speech in that format, by default MP3."""
+    """Return the content type of speech in that format, MP3 by default."""
     return SPEECH_TYPES.get(response_format, "audio/mpeg") if isinstance(response_format, str) else "audio/mpeg"
 
 
 class AudioReader:
-    """Reads along in speech or a transcript. ``otherwise`` is what it has taken where the answer does not say it."""
+    """A reader of speech or a transcript that is forwarded. ``otherwise`` returns the usage if the answer has none."""
 
     def __init__(self, otherwise: Callable[[], Usage | None]) -> None:
         self._told: Usage | None = None
@@ -43,7 +43,7 @@ class AudioReader:
         return self._told or self._otherwise()
 
     def event(self, name: str, data: bytes) -> None:
-        """Read an event of a stream. Its end is one of ``FINISHED``; vLLM and others end as Chat does."""
+        """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""
         if data == b"[DONE]":
             self._done = True
             return
@@ -56,14 +56,14 @@ class AudioReader:
         self._read(value)
 
     def whole(self, value: object) -> None:
-        """Read a whole answer in JSON; a transcript that was asked for as text may be ``true`` or ``123``."""
+        """Read a whole JSON answer; a transcript in plain text may be ``true`` or ``123``."""
         if isinstance(value, dict):
             if value.get("error") and "text" not in value:
                 raise GatewayError.of(read_event_failure(value))
             self._read(value)
 
     def close(self, *, streamed: bool) -> None:
-        """Take note that the answer has ended."""
+        """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 

@@ -1,7 +1,7 @@
-"""How long a recording is, read out of the file's own header while its bytes come by.
+"""Reader of a recording's length from the file's header, while its bytes are forwarded.
 
-A client that asks for plain text gets an answer that says nothing of the seconds it is billed by; they are estimated
-from its file then, so that no format goes unmetered (api7/aisix#868, envoyproxy/ai-gateway#2185).
+The answer to a client that requests plain text does not state the billed seconds, so they are estimated from the file;
+otherwise some formats would go unmetered (api7/aisix#868, envoyproxy/ai-gateway#2185).
 """
 
 import struct
@@ -9,25 +9,25 @@ from collections.abc import Callable, Generator
 from typing import Final, TypeAlias
 
 UNKNOWN: Final = 8000
-"""Bytes a second of a file whose header tells nothing: speech, compressed a little (64 kbit/s)."""
+"""Bytes per second of a file with an unknown header: slightly compressed speech (64 kbit/s)."""
 FASTEST: Final = 2_000_000
-"""Bytes a second that no recording passes, whatever its header claims: one of film, or of many channels."""
+"""The most bytes per second of any recording, whatever its header claims: film, or many channels."""
 SLOWEST: Final = 50
-"""Bytes a second that every recording takes (400 bit/s)."""
+"""The fewest bytes per second of any recording (400 bit/s)."""
 
 _TAIL: Final = 65_307
-"""Bytes of the largest Ogg page (RFC 3533 section 6)."""
+"""The size of the largest Ogg page in bytes (RFC 3533 section 6)."""
 _STEPS: Final = 1000
-"""Chunks or boxes that are looked at, each as small as it likes."""
+"""The most chunks or boxes that are read, which may be arbitrarily small."""
 
 Length: TypeAlias = Callable[[int, bytes], float]
-"""Seconds, from the file's size and its last bytes."""
+"""A function that returns seconds from the file's size and its last bytes."""
 Reading: TypeAlias = Generator[tuple[int, int], bytes, Length]
-"""Asks for the ``(offset, count)`` bytes that it needs, further behind each time, and knows the length in the end."""
+"""A generator that requests bytes as ``(offset, count)``, at increasing offsets, and returns the length function."""
 
 
 class AudioLength:
-    """The length of one file, whose bytes it is fed."""
+    """The length of one file, whose bytes it receives."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -41,7 +41,7 @@ class AudioLength:
         start = self.size
         self.size += len(data)
         self._tail += data
-        if len(self._tail) > 4 * _TAIL:  # seldom: each time all that stays is moved
+        if len(self._tail) > 4 * _TAIL:  # rarely, because it moves the rest
             del self._tail[:-_TAIL]
         while self._reading is not None:
             begin = max(0, self._at + len(self._window) - start)
@@ -51,7 +51,7 @@ class AudioLength:
             self._go_on(self._reading)
 
     def milliseconds(self) -> int:
-        """Return how long the file is that has been fed, at least one."""
+        """Return the length of the file so far, at least 1."""
         tail = bytes(self._tail[-_TAIL:])
         try:
             seconds = self._length(self.size, tail)
@@ -67,7 +67,7 @@ class AudioLength:
         except StopIteration as known:
             self._reading, self._length = None, known.value
         else:
-            if self._at < behind:  # lengths that point back: nothing is kept of what has passed
+            if self._at < behind:  # an offset that points back: earlier bytes are gone
                 self._reading = None
 
 
@@ -91,14 +91,14 @@ def _read() -> Reading:
 
 
 def _wav() -> Reading:
-    """RIFF chunks: the rate in ``fmt``, as many bytes as ``data`` says or, where nobody could go back, all the rest."""
+    """Read RIFF chunks: the rate in ``fmt``, and the size of ``data``, or the rest of the file if it is not set."""
     at, rate = 12, 0
     for _ in range(_STEPS):
         kind, length = struct.unpack("<4sI", (yield at, 8))
         at += 8
         if kind == b"fmt ":
             form, channels, samples, rate, _, bits = struct.unpack("<HHIIHH", (yield at, 16))
-            if form in (1, 3, 0xFFFE) and bits:  # PCM: what it says of bytes is left to others
+            if form in (1, 3, 0xFFFE) and bits:  # PCM: the stated byte rate is ignored
                 rate = samples * channels * bits / 8
         elif kind == b"data":
             stated = length if length not in (0, 0xFFFFFFFF) else float("inf")
@@ -109,14 +109,14 @@ def _wav() -> Reading:
 
 
 def _flac() -> Reading:
-    """STREAMINFO, always the first block (RFC 9639 section 8.2)."""
+    """Read STREAMINFO, which is always the first block (RFC 9639 section 8.2)."""
     packed = int.from_bytes((yield 18, 8), "big")
     rate, samples = packed >> 44, packed & (2**36 - 1)
     return (lambda size, tail: samples / rate) if samples else _by_size
 
 
 def _ogg() -> Reading:
-    """The codec's rate in the first page, and the position that the last page ends at (RFC 3533, RFC 7845)."""
+    """Read the codec's rate in the first page and the end position of the last page (RFC 3533, RFC 7845)."""
     segments = (yield 26, 1)[0]
     packet = yield 27 + segments, 40
     if packet.startswith(b"OpusHead"):
@@ -142,7 +142,7 @@ def _ogg() -> Reading:
 
 
 def _mp4(first: int) -> Reading:
-    """The movie's header (ISO/IEC 14496-12 section 8.2.2), before or behind the media, or that of its fragments."""
+    """Read the movie's header (ISO/IEC 14496-12 section 8.2.2), before or after the media, or its fragments' header."""
     at, scale = first, 0
     for _ in range(_STEPS):
         length, kind = struct.unpack(">I4s", (yield at, 8))
@@ -164,7 +164,7 @@ def _mp4(first: int) -> Reading:
             if duration:
                 length = duration / scale
                 return lambda size, tail: length
-        if length == 0:  # up to the end of the file
+        if length == 0:  # extends to the end of the file
             break
         at += length
     return _by_size
@@ -184,7 +184,7 @@ _MPEG_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 
 
 
 def _mp3(head: bytes) -> Reading:
-    """The first frame: how many there are where it says so (Xing, VBRI), else as many as its bit rate makes."""
+    """Read the first frame: the number of frames if stated (Xing, VBRI), else its bit rate."""
     at = 0
     if head.startswith(b"ID3"):
         at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))

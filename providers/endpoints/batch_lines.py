@@ -1,8 +1,8 @@
-"""The requests of a batch, line by line: the models that they name are replaced while the file comes by, every other
-byte stays (OpenAI's JSONL files; Anthropic's list is read in one piece).
+"""Replacement of the models in a batch file, line by line, while it is forwarded; all other bytes stay unchanged.
 
-A line is ``{custom_id, method, url, body}``. What is wrong with one is told with its number, before a provider has the
-file: there a batch fails hours later (BerriAI/litellm#37527).
+This applies to OpenAI's JSONL files; Anthropic's list is read at once. A line is ``{custom_id, method, url, body}``.
+Errors are reported with the line number before a provider has the file, because there a batch fails hours later
+(BerriAI/litellm#37527).
 """
 
 import hashlib
@@ -16,16 +16,18 @@ from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
 
 LONGEST_LINE: Final = 16 * 2**20
-"""Bytes of a line, which is held until it is whole."""
+"""The most bytes of a line, which is buffered until it is complete."""
 
 MOST_LINES: Final = 100_000
 
 ResolveModel: TypeAlias = Callable[[str, str, bytes], str]
-"""The provider's name for the model that a line names, given the line's ``url`` and its ``body``. Raises
-``GatewayError`` where its client may not use it there."""
+"""A function that returns the provider's name for a line's model, given its ``url`` and ``body``.
+
+Raises ``GatewayError`` if the client may not use the model there.
+"""
 
 CheckMembers: TypeAlias = Callable[[bytes, Mapping[str, msgspec.Raw]], None]
-"""Looks whether an object has one of its members twice. Raises ``GatewayError``."""
+"""A function that raises ``GatewayError`` if an object has a duplicate member."""
 
 _DECIDED: Final = frozenset(("custom_id", "method", "url", "body"))
 
@@ -34,24 +36,24 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class BatchLines:
-    """The lines of one file. ``urls`` are those that they name, ``count`` is their number."""
+    """The lines of one file. ``urls`` are the URLs in it, ``count`` the number of lines."""
 
     def __init__(self, resolve: ResolveModel, check: CheckMembers) -> None:
         self.urls: set[str] = set()
         self.count = 0
         self._resolve = resolve
         self._check = check
-        self._ids: set[bytes] = set()  # digests: an id may be long
+        self._ids: set[bytes] = set()  # digests, because ids may be long
         self._held: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Return the whole lines that ``data`` completes, as they go on. Raises ``GatewayError`` (400, 403, 404), which
-        names the line."""
+        """Return the lines that ``data`` completes, edited. Raises ``GatewayError`` (400, 403, 404) with the line
+        number."""
         *whole, rest = data.split(b"\n")
         out = []
         for piece in whole:
-            if not piece and not self._held:  # a file may be of nothing else
+            if not piece and not self._held:  # a file may consist of empty lines only
                 out.append(b"\n")
                 continue
             self._hold(piece)
@@ -61,7 +63,7 @@ class BatchLines:
         return b"".join(out)
 
     def close(self) -> bytes:
-        """Return the last line, where no line end follows it. Raises as ``feed`` does, and for a file without any."""
+        """Return the last line if it has no line end. Raises as ``feed`` does, and for a file without lines."""
         rest = self._line(b"".join(self._held))
         if not self.count:
             raise invalid("the file of a batch needs at least one line, a request as JSON", "file")
@@ -103,7 +105,7 @@ class BatchLines:
         return line if name == model else _placed(line, body, with_model(body, fields, name))
 
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
-        """Refuse members that appear twice or differ only in case: other readers would see another request."""
+        """Reject members that appear twice or differ only in case, because readers would interpret them differently."""
         if any(name not in _DECIDED and name[:20].casefold() in _DECIDED for name in members):
             raise self._wrong("has a member that is custom_id, method, url or body but for its case")
         try:
@@ -138,8 +140,10 @@ class BatchLines:
 
 
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
-    """Return the JSON object ``body``, whose members are ``fields``, with ``name`` as its model: nothing else of it
-    changes, but for white space where its members have the longest of names."""
+    """Return the JSON object ``body``, whose members are ``fields``, with ``name`` as its model.
+
+    Nothing else changes, except for white space if member names are extremely long.
+    """
     own = msgspec.json.encode(name)
     at = body.index(b"{") + 1
     while (found := _NAME.match(body, at)) is not None:
@@ -149,7 +153,7 @@ def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
             if body.startswith(bytes(fields[member]), found.end()):
                 return body[: found.end()] + own + body[found.end() + size :]
             break
-        at = found.end() + size  # values are skipped, whatever is in them: one of megabytes would take seconds
+        at = found.end() + size  # values are skipped unread: one of megabytes would take seconds
     return msgspec.json.encode({**fields, "model": msgspec.Raw(own)})
 
 
@@ -157,7 +161,7 @@ _NAME: Final = re.compile(rb'[ \t\r\n,]*+("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[
 
 
 def _placed(line: bytes, body: bytes, changed: bytes) -> bytes:
-    """Return ``line`` with its member ``body`` changed."""
+    """Return ``line`` with its member ``body`` replaced."""
     at = line.rfind(body)
     if line.count(body) != 1:
         members = _MEMBERS.decode(line)

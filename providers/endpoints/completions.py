@@ -1,7 +1,7 @@
-"""Legacy completions: how many choices a request asks for, when an answer is whole, and what it took.
+"""Reader of legacy completions: the number of choices, the end of an answer and its usage.
 
-The bytes pass as they come (https://platform.openai.com/docs/api-reference/completions); this reads along. Choices of a
-stream interleave, each with an ``index`` and a ``finish_reason`` of its own.
+The bytes are forwarded unchanged (https://platform.openai.com/docs/api-reference/completions). Choices of a stream
+interleave, each with an ``index`` and a ``finish_reason``.
 """
 
 from collections.abc import Sequence
@@ -17,37 +17,36 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import NOT_JSON, reading
 
-CHARACTERS_PER_TOKEN: Final = 4  # of English prose, about
+CHARACTERS_PER_TOKEN: Final = 4  # approximately, in English prose
 
 MOST_CHOICES: Final = 2**12
-"""Choices whose ends are remembered. A request may ask for more, whose ends nobody waits for."""
+"""The most choices whose ends are tracked; a request may ask for more, whose ends are ignored."""
 
 
 # Requests
 
 
 def prompts(prompt: Any) -> int:
-    """Return how many prompts ``prompt`` is: a text or token ids are one, a list of texts or of lists of ids
-    several."""
+    """Return the number of prompts in ``prompt``: a text or token ids are one; a list of texts or id lists has several."""
     if not isinstance(prompt, list) or not prompt or type(prompt[0]) is int:
         return 1
     return len(prompt)
 
 
 def token_ids(prompt: Any) -> int:
-    """Return how many token ids ``prompt`` holds, each of which is one token."""
+    """Return the number of token ids in ``prompt``."""
     if not isinstance(prompt, list):
         return 0
     return sum(len(one) if isinstance(one, list) else type(one) is int for one in prompt)
 
 
 def expected_choices(draft: Draft) -> int:
-    """Return the number of choices that a whole answer has: ``n`` for each prompt."""
+    """Return the number of choices in a whole answer: ``n`` for each prompt."""
     return prompts(draft.value("prompt")) * _several(draft.value("n"))
 
 
 def written_choices(draft: Draft) -> int:
-    """Return the number of choices that are written, and paid for: of ``best_of`` for each prompt ``n`` are shown."""
+    """Return the number of billed choices: ``best_of`` for each prompt, of which the answer contains ``n``."""
     return prompts(draft.value("prompt")) * max(_several(draft.value("n")), _several(draft.value("best_of")))
 
 
@@ -61,14 +60,14 @@ def _several(value: Any) -> int:
 class _Choice(msgspec.Struct):
     index: Any = 0
     text: Any = None
-    delta: Any = None  # Mistral's are those of Chat
+    delta: Any = None  # Mistral's are like Chat's
     message: Any = None
     finish_reason: Any = None
     error: Any = None
 
     @property
     def said(self) -> int:
-        """The characters that it says."""
+        """The number of characters of its text."""
         message = self.delta or self.message
         text = message.get("content") if isinstance(message, dict) else self.text
         return len(text) if isinstance(text, str) else 0
@@ -86,12 +85,12 @@ _chunk: Final = reading(msgspec.json.Decoder(_Chunk).decode)
 
 
 class CompletionReader:
-    """Reads along in the answer to a completion, of which ``expected`` choices are to come. Raises nothing but
-    ``GatewayError``, for an answer that fails or is not whole. Where it tells of no usage, as one that breaks off, that
-    is estimated: ``asked`` are the tokens of its request, about.
+    """A reader of a completion with ``expected`` choices, which is forwarded.
 
-    A stream is whole when each choice has its ``finish_reason``, or when the provider says ``[DONE]`` and none is half
-    there: some ignore ``n``, and some say no reason at all."""
+    Raises only ``GatewayError``, for a failed or incomplete answer. Without reported usage it estimates it; ``asked``
+    is an estimate of the prompt's tokens. A stream is complete when each choice has its ``finish_reason``, or at
+    ``[DONE]`` if no choice is partial: some providers ignore ``n``, and some send no reason.
+    """
 
     def __init__(self, expected: int, asked: int = 0) -> None:
         self._told: Usage | None = None
@@ -104,13 +103,13 @@ class CompletionReader:
 
     @property
     def usage(self) -> Usage | None:
-        """What it has taken so far."""
+        """The usage so far."""
         if self._told is not None or not self._said:
             return self._told
         return Usage(input=self._asked, output=-(-self._said // CHARACTERS_PER_TOKEN), estimated=True)
 
     def event(self, name: str, data: bytes) -> None:
-        """One event of a stream: its name ("" if none) and its data."""
+        """Read one event of a stream: its name ("" for none) and its data."""
         if data.startswith(b"[DONE]"):
             if not self._begun or (self._finished and self._begun - self._finished):
                 raise GatewayError.of(EARLY)
@@ -136,7 +135,7 @@ class CompletionReader:
             self._said = sum(_said(choice) for choice in choices)
 
     def close(self, *, streamed: bool) -> None:
-        """Take note that the answer has ended."""
+        """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
         if streamed and not self._done and len(self._finished) < self._expected:
             raise GatewayError.of(EARLY)
 
@@ -160,7 +159,7 @@ def _said(choice: Any) -> int:
 
 
 def _odd(name: str, data: bytes) -> ErrorInfo:
-    """Return what an event is that is no chunk."""
+    """Return the failure that an event other than a chunk means."""
     failed, value = array_failure(data), load(data)
     if failed is None and (name == "error" or isinstance(value, dict)):
         return read_event_failure(value)
@@ -168,7 +167,7 @@ def _odd(name: str, data: bytes) -> ErrorInfo:
 
 
 def texts_of(prompt: Any) -> Sequence[str]:
-    """Return the texts in ``prompt``, by which what it costs is estimated; ids are counted by ``token_ids``."""
+    """Return the texts in ``prompt``, for estimates of its tokens; ``token_ids`` counts ids."""
     if isinstance(prompt, str):
         return (prompt,)
     return [one for one in prompt if isinstance(one, str)] if isinstance(prompt, list) else ()

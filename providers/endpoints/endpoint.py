@@ -1,8 +1,8 @@
-"""Endpoints: paths of a provider's API that are no conversation, as rows.
+"""Endpoints other than conversations, as rows.
 
-``ENDPOINTS`` says of each what holds before a provider is chosen: where clients ask, who else may answer, how long a
-first byte may take. A ``Place`` is where one provider has it. The paths are those of the makers' own SDKs (openai 3.52,
-anthropic 2.11, cohere 7.3, google-genai 3.4, mistralai 3.7) and of vLLM's and TEI's interface descriptions.
+``ENDPOINTS`` has the properties that do not depend on the provider: client paths, fallback, time limits. A ``Place`` is
+the location at one provider. The paths come from the makers' SDKs (openai 3.52, anthropic 2.11, cohere 7.3,
+google-genai 3.4, mistralai 3.7) and from interface descriptions of vLLM and TEI.
 """
 
 from collections.abc import Mapping
@@ -23,24 +23,23 @@ EndpointName: TypeAlias = Literal[
 BODY_SHAPES: Final = (
     "openai", "cohere", "jina", "voyage", "mistral", "gemini", "anthropic", "tei", "vllm", "nim", "deepinfra", "azure",
 )  # fmt: skip
-"""The forms that the bodies of endpoints come in, by whose they are."""
+"""The formats of endpoint bodies, by their maker."""
 
 EndpointFallback: TypeAlias = Literal["same_model", "any", "never"]
-"""Who may answer in place of a target that failed: the same model elsewhere, whoever the route names, or nobody."""
+"""The allowed fallback for a failed target: the same model elsewhere, any target of the route, or none."""
 
 MIB: Final = 2**20
 
 
 @attrs.frozen
 class Endpoint:
-    """One endpoint, whoever provides it.
+    """One endpoint, at any provider.
 
-    ``paths`` are where clients ask; ``{model}`` in one stands for a model's name, ``{id}`` for an object's. ``shape``
-    is the API in whose words its errors are told, where its path or headers do not say another. ``fallback`` says who
-    may answer in place of a target that failed. ``first_byte`` is how many seconds it may take where the limit for
-    conversations is too short: a proxy's 60 s cut pictures that were being drawn (Wei-Shaw/sub2api#2225). ``most`` is
-    how many bytes a request's body may have, and ``elements`` how many values its JSON, unless the configuration says
-    it; ``None`` is what holds for conversations.
+    ``paths`` are the client's paths; ``{model}`` is a model's name, ``{id}`` an object's id. ``shape`` is the API of
+    its errors, unless path or headers determine another. ``fallback`` is the allowed fallback. ``first_byte`` is its
+    time limit in seconds, if the limit for conversations is too short: a proxy's 60 s cut off images in progress
+    (Wei-Shaw/sub2api#2225). ``most`` is the limit of bytes in a request's body, ``elements`` of values in its JSON,
+    unless configured; ``None`` means the limit of conversations.
     """
 
     name: EndpointName
@@ -54,11 +53,11 @@ class Endpoint:
 
 @attrs.frozen
 class Place:
-    """Where a provider has an endpoint: its ``path`` behind the row's prefix, or behind ``prefix`` where it has one of
-    its own. ``{model}`` stands for the model's id. A ``path`` with a host is a whole address.
+    """The location of an endpoint at a provider: its ``path`` after the row's prefix, or after an own ``prefix``.
 
-    ``shape`` is the form of the bodies there, one of ``BODY_SHAPES``; ``api`` the API whose credentials and headers it
-    takes."""
+    ``{model}`` is the model's id. A ``path`` with a host is a whole address. ``shape`` is the format of bodies, one of
+    ``BODY_SHAPES``; ``api`` is the API whose credentials and headers it uses.
+    """
 
     path: str
     shape: str = "openai"
@@ -71,10 +70,10 @@ class Place:
 
 
 _SLOW: Final = 600.0
-"""Pictures, transcripts and results of batches: minutes may pass before the first byte
+"""Seconds until the first byte of images, transcripts and batch results, which may take minutes
 (CookSleep/gpt_image_playground#7, DEEIX-AI/DEEIX-Chat#326)."""
 
-_GOOGLES: Final = ("/v1beta", "/v1")  # google-genai asks at either
+_GOOGLES: Final = ("/v1beta", "/v1")  # google-genai uses both
 
 
 def _below(root: str, *rest: str) -> tuple[str, ...]:
@@ -91,25 +90,25 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
             )),
         ),
         fallback="same_model",
-        elements=500_000,  # ids of tokens: OpenAI takes 300,000 in a request, and LangChain fills it
+        elements=500_000,  # token ids: OpenAI's limit is 300,000 per request, and LangChain uses it fully
     ),
     Endpoint("completions", ("/v1/completions",)),
     Endpoint("fim", ("/v1/fim/completions",)),
     Endpoint("moderations", ("/v1/moderations",), fallback="same_model"),
-    # Cohere's client appends `v2/rerank` or `v1/rerank` to the base it was given (BerriAI/litellm#8194).
+    # Cohere's client appends `v2/rerank` or `v1/rerank` to its base URL (BerriAI/litellm#8194).
     Endpoint("rerank", ("/v1/rerank", "/v2/rerank", "/rerank", "/v1/v2/rerank", "/v1/v1/rerank")),
     Endpoint("score", ("/v1/score", "/score"), fallback="same_model"),
     Endpoint("pooling", ("/v1/pooling", "/pooling"), fallback="same_model"),
     Endpoint("classify", ("/v1/classify", "/classify"), fallback="same_model"),
     Endpoint("predict", ("/predict",), fallback="same_model"),
     Endpoint("similarity", ("/similarity",), fallback="same_model"),
-    # Mistral's, of which only the model is known here.
+    # Mistral's endpoints, of which the gateway only reads the model.
     Endpoint("chat_moderations", ("/v1/chat/moderations",), fallback="same_model"),
     Endpoint("classifications", ("/v1/classifications",), fallback="same_model"),
     Endpoint("chat_classifications", ("/v1/chat/classifications",), fallback="same_model"),
     Endpoint("ocr", ("/v1/ocr",), first_byte=_SLOW),
     Endpoint("image_generations", ("/v1/images/generations",), first_byte=_SLOW),
-    # Up to 16 pictures of 50 MB.
+    # Up to 16 images of 50 MB.
     Endpoint("image_edits", ("/v1/images/edits",), first_byte=_SLOW, most=1024 * MIB),
     Endpoint("image_variations", ("/v1/images/variations",), first_byte=_SLOW, most=128 * MIB),
     Endpoint("speech", ("/v1/audio/speech",)),
@@ -164,9 +163,9 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
         ),
         fallback="never",
     ),
-    # Open WebUI asks both at a custom speech address.
+    # Open WebUI requests both at a custom speech address.
     Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
-    # Any path of a provider's, below the name of its entry.
+    # Any path of a provider, below the name of its entry.
     Endpoint("passthrough", (), fallback="never", first_byte=_SLOW, most=1024 * MIB),
 )})  # fmt: skip
 
@@ -192,10 +191,13 @@ STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(
         "realtime": Place("/realtime"),
     }
 )
-"""Where OpenAI has them, and whoever is like it. ``/rerank`` is none of OpenAI's: servers that are like it have it so,
-in Jina's form (https://docs.vllm.ai/en/stable/serving/online_serving.html)."""
+"""The locations at OpenAI and compatible servers.
+
+OpenAI itself has no ``/rerank``; compatible servers have it in Jina's format
+(https://docs.vllm.ai/en/stable/serving/online_serving.html).
+"""
 
 
 def places(*names: EndpointName, **own: Place | None) -> Mapping[EndpointName, Place | None]:
-    """Return the endpoints of a row: those of ``names`` at their standard places, ``own`` elsewhere."""
+    """Return the endpoints of a row: ``names`` at their standard locations, ``own`` at others."""
     return MappingProxyType({**{name: STANDARD_PLACES[name] for name in names}, **own})

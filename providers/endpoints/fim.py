@@ -1,8 +1,9 @@
-"""Fill-in-the-middle in its two shapes: Mistral's path of its own, whose answers are those of Chat, and ``suffix`` in a
-legacy completion (https://docs.mistral.ai/api/endpoint/fim, https://api-docs.deepseek.com/guides/fim_completion).
+"""Conversion of fill-in-the-middle between its two formats.
 
-Each is written for providers of the other, and their answers back, whole and streamed. A ``suffix`` is never dropped:
-without it the code that comes back is wrong, and nobody sees why.
+Mistral has a separate path, with answers like Chat's; legacy completions have ``suffix``
+(https://docs.mistral.ai/api/endpoint/fim, https://api-docs.deepseek.com/guides/fim_completion). Requests, whole answers
+and streams are converted. ``suffix`` is never dropped, because the returned code would be wrong without anyone
+noticing.
 """
 
 from collections.abc import Mapping
@@ -31,15 +32,17 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "n": 1, "best_of": 1, "echo": False, "logprobs": None, "frequency_penalty": 0, "presence_penalty": 0,
     "logit_bias": {}, "user": None, "stream_options": None, "metadata": None, "min_tokens": None,
 }  # fmt: skip
-"""Members whose default says nothing."""
+"""Members that may be omitted if they have this value."""
 
 _NEVER: Final = frozenset(("n", "best_of", "echo", "logprobs"))
-"""Members that make another answer, which the other shape has no place for."""
+"""Members that change the answer and that the other format lacks."""
 
 
 def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[Edit, ...]]:
-    """Write a client's request of the other shape for a provider of the shape ``target``: its body, and what is not as
-    the client said it. Raises ``GatewayError`` (400) for what cannot be told it."""
+    """Return a client's request as body and edits for a provider of the other format, ``target``.
+
+    Raises ``GatewayError`` (400) if that format cannot express it.
+    """
     if not isinstance(draft.value("prompt"), str):
         raise invalid("prompt must be one text: the model's provider fills in the middle of no list", "prompt")
     body: dict[str, Any] = {"model": model}
@@ -57,13 +60,15 @@ def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[
         elif name != "stream_options":
             edits.append(Edit(name, why="translation"))
     if target == "openai" and body.get("stream") is True:
-        body["stream_options"] = {"include_usage": True}  # Mistral's clients get the counts unasked
+        body["stream_options"] = {"include_usage": True}  # Mistral's clients always receive the counts
     return msgspec.json.encode(body), tuple(edits)
 
 
 def translate_whole(body: bytes, client: FimShape) -> bytes:
-    """Write a provider's whole answer of the other shape for a client of the shape ``client``. Raises ``GatewayError``
-    (502) for what is no such answer."""
+    """Return a provider's whole answer of the other format for a client of the format ``client``.
+
+    Raises ``GatewayError`` (502) for any other answer.
+    """
     answer = _decoded(body)
     if answer is None or not isinstance(answer.get("choices"), list):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
@@ -75,8 +80,10 @@ _OBJECT: Final[Mapping[FimShape, str]] = {"openai": "text_completion", "mistral"
 
 
 def translate_event(data: bytes, client: FimShape, *, usage: bool) -> bytes:
-    """Write the data of one event of the other shape for a client of the shape ``client``; nothing of what says nothing
-    to it. ``usage``: the client is told of token counts, in an event of their own where its shape has that."""
+    """Return one event of the other format for a client of the format ``client``, or nothing if it is irrelevant.
+
+    ``usage`` is whether the client receives token counts, in a separate event if its format has one.
+    """
     if data.startswith(sse.DONE):
         return b"data: [DONE]\n\n"
     chunk = _decoded(data)
@@ -104,7 +111,7 @@ def _to_text(choice: Mapping[str, Any], said: str) -> dict[str, Any]:
 
 
 def _text(content: Any) -> str:
-    """Return ``content`` as a text: Mistral's may be a list of parts."""
+    """Return ``content`` as a text; Mistral's may be a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""

@@ -1,6 +1,6 @@
-"""Pictures: what their answers say, whole and in a stream (https://platform.openai.com/docs/api-reference/images).
+"""Reader of image answers, whole and streamed (https://platform.openai.com/docs/api-reference/images).
 
-A whole answer has megabytes of base64, in which only its first and last bytes are looked at.
+A whole answer has megabytes of base64, so only its start and end are scanned.
 """
 
 import re
@@ -18,7 +18,7 @@ from streams.events import ErrorInfo, Usage
 from streams.structure import MAX_ELEMENTS, has_more_elements
 
 ENDS: Final = 16 * 1024
-"""Bytes at both ends of a whole answer in which its ``usage`` is looked for."""
+"""Bytes at the start and end of a whole answer that are searched for its ``usage``."""
 
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _COMPLETED: Final = re.compile(rb'"type"\s*:\s*"image_(?:generation|edit)\.completed"')
@@ -28,12 +28,15 @@ EARLY: Final = ErrorInfo("upstream", "the provider ended the stream before the p
 
 
 _ALWAYS_INLINE: Final = re.compile(r"(?:chat)?gpt-image")
-"""Models that take no `response_format`, and answer in base64 always."""
+"""Models that accept no `response_format` and always return base64."""
 
 
 def leave_out_format(draft: Draft, model: str) -> None:
-    """Take `response_format` out of a request for a ``model`` that refuses it. Clients tell by the model's name whether
-    to send it, and an alias hides that (langwatch/langwatch#7769, managoat/fountain#110)."""
+    """Remove `response_format` if ``model`` rejects it.
+
+    Clients decide by the model's name whether to send it, and an alias hides that name (langwatch/langwatch#7769,
+    managoat/fountain#110).
+    """
     if "response_format" not in draft or not _ALWAYS_INLINE.match(model.rpartition("/")[2]):
         return
     if draft.value("response_format") == "b64_json":
@@ -44,8 +47,8 @@ def leave_out_format(draft: Draft, model: str) -> None:
 
 
 class ImageReader:
-    """Reads along in the answer to a request for ``expected`` pictures, which has them whole: ``bytes`` are told to it
-    where they are no events."""
+    """A reader of an answer with ``expected`` images, which is forwarded. ``bytes`` receives answers that are not
+    events."""
 
     def __init__(self, expected: int) -> None:
         self._expected = expected
@@ -56,13 +59,13 @@ class ImageReader:
 
     @property
     def usage(self) -> Usage | None:
-        """The number of pictures, and tokens where they are told: an entry may have a price for either."""
+        """The number of images, and tokens if reported, because an entry may have a price for either."""
         told = self._told or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
         units = (("image", max(self._done, self._expected)),)
         return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
 
     def event(self, name: str, data: bytes) -> None:
-        """Read an event of a stream; the data of one may be megabytes of a picture."""
+        """Read an event of a stream; one may have megabytes of an image."""
         ends = data if len(data) <= 2 * ENDS else data[:ENDS] + data[-ENDS:]
         if name == "error" or _ERROR.search(ends[:ENDS]):
             raise GatewayError.of(read_event_failure(_any(data) if len(data) <= ENDS else None))
@@ -72,14 +75,14 @@ class ImageReader:
             self._told = found if self._told is None or found is None else self._told + found
 
     def whole(self, value: object) -> None:
-        """Read a whole answer that was short enough to be decoded."""
+        """Read a whole answer that was short enough to decode."""
         if isinstance(value, dict) and value.get("error") and "data" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(value, dict):
             self._told = token_usage(value.get("usage"))
 
     def bytes(self, piece: bytes) -> None:
-        """Some of a whole answer."""
+        """Scan a piece of a whole answer."""
         if len(self._head) < ENDS:
             self._head += piece[: ENDS - len(self._head)]
         self._tail += piece[-ENDS:]
@@ -87,13 +90,13 @@ class ImageReader:
             del self._tail[:-ENDS]
 
     def close(self, *, streamed: bool) -> None:
-        """Take note that the answer has ended."""
+        """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 
 
 def _usage_in(data: bytes) -> Any:
-    """Return the object ``usage`` in a piece of JSON. A text cannot hold that name in quotes: its own would be
+    """Return the object ``usage`` in a piece of JSON. Text cannot contain the quoted name, as its quotes would be
     escaped."""
     match = _USAGE.search(data)
     if match is None:

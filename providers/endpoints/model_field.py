@@ -1,4 +1,4 @@
-"""The ``model`` of a multipart body: found and replaced while the body comes by."""
+"""Replacement of the ``model`` in a multipart body while it is forwarded."""
 
 from collections.abc import Callable, Set
 from enum import Enum, auto
@@ -14,32 +14,31 @@ from providers.endpoints.multipart import (
 from streams.errors import GatewayError, invalid
 
 FIELD_BYTES: Final = 1024
-"""Bytes of a field that is read; nobody's model has a longer name."""
+"""The most bytes of a field that is read; no model has a longer name."""
 
 _PLAIN: Final = ("", "7bit", "8bit", "binary")
 
 
 class ModelPhase(Enum):
-    """How far the ``model`` is."""
+    """The progress of the ``model`` field."""
 
     AWAITED = auto()
     READ = auto()
-    """Its part is coming by."""
+    """Its part is arriving."""
     FOUND = auto()
-    """Its value is known, and what stands in its place is not."""
+    """Its value is known, but not its replacement."""
     REPLACED = auto()
 
 
 def ignored(piece: bytes) -> None:
-    """Takes no note of a file's bytes."""
+    """Ignore a file's bytes."""
 
 
 class MultipartEditor:
-    """Replaces the value of ``model`` in a multipart body, and nothing else, while the body comes by.
+    """An editor that replaces only the value of ``model`` in a multipart body, while it is forwarded.
 
-    ``feed`` gives what goes out of each piece. Once ``model`` is known, what comes behind it is held until ``replace``
-    says what stands there. ``fields`` are those of ``noted`` that have come by and are short, ``on_file`` is told the
-    bytes of each file.
+    ``feed`` returns the bytes to forward. Once ``model`` is known, later bytes wait until ``replace`` sets its
+    replacement. ``fields`` are the short fields of ``noted`` so far, ``on_file`` receives the bytes of each file.
     """
 
     def __init__(
@@ -62,12 +61,11 @@ class MultipartEditor:
         self._value = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what may go out. Raises ``GatewayError`` (400) where the body is none, or its ``model`` is not one
-        name."""
+        """Return the bytes to forward. Raises ``GatewayError`` (400) for an invalid body or ``model``."""
         return b"".join([self._pass(event) for event in self._parser.feed(data)])
 
     def replace(self, model: str) -> bytes:
-        """Put ``model`` in the place of the name that was found: what may go out then."""
+        """Replace the name that was found by ``model``, and return the bytes to forward."""
         assert self.model is not None
         self._phase = ModelPhase.REPLACED
         name = model.encode()
@@ -76,7 +74,7 @@ class MultipartEditor:
         return b"".join([name, *held])
 
     def added(self, model: str) -> bytes:
-        """Return a part that says ``model``, to stand before all of a body that has none."""
+        """Return a part with ``model``, to precede a body without one."""
         assert self._phase is ModelPhase.AWAITED
         part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
         written = part % (self._parser.mark, model.encode())
@@ -84,12 +82,12 @@ class MultipartEditor:
         return written
 
     def leave_out(self) -> None:
-        """Let a body without a model stay without one."""
+        """Leave a body without a model unchanged."""
         assert self._phase is ModelPhase.AWAITED
         self.difference = -self._parser.preamble
 
     def close(self) -> None:
-        """Take note that the body has ended. Raises ``GatewayError`` (400) where it is not whole."""
+        """End the body. Raises ``GatewayError`` (400) if it is incomplete."""
         self._parser.close()
 
     def _pass(self, event: MultipartEvent) -> bytes:
@@ -138,7 +136,7 @@ class MultipartEditor:
                 self.model = self._value.decode()
             except UnicodeDecodeError:
                 raise _wrong("is not UTF-8 in the multipart body") from None
-            if not self.model.isprintable():  # a name in its place may make a line of it, and that a boundary
+            if not self.model.isprintable():  # a replaced name could otherwise become a line, or even a boundary
                 raise _wrong("has line ends or other control characters in the multipart body")
         elif part is not None and part.name in self._noted and 0 < len(self._value) <= FIELD_BYTES:
             self.fields[part.name] = self._value.decode("utf-8", "replace")

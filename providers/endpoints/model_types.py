@@ -1,9 +1,9 @@
-"""What a model is for, by its name: lists of models say it, so that a picker does not offer an embedding model for a
-conversation (Vigil-SOC/vigil#433, anomalyco/models.dev#572).
+"""The type of a model by its name, so that a client's model picker does not offer an embedding model for conversations
+(Vigil-SOC/vigil#433, anomalyco/models.dev#572).
 
-A row is a shell pattern, matched against the model's id in lower case without a vendor's prefix; the first that matches
-holds, and a model that none matches is one for conversations. The configuration's ``type`` outranks it. Sources: the
-makers' lists of models (https://developers.openai.com/api/docs/models, https://docs.mistral.ai/getting-started/models,
+A row is a shell pattern for the model's id in lower case without a vendor's prefix; the first match applies, and other
+models are for conversations. The configuration's ``type`` takes precedence. Sources: the makers' lists of models
+(https://developers.openai.com/api/docs/models, https://docs.mistral.ai/getting-started/models,
 https://docs.cohere.com/docs/models, https://docs.voyageai.com/docs/embeddings, https://jina.ai/models,
 https://ai.google.dev/gemini-api/docs/models), November 2026.
 """
@@ -21,7 +21,7 @@ ModelType: TypeAlias = Literal[
 ]
 MODEL_TYPES: Final[tuple[ModelType, ...]] = get_args(ModelType)
 
-_LONGEST: Final = 200  # characters of a model's id; what a client asks for may be megabytes
+_LONGEST: Final = 200  # characters of a model's id; a client may send megabytes
 
 ROWS: Final[tuple[tuple[str, ModelType], ...]] = (
     *((pattern, "rerank") for pattern in ("rerank-*", "*-rerank", "*-rerank-*", "*reranker*")),
@@ -29,7 +29,7 @@ ROWS: Final[tuple[tuple[str, ModelType], ...]] = (
         "*-embed", "*-embed-*", "embed-*", "*embedding*", "*embeddings*", "voyage-*", "jina-clip-*", "bge-*", "gte-*",
         "e5-*", "multilingual-e5-*", "all-minilm*", "snowflake-arctic-embed*",
     )),
-    ("gemini-*", "chat"),  # also those that speak and draw: they do in conversations
+    ("gemini-*", "chat"),  # including those with speech and images, which they make in conversations
     *((pattern, "image") for pattern in (
         "dall-e-*", "gpt-image-*", "chatgpt-image-*", "imagen-*", "flux*", "stable-diffusion*", "sd3*", "sdxl*",
         "grok-*-image*", "grok-imagine-image*", "qwen-image*", "recraft*",
@@ -56,17 +56,16 @@ ENDPOINTS_OF: Final[Mapping[ModelType, tuple[EndpointName, ...]]] = MappingProxy
         "realtime": ("realtime",),
     }
 )
-"""The endpoints at which models of a type are asked, where their provider has them; conversations beside for
-``chat``."""
+"""The endpoints that serve models of a type, if their provider has them; ``chat`` also has conversations."""
 
 
 @lru_cache(maxsize=1024)
 def model_type(model: str) -> ModelType:
-    """Return the type of ``model``, a provider's id, as far as its name says it."""
+    """Return the type of ``model``, a provider's id, according to its name."""
     name = bare_name(model)
     return next((kind for pattern, kind in ROWS if fits(name, pattern)), "chat")
 
 
 def bare_name(model: str) -> str:
-    """Return ``model`` without a vendor's prefix, in lower case: as one model is called at several places."""
+    """Return ``model`` in lower case without a vendor's prefix."""
     return model[:_LONGEST].lower().rpartition("/")[2]

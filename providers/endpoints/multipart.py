@@ -1,13 +1,12 @@
-"""Multipart bodies, bytes to events, split anywhere (RFC 2046 section 5.1, RFC 7578).
+"""Parser of multipart bodies into events, for reads split anywhere (RFC 2046 section 5.1, RFC 7578).
 
-The events put together are the body, byte for byte from its first boundary on, so that what nobody changes goes on as
-it came: forms that were read and built anew lost repeated fields and the names of files (BerriAI/litellm#41625,
-BerriAI/litellm#35937).
+The events add up to the body, byte for byte from its first boundary on, so unchanged parts are forwarded exactly:
+rebuilding forms lost repeated fields and file names (BerriAI/litellm#41625, BerriAI/litellm#35937).
 
-A body that two servers would read differently is refused: a second ``model`` that only the provider sees would be one
-that nobody has allowed. So nothing stands behind the last boundary, heads end their lines with CRLF, and no line begins
-with the boundary in another way than the RFC's. What merely looks like it passes. What the RFC lets stand before the
-first boundary is in no event: it means nothing, and not every server skips it.
+Bodies that two servers would read differently are rejected, because a second ``model`` that only the provider sees
+would bypass the gateway's checks. Nothing may follow the last boundary, heads must end lines with CRLF, and no line may
+start with the boundary in another form than the RFC's. A text before the first boundary, which the RFC allows, is in no
+event, because not every server skips it.
 """
 
 import re
@@ -19,13 +18,13 @@ import attrs
 from streams.errors import invalid
 
 HEAD_BYTES: Final = 16 * 1024
-"""Bytes of a part's head, which is held until it is whole."""
+"""The most bytes of a part's head, which is buffered until complete."""
 PREAMBLE_BYTES: Final = 16 * 1024
-"""Bytes before the first boundary."""
+"""The most bytes before the first boundary."""
 PARTS: Final = 1000
-"""Parts of a body: each is work, however small it is."""
+"""The most parts of a body, because each costs time."""
 BOUNDARY_BYTES: Final = 200
-"""Bytes of a boundary, of which the RFC allows 70."""
+"""The most bytes of a boundary; the RFC allows 70."""
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})[ \t]*=[ \t]*(?:"([^"\\]*)"|([^\s;"\\]+))')
@@ -34,7 +33,7 @@ _BLANK: Final = re.compile(rb"[ \t\r\n]*")
 _BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
 _HEAD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)", re.DOTALL)
 
-# How servers read the name out of a content-disposition: with backslashes as escapes, without them, wherever it stands.
+# The ways in which servers read the name in a content-disposition: with escapes, without them, anywhere in the text.
 _READINGS: Final = (
     re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))', re.DOTALL),
     re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"([^"]*)"|([^;"]*))'),
@@ -57,7 +56,7 @@ _NO_START: Final = (
 
 @attrs.frozen
 class MultipartHead:
-    """A part begins. ``name`` is the field's ("" where it has none); a file has a ``file_name``."""
+    """The start of a part. ``name`` is the field's name (or ""); a file has a ``file_name``."""
 
     raw: bytes
     name: str
@@ -67,14 +66,14 @@ class MultipartHead:
 
 @attrs.frozen
 class MultipartData:
-    """Some of what is in the part."""
+    """A piece of a part's content."""
 
     raw: bytes
 
 
 @attrs.frozen
 class MultipartBoundary:
-    """The part ends, if there is one, and another begins or none; also what stands behind the last."""
+    """The end of a part, if there is one, or the bytes after the last boundary."""
 
     raw: bytes
 
@@ -83,8 +82,7 @@ MultipartEvent: TypeAlias = MultipartHead | MultipartData | MultipartBoundary
 
 
 def boundary_of(content_type: str) -> bytes:
-    """Return the boundary that a ``content-type`` states. Raises ``GatewayError`` (400) where it states none, or
-    several."""
+    """Return the boundary in a ``content-type``. Raises ``GatewayError`` (400) unless it has exactly one."""
     media_type, _, _ = content_type.partition(";")
     if media_type.strip().lower() != "multipart/form-data":
         raise invalid("the body must be multipart/form-data: set the content-type, or let the HTTP client set it")
@@ -108,18 +106,20 @@ class MultipartState(Enum):
 
 
 class MultipartParser:
-    """Cuts a multipart body into its events. What it holds of the body is a head, a preamble, or the length of the
-    boundary; its work is linear in the body, however that comes. ``preamble`` are the bytes before the first
-    boundary."""
+    """A parser of a multipart body into events.
+
+    It buffers at most a head, a preamble or a boundary; work is linear for any sizes of reads. ``preamble`` is the
+    number of bytes before the first boundary.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         self.mark = b"--" + boundary
-        # A line that begins with the boundary, whatever stands behind it that some server takes for the line's end.
+        # A line that starts with the boundary, followed by anything that some server reads as the line's end.
         self._line = re.compile(rb"(?<![^\r\n])" + re.escape(self.mark) + rb"(?=[ \t\r\n-]|\Z)")
         self._buffer = bytearray()
-        self._out = 0  # bytes of the buffer that are in events already: the line end before what comes next
+        self._out = 0  # bytes of the buffer that were already returned: the preceding line end
         self.preamble = 0
-        self._searched = 0  # bytes of the buffer in which no head ends, or no preamble
+        self._searched = 0  # bytes of the buffer without the end of a head or preamble
         self._parts = 0
         self._state = MultipartState.START
 
@@ -132,7 +132,7 @@ class MultipartParser:
         return events
 
     def close(self) -> None:
-        """Take note that the body has ended. Raises ``GatewayError`` (400) where that is too early."""
+        """End the body. Raises ``GatewayError`` (400) if it is incomplete."""
         if self._state is MultipartState.START and not self.mark.startswith(self._buffer):
             raise invalid(_NO_START)
         if self._state is not MultipartState.END:
@@ -176,7 +176,7 @@ class MultipartParser:
         return self._piece(len(buffer) - len(mark) - 2)
 
     def _piece(self, end: int) -> MultipartEvent | None:
-        """Return the data up to ``end``, if there are any, which leave the buffer but for two bytes."""
+        """Return the data up to ``end``, if any, and remove it from the buffer except for two bytes."""
         if end <= self._out:
             return None
         raw = bytes(self._buffer[self._out : end])
@@ -185,7 +185,7 @@ class MultipartParser:
         return MultipartData(raw)
 
     def _boundary(self, begin: int, end: int) -> MultipartEvent | None:
-        """Return the boundary at ``begin``, whose name ends at ``end``, with what tells whether it is the last."""
+        """Return the boundary at ``begin``, whose name ends at ``end``, with the bytes that mark the last one."""
         behind = bytes(self._buffer[end : end + 2])
         if len(behind) < 2 and behind in (b"", b"\r", b"-"):
             return None
@@ -240,8 +240,7 @@ def _read_head(raw: bytes) -> MultipartHead:
 
 
 def _name(disposition: bytes) -> str:
-    """Return the field's name. Raises ``GatewayError`` where servers would not agree on whether it is one of those that
-    the gateway decides by."""
+    """Return the field's name. Raises ``GatewayError`` if servers could disagree on whether it is a field that matters."""
     found = [
         {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
         for reading in _READINGS

@@ -1,11 +1,10 @@
-"""Rerank: documents put into the order in which they answer a query, in the shapes of its providers.
+"""Conversion of rerank requests and answers between the formats of clients and providers.
 
-The shapes are rows. ``write_rerank`` writes a client's request for a provider, ``translate_answer`` a provider's
-answer for the client. Sources: the cohere, voyageai and openai packages;
-https://docs.cohere.com/reference/rerank, https://api.jina.ai/redoc,
-https://docs.voyageai.com/reference/reranker-api, https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-(Re-rank API), https://huggingface.github.io/text-embeddings-inference, BerriAI/litellm#13820 for DeepInfra; November
-2026.
+Formats are rows. ``write_rerank`` writes a client's request for a provider, ``translate_answer`` a provider's answer
+for the client. Sources: the cohere, voyageai and openai packages; https://docs.cohere.com/reference/rerank,
+https://api.jina.ai/redoc, https://docs.voyageai.com/reference/reranker-api,
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (Re-rank API),
+https://huggingface.github.io/text-embeddings-inference, BerriAI/litellm#13820 for DeepInfra; November 2026.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,18 +23,17 @@ from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 
 AnswerForm: TypeAlias = Literal["results", "data", "list", "scores"]
-"""How results lie in an answer: objects in ``results`` or ``data``, objects in a bare list, numbers in the documents'
-order."""
+"""The form of results: objects in ``results`` or ``data``, objects in a plain list, or numbers in document order."""
 
 
 @attrs.frozen
 class RerankShape:
-    """One shape, as clients ask in it or as a provider takes it.
+    """One format of rerank requests and answers.
 
-    ``documents``, ``most`` and ``echo`` are the names of the members for the documents, for how many results are wanted
-    and for whether they come with their text; None where it has no such member. ``objects``: a document may be an
-    object. ``own`` are further members that it knows, ``refused`` those that shapes with the same answer have and this
-    one does not. ``query`` is the query's member, ``queries`` one that has it once for each document.
+    ``documents``, ``most`` and ``echo`` are the members for the documents, the number of wanted results, and whether
+    results include their text; None if missing. ``objects``: a document may be an object. ``own`` are additional
+    members, ``refused`` members that similar formats have but this one rejects. ``query`` is the member of the query,
+    ``queries`` one that repeats it for each document.
     """
 
     name: str
@@ -55,13 +53,13 @@ COHERE: Final = RerankShape(
     "cohere", "results", echo=None, own=frozenset(("max_tokens_per_doc", "priority", "relevant_spans")),
     refused=frozenset(("max_chunks_per_doc", "rank_fields", "return_documents")),
 )  # fmt: skip
-"""Cohere's second version: texts alone, and answers without them."""
+"""Cohere's second version: texts only, and answers without them."""
 
 COHERE_V1: Final = RerankShape(
     "cohere_v1", "results", objects=True, own=frozenset(("max_chunks_per_doc", "rank_fields"))
 )
 JINA: Final = RerankShape("jina", "results", objects=True, own=frozenset(("truncation", "truncate_prompt_tokens")))
-"""Jina's, which vLLM, Together and most compatible servers have too."""
+"""Jina's format, also of vLLM, Together and most compatible servers."""
 
 VOYAGE: Final = RerankShape("voyage", "data", most="top_k", own=frozenset(("truncation",)))
 TEI: Final = RerankShape(
@@ -75,12 +73,14 @@ DEEPINFRA: Final = RerankShape(
 SHAPES: Final[Mapping[str, RerankShape]] = MappingProxyType(
     {shape.name: shape for shape in (COHERE, COHERE_V1, JINA, VOYAGE, TEI, DEEPINFRA)} | {"openai": JINA}
 )
-"""By the name in a provider's row. A server that no row knows is taken for one of Jina's shape, as vLLM is."""
+"""The formats by the name in a provider's row. A server without a row counts as Jina's format, like vLLM."""
 
 
 def shape_of_client(path: str, members: Collection[str]) -> RerankShape:
-    """Return the shape in which a client asks that sent a request with ``members`` to ``path``: Cohere's client has
-    paths of its own for each version, the others differ by what they call things."""
+    """Return the format of a client's request with ``members`` to ``path``.
+
+    Cohere's client has a path for each version; the others differ in member names.
+    """
     if "texts" in members and "documents" not in members:
         return TEI
     if "top_k" in members and "top_n" not in members:
@@ -95,8 +95,10 @@ _ECHO: Final = ("return_documents", "return_text")
 
 @attrs.frozen
 class RerankWanted:
-    """What a client's request says of its answer: ``number`` documents are ranked, of which it wants ``most`` at most.
-    ``echoed`` are the documents as it sent them, where the answer is to have them: they may be megabytes."""
+    """The answer that a client wants: ``number`` ranked documents, at most ``most`` of them returned.
+
+    ``echoed`` are the documents that the answer must include, which may be megabytes.
+    """
 
     shape: RerankShape
     number: int
@@ -105,8 +107,10 @@ class RerankWanted:
 
 
 def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
-    """Read what an answer needs of a client's request. Raises ``GatewayError`` (400) for documents that are no list
-    and for a number of results that is none."""
+    """Return the wanted answer of a client's request.
+
+    Raises ``GatewayError`` (400) if the documents are not a list or the number of results is invalid.
+    """
     documents = draft.value(shape.documents)
     if not isinstance(documents, list):
         raise invalid(f"{shape.documents} must be a list of documents", shape.documents)
@@ -118,20 +122,22 @@ def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
 
 
 def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
-    """Return whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
+    """Return whether an answer of the format ``source`` must be rewritten for the client."""
     return wanted.shape.form != source.form or (wanted.echoed is not None and source.echo is None)
 
 
 def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
-    """Write the request for a provider of the shape ``target``, which knows the model as ``model``: its body, and what
-    in it is not as the client said it. Raises ``GatewayError`` (400) for a query that cannot be told it."""
+    """Return the request as body and edits for a provider of the format ``target``, with its name ``model``.
+
+    Raises ``GatewayError`` (400) for a query that it cannot express.
+    """
     if wanted.shape.form == target.form:
         return _edited(draft, wanted, target, model)
     return _translated(draft, wanted, target, model)
 
 
 def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
-    """Return the client's own bytes, less what the provider is known not to take."""
+    """Return the client's own bytes without members that the provider is known to reject."""
     if ("model" in draft or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
     documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
@@ -146,7 +152,9 @@ def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str)
     return draft.encode(), draft.edits
 
 
-_DONE_HERE: Final = frozenset(("return_documents", "rank_fields"))  # the first to the answer, the other to documents
+_DONE_HERE: Final = frozenset(
+    ("return_documents", "rank_fields")
+)  # the gateway applies the first to the answer, the second to the documents
 _AS_TEXTS: Final = Edit("documents[]", lost=False, form="=text")
 
 
@@ -175,7 +183,7 @@ def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: 
     return msgspec.json.encode(body), tuple(edits)
 
 
-# Documents that are objects, where texts are taken
+# Documents that are objects, as texts
 
 
 def _rank_fields(draft: Draft) -> Sequence[str]:
@@ -188,9 +196,11 @@ def _texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
 
 
 def text_of(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
-    """Return the text of a document that is an object: its ``text``, where nothing else of it is meant, else its
-    members as YAML, in the order of ``fields`` if there are such (https://docs.cohere.com/docs/rerank-overview,
-    Semi-structured data)."""
+    """Return the text of a document that is an object.
+
+    It is the member ``text`` if only that is meant, else all members or ``fields`` as YAML
+    (https://docs.cohere.com/docs/rerank-overview, Semi-structured data).
+    """
     text = document.get("text")
     if isinstance(text, str) and (not fields or list(fields) == ["text"]):
         return text
@@ -199,7 +209,7 @@ def text_of(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
 
 
 def _yaml(name: str, value: Any) -> str:
-    """One line of YAML, of which JSON is a part: only a text of one line stands bare."""
+    """Return one line of YAML, which includes JSON; only a single-line text stays unquoted."""
     bare = isinstance(value, str) and value and not _BREAKS.intersection(value)
     return f"{name}: {value if bare else msgspec.json.encode(value).decode()}"
 
@@ -207,13 +217,13 @@ def _yaml(name: str, value: Any) -> str:
 _BREAKS: Final = frozenset("\n\r\x85\u2028\u2029")
 
 
-_MOST_SEARCHES: Final = 10**6  # in one answer; what says more is no count
+_MOST_SEARCHES: Final = 10**6  # in one answer; larger numbers are invalid
 
 
 @attrs.frozen
 class RerankCosts:
-    """What an answer says that it took: ``searches`` billed, ``tokens`` read, ``nanos`` the provider's own statement of
-    the cost in nano-dollars; None where it does not say."""
+    """The usage that an answer reports: billed ``searches``, ``tokens`` read, the cost in ``nanos`` (nano-dollars);
+    None if missing."""
 
     searches: int | None = None
     tokens: int | None = None
@@ -223,12 +233,12 @@ class RerankCosts:
 @attrs.frozen
 class _Ranked:
     index: int
-    score: msgspec.Raw  # the provider's own digits: thresholds belong to a model, and nothing is rescaled
+    score: msgspec.Raw  # the provider's own digits; thresholds depend on the model, so scores are not rescaled
     value: float
 
 
 def read_costs(answer: object) -> RerankCosts:
-    """Read what a decoded answer says that it took; nothing of what is no answer."""
+    """Return the usage in a decoded answer; empty for anything else."""
     said = as_object(answer)
     usage, meta, status = (as_object(said.get(name)) for name in ("usage", "meta", "inference_status"))
     units, counted = as_object(meta.get("billed_units")), as_object(meta.get("tokens"))
@@ -245,7 +255,7 @@ def read_costs(answer: object) -> RerankCosts:
 
 
 def _first(counts: Sequence[Any], most: int) -> int | None:
-    """Return the first that is a count. Cohere's are written as fractions (``1.0``)."""
+    """Return the first valid count as an integer; Cohere's are floats (``1.0``)."""
     whole = (one for one in counts if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= most)
     return next((int(one) for one in whole), None)
 
@@ -253,9 +263,11 @@ def _first(counts: Sequence[Any], most: int) -> int | None:
 def translate_answer(
     body: bytes, source: RerankShape, wanted: RerankWanted, model: str, id: str
 ) -> tuple[bytes, RerankCosts]:
-    """Write the answer of a provider of the shape ``source`` for the client: the best first, as many as are
-    ``wanted``, each index one of the client's own list; and what it says that it took. ``model`` is the provider's
-    name, ``id`` the request's. Raises ``GatewayError`` (502) for what is no such answer."""
+    """Return an answer of the format ``source`` for the client, the best results first, and its usage.
+
+    It has at most the ``wanted`` results, with indices into the client's list. ``model`` is the provider's name, ``id``
+    the request's id. Raises ``GatewayError`` (502) for an invalid answer.
+    """
     if has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
@@ -267,7 +279,7 @@ def translate_answer(
 def _costs(body: bytes) -> RerankCosts:
     try:
         return read_costs(any_json(body))
-    except NOT_JSON:  # what is no text stands where nothing was read
+    except NOT_JSON:  # invalid text in members that are not used
         return RerankCosts()
 
 
@@ -275,7 +287,7 @@ def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, i
     if shape.form == "list":
         return results
     if shape.form == "data":
-        usage = {"total_tokens": costs.tokens or 0}  # which its client reads unasked
+        usage = {"total_tokens": costs.tokens or 0}  # its client always reads this
         return {"object": "list", "data": results, "model": model, "usage": usage}
     out: dict[str, Any] = {"id": id, "model": model, "results": results}
     if costs.searches is not None:
@@ -286,7 +298,7 @@ def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, i
 
 
 def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]:
-    """Read the results, each of a document of its own. Raises ``GatewayError``."""
+    """Return the results, each for a different document. Raises ``GatewayError``."""
     try:
         if source.form == "scores":
             ranked = [_ranked(index, score) for index, score in enumerate(_listed(body, "scores"))]
@@ -303,7 +315,7 @@ def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]
 
 
 def _listed(body: bytes, member: str) -> list[msgspec.Raw]:
-    """Return the list in ``member``, or the one that the answer is."""
+    """Return the list in ``member``, or the answer itself if it is a list."""
     if body.lstrip()[:1] == b"[":
         return msgspec.json.decode(body, type=list[msgspec.Raw])
     raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["results" if member == "list" else member]

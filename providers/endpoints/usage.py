@@ -1,4 +1,4 @@
-"""What answers that are no conversation say that they have taken: tokens or seconds, in OpenAI's words."""
+"""Readers of usage in answers other than conversations: tokens or seconds, in OpenAI's format."""
 
 import math
 from collections.abc import Mapping
@@ -11,12 +11,11 @@ from providers.neutral.token_usage import ALL_SENSES, NEWER, OLDER, read_tokens
 from streams.events import Usage
 
 TOKENS_A_SECOND: Final = 10
-"""Tokens of a second of sound, as OpenAI's models that are billed by tokens hear it."""
+"""Tokens per second of audio input for OpenAI's models that are billed by tokens."""
 
 
 def read_usage(usage: Any) -> Usage | None:
-    """Return what the member ``usage`` of an answer counts: tokens, with those of sounds and pictures among them, or
-    seconds; ``None`` where it counts nothing."""
+    """Return the usage in ``usage``: tokens, including audio and image tokens, or seconds; ``None`` if it has neither."""
     if not isinstance(usage, dict):
         return None
     if usage.get("type") == "duration":
@@ -25,25 +24,25 @@ def read_usage(usage: Any) -> Usage | None:
     if not any(is_count(usage.get(name)) for name in _COUNTS):
         return None
     found = read_tokens(usage, NEWER, senses=ALL_SENSES)
-    if not any(is_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings and pages say a total alone
+    if not any(is_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings only report a total
         return attrs.evolve(found, input=found.output, output=0)
     return found
 
 
-_LONGEST: Final = 7 * 86_400  # seconds of a recording: whoever says more is not believed
+_LONGEST: Final = 7 * 86_400  # seconds of a recording; larger numbers are invalid
 
 _COUNTS: Final = (NEWER.input, NEWER.output, OLDER.input, OLDER.output, "total_tokens")
 
 
 def token_usage(usage: Any) -> Usage | None:
-    """Return the tokens of a picture, of speech or of a transcript; ``None`` where there are none: it is billed by
-    something else then."""
+    """Return the tokens of an image, speech or transcript; ``None`` without tokens, because it is then billed
+    otherwise."""
     found = read_usage(usage)
     return found if found is not None and (found.prompt or found.output) else None
 
 
 def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
-    """Return what a recording of that length takes, where nobody has told it: seconds, or tokens of sound."""
+    """Return the estimated usage of a recording of that length: seconds, or audio tokens."""
     seconds = -(-milliseconds // 1000)
     if not by_tokens:
         return Usage(units=(("second", seconds),), estimated=True)
@@ -52,7 +51,7 @@ def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
 
 
 def seconds_of(answer: Mapping[str, Any]) -> int | None:
-    """Return the seconds that a whole transcript says it was made of: OpenAI's ``usage`` or ``duration``, Mistral's."""
+    """Return the seconds that a whole transcript reports, in OpenAI's ``usage`` or ``duration`` or in Mistral's form."""
     usage = answer.get("usage")
     told = [usage.get("seconds"), usage.get("prompt_audio_seconds")] if isinstance(usage, dict) else []
     for value in (*told, answer.get("duration")):

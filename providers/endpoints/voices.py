@@ -1,7 +1,7 @@
-"""The voices of models that speak, by the model's name: what a client that lists them gets to choose from.
+"""The voices of speech models by model name, for clients that list them.
 
-A row is a shell pattern, as in ``model_types``; a model that none matches has voices of which nothing is known here.
-Sources: https://developers.openai.com/api/docs/guides/text-to-speech (Voice options),
+A row is a shell pattern, as in ``model_types``; the voices of other models are unknown. Sources:
+https://developers.openai.com/api/docs/guides/text-to-speech (Voice options),
 https://console.groq.com/docs/text-to-speech/orpheus; November 2026.
 """
 
@@ -21,6 +21,6 @@ ROWS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def voices_of(model: str) -> tuple[str, ...]:
-    """Return the voices of ``model``, a provider's id, as far as they are known."""
+    """Return the known voices of ``model``, a provider's id."""
     name = model[:_LONGEST].lower().rpartition("/")[2]
     return next((voices for pattern, voices in ROWS if fnmatch.fnmatchcase(name, pattern)), ())

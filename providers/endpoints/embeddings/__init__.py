@@ -1,7 +1,7 @@
-"""Embeddings: the shapes of clients and providers, each in both roles, and lists longer than a provider takes at once.
+"""Embeddings: the formats of clients and providers, and lists that exceed a provider's limit.
 
-``calling`` turns a client's request into those to a provider, cut into pieces, and their answers into the client's;
-``filtering`` holds and checks one answer, or counts its vectors where it is long. ``openai`` (with the member names of
-its family), ``cohere``, ``gemini`` and ``tei`` read and write a neutral ``request`` and ``answer``; ``shapes`` chooses
-among these. ``traits`` lists what is known of a provider, and the words for what a text is embedded for.
+``calling`` turns a client's request into requests to a provider, and their answers into the client's. ``filtering``
+buffers and checks one answer, or counts the vectors of a long one. ``openai`` (with its family's member names),
+``cohere``, ``gemini`` and ``tei`` read and write a neutral ``request`` and ``answer``; ``shapes`` chooses among them.
+``traits`` lists features of providers and the names of purposes.
 """

@@ -1,7 +1,7 @@
-"""A neutral answer of embeddings, its vectors as undecoded JSON.
+"""Neutral answers of embeddings, with vectors as undecoded JSON.
 
-A vector has two forms: an array of numbers, and base64 of little-endian IEEE-754 singles with padding. A vector that
-keeps its form keeps its bytes.
+A vector has two forms: an array of numbers, and padded base64 of little-endian IEEE-754 singles. A vector that keeps
+its form keeps its bytes.
 """
 
 import math
@@ -28,13 +28,13 @@ _STRING: Final = msgspec.json.Decoder(str)
 
 
 def bad_answer(found: str) -> GatewayError:
-    """Return the 502 for an answer of embeddings that is none: ``found`` says what is wrong with it."""
+    """Return the 502 for an invalid answer of embeddings; ``found`` describes the fault."""
     message = f"the provider's answer {found}; vectors at wrong texts are worse than none"
     return GatewayError("upstream", message, code="bad_answer", reason="bad_answer")
 
 
 def is_text(vector: msgspec.Raw) -> bool:
-    """Return whether ``vector`` is a JSON string, which is base64."""
+    """Return whether ``vector`` is a JSON string, which means base64."""
     return bytes(memoryview(vector)[:1]) == b'"'
 
 
@@ -44,7 +44,7 @@ def is_array(vector: msgspec.Raw) -> bool:
 
 
 def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
-    """Return ``vector`` as a JSON string of base64. Raises ``GatewayError`` (502) for what is no vector."""
+    """Return ``vector`` as a JSON string of base64. Raises ``GatewayError`` (502) if it is not a vector."""
     if is_text(vector):
         return vector
     try:
@@ -55,8 +55,7 @@ def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
 
 
 def as_numbers(vector: msgspec.Raw) -> msgspec.Raw:
-    """Return ``vector`` as a JSON array of numbers, each the single that was encoded. Raises ``GatewayError`` (502) for
-    what is no vector."""
+    """Return ``vector`` as a JSON array of the encoded singles. Raises ``GatewayError`` (502) if it is not a vector."""
     if not is_text(vector):
         return vector
     singles = array("f")
@@ -79,7 +78,7 @@ def _little_endian(singles: "array[float]") -> "array[float]":
 Vectors: TypeAlias = tuple[msgspec.Raw, ...]
 
 MOST: Final = 10**6
-"""Strings, objects and arrays in one answer, each."""
+"""The most strings, objects and arrays in one answer, each."""
 
 _VECTORS: Final = re.compile(rb'\s*+\[\s*+(?:(?:\[[^][{}"]*+\]|"[^"\\]*+")\s*+,?+\s*+)*+\]\s*+')
 _MEMBERS: Final = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
@@ -87,8 +86,7 @@ _MEMBERS: Final = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
 
 @attrs.frozen
 class Embeddings:
-    """The vectors of all inputs in their order, in each of the types in which they were asked for. ``usage`` is
-    ``None`` where the provider has not counted."""
+    """The vectors of all inputs, in order, in each requested type. ``usage`` is ``None`` if the provider reports none."""
 
     vectors: Mapping[VectorType, Vectors]
     usage: Usage | None = None
@@ -101,11 +99,11 @@ class Embeddings:
 
     @property
     def size(self) -> int:
-        """Bytes of its vectors."""
+        """The number of bytes of its vectors."""
         return sum(len(vector) for vectors in self.vectors.values() for vector in vectors)
 
     def of_type(self, type: VectorType) -> Vectors:
-        """Return the vectors as ``type``. Raises ``GatewayError`` (502) where the provider has sent others."""
+        """Return the vectors as ``type``. Raises ``GatewayError`` (502) if the provider has sent other types."""
         if type in self.vectors:
             if not all(is_array(vector) or is_text(vector) for vector in self.vectors[type]):
                 raise bad_answer("has a vector that is none")
@@ -118,14 +116,14 @@ class Embeddings:
 
 
 def joined(answers: Sequence[Embeddings]) -> Embeddings:
-    """Return the answer to a list that was asked for in several requests, in their order."""
+    """Return the answer to a list that was sent in several requests, in their order."""
     types = answers[0].vectors.keys()
     vectors = {type: tuple(one for answer in answers for one in answer.of_type(type)) for type in types}
     return attrs.evolve(answers[0], vectors=vectors, usage=total(answer.usage for answer in answers))
 
 
 def total(usages: Iterable[Usage | None]) -> Usage | None:
-    """Return the sum of ``usages``, ``None`` where one is not known."""
+    """Return the sum of ``usages``, or ``None`` if one is unknown."""
     known = list(usages)
     counted = [usage for usage in known if usage is not None]
     if len(counted) < len(known):
@@ -139,7 +137,7 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
 
 
 def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """Return the members of a JSON object in an answer. Raises ``GatewayError`` (502) for what is none."""
+    """Return the members of a JSON object in an answer. Raises ``GatewayError`` (502) if it is not an object."""
     try:
         return _MEMBERS(bytes(memoryview(data)))
     except NOT_JSON:
@@ -147,8 +145,10 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def check_size(data: bytes) -> None:
-    """Raise ``GatewayError`` (502) for an answer that would unfold to more than any has: what is no number in it is
-    counted, and numbers are decoded by ``elements`` and ``objects`` only inside of vectors."""
+    """Raise ``GatewayError`` (502) for an answer with too many values besides numbers.
+
+    Numbers are only decoded inside vectors, by ``elements`` and ``objects``.
+    """
     if any(data.count(mark) > MOST for mark in (b'"', b"{", b"[")):
         raise bad_answer("has more in it than vectors")
 

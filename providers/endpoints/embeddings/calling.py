@@ -1,4 +1,4 @@
-"""A client's request for embeddings as the requests that go to one provider, and what becomes of their answers."""
+"""Conversion of a client's request for embeddings into requests to one provider, and of their answers back."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -30,17 +30,17 @@ from streams.events import Usage
 T = TypeVar("T")
 
 Span: TypeAlias = tuple[int, int]
-"""The first input of a piece, and the one behind its last."""
+"""The indices of a piece's first input and of the input after its last."""
 
 USUAL: Final = 4.0
-"""Bytes of a token of English prose: for a bill that nobody has written. ``BYTES_PER_TOKEN`` errs high, for limits."""
+"""Bytes per token of English prose, for estimated bills. ``BYTES_PER_TOKEN`` estimates high, for limits."""
 
 _QUOTE: Final = b'"'
 _BRACKET: Final = b"["
 
 
 def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
-    """Return the pieces of a list whose inputs have ``sizes`` in tokens: one where it fits, or is not to be cut."""
+    """Return the pieces of a list with inputs of ``sizes`` in tokens: one if it fits or must not be split."""
     if not traits.splits or (traits.inputs is None and traits.tokens is None):
         return ((0, len(sizes)),)
     most, room = traits.inputs or len(sizes), float("inf") if traits.tokens is None else traits.tokens
@@ -55,13 +55,12 @@ def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
 
 
 def cut(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
-    """Return ``items`` in ``pieces``."""
+    """Return ``items`` split into ``pieces``."""
     return [items[start:end] for start, end in pieces]
 
 
 def size_of(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
-    """Tokens of an input, about; a picture counts as one, however many bytes it has
-    (BerriAI/litellm#30046)."""
+    """Return the estimated tokens of an input; an image counts the same whatever its bytes (BerriAI/litellm#30046)."""
     match one:
         case TokenIds(ids):
             return raw_size(ids)
@@ -70,8 +69,8 @@ def size_of(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
 
 
 def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
-    """Return the same of an input as it came: a text, ids of tokens, or an object, which is taken for a picture where
-    it is long."""
+    """Return the estimated tokens of an undecoded input: a text, token ids, or an object, which counts as an image if
+    long."""
     first, size = bytes(memoryview(value)[:1]), len(value)
     if first == _QUOTE:
         return size / per_token
@@ -81,14 +80,16 @@ def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
 
 
 _WHOLE: Final = ("late_chunking",)
-"""Members under which the inputs of a list are read as one text: cut, they would make other vectors."""
+"""Members that join the inputs of a list into one text; splitting it would change the vectors."""
 
 
 @attrs.frozen
 class AnswerPlan:
-    """How the answers to the requests for one client become its answer. ``counts`` are the vectors that each is to
-    have, where that is known; ``tokens`` is about how many they cost, where nobody counts. ``passes``: there is one
-    answer, of the client's own shape, and it goes on as it came where it is right."""
+    """The conversion of a provider's answers into one client's answer.
+
+    ``counts`` are the expected vectors of each answer, if known; ``tokens`` is the estimated usage if none is reported.
+    ``passes`` means that there is one answer, in the client's own format, which is forwarded unchanged if correct.
+    """
 
     client: ClientShape
     shape: str
@@ -104,35 +105,38 @@ class AnswerPlan:
 
     @property
     def estimate(self) -> Usage:
-        """About what there was to count."""
+        """The estimated usage."""
         return Usage(input=self.tokens, estimated=True)
 
     def passed(self, data: bytes) -> tuple[bytes, Usage | None]:
-        """Return the client's answer where it ``passes``, and what it has used. Raises ``GatewayError`` (502) for an
-        answer that is not whole or not right."""
+        """Return the answer to forward, if it ``passes``, and its usage.
+
+        Raises ``GatewayError`` (502) for an incomplete or incorrect answer.
+        """
         check_size(data)
         if self.family == "openai":
             return openai.checked(data, self.request.types[0], self.counts[0])
         return data, shapes.read_answer(self.shape, data, self.request, self.counts[0]).usage
 
     def read(self, place: int, data: bytes) -> Embeddings:
-        """Read the answer to the request at ``place``, with the vectors that the client wants and no others. Raises as
-        ``passed`` does."""
+        """Return the answer to the request at ``place``, with only the vectors that the client wants.
+
+        Raises as ``passed`` does.
+        """
         check_size(data)
         found = shapes.read_answer(self.shape, data, self.request, self.counts[place])
         return attrs.evolve(found, vectors={type: found.of_type(type) for type in self.request.types})
 
     def write(self, answers: Sequence[Embeddings]) -> tuple[bytes, Usage | None]:
-        """Write the client's answer out of all of a provider's, and what it has used."""
+        """Return the client's answer made of all of a provider's, and its usage."""
         whole = joined(answers)
-        told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client adds these up, unasked
+        told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client always sums these
         return shapes.write_answer(self.client, told, self.request, self.model), whole.usage
 
 
 @attrs.frozen
 class EmbeddingCall:
-    """The bodies of the requests to a provider, in the order of the client's inputs, with what is not as the client
-    said it."""
+    """The bodies of the requests to a provider, in the order of the client's inputs, with the edits made."""
 
     bodies: tuple[bytes, ...]
     edits: tuple[Edit, ...]
@@ -140,15 +144,17 @@ class EmbeddingCall:
 
 
 def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
-    """Return ``draft``, a client's request, for a provider's ``model``. Of the same family it keeps its bytes but for
-    what the provider has other names for; of another it is translated. Raises ``GatewayError`` (400) for what the
-    provider cannot be given."""
+    """Return ``draft``, a client's request, converted for a provider's ``model``.
+
+    Within one family it keeps its bytes except for renamed members; else it is translated. Raises ``GatewayError``
+    (400) if the provider cannot express it.
+    """
     if shapes.is_own_shape(client, shape):
         return _edited(client, draft, model, shape, traits)
     return _translated(client, draft, model, shape, traits)
 
 
-# Of another family
+# Another family
 
 
 def _translated(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
@@ -176,7 +182,7 @@ def _translated(client: ClientShape, draft: Draft, model: str, shape: str, trait
     return EmbeddingCall(tuple(bodies), (*draft.edits, *edits), plan)
 
 
-# Of the same family
+# The same family
 
 
 def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
@@ -220,7 +226,7 @@ _LISTS: Final[dict[Family, tuple[str, ...]]] = {
 
 
 def _list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | None]:
-    """Return the member that holds the inputs, and these, where it is a list of them."""
+    """Return the member with the inputs, and the inputs if they are a list."""
     for name in _LISTS[FAMILY[client]]:
         raw = draft.raw(name)
         if raw is not None and bytes(memoryview(raw)[:1]) == b"[":
@@ -239,7 +245,7 @@ def _total(sizes: Iterable[float]) -> int:
 
 
 def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
-    """Return the sizes of all inputs in tokens, those of ids included."""
+    """Return the sizes of all inputs in tokens, including token ids."""
     if items is None:
         return [
             raw_size(raw, USUAL) for name in ("input", "messages", "content") if (raw := draft.raw(name)) is not None
@@ -248,7 +254,7 @@ def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
 
 
 def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:
-    """Return the vectors that there are to be, ``None`` where that is not known."""
+    """Return the expected number of vectors, or ``None`` if unknown."""
     if client == "gemini_one":
         return 1
     if items is None:
@@ -258,14 +264,14 @@ def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -
 
 
 def check_token_ids(draft: Draft, model: str, traits: EmbeddingTraits) -> None:
-    """Raise ``GatewayError`` (400) where a request in OpenAI's form holds token ids that ``model`` may not read."""
+    """Raise ``GatewayError`` (400) if a request in OpenAI's format has token ids that ``model`` may not understand."""
     _, items = ("", None) if traits.token_arrays else _list("openai", draft)
     if any(_is_id(item) or bytes(memoryview(item)[:1]) == b"[" for item in items or ()):
         raise unknown_token_ids(model)
 
 
 def _is_id(item: msgspec.Raw) -> bool:
-    """Return whether an element of the list is one id of a token: the whole list is one input then."""
+    """Return whether a list element is a single token id, which makes the whole list one input."""
     return bytes(memoryview(item)[:1]).isdigit()
 
 

@@ -1,4 +1,4 @@
-"""Cohere's shape of embeddings (``/v2/embed``, and ``/v1/embed`` towards clients), both roles."""
+"""Reader and writer of Cohere's format of embeddings (``/v2/embed``, and ``/v1/embed`` for clients)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -32,7 +32,7 @@ TYPES: Final[tuple[VectorType, ...]] = ("float", "int8", "uint8", "binary", "ubi
 
 
 def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
-    """Read a client's request. Raises ``GatewayError`` (400)."""
+    """Return a client's request. Raises ``GatewayError`` (400)."""
     fields = Fields(body)
     fields.ignore("model")
     word = fields.string("input_type")
@@ -93,7 +93,7 @@ def _part(part: Fields) -> str | EmbeddedImage:
 def write_request(
     request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Write ``request`` for a provider, with what is not as the client said it. Raises ``GatewayError`` (400)."""
+    """Return ``request`` for a provider, with the edits made. Raises ``GatewayError`` (400)."""
     edits = list(request.untold)
     body: dict[str, Any] = {"model": model, **_write_inputs(request)}
     purpose = request.purpose or traits.purpose
@@ -138,7 +138,7 @@ def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
 
 
 def read_answer(data: bytes, count: int | None) -> Embeddings:
-    """Read a provider's answer, of either version: ``count`` vectors of each type. Raises ``GatewayError`` (502)."""
+    """Return a provider's answer of either version, with ``count`` vectors of each type. Raises ``GatewayError`` (502)."""
     answer = members(data)
     raw = answer.get("embeddings", msgspec.Raw(b"null"))
     by_type = {"float": raw} if is_array(raw) else members(raw)
@@ -153,7 +153,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """Read the tokens and pictures that ``meta.billed_units`` bills, ``None`` where it bills none."""
+    """Return the tokens and images billed in ``meta.billed_units``, or ``None``."""
     meta = None if raw is None else decoded(raw, Any)
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     if not isinstance(billed, dict):
@@ -177,7 +177,7 @@ def _text(raw: msgspec.Raw | None) -> str:
 
 
 def write_answer(answer: Embeddings, request: EmbeddingRequest, version: str, *, by_type: bool) -> bytes:
-    """Write ``answer`` for a client of ``version`` (``1`` or ``2``). Raises ``GatewayError`` (502)."""
+    """Return ``answer`` for a client of ``version`` (``1`` or ``2``). Raises ``GatewayError`` (502)."""
     vectors: Any = {type: answer.of_type(type) for type in request.types} if by_type else answer.of_type("float")
     meta: dict[str, Any] = {"api_version": {"version": version}}
     if answer.usage is not None:

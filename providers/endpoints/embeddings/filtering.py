@@ -1,6 +1,6 @@
-"""One answer of embeddings between provider and client: held until it can be checked, or passed on where it is long.
+"""Checking of one answer of embeddings between provider and client: buffered, or forwarded immediately if it is long.
 
-Of a long answer the vectors are counted and the usage is found; only its end is held.
+In a long answer the vectors are counted and the usage is read; only its end is buffered.
 """
 
 import json
@@ -16,15 +16,17 @@ from providers.endpoints.embeddings.answer import bad_answer, total
 from providers.endpoints.embeddings.calling import AnswerPlan
 from streams.events import Usage
 
-_SOUGHT: Final = 16 * 2**10  # bytes at the beginning and at the end in which the usage is looked for
-_CARRIED: Final = 64  # bytes of a name that may lie in two pieces
+_SOUGHT: Final = 16 * 2**10  # bytes at the start and the end that are searched for the usage
+_CARRIED: Final = 64  # bytes of a name that may be split between two pieces
 _DECODER: Final = json.JSONDecoder()
 
 
 @attrs.frozen
 class PassingForm:
-    """Where in an answer's bytes a vector begins, and its usage. A quotation mark inside a JSON string is escaped, so
-    that a name with its own is a name."""
+    """The byte patterns of a vector's start and of the usage in an answer.
+
+    Quotation marks inside a JSON string are escaped, so a quoted name is always a member name.
+    """
 
     vector: re.Pattern[bytes] | None
     usage: bytes
@@ -39,8 +41,10 @@ FORMS: Final[Mapping[str, PassingForm]] = {
 
 
 class PassingAnswer:
-    """One answer of a family, ``count`` vectors long where that is known. ``usage`` is what it says at its beginning
-    or, once it is closed, at its end."""
+    """A forwarded answer of a family with ``count`` vectors, if known.
+
+    ``usage`` comes from its start or, once it is closed, from its end.
+    """
 
     __slots__ = ("_carry", "_count", "_form", "_seen", "_tail", "usage")
 
@@ -53,7 +57,7 @@ class PassingAnswer:
         self.usage: Usage | None = None
 
     def take(self, piece: bytes) -> None:
-        """``piece`` has come, of whatever length."""
+        """Scan ``piece``, of any length."""
         if self._seen < 0:
             self._seen = 0
             self.usage = self._usage(piece[:_SOUGHT])
@@ -79,8 +83,7 @@ class PassingAnswer:
         return self._form.read_usage(msgspec.Raw(msgspec.json.encode(value)))
 
     def close(self) -> None:
-        """Take note that the answer has ended. Raises ``GatewayError`` (502) unless it is whole, with a vector for each
-        input."""
+        """End the answer. Raises ``GatewayError`` (502) unless it is complete, with a vector for each input."""
         if self._tail.rstrip(b" \t\r\n")[-1:] != b"}":
             raise bad_answer("ends in the middle")
         self.usage = self._usage(bytes(self._tail)) or self.usage
@@ -92,23 +95,24 @@ if TYPE_CHECKING:
     from providers.endpoints.embeddings.answer import Embeddings
 
 HELD: Final = 2**20
-"""Bytes of an answer that are held for the order of its vectors; a longer one passes in its own."""
+"""The most bytes of an answer that are buffered to reorder its vectors; a longer one keeps its order."""
 
 _NUMBERS: Final = re.compile(rb'"embeddings?"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\[')
 
 
 class EmbeddingAnswer:
-    """The answers to the requests of an ``EmbeddingCall``, each of which ``begin`` begins.
+    """The answers to the requests of an ``EmbeddingCall``; ``begin`` starts each of them.
 
-    ``take`` gives what goes to the client of a piece, nothing while the answer is held: it is read whole where it is
-    not as the client wants it, else up to ``HELD`` bytes. ``close`` gives the rest, and raises ``GatewayError`` (502)
-    where an answer is not whole or not right."""
+    ``take`` returns the bytes for the client, none while the answer is buffered: whole if it must be converted, else up
+    to ``HELD`` bytes. ``close`` returns the rest, and raises ``GatewayError`` (502) for an incomplete or incorrect
+    answer.
+    """
 
     __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_read", "_size", "_usage")
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
-        self._read: list[Embeddings] = []  # the answers before this one
+        self._read: list[Embeddings] = []  # the earlier answers
         self._held: list[bytes] = []
         self._size = 0
         self._may_pass = plan.passes
@@ -117,23 +121,23 @@ class EmbeddingAnswer:
 
     @property
     def usage(self) -> Usage:
-        """What the provider has counted, else about what there was to count."""
+        """The reported usage, else an estimate."""
         read = total(one.usage for one in self._read) if self._read else None
         return self._usage or read or self._plan.estimate
 
     @property
     def size(self) -> int:
-        """Bytes that are held."""
+        """The number of buffered bytes."""
         return self._size if self._passing is None else 0
 
     def begin(self) -> None:
-        """Begin the next answer; the one before it, if any, is read now, since its vectors take less room than it.
-        Raises as ``close`` does."""
+        """Start the next answer. The previous one is parsed now, because its vectors take less memory. Raises as
+        ``close`` does."""
         if self._held:
             self._end()
 
     def _end(self) -> None:
-        """One of several answers has ended, or one that is translated."""
+        """Parse an answer that is one of several or must be translated."""
         data, self._held = b"".join(self._held), []
         self._size -= len(data)
         self._read.append(self._plan.read(len(self._read), data))
@@ -150,7 +154,7 @@ class EmbeddingAnswer:
         return self._release()
 
     def _release(self) -> bytes:
-        """Let an answer pass that is too long to be held, if it is in the form that was asked for."""
+        """Forward an answer that is too long to buffer, if it has the requested form."""
         data = b"".join(self._held)
         plan = self._plan
         if plan.family == "openai" and plan.request.types[0] == "base64" and _NUMBERS.search(data):

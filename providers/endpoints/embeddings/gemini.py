@@ -1,4 +1,4 @@
-"""Gemini's shape of embeddings (``:embedContent``, ``:batchEmbedContents``), both roles."""
+"""Reader and writer of Gemini's format of embeddings (``:embedContent``, ``:batchEmbedContents``)."""
 
 import re
 from collections.abc import Mapping
@@ -33,8 +33,10 @@ _DATA_URL: Final = re.compile(r"data:([^;,]{1,100});base64,")
 
 
 def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
-    """Read a client's request of either method. Settings must be the same in all requests of a batch. Raises
-    ``GatewayError`` (400)."""
+    """Return a client's request of either method.
+
+    Settings must be the same in all requests of a batch. Raises ``GatewayError`` (400).
+    """
     whole = Fields(body)
     requests = list(whole.objects("requests")) if batch else [whole]
     if batch and not requests:
@@ -65,7 +67,7 @@ def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
 
 @attrs.frozen
 class _Said:
-    """What one request of a batch says."""
+    """One request of a batch."""
 
     content: EmbeddedContent
     dimensions: int | None
@@ -97,9 +99,11 @@ def _part(part: Fields) -> str | EmbeddedImage:
 def write_request(
     request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Write ``request`` as a batch, with what is not as the client said it: each input is a request with a content of
-    its own, because several parts of one content are one vector (vectorize-io/hindsight#4001, getzep/graphiti#1848).
-    Raises ``GatewayError`` (400)."""
+    """Return ``request`` as a batch, with the edits made.
+
+    Each input is a separate request, because several parts of one content make one vector (vectorize-io/hindsight#4001,
+    getzep/graphiti#1848). Raises ``GatewayError`` (400).
+    """
     if not {"float", "base64"}.issuperset(request.types):
         raise no_type(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
@@ -134,7 +138,7 @@ def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
 
 
 def name_model(draft: Draft, model: str) -> None:
-    """Name ``model`` in a client's own request for a provider of the same shape, wherever another one is named."""
+    """Set ``model`` in a client's own request, wherever another model is named."""
     name = f"models/{model}"
     if draft.value("model") not in (None, name):
         draft.put("model", name)
@@ -148,7 +152,7 @@ def name_model(draft: Draft, model: str) -> None:
 
 
 def read_answer(data: bytes, count: int | None) -> Embeddings:
-    """Read a provider's answer of either method. Raises ``GatewayError`` (502)."""
+    """Return a provider's answer of either method. Raises ``GatewayError`` (502)."""
     answer = members(data)
     found = [members(answer["embedding"])] if "embedding" in answer else objects(answer.get("embeddings"))
     if count is not None and len(found) != count:
@@ -161,7 +165,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """Read the tokens that a provider has counted, ``None`` where it has not."""
+    """Return the reported tokens, or ``None``."""
     usage = None if raw is None else decoded(raw, Any)
     tokens = usage.get("promptTokenCount", usage.get("totalTokenCount")) if isinstance(usage, dict) else None
     return Usage(input=tokens) if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
@@ -171,7 +175,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
 
 
 def write_answer(answer: Embeddings, *, batch: bool) -> bytes:
-    """Write ``answer`` for a client of either method. Raises ``GatewayError`` (502)."""
+    """Return ``answer`` for a client of either method. Raises ``GatewayError`` (502)."""
     values = [{"values": vector} for vector in answer.of_type("float")]
     body: dict[str, Any] = {"embeddings": values} if batch else {"embedding": values[0] if values else {"values": []}}
     if answer.usage is not None:

@@ -1,7 +1,6 @@
-"""OpenAI's shape of embeddings and its family, both roles.
+"""Reader and writer of OpenAI's format of embeddings and its family.
 
-A client's request is read, a provider's request written or edited in place, answers are read and written. The members
-of the family have different names, a row for each provider.
+Requests between members of the family are edited in place. Each provider's member names are a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,9 +48,12 @@ _QUANTIZED: Final[tuple[VectorType, ...]] = ("int8", "uint8", "binary", "ubinary
 
 @attrs.frozen
 class MemberNames:
-    """The names of members. ``encoding`` holds ``float`` or ``base64``, ``says_float`` unless it is left out for the
-    former; ``dtype`` holds one of ``dtypes``, where other numbers than floats can be had. ``purpose`` holds one of
-    ``words``. ``image`` is the member of an input that is a picture."""
+    """The member names of one provider.
+
+    ``encoding`` is ``float`` or ``base64``; if ``says_float`` is false, ``float`` is omitted. ``dtype`` is one of
+    ``dtypes``, for other numbers than floats. ``purpose`` is one of ``words``. ``image`` is the member of an input that
+    is an image.
+    """
 
     dimensions: str = "dimensions"
     encoding: str = "encoding_format"
@@ -78,8 +80,11 @@ MEMBER_NAMES: Final[Mapping[str, MemberNames]] = MappingProxyType(
         "nim": MemberNames(purpose="input_type", words=NIM),
     }
 )  # fmt: skip
-"""By shape. Voyage's ``encoding_format`` knows ``base64`` and null alone (docs.voyageai.com, text embeddings); NIM's
-retrieval models want ``input_type`` (docs.nvidia.com, NeMo Retriever embedding API)."""
+"""Member names by format.
+
+Voyage's ``encoding_format`` only accepts ``base64`` and null (docs.voyageai.com, text embeddings); NIM's retrieval
+models require ``input_type`` (docs.nvidia.com, NeMo Retriever embedding API).
+"""
 
 DIMENSIONS: Final = tuple(dict.fromkeys(row.dimensions for row in MEMBER_NAMES.values()))
 ENCODINGS: Final = VECTOR_ENCODINGS
@@ -94,7 +99,7 @@ _TYPES: Final[frozenset[VectorType]] = frozenset(("float", "base64", "int8", "ui
 
 
 def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
-    """Read a client's request, in the words of any of the family. Raises ``GatewayError`` (400)."""
+    """Return a client's request, with member names of any provider in the family. Raises ``GatewayError`` (400)."""
     fields = Fields(body)
     fields.ignore("model")
     dimensions_at, dimensions = _first(fields, DIMENSIONS, int)
@@ -125,7 +130,7 @@ def _first(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, 
 
 
 def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
-    """Return the purpose, and where it stands. A word of nobody stays unread."""
+    """Return the purpose and its member. An unknown word stays unread."""
     for name in PURPOSES:
         word = fields.data.get(name)
         if isinstance(word, str) and (purpose := purpose_of(word)) is not None:
@@ -135,8 +140,10 @@ def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
 
 
 def read_inputs(value: Any, at: str) -> tuple[EmbeddingInput, ...]:
-    """Read the inputs of a request: a text, texts, ids of tokens, or objects with a text or a picture. Raises
-    ``GatewayError`` (400)."""
+    """Return the inputs of a request: a text, texts, token ids, or objects with a text or an image.
+
+    Raises ``GatewayError`` (400).
+    """
     if isinstance(value, str):
         return (text_input(value),)
     if not isinstance(value, list):
@@ -167,7 +174,7 @@ def _token_ids(ids: list[int]) -> TokenIds:
 
 
 def edit_request(draft: Draft, model: str, to: MemberNames, traits: EmbeddingTraits) -> None:
-    """Edit a client's request of the family for a provider of the family. Members that nobody here knows pass."""
+    """Edit a client's request for another provider in the family. Unknown members stay unchanged."""
     if draft.value("model") != model:
         draft.put("model", model)
     _rename(draft, DIMENSIONS, to.dimensions)
@@ -215,7 +222,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
     word = draft.value(found)
     purpose = purpose_of(word) if isinstance(word, str) else None
     if found == to.purpose and (purpose is None or word in to.words.values()):
-        return  # its own word, or one of a later version of it
+        return  # a word of this provider, or of a later version
     if purpose is None or purpose not in to.words:
         draft.drop(found)
         return
@@ -226,8 +233,10 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
 def write_request(
     request: EmbeddingRequest, model: str, to: MemberNames, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Write ``request`` of another shape for a provider of the family, with what is not as the client said it. Raises
-    ``GatewayError`` (400) for what it has no word for and must not be left out."""
+    """Return ``request`` of another format for a provider in the family, with the edits made.
+
+    Raises ``GatewayError`` (400) if it lacks a feature that must not be dropped.
+    """
     body: dict[str, Any] = {"model": model, "input": [_write_input(one, to) for one in request.inputs]}
     edits = list(request.untold)
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
@@ -282,8 +291,11 @@ class NumberedVector:
 
 
 def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
-    """Read a provider's answer, its vectors in the order of their ``index``: each once, ``count`` of them where that is
-    known. ``type`` is what was asked for. Raises ``GatewayError`` (502) for any other."""
+    """Return a provider's answer, with vectors in the order of their ``index``.
+
+    There must be ``count`` vectors, if known, each index once. ``type`` is the requested type. Raises ``GatewayError``
+    (502) for other answers.
+    """
     answer = members(data)
     vectors = tuple(item.vector for item in _in_order(_items(answer), count))
     kind: VectorType = type
@@ -298,9 +310,11 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
 
 
 def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Usage | None]:
-    """Return a provider's answer as its client may have it, and what it has used: the same bytes where it is right,
-    else its vectors in order, and in base64 where that is the ``type`` that was asked for. Raises as ``read_answer``
-    does."""
+    """Return a provider's answer for its client, and its usage.
+
+    The bytes stay unchanged if correct; else the vectors are reordered, or encoded if ``type`` is base64. Raises as
+    ``read_answer`` does.
+    """
     answer = members(data)
     usage = read_usage(answer.get("usage"))
     came = _items(answer)
@@ -335,9 +349,9 @@ def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[Number
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """Read the tokens that a provider has counted, ``None`` where it has not."""
+    """Return the reported tokens, or ``None``."""
     found = None if raw is None else usage.read_usage(decoded(raw, Any))
-    # There is no output, whatever a total counts beyond the prompt.
+    # Embeddings have no output tokens, even if the total exceeds the prompt.
     return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
 
 
@@ -350,7 +364,7 @@ def _text(raw: msgspec.Raw | None) -> str:
 
 
 def write_answer(answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
-    """Write ``answer`` for a client of the family. Raises ``GatewayError`` (502)."""
+    """Return ``answer`` for a client of the family. Raises ``GatewayError`` (502)."""
     vectors = answer.of_type(request.types[0])
     tokens = 0 if answer.usage is None else answer.usage.prompt
     return msgspec.json.encode(

@@ -1,4 +1,4 @@
-"""A neutral request for embeddings, and the errors for requests that a provider cannot take."""
+"""Neutral requests for embeddings, and errors for requests that a provider does not support."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,35 +12,35 @@ from providers.neutral.edits import Edit, losses_of
 from streams.errors import GatewayError, invalid
 
 VectorType: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
-"""The numbers of a vector. ``base64`` is the other form of ``float``."""
+"""The numbers of a vector. ``base64`` is an encoding of ``float``."""
 
 Setting: TypeAlias = Literal["dimensions", "types", "purpose", "title", "truncate"]
 
 
 @attrs.frozen
 class EmbeddedImage:
-    """A picture among the inputs: a data URL or an address."""
+    """An image input: a data URL or a URL."""
 
     url: str
 
 
 @attrs.frozen
 class TokenIds:
-    """An input as ids of a tokenizer's: a JSON array of integers."""
+    """An input of token ids: a JSON array of integers."""
 
     ids: msgspec.Raw
 
 
 @attrs.frozen
 class EmbeddedContent:
-    """An input that makes one vector: texts and pictures. ``title`` is the document's."""
+    """An input that makes one vector: texts and images. ``title`` is the document's title."""
 
     parts: tuple[str | EmbeddedImage, ...]
     title: str | None = None
 
     @property
     def text(self) -> str | None:
-        """All of it as one text, ``None`` if there is a picture in it."""
+        """Its whole text, or ``None`` if it contains an image."""
         return "".join(map(str, self.parts)) if all(isinstance(part, str) for part in self.parts) else None
 
 
@@ -49,21 +49,24 @@ EmbeddingInput: TypeAlias = EmbeddedContent | TokenIds
 
 @attrs.frozen
 class EmbeddingRequest:
-    """``types`` are the forms in which the client wants each vector. ``places`` are the client's names for settings
-    that it has said, ``dropped`` the paths of what no other API has a word for."""
+    """A request for embeddings.
+
+    ``types`` are the requested forms of each vector. ``places`` are the client's names for the settings that it sent,
+    ``dropped`` the paths of members that no other API has.
+    """
 
     inputs: tuple[EmbeddingInput, ...]
     types: tuple[VectorType, ...] = ("float",)
     dimensions: int | None = None
     purpose: Purpose | None = None
     truncate: str | None = None
-    """Cohere's word: ``NONE``, ``START`` or ``END``."""
+    """Cohere's values: ``NONE``, ``START`` or ``END``."""
     places: Mapping[Setting, str] = MappingProxyType({})
     dropped: tuple[str, ...] = ()
 
     @property
     def untold(self) -> tuple[Edit, ...]:
-        """What of it is lost in every API but its own."""
+        """The losses in every API but its own."""
         titles = (self.place("title"),) if "title" in self.places else ()
         return losses_of((*self.dropped, *titles), "translation")
 
@@ -73,7 +76,7 @@ class EmbeddingRequest:
 
 
 def text_input(text: str) -> EmbeddedContent:
-    """Return an input of one text."""
+    """Return an input with one text."""
     return EmbeddedContent((text,))
 
 
@@ -89,8 +92,11 @@ _SEND_TEXT: Final = "send text (in LangChain: OpenAIEmbeddings(check_embedding_c
 
 
 def unknown_token_ids(model: str) -> GatewayError:
-    """Return the 400 for ids of tokens of which nobody knows whether they are the model's own: a server that takes
-    OpenAI's ids for those of another model embeds other words (danny-avila/rag_api#104, veniceai/api-docs#423)."""
+    """Return the 400 for token ids of an unknown vocabulary.
+
+    A server that reads OpenAI's ids as another model's embeds other words (danny-avila/rag_api#104,
+    veniceai/api-docs#423).
+    """
     return invalid(
         f"input holds token ids, and the name of the model {model[:_LONGEST_NAME]} does not say that its vocabulary is "
         f"OpenAI's: a model with another one would read other words in them. Either {_SEND_TEXT}, or set "
@@ -100,21 +106,21 @@ def unknown_token_ids(model: str) -> GatewayError:
 
 
 def no_token_ids() -> GatewayError:
-    """Return the 400 for ids of tokens where the provider's API has no place for them."""
+    """Return the 400 for token ids if the provider's API does not support them."""
     return invalid(f"input holds token ids, and the API of this model's provider takes none: {_SEND_TEXT}", "input")
 
 
 def no_images() -> GatewayError:
-    """Return the 400 for pictures."""
+    """Return the 400 for images."""
     return invalid("input holds pictures, and this model's provider takes text alone: ask another model", "input")
 
 
 def no_type(request: EmbeddingRequest) -> GatewayError:
-    """Return the 400 for a type of numbers that the provider lacks: floats in their place would be other vectors."""
+    """Return the 400 for a number type that the provider lacks, because floats would be different vectors."""
     at, types = request.place("types"), ", ".join(request.types)
     return invalid(f"{at} asks for {types}, which this model's provider does not have: ask for float or base64", at)
 
 
 def purpose_to_say(words: Words, traits: EmbeddingTraits) -> Purpose | None:
-    """Return the purpose that is said for a client which says none, to a provider that requires one."""
+    """Return the default purpose for a provider that requires one, or ``None``."""
     return traits.purpose if traits.takes_purpose == "required" and traits.purpose in words else None

@@ -1,4 +1,4 @@
-"""The shapes of clients and of providers, and which of them are one family."""
+"""The formats of embeddings of clients and providers, by family, and the functions that read and write them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.edits import Edit
 
 ClientShape: TypeAlias = Literal["openai", "cohere_v1", "cohere_v2", "gemini_one", "gemini_batch"]
-"""A client's, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
+"""The format of a client, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
 
 Family: TypeAlias = Literal["openai", "cohere", "gemini", "tei"]
 
@@ -22,23 +22,22 @@ FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
 
 
 def family_of(shape: str) -> Family:
-    """Return the family of a provider's shape; a server that nobody knows is taken to have OpenAI's."""
+    """Return the family of a provider's format; unknown formats count as OpenAI's."""
     return shape if shape in ("cohere", "gemini", "tei") else "openai"  # type: ignore[return-value]
 
 
 def is_own_shape(client: ClientShape, shape: str) -> bool:
-    """Return whether a provider of ``shape`` is asked in the client's own words: the older of Cohere's two paths is
-    asked for at the newer one."""
+    """Return whether the provider's format is the client's own. Cohere's older path is translated to the newer one."""
     return FAMILY[client] == family_of(shape) and client != "cohere_v1"
 
 
 def names_of(shape: str) -> MemberNames:
-    """Return the names of members of a provider in OpenAI's family."""
+    """Return the member names of a provider in OpenAI's family."""
     return MEMBER_NAMES.get(shape, MEMBER_NAMES["openai"])
 
 
 def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingRequest:
-    """Read a client's request. Raises ``GatewayError`` (400)."""
+    """Return a client's request. Raises ``GatewayError`` (400)."""
     match client:
         case "openai":
             return openai.read_request(body)
@@ -51,7 +50,7 @@ def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingReque
 def write_request(
     shape: str, request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Write ``request`` for a provider, with what is not as the client said it. Raises ``GatewayError`` (400)."""
+    """Return ``request`` for a provider, with the edits made. Raises ``GatewayError`` (400)."""
     match family_of(shape):
         case "openai":
             return openai.write_request(request, model, names_of(shape), traits)
@@ -64,7 +63,7 @@ def write_request(
 
 
 def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
-    """Read a provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
+    """Return a provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
     match family_of(shape):
         case "openai":
             return openai.read_answer(data, request.types[0], count)
@@ -77,7 +76,7 @@ def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int |
 
 
 def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
-    """Write ``answer`` for a client that has sent ``request``. Raises ``GatewayError`` (502)."""
+    """Return ``answer`` for the client that sent ``request``. Raises ``GatewayError`` (502)."""
     match client:
         case "openai":
             return openai.write_answer(answer, request, model)

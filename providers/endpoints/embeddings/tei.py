@@ -1,4 +1,5 @@
-"""Text Embeddings Inference's own shape (``/embed``), towards servers: a list of texts, and a list of vectors."""
+"""Writer of requests and reader of answers in Text Embeddings Inference's own format (``/embed``): texts in, vectors
+out."""
 
 from typing import Any
 
@@ -11,8 +12,7 @@ from providers.neutral.edits import Edit
 
 
 def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """Write ``request`` for a server, which has one model, with what is not as the client said it. Raises
-    ``GatewayError`` (400)."""
+    """Return ``request`` for a server, which has only one model, with the edits made. Raises ``GatewayError`` (400)."""
     if not {"float", "base64"}.issuperset(request.types):
         raise no_type(request)
     edits = list(request.untold)
@@ -36,7 +36,7 @@ def _text(one: EmbeddingInput) -> str | Raw:
 
 
 def read_answer(data: bytes, count: int | None) -> Embeddings:
-    """Read a server's answer, which counts nothing. Raises ``GatewayError`` (502)."""
+    """Return a server's answer, which has no usage. Raises ``GatewayError`` (502)."""
     vectors = tuple(elements(Raw(data)))
     if count is not None and len(vectors) != count:
         raise bad_answer(f"has {len(vectors)} vectors for {count} inputs")

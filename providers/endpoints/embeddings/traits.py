@@ -1,6 +1,7 @@
-"""What is known of how a provider takes embeddings, and what a text is embedded for in the words of each API.
+"""Features of providers of embeddings, and each API's names for the purpose of a text.
 
-Models that know the purpose make another vector of the same text for a question than for a passage. It is no hint.
+Models that know the purpose make different vectors of the same text for a query and for a passage, so it is more than a
+hint.
 """
 
 import fnmatch
@@ -48,12 +49,12 @@ _MEANINGS: Final[Mapping[str, Purpose]] = MappingProxyType(
 
 
 def purpose_of(word: str) -> Purpose | None:
-    """Return the meaning of ``word`` in whichever API it is one; ``None`` for a word of nobody."""
+    """Return the purpose that ``word`` means in any API, or ``None``."""
     return _MEANINGS.get(word)
 
 
 TakesPurpose: TypeAlias = Literal["unknown", "never", "optional", "required"]
-"""Whether a provider takes a word for what a text is embedded for. Where that is unknown the client's word passes."""
+"""Whether a provider accepts a purpose. If that is unknown, the client's word is forwarded."""
 
 
 _Configured: TypeAlias = Literal["query", "document", "classification", "clustering", "similarity"]
@@ -65,15 +66,17 @@ _ConfiguredPurpose: TypeAlias = Annotated[
         parts=(_Configured,),
     ),
 ]
-"""The purposes that a configuration may name."""
+"""The purposes that a configuration may set."""
 
 
 @attrs.frozen
 class EmbeddingTraits:
-    """``inputs`` and ``tokens`` bound one request, as far as a bound is known: a longer list is cut where it
-    ``splits``. ``token_arrays``: whether it takes ids of tokens, which are OpenAI's; ``base64``: whether it is asked
-    for that where the gateway is. ``purpose`` is said to one that requires it, and ``dimensions`` to any, where the
-    client says nothing."""
+    """The embedding features of a provider.
+
+    ``inputs`` and ``tokens`` are the limits of one request, if known; a longer list is split if ``splits``.
+    ``token_arrays``: it accepts token ids, which are OpenAI's; ``base64``: the gateway may request base64. ``purpose``
+    is the default for providers that require one, ``dimensions`` for any.
+    """
 
     inputs: Natural | None = setting(
         "The largest number of texts in one request. The gateway splits a longer list and joins the results.",
@@ -115,15 +118,15 @@ class EmbeddingTraits:
 
 
 _OPENAIS_WORDS: Final = ("text-embedding-3-*", "text-embedding-ada-*")
-"""Names of models with OpenAI's vocabulary. Google and Alibaba have others that begin with ``text-embedding-``."""
+"""Names of models with OpenAI's vocabulary. Google and Alibaba have others that start with ``text-embedding-``."""
 
 
 def has_openais_vocabulary(model: str) -> bool:
-    """Return whether the name of ``model`` says that it reads OpenAI's token ids, whoever serves it."""
+    """Return whether ``model`` understands OpenAI's token ids, according to its name, at any host."""
     name = bare_name(model)
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OPENAIS_WORDS)
 
 
 OPENAIS: Final = EmbeddingTraits(inputs=2048, tokens=300_000, token_arrays=True, takes_purpose="never")
-"""Those of OpenAI's own service (openai-python 3.52, ``embedding_create_params``), which refuses members that it does
-not know."""
+"""The features of OpenAI's own service (openai-python 3.52, ``embedding_create_params``), which rejects unknown
+members."""
