@@ -127,7 +127,7 @@ def test_references_become_what_they_name_and_unknown_ones_are_told() -> None:
 def test_no_item_comes_twice() -> None:
     assert resolve_references([REFERENCE, REFERENCE], {"msg_1": SAID}) == ([SAID], [])
     assert resolve_references([REFERENCE, SAID], {"msg_1": SAID}) == ([SAID], [])
-    assert resolve_references([REFERENCE, USER], {}, there={"msg_1"}) == ([USER], [])
+    assert resolve_references([REFERENCE, USER], {}, earlier_ids={"msg_1"}) == ([USER], [])
 
 
 # Pages
