@@ -110,7 +110,9 @@ async def _resolve_passed(
     if options.previous is not None:
         with store_deadline("recall the conversation"):
             _, earlier, size = await _load_earlier(store, scope.owner, options, incoming, bounds)
-        resolved = await offload(incoming.size + size, _with_all_items, incoming, [*without_lost_reasoning(earlier), *own])
+        resolved = await offload(
+            incoming.size + size, _with_all_items, incoming, [*without_lost_reasoning(earlier), *own]
+        )
     turn = PassedTurn(store, scope.owner, options.previous, (*earlier, *own), len(own), bounds.size)
     return ResolvedRequest(resolved, candidates, turn)
 
