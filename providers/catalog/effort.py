@@ -58,7 +58,8 @@ def budget_of(reasoning: Reasoning) -> int:
 
 
 def omits_thinking(request: Request) -> bool:
-    """Return whether a Messages client sent an effort without ``thinking``; an effort alone does not enable thinking."""
+    """Return whether a Messages client sent an effort without ``thinking``; an effort alone does not enable
+    thinking."""
     alone = request.reasoning is not None and request.reasoning.mode == "adaptive"
     return alone and request.api == "messages" and request.source.get("thinking") is None
 

@@ -44,7 +44,8 @@ PLACES: Final[Mapping[str, ListPlace | None]] = {
 
 
 def list_url(base_url: str | None, provider: Provider) -> tuple[str, Api] | None:
-    """Return the URL of the model list of ``provider`` at ``base_url`` and the API whose signer it needs, or ``None``."""
+    """Return the URL of the model list of ``provider`` at ``base_url`` and the API whose signer it needs,
+    or ``None``."""
     place = PLACES.get(provider.id, USUAL)
     if place is not None and place.address and base_url is not None:
         place = USUAL

@@ -27,7 +27,8 @@ MOST_CHOICES: Final = 2**12
 
 
 def prompts(prompt: Any) -> int:
-    """Return the number of prompts in ``prompt``: a text or token ids are one; a list of texts or id lists has several."""
+    """Return the number of prompts in ``prompt``: a text or token ids are one; a list of texts or id lists
+    has several."""
     if not isinstance(prompt, list) or not prompt or type(prompt[0]) is int:
         return 1
     return len(prompt)

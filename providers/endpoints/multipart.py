@@ -240,7 +240,8 @@ def _read_head(raw: bytes) -> MultipartHead:
 
 
 def _name(disposition: bytes) -> str:
-    """Return the field's name. Raises ``GatewayError`` if servers could disagree on whether it is a field that matters."""
+    """Return the field's name. Raises ``GatewayError`` if servers could disagree on whether it is a field
+    that matters."""
     found = [
         {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
         for reading in _READINGS

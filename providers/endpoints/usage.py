@@ -15,7 +15,8 @@ TOKENS_A_SECOND: Final = 10
 
 
 def read_usage(usage: Any) -> Usage | None:
-    """Return the usage in ``usage``: tokens, including audio and image tokens, or seconds; ``None`` if it has neither."""
+    """Return the usage in ``usage``: tokens, including audio and image tokens, or seconds; ``None`` if it
+    has neither."""
     if not isinstance(usage, dict):
         return None
     if usage.get("type") == "duration":
@@ -51,7 +52,8 @@ def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
 
 
 def seconds_of(answer: Mapping[str, Any]) -> int | None:
-    """Return the seconds that a whole transcript reports, in OpenAI's ``usage`` or ``duration`` or in Mistral's form."""
+    """Return the seconds that a whole transcript reports, in OpenAI's ``usage`` or ``duration`` or in
+    Mistral's form."""
     usage = answer.get("usage")
     told = [usage.get("seconds"), usage.get("prompt_audio_seconds")] if isinstance(usage, dict) else []
     for value in (*told, answer.get("duration")):

@@ -127,7 +127,8 @@ def with_google_message(failed: ErrorInfo) -> ErrorInfo:
 
 
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:
-    """Return whether Anthropic's clients understand ``error`` unchanged; always true for other errors than overflows."""
+    """Return whether Anthropic's clients understand ``error`` unchanged; always true for other errors than
+    overflows."""
     return not overflows(error, 400) or bool(_OWN_WORDS.search(str(error.get("message"))))
 
 
@@ -142,7 +143,8 @@ def _match(message: str) -> re.Match[str] | None:
 
 
 def _sentence(message: str) -> str:
-    """Return Anthropic's sentence with the provider's figures, or with its message if they are missing or inconsistent."""
+    """Return Anthropic's sentence with the provider's figures, or with its message if they are missing or
+    inconsistent."""
     figures = _figures(message)
     prompt, output, limit = figures.get("input"), figures.get("output", 0), figures.get("limit")
     if prompt is None and "total" in figures:

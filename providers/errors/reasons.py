@@ -175,7 +175,8 @@ def details_of(error: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _is_per_day(error: Mapping[str, Any]) -> bool:
-    """Return whether a daily limit of Google's was exceeded, which differs from the one for a minute only in its name."""
+    """Return whether a daily limit of Google's was exceeded, which differs from the one for a minute only
+    in its name."""
     for detail in details_of(error):
         violations, metadata = detail.get("violations"), detail.get("metadata")
         names = (

@@ -112,7 +112,8 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
 
 
 def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart | None:
-    """Return the result in a ``functionResponse``, matched to its call by id or name; ``None`` for a repeated result."""
+    """Return the result in a ``functionResponse``, matched to its call by id or name; ``None`` for a
+    repeated result."""
     result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
     text, failed = _result_text(result.any("response"))

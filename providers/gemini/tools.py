@@ -83,7 +83,8 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
 
 
 def _hosted(request: Request, drops: Drops) -> dict[str, str]:
-    """Return Google's own tools, each with the path in the client's request; other APIs' web searches become Google's."""
+    """Return Google's own tools, each with the path in the client's request; other APIs' web searches
+    become Google's."""
     found: dict[str, str] = {}
     for tool in request.tools:
         if isinstance(tool, NativeTool):

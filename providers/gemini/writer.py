@@ -61,7 +61,8 @@ _CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 
 
 def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
-    """Return a whole call, because clients of this API read no pieces. It always has an id, which its result refers to."""
+    """Return a whole call, because clients of this API read no pieces. It always has an id, which its
+    result refers to."""
     part: dict[str, Any] = {"functionCall": {"id": id, "name": name, "args": call_input(arguments, kind)}}
     return part if signature is None else {**part, "thoughtSignature": signature}
 

@@ -90,7 +90,8 @@ class Stream(Protocol):
 
 @attrs.frozen
 class ReadEvent:
-    """One event of a stream: its name (or None), its value (None if unreadable or empty), and the errors in its frame."""
+    """One event of a stream: its name (or None), its value (None if unreadable or empty), and the errors in
+    its frame."""
 
     name: str | None
     value: Any

@@ -29,7 +29,8 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def find_misfit(value: Any, shape: Shape, at: str = "") -> str | None:
-    """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``), or ``None``."""
+    """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``), or
+    ``None``."""
     if (found := _difference(value, shape)) is None:
         return None
     path, said = found

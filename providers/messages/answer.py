@@ -128,7 +128,8 @@ def _text_events(number: int, text: str, citations: Any) -> list[Event]:
 
 
 def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
-    """Return the events of a whole thinking block. A signed block is itself the state that the provider requires back."""
+    """Return the events of a whole thinking block. A signed block is itself the state that the provider
+    requires back."""
     events: list[Event] = [ReasoningDelta(number, text)] if text else []
     if as_string(item.get("signature")):
         events.append(ReasoningState(number, "messages", item))

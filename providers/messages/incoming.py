@@ -222,7 +222,8 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
 
 
 def _user_id(value: str) -> str:
-    """Return a user id that OpenAI accepts: long or JSON ids (Claude Code's, maximhq/bifrost#1000) become their hash."""
+    """Return a user id that OpenAI accepts: long or JSON ids (Claude Code's, maximhq/bifrost#1000) become
+    their hash."""
     if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
         return value
     return hashlib.sha256(value.encode()).hexdigest()

@@ -96,7 +96,8 @@ def _tier(extras: Mapping[str, Any]) -> str | None:
 
 
 def _steps(extras: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
-    """Return the steps of an answer. A single step without a model is omitted, because the counts already contain it."""
+    """Return the steps of an answer. A single step without a model is omitted, because the counts already
+    contain it."""
     listed = extras.get("iterations")
     if not isinstance(listed, list):
         return ()

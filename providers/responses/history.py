@@ -69,7 +69,8 @@ class History:
         return tuple(Message(role, tuple(parts), at) for role, parts, at in self._turns if parts)
 
     def read(self, fields: Fields, earlier: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Read instructions and input, after the ``earlier`` items of the conversation, which are not in the request."""
+        """Read instructions and input, after the ``earlier`` items of the conversation, which are not in
+        the request."""
         if instructions := fields.string("instructions"):
             self._add("system", "instructions", TextPart(instructions, "instructions"))
         for i, before in enumerate(earlier):

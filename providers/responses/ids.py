@@ -11,7 +11,8 @@ from providers.neutral.seal import PREFIX
 
 
 def own_id(prefix: str) -> str:
-    """Return a new id that ``is_own_id`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random characters."""
+    """Return a new id that ``is_own_id`` recognizes: ``prefix`` (``msg_``, ``rs_``, …), the mark and random
+    characters."""
     return new_id(prefix + PREFIX)
 
 

@@ -232,7 +232,8 @@ class _InputWriter:
         return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
 
     def _output(self, content: list[Object]) -> str | list[Object]:
-        """Return a string if all content is text, because some servers accept no list, unless the client sent a list."""
+        """Return a string if all content is text, because some servers accept no list, unless the client
+        sent a list."""
         plain = all(part.keys() == {"type", "text"} for part in content)
         if plain and (len(content) < 2 or not self._native):
             return "\n".join(part["text"] for part in content)

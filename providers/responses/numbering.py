@@ -56,7 +56,8 @@ def in_order(items: Mapping[int, Any]) -> list[Any]:
 
 
 class Deltas:
-    """A writer of the deltas of one text. Everything but number and text is encoded once, because this is the hot path."""
+    """A writer of the deltas of one text. Everything but number and text is encoded once, because this is
+    the hot path."""
 
     __slots__ = ("_head", "_out", "_tail", "pieces")
 

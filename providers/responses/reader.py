@@ -39,7 +39,8 @@ class ResponsesReader:
     """A ``Reader`` of one Responses stream."""
 
     def __init__(self, keeps: int = ANSWER) -> None:
-        """Start before the first event. ``keeps`` is ignored, because the last event of each item repeats its content."""
+        """Start before the first event. ``keeps`` is ignored, because the last event of each item repeats
+        its content."""
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 

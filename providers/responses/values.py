@@ -1,4 +1,5 @@
-"""Tolerant readers of Responses JSON from providers: a missing value or a wrong type reads as empty, never as an error."""
+"""Tolerant readers of Responses JSON from providers: a missing value or a wrong type reads as empty, never
+as an error."""
 
 from providers.neutral.token_usage import NEWER, read_tokens
 from providers.neutral.values import Json, as_objects, as_string

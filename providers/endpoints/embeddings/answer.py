@@ -86,7 +86,8 @@ _MEMBERS: Final = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
 
 @attrs.frozen
 class Embeddings:
-    """The vectors of all inputs, in order, in each requested type. ``usage`` is ``None`` if the provider reports none."""
+    """The vectors of all inputs, in order, in each requested type. ``usage`` is ``None`` if the provider
+    reports none."""
 
     vectors: Mapping[VectorType, Vectors]
     usage: Usage | None = None

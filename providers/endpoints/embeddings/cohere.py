@@ -138,7 +138,8 @@ def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
 
 
 def read_answer(data: bytes, count: int | None) -> Embeddings:
-    """Return a provider's answer of either version, with ``count`` vectors of each type. Raises ``GatewayError`` (502)."""
+    """Return a provider's answer of either version, with ``count`` vectors of each type. Raises
+    ``GatewayError`` (502)."""
     answer = members(data)
     raw = answer.get("embeddings", msgspec.Raw(b"null"))
     by_type = {"float": raw} if is_array(raw) else members(raw)
