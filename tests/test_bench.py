@@ -92,6 +92,7 @@ def test_a_case_that_is_unknown_is_refused_with_the_names_of_all():
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_path):
     printed, (figures,) = bench(tmp_path, "--workers", "1")
     assert rows(printed)[0][-2:] == ["1.00", "1.00"]
@@ -102,6 +103,7 @@ def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_pat
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_the_capacity_for_streams_is_measured_by_their_number_and_pace(tmp_path):
     _, figures = bench(tmp_path, "--capacity", "1", "--streams", "4,8", "--paces", "20", "--seconds", "1")
     assert [(one["workers"], one["streams"], one["pace"]) for one in figures] == [(1, 4, 20), (1, 8, 20)]
@@ -120,6 +122,7 @@ def grown(tmp_path_factory):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_growth_is_measured_and_fitted(grown):
     _, (used, held) = grown
     assert [x for x, _ in used["points"]] == [x for x, _ in held["points"]] == [4, 8]
@@ -129,6 +132,7 @@ def test_growth_is_measured_and_fitted(grown):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_the_page_of_growth_holds_all_it_needs(grown):
     page = (grown[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
@@ -138,6 +142,7 @@ def test_the_page_of_growth_holds_all_it_needs(grown):
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_the_drawing_of_growth_stands_alone(grown):
     text = (grown[0] / "growth.svg").read_text()
     drawing = ElementTree.fromstring(text)
@@ -162,6 +167,7 @@ def test_the_page_tells_of_the_plots_that_it_shows():
 
 
 @pytest.mark.process
+@pytest.mark.soak
 def test_what_a_request_costs_a_shared_server_is_counted():
     with shared_parts.servers() as servers:
         part = next(one for one in shared_parts.PARTS if one.server == "redis")

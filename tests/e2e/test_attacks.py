@@ -12,6 +12,7 @@ pytestmark = pytest.mark.process
 COLUMNS = ("attack", "sent", "late", "small", "refused")
 
 
+@pytest.mark.soak
 def test_an_attack_is_reported_with_what_another_client_felt_of_it():
     command = [sys.executable, "tests/attacks.py", "--only", "schema", "poisoned"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -182,7 +182,7 @@ def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
         assert found == evidence, keys
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 async def test_the_rate_of_a_real_server_is_found_within_5_percent():
     """Four slots of 100 ms: 40 a second, whoever else uses the machine."""
     free = [0.0] * 4
