@@ -53,10 +53,11 @@ class Quirks:
     """Chat: false where role ``developer`` is refused; ``system`` is sent instead."""
 
     asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
-        "The requests that go to Responses, if the provider has that API. `with_tools`: translated requests, and "
-        "Chat requests with tools while the model thinks, which newer OpenAI models refuse in Chat. "
-        "`to_keep_reasoning`: the same, but only at the maker's own address. `always`: all requests, because the "
-        "model exists only in Responses. `speaks` takes precedence.",
+        "The requests that go to Responses, if the provider has that API. `by_responses_clients`: those of "
+        "Responses clients. `with_tools`: also translated requests, and Chat requests with tools while the model "
+        "thinks, which newer OpenAI models refuse in Chat. `to_keep_reasoning`: the same, but only at the maker's "
+        "own address. `always`: all requests, because the model exists only in Responses. `speaks` takes "
+        "precedence.",
         "by_responses_clients",
         shown="depends on the model",
     )
