@@ -1,4 +1,4 @@
-"""A small app in a ``RequestScope``, served on a real socket, and a client that is nothing but a socket."""
+"""A small app in a ``RequestScope`` on a real socket, and a client that is a bare socket."""
 
 import contextlib
 import socket
@@ -24,16 +24,16 @@ HTML = (("content-type", "text/html; charset=utf-8"),)
 
 
 class Witness:
-    """What became of the requests of one test."""
+    """Events of the requests of one test."""
 
     def __init__(self) -> None:
         self.lifecycle = Lifecycle()
         self.begun = trio.Event()  # a request has a task in its nursery
-        self.crash = trio.Event()  # tells the producer of a stream to crash
-        self.ended: list[float] = []  # when such a task was ended
-        self.closed: list[bool] = []  # what on_close was told
+        self.crash = trio.Event()  # makes the producer of a stream crash
+        self.ended: list[float] = []  # when such tasks ended
+        self.closed: list[bool] = []  # arguments of on_close
         self.scopes: list[RequestScope] = []
-        self.clients: list[object] = []  # the addresses in ASGI's scopes, and how they came
+        self.clients: list[object] = []  # client addresses in ASGI scopes, with their scheme
         self.schemes: list[str] = []
         self.feed: trio.MemorySendChannel[bytes] | None = None
         self.body: ChannelBody | None = None
@@ -133,7 +133,7 @@ async def pour(feed: trio.MemorySendChannel[bytes]) -> None:
 
 
 async def pump(witness: Witness, feed: trio.MemorySendChannel[bytes]) -> None:
-    """A stream that goes on until the drain ends it, and says so."""
+    """Stream until the drain ends the stream, and send a last piece then."""
     scope = trio.CancelScope()
     with witness.lifecycle.pump(scope), scope:
         await feed.send(b"first;")
@@ -165,7 +165,7 @@ async def crash_with(feed: trio.MemorySendChannel[bytes], when: trio.Event) -> N
 
 class Server:
     def __init__(self, port: int, witness: Witness | None = None) -> None:
-        """``witness``: of a server in this process."""
+        """Describe a server. ``witness`` is that of a server in this process."""
         self.port = port
         if witness is not None:
             self.witness = witness
@@ -174,7 +174,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def connect(self, small: bool = False) -> AsyncIterator["Client"]:
-        """``small``: with a tiny receive buffer, so that it stalls early."""
+        """Connect a client. With ``small``, its receive buffer is tiny, so that it stalls early."""
         with trio.socket.socket() as sock:
             if small:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -189,7 +189,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(max_body: int = 1000, sock: socket.socket | None = None, **options: object) -> AsyncIterator[Server]:
-    """The app on a free port. Leaving the block cancels what still runs."""
+    """Serve the app on a free port. The end of the block cancels it."""
     witness = Witness()
     sock = sock or bind("127.0.0.1", 0)
     server = Server(sock.getsockname()[1], witness)
@@ -225,7 +225,7 @@ class Client:
         await self.send(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
 
     async def until(self, mark: bytes) -> bytes:
-        """All that comes up to and with ``mark``."""
+        """Return the received data up to and including ``mark``."""
         with trio.fail_after(PATIENCE):
             while mark not in self.buffer:
                 data = await self.sock.recv(65536)
@@ -235,7 +235,7 @@ class Client:
         return found + mark
 
     async def rest(self) -> bytes:
-        """All that comes before the server closes, by FIN or RST."""
+        """Return all data until the server closes the connection, by FIN or RST."""
         with trio.fail_after(PATIENCE), contextlib.suppress(ConnectionResetError):
             while data := await self.sock.recv(65536):
                 self.buffer += data
@@ -249,7 +249,7 @@ class Client:
 
 
 async def eventually(condition) -> None:
-    """Until ``condition()`` holds; polled, with a deadline."""
+    """Wait until ``condition()`` is true, up to a deadline."""
     with trio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.002)
@@ -257,7 +257,7 @@ async def eventually(condition) -> None:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises ``Late`` if the block takes longer; for tests that are ``given_attempts``."""
+    """Raise ``Late`` if the block takes longer. Use it in tests with ``given_attempts``."""
     begun = trio.current_time()
     yield
     if (took := trio.current_time() - begun) >= seconds:
@@ -265,12 +265,12 @@ def within(seconds: float) -> Iterator[None]:
 
 
 async def eventually_refused(server: Server) -> None:
-    """Until no new connection is let in; polled, with a deadline."""
+    """Wait until the server refuses new connections, up to a deadline."""
     with trio.fail_after(PATIENCE):
         while True:
             try:
                 async with server.connect():
                     pass
             except (ConnectionRefusedError, ConnectionResetError):
-                return  # reset: it was in the queue of the listener that closed
+                return  # reset: it was in the queue of the closed listener
             await trio.sleep(0.01)

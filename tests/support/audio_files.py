@@ -1,4 +1,4 @@
-"""Recordings of a known length in the forms that clients upload: headers as encoders write them, and silence."""
+"""Audio files of a known length in the formats that clients upload, with silence as content."""
 
 import io
 import struct
@@ -6,7 +6,10 @@ import wave
 
 
 def wav(seconds: float, rate: int = 16_000, stated: int | None = None) -> bytes:
-    """PCM of 16 bits; ``stated`` is what a writer that could not go back says of its length."""
+    """Return a WAV file in 16-bit PCM.
+
+    ``stated`` is a wrong length in its header, as from a writer that cannot seek.
+    """
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((1, 2, rate, 0, "NONE", ""))
@@ -16,7 +19,7 @@ def wav(seconds: float, rate: int = 16_000, stated: int | None = None) -> bytes:
 
 
 def wav_with_chunks(seconds: float) -> bytes:
-    """The same with an odd chunk before the sound and one behind it."""
+    """Return a WAV file with an odd chunk before the sound and one after it."""
     plain = wav(seconds)
     extra = struct.pack("<4sI", b"LIST", 5) + b"INFO\x00\x00"
     return plain[:36] + extra + plain[36:] + extra
@@ -33,7 +36,7 @@ def _page(position: int, packet: bytes) -> bytes:
 
 
 def ogg(first: bytes, end: int) -> bytes:
-    """Pages up to ``end`` samples, and one in which no packet ends."""
+    """Return Ogg pages up to sample ``end``, and a page in which no packet ends."""
     return _page(0, first) + b"".join(_page(end * at // 5, bytes(900)) for at in range(1, 6)) + _page(-1, bytes(100))
 
 
@@ -48,8 +51,8 @@ def vorbis(seconds: float) -> bytes:
 
 
 def mp3(seconds: float, picture: int = 0, frames: bool = False) -> bytes:
-    """MPEG 2 layer III, 32 kbit/s at 16 kHz: behind an ID3 tag with a picture of so many bytes, and with the number of
-    frames where a variable rate makes one necessary."""
+    """Return an MP3 file (MPEG 2 layer III, 32 kbit/s at 16 kHz), optionally with an ID3 picture of ``picture``
+    bytes, and with a frame count as for a variable rate."""
     tag = b""
     if picture:
         tag = b"ID3\x04\x00\x00" + bytes(picture >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(picture)
@@ -70,8 +73,11 @@ def _box(kind: bytes, content: bytes, wide: bool = False) -> bytes:
 def mp4(
     seconds: float, told: float | None = None, wide: bool = False, early: bool = False, fragments: bool = False
 ) -> bytes:
-    """A film's header behind the media or before it, ``told`` what it claims; with numbers of 64 bits; or of
-    fragments."""
+    """Return an MP4 file.
+
+    ``told`` is the length in its header, ``wide`` uses 64-bit numbers, ``early`` puts the header first, and
+    ``fragments`` makes it fragmented.
+    """
     length = int(1000 * (seconds if told is None else told))
     whole = 0 if fragments else length
     times = struct.pack(">BxxxQQIQ", 1, 0, 0, 1000, whole) if wide else struct.pack(">BxxxIIII", 0, 0, 0, 1000, whole)

@@ -1,5 +1,5 @@
-"""AWS Signature Version 4 as a server recomputes it, by the vendor's documentation alone: no code of the vendor's or of
-ours (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)."""
+"""Verifies AWS Signature Version 4 by the vendor's documentation alone, without its code or ours
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html)."""
 
 import hashlib
 import hmac
@@ -22,8 +22,10 @@ def fault_of(
     secrets: Mapping[str, str],
     scope: tuple[str, str],
 ) -> str | None:
-    """What is wrong with a signed request, in AWS' words for it; ``None`` if the signature fits. ``target`` is the
-    request's own, ``headers`` those that came, ``secrets`` by the ids of keys, ``scope`` region and service."""
+    """Return AWS's name for the fault of a signed request, or ``None`` if the signature is valid.
+
+    ``secrets`` maps key ids to secrets, ``scope`` is region and service.
+    """
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if found is None:
         return "MissingAuthenticationTokenException"

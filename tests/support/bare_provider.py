@@ -1,4 +1,4 @@
-"""What providers on bare sockets need: a listener, requests read whole, and responses in bytes."""
+"""Parts of a provider on bare sockets: a listener, a reader of whole requests, and responses as bytes."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -23,13 +23,13 @@ _SLOW = 30.0  # a cold start on a machine that is busy
 
 
 def needs_chromium(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a test that looks at pages in Chromium, a process: skip it where there is none."""
+    """Mark a test that needs Chromium, which is a process. It is skipped if there is none."""
     marked: Callable[..., Any] = pytest.mark.process(_WITH_CHROMIUM(test))
     return marked
 
 
 class Page:
-    """One page. ``complaints`` are what its console and its security policy have said against it."""
+    """One page. ``complaints`` are messages from its console and its security policy."""
 
     def __init__(self, to: int, out: int) -> None:
         self._to, self._out = to, out
@@ -43,7 +43,7 @@ class Page:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """The result of a command."""
+        """Return the result of a command."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -75,23 +75,23 @@ class Page:
                 self.complaints.append(params["entry"]["text"])
 
     def open(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        """``headers`` go with every request of the page."""
+        """Open ``url``. ``headers`` are sent with every request of the page."""
         self.send("Network.setExtraHTTPHeaders", headers=dict(headers or {}))
         assert "errorText" not in (found := self.send("Page.navigate", url=url)), found
         self.until("location.protocol !== 'about:' && document.readyState === 'complete'")
 
     def value(self, script: str) -> Any:
-        """What a JavaScript expression comes to."""
+        """Return the value of a JavaScript expression."""
         found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, (script, found)
         return found["result"].get("value")
 
     def text(self, selector: str) -> str:
-        """What is to be read in an element, nothing where there is none."""
+        """Return the visible text of an element, or "" if there is none."""
         return str(self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     def until(self, script: str, seconds: float = PATIENCE) -> Any:
-        """The first true value of an expression, ``True`` for an element; fails the test after ``seconds``."""
+        """Return the first true value of an expression, ``True`` for an element. Fails the test after ``seconds``."""
         deadline = time.monotonic() + seconds
         while not (value := self.value(f"(found => found instanceof Node || found)({script})")):
             assert time.monotonic() < deadline, f"{script} did not come true; the page says {self.text('body')[:3000]}"
@@ -110,20 +110,20 @@ class Page:
             self.send("Input.dispatchKeyEvent", **pressed, **(text if kind == "keyDown" else {}))
 
     def look(self, scheme: str = "light", width: int = 1280, height: int = 1000) -> None:
-        """How the page is shown."""
+        """Set the colour scheme and the size of the page."""
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
     def shoot(self, file: Path) -> None:
-        """A picture of what is shown, as PNG."""
+        """Write a screenshot as PNG."""
         file.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextlib.contextmanager
 def browsing() -> Iterator[Page]:
-    """A browser with a profile of its own, from its start to its end."""
+    """Run a browser with an empty profile until the end of the block."""
     assert COMMAND is not None
     from_us, to = os.pipe()
     out, from_it = os.pipe()
@@ -133,7 +133,7 @@ def browsing() -> Iterator[Page]:
             "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-extensions",
             "--disable-component-update", "--no-proxy-server",
         ]  # fmt: skip
-        # Pipes 3 and 4 are the protocol's; others are put there by a shell, whose process the browser's becomes.
+        # Pipes 3 and 4 belong to the protocol. A shell opens others and then becomes the browser.
         script = f'exec 3<&{from_us} 4>&{from_it}; exec "$0" "$@"'
         process = subprocess.Popen(
             ["bash", "-c", script, COMMAND, *flags], pass_fds=(from_us, from_it),

@@ -1,4 +1,4 @@
-"""Many cases in one test: a test of its own costs more than most of them do."""
+"""Many cases in one test, because a test per case would cost more than the cases."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def case(name: object) -> Iterator[None]:
-    """What fails in here says that it failed in case of ``name``."""
+    """Add the name of the case to every failure in the block."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Certificates made for a test: a root, and what it signs."""
+"""Certificates made for a test: a root, and certificates that it signs."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ class Pair:
 
 
 class Authority:
-    """A root of its own, in ``folder/root.pem``."""
+    """A root certificate, in ``folder/root.pem``."""
 
     def __init__(self, folder: Path, name: str = "root", *also: x509.GeneralName) -> None:
         self._folder = folder
@@ -33,13 +33,15 @@ class Authority:
         self.root = self.itself.certificate
 
     def pair(self, name: str, *also: x509.GeneralName, days: float = 90) -> Pair:
-        """A certificate with the common name ``name`` and the alternative names ``also``, for ``days`` from now on (if
-        they are negative: over since then)."""
+        """Return a certificate with the common name ``name`` and the alternative names ``also``, valid for ``days``.
+
+        Negative ``days`` mean that it has expired.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         return self._write(name, key, self._sign(name, key, also, days))
 
     def client(self, pair: Pair | None = None, *protocols: str) -> ssl.SSLContext:
-        """A client that trusts this root and shows ``pair``."""
+        """Return a client context that trusts this root and sends ``pair``."""
         context = ssl.create_default_context(cafile=self.root)
         if protocols:
             context.set_alpn_protocols(protocols)

@@ -1,4 +1,4 @@
-"""What the tests of the Chat codec share: requests and streams made and taken apart, and valid events made up."""
+"""Helpers for tests of the Chat codec: build and parse requests and streams, and generate valid events."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def asked(*messages: dict, **fields) -> Request:
 
 
 def sent(request: Request, **quirks) -> tuple[dict, tuple[str, ...]]:
-    """The body as it goes out, and what was dropped."""
+    """Return the body that is sent, and the dropped members."""
     out = CHAT.write_request(request, Recipient("gpt", OWN, Quirks(**quirks)))
     return json.loads(out.body), out.dropped
 
@@ -115,7 +115,7 @@ def pieces(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 
 def read(reads: Iterable[bytes]) -> list[Event]:
-    """The events of a stream that arrived in ``reads``."""
+    """Return the events of a stream that arrived in ``reads``."""
     splitter, reader = sse.Splitter(), CHAT.reader()
     raws = [raw for data in reads for raw in splitter.feed(data)]
     events = [event for raw in (*raws, splitter.close()) if (one := sse.parse(raw)) for event in reader.take(*one)]
@@ -140,7 +140,7 @@ def deltas(stream: bytes) -> list[dict]:
 
 
 def same_ids(events: Iterable[Event]) -> list[Event]:
-    """Events with the ids that the reader made up replaced by the block's number."""
+    """Replace generated ids by the number of their block."""
     return [
         attrs.evolve(event, id=str(event.block))
         if isinstance(event, ToolCallStart) and re.fullmatch("call_[0-9a-f]{24}", event.id)
@@ -150,7 +150,7 @@ def same_ids(events: Iterable[Event]) -> list[Event]:
 
 
 def content(answer: Answer) -> tuple:
-    """What a translation of Chat into Chat must keep, whatever the pieces."""
+    """Return the content that a translation from Chat to Chat must keep, however it is cut."""
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock))
     thought = "".join(block.text for block in answer.blocks if isinstance(block, ReasoningBlock))
     refusal = "".join(block.text for block in answer.blocks if isinstance(block, RefusalBlock))
@@ -185,7 +185,7 @@ STOP = st.just("stop")
 
 @st.composite
 def answers(draw, reasons=STOP) -> list[Event]:
-    """A valid sequence of events, with tool calls that interleave."""
+    """Generate a valid sequence of events, with interleaved tool calls."""
     events: list[Event] = [AnswerStart("x", "y")]
     kinds = draw(
         st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, NativeItem]), max_size=6)
@@ -212,7 +212,7 @@ def answers(draw, reasons=STOP) -> list[Event]:
 
 @st.composite
 def spoken(draw, kind, block: int) -> list[Event]:
-    """The pieces of a block that is no call, and what belongs to them."""
+    """Generate the pieces of a block other than a call, with their seals or citations."""
     pieces = draw(block_texts)
     if kind is RefusalDelta:
         return [RefusalDelta(block, piece) for piece in pieces]

@@ -1,7 +1,7 @@
-"""Clouds, as far as a gateway signs in at them: endpoints that give credentials and verify who asks for them, as the
-vendors document, and models whose requests have to be signed with what was given.
+"""Simulated clouds: endpoints that verify a caller and issue credentials, as the vendors document, and models that
+require signed requests.
 
-Nothing of the vendors' libraries is used here: signatures and assertions are verified by hand.
+The vendors' libraries are not used: signatures and assertions are verified by hand.
 """
 
 import base64
@@ -21,7 +21,7 @@ from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render
 
 REGION: Final = "eu-central-1"
 OWN_KEYS: Final = {"AKIAOWNOWNOWNOWNOWN1": "own/secret/of+the+machine"}
-"""Keys that do not end, by their ids."""
+"""Permanent keys by their ids."""
 ROLE: Final = "arn:aws:iam::123456789012:role/models"
 _ANSWER: Final = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result><Credentials>
 <AccessKeyId>{id}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey><SessionToken>{token}</SessionToken>
@@ -36,9 +36,11 @@ def answered(value: Any, status: int = 200, *headers: tuple[str, str]) -> Raw:
 
 
 class Clouds(Upstream):
-    """All of them on one port. ``given`` are the credentials that were given, the last behind; those in ``revoked`` are
-    refused by the models. ``down`` is the status with which
-    nothing gives any. ``lifetime`` is theirs in seconds."""
+    """All clouds on one port.
+
+    ``given`` are the issued credentials, the latest last; models reject those in ``revoked``. ``down`` is the status
+    of all credential endpoints during an outage. ``lifetime`` of credentials is in seconds.
+    """
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -55,7 +57,7 @@ class Clouds(Upstream):
         self.down = 0
         self.refuses_all = False
         self.models: list[Seen] = []
-        self.asked: list[str] = []  # the paths at which credentials were asked for
+        self.asked: list[str] = []  # paths of the credential requests
         self.service_account: rsa.RSAPublicKey | None = None
 
     def answer(self, seen: Seen) -> Raw:
@@ -113,7 +115,7 @@ class Clouds(Upstream):
     # AWS
 
     def _keys(self) -> tuple[str, str, str, str]:
-        """Id, secret, token and end of new keys."""
+        """Return id, secret, token and expiry of new keys."""
         id, secret, token = f"ASIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30), secrets.token_urlsafe(60)
         self.secrets[id] = secret, token
         self.given.append(token)
@@ -130,7 +132,7 @@ class Clouds(Upstream):
         return answered({**keys, **more})
 
     def _sts(self, seen: Seen) -> Raw:
-        """https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
+        """Answer an STS request (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)."""
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
         action = form["Action"]
         if action == "AssumeRole":
@@ -146,7 +148,8 @@ class Clouds(Upstream):
         return Raw(200, (("content-type", "text/xml"),), (text.encode(),))
 
     def _imds_token(self, seen: Seen) -> Raw:
-        """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html"""
+        """Answer a request for an IMDS session
+        (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html)."""
         good = seen.method == "PUT" and seen.header("x-aws-ec2-metadata-token-ttl-seconds")
         return Raw(200, (), (b"an-imds-session",)) if good else Raw(400)
 
@@ -160,7 +163,8 @@ class Clouds(Upstream):
         return self._json_keys() if seen.header("authorization") == "the-containers-token" else answered({}, 403)
 
     def _sso(self, seen: Seen) -> Raw:
-        """https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html"""
+        """Answer an SSO request
+        (https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html)."""
         if seen.header("x-amz-sso_bearer_token") != "the-sso-token":
             return answered({"message": "Session token not found or invalid"}, 401)
         id, secret, token, _ = self._keys()
@@ -178,7 +182,8 @@ class Clouds(Upstream):
         return answered({"access_token": self._token(), "expires_in": int(self.lifetime), "token_type": "Bearer"})
 
     def _google_token(self, seen: Seen) -> Raw:
-        """https://developers.google.com/identity/protocols/oauth2/service-account#httprest"""
+        """Answer a token request
+        (https://developers.google.com/identity/protocols/oauth2/service-account#httprest)."""
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
         if form["grant_type"] == "refresh_token":
             good = form["refresh_token"] == "the-persons-own" and form["client_secret"] == "no-secret"
@@ -202,7 +207,7 @@ class Clouds(Upstream):
         return self._access_token() if good else answered({"error": "invalid_grant"}, 400)
 
     def _google_exchange(self, seen: Seen) -> Raw:
-        """https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token"""
+        """Exchange a token (https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token)."""
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
         good = (
             form["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -225,7 +230,8 @@ class Clouds(Upstream):
         return answered({"email": ACCOUNT, "scopes": list(_SCOPES), "aliases": ["default"]})
 
     def _google_metadata(self, seen: Seen) -> Raw:
-        """https://cloud.google.com/compute/docs/access/authenticate-workloads#applications"""
+        """Answer a metadata request
+        (https://cloud.google.com/compute/docs/access/authenticate-workloads#applications)."""
         return self._access_token() if seen.header("metadata-flavor") == "Google" else answered({}, 403)
 
     # Azure
@@ -235,7 +241,8 @@ class Clouds(Upstream):
         return answered({"access_token": self.given[-1], "token_type": "Bearer", **more})
 
     def _app_service(self, seen: Seen) -> Raw:
-        """https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference"""
+        """Answer a managed identity request
+        (https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference)."""
         query = parse_qs(seen.query)
         if seen.header("x-identity-header") != "the-identity-header" or "resource" not in query:
             return answered({"statusCode": 401, "message": "no"}, 401)
@@ -244,7 +251,8 @@ class Clouds(Upstream):
         return self._azure_token(expires_on=str(int(time.time() + self.lifetime)), resource=query["resource"][0])
 
     def _azure_imds(self, seen: Seen) -> Raw:
-        """https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token"""
+        """Answer an IMDS token request
+        (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token)."""
         query = parse_qs(seen.query)
         if seen.header("metadata") != "true" or query.get("client_id", ["own"]) != ["own"]:
             return answered({"error": "invalid_request", "error_description": "Identity not found"}, 400)
@@ -252,13 +260,14 @@ class Clouds(Upstream):
         return self._azure_token(expires_in=seconds, expires_on=str(int(time.time() + self.lifetime)))
 
     def _entra_about(self, seen: Seen) -> Raw:
-        """https://openid.net/specs/openid-connect-discovery-1_0.html"""
+        """Answer a discovery request (https://openid.net/specs/openid-connect-discovery-1_0.html)."""
         here = f"https://localhost:{self.port}/the-tenant"
         ends = {"token_endpoint": "/oauth2/v2.0/token", "authorization_endpoint": "/oauth2/v2.0/authorize"}
         return answered({"issuer": f"{here}/v2.0", **{name: here + end for name, end in ends.items()}})
 
     def _entra(self, seen: Seen) -> Raw:
-        """https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow"""
+        """Answer a token request
+        (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow)."""
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
         proven = form.get("client_secret") == "the-secret-of-the-application" or (
             form.get("client_assertion") == "the-pods-token"

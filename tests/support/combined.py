@@ -1,7 +1,7 @@
-"""One conversation through a gateway with any combination of features, and what is true of all of them.
+"""One conversation through a gateway with any combination of features, and the invariants of all combinations.
 
-A case says of each factor which value it has. ``play`` plays it, and ``check`` compares it with its plain twin: the
-same request to the same provider, without the features.
+A case maps factors to values. ``play`` plays it, and ``check`` compares it with its plain twin: the same request to
+the same provider, without the features.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
     "speech": ("/v1/audio/speech", "speech"),
     "transcriptions": ("/v1/audio/transcriptions", "transcriptions"),
 }
-"""Endpoints that are no conversation: their path, and the name of a request in ``relayed_requests``."""
+"""Endpoints other than conversations: their path, and the name of a request in ``relayed_requests``."""
 
 NEVER_CACHED: Final = ("pictures", "speech", "transcriptions")
 
@@ -81,11 +81,11 @@ def possible(case: Mapping[str, str]) -> bool:
     """Return whether a case with these values, and perhaps more, can be played."""
     hedged, left = case.get("hedge", "off"), case.get("leaves", "stays")
     held = hedged in ("wins", "loses") or left != "stays" or case.get("reload", "no") != "no"
-    if held and case.get("course", "well") != "well":  # then the provider is told what to do
+    if held and case.get("course", "well") != "well":  # the provider is controlled then
         return False
     if [hedged in ("wins", "loses"), left != "stays", case.get("reload", "no") != "no"].count(True) > 1:
         return False
-    if {case.get("cache"), case.get("limits")} == {"redis", "redis lost"}:  # it is one server
+    if {case.get("cache"), case.get("limits")} == {"redis", "redis lost"}:  # both use one server
         return False
     return hedged == "off" or case.get("route", "several") == "several"
 
@@ -98,7 +98,7 @@ def twin(case: Mapping[str, str]) -> Case:
 
 @attrs.frozen
 class Reading:
-    """What the client read: ``failed`` says that a stream ended in an error event, or broke off."""
+    """The response that the client read. ``failed``: a stream ended in an error event, or broke off."""
 
     status: int
     text: str = ""
@@ -108,7 +108,7 @@ class Reading:
 
 @attrs.frozen
 class Played:
-    """What came of a case: a reading, a log line and a count of the provider's requests for each request."""
+    """The result of a case: a reading, a log line and a count of provider requests for each request."""
 
     readings: tuple[Reading, ...]
     lines: tuple[Mapping[str, Any], ...]
@@ -117,7 +117,7 @@ class Played:
 
 @attrs.frozen
 class Servers:
-    """What cases may need besides the gateway; ``None`` where it is not installed."""
+    """The servers that cases may need besides the gateway; ``None`` if not installed."""
 
     provider: PlayedProvider
     folder: Path
@@ -186,7 +186,7 @@ def acts(case: Mapping[str, str]) -> dict[str, str]:
 
 
 async def play(case: Mapping[str, str], servers: Servers) -> Played:
-    """Play ``case``, and check what is true of each case by itself."""
+    """Play ``case``, and check the invariants of every case."""
     case = {**_OF_CONVERSATIONS, **case}
     written, provider = content(case, servers), servers.provider
     if servers.redis is not None and "redis" in case["cache"] + case["limits"]:
@@ -235,16 +235,16 @@ def without_lost_redis(case: Mapping[str, str], servers: Servers) -> Iterator[No
 
 
 async def check_budget(running: InProcess, lines: Iterable[Mapping[str, Any]]) -> None:
-    """The client's budget is the sum of its ``lines``, and nothing is reserved."""
+    """Check that the client's budget is the sum of its ``lines``, and nothing is reserved."""
     billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in lines)
     with trio.move_on_after(PATIENCE / 2):
-        while spent(running) != billed or held(running):  # noqa: ASYNC110  # a store is told later
+        while spent(running) != billed or held(running):  # noqa: ASYNC110  # a store learns it later
             await trio.sleep(0.001)
     assert (spent(running), held(running)) == (billed, [])
 
 
 def held(running: InProcess) -> list[tuple[str, str, int]]:
-    """Return the limits of which something is still reserved."""
+    """Return the limits with remaining reservations."""
     allowances = running.service.allowances
     levels = [
         (str(one.holder), one.text, allowances.counters.level(counter).held)
@@ -255,7 +255,7 @@ def held(running: InProcess) -> list[tuple[str, str, int]]:
 
 
 def spent(running: InProcess) -> int:
-    """Return what was spent of the client's budget, in nano-dollars."""
+    """Return the amount charged to the client's budget, in nano-dollars."""
     allowances = running.service.allowances
     budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]
     counters = [one.counter(allowances.now(), "") for one in budgets]
@@ -284,10 +284,10 @@ class _Playing:
         self.asked.append(provider.asked.total())
 
     async def _conduct(self, written: dict[str, Any]) -> None:
-        """Do what is to happen while the request is under way."""
+        """Perform the actions of the case during the request."""
         provider = self._servers.provider
         needed = 2 if self._case["hedge"] == "loses" else 1
-        while provider.asked.total() < needed:  # noqa: ASYNC110  # nobody tells of it
+        while provider.asked.total() < needed:  # noqa: ASYNC110  # no event exists for it
             await trio.sleep(0.001)
         if self._case["reload"] != "no":
             self._running.reload(
@@ -304,7 +304,7 @@ class _Playing:
                 return
             try:
                 reply = await client.post(path, content=body, headers=headers)
-            except httpx2.RemoteProtocolError:  # bytes that go on as they come break off as they do
+            except httpx2.RemoteProtocolError:  # bytes that pass unchanged break off unchanged
                 assert case["client"] == "speech"
                 self.readings.append(Reading(200, failed=True))
                 return
@@ -325,7 +325,7 @@ class _Playing:
             with trio.fail_after(PATIENCE):
                 if self._case["leaves"] == "in the answer" and self._stream:
                     await arrived.wait()
-                while not self._may_leave():  # noqa: ASYNC110  # nobody tells of it
+                while not self._may_leave():  # noqa: ASYNC110  # no event exists for it
                     await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
 
@@ -350,7 +350,7 @@ class _Playing:
         return Reading(200, text, None if failed else usage_of(api, reply.content, stream=self._stream), failed)
 
     async def _check_kept(self, client: httpx2.AsyncClient, reply: httpx2.Response) -> None:
-        """A Responses turn that the gateway keeps is the one that its client has."""
+        """Check that a stored Responses turn is the one that its client has."""
         case, reading = self._case, self.readings[-1]
         if case["client"] != "responses" or case["state"] == "none" or reading.status != 200 or reading.failed:
             return
@@ -362,20 +362,20 @@ class _Playing:
         assert text_of("responses", kept.content, stream=False) == reading.text
 
     async def check_end(self, played: Played) -> None:
-        """Nothing is open, reserved or counted that should not be."""
+        """Check that nothing is open, reserved or counted in excess."""
         running, provider, service = self._running, self._servers.provider, self._running.service
         with trio.fail_after(PATIENCE):
             while provider.open or service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110
                 await trio.sleep(0.001)
         for name in ("first", "second"):
-            target = service.router.resolve(name, "chat")  # one place for all APIs
+            target = service.router.resolve(name, "chat")  # one target for all APIs
             assert service.balancer.loads.counts.count(target.identity.place) == 0, name
         if self._case["limits"] in ("memory", "redis"):
             await check_budget(running, played.lines)
 
 
 def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
-    """Hold ``played`` against its twin."""
+    """Compare ``played`` with its twin."""
     for number, line in enumerate(played.lines):
         hit = line.get("cache") == "hit"
         beside = case["hedge"] == "wins" or (case["hedge"] == "loses" and not hit)
@@ -398,7 +398,7 @@ def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
 
 
 def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
-    """The log line of a good answer has the tokens that the provider and the client know, and costs what they cost."""
+    """Check that the log line of a good answer has the right tokens and cost."""
     assert reading.usage == (TOKENS.prompt, TOKENS.output)
     cost, of_twin = (round(one["cost_usd"] * 10**9) for one in (line, plain))
     assert of_twin >= NANOS
@@ -407,7 +407,7 @@ def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, 
         of_twin -= NANOS
     else:
         assert (line["input_tokens"], line["output_tokens"]) == (TOKENS.prompt, TOKENS.output)
-    if case["hedge"] in ("wins", "loses"):  # its provider may bill the one that lost
+    if case["hedge"] in ("wins", "loses"):  # its provider may bill the losing attempt
         assert cost >= of_twin
         assert line["cost_grade"] == "at_least" or line.get("cache") == "hit"
     elif case["course"] in ("no answer", "cut early", "cut"):  # estimated by the size of the request
@@ -420,9 +420,9 @@ def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, 
 def _check_counts_of_endpoint(
     case: Mapping[str, str], reading: Reading, line: Mapping[str, Any], plain: Mapping[str, Any]
 ) -> None:
-    """The log line of a good response counts what its twin's does, and nothing where it came from the cache."""
+    """Check that the log line of a good response counts as its twin's, and nothing for a cached response."""
     hit = line.get("cache") == "hit"
     for name in ("input_tokens", "output_tokens", "units"):
         assert (line.get(name) or None) == (None if hit else plain.get(name) or None), name
     cost, of_twin = line.get("cost_usd", 0), plain.get("cost_usd", 0)
-    assert cost <= of_twin if hit else cost == of_twin  # also after a hit a target that failed before it may bill
+    assert cost <= of_twin if hit else cost == of_twin  # a target that failed before the hit may bill, too

@@ -43,7 +43,7 @@ _LINE: Final = {
 
 @attrs.frozen
 class PlayedJob:
-    """What came of a job: what its client read, its log lines, and how often its provider was called."""
+    """The result of a job: the client's readings, the log lines, and the number of provider calls."""
 
     readings: tuple[Any, ...]
     lines: tuple[Mapping[str, Any], ...]
@@ -51,8 +51,8 @@ class PlayedJob:
 
 
 def possible_job(case: Mapping[str, str]) -> bool:
-    """Return whether a case with these values can be played. A session ends with its configuration, and a batch goes on
-    without its client."""
+    """Return whether a case with these values can be played: a reload ends a session, and a batch outlives its
+    client."""
     if case.get("job") == "session":
         return case.get("reload", "no") == "no"
     return case.get("job") != "batch" or case.get("leaves", "stays") == "stays"
@@ -73,7 +73,7 @@ def _content(case: Mapping[str, str], servers: Servers, url: str) -> dict[str, A
 
 
 async def play_job(case: Mapping[str, str], servers: Servers) -> PlayedJob:
-    """Play ``case``, and check what is true of each case by itself."""
+    """Play ``case``, and check the invariants of every case."""
     if servers.redis is not None and "redis" in case["limits"]:
         servers.redis.say("FLUSHALL")
     return await (_play_batch if case["job"] == "batch" else _play_session)(case, servers)
@@ -148,20 +148,21 @@ async def _play_session(case: Mapping[str, str], servers: Servers) -> PlayedJob:
                         await caller.close()
             found = list(await lines.next())
             with trio.fail_after(PATIENCE):
-                while running.service.ledger.open_records:  # noqa: ASYNC110  # nobody tells of it
+                while running.service.ledger.open_records:  # noqa: ASYNC110  # no event exists for it
                     await trio.sleep(0.001)
             with contextlib.suppress(trio.TooSlowError), trio.fail_after(0.05):
-                while True:  # a session and its answers have lines of their own
+                while True:  # a session and its answers have separate lines
                     found += await lines.next()
             await _check_end(case, running, tuple(found))
     return PlayedJob(tuple(readings), tuple(found), calls)
 
 
 async def _check_end(case: Mapping[str, str], running: InProcess, lines: tuple[Mapping[str, Any], ...]) -> None:
-    """Nothing is open, reserved or counted that should not be."""
+    """Check that nothing is open, reserved or counted in excess."""
     service = running.service
     with trio.fail_after(PATIENCE):
-        while service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110  # nobody tells of it
+        # No event exists for it.
+        while service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110
             await trio.sleep(0.001)
     if case["limits"] in ("memory", "redis"):
         await check_budget(running, lines)

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: output and exit status, of real processes or in the test's own."""
+"""Runs commands as a user does, in a process or in the test's own, and returns output and exit status."""
 
 import contextlib
 import gc
@@ -27,7 +27,7 @@ COMMAND = (sys.executable, "-m", "gateway")
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what would change a gateway's behaviour, and with ``changes``."""
+    """Return this process's environment with ``changes``, without variables that affect a gateway."""
     unwanted = {"TRIGATE_CONFIG", "NO_COLOR", "PYTHONDONTWRITEBYTECODE"}  # the last would double each start
     kept = {
         name: value
@@ -40,7 +40,8 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @attrs.frozen
 class Finished:
-    """A command that has ended, or that would have become another program: that one's ``argv`` and ``env``."""
+    """The result of a command that has ended, or that would have executed another program with ``argv`` and
+    ``env``."""
 
     returncode: int
     stdout: str
@@ -56,7 +57,7 @@ class _Becomes(BaseException):
 def invoke(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Finished:
     """Run ``trigate ARGS`` to its end, as ``run`` does, in this process: for commands that do not come to serve."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
-    logs = args[:1] in (("serve",), ("mock",))  # the others leave the handlers to a gateway in a thread of the test
+    logs = args[:1] in (("serve",), ("mock",))  # other commands must not change the handlers of a gateway thread
     status, program = 0, ((), {})
     with (
         own_log() if logs else kept_settings(),
@@ -77,7 +78,7 @@ def invoke(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -
 
 @contextlib.contextmanager
 def _kept_process() -> Iterator[None]:
-    """Undo what a command changes of its process before it serves."""
+    """Undo the changes that a command makes to its process before it serves."""
     collects, interrupt = gc.isenabled(), signal.getsignal(signal.SIGINT)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -110,24 +111,24 @@ def _text(stream: IO[bytes]) -> str:
 
 @attrs.frozen
 class Started:
-    """A process that serves at ``url``. ``log`` grows: its standard error, line by line."""
+    """A process that serves at ``url``. ``log`` receives its standard error, line by line."""
 
     process: Forked
     url: str
     banner: str
     said: TextIO
-    """Its standard output behind the banner."""
+    """Its standard output after the banner."""
     log: list[str]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """The exit status after a signal."""
+        """Stop the process by a signal, and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
 
 @contextlib.contextmanager
 def started(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Iterator[Started]:
-    """``trigate ARGS`` from its banner to its end. Where it listens is read from the banner."""
+    """Run ``trigate ARGS`` until the end of the block. Its URL is read from the banner."""
     process, said, complained = forked_with_streams(args, cwd, environment(env))
     log: list[str] = []
     reader = threading.Thread(target=_collect, args=(complained, log))
@@ -148,12 +149,12 @@ def started(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) 
 
 def _collect(complained: Iterable[str], log: list[str]) -> None:
     for line in complained:
-        log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
+        log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be available immediately
 
 
 @contextlib.contextmanager
 def demo(*args: str) -> Iterator[Started]:
-    """``trigate serve --demo`` on a free port, without pauses between words."""
+    """Run ``trigate serve --demo`` on a free port, without pauses between words."""
     with started("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
         eventually(lambda: request(process.url, "GET", "/readyz").status == 200, what="GET /readyz")
         yield process

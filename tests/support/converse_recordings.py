@@ -1,7 +1,7 @@
-"""Recorded traffic of Amazon Bedrock's Converse, and what is said in it, read by hand.
+"""Recorded traffic of Amazon Bedrock's Converse, and its content, parsed by hand.
 
-Public test data of other projects, beside this repository (``../shared/corpus``, where it is there); each recording
-names its source and licence. Nothing here uses the gateway's readers.
+The recordings are public test data of other projects, next to this repository (in ``../shared/corpus``, if present).
+Each names its source and licence. This module does not use the gateway's readers.
 """
 
 import json
@@ -19,7 +19,7 @@ FOLDER = CORPUS / "bedrock_converse"
 
 @attrs.frozen
 class ConverseRecording:
-    """One exchange. ``blocks`` are its content as a whole answer has it, put together by hand for a stream."""
+    """One exchange. ``blocks`` is its content as in a whole answer, assembled by hand for a stream."""
 
     name: str
     meta: Mapping[str, Any]
@@ -36,7 +36,7 @@ class ConverseRecording:
 
 @cache
 def converse_recordings() -> tuple[ConverseRecording, ...]:
-    """All exchanges that went well."""
+    """Return all successful exchanges."""
     return tuple(_recording(file) for file in sorted(FOLDER.glob("*.meta.json")))
 
 
@@ -60,7 +60,7 @@ def _recording(file: Path) -> ConverseRecording:
 
 
 def _put_together(events: Sequence[tuple[str, Any]]) -> list[Mapping[str, Any]]:
-    """The blocks of a stream. A text's citations stand in it as a list."""
+    """Return the blocks of a stream. The citations of a text are a list."""
     blocks: dict[int, dict[str, Any]] = {}
     for name, value in events:
         if name == "contentBlockStart":

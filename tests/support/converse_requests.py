@@ -1,4 +1,4 @@
-"""Requests to Bedrock's Converse in few words, each held against the service's own model where botocore is there."""
+"""Short builders for requests to Bedrock's Converse, validated by the service's own model if botocore is installed."""
 
 import base64
 import json
@@ -28,20 +28,20 @@ def recipient(model: str, **changes: Any) -> Recipient:
 
 
 def outgoing(request: Request, model: str = CLAUDE, **changes: Any) -> Outgoing:
-    """The request as it goes out, which Bedrock's own model has found valid."""
+    """Return the outgoing request, validated by Bedrock's model."""
     written = CONVERSE.write_request(request, recipient(model, **changes))
     check(json.loads(written.body))
     return written
 
 
 def write(request: Request, model: str = CLAUDE, **changes: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The same, decoded, and what was dropped."""
+    """Return the decoded body of the outgoing request, and the dropped members."""
     written = outgoing(request, model, **changes)
     return json.loads(written.body), written.dropped
 
 
 def messages(*turns: Any, model: str = CLAUDE, **fields: Any) -> list[Any]:
-    """The messages of a request as they go out."""
+    """Return the messages of the outgoing request."""
     return list(write(chat(*turns, **fields), model)[0]["messages"])
 
 
@@ -75,7 +75,7 @@ WEATHER = Tool(
 
 @cache
 def service() -> Any:
-    """botocore's model of the service, ``None`` where botocore is not installed."""
+    """Return botocore's model of the service, or ``None`` without botocore."""
     try:
         from botocore.loaders import Loader
         from botocore.model import ServiceModel
@@ -85,8 +85,8 @@ def service() -> Any:
 
 
 def check(body: dict[str, Any], operation: str = "Converse") -> None:
-    """Fail if ``body`` is no request that Bedrock's model knows: unknown members, wrong types, missing ones, texts that
-    are too short, words that are none of an enumeration, unions with more than one member."""
+    """Fail if Bedrock's model rejects ``body``: unknown members, wrong types, missing members, short texts, unknown
+    enumeration values, or ambiguous unions."""
     if service() is None:
         return
     from botocore.validate import ParamValidator
@@ -99,7 +99,7 @@ def check(body: dict[str, Any], operation: str = "Converse") -> None:
 
 
 def _with_bytes(value: Any, shape: Any) -> Any:
-    """``value`` as botocore wants it: bytes where JSON has base64."""
+    """Return ``value`` with bytes in place of base64, as botocore needs it."""
     match shape.type_name:
         case "structure" if not shape.is_document_type:
             return {name: _with_bytes(one, shape.members[name]) if name in shape.members else one
@@ -112,7 +112,7 @@ def _with_bytes(value: Any, shape: Any) -> Any:
 
 
 def assert_known(value: Any, shape: Any, at: str = "") -> None:
-    """What ``ParamValidator`` does not look at."""
+    """Check the rules that ``ParamValidator`` ignores."""
     match shape.type_name:
         case "structure" if not shape.is_document_type:
             assert not set(value) - set(shape.members), (at, value)

@@ -1,4 +1,4 @@
-"""Covering arrays: few cases in which every two values of different factors meet."""
+"""Covering arrays: few cases that contain every pair of values of two factors."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,10 @@ _Pair: TypeAlias = frozenset[tuple[str, str]]
 def covering(
     factors: Mapping[str, Sequence[str]], possible: Callable[[Mapping[str, str]], bool], seed: int = 0
 ) -> list[Case]:
-    """Return cases that contain every pair of values which some possible case has, in a random order. ``possible`` says
-    so of cases that are not complete yet: it is false only if no other values could make them possible."""
+    """Return cases that contain every possible pair of values, in a random order.
+
+    ``possible`` also gets incomplete cases, and returns false only if no completion is possible.
+    """
     draw = random.Random(seed)
     left = {
         pair
@@ -41,8 +43,8 @@ def _completed(
     left: set[_Pair],
     draw: random.Random,
 ) -> Case | None:
-    """Return ``case`` with a value for each factor, each the one that adds most of the pairs that are ``left``. Return
-    ``None`` if there is no possible one."""
+    """Return ``case`` with a value for each missing factor, chosen to cover the most pairs in ``left``, or ``None``
+    if there is no possible case."""
     missing = [name for name in factors if name not in case]
     if not missing:
         return case

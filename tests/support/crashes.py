@@ -1,8 +1,7 @@
-"""Gateways that are killed while clients talk to them, and what is left of the talks.
+"""Kills gateways while clients talk to them, and checks the stored conversations.
 
-``python -m tests.support.crashes --rounds 100 --store sqlite`` goes on for longer than the tests do. Every question
-names its place in its talk, and the provider answers with all the questions it has heard: so each answer shows its
-context.
+Run ``python -m tests.support.crashes --rounds 100 --store sqlite`` for more rounds than the tests have. Each question
+contains its position in its conversation, and the provider repeats all questions, so each answer reveals its context.
 """
 
 import argparse
@@ -33,12 +32,12 @@ from tests.support.wire_transcript import heard
 
 Questions: TypeAlias = tuple[str, ...]
 Query: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]
-"""SQL about the table ``{nodes}``, behind the gateway's back."""
+"""Runs SQL on the table ``{nodes}`` directly."""
 
 CLIENTS = 6
 ANSWERED = (10, 40)  # turns before a gateway is killed
-LONGEST = 8  # turns of one talk
-LOOKED_AT_AGAIN = 30  # turns of earlier rounds
+LONGEST = 8  # turns of one conversation
+LOOKED_AT_AGAIN = 30  # turns of earlier rounds to check again
 
 # The provider
 
@@ -48,7 +47,7 @@ def spoken(questions: Sequence[str]) -> str:
 
 
 def answer(seen: Seen) -> Raw:
-    """Refuses what is no whole talk: each question must stand there with the answer it got."""
+    """Answer a conversation, or return 400 if a question lacks its answer."""
     api = next(api for api, path in PATHS.items() if path == seen.path)
     lines = heard(api, seen.json)
     questions = tuple(text for kind, text in lines if kind == "user")
@@ -60,7 +59,7 @@ def answer(seen: Seen) -> Raw:
 
 
 class Paced(tuple[bytes, ...]):
-    """The pieces of an answer, with time between them to be killed in."""
+    """The pieces of an answer, with pauses in which the gateway can be killed."""
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in super().__iter__():
@@ -73,8 +72,8 @@ class Paced(tuple[bytes, ...]):
 
 @attrs.define
 class Known:
-    """What the clients know. ``whole``: of each answer that came whole its id and what it must have been made from;
-    ``torn``: the same of those of which only a part came; ``begun``: of those that run in the background."""
+    """The clients' knowledge: the ids of ``whole`` and partial (``torn``) answers and of background turns
+    (``begun``), with the questions that each must answer."""
 
     whole: dict[str, Questions] = attrs.field(factory=dict)
     torn: dict[str, Questions] = attrs.field(factory=dict)
@@ -84,8 +83,10 @@ class Known:
 
 
 class Client:
-    """One talk after the other, by the responses' ids or in conversations. ``may_be``: what its talk may consist of,
-    which it does not know for sure after a turn in a conversation broke off."""
+    """A client with one conversation after another, by response ids or stored conversations.
+
+    ``may_be`` are the possible histories: several after a turn in a conversation broke off.
+    """
 
     def __init__(self, number: int, known: Known) -> None:
         self._name = f"c{number}"
@@ -104,7 +105,7 @@ class Client:
             try:
                 self._step(url)
             except (OSError, http.client.HTTPException):
-                return  # it has been killed
+                return  # the gateway was killed
             except Exception as error:
                 self._known.wrong.append(repr(error))
                 raise
@@ -138,7 +139,7 @@ class Client:
         self._take(reply, made_from, how)
 
     def _begin(self, url: str, body: Mapping[str, Any], question: str) -> None:
-        """Nothing goes on from it: nobody waits for its end."""
+        """Start a turn in the background. No turn follows it, because no client waits for it."""
         reply = request(url, "POST", "/v1/responses", body)
         if not reply.cut:
             (talk,) = self._may_be
@@ -168,7 +169,7 @@ class Client:
 
 
 def last_response(body: bytes) -> Any:
-    """Of the whole events that have come: the last that holds a response."""
+    """Return the last response in the complete events."""
     found = None
     for event in body[: body.rfind(b"\n\n") + 2].split(b"\n\n"):
         data = event.partition(b"data: ")[2]
@@ -186,7 +187,7 @@ def text_of(response: Any) -> str:
 
 @attrs.define
 class Crashes:
-    """``storage`` is ``state_storage``; ``query`` reads what is in it."""
+    """The rounds of a test. ``storage`` is ``state_storage``; ``query`` reads its content."""
 
     upstream: Upstream
     directory: Path
@@ -195,7 +196,7 @@ class Crashes:
     known: Known = attrs.field(factory=Known)
 
     def run(self, rounds: int) -> None:
-        """So many lives and deaths, and one more life to look at what is left."""
+        """Run and kill a gateway for some rounds, then run another to check the rest."""
         file = self.directory / "trigate.yaml"
         file.write_text(yaml.safe_dump(settings(self.upstream, 1, state_storage=dict(self.storage))))
         clients = [Client(number, self.known) for number in range(CLIENTS)]
@@ -224,7 +225,7 @@ class Crashes:
                 thread.join()
 
     def _look(self, url: str, seen: set[str]) -> None:
-        """Through the API: what was whole is there and can be gone on from; what was torn is whole or nowhere."""
+        """Check the turns through the API: whole ones exist and can be continued, partial ones are whole or absent."""
         known = self.known
         assert not known.wrong, known.wrong[:5]
         with httpx2.Client(base_url=url, verify=False, trust_env=False, timeout=30) as http:
@@ -248,7 +249,7 @@ class Crashes:
         known.begun.clear()
 
     def _look_at_lost(self, http: httpx2.Client, id: str, talk: Questions) -> None:
-        """A turn in the background has come to its end or lost its worker."""
+        """Check that a background turn has ended, or failed with its worker."""
         found = http.get(f"/v1/responses/{id}").json()
         assert found["background"] is True
         assert found["status"] == "failed" or self._is_whole(found, talk), found
@@ -259,7 +260,7 @@ class Crashes:
         return response["status"] == "completed" and text_of(response) == spoken(talk)
 
     def _look_inside(self) -> None:
-        """No turn without its other half, and none half-way that nobody could know of."""
+        """Check that no turn is half stored, and that none runs for ever."""
         nodes = {id: (kind, bytes(body)) for id, kind, body in self.query("SELECT id, kind, body FROM {nodes}")}
         turns = {id: json.loads(body) for id, (kind, body) in nodes.items() if kind == "response"}
         assert {f"{id}/head" for id in turns} == {id for id, (kind, _) in nodes.items() if kind == "head"}
@@ -270,7 +271,8 @@ class Crashes:
         for kind, body in nodes.values():
             if kind == "conversation" and (head := json.loads(body)["head"]) is not None:
                 assert head in nodes
-        self.query("UPDATE {nodes} SET body = CAST('0' AS {bytes}) WHERE kind = 'mark'")  # a while goes by
+        # Simulate the passing of time.
+        self.query("UPDATE {nodes} SET body = CAST('0' AS {bytes}) WHERE kind = 'mark'")
 
 
 def look_into_sqlite(path: Path) -> Query:

@@ -8,7 +8,7 @@ from configfile.keys import Given, keys_of, kind_of
 
 
 def classes_of(root: type) -> list[type]:
-    """The class of the root, and those that its keys lead to."""
+    """Return the class of the root, and the classes of its keys."""
     found: list[type] = []
 
     def visit(of: Any) -> None:

@@ -1,5 +1,4 @@
-"""The commands that the pages tell a reader to type, wherever they stand: in blocks of shell, in code within a sentence
-and in the comments of the files to deploy with."""
+"""Finds the commands on the pages: in shell blocks, in inline code, and in comments of deployment files."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ DEPLOYED: Final = [path for path in sorted((ROOT / "deploy").rglob("*")) if path
 FENCED: Final = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 SPAN: Final = re.compile(r"`([^`]+)`")
 NOTED: Final = re.compile(r"^# +(?:\S.*:)?  +(\S.*)$", re.M)
-"""In a comment a command stands on a line of its own, indented, or far behind a colon."""
+"""A command in a comment is on its own line, indented, or well after a colon."""
 
 SHELL: Final = ("sh", "bash", "shell")
 PROGRAMS: Final = set(
@@ -29,26 +28,27 @@ PROGRAMS: Final = set(
     python python3 sqlite3 systemctl trigate uv uvx
     """.split()  # noqa: SIM905  # a list of so many is harder to read
 )
-"""Code within a sentence is a command if it begins with one of these or with a program of this repository, and goes on:
-``trigate`` alone is a name."""
+"""Inline code is a command if it begins with one of these words or a program of this repository, and has arguments."""
 
 
 @attrs.frozen
 class Command:
-    """``text`` is one command without its comment and without the virtual environment's directory; ``places`` are the
-    pages that have it."""
+    """One command without its comment and the directory of the virtual environment.
+
+    ``places`` are the pages that have it.
+    """
 
     text: str
     places: tuple[str, ...]
 
 
 def fenced(text: str, *languages: str) -> list[str]:
-    """The blocks of ``text`` in these languages."""
+    """Return the blocks of ``text`` in these languages."""
     return [body for name, body in FENCED.findall(text) if name in languages]
 
 
 def commands() -> list[Command]:
-    """Each once, in the order of the pages."""
+    """Return all commands, each once, in the order of the pages."""
     found: dict[str, list[str]] = {}
     for path in (*PAGES, *DEPLOYED):
         for text in typed(path):
@@ -59,7 +59,7 @@ def commands() -> list[Command]:
 
 
 def typed(path: Path) -> Iterator[str]:
-    """The commands of one page."""
+    """Yield the commands of one page."""
     text = path.read_text()
     lines = [line for body in fenced(text, *SHELL) for line in body.splitlines()]
     lines += [line[2:] for body in fenced(text, "console") for line in body.splitlines() if line.startswith("$ ")]
@@ -73,7 +73,7 @@ def typed(path: Path) -> Iterator[str]:
 
 
 def _spans(text: str) -> Iterator[str]:
-    """Code within sentences, which may go on over the end of a line."""
+    """Yield inline code, also across line breaks."""
     for paragraph in re.split(r"\n\s*\n|\n(?=\|)", FENCED.sub("\n\n", text)):
         for span in SPAN.findall(paragraph):
             yield " ".join(span.split())

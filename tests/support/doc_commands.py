@@ -1,9 +1,8 @@
-"""What the commands of the pages are tried with: what their placeholders stand for, and what must be seen of each.
+"""Tables of the commands on the pages, with the commands to run instead and the expected results.
 
-``RUNS`` end by themselves, ``SERVES`` go on until they are stopped. ``FOREIGN`` are those that no test can run (other
-programs, or a network is needed), each with why, and with what is looked at instead.
-
-In what is run only the addresses are others, and what would take long is shorter.
+``RUNS`` end on their own. ``SERVES`` run until they are stopped. ``FOREIGN`` cannot be run in a test (they are other
+programs, or need a network); each has the reason and a check in place of a run. Addresses are replaced, and long runs
+are shortened.
 """
 
 import json
@@ -26,16 +25,18 @@ from tests.support.harness import ROOT
 ENDS = r"(data: \[DONE\]|event: message_stop|event: response\.completed)"
 
 
-# What is run
+# Commands to run
 
 
 @attrs.frozen
 class Row:
-    """``command`` is a pattern of what the page says, and ``run`` what is run for it ("": just that), a template of the
-    pattern's groups where {} is all of it. Its output has each of ``says``, patterns too; ``leaves`` are a glob and a
-    pattern of what is in a file that it has written; ``status`` is its exit status; ``without`` is the file that it
-    must not find. ``all_fail``: it is a load test of which a server answers no request well, and which is to show
-    that."""
+    """A command that ends.
+
+    ``command`` is a pattern for the page's text, and ``run`` the command to run instead ("": the same), a template of
+    the pattern's groups where {} is the whole text. The output must match each pattern in ``says``. ``leaves`` is a
+    glob of a written file and a pattern of its content, ``status`` the exit status, and ``without`` a file that must
+    not exist. ``all_fail`` marks a load test whose requests all fail on purpose.
+    """
 
     command: str
     run: str = ""
@@ -69,7 +70,7 @@ trigate load merge part-1.json part-2.json --json whole.json && trigate load mer
 PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
-    # The gateway is the demo where a page speaks of it, and the stand-in provider listens where pages say it does.
+    # Pages about the gateway use the demo, and the stand-in provider listens on the port of the pages.
     Row(r"curl (-N http://\S+/v1/\S+ -d .*\"demo.*)", CURL, ("Hello", ENDS)),
     Row(r"curl (-N .*cut-after-3.*)", CURL, ("connection broke before its answer was whole",)),
     Row(r"curl (-si http://\S+/v1/\S+ -d .*\"demo-messages.*logit_bias.*)", CURL, ("x-trigate-dropped: logit_bias",)),
@@ -192,7 +193,7 @@ RUNS = (
         ("Hello", ENDS)),
     Row("kill -HUP", RELOADED, ("configuration",)),
     Row("sqlite3 FILE (.*)", r"sqlite3 state.sqlite \1", leaves=("COPY", "SQLite format 3")),
-    # As in the justfile, with the smallest arguments. What is collected is run with all tests.
+    # As in the justfile, with the smallest arguments. Tests that these collect run with all tests.
     Row("just outage", "{} --rate 0.2 --svg $PWD/outage.svg --away $PWD/away.svg", (r"\| a route \| \d",)),
     Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",)),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
@@ -213,8 +214,11 @@ RUNS = (
 
 @attrs.frozen
 class Server:
-    """A command that goes on until it is stopped. ``run`` as in a ``Row``, with PORT; ``asks`` is the model that it is
-    asked for, or a path; ``says`` and ``leaves`` as there, of its answer."""
+    """A command that runs until it is stopped.
+
+    ``run`` is as in a ``Row``, with PORT. ``asks`` is a model to request, or a path, and ``says`` and ``leaves`` are
+    about its response.
+    """
 
     command: str
     run: str
@@ -241,7 +245,7 @@ SERVES = (
 )  # fmt: skip
 
 
-# What is not, and what is looked at instead
+# Commands that are not run, and their checks
 
 
 def checked_by_ci(found: re.Match[str]) -> None:
@@ -256,14 +260,14 @@ def checked_by_ci(found: re.Match[str]) -> None:
 
 
 def is_run_by_hosted_ci(found: re.Match[str]) -> None:
-    """The command, or the only line of the recipe of that name."""
+    """Check that CI runs the command, or the only line of the recipe."""
     recipes = dict(re.findall(r"^([\w-]+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
     workflows = "".join(file.read_text() for file in (ROOT / ".github/workflows").iterdir())
     assert recipes.get(found[1] or "", found[0]) in workflows
 
 
 def is_a_script_of_the_package(found: re.Match[str]) -> None:
-    """And starts as it stands: the rest of the line is tried behind the program's own name."""
+    """Check that the package has the script, and that the rest of the line is tried with the program."""
     assert found[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert re.fullmatch(r".* trigate (serve --demo|--version)", found[0])
 
@@ -274,7 +278,7 @@ def locks_all(found: re.Match[str]) -> None:
 
 
 def pinned_for_python() -> set[str]:
-    """The packages, with their extras, that a page may have installed: what is driven through the gateway by tests."""
+    """Return the packages that a page may install: those with tests through the gateway, including extras."""
     files = [ROOT / "requirements-dev.txt", *(ROOT / "tests/clients").glob("*.in")]
     return {name for file in files for name in re.findall(r"^([\w.-]+(?:\[[\w,]+\])?)(?:==|$)", file.read_text(), re.M)}
 
@@ -291,8 +295,7 @@ def installs_what_is_tried_in_node(found: re.Match[str]) -> None:
 
 
 def is_on_a_clients_page(found: re.Match[str]) -> None:
-    """The program is that of a row, or in the notes of its page. Its command names the demo's address or model where it
-    names one."""
+    """Check that the program is in the row of a client, or in the notes of its page."""
     said = [text for row in CLIENTS.values() for text in (row.install, *row.then)]
     said += [(ROOT / f"docs/clients/{name}.md").read_text().partition("\n## ")[2] for name in CLIENTS]
     assert any(found[0] in text.replace("{model}", "demo") for text in said)
@@ -318,7 +321,7 @@ def looks_at_a_dependency(found: re.Match[str]) -> None:
 
 
 def is_run_by_its_test(found: re.Match[str]) -> None:
-    """From the file that the recipe runs, with each of the options."""
+    """Check that the test runs the recipe's file with each option."""
     assert "\nbench *ARGS:\n    .venv/bin/python bench/run.py {{ARGS}}\n" in (ROOT / "justfile").read_text()
     test = (ROOT / "tests/test_bench.py").read_text()
     assert 'sys.executable, "bench/run.py", *QUICK, *options' in test
@@ -363,7 +366,7 @@ def is_the_base_of_the_image(found: re.Match[str]) -> None:
 
 
 def docker_has_the_option(found: re.Match[str]) -> None:
-    if shutil.which("docker") is not None:  # which needs no daemon for this
+    if shutil.which("docker") is not None:  # this needs no daemon
         told = subprocess.run(["docker", "stop", "--help"], capture_output=True, text=True, check=False).stdout
         assert f"{found[1]}, " in told
 
@@ -381,7 +384,7 @@ def kubernetes_has_it(found: re.Match[str]) -> None:
 
 
 def job_has_it(found: re.Match[str]) -> None:
-    """``tests/test_deploy.py`` runs what stands around it."""
+    """Check the name of the job, whose surroundings ``tests/test_deploy.py`` runs."""
     jobs = yaml.safe_load_all((ROOT / "deploy/load-job.yaml").read_text())
     assert found[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
 
@@ -400,13 +403,13 @@ def names_the_package(found: re.Match[str]) -> None:
 
 
 def laptop_has_it(found: re.Match[str]) -> None:
-    """The service is in ``deploy/laptop``, by the name that the command has."""
+    """Check that ``deploy/laptop`` has the service under this name."""
     names = {path.stem for path in (ROOT / "deploy/laptop").iterdir()}
     assert names & set(re.findall(r"[\w.]*trigate", found[0].replace(".service", "").replace(".plist", "")))
 
 
 def was_put_there(found: re.Match[str]) -> None:
-    """The page removes what it has put into that folder."""
+    """Check that the page created the files that it removes."""
     page = (ROOT / "docs/laptop.md").read_text()
     for path in map(Path, re.findall(r"~/\S+", found[0])):
         assert page.count(str(path)) > 1 or (ROOT / "deploy/laptop" / path.name).is_file()
@@ -420,7 +423,10 @@ def systemd_has_it(found: re.Match[str]) -> None:
 
 @attrs.frozen
 class Foreign:
-    """``looked`` asserts what can be said of it here; ``is_started``: by its help."""
+    """A command that no test runs.
+
+    ``looked`` checks it without a run; ``is_started`` means that its ``--help`` runs.
+    """
 
     command: str
     why: str
@@ -489,7 +495,7 @@ def row_of(command: Command) -> Row | Server | Foreign | None:
 
 
 def to_run(command: Command, row: Row | Server) -> str:
-    """With what stands for its placeholders, and shorter."""
+    """Return the command to run, with its placeholders replaced and its load shortened."""
     found = re.fullmatch(row.command, command.text)
     assert found is not None
     text = (found.expand(row.run) if row.run else command.text).replace("{}", command.text)

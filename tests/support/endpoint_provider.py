@@ -1,4 +1,4 @@
-"""A provider of endpoints on a real socket, by script: what it was asked, byte for byte, and what it answers."""
+"""A scripted provider of endpoints on a real socket, which records its requests byte for byte."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from tests.support.upstreams import STREAM
 
 @attrs.frozen
 class Asked:
-    """A request as it came, header names in lower case."""
+    """A received request, with header names in lower case."""
 
     method: str
     path: str
@@ -30,8 +30,10 @@ class Asked:
 
 @attrs.frozen
 class Told:
-    """An answer: its pieces, each of which is a write. ``cut``: the connection ends without its end. ``length``: its
-    length is told, else it goes out in chunks."""
+    """An answer in pieces, each written separately.
+
+    ``cut`` closes the connection before its end. With ``length`` it has a ``content-length``, otherwise it is chunked.
+    """
 
     pieces: Sequence[bytes]
     status: int = 200
@@ -41,12 +43,12 @@ class Told:
 
 
 def told(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
-    """``value`` as a whole answer in JSON."""
+    """Return a JSON answer with the content ``value``."""
     return Told((json.dumps(value).encode(),), status, (("content-type", "application/json"), *headers), length=True)
 
 
 def events(*pieces: bytes, cut: bool = False) -> Told:
-    """Server-sent events as they are."""
+    """Return server-sent events, unchanged."""
     return Told(pieces, headers=STREAM, cut=cut)
 
 
@@ -54,9 +56,12 @@ Answering: TypeAlias = Callable[[Asked], Told | Awaitable[Told]]
 
 
 class EndpointProvider:
-    """``asked`` are the requests that have come whole, ``heads`` those of which at least the head has; ``left`` counts
-    the connections that the gateway has closed in the middle of a request or of its answer. ``body_bytes`` is how much
-    of bodies has come. Between two pieces of an answer it waits until ``go`` is set."""
+    """A provider.
+
+    ``asked`` are its complete requests, ``heads`` the requests with at least a head; ``left`` counts connections that
+    the gateway closed within a request or its answer. ``body_bytes`` counts received bytes. Between the pieces of an
+    answer it waits until ``go`` is set.
+    """
 
     def __init__(self, answering: Answering) -> None:
         self.url = ""
@@ -107,13 +112,13 @@ class EndpointProvider:
             nursery.start_soon(self._watch, stream, nursery.cancel_scope)
             found = self._answering(asked)
             answer = found if isinstance(found, Told) else await found
-            with contextlib.suppress(trio.BrokenResourceError):  # here: a nursery would make a group of it
+            with contextlib.suppress(trio.BrokenResourceError):  # here, because a nursery would raise a group
                 whole = await self._tell(stream, connection, answer)
             nursery.cancel_scope.cancel()
         return whole
 
     async def _watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        """Nothing more comes of a client that waits for its answer, unless it leaves."""
+        """Detect that the client leaves: it sends nothing else while it waits for the answer."""
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.receive_some(1)
         self._leaves()
@@ -139,14 +144,14 @@ class EndpointProvider:
 
 @contextlib.asynccontextmanager
 async def endpoint_provider(answering: Answering) -> AsyncIterator[EndpointProvider]:
-    """One of them, for as long as the block."""
+    """Run a provider until the end of the block."""
     found = EndpointProvider(answering)
     async with listening(found.serve) as found.url:
         yield found
 
 
 def settings(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A configuration of these entries."""
+    """Return a configuration with these entries."""
     return {"version": "v0.3.0", "model_providers": list(entries), **more}
 
 
@@ -154,7 +159,7 @@ def settings(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
 async def before(
     answering: Answering, model: str = "openai/m-1", entry: dict[str, Any] | None = None, **more: Any
 ) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
-    """A gateway before one of them, which it knows as ``model``."""
+    """Run a gateway with one provider, whose model is ``model``."""
     async with endpoint_provider(answering) as provider:
         own = {"model": model, "access_key": "provider-key", "base_url": f"{provider.url}/v1", **(entry or {})}
         async with gateway(settings(own, **more)) as served:

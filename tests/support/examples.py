@@ -1,4 +1,4 @@
-"""How many examples and cuts of a stream a test tries: all, or with ``--fast`` a part of them."""
+"""Numbers of examples and cuts in a test: all, or with ``--fast`` a part of them."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -8,20 +8,22 @@ from hypothesis import settings
 T = TypeVar("T")
 
 USUAL = 100
-"""The examples of a property that says no number, in a whole run."""
+"""The default number of examples of a property, without ``--fast``."""
 
 STRIDE = 13
-"""Prime, so that the places that are tried lie differently in each event of a stream."""
+"""A prime, so that the tried positions differ between the events of a stream."""
 
 
 def examples(count: int) -> int:
-    """The ``max_examples`` of a property that tries ``count`` in a whole run: the profile's share of them. A number
-    that is written out would hold in every profile."""
+    """Return the number of examples for a property that tries ``count`` without ``--fast``.
+
+    A literal number would apply to every profile.
+    """
     return max(1, count * settings().max_examples // USUAL)
 
 
 def places(every: Sequence[T]) -> Sequence[T]:
-    """The places where a stream is cut: each in a whole run, else one in ``STRIDE`` and the last."""
+    """Return the positions at which to cut a stream: all, or with ``--fast`` every ``STRIDE``-th and the last."""
     if settings().max_examples >= USUAL or not every:
         return every
     return [*every[:-1:STRIDE], every[-1]]

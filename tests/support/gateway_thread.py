@@ -54,7 +54,7 @@ class ThreadGateway(Gateway):
 
 
 class _Lines(io.TextIOBase):
-    """A standard error of which each line is an item of ``lines`` as soon as it is written."""
+    """A standard error stream that appends each line to ``lines`` as soon as it is written."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -158,7 +158,7 @@ def _thread(
 
 @contextlib.contextmanager
 def _logged(lines: _Lines, options: Options) -> Iterator[Log]:
-    """Make the log of a gateway, which writes to ``lines`` what is logged in its thread."""
+    """Make the log of a gateway, which writes the records of its thread to ``lines``."""
     root = logging.getLogger()
     with kept_settings():
         others, root.handlers[:] = root.handlers[:], []

@@ -1,4 +1,4 @@
-"""Requests to a Gemini provider and its answers in few words."""
+"""Short builders for requests to a Gemini provider and its answers."""
 
 import json
 
@@ -24,7 +24,7 @@ def recipient(model=FLASH, issuer=GOOGLE, **quirks):
 
 
 def written(request, model=FLASH, issuer=GOOGLE, **quirks):
-    """The body of ``request`` for a Gemini provider, and what was lost."""
+    """Return the body of ``request`` for a Gemini provider, and the dropped members."""
     outgoing = write_request(request, recipient(model, issuer, **quirks))
     return json.loads(outgoing.body), outgoing.dropped
 
@@ -51,7 +51,7 @@ def thought(value, signature=None):
 
 
 def told(*chunks, keeps=2**20, close=True):
-    """The events of a stream of ``chunks``; bytes go as they are."""
+    """Return the events of a stream of ``chunks``. Bytes are sent unchanged."""
     reader = GeminiReader(keeps)
     events = []
     for chunk in chunks:
@@ -61,10 +61,10 @@ def told(*chunks, keeps=2**20, close=True):
 
 
 def streamed(body, size):
-    """The events of the recorded stream ``body``, in pieces of ``size`` bytes."""
+    """Return the events of the recorded stream ``body``, cut into pieces of ``size`` bytes."""
     return read_stream(GEMINI, body, size)
 
 
 def answered(*parts, reason="STOP", **members):
-    """The whole answer that a stream of one chunk comes to."""
+    """Return the whole answer of a stream with one chunk."""
     return fold(told(candidate(*parts, finishReason=reason) | members))

@@ -1,4 +1,4 @@
-"""Good answers of an API and changes that break its grammar: what ``grammar_chat.py`` and the like consist of."""
+"""Good answers of an API and changes that break its grammar, for ``grammar_chat.py`` and the other modules."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ Change: TypeAlias = Callable[[Any], Any]
 
 @attrs.frozen
 class GrammarCase:
-    """Answers of one API that are well formed, and what breaks its rules: each change with the rule that it breaks."""
+    """Well-formed answers of one API, and changes with the rule that each breaks."""
 
     api: Api
     stream: Events
@@ -94,7 +94,7 @@ def cut(first: int, last: int) -> Change:
 
 
 def both(*changes: Change) -> Change:
-    """Make one change after the other."""
+    """Apply the changes one after another."""
 
     def change(value: Any) -> Any:
         for one in changes:

@@ -79,7 +79,7 @@ BAD_FRAMES: list[tuple[str, bytes]] = [
     ("frame.json", headed(HEADERS, b"[]")),
     ("frame.json", headed(HEADERS, b"{")),
 ]
-"""Each in place of a stream's fifth event."""
+"""Replacements for the fifth event of a stream."""
 
 
 CASE = GrammarCase(

@@ -1,4 +1,4 @@
-"""Groups to choose among, and loads as a test says them."""
+"""Groups of candidates to choose from, with given loads."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ TARGETS = [_ROUTER.resolve(name, "chat") for name in NAMES]
 
 
 def group(*weights: float, number: int = 0, first: int = 0) -> list[Candidate]:
-    """A group of members with ``weights``, the targets from ``first`` on."""
+    """Return a group of members with ``weights``, for the targets from ``first`` on."""
     return [Candidate(TARGETS[first + at], number, weight) for at, weight in enumerate(weights)]
 
 
@@ -41,7 +41,7 @@ class SaidLoads:
 
 
 def idle(members: int) -> SaidLoads:
-    """Nothing is open, and nothing is known."""
+    """Return loads without open requests and without history."""
     return SaidLoads([0] * members, [0.0] * members, [None] * members)
 
 

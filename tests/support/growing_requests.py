@@ -1,4 +1,4 @@
-"""Requests of clients that grow in one way each, by API: what a client sends much of."""
+"""Client requests that grow in one way each, by API."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -16,7 +16,7 @@ def _names(n: int, value: Any = None) -> dict[str, Any]:
 
 
 def _nested(n: int) -> dict[str, Any]:
-    """A schema as deep as ``n``, which is cut where decoders cut it."""
+    """Return a schema of depth ``n``, which decoders cut at their limit."""
     inner: dict[str, Any] = {"type": "string"}
     for _ in range(n):
         inner = {"type": "object", "properties": {"a": inner}}
@@ -464,4 +464,4 @@ REQUESTS: Final[Mapping[str, Mapping[str, MakeRequest]]] = {
     "gemini": GEMINI,
     "converse": CONVERSE,
 }
-"""By API and by what grows."""
+"""The requests by API and by the part that grows."""

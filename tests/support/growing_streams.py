@@ -1,4 +1,4 @@
-"""Streams of providers that grow in one way each, by API: what grows is what a hostile one would send much of."""
+"""Provider streams that grow in one way each, by API, as hostile providers might send them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -342,4 +342,4 @@ STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {
     "chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI,
     "converse": CONVERSE,
 }  # fmt: skip
-"""By API and by what grows."""
+"""The streams by API and by the part that grows."""

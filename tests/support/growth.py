@@ -1,9 +1,8 @@
-"""Growth of work with its input, counted: work on twice the input is twice the work, or it is not linear.
+"""Counts how work grows with its input: twice the input must take twice the work.
 
-Python's own work is counted in lines that run. What one of them does inside of C is counted by the size of what it
-works on, where that can be read off the line that is about to run: text that grows by ``+=``, a list that is searched
-or copied, a slice. So a count is the same on any machine. Patterns and what else has no steps are held against the
-processor's time of this thread, far apart and with a wide margin.
+Python's work is counted in executed lines. Work inside C is counted by the size of the processed value, if the line
+shows it: text that grows by ``+=``, a list that is searched or copied, a slice. So a count is the same on any machine.
+Patterns and other work without steps are measured in CPU time of this thread, with a wide margin.
 """
 
 import ast
@@ -22,37 +21,39 @@ import pytest
 from tests.support.repository import ROOT
 
 Work = Callable[[], object]
-"""Something that works on an input made beforehand."""
+"""Work on an input that was prepared before."""
 
 FEW: Final = 8
-"""Units of the smallest input whose steps are counted. What is bounded (lists that are cut short) is full with it."""
+"""The units of the smallest input with counted steps. It fills everything that is bounded."""
 STEPS: Final = 1.01
-"""Times the steps of the second lot of units that the third may take. Nothing is by chance here, so that a hundredth
-shows what is quadratic beside much that is not."""
+"""The greatest ratio of the steps for the third lot of units to those for the second.
+
+Counts are deterministic, so a hundredth reveals quadratic work among much linear work.
+"""
 
 ROUNDED: Final = 32
-"""Steps that the rounding of sizes may make."""
+"""Steps that rounding may cause."""
 
 LONG: Final = 16
-"""Times the smaller input, where time is measured."""
+"""The ratio of the inputs whose time is measured."""
 TIME: Final = 4 * LONG
-"""Times the time that this may take: four times what is linear, and a quarter of what is quadratic."""
+"""The greatest ratio of their times: four times linear, and a quarter of quadratic."""
 MEASURABLE: Final = 0.001
-"""Seconds that the smaller input takes, if it takes more for more."""
+"""Seconds that the smaller input must take, unless it reaches its limit."""
 MOST: Final = 1024
-"""Units that the smaller input has at most."""
+"""The most units of the smaller input."""
 TRIES: Final = 4
 
 BYTES: Final = 32
-"""Bytes of text that count as a line when they are copied or searched."""
+"""Bytes of text that count as one line when copied or searched."""
 OURS: Final = tuple(str(ROOT / package) for package in ("configfile", "streams", "providers", "gateway"))
 
 COPIED: Final = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
-GROWN: Final = (str, bytes, tuple)  # others grow in place
+GROWN: Final = (str, bytes, tuple)  # other types grow in place
 SEARCHED: Final = (str, bytes, list, tuple)
 
 Probe = tuple[CodeType, tuple[type, ...]]
-"""An expression without side effects, and the types of which its whole value is worked on."""
+"""An expression without side effects, and the types whose size counts."""
 
 _COPIES: Final = frozenset(
     ("all", "any", "bytes", "dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple")
@@ -63,13 +64,13 @@ _METHODS: Final = frozenset(
 )  # fmt: skip
 
 
-# What a line works on
+# The values that a line processes
 
 
 @functools.cache
 def probes(file: str) -> Mapping[tuple[int, bool], tuple[Probe, ...]]:
-    """By the number of a line, and whether it runs in a frame of its own inside of another: what is copied or searched
-    in it. What a loop runs over is left out: it is there once, and the loop's own steps count."""
+    """Return the expressions that a line copies or searches, by line number and by whether they are in an inlined
+    comprehension. The iterable of a loop does not count, because the steps of the loop do."""
     found: dict[tuple[int, bool], list[Probe]] = {}
     tree = ast.parse(Path(file).read_bytes())
     for node, inner in _nodes(tree, inner=False):
@@ -100,7 +101,7 @@ def _nodes(tree: ast.AST, inner: bool) -> Iterator[tuple[ast.AST, bool]]:
 
 
 def _is_inlined(node: ast.AST) -> TypeGuard[ast.expr]:
-    """Whether a comprehension has no frame of its own (PEP 709): its line comes anew with each of its elements."""
+    """Return whether a comprehension has no frame of its own (PEP 709), so that its line repeats for each element."""
     return sys.version_info >= (3, 12) and isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp)
 
 
@@ -125,7 +126,7 @@ def _worked_on(node: ast.AST) -> Iterator[tuple[ast.expr, tuple[type, ...]]]:
 
 
 def _is_plain(node: ast.AST) -> bool:
-    """Whether looking at it changes nothing."""
+    """Return whether evaluating the node has no side effects."""
     kinds = (
         ast.Name,
         ast.Attribute,
@@ -145,7 +146,7 @@ def _sizes(probes: tuple[Probe, ...], frame: FrameType) -> int:
     for code, types in probes:
         try:
             value = eval(code, names, known)  # an expression of our own code
-        except Exception:  # a name that is not there yet
+        except Exception:  # a name that is not bound yet
             continue
         if isinstance(value, types):
             size += len(value) // BYTES if isinstance(value, str | bytes | bytearray) else len(value)  # type: ignore[arg-type]
@@ -156,10 +157,10 @@ def _sizes(probes: tuple[Probe, ...], frame: FrameType) -> int:
 
 
 class Counted:
-    """What has run of a function's lines, by their numbers, and what they have worked on."""
+    """The executed lines of a function, and the sizes of the values that they processed."""
 
     def __init__(self, code: CodeType) -> None:
-        self.code = code  # which is there as long as its id is that of no other
+        self.code = code  # a reference, because ids may be reused
         self.lines = lines = defaultdict[int, int](int)
         there = probes(code.co_filename) if code.co_filename.startswith(OURS) else {}
         probed = {line: found for (line, inner), found in there.items() if inner == (code.co_name in _INNER)}
@@ -175,7 +176,8 @@ class Counted:
 
 
 def steps(work: Work) -> Counter[tuple[str, int]]:
-    """The lines that ``work`` runs, and the sizes of what they copy and search in our own modules; by file and line."""
+    """Return the lines that ``work`` runs, and the sizes of the values that our modules copy and search, by file
+    and line."""
     counted: dict[int, Counted] = {}
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
@@ -185,7 +187,7 @@ def steps(work: Work) -> Counter[tuple[str, int]]:
         return one.trace(frame, event, argument)
 
     before = sys.gettrace()
-    gc.disable()  # it closes what others have left open
+    gc.disable()  # collection would close resources of others
     sys.settrace(trace)
     try:
         work()
@@ -199,7 +201,7 @@ def steps(work: Work) -> Counter[tuple[str, int]]:
 
 
 def seconds(work: Work) -> float:
-    """Seconds of this thread on the processor for ``work``, without those of the garbage collection."""
+    """Return the CPU seconds of this thread for ``work``, without garbage collection."""
     gc.disable()
     try:
         begin = time.thread_time()
@@ -210,7 +212,10 @@ def seconds(work: Work) -> float:
 
 
 def assert_steps_grow_linearly(made: Callable[[int], Work], few: int = FEW) -> None:
-    """``made(n)`` is the work on ``n`` units. It has run before it is counted: what is kept for later is there."""
+    """Check that the steps grow linearly.
+
+    ``made(n)`` is work on ``n`` units; it runs once before it is counted, to fill caches.
+    """
     made(few)()
     counts = [steps(made(times * few)) for times in (1, 2, 3)]
     one, two, three = (count.total() for count in counts)
@@ -220,7 +225,7 @@ def assert_steps_grow_linearly(made: Callable[[int], Work], few: int = FEW) -> N
 
 
 def _growing(*counts: Counter[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The lines that take more and more."""
+    """Return the lines that grow the most."""
     more = Counter(
         {at: counts[2][at] - 2 * counts[1][at] + counts[0][at] for at in counts[2] if at[0].startswith(OURS)}
     )
@@ -228,8 +233,11 @@ def _growing(*counts: Counter[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def assert_time_grows_linearly(made: Callable[[int], Work], few: int = FEW, most: int = MOST) -> None:
-    """``made(n)`` is the work on ``n`` units; the smaller input has ``most`` at most. A machine that is busy makes it
-    slower by chance: the fewest seconds count, and what is quadratic is so every time."""
+    """Check that the time grows linearly.
+
+    ``made(n)`` is work on ``n`` units, at most ``most`` for the smaller input. The minimum of several times counts,
+    because a busy machine adds time at random.
+    """
     made(few)()
     while 2 * few <= most and seconds(made(few)) < MEASURABLE:
         few *= 2

@@ -1,4 +1,4 @@
-"""The real gateway process and raw tools to look at it from outside."""
+"""The real gateway process, and raw tools to observe it from outside."""
 
 import contextlib
 import functools
@@ -28,19 +28,21 @@ from tests.support.repository import ROOT
 from tests.support.warm_start import Forked, forked_with_output
 
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0  # below the 25 of a drain, which only what hangs uses up
+STOP_SECONDS = 15.0  # shorter than the 25 of a drain, which only a stuck gateway needs
 PATIENCE = 15.0
-"""Seconds after which a test gives up on what should happen at once. It costs only tests that fail."""
+"""The timeout in seconds for events that must happen immediately. Only failing tests wait for it."""
 ATTEMPTS = 5
 
 
 class Late(AssertionError):
-    """Something came, but not as soon as it must."""
+    """The expected event happened too late."""
 
 
 def given_attempts(test: Callable[..., Any]) -> Callable[..., Any]:
-    """A test of haste, which is run again while it is ``Late``, ``ATTEMPTS`` times in all: whoever shares the machine
-    can hold up some attempts, a gateway that waits for something holds up every one."""
+    """Repeat a timing test while it raises ``Late``, up to ``ATTEMPTS`` times.
+
+    Other load can delay some attempts, but a real delay fails all of them.
+    """
 
     @functools.wraps(test)
     def attempted(*args: Any, **fixtures: Any) -> None:
@@ -54,7 +56,7 @@ def given_attempts(test: Callable[..., Any]) -> Callable[..., Any]:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await test(*args, **fixtures)
-            except* Late:  # through a nursery, it comes in a group
+            except* Late:  # nurseries wrap it into a group
                 pass
         return await test(*args, **fixtures)
 
@@ -62,11 +64,13 @@ def given_attempts(test: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _own_ports() -> Iterator[int]:
-    """Ports below those that systems give out to whoever asks for any, among them the near ends of connections: nobody
-    else gets one by chance while a gateway starts. Processes of a parallel run have ports of their own."""
+    """Yield ports below the ephemeral range, so that no other program gets one by chance while a gateway starts.
+
+    Each process of a parallel run has its own ports.
+    """
     place, step = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     ports = range(20_000 + int(place), 32_768, int(step))
-    begin = random.SystemRandom().randrange(len(ports))  # there may be another run on the machine
+    begin = random.SystemRandom().randrange(len(ports))  # another test run may use the machine
     return itertools.cycle([*ports[begin:], *ports[:begin]])
 
 
@@ -74,13 +78,13 @@ _ports = _own_ports()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment, and that is not given out again before long."""
+    """Return a port of 127.0.0.1 that is free now and is not reused soon."""
     return next(filter(port_is_free, _ports))
 
 
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that refuses connections, and that nobody else can get meanwhile."""
+    """Yield a port of 127.0.0.1 that refuses connections, and that no other program can bind."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])
@@ -97,7 +101,7 @@ def port_is_free(port: int) -> bool:
 
 
 def eventually(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "the condition") -> Any:
-    """The first true value of ``condition``, looked at every 5 ms; fails the test after ``seconds``."""
+    """Return the first true value of ``condition``, which is checked every 5 ms. Fails the test after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
@@ -106,7 +110,7 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE, what: st
 
 
 def provider(model: str, url: str, speaks: Sequence[str] = (), key: str = "sk-upstream", **more: Any) -> dict[str, Any]:
-    """One entry of ``model_providers``."""
+    """Return one entry of ``model_providers``."""
     entry: dict[str, Any] = {"model": model, "access_key": key, "base_url": url, **more}
     if speaks:
         entry["speaks"] = list(speaks)
@@ -114,8 +118,10 @@ def provider(model: str, url: str, speaks: Sequence[str] = (), key: str = "sk-up
 
 
 def config(providers: Sequence[Mapping[str, Any]], port: int = 0, **more: Any) -> dict[str, Any]:
-    """A whole configuration. ``listener`` among ``more`` adds keys to the listener. What serves it puts a free port in
-    the place of 0."""
+    """Return a configuration.
+
+    ``listener`` in ``more`` adds keys to the listener. A free port replaces the port 0 later.
+    """
     listener = {"type": "model", "name": "egress", "port": port, **more.pop("listener", {})}
     return {"version": "v0.3.0", "listeners": [listener], "model_providers": list(providers), **more}
 
@@ -134,8 +140,10 @@ def exchanges(log: Sequence[str], request_id: str = "") -> list[dict[str, Any]]:
 
 @attrs.frozen
 class Gateway:
-    """A gateway that answers. ``log`` grows while it runs: its standard output and error, line by line. ``pid`` is that
-    of its own process, if it has one."""
+    """A running gateway.
+
+    ``log`` receives its standard output and error, line by line. ``pid`` is the id of its process, if it has one.
+    """
 
     port: int
     pid: int | None
@@ -146,7 +154,7 @@ class Gateway:
         return f"http://127.0.0.1:{self.port}"
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> "Reply":
-        """One request on its own connection. ``body``: bytes as they are, anything else as JSON."""
+        """Send one request on its own connection. ``body`` is bytes, or a value to encode as JSON."""
         return request(self.url, method, path, body, headers)
 
     def stop(self) -> None:
@@ -155,13 +163,13 @@ class Gateway:
         os.kill(self.pid, signal.SIGTERM)
 
     def has_ended(self) -> bool:
-        """Return true once the process has exited, though nobody has read its status yet."""
+        """Return true once the process has exited, even before its status is read."""
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @attrs.frozen
 class Reply:
-    """A response read to its end. ``cut`` says that the body broke off; header names are in lower case."""
+    """A complete response. ``cut`` means that the body broke off. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -173,7 +181,7 @@ class Reply:
         return json.loads(self.body)
 
     def events(self) -> list[tuple[str, Any]]:
-        """The server-sent events of the body: name and data, JSON decoded where it is JSON."""
+        """Return the server-sent events of the body: their names and their data, decoded if it is JSON."""
         found = []
         for raw in self.body.decode().replace("\r\n", "\n").split("\n\n"):
             lines = raw.split("\n")
@@ -211,9 +219,9 @@ MESSAGES_TYPES = {
 
 
 def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict[str, Any]:
-    """The error object of ``reply`` after a look at everything that the API's SDKs rely on.
+    """Return the error object of ``reply``, after a check of everything that the API's SDKs need.
 
-    ``passed``: the provider's own error body may have passed as it was, which need not be complete.
+    ``passed`` allows the provider's own error body, which may be incomplete.
     """
     assert reply.status == status, reply.body[:500]
     assert reply.headers["content-type"] == "application/json"
@@ -252,9 +260,10 @@ def written(settings: Mapping[str, Any] | Path, port: int) -> Iterator[tuple[Pat
 def running(
     settings: Mapping[str, Any] | Path, port: int = 0, *args: str, awaited: str = "/readyz"
 ) -> Iterator[Gateway]:
-    """``trigate serve`` with ``settings`` (a mapping or a file), from its first good answer at ``awaited`` to its end.
+    """Run ``trigate serve`` with ``settings`` (a mapping or a file) until the end of the block.
 
-    ``port`` is that of a file. Ends it with SIGTERM and asserts that it leaves with status 0.
+    ``port`` is that of a file. The block begins after the first good response at ``awaited``. SIGTERM ends the
+    process, which must exit with status 0.
     """
     with written(settings, port) as (file, port):
         process, said = forked_with_output(["serve", str(file), *args], ROOT, _environment())
@@ -275,7 +284,8 @@ def running(
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without proxies, and without what would have each start compile all modules anew."""
+    """Return this process's environment without proxies, and without a setting that makes each start compile all
+    modules."""
     unwanted = ("_proxy", "pythondontwritebytecode")
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(unwanted)}
     return {**kept, "PYTHONUNBUFFERED": "1"}
@@ -283,7 +293,7 @@ def _environment() -> dict[str, str]:
 
 def _collect(said: Iterable[str], log: list[str]) -> None:
     for line in said:
-        log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
+        log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be available immediately
 
 
 def _wait_until_ready(process: Forked, port: int, log: list[str], path: str) -> None:
@@ -322,7 +332,7 @@ class Wire:
         self.sock.sendall(data)
 
     def read_until(self, mark: bytes) -> bytes:
-        """Everything received so far, once ``mark`` is in it."""
+        """Return all received data as soon as it contains ``mark``."""
         deadline = time.monotonic() + 4 * PATIENCE
         while mark not in self.received:
             assert time.monotonic() < deadline, f"no {mark!r} came; the last was {self.received[-500:]!r}"
@@ -332,7 +342,7 @@ class Wire:
         return self.received
 
     def read_request(self) -> bytes:
-        """One whole request with a content-length: its body."""
+        """Return the body of one whole request with a ``content-length``."""
         head, _, body = self.read_until(b"\r\n\r\n").partition(b"\r\n\r\n")
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
         length = int(fields.get(b"content-length", b"0"))
@@ -344,14 +354,14 @@ class Wire:
         return body
 
     def read_to_end(self) -> bytes:
-        """Everything until the peer closes (a reset counts)."""
+        """Return all data until the peer closes or resets the connection."""
         with contextlib.suppress(ConnectionResetError):
             while data := self.sock.recv(65536):
                 self.received += data
         return self.received
 
     def closed_after(self, since: float, limit: float = PATIENCE) -> float:
-        """Seconds from ``since`` (``time.perf_counter``) until the peer's close or reset is seen here."""
+        """Return the seconds from ``since`` (``time.perf_counter``) until the peer's close or reset is visible."""
         self.sock.settimeout(limit)
         try:
             while self.sock.recv(65536):
@@ -363,16 +373,16 @@ class Wire:
         return time.perf_counter() - since
 
     def closes_within(self, seconds: float, since: float) -> None:
-        """Raises ``Late`` if the peer's close or reset is seen here later than that."""
+        """Raise ``Late`` if the peer's close or reset is visible later than ``seconds`` after ``since``."""
         if (took := self.closed_after(since)) >= seconds:
             raise Late(f"the connection was closed {took:.3f} s later")
 
     def close(self) -> None:
-        """A FIN."""
+        """Close with FIN."""
         self.sock.close()
 
     def reset(self) -> None:
-        """An RST."""
+        """Close with RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -384,7 +394,7 @@ class Wire:
 
 
 class Listening:
-    """A bare listening socket that plays the provider by hand."""
+    """A listening socket, with which a test plays the provider by hand."""
 
     def __init__(self) -> None:
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -406,7 +416,7 @@ class Listening:
 
 
 def post(path: str, body: Any, headers: Mapping[str, str] | None = None) -> bytes:
-    """A POST as bytes for ``Wire.send``."""
+    """Return a POST request as bytes for ``Wire.send``."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {
         "host": "gateway",

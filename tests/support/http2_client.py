@@ -10,10 +10,10 @@ from tests.support.asgi_app import PATIENCE, Client
 
 
 class Http2Client:
-    """A client that speaks HTTP/2 from the first byte."""
+    """An HTTP/2 client with prior knowledge."""
 
     def __init__(self, client: Client, window: int | None = None) -> None:
-        """``window``: how many bytes of each answer it takes."""
+        """Begin a connection. ``window`` limits the bytes of each response."""
         self.client = client
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8")

@@ -1,5 +1,4 @@
-"""An HTTP/2 server that does what a test's script tells it to, on a real socket in the test's process (prior knowledge,
-RFC 9113 section 3.3)."""
+"""A scripted HTTP/2 server on a real socket in the test's process (prior knowledge, RFC 9113 section 3.3)."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +15,7 @@ import trio
 
 @attrs.define(eq=False)
 class Http2Peer:
-    """The server's side of one connection. ``bodies`` are those of its streams, as far as they came."""
+    """The server's side of one connection. ``bodies`` are the received bodies of its streams."""
 
     stream: trio.abc.Stream
     frames: h2.connection.H2Connection = attrs.field(
@@ -37,7 +36,7 @@ class Http2Peer:
         await self.flush()
 
     async def send(self, number: int, *pieces: bytes, end: bool = False) -> None:
-        """Each piece in a frame of its own, all in one write."""
+        """Send each piece in a separate frame, all in one write."""
         for piece in pieces:
             self.frames.send_data(number, piece)
         if end:
@@ -46,12 +45,12 @@ class Http2Peer:
 
 
 AnswersStream = Callable[[Http2Peer, int], Awaitable[None]]
-"""Answers the request of one stream, whose body has come."""
+"""Answers the complete request of one stream."""
 
 
 @contextlib.asynccontextmanager
 async def http2_server(answer: AnswersStream, streams: int = 1000) -> AsyncIterator[tuple[str, list[Http2Peer]]]:
-    """The URL, and its connections as they come; each takes so many ``streams`` at a time."""
+    """Yield the URL and the list of connections. Each allows ``streams`` simultaneous streams."""
     peers: list[Http2Peer] = []
     async with trio.open_nursery() as nursery:
         serve = partial(_serve, answer, streams, peers)
@@ -79,7 +78,7 @@ async def _serve(answer: AnswersStream, streams: int, peers: list[Http2Peer], st
 
 
 def _events(peer: Http2Peer, data: bytes) -> list[h2.events.Event]:
-    """None from a client that goes on when we have left."""
+    """Return the events in ``data``, or none if the client sends after the server left."""
     try:
         return peer.frames.receive_data(data)
     except h2.exceptions.ProtocolError:
@@ -87,7 +86,7 @@ def _events(peer: Http2Peer, data: bytes) -> list[h2.events.Event]:
 
 
 def _taken(peer: Http2Peer, event: h2.events.Event) -> bool:
-    """Whether a request is whole."""
+    """Process an event. Return whether a request is complete."""
     match event:
         case h2.events.RequestReceived():
             peer.heads[event.stream_id] = dict(event.headers)

@@ -1,5 +1,7 @@
-"""The Dockerfile and .dockerignore, as the builder reads them, in what of their syntax is used here. Needs Python
-alone: the gate reads them before anything is installed."""
+"""Parses the Dockerfile and .dockerignore, as far as this project uses their syntax.
+
+It needs Python alone, because the gate runs it before anything is installed.
+"""
 
 import re
 import shlex
@@ -11,14 +13,14 @@ from tests.support.repository import ROOT
 
 
 class Line(NamedTuple):
-    """One instruction: ``RUN``, ``COPY``, …, and what follows the word."""
+    """One instruction, such as ``RUN`` or ``COPY``, and its arguments."""
 
     word: str
     rest: str
 
     @property
     def sources(self) -> list[str]:
-        """What a ``COPY`` copies, without its options."""
+        """The sources of a ``COPY``."""
         return [part for part in shlex.split(self.rest)[:-1] if not part.startswith("--")]
 
     @property
@@ -27,13 +29,13 @@ class Line(NamedTuple):
 
     @property
     def stage(self) -> str | None:
-        """The stage that a ``COPY`` copies from, ``None`` for the builder's context."""
+        """The source stage of a ``COPY``, or ``None`` for the build context."""
         found = re.search(r"--from=(\S+)", self.rest)
         return found and found[1]
 
 
 class Stage(NamedTuple):
-    """One ``FROM`` and what is done upon it."""
+    """One ``FROM`` and the instructions after it."""
 
     image: str
     name: str | None
@@ -41,7 +43,7 @@ class Stage(NamedTuple):
 
 
 def read_image(text: str) -> tuple[Stage, ...]:
-    """The stages of a Dockerfile, in order."""
+    """Return the stages of a Dockerfile in order."""
     stages: list[Stage] = []
     for line in _lines(text):
         if line.word == "FROM":
@@ -60,7 +62,7 @@ def _lines(text: str) -> Iterator[Line]:
 
 
 def values_of(rest: str) -> Mapping[str, str]:
-    """The ``NAME=value`` pairs of an ``ENV`` or ``ARG``."""
+    """Return the ``NAME=value`` pairs of an ``ENV`` or ``ARG``."""
     return dict(part.split("=", 1) for part in shlex.split(rest))
 
 
@@ -70,14 +72,15 @@ IGNORING = [line for line in (ROOT / ".dockerignore").read_text().splitlines() i
 
 
 def _as_pattern(line: str) -> re.Pattern[str]:
-    """A line of .dockerignore: ``*`` is within a name, ``**/`` any number of directories."""
+    """Return the pattern of a line in .dockerignore: ``*`` matches within a name, ``**/`` any number of
+    directories."""
     parts = re.split(r"(\*\*/|\*)", line.strip("/"))
     known = {"**/": "(?:.*/)?", "*": "[^/]*"}
     return re.compile("".join(known.get(part, re.escape(part)) for part in parts))
 
 
 def reaches_the_builder(path: str, lines: Iterable[str] = tuple(IGNORING)) -> bool:
-    """The last line that is of the file, or of a directory that it is in, decides."""
+    """Return whether a file is in the build context: the last matching line decides."""
     kept, names = True, [path, *map(str, PurePosixPath(path).parents)]
     for line in lines:
         if any(_as_pattern(line.removeprefix("!")).fullmatch(name) for name in names):
@@ -86,7 +89,7 @@ def reaches_the_builder(path: str, lines: Iterable[str] = tuple(IGNORING)) -> bo
 
 
 def context() -> Iterator[Path]:
-    """The files of the repository that reach the builder, relative to it."""
+    """Yield the files of the repository in the build context, with relative paths."""
     for path in sorted(ROOT.rglob("*")):
         name = path.relative_to(ROOT)
         if name.parts[0] not in (".git", ".venv") and path.is_file() and reaches_the_builder(name.as_posix()):

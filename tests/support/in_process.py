@@ -1,5 +1,5 @@
-"""A whole gateway in the test's own process, on real sockets, with a clock for the health of targets that the test
-sets; and providers that count what they are asked and misbehave as they are told."""
+"""A whole gateway in the test's process on real sockets, with a settable clock for the health of targets; and
+providers that count their requests and fail on command."""
 
 import contextlib
 import json
@@ -28,9 +28,11 @@ from tests.support.upstreams import PATHS, STREAMS, Script, render
 
 
 class CountingProvider:
-    """A provider of all three APIs. ``fails`` is the status of all its answers, ``None`` for good ones; while it is
-    ``held`` it answers nothing; ``told`` are headers of its good answers. ``asked`` are the paths of all requests that
-    have come."""
+    """A provider of three APIs.
+
+    ``fails`` is the status of all its answers (``None``: 200). While ``held``, it sends nothing. ``told`` are headers
+    of good answers, ``asked`` the paths of all requests.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -47,7 +49,7 @@ class CountingProvider:
 
     @contextlib.contextmanager
     def held(self):  # type: ignore[no-untyped-def]
-        """For as long as the block."""
+        """Send no answers during the block."""
         self._free = trio.Event()
         try:
             yield
@@ -55,11 +57,11 @@ class CountingProvider:
             self._free.set()
 
     def refuse(self) -> None:
-        """Close every connection as soon as it comes."""
+        """Close every new connection immediately."""
         self.refuses = True
 
     def take_count(self) -> int:
-        """How often it has been asked since the last time that somebody took this."""
+        """Return the number of requests since the last call."""
         number = len(self.asked)
         self.asked.clear()
         return number
@@ -99,7 +101,7 @@ def _response(status: int, headers: tuple[tuple[str, str], ...], body: bytes) ->
 
 @contextlib.asynccontextmanager
 async def providers(number: int) -> AsyncIterator[list[CountingProvider]]:
-    """So many of them."""
+    """Run ``number`` providers until the end of the block."""
     async with contextlib.AsyncExitStack() as stack:
         found = [CountingProvider() for _ in range(number)]
         for one in found:
@@ -109,7 +111,7 @@ async def providers(number: int) -> AsyncIterator[list[CountingProvider]]:
 
 @attrs.frozen
 class InProcess:
-    """The gateway at ``url``, and what all its requests share."""
+    """The gateway at ``url``, and its shared state."""
 
     url: str
     served: Served
@@ -127,7 +129,7 @@ class InProcess:
         return await self.send("GET", path, headers=headers)
 
     async def send(self, method: str, path: str, **sent: Any) -> httpx2.Response:
-        """The response to a request with ``sent``, in the words of ``httpx2``."""
+        """Return the response to a request. ``sent`` are arguments of ``httpx2``."""
         options: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": PATIENCE}
         async with httpx2.AsyncClient(base_url=self.url, **options) as client:
             return await client.request(method, path, **sent)
@@ -138,14 +140,14 @@ class InProcess:
     async def ask(
         self, model: str, api: str = "chat", *, stream: bool = False, headers: Headers = (), **members: Any
     ) -> httpx2.Response:
-        """The answer to a short request with these ``members`` besides."""
+        """Return the answer to a short request with additional ``members``."""
         body = {"model": model, "stream": stream, "max_tokens": 9}
         body |= {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
         return await self.post(PATHS[api], json=body | members, headers=list(headers))
 
     @contextlib.asynccontextmanager
     async def leaving(self, model: str) -> AsyncIterator[None]:
-        """A client that has asked, and leaves at the end of the block."""
+        """Send a request, and disconnect at the end of the block."""
         body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
         stream = await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
         async with stream:
@@ -169,8 +171,11 @@ class InProcess:
 async def gateway(
     content: dict[str, Any], *, real: bool = False, store: Store | None = None, drains: bool = False
 ) -> AsyncIterator[InProcess]:
-    """Serve ``content`` and keep turns in ``store``. ``real``: health goes by trio's clock, not by one that the test
-    sets. ``drains``: it ends as a process does, and closes all that it has opened."""
+    """Serve ``content`` and keep turns in ``store``.
+
+    With ``real``, health uses trio's clock instead of a settable one. With ``drains``, the gateway ends as a process
+    does, and closes all resources.
+    """
     config, clock = from_mapping(content), SetClock()
     health = Health(trio.current_time if real else clock)
     service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)

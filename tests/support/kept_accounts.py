@@ -5,7 +5,7 @@ from gateway.kept_objects.accounts import Account, accounts_of
 
 
 def one_account() -> Account:
-    """An account of OpenAI's, with several owners."""
+    """Return an account at OpenAI with several owners."""
     entry = {"model": "openai/gpt-5", "access_key": "sk-of-the-account"}
     config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
     (account,) = accounts_of(config.entries, (), several=True)

@@ -23,13 +23,13 @@ CLIENTS = [
     {"name": "b", "key": KEYS["b"]},
     {"name": "c", "key": KEYS["c"], "foreign_ids": True},
 ]
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to look for certificates takes longer than a test
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without certificates, whose search takes longer than a test
 MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini": "gemini/gemini-x",
           "litellm": "litellm/gpt-5"}  # fmt: skip
 
 
 class Served:
-    """A gateway before providers that keep things, by their names."""
+    """A gateway with providers that keep objects, by their names."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Served:
 async def serving(
     *names: str, clients: Sequence[dict[str, Any]] = CLIENTS, entry: dict[str, Any] | None = None, **config: Any
 ) -> AsyncIterator[Served]:
-    """``names`` are ``provider`` or ``provider:name of the entry``."""
+    """Run a gateway. ``names`` are ``provider`` or ``provider:entry_name``."""
     async with contextlib.AsyncExitStack() as stack:
         entries, providers = [], {}
         for number, name in enumerate(names):
@@ -86,7 +86,7 @@ async def run(step: Callable[[], Any]) -> Any:
 
 
 def beside_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]], Any]:
-    """Run the test in a thread, because SDKs block, beside the gateway of ``serving``, its first argument."""
+    """Run a test in a thread, because SDKs block, with the gateway of ``serving`` as its first argument."""
 
     def decorate(test: Callable[..., None]) -> Any:
         @functools.wraps(test)
@@ -102,7 +102,7 @@ def beside_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]]
 
 
 def refused(step: Callable[[], Any]) -> Any:
-    """The error that an SDK's call raises."""
+    """Return the error that an SDK call raises."""
     try:
         step()
     except (openai.APIStatusError, anthropic.APIStatusError) as error:

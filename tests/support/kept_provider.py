@@ -1,4 +1,4 @@
-"""A provider that keeps files, vector stores and containers for one account, in the forms of three makers."""
+"""A provider that keeps files, vector stores and containers for one account, in three vendors' formats."""
 
 import itertools
 import json
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 class KeptProvider:
-    """Answers as one account at a provider does: it knows no clients. ``kept`` are its objects by their native ids,
-    ``contents`` the bytes of files; ``asked`` are all requests."""
+    """One account at a provider, without knowledge of clients.
+
+    ``kept`` are its objects by native ids, ``contents`` the bytes of files, ``asked`` all requests.
+    """
 
     def __init__(self, name: str = "1") -> None:
         self.kept: dict[str, dict[str, Any]] = {}
         self.contents: dict[str, bytes] = {}
         self.asked: list[Asked] = []
-        self.answers: dict[str, Told] = {}  # at paths that keep nothing
-        self.gate: trio.Event | None = None  # until which no answer goes out
+        self.answers: dict[str, Told] = {}  # at paths without kept objects
+        self.gate: trio.Event | None = None  # no response is sent before
         self.url = ""
         self._numbers = itertools.count(1)
         self._name = name
@@ -81,7 +83,7 @@ class KeptProvider:
         return told({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
 
     def _batch(self, asked: Asked, steps: list[str]) -> Told:
-        """A batch that is cancelled, or one of Anthropic's, with the results that a test has put into ``contents``."""
+        """Answer a request about a batch: a cancelled one, or one of Anthropic's with results from ``contents``."""
         if steps[-1] == "cancel":
             return told(self._keep({**self.kept[steps[1]], "status": "cancelling"}))
         rest = steps[2:]
@@ -166,7 +168,7 @@ class KeptProvider:
 
 
 def form(asked: Asked) -> dict[str, tuple[str | None, bytes]]:
-    """The fields of a multipart body: the name of a file and what is in it."""
+    """Return the fields of a multipart body: file name and content."""
     head = f"content-type: {asked.headers['content-type']}\r\n\r\n".encode()
     parts = BytesParser().parsebytes(head + asked.body).get_payload()
     found = {}
@@ -177,5 +179,5 @@ def form(asked: Asked) -> dict[str, tuple[str | None, bytes]]:
 
 
 def ids_in(value: Any) -> str:
-    """``value`` as text, for a look at the ids in it."""
+    """Return ``value`` as text, to search for ids."""
     return json.dumps(value)

@@ -1,4 +1,4 @@
-"""Lanes of a stream, and what a provider would send through them."""
+"""Lanes of a stream, and the streams that a provider sends through them."""
 
 from functools import cache
 from typing import Any
@@ -33,7 +33,7 @@ def events_of(api: str, script: Script) -> tuple[bytes, ...]:
 
 
 def half(api: str) -> tuple[bytes, ...]:
-    """A stream up to and with its first content."""
+    """Return a stream up to and including its first content."""
     pieces = events_of(api, SCRIPTS["text"])
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 

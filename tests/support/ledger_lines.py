@@ -1,4 +1,4 @@
-"""Lines of the kept ledger, at random or as a test wants them."""
+"""Random and given lines of the kept ledger."""
 
 import random
 from typing import Any

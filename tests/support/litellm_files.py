@@ -1,4 +1,4 @@
-"""Files of a LiteLLM proxy in few words, and what ``trigate import`` makes of them."""
+"""Short builders for LiteLLM proxy files, and their conversion by ``trigate import``."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def file_text(result: Result) -> str:
 
 
 def converted(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
-    """Return the configuration that a file becomes, its text, and the content of that."""
+    """Return the configuration made from a file, its text, and its content."""
     text = file_text(imported({"model_list": list(models), **sections}))
     content = yaml.safe_load(text)
     return from_mapping(content), text, content

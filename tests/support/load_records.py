@@ -1,4 +1,4 @@
-"""Records of exchanges, made by hand."""
+"""Hand-made records of exchanges."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,19 +22,19 @@ _WHOLE = ExchangeRecord(
 
 
 def exchanged(**changes: Any) -> ExchangeRecord:
-    """A stream of three events that was planned for second 1, sent then, and took half a second; with ``changes``."""
+    """Return a stream of three events, planned and sent at second 1, that took half a second, with ``changes``."""
     return attrs.evolve(_WHOLE, **changes)
 
 
 def shifted(record: ExchangeRecord, seconds: float) -> ExchangeRecord:
-    """The same so much later."""
+    """Return the record, ``seconds`` later."""
     times = ("planned", "began", "sent", "first_byte", "first_event", "first_output", "end_event", "ended")
     later = {name: None if (at := getattr(record, name)) is None else at + seconds for name in times}
     return attrs.evolve(record, contents=tuple(at + seconds for at in record.contents), **later)
 
 
 def record(**said: Any) -> ExchangeRecord:
-    """A whole stream of three tokens, 40 ms apart, the first 0.2 s after the plan."""
+    """Return a whole stream of three tokens, 40 ms apart, the first 0.2 s after the plan."""
     planned = said.get("planned", 0.0)
     contents = said.pop("contents", tuple(planned + 0.2 + 0.04 * number for number in range(3)))
     times = {"planned": planned, "began": planned, "sent": planned, "ended": planned + 0.3}
@@ -54,7 +54,7 @@ def result(
     missed: Mapping[int, Sequence[str]] = MappingProxyType({}),
     **said: Any,
 ) -> RunResult:
-    """The result of a run with these records; ``missed``: what some of them, by number, did not keep."""
+    """Return the result of a run with these records. ``missed`` has the missed objectives by the record's number."""
     figures = RunFigures()
     for number, one in enumerate(records):
         figures.record_begin(one.planned, 0.0)

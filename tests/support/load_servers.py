@@ -1,4 +1,4 @@
-"""Servers to load, by hand: on trio, on a real socket, in the test's own process."""
+"""Hand-made servers for load tests: on trio, on a real socket, in the test's process."""
 
 import contextlib
 import ssl
@@ -19,10 +19,10 @@ from loadtest.run.running import ActiveRun, address_of
 from streams import sse
 
 Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]
-"""Answers one request, given its head; false if the connection is not to be used again."""
+"""Answers one request by its head. Returns false to close the connection."""
 
 ServingBodies = Callable[[trio.abc.Stream, bytes, bytes], Awaitable[bool | None]]
-"""The same, given the body too."""
+"""Answers one request by its head and body."""
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -32,7 +32,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def events(*words: str) -> list[bytes]:
-    """A good Chat stream of these words."""
+    """Return the events of a good Chat stream of these words."""
     made: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
     made += [({"content": word}, None) for word in words]
     made.append(({}, "stop"))
@@ -43,7 +43,7 @@ def events(*words: str) -> list[bytes]:
 
 
 async def answer(stream: trio.abc.Stream, *words: str, pause: float = 0) -> None:
-    """One good answer, each event in a write of its own."""
+    """Send one good answer, with each event in a separate write."""
     await stream.send_all(HEAD)
     for event in events(*words):
         await trio.sleep(pause)
@@ -52,18 +52,18 @@ async def answer(stream: trio.abc.Stream, *words: str, pause: float = 0) -> None
 
 
 async def quick(stream: trio.abc.Stream, head: bytes) -> None:
-    """Answer at once, in three words."""
+    """Answer immediately with three words."""
     await answer(stream, "one", " two", " three")
 
 
 def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> contextlib.AbstractAsyncContextManager[str]:
-    """Serve on a free port until the end of the block; the URL."""
+    """Serve on a free port until the end of the block, and yield the URL."""
     return serving_bodies(lambda stream, head, _: serve(stream, head), tls)
 
 
 @contextlib.asynccontextmanager
 async def serving_bodies(serve: ServingBodies, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The same for what is answered by the request's body."""
+    """Serve answers that depend on the request's body, on a free port, and yield the URL."""
     handle = partial(_connection, serve)
     async with trio.open_nursery() as nursery:
         if tls is None:
@@ -101,7 +101,7 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
 
 
 async def judge(given: ReceivedAnswer) -> StreamVerdict:
-    """The verdict in this process: quicker to have than that of another one."""
+    """Return the verdict, computed in this process, which is faster than in another."""
     return judge_answer(given, strict=False)
 
 
@@ -110,7 +110,7 @@ def scenario(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), *
 
 
 async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},), **more: Any) -> RunResult:
-    """One run to its end."""
+    """Make one run, and return its result."""
     running = await prepared(scenario(url, requests, **more))
     return await running.run()
 

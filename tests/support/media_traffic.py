@@ -1,4 +1,4 @@
-"""Uploads and downloads of any size through a gateway in a process of its own, and what it holds of them meanwhile."""
+"""Uploads and downloads of any size through a gateway process, and the memory that it uses."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from tests.support.multipart import BOUNDARY, KIND, part
 BLOCK = bytes(range(256)) * 1024  # 256 KiB
 EDITS, SPEECH, EMBEDDINGS = "/v1/images/edits", "/v1/audio/speech", "/v1/embeddings"
 VECTOR = b'{"object":"embedding","index":%d,"embedding":[' + b",".join([b"-0.0123456789012"] * 3072) + b"]}"
-"""One of the widest, 50 KB of it."""
+"""One of the widest vectors, 50 KB."""
 
 
 @attrs.frozen
 class Passage:
-    """One body that has passed: MiB by which the gateway has grown meanwhile at most, and in how many seconds."""
+    """One body that passed: the growth of the gateway in MiB, and the seconds it took."""
 
     grown: float
     seconds: float
@@ -30,13 +30,12 @@ class Passage:
 
 
 class MediaProvider:
-    """Takes pictures of any size, of which it tells how many bytes have come, and speaks for as many blocks, or has as
-    many vectors, as it is told."""
+    """A provider that counts the bytes of pictures, and sends speech or vectors of ``blocks`` blocks."""
 
     def __init__(self) -> None:
         self.blocks = 1
         self.spoke = 0.0
-        """When the first sound went out."""
+        """The time when the first sound was sent."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -96,7 +95,7 @@ def _read_head(sock: socket.socket) -> tuple[bytes, bytes, bytes]:
 
 @contextlib.contextmanager
 def media_gateway() -> Iterator[tuple[Gateway, MediaProvider]]:
-    """A gateway before one of them."""
+    """Run a gateway with one media provider."""
     upstream, port = MediaProvider(), free_port()
     try:
         with running(config([provider("openai/m-1", f"{upstream.url}/v1", name="mine")], port), port) as gateway:
@@ -106,7 +105,7 @@ def media_gateway() -> Iterator[tuple[Gateway, MediaProvider]]:
 
 
 def rss(gateway: Gateway) -> float:
-    """MiB."""
+    """Return the resident memory in MiB."""
     status = Path(f"/proc/{gateway.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
@@ -135,7 +134,7 @@ class _Watched:
 
 
 def upload(gateway: Gateway, blocks: int, *, model_first: bool, together: int = 1) -> Passage:
-    """A picture of so many blocks goes up, its model before it or behind it; so many of them at once."""
+    """Upload pictures of ``blocks`` blocks, ``together`` at a time, with the model before or after them."""
     began = time.perf_counter()
     with _Watched(gateway) as watched, ThreadPoolExecutor(together) as pool:
         for done in [pool.submit(_upload, gateway, blocks, model_first) for _ in range(together)]:
@@ -160,7 +159,7 @@ def _upload(gateway: Gateway, blocks: int, model_first: bool) -> None:
 
 
 def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:
-    """Speech of so many blocks comes down."""
+    """Download speech of ``blocks`` blocks."""
     upstream.blocks = blocks
     body = b'{"model":"mine","input":"x","voice":"alloy"}'
     began = time.perf_counter()
@@ -177,7 +176,7 @@ def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:
 
 
 def vectors(gateway: Gateway, upstream: MediaProvider, count: int) -> Passage:
-    """So many vectors come down, in one answer."""
+    """Download ``count`` vectors in one answer."""
     upstream.blocks = count
     body = json.dumps({"model": "mine", "input": ["x"] * count}).encode()
     began = time.perf_counter()
@@ -192,7 +191,7 @@ def vectors(gateway: Gateway, upstream: MediaProvider, count: int) -> Passage:
 
 
 def _rest(sock: socket.socket, begun: bytes) -> int:
-    """How many bytes come to the end of a body in chunks, of which some have ``begun`` to come."""
+    """Return the number of bytes to the end of a chunked body, including those in ``begun``."""
     come, end, buffer = len(begun), begun[-5:], bytearray(2**18)
     while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
         come += size

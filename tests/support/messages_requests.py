@@ -1,4 +1,4 @@
-"""Messages requests in few words, for the tests of what clients ask and what providers are asked."""
+"""Short builders for Messages requests, for tests of both sides."""
 
 import json
 
@@ -30,7 +30,7 @@ def refused(**members):
 
 
 def blocks(*content, role="user"):
-    """The parts that the blocks of one message become."""
+    """Return the neutral parts of a message with these blocks."""
     return read(messages=[{"role": role, "content": list(content)}]).messages[0].parts
 
 

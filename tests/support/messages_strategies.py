@@ -1,4 +1,4 @@
-"""Neutral requests that the Messages API can express whole, for property tests."""
+"""Strategies for neutral requests that the Messages API can express completely."""
 
 import attrs
 import msgspec
@@ -91,7 +91,7 @@ SETTINGS = st.fixed_dictionaries(
 
 @st.composite
 def turns(draw):
-    """Instructions, if any, then user and assistant in turn, each with at least one part."""
+    """Generate optional instructions, then turns of user and assistant, each with at least one part."""
     found = [Message("system", tuple(draw(st.lists(TEXTS, min_size=1, max_size=2))))] if draw(st.booleans()) else []
     for i in range(draw(st.integers(1, 4))):
         if i % 2 == 0:
@@ -123,7 +123,7 @@ REASONING = st.sampled_from([
 
 @st.composite
 def calls(draw):
-    """A call of a Messages client for an adaptive model of a Messages provider."""
+    """Generate a Messages client's request for an adaptive model of a Messages provider."""
     tools = (*draw(TOOLS), *draw(st.lists(TYPED, max_size=1)))
     choice, parallel = draw(choices([tool for tool in tools if isinstance(tool, Tool)]))
     forced = choice is not None and choice.mode in ("required", "tool")
@@ -139,7 +139,7 @@ def calls(draw):
 
 
 def few_marks(call):
-    """``call`` with the first four of its cache marks."""
+    """Return ``call`` with only its first four cache marks."""
     left = [4]
 
     def kept(value):

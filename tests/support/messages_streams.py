@@ -1,4 +1,4 @@
-"""Messages streams in few words, for the tests of what providers say and what clients are told."""
+"""Short builders for Messages streams, for tests of both sides."""
 
 import json
 
@@ -64,7 +64,7 @@ TEXT = (
 
 
 def read(data, step=None):
-    """The events that a reader says, fed in pieces of ``step`` bytes."""
+    """Return the events of a stream, read in pieces of ``step`` bytes."""
     return read_stream(MESSAGES, data, step)
 
 
@@ -78,7 +78,7 @@ def write(events, **fields):
 
 
 def frames(data):
-    """The events of a stream as (name, JSON)."""
+    """Return the events of a stream as (name, JSON)."""
     parsed = [sse.parse(event) for event in sse.Splitter().feed(data)]
     return [(name, json.loads(value)) for name, value in filter(None, parsed)]
 
@@ -91,7 +91,7 @@ DELTAS = {
 
 
 def check_grammar(data):
-    """A finished stream, checked against the grammar by a small machine of its own. Returns its blocks."""
+    """Check a finished stream with an independent grammar, and return its blocks."""
     events = frames(data)
     for name, value in events:
         assert name == value["type"]
@@ -124,7 +124,10 @@ EVENT = TypeAdapter(RawMessageStreamEvent)
 
 
 def accumulated(data, strict=True):
-    """The message that the anthropic SDK puts together from a stream, whose every event has its type if ``strict``."""
+    """Return the message that the anthropic SDK assembles from a stream.
+
+    With ``strict``, every event must have its type.
+    """
     message, buffers = None, {}
     for name, value in frames(data):
         if name != "ping":
@@ -173,7 +176,7 @@ FIXTURES = {
 
 
 def streamed(message):
-    """A stream that says what ``message`` says."""
+    """Return a stream with the content of ``message``."""
     events = [{"type": "message_start", "message": message | {"content": [], "stop_reason": None}}]
     for i, block in enumerate(message["content"]):
         match block["type"]:

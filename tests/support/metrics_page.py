@@ -1,4 +1,4 @@
-"""The page of metrics of a gateway, read."""
+"""Parses the metrics page of a gateway."""
 
 import json
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 
 
 class Numbers:
-    """A page of metrics."""
+    """A parsed metrics page."""
 
     def __init__(self, text: str) -> None:
         self._samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
     def __call__(self, name: str, **labels: str) -> float:
-        """The sum of all series of ``name`` with ``labels``."""
+        """Return the sum of all series of ``name`` with ``labels``."""
         return sum(one.value for one in self._samples if one.name == name and labels.items() <= one.labels.items())
 
     def labels(self, name: str) -> list[Mapping[str, str]]:
@@ -28,7 +28,7 @@ class Numbers:
 
     @property
     def counters(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        """All that must never go backwards."""
+        """Return all values that must never decrease."""
         ends = ("_total", "_bucket", "_count", "_sum")
         return {
             (one.name, frozenset(one.labels.items())): one.value for one in self._samples if one.name.endswith(ends)
@@ -43,7 +43,7 @@ def numbers(gateway: Gateway, **headers: str) -> Numbers:
 
 
 def reaching(gateway: Gateway, expected: float, name: str, **labels: str) -> Numbers:
-    """The page once ``name`` is ``expected``: an exchange is counted when its last task has ended."""
+    """Return the page once ``name`` is ``expected``, because an exchange counts when its last task has ended."""
 
     def there() -> Numbers | None:
         return now if (now := numbers(gateway))(name, **labels) == expected else None

@@ -1,4 +1,4 @@
-"""Conditions under which a routing policy decides, as a test wants them."""
+"""Settable conditions for decisions of a routing policy."""
 
 from collections.abc import Collection, Mapping
 
@@ -10,7 +10,7 @@ from gateway.routing.target import Target
 
 @attrs.define
 class Moment:
-    """The conditions of one decision; ``out`` has outages by the names of places, ``full`` places without budget."""
+    """The conditions of one decision. ``out`` has outages by target, ``full`` the targets without budget."""
 
     now: float = 100.0
     out: Mapping[str, Outage] = attrs.field(factory=dict)

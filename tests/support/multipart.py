@@ -1,4 +1,4 @@
-"""Multipart bodies as clients send them, and the same with another ``model``."""
+"""Multipart bodies as clients send them, also with another ``model``."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"
 
 
 def part(name: str, value: bytes, file_name: str | None = None, *headers: str) -> bytes:
-    """A part with its head, as curl and the SDKs write it."""
+    """Return a part with its head, as curl and the SDKs write it."""
     disposition = f'Content-Disposition: form-data; name="{name}"'
     if file_name is not None:
         disposition += f'; filename="{file_name}"'
@@ -16,10 +16,10 @@ def part(name: str, value: bytes, file_name: str | None = None, *headers: str) -
 
 
 def multipart(parts: Iterable[bytes], boundary: bytes = BOUNDARY) -> bytes:
-    """A whole body of these parts."""
+    """Return a whole body with these parts."""
     return b"".join(b"--%b\r\n%b\r\n" % (boundary, one) for one in parts) + b"--%b--\r\n" % boundary
 
 
 def pieces(data: bytes, size: int) -> Sequence[bytes]:
-    """``data`` in pieces of ``size`` bytes."""
+    """Return ``data`` in pieces of ``size`` bytes."""
     return [data[at : at + size] for at in range(0, len(data), size)]

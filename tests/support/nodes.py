@@ -1,4 +1,4 @@
-"""Nodes to be stored."""
+"""Nodes to store."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The schemas of Open Responses (openresponses.org), out of the OpenAPI document that the package llm-comply brings."""
+"""The schemas of Open Responses (openresponses.org), from the OpenAPI document in the package llm-comply."""
 
 import importlib.resources
 import json
@@ -12,11 +12,12 @@ import referencing.jsonschema
 
 _URI = "urn:open-responses"
 
-# Where the document refuses what the specification and every client need: a path in it, and what stands there instead.
+# Corrections where the document rejects values that the specification and every client need: a path and its
+# replacement.
 DEPARTURES: Mapping[tuple[str, ...], Any] = {
-    # Only null could be repeated of the schema that an answer was asked to have.
+    # The document only allows to repeat null for the requested schema.
     ("JsonSchemaResponseFormat", "properties", "schema"): {"type": "object"},
-    # `minimal` is described among the efforts, and left out of those that are allowed.
+    # The document describes `minimal` but does not allow it.
     ("ReasoningEffortEnum", "enum"): ["none", "minimal", "low", "medium", "high", "xhigh"],
 }
 
@@ -44,7 +45,7 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 
 @cache
 def _events() -> Mapping[str, str]:
-    """The names of the schemas of a stream's events, by their type."""
+    """Return the schema names of a stream's events, by their type."""
     schemas = _document()["components"]["schemas"]
     return {
         schema["properties"]["type"]["enum"][0]: name
@@ -54,7 +55,7 @@ def _events() -> Mapping[str, str]:
 
 
 def misfits(value: Any, name: str = "ResponseResource") -> list[str]:
-    """What is wrong with ``value`` as the schema ``name``."""
+    """Return the violations of the schema ``name`` by ``value``."""
     return [
         f"{name} {error.json_path}: {cause.message[:200]}"
         for error in _validator(name).iter_errors(value)
@@ -63,7 +64,7 @@ def misfits(value: Any, name: str = "ResponseResource") -> list[str]:
 
 
 def misfits_of_stream(events: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with the events of a stream."""
+    """Return the violations in the events of a stream."""
     known = _events()
     return [
         wrong

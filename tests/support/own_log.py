@@ -1,4 +1,4 @@
-"""The log of a process, made in a test: what it changes of Python's logging is put back."""
+"""Isolates the logging of a test: its changes to Python's logging are undone."""
 
 import contextlib
 import logging
@@ -9,8 +9,8 @@ _OF_LINES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 
 @contextlib.contextmanager
 def own_log() -> Iterator[None]:
-    """Begin without handlers, and leave levels, handlers and what lines have as they were: else other tests hear what
-    libraries say."""
+    """Begin without log handlers, and restore levels, handlers and record settings at the end, so that libraries do
+    not log into other tests."""
     root = logging.getLogger()
     before = {one: one.handlers[:] for one in (root, *_loggers())}
     root.handlers[:] = []
@@ -27,7 +27,7 @@ def own_log() -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_settings() -> Iterator[None]:
-    """Leave the levels of loggers and what lines have as they were."""
+    """Restore the levels of loggers and the settings of records at the end of the block."""
     before = {one: (one.level, one.propagate) for one in (logging.getLogger(), *_loggers())}
     of_lines = {name: getattr(logging, name) for name in _OF_LINES}
     try:

@@ -1,4 +1,4 @@
-"""A provider of all five APIs and some endpoints in the test's own process, whose models each do what a test says."""
+"""A provider of all five APIs and some endpoints in the test's process, whose models behave as a test selects."""
 
 import contextlib
 import json
@@ -39,20 +39,22 @@ ENDPOINTS: Final[Mapping[str, tuple[bytes, str]]] = {
     "/audio/speech": (b"RIFF of one two three", "audio/wav"),
     "/audio/transcriptions": _json(text="one two three", usage={"type": "tokens", **DRAWN}),
 }  # fmt: skip
-"""Good responses by the end of the path: the body and its type."""
+"""Good responses by the end of the path: the body and its content type."""
 
 _MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::(?:streamG|g)enerateContent|/converse(?:-stream)?)$")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class PlayedProvider:
-    """``acts`` says by model what becomes of a request, ``well`` by default:
+    """A provider. ``acts`` maps models to behaviours, ``well`` by default:
 
-    ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy`` is
-    a 503; ``wrong`` a 400; ``empty`` a response without words; ``cut`` closes after some of the response, ``cut early``
-    after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a response. One that
-    ends in `` once`` is played once. ``asked`` counts the requests by model, ``open`` the connections with one,
-    ``stalls`` those that wait. ``names_itself``: a model tells its name, so that no two answers are alike."""
+    ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy``
+    returns 503, ``wrong`` 400; ``empty`` answers without words; ``cut`` closes within the response, ``cut early``
+    after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a response. A
+    behaviour that ends in `` once`` applies once. ``asked`` counts requests by model, ``open`` the connections with a
+    request, ``stalls`` those that wait. With ``names_itself``, each model answers with its name, so that answers
+    differ.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -66,7 +68,7 @@ class PlayedProvider:
         self.released = trio.Event()
 
     def text(self, model: str) -> str:
-        """Return the words with which ``model`` answers."""
+        """Return the words of ``model``."""
         return f"one two three from {model}" if self.names_itself else "one two three"
 
     def stop(self) -> None:
@@ -91,7 +93,7 @@ class PlayedProvider:
                         self.open -= 1
 
     async def _play(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
-        """Return whether the connection can be used again."""
+        """Answer a request. Return whether the connection can be reused."""
         request = _request(body)
         answer = next((answer for end, answer in ENDPOINTS.items() if path.endswith(end)), None)
         api = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
@@ -149,7 +151,7 @@ class PlayedProvider:
 
 
 def _request(body: bytes) -> dict[str, Any]:
-    """Return the members of a request in JSON, of a form the model alone."""
+    """Return the members of a JSON request, or only the model of a form."""
     if body.startswith(b"{"):
         return dict(json.loads(body))
     found = re.search(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)', body)
@@ -173,7 +175,7 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
 
 
 def entry(provider: PlayedProvider, api: str, name: str, **more: Any) -> dict[str, Any]:
-    """One entry of ``model_providers`` by which ``provider`` serves the model ``name`` in ``api``."""
+    """Return an entry of ``model_providers`` for ``provider`` and the model ``name`` in ``api``."""
     row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
     base = provider.url if api in ("gemini", "converse") else f"{provider.url}/v1"
     return {

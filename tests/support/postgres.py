@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of a test's own, from the distribution's binaries."""
+"""A real PostgreSQL server for a test, from the distribution's binaries."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ SCHEMAS = itertools.count()
 
 
 def binaries() -> Path | None:
-    """Where ``initdb`` and ``postgres`` are, the newest ones."""
+    """Return the directory of the newest ``initdb`` and ``postgres``, or ``None``."""
     found = [path for place in PLACES for path in Path("/").glob(place[1:])]
     on_path = shutil.which("initdb")
     every = [*sorted(found, key=lambda path: path.parts), *([Path(on_path)] if on_path else [])]
@@ -33,7 +33,7 @@ def binaries() -> Path | None:
 
 
 def _other_user() -> dict[str, object]:
-    """The server refuses to run as root."""
+    """Return another user to run as, because the server refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -43,7 +43,7 @@ def _other_user() -> dict[str, object]:
 
 @attrs.define
 class Server:
-    """One on a Unix socket alone, in ``directory``."""
+    """A server on a Unix socket in ``directory``."""
 
     bin: Path
     directory: Path
@@ -54,7 +54,7 @@ class Server:
         return f"postgresql://someone:hunter2@/postgres?host={self.directory}"
 
     def start(self) -> None:
-        options = (  # what it may lose in a power cut is of no interest here
+        options = (  # durability does not matter here
             f"-cunix_socket_directories={self.directory}", "-clisten_addresses=", "-cfsync=off", "-cmax_connections=60",
             "-cshared_buffers=16MB",
         )  # fmt: skip
@@ -67,7 +67,7 @@ class Server:
         eventually(self._is_ready, START_SECONDS, "PostgreSQL")
 
     def stop(self, number: int = signal.SIGQUIT) -> None:
-        """SIGQUIT: at once, as in a crash; SIGINT: in order, its clients' connections closed."""
+        """Stop the server: SIGQUIT immediately, as in a crash; SIGINT after closing its connections."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
@@ -75,7 +75,7 @@ class Server:
             self.process = None
 
     def signal_all(self, number: int) -> None:
-        """To the server and all its processes, as when its machine stands still."""
+        """Send a signal to all its processes, for example to simulate a stopped machine."""
         assert self.process is not None
         pid = self.process.pid
         for file in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -85,7 +85,7 @@ class Server:
         os.kill(pid, number)
 
     def save(self, name: str) -> None:
-        """Keep its state as it is now, under ``name``: what its disks have."""
+        """Save its present data under ``name``."""
         self.sql("CHECKPOINT")
         self.signal_all(signal.SIGSTOP)
         try:
@@ -94,7 +94,7 @@ class Server:
             self.signal_all(signal.SIGCONT)
 
     def put_back(self, name: str) -> None:
-        """Have it begin with that state, once it is started."""
+        """Restore saved data for the next start."""
         self._copy(name, "data")
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
 
@@ -129,7 +129,7 @@ class Server:
 
 @contextlib.contextmanager
 def server_or_skip() -> Iterator[Server]:
-    """A server that runs. Where there is none to run, what asks for it is skipped."""
+    """Run a server, or skip the test if PostgreSQL is not installed."""
     bin = binaries()
     if bin is None:
         pytest.skip(MISSING)
@@ -139,7 +139,7 @@ def server_or_skip() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def running_server(bin: Path) -> Iterator[Server]:
-    # Short, as a socket's path has 107 characters, and where another user may go.
+    # Short, because a socket path has at most 107 characters, and accessible to another user.
     with tempfile.TemporaryDirectory(prefix="tg-pg-", dir="/tmp") as name:
         directory = Path(name)
         other = _other_user()

@@ -1,4 +1,4 @@
-"""Processes and what they hold, as Linux's /proc shows it."""
+"""Processes and their resources, read from Linux's /proc."""
 
 import contextlib
 import os
@@ -9,15 +9,15 @@ from tests.support.harness import eventually
 
 
 def kept_waiting(pid: int) -> float:
-    """Seconds for which the first thread of a process was to run, and others had its core. 0 where no one tells."""
+    """Return the seconds for which the first thread of a process waited for a core, or 0 if unknown."""
     with contextlib.suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     return 0.0
 
 
 def workers(supervisor: int) -> set[int]:
-    """The processes that ``serve --workers`` has started."""
-    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # a thread or a child, by now
+    """Return the processes that ``serve --workers`` has started."""
+    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # a thread or child that has ended meanwhile
     found: list[str] = []
     for file in Path(f"/proc/{supervisor}/task").glob("*/children"):  # a child belongs to one thread
         with gone:
@@ -30,7 +30,7 @@ def workers(supervisor: int) -> set[int]:
 
 
 def peers(pid: int, port: int) -> set[int]:
-    """The ports of the clients whose connections to ``port`` a process holds."""
+    """Return the client ports of the connections to ``port`` that a process has open."""
     held = inherited(pid)
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -44,7 +44,7 @@ def peers(pid: int, port: int) -> set[int]:
 
 
 def inherited(pid: int) -> set[str]:
-    """What the file descriptors of a process stand for; nothing once it is dead."""
+    """Return the targets of the file descriptors of a process, none once it is dead."""
     found = set()
     with contextlib.suppress(FileNotFoundError, PermissionError, ProcessLookupError):
         for fd in os.listdir(f"/proc/{pid}/fd"):
@@ -54,7 +54,7 @@ def inherited(pid: int) -> set[str]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and is more than an exit status that nobody has asked for."""
+    """Return whether a process is running, and not just an unread exit status."""
     try:
         return state(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -62,7 +62,7 @@ def is_running(pid: int) -> bool:
 
 
 def stop(pid: int) -> None:
-    """Keep a process, which then takes no signals but SIGKILL and SIGCONT, from running; when that has come true."""
+    """Stop a process, which then ignores all signals but SIGKILL and SIGCONT, and wait until it has stopped."""
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: state(pid) == "T", what="standing still")
 
@@ -72,7 +72,7 @@ def state(pid: int) -> str:
 
 
 def pending(pid: int) -> set[int]:
-    """The numbers of the signals that a stopped process has been sent and has not taken yet."""
+    """Return the signals that a stopped process has not received yet."""
     status = Path(f"/proc/{pid}/status").read_text()
     mask = int(status.split("ShdPnd:")[1].split()[0], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1} - {signal.SIGSTOP}

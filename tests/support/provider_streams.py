@@ -56,7 +56,7 @@ def check_order(events: Sequence[Event]) -> None:
     """Fail if ``events`` break a promise of ``streams/events.py`` about their order."""
     *body, last = events
     assert isinstance(last, AnswerEnd | ErrorInfo)
-    if len(events) == 2 and isinstance(last, ErrorInfo):  # what an answer used that failed before it began
+    if len(events) == 2 and isinstance(last, ErrorInfo):  # the usage of an answer that failed before it began
         assert isinstance(events[0], AnswerStart | Usage)
     else:
         assert isinstance(events[0], AnswerStart | ErrorInfo)
@@ -87,8 +87,8 @@ def check_order(events: Sequence[Event]) -> None:
 
 
 def without_places(value: Any) -> Any:
-    """Return ``value``, a neutral request or a part of one, without the client's paths, its JSON and what was dropped:
-    two spellings of one request may differ in these."""
+    """Return a neutral request, or a part of one, without the paths, source JSON and drops that differ between
+    spellings."""
     if isinstance(value, tuple | list):
         return [without_places(one) for one in value]
     if isinstance(value, dict):

@@ -1,5 +1,4 @@
-"""Calls of which both ends are played by hand: a raw client, a raw provider, the real gateway between them, and the
-ledger's line about it."""
+"""Calls with a hand-played client and provider, the real gateway between them, and the ledger's line."""
 
 import contextlib
 import select
@@ -19,12 +18,12 @@ from tests.support.harness import Gateway, Listening, Wire, config, eventually, 
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Script, Tokens, render
 
-LIMIT = 0.1  # seconds from the client's close to the provider's socket seeing it
+LIMIT = 0.1  # seconds from the client's close until the provider's socket sees it
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
 TOKENS = Tokens(prompt=31, output=17)
-FLOOD = 64 * 2**20  # bytes; the buffers on a stream's way hold a fraction of that
+FLOOD = 64 * 2**20  # bytes; much more than the buffers of a stream
 NUMBERS = iter(range(1_000_000))
 
 
@@ -33,14 +32,17 @@ def new_id() -> str:
 
 
 def settings(upstream: Listening, port: int = 0, **more: Any) -> dict[str, Any]:
-    """One model for each API that the provider can be asked in: ``on-chat`` and so on. ``entry`` goes into each."""
+    """Return a configuration with a model for each provider API: ``on-chat`` and so on.
+
+    ``entry`` is merged into each.
+    """
     entry = more.pop("entry", {})
     entries = [provider(f"openai/on-{api}", upstream.url, [api], **entry) for api in OLDER]
     return config(entries, port, **more)
 
 
 def asked(cell: Cell) -> dict[str, Any]:
-    """The request's body."""
+    """Return the request's body."""
     own = {"input": "hi"} if cell.api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
     if cell.api == "messages":
         own["max_tokens"] = 100
@@ -49,7 +51,7 @@ def asked(cell: Cell) -> dict[str, Any]:
     return {"model": f"on-{cell.model_api}", "stream": cell.stream, **own}
 
 
-# What the provider says
+# The provider's answers
 
 
 def chunks(*parts: bytes) -> bytes:
@@ -58,7 +60,7 @@ def chunks(*parts: bytes) -> bytes:
 
 @attrs.frozen
 class Said:
-    """A stream of the text "one two three", which comes as "one t", "wo th", "ree"."""
+    """A stream of the text "one two three", in the pieces "one t", "wo th", "ree"."""
 
     opening: tuple[bytes, ...]  # before the first content
     first: bytes  # with "one t"
@@ -81,7 +83,7 @@ def said(api: str) -> Said:
 
 
 def whole(api: str, text: str = "one two three") -> bytes:
-    """An answer that is not streamed, with its head."""
+    """Return an answer without a stream, with its head."""
     (body,) = render(Script(text=text, tokens=TOKENS), api, {"model": "up"}).pieces
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
@@ -90,18 +92,18 @@ def whole(api: str, text: str = "one two three") -> bytes:
 
 
 def lines(gateway: Gateway, id: str) -> list[dict[str, Any]]:
-    """The ledger's lines about a request so far."""
+    """Return the ledger's lines about a request so far."""
     return exchanges(gateway.log, id)
 
 
 def line(gateway: Gateway, id: str) -> dict[str, Any]:
-    """The one line about it, once it is there."""
+    """Wait for the line about a request, and return it."""
     (found,) = eventually(lambda: lines(gateway, id), what=f"the line of {id}")
     return found
 
 
 def check_log(gateway: Gateway) -> None:
-    """Nothing went wrong inside, and no exchange has two lines; to be called when all is over."""
+    """Check at the end that the log has no traceback and at most one line for each exchange."""
     text = "\n".join(gateway.log)
     assert "Traceback" not in text, text[-3000:]
     ids = [line["request_id"] for line in exchanges(gateway.log)]
@@ -110,7 +112,7 @@ def check_log(gateway: Gateway) -> None:
 
 @attrs.frozen
 class Call:
-    """``client`` and ``up`` are the two ends; ``sent`` is what the provider was asked."""
+    """A call. ``client`` and ``up`` are its two ends; ``sent`` is the provider's request."""
 
     gateway: Gateway
     cell: Cell
@@ -119,7 +121,7 @@ class Call:
     up: Wire
 
     def leave(self, how: str) -> float:
-        """The client goes, by ``FIN`` or ``RST``; when it did."""
+        """Disconnect the client by ``FIN`` or ``RST``, and return the time."""
         if self.cell.gets == "nothing":
             assert not select.select([self.client.sock], [], [], 0)[0]
         left = time.perf_counter()
@@ -127,9 +129,10 @@ class Call:
         return left
 
     def check_cut(self, left: float) -> dict[str, Any]:
-        """The provider's connection was closed at once, as the page says, and the line is as it says; the line.
+        """Check that the provider's connection closes immediately, and return the checked line.
 
-        Raises ``Late``: the test is to be ``given_attempts``."""
+        Raises ``Late``, so use it with ``given_attempts``.
+        """
         assert self.cell.sees == "closed by the gateway"
         self.up.closes_within(LIMIT, left)
         return self.check_line()
@@ -146,7 +149,7 @@ class Call:
 def call(
     gateway: Gateway, upstream: Listening, cell: Cell, connect: Callable[[int], Wire] = Wire.connect
 ) -> Iterator[Call]:
-    """A call that has reached its provider."""
+    """Run a call that has reached its provider, until the end of the block."""
     id = new_id()
     with connect(gateway.port) as client:
         client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
@@ -159,7 +162,7 @@ def call(
 
 
 def narrow(port: int) -> Wire:
-    """A client's connection that takes little until it is read."""
+    """Return a client's connection with a small receive buffer."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     sock.connect(("127.0.0.1", port))
@@ -167,16 +170,20 @@ def narrow(port: int) -> Wire:
 
 
 def fill(calls: Sequence[Call]) -> dict[str, int]:
-    """Let each provider talk, all at once, until none of them can go on, or one has said more than ``FLOOD`` bytes; how
-    many it was for each call."""
+    """Send from all providers until every buffer is full, or ``FLOOD`` bytes were sent.
+
+    Return the bytes sent for each call.
+    """
     words = {one.up.sock: chunks(*[said(one.cell.model_api).first] * 500) for one in calls}
     sent = flood(words, lambda: [one.gateway.request("GET", "/healthz") for one in calls[:1]])
     return {one.id: sent[one.up.sock] for one in calls}
 
 
 def flood(words: Mapping[socket.socket, bytes], idle: Callable[[], object]) -> dict[socket.socket, int]:
-    """Send each socket's words again and again. ``idle`` returns once the gateway has had its turn: when nobody takes a
-    byte before and behind that, all is full. How many bytes each has taken."""
+    """Send each socket's data repeatedly until all buffers are full, and return the bytes sent by each.
+
+    ``idle`` returns when the gateway has run: the buffers are full if no socket accepts a byte before and after it.
+    """
     sent = dict.fromkeys(words, 0)
     left = dict(words)
     for sock in words:
@@ -188,7 +195,7 @@ def flood(words: Mapping[socket.socket, bytes], idle: Callable[[], object]) -> d
         for sock in ready:
             try:
                 size = sock.send(left[sock])
-            except OSError:  # it has been closed already
+            except OSError:  # the peer has closed it
                 del left[sock]
             else:
                 left[sock] = left[sock][size:] or words[sock]

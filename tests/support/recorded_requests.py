@@ -1,4 +1,4 @@
-"""Requests of real programs, as they were recorded."""
+"""Recorded requests of real programs."""
 
 import json
 from functools import cache
@@ -19,7 +19,7 @@ PATHS: tuple[tuple[str, Api], ...] = (
 
 @attrs.frozen
 class Request:
-    """What a program sent. ``key`` names the recording, or the program and the number of its request."""
+    """A recorded request. ``key`` is the name of the recording, or the program and the number of its request."""
 
     key: str
     api: Api
@@ -34,7 +34,7 @@ class Request:
 
 @cache
 def requests() -> tuple[Request, ...]:
-    """The requests of the corpus, and those of programs seen at work. Bodies of other endpoints are not among them."""
+    """Return the requests of the corpus and of recorded programs, without other endpoints."""
     recorded = [Request(one.key, one.api, one.request, one.own) for one in recordings() if one.request is not None]
     for file in sorted(SHARED.glob("clients/*/*.request.json")):
         seen = json.loads(file.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""Recorded provider traffic, and what a provider says in it, read by hand.
+"""Recorded provider traffic, and its content, parsed by hand.
 
-A few recordings were written for these tests (``tests/recordings``). The others are public test data of other projects,
-beside this repository (``../shared/corpus``, where they are there); each names its source and licence. Nothing here
-uses the gateway's readers: a mistake there must not excuse itself here.
+A few recordings were written for these tests (``tests/recordings``). The others are public test data of other projects
+next to this repository (in ``../shared/corpus``, if present); each names its source and licence. This module does not
+use the gateway's readers, so that their mistakes do not hide here.
 """
 
 import json
@@ -28,7 +28,7 @@ Kind: TypeAlias = Literal["text", "refusal", "thinking", "call", "seal"]
 
 @attrs.frozen
 class Recording:
-    """One exchange with a provider. ``key`` is unique and fit for a model's id."""
+    """One exchange with a provider. ``key`` is unique and a valid model id."""
 
     name: str
     key: str
@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def own(self) -> bool:
-        """Whether it was written for these tests."""
+        """True if it was written for these tests."""
         return self.folder == OWN
 
     @property
@@ -55,7 +55,7 @@ class Recording:
 
     @property
     def request(self) -> bytes | None:
-        """The request as it was sent, ``None`` where the source kept only the answer."""
+        """The recorded request, or ``None`` if the source only has the answer."""
         path = Path(f"{self.file}.request.json")
         return path.read_bytes() if path.exists() else None
 
@@ -67,7 +67,7 @@ def _bytes(file: str, suffix: str) -> bytes:
 
 @cache
 def recordings() -> tuple[Recording, ...]:
-    """All recordings of the three APIs, in the order of their indexes; our own alone where the corpus is absent."""
+    """Return all recordings of the three APIs, in the order of their indexes, without the corpus if it is absent."""
     return (*_indexed(OWN), *_indexed(CORPUS))
 
 
@@ -98,7 +98,7 @@ def _recording(row: Mapping[str, str], folder: Path) -> Recording:
 
 
 def files(folder: str, pattern: str) -> list[Path]:
-    """Files of recordings whose API's folder is ``folder``: our own, and those of the corpus."""
+    """Return the recordings in the folders named ``folder``, ours and those of the corpus."""
     return [path for root in (OWN, CORPUS) for path in sorted((root / folder).glob(pattern))]
 
 
@@ -110,7 +110,7 @@ def errors() -> tuple[Recording, ...]:
     return tuple(one for one in recordings() if one.status >= 300)
 
 
-# What was said
+# Content
 
 
 @attrs.frozen
@@ -124,7 +124,7 @@ class Call:
 
 @attrs.frozen
 class Tokens:
-    """``prompt`` holds all input, ``output`` holds ``reasoning``."""
+    """Token counts. ``prompt`` includes all input, ``output`` includes ``reasoning``."""
 
     prompt: int
     cache_read: int
@@ -135,8 +135,11 @@ class Tokens:
 
 @attrs.frozen
 class Said:
-    """One answer. ``parts`` are text, refusals, reasoning, calls and seals (the opaque things that the provider wants
-    back) in their order, neighbouring texts made one. ``stop`` is the API's own word, ``None`` where there was none."""
+    """The content of one answer.
+
+    ``parts`` are texts, refusals, reasoning, calls and seals (opaque items to return to the provider) in order, with
+    neighbouring texts joined. ``stop`` is the API's own value, or ``None``.
+    """
 
     parts: tuple[tuple[Kind, Any], ...]
     stop: str | None
@@ -170,14 +173,14 @@ class Said:
 
 
 def said(recording: Recording) -> Said:
-    """What the provider says in ``recording``."""
+    """Return the content of the answer in ``recording``."""
     if recording.streamed:
         return spoken(recording.api, ASSEMBLE[recording.api](events(recording.body)))
     return spoken(recording.api, json.loads(recording.body))
 
 
 def spoken(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> Said:
-    """What a whole answer of ``api`` says. ``hosted`` are names under which the provider ran tools of its own."""
+    """Return the content of a whole answer of ``api``. ``hosted`` are the names of the provider's own tools."""
     if answer.get("error") or answer.get("type") == "error":
         return Said((), None, None, None, failed=True)
     match api:
@@ -190,7 +193,7 @@ def spoken(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozens
 
 
 def events(body: bytes) -> list[tuple[str, Any]]:
-    """The events of a recorded stream: name and JSON. Its lines end with LF or CRLF, its data is on one line."""
+    """Return the events of a recorded stream: name and JSON. Lines end with LF or CRLF, and data has one line."""
     found = []
     for raw in body.decode().replace("\r\n", "\n").split("\n\n"):
         fields = dict(line.split(":", 1) for line in raw.split("\n") if ":" in line[1:])
@@ -201,7 +204,7 @@ def events(body: bytes) -> list[tuple[str, Any]]:
 
 
 def joined(parts: Iterator[tuple[Kind, Any]]) -> tuple[tuple[Kind, Any], ...]:
-    """``parts`` without empty words, neighbouring texts (and refusals) put together."""
+    """Return ``parts`` without empty ones, with neighbouring texts (and refusals) joined."""
     out: list[tuple[Kind, Any]] = []
     for kind, value in parts:
         if value in ("", None):
@@ -214,7 +217,7 @@ def joined(parts: Iterator[tuple[Kind, Any]]) -> tuple[tuple[Kind, Any], ...]:
 
 
 def arguments(text: Any) -> Any:
-    """The arguments of a call: ``{}`` for none, the text itself where it is no JSON."""
+    """Return the arguments of a call: ``{}`` for none, the text itself if it is not JSON."""
     if not isinstance(text, str):
         return text or {}
     try:
@@ -261,8 +264,11 @@ def _chat_parts(message: Mapping[str, Any]) -> Iterator[tuple[Kind, Any]]:
 
 
 def _chat_tokens(usage: Mapping[str, Any]) -> Tokens:
-    """``prompt_tokens`` holds the cached parts. Some servers leave reasoning out of ``completion_tokens`` though not
-    out of the total, and some say the cached part at the top."""
+    """Return the token counts.
+
+    ``prompt_tokens`` includes cached tokens. Some servers omit reasoning from ``completion_tokens`` but not from the
+    total, and some report cached tokens at the top level.
+    """
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or usage.get("prompt_cache_hit_tokens")
     written = (usage.get("prompt_tokens_details") or {}).get("cache_write_tokens") or 0
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
@@ -273,7 +279,7 @@ def _chat_tokens(usage: Mapping[str, Any]) -> Tokens:
 
 
 def assembled_chat(stream: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The whole answer that a recorded Chat stream makes (its first choice)."""
+    """Return the whole answer of a recorded Chat stream (its first choice)."""
     message: dict[str, Any] = {"content": [], "tool_calls": [], "reasoning_details": []}
     whole: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": None}], "usage": None}
     for name, chunk in stream:
@@ -302,7 +308,7 @@ def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
 
 
 def _add_detail(details: list[dict[str, Any]], detail: Mapping[str, Any]) -> None:
-    """OpenRouter streams a detail in pieces of one type and index."""
+    """Add a detail, which OpenRouter streams in pieces of one type and index."""
     last = details[-1] if details else {}
     if detail["type"] == "reasoning.encrypted" or (last.get("type"), last.get("index")) != (
         detail["type"], detail.get("index"),
@@ -317,7 +323,7 @@ def _add_detail(details: list[dict[str, Any]], detail: Mapping[str, Any]) -> Non
 
 
 def _add_fragment(calls: list[dict[str, Any]], fragment: Mapping[str, Any]) -> None:
-    """A fragment belongs to the call with its index; without one, or with another id, it begins a new call."""
+    """Add a fragment to the call with its index. Without an index, or with another id, it begins a new call."""
     index, function = fragment.get("index"), fragment["function"]
     found = next((call for call in reversed(calls) if index is not None and call["index"] == index), None)
     if found is None or (fragment.get("id") and fragment["id"] != found["id"]):
@@ -356,7 +362,7 @@ INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_t
 
 
 def _later_usage(before: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
-    """The last input side with a figure in it holds as a whole, of an answer with compaction the last step's."""
+    """Merge usages: the last input counts with a value replace all earlier ones (with compaction, the last step's)."""
     replaced = dict.fromkeys(INPUT_SIDE, 0) if any(map(last.get, INPUT_SIDE)) else {}
     return {**before, **replaced, **{name: n for name, n in last.items() if n}}
 
@@ -376,7 +382,7 @@ def _messages_parts(content: list[Mapping[str, Any]]) -> Iterator[tuple[Kind, An
 
 
 def assembled_messages(stream: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The message that a recorded Messages stream makes."""
+    """Return the message of a recorded Messages stream."""
     message: dict[str, Any] = {}
     inputs: dict[int, str] = {}
     for _, event in stream:
@@ -426,7 +432,7 @@ def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> Said
 
 
 def _hosted(answer: Mapping[str, Any]) -> frozenset[str]:
-    """xAI says of its own search tools that they are custom ones, which no client has declared."""
+    """Return the names of xAI's own search tools, which look like undeclared custom tools."""
     declared = {tool.get("name") for tool in answer.get("tools") or () if tool["type"] == "custom"}
     called = {item["name"] for item in answer["output"] if item["type"] == "custom_tool_call"}
     return frozenset(called - declared) if answer.get("tools") else frozenset()
@@ -449,14 +455,16 @@ def _responses_parts(answer: Mapping[str, Any], hosted: frozenset[str]) -> Itera
 
 
 def _flat(item: Mapping[str, Any]) -> str:
-    """A tool in a namespace has one name for clients that declared none; a lone tool's namespace is its own name."""
+    """Return a tool's name, prefixed with its namespace unless that is the name itself."""
     namespace = item.get("namespace")
     return item["name"] if namespace in (None, "", item["name"]) else f"{namespace}__{item['name']}"
 
 
 def assembled_responses(stream: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The response of the last event with the items as their own events have them: the last event is at times without
-    any, and OpenAI seals reasoning anew there."""
+    """Return the response of the last event, with the items of their own events.
+
+    The last event sometimes has none, and OpenAI seals reasoning anew there.
+    """
     done = [event for _, event in stream if event.get("type") == "response.output_item.done"]
     items = [event["item"] for event in sorted(done, key=lambda event: event["output_index"])]
     for _, event in reversed(stream):

@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server of a test's own, from the distribution's package, on a Unix socket alone."""
+"""A real Redis or Valkey server for a test, from the distribution's package, on a Unix socket."""
 
 import contextlib
 import gc
@@ -25,7 +25,7 @@ def binary() -> str | None:
 
 @attrs.define
 class RedisServer:
-    """One in ``directory``, where it keeps a snapshot if it is told to."""
+    """A server in ``directory``, where it writes a snapshot on request."""
 
     bin: str
     directory: Path
@@ -51,7 +51,7 @@ class RedisServer:
         eventually(self._is_ready, START_SECONDS, "Redis")
 
     def stop(self) -> None:
-        """At once, as in a crash."""
+        """Kill the server, as in a crash."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
@@ -59,22 +59,22 @@ class RedisServer:
             self.process = None
 
     def save(self, name: str) -> None:
-        """Keep its state as it is now, under ``name``."""
+        """Save its present data under ``name``."""
         assert self.say("SAVE") == b"+OK\r\n"
         shutil.copy(self._kept, self.directory / name)
         self._kept.unlink()
 
     def put_back(self, name: str) -> None:
-        """Have it begin with that state, once it is started."""
+        """Restore saved data for the next start."""
         shutil.copy(self.directory / name, self._kept)
 
     def signal_all(self, number: int) -> None:
-        """To its process, as when its machine stands still."""
+        """Send a signal to the process, for example to simulate a stopped machine."""
         assert self.process is not None
         self.process.send_signal(number)
 
     def say(self, *words: str) -> bytes:
-        """What it answers to a command."""
+        """Send a command, and return the response."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(self.socket))
@@ -101,8 +101,10 @@ def running_redis(bin: str, *options: str) -> Iterator[RedisServer]:
 
 
 def collect_left_open() -> None:
-    """coredis leaves the channels of a connection open that could not be made, or broke. They are collected here: else
-    whatever test comes next would be blamed for them."""
+    """Collect coredis's connections that failed to open or broke, whose channels stay open.
+
+    Otherwise the next test would be blamed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

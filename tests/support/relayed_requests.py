@@ -1,4 +1,4 @@
-"""A request to every path that is relayed and at which a model is named."""
+"""A request to every relayed path that requires a model."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ ASKED = [
     for route in ROUTES
     if route.method == "POST" and "{" not in route.path and (route.endpoint in NEEDED or route.endpoint in MULTIPART)
 ]
-"""The paths at which a request names its model, and all that it needs is known here."""
+"""The relayed paths with a model in the request, whose other members are known here."""
 
 
 def body_of(endpoint: str, model: str) -> tuple[dict[str, str], bytes]:

@@ -1,4 +1,4 @@
-"""Where this repository stands, and what may stand beside it."""
+"""The path of this repository, and of optional data next to it."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""Turns of the Responses API from outside: what is asked, what comes back, and what a store's file holds of it."""
+"""Turns of the Responses API from outside: requests, responses, and the nodes in a store's file."""
 
 import contextlib
 import json
@@ -23,13 +23,13 @@ both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "who
 
 
 async def passing(turn: TurnRecorder, data: bytes, seen: StreamProgress) -> bytes:
-    """What goes to the client for ``data``, once it has been kept if it has to be."""
+    """Return the data to send to the client for ``data``, stored first if necessary."""
     return data if turn.may_pass(data, seen) else await turn.persist(data, seen)
 
 
 def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -> list[dict[str, Any]]:
-    """A model for each API that the provider can be asked in: ``on-chat`` and so on, and ``hand-chat`` and so on for
-    the provider that is played by hand. trigate keeps the turns of all of them."""
+    """Return a model for each provider API: ``on-chat`` and so on, and ``hand-chat`` and so on for the hand-played
+    provider. trigate keeps the turns of all of them."""
     places = {"on": upstream.url, **({"hand": by_hand.url} if by_hand is not None else {})}
     return [
         provider(f"openai/{name}-{api}", url, [api], state="ours", **more)
@@ -39,7 +39,7 @@ def entries(upstream: Upstream, by_hand: Listening | None = None, **more: Any) -
 
 
 def turn(gateway: Gateway, model: str, input: Any = "hi", key: str | None = None, **more: Any) -> Reply:
-    """One turn, to its end."""
+    """Make one turn, and return its response."""
     return gateway.request("POST", "/v1/responses", {"model": model, "input": input, **more}, bearer(key))
 
 
@@ -52,7 +52,7 @@ def stored(gateway: Gateway, id: str, rest: str = "", key: str | None = None) ->
 
 
 def final(reply: Reply) -> dict[str, Any]:
-    """The response object of an answer, whole or streamed; a stream is held against the grammar of its API."""
+    """Return the response object of an answer. A stream is checked against the grammar."""
     assert reply.status == 200, reply.body
     if reply.headers["content-type"] == "application/json":
         return reply.json  # type: ignore[no-any-return]
@@ -61,7 +61,7 @@ def final(reply: Reply) -> dict[str, Any]:
 
 
 def check_stream(body: bytes) -> None:
-    """Whole, in the grammar, its numbers without a gap."""
+    """Check that a stream is complete, well-formed, and numbered without gaps."""
     verdict = judge("responses", body, streamed=True)
     assert verdict.broken is None, verdict.broken
     numbers = numbers_of(body)
@@ -73,7 +73,7 @@ def numbers_of(body: bytes) -> list[int]:
 
 
 def text_of(response: Mapping[str, Any]) -> str:
-    """What was said in an answer's messages."""
+    """Return the text in an answer's messages."""
     parts = [part for item in response["output"] if item["type"] == "message" for part in item["content"]]
     return "".join(part.get("text", "") for part in parts)
 
@@ -84,8 +84,8 @@ def refusal(reply: Reply, status: int = 400) -> dict[str, Any]:
 
 
 def chunked(data: bytes) -> bytes:
-    """What is in the chunks of a response's body that have come whole so far, without keep-alives; all of ``data`` if
-    it has no chunks."""
+    """Return the content of the complete chunks in a response without keep-alives, or all of ``data`` if it is not
+    chunked."""
     head, _, rest = data.partition(b"\r\n\r\n")
     if b"transfer-encoding: chunked" not in head.lower():
         return rest
@@ -100,7 +100,7 @@ def chunked(data: bytes) -> bytes:
 def speaking(
     gateway: Gateway, by_hand: Listening, api: str, key: str | None = None, **more: Any
 ) -> Iterator[tuple[Wire, Wire, str]]:
-    """A streamed turn of which "one t" has come: the client's end, the provider's end, and its id."""
+    """Make a streamed turn up to the text "one t": yield the client's end, the provider's end, and its id."""
     asked = {"model": f"hand-{api}", "input": "hi", "stream": True, **more}
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", asked, {**bearer(key), "connection": "close"}))
@@ -113,12 +113,12 @@ def speaking(
 
 
 def opening(api: str) -> bytes:
-    """A stream's begin, before anything is said."""
+    """Return the begin of a stream, before any content."""
     return SSE + chunks(*said(api).opening)
 
 
 def becomes(gateway: Gateway, id: str, *statuses: str, key: str | None = None, seconds: float = 15) -> dict[str, Any]:
-    """The stored response, as soon as it is there with one of these statuses."""
+    """Return the stored response as soon as it has one of these statuses."""
 
     def there() -> dict[str, Any] | None:
         reply = stored(gateway, id, key=key)
@@ -128,19 +128,19 @@ def becomes(gateway: Gateway, id: str, *statuses: str, key: str | None = None, s
 
 
 def kept(path: Path) -> set[str]:
-    """The ids of all nodes in a SQLite store."""
+    """Return the ids of all nodes in a SQLite store."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:
             return {id for (id,) in db.execute("SELECT id FROM nodes")}
-        except sqlite3.OperationalError:  # nothing has been stored yet
+        except sqlite3.OperationalError:  # nothing is stored yet
             return set()
 
 
 def sqlite_at(path: Path) -> dict[str, str]:
-    """The configuration of a store in a file."""
+    """Return the configuration of a store in a file."""
     return {"type": "sqlite", "path": str(path)}
 
 
 def sent(upstream: Upstream) -> Sequence[Any]:
-    """The bodies of the requests that the provider got."""
+    """Return the bodies of the requests to the provider."""
     return [seen.json for seen in upstream.seen]

@@ -1,4 +1,4 @@
-"""Responses requests in few words, for the tests of what clients ask and what providers are asked."""
+"""Short builders for Responses requests, for tests of both sides."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def send(request: Request, **to: Any) -> tuple[dict[str, Any], Outgoing]:
 
 
 def foreign(*turns: Message, **members: Any) -> Request:
-    """The call of a Messages client."""
+    """Return a Messages client's request."""
     return Request(**{"api": "messages", "model": "m", "messages": turns, **members})
 
 
@@ -90,7 +90,7 @@ def recorded(path: Path) -> dict[str, Any]:
 
 
 def words(value: Any) -> list[str]:
-    """Every text that a person or a model wrote, in order."""
+    """Return every text by a person or a model, in order."""
     if isinstance(value, str):
         return [value] if value else []
     if isinstance(value, list):

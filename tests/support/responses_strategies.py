@@ -1,4 +1,4 @@
-"""Answers and values of the Responses API, made up for property tests."""
+"""Strategies for answers and values of the Responses API."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
 
 @st.composite
 def legal_events(draw: st.DrawFn) -> list[Event]:
-    """Any sequence that ``streams/events.py`` allows."""
+    """Generate any sequence that ``streams/events.py`` allows."""
     events: list[Event] = [AnswerStart("id", "m")]
     open_calls: dict[int, None] = {}
     blocks = 0

@@ -1,4 +1,4 @@
-"""Responses streams in few words, for the tests of what providers say and what clients are told."""
+"""Short builders for Responses streams, for tests of both sides."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def read(data: bytes, step: int | None = None) -> list[Event]:
 
 
 def stream(*events: dict[str, Any], named: bool = True) -> bytes:
-    """A provider's stream of ``events``, numbered."""
+    """Return a provider's stream of ``events`` with numbers."""
     return b"".join(
         sse.event(event["type"], {**event, "sequence_number": i}) if named else sse.data(event)
         for i, event in enumerate(events)
@@ -109,8 +109,8 @@ def as_json(raw: bytes) -> dict[str, Any]:
 
 
 def shape(answer: Answer) -> Any:
-    """``answer`` without what providers themselves say differently in the terminal event: encrypted content is made
-    anew, results of hosted tools are left out, items are put in another order."""
+    """Return ``answer`` without the parts that providers repeat differently in the terminal event: encrypted
+    content, results of hosted tools, and the order of items."""
 
     def plain(block: Any) -> Any:
         match block:
@@ -160,7 +160,7 @@ INNERMOST = {"response.content_part": "content_index", "response.reasoning_summa
 
 
 def check_grammar(events: Sequence[dict[str, Any]]) -> None:
-    """OpenAI's grammar of a stream, written down a second time."""
+    """Check a stream with an independent version of OpenAI's grammar."""
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     assert sum(event["type"] in TERMINAL for event in events) == 1
@@ -240,7 +240,7 @@ def check_ints(usage: dict[str, Any]) -> None:
 
 
 def accumulated(events: Sequence[dict[str, Any]]) -> Any:
-    """What the openai SDK makes of the stream; it raises where it finds a fault."""
+    """Return the response that the openai SDK assembles from the stream. It raises on a fault."""
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
     final = None
     for event in events:
@@ -265,7 +265,7 @@ def dumped(event: dict[str, Any]) -> bytes:
 
 
 def accumulate(found: Sequence[dict[str, Any]]) -> Any:
-    """The items that the openai SDK collects from the deltas alone, by index."""
+    """Return the items that the openai SDK assembles from the deltas alone, by index."""
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in found[:-1]:
         state.handle_event(construct_type_unchecked(type_=ResponseStreamEvent, value=event))  # type: ignore[arg-type]
@@ -273,7 +273,7 @@ def accumulate(found: Sequence[dict[str, Any]]) -> Any:
 
 
 def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
-    """A part's text; the SDK does not collect the deltas of a refusal."""
+    """Return the type and text of a part. The SDK does not assemble refusals."""
     return part["type"], part.get("text", "")
 
 

@@ -1,4 +1,4 @@
-"""A source of a stream that follows a script, by the clock of trio."""
+"""A source of a stream that follows a script, on trio's clock."""
 
 from typing import TypeAlias
 
@@ -10,11 +10,11 @@ from streams.handoff import Handoff
 from streams.pipe import Chunk, Watch, pump
 
 Step: TypeAlias = bytes | float | GatewayError
-"""What an upstream does next: send, be silent for so many seconds, or break off."""
+"""The next action of an upstream: send bytes, pause for some seconds, or break off."""
 
 
 class Upstream:
-    """A source that follows its steps. ``given`` counts its bytes."""
+    """A source that follows its steps. ``given`` counts the bytes sent."""
 
     def __init__(self, *steps: Step, head_after: float = 0.0) -> None:
         self.steps = iter(steps)
@@ -49,7 +49,7 @@ class Upstream:
 
 
 async def pump_from(upstream: Upstream, into: Handoff[Chunk], watch: Watch) -> ErrorInfo | None:
-    """Connect under ``watch``, and pump what comes, as a streamed answer does; return how that failed."""
+    """Connect under ``watch``, and pump the data, as for a streamed answer. Return the failure, or ``None``."""
     failed: ErrorInfo | None = None
     with watch.scope:
         try:

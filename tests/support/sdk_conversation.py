@@ -1,4 +1,4 @@
-"""Conversations over the Responses API by the official SDK, and what the providers hear of them."""
+"""Conversations over the Responses API with the official SDK, and the providers' view of them."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from tests.support.upstreams import PATHS, Script, Seen, ToolCall, Upstream
 from tests.support.wire_transcript import Line, heard
 
 ENTRIES = {"chat": "groq/on-chat", "messages": "vercel/on-messages", "responses": "lab/on-responses"}
-"""Providers that keep nothing, one for each API. The model's name begins with ``on-``."""
+"""Providers without state, one for each API. The model's name begins with ``on-``."""
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TOOLS = [
@@ -36,14 +36,14 @@ def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def openai_client(url: str, key: str = "test-key") -> Iterator[openai.OpenAI]:
-    plain = httpx2.Client(verify=False, trust_env=False)  # certificates take longer to read than all else
+    plain = httpx2.Client(verify=False, trust_env=False)  # reading certificates takes longer than all else
     with openai.OpenAI(api_key=key, base_url=f"{url}/v1", max_retries=0, timeout=20, http_client=plain) as client:
         yield client
 
 
 @attrs.define
 class Talk:
-    """Turns by ``sdk``, streamed or not. ``events`` are those of the last stream."""
+    """Turns through ``sdk``, streamed or not. ``events`` are those of the last stream."""
 
     sdk: openai.OpenAI
     stream: bool = False
@@ -62,17 +62,17 @@ class Talk:
         return last.response  # type: ignore[no-any-return]
 
     def again(self, id: str, starting_after: int | None = None) -> list[Any]:
-        """The events of a stored response."""
+        """Return the events of a stored response."""
         more = {} if starting_after is None else {"starting_after": starting_after}
         return list(self.sdk.responses.retrieve(id, stream=True, **more))
 
 
-# What is said
+# Turns
 
 
 @attrs.frozen
 class Turn:
-    """What the client asks, what the provider answers, and both as a provider hears them from then on."""
+    """A client's input and the provider's answer, and how a provider sees both in later requests."""
 
     input: Any
     answer: Script
@@ -82,7 +82,7 @@ class Turn:
 
     @property
     def system(self) -> list[Line]:
-        """What it says that holds for itself alone."""
+        """The instructions, which apply to this turn alone."""
         return [("system", self.more["instructions"])] if "instructions" in self.more else []
 
 
@@ -142,11 +142,11 @@ TURNS = (
 )  # fmt: skip
 
 
-# What is heard
+# The providers' view
 
 
 def told(seen: Seen) -> list[Line]:
-    """The conversation in a request to a provider, images as ``("user", "image " + base64)``."""
+    """Return the conversation in a request to a provider, with images as ``("user", "image " + base64)``."""
     api = next(api for api, path in PATHS.items() if path == seen.path)
     return heard(api, _with_words_for_images(seen.json))
 
@@ -165,7 +165,7 @@ def _with_words_for_images(value: Any) -> Any:
 
 
 def as_heard(api: str, lines: Sequence[Line]) -> list[Line]:
-    """``lines`` as a provider of ``api`` hears them that has said them itself: Chat has no seals."""
+    """Return ``lines`` as the provider of ``api`` that wrote them sees them: Chat has no seals."""
     return [(*line[:2], "") if line[0] == "thinking" and api == "chat" else line for line in lines]
 
 

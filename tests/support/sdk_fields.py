@@ -1,7 +1,7 @@
-"""Every field that the official SDKs' parameter types have, each in a smallest request of its own.
+"""A minimal request for every field in the official SDKs' parameter types.
 
-The types are walked by reflection, so a new version of an SDK brings its new fields by itself. A sample is a request
-with the field and the same request without it: what a translation makes of the field is the difference.
+The types are walked by reflection, so a new SDK version adds its new fields automatically. A sample is a request with
+the field and the same request without it; their difference is the field's effect on a translation.
 """
 
 import types
@@ -20,7 +20,7 @@ PARAMS: dict[str, Any] = {
     "messages": messages_params.MessageCreateParamsBase,
     "responses": responses_params.ResponseCreateParamsBase,
 }
-# SDK arguments that travel as headers, or that the SDK itself uses up.
+# SDK arguments that become headers, or that the SDK itself consumes.
 NOT_IN_BODY = {"messages": {"betas", "user_profile_id", "workspace_id"}, "chat": set(), "responses": set()}
 # Members that the types do not list: those that the 2023-06-01 version has still, and those that Open Responses adds.
 UNLISTED: dict[str, dict[str, Any]] = {
@@ -69,7 +69,10 @@ VALUES: dict[str, Any] = {
 
 @attrs.frozen
 class Sample:
-    """``path`` as the drop report writes it; kinds of union members stand in angle brackets behind their place."""
+    """A request for one field.
+
+    ``path`` is in the format of the drop report, with the kinds of union members in angle brackets.
+    """
 
     api: str
     path: str
@@ -83,7 +86,7 @@ class Sample:
 
 
 def base(api: str) -> dict[str, Any]:
-    """A smallest whole conversation with a tool call and its result, so that whatever refers to one finds it."""
+    """Return a minimal conversation with a tool call and its result, so that all references are valid."""
     if api == "chat":
         call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         return {
@@ -119,7 +122,7 @@ def base(api: str) -> dict[str, Any]:
 
 @cache
 def samples(api: str) -> tuple[Sample, ...]:
-    """One sample for each field of each type that a request of ``api`` can hold."""
+    """Return one sample for each field of each type in a request of ``api``."""
     return tuple(_samples(api))
 
 
@@ -140,7 +143,7 @@ _Variant: TypeAlias = tuple[str, tuple[str, ...], Any, Any]  # path, kinds, valu
 
 
 def _put(request: dict[str, Any], name: str, value: Any) -> None:
-    """Histories and tools grow by the sample; everything else is set."""
+    """Append to lists such as histories and tools, and replace other values."""
     if isinstance(value, list) and isinstance(request.get(name), list):
         request[name] = [*request[name], *value]
     else:
@@ -148,7 +151,7 @@ def _put(request: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
-    """``(path, kinds, value, value without the field)`` for ``kind`` at ``path`` and for every field below it."""
+    """Yield ``(path, kinds, value, value without the field)`` for ``kind`` at ``path`` and for every nested field."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         members = [_bare(member) for member in get_args(kind) if member is not type(None)]
@@ -177,7 +180,7 @@ def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
         if get_origin(_bare(hint)) is Literal and len(get_args(_bare(hint))) == 1:
             continue  # the tag of a union's member
         for inner, inner_kinds, value, less in _values(_bare(hint), f"{path}.{name}", kinds, depth + 1):
-            if less is _ABSENT and name in required:  # the object does not exist without it: held against the plainest
+            if less is _ABSENT and name in required:  # a required field is compared with the simplest object
                 less = smallest[name]
                 if value == less:
                     continue
@@ -187,7 +190,7 @@ def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
 
 
 def _first(kind: Any, path: str) -> Any:
-    """The smallest value of ``kind``: of a union the plainest member."""
+    """Return the smallest value of ``kind``, for a union that of the simplest member."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         members = [_bare(member) for member in get_args(kind) if member is not type(None)]
@@ -224,7 +227,7 @@ def _hints(kind: Any) -> Mapping[str, Any]:
 
 
 def _bare(kind: Any) -> Any:
-    """Without ``Required`` and ``Annotated``."""
+    """Return a type without ``Required`` and ``Annotated``."""
     while get_origin(kind) is Required or hasattr(kind, "__metadata__"):
         kind = get_args(kind)[0] if get_origin(kind) is Required else kind.__origin__
     return kind
@@ -236,7 +239,7 @@ def _is_list(origin: Any) -> bool:
 
 
 def _label(kind: Any) -> str:
-    """The ``type`` or ``role`` that tells a union's member, else its class's name."""
+    """Return the ``type`` or ``role`` of a union's member, or the name of its class."""
     hints = _hints(kind)
     for tag in ("type", "role"):
         if tag in hints:

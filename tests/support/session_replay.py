@@ -1,9 +1,9 @@
-"""Recorded sessions of real programs (``tests/sessions/CLIENT/NN.json``, a request each), said again to a gateway.
+"""Replays recorded sessions of real programs (``tests/sessions/CLIENT/NN.json``, one request each) through a gateway.
 
-In a recorded request ``<model>`` stands for the model, ``<text N>`` for N characters of text, ``<as in NN>`` for the
-same member of an earlier request, and ``<answer N KIND.KEY I>`` for what the gateway itself gave out in its Nth answer:
-the Ith value that objects of that kind had under that key. So a replay is a session of its own: ids and seals are those
-of the gateway that is asked. Where its answer has no such value, the object that would hold it is left out.
+In a recorded request, ``<model>`` represents the model, ``<text N>`` a text of N characters, ``<as in NN>`` the same
+member of an earlier request, and ``<answer N KIND.KEY I>`` a value that the gateway issued in its Nth answer: the Ith
+value under that key of objects of that kind. So ids and seals are those of the tested gateway. If its answer has no
+such value, the object is omitted.
 """
 
 import json
@@ -23,14 +23,17 @@ OWN = re.compile(r"<answer (\d+) (\S+) (\d+)>")
 TEXT = re.compile(r"<text (\d+)>")
 AS_IN = re.compile(r"<as in (\d+)>")
 GIVEN_OUT = ("id", "call_id", "signature", "encrypted_content", "data")
-"""Members by which a client hands back what it was given."""
+"""Members in which a client returns values from the server."""
 FILLER = "These words stand where a program had others, of the same length. "
 APIS = {"/v1/chat/completions": "chat", "/v1/messages": "messages", "/v1/responses": "responses"}
 
 
 @attrs.frozen
 class Answered:
-    """``verdict`` is ``None`` where nothing has a grammar, ``dropped`` over a websocket, where only the log has it."""
+    """An answer.
+
+    ``verdict`` is ``None`` without a grammar, ``dropped`` is ``None`` over a websocket, where only the log has it.
+    """
 
     name: str
     status: int
@@ -40,11 +43,11 @@ class Answered:
 
 
 class Absent(LookupError):
-    """The gateway has given out no such value."""
+    """The gateway has not issued such a value."""
 
 
 def recorded(client: str) -> list[dict[str, Any]]:
-    """The requests of a session, in their order."""
+    """Return the requests of a session in order."""
     return [json.loads(file.read_text()) for file in sorted((FOLDER / client).glob("*.json"))]
 
 
@@ -53,7 +56,7 @@ def clients() -> list[str]:
 
 
 def given_out(answer: Any) -> dict[str, list[str]]:
-    """What ``answer`` gives out, by kind and key, each value once, in the order in which it comes."""
+    """Return the values that ``answer`` issues, by kind and key, each once, in order."""
     found: dict[str, dict[str, None]] = {}
     for item in _objects(answer):
         kind = item.get("type") or item.get("object") or "object"
@@ -71,7 +74,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 class Replay:
-    """One session, said to ``gateway`` for ``model``."""
+    """One session, replayed through ``gateway`` for ``model``."""
 
     def __init__(self, gateway: Gateway, model: str) -> None:
         self._gateway = gateway
@@ -80,7 +83,7 @@ class Replay:
         self._bodies: list[Any] = []
 
     def run(self, session: Sequence[Mapping[str, Any]]) -> Iterator[Answered]:
-        """Answer by answer."""
+        """Send the requests, and yield each answer."""
         for number, request in enumerate(session, 1):
             name = f"{number:02}"
             if "messages" in request:
@@ -97,7 +100,7 @@ class Replay:
         self._answers.append(given_out(told))
         dropped = frozenset(reply.headers.get("x-trigate-dropped", "").split(",")) - {""}
         usage = (body.get("stream_options") or {}).get("include_usage", False) if api == "chat" else None
-        passed = reply.headers.get("x-trigate-lane") == "byte"  # then it is the provider's own
+        passed = reply.headers.get("x-trigate-lane") == "byte"  # the answer is the provider's own
         verdict = judge(api, reply.body, streamed=streamed, tolerant=passed, include_usage=usage) if api else None
         return Answered(name, reply.status, dropped, verdict, reply.body)
 
@@ -115,7 +118,7 @@ class Replay:
                 yield Answered(name, 101, None, found.close(), b"".join(raw))
 
     def _said(self, recorded: Any) -> Any:
-        """The body as this gateway's own client would send it."""
+        """Return the body of a recorded request, filled with values of this gateway."""
         if isinstance(recorded, dict):
             recorded = {key: self._earlier(key, value) for key, value in recorded.items()}
         self._bodies.append(recorded)

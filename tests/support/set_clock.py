@@ -2,7 +2,7 @@
 
 
 class SetClock:
-    """Seconds that pass when a test says so."""
+    """A clock whose time a test sets, in seconds."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now

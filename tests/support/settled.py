@@ -1,4 +1,4 @@
-"""What the ledger settles while a test looks on."""
+"""Collects the exchanges that the ledger settles during a test."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ class _Settled:
 
 @contextlib.contextmanager
 def lines(served: InProcess) -> Iterator[list[Mapping[str, Any]]]:
-    """The ledger's lines of the block, as its exchanges are settled."""
+    """Collect the ledger's lines of the exchanges in the block."""
     seen = _Settled()
     served.service.ledger.observers.append(seen)
     yield seen.lines
@@ -32,7 +32,7 @@ def lines(served: InProcess) -> Iterator[list[Mapping[str, Any]]]:
 
 @contextlib.contextmanager
 def usages(served: InProcess) -> Iterator[list[Usage | None]]:
-    """What the exchanges of the block have taken, once it is over."""
+    """Collect the usage of the exchanges in the block, available after it."""
     found: list[Usage | None] = []
     seen = _Settled()
     served.service.ledger.observers.append(seen)

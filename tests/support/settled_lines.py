@@ -1,4 +1,4 @@
-"""The log lines of a gateway in the test's own process, as its exchanges are settled."""
+"""The log lines of a gateway in the test's process, as its exchanges are settled."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tests.support.in_process import InProcess
 
 
 class SettledLines:
-    """Those of ``served`` from here on."""
+    """The lines of ``served`` from now on."""
 
     def __init__(self, served: InProcess) -> None:
         self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
@@ -25,7 +25,7 @@ class SettledLines:
         self._send.send_nowait(line)
 
     async def next(self, number: int = 1) -> list[Mapping[str, Any]]:
-        """So many of them; an exchange is settled after its client has its answer."""
+        """Wait for ``number`` lines, and return them. An exchange is settled after its client has its answer."""
         found: list[Mapping[str, Any]] = []
         with trio.fail_after(10):
             while len(found) < number:
@@ -34,6 +34,6 @@ class SettledLines:
 
 
 def logged_exchanges(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The lines of exchanges that are in the log by now."""
+    """Return the lines of exchanges in the log so far."""
     found = [record.getMessage() for record in list(caplog.records)]
     return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]

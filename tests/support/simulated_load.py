@@ -1,4 +1,4 @@
-"""Loads on a simulated queue, as a search asks for them: on trio's mock clock, with real figures."""
+"""Loads on a simulated queue for searches, on trio's mock clock, with real figures."""
 
 import random
 from bisect import bisect_right
@@ -19,7 +19,7 @@ from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 
 
 class SimulatedLoad(LoadUnderWay):
-    """A load under way on a queue: the answers are known from the start, and come when they are due."""
+    """A load on a queue. The answers are known from the start, and arrive when they are due."""
 
     figures: RunFigures
     judging = 0
@@ -58,7 +58,7 @@ class SimulatedLoad(LoadUnderWay):
         return self.result(datetime(2026, 1, 1, tzinfo=UTC), Overhead(Histogram(), Histogram(), 0.0, None))
 
     def _due(self, answer: SimulatedAnswer) -> bool:
-        """It began before the end of arrivals: those that would come later never did."""
+        """Return whether the answer's request began before the end of arrivals."""
         while self._ends[self._seen].planned > self.end - self.begin and self._seen < len(self._ends) - 1:
             self._seen += 1
         return self._ends[self._seen].planned <= self.end - self.begin
@@ -76,7 +76,7 @@ class SimulatedLoad(LoadUnderWay):
 
 
 def simulated(queue: SimulatedQueue, slow: float = float("inf")):
-    """What runs loads on ``queue``; an answer that takes longer than ``slow`` is not good."""
+    """Return a runner of loads on ``queue``. Answers slower than ``slow`` are not good."""
     loads: list[Scenario] = []
 
     async def run(plan: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:

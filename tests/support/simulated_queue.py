@@ -1,4 +1,4 @@
-"""A server as a queue with so many slots, in virtual time: what would come of a load, without one second of it."""
+"""A server simulated as a queue with several slots, in virtual time."""
 
 import heapq
 import random
@@ -22,13 +22,13 @@ class SimulatedAnswer:
 
 @attrs.frozen
 class SimulatedQueue:
-    """``slots`` requests are served at a time, in their order; ``service`` draws how long one takes."""
+    """A queue that serves ``slots`` requests at a time in order. ``service`` draws their durations."""
 
     slots: int
     service: Callable[[random.Random], float]
 
     def answers(self, starts: Iterable[float], chance: random.Random) -> list[SimulatedAnswer]:
-        """What comes of requests that are planned for ``starts``."""
+        """Return the answers to requests planned for ``starts``."""
         free = [float("-inf")] * self.slots
         found = []
         for planned in starts:
@@ -40,5 +40,5 @@ class SimulatedQueue:
 
 
 def starts(rate: float, seconds: float, chance: random.Random | None = None) -> list[float]:
-    """Even arrivals, or, with ``chance``, Poisson's."""
+    """Return even arrivals, or Poisson arrivals with ``chance``."""
     return list(arrivals([RateStep(rate, seconds)], evenly() if chance is None else poisson(chance)))

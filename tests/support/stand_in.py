@@ -1,7 +1,7 @@
-"""A provider that holds whole conversations: asked what two boxes hold, it looks into them with the tools that it is
-offered, says what it found, and says it again when it is asked again.
+"""A provider that holds whole conversations: to learn the content of two boxes, it reads them with the client's
+tools, reports the content, and repeats it on request.
 
-It refuses what the real providers refuse, so that a translation which merely looks right does not pass.
+It rejects requests that real providers reject, so that a translation that only looks right fails.
 """
 
 import base64
@@ -16,9 +16,9 @@ from tests.support.wire_transcript import Line, heard
 PLEASE = "Look into the boxes a and b with the tool, then tell me what they hold."
 AGAIN = "Tell me again what the boxes hold, without looking."
 WORDS = {"a": "amber-1848", "b": "birch-2077"}
-"""What the boxes hold. The provider does not know it: it has to hear it from a tool."""
+"""The content of the boxes, which the provider only learns from a tool."""
 OPEN_BOXES = f"The boxes are open, a: {WORDS['a']}, b: {WORDS['b']}. Tell me what they hold."
-"""What to ask through a program that knows no tools."""
+"""The prompt for programs without tools."""
 FOUND = f"They hold {WORDS['a']} and {WORDS['b']}."
 REPEATED = f"Again: {WORDS['a']} and {WORDS['b']}."
 THOUGHT = "I cannot know what is in a box without a look."
@@ -29,7 +29,7 @@ ENTRIES = {
     "messages": "anthropic/claude-sonnet-4-5",
     "responses": "openai/gpt-5.1",
 }
-"""What it passes for in each API. Clients ask for ``on-chat``, ``on-messages`` and ``on-responses``."""
+"""The model that it imitates in each API. Clients use ``on-chat``, ``on-messages`` and ``on-responses``."""
 
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "look_into": {"box": "{}"},
@@ -38,11 +38,11 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     "run_shell_command": {"command": "cat {}.txt", "description": "Look into a box"},
     "exec_command": {"cmd": "cat {}.txt"},
 }
-"""The tools that it knows how to use, and with which arguments."""
+"""The tools that it can use, with their arguments."""
 
 
 class StandIn(Upstream):
-    """Keeps responses, items and threads, as the providers that do so natively."""
+    """A provider that keeps responses, items and threads, as providers with native state do."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -55,7 +55,7 @@ class StandIn(Upstream):
         self._number = 0
 
     def settings(self) -> tuple[dict[str, Any], int]:
-        """A configuration that knows it in each API, and its port."""
+        """Return a configuration with this provider for each API, and its port."""
         port = free_port()
         return config(
             [provider(model, self.url, [api], name=f"on-{api}") for api, model in ENTRIES.items()], port
@@ -90,10 +90,10 @@ class StandIn(Upstream):
         self._keep(api, body, render(script, api, {**body, "stream": False}).pieces[0].replace(b"_up", mark))
         return Raw(raw.status, raw.headers, tuple(piece.replace(b"_up", mark) for piece in raw.pieces), raw.end)
 
-    # What it keeps
+    # State
 
     def _whole(self, api: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The request with all that it refers to in its place."""
+        """Return the request with its references resolved."""
         if api == "responses":
             given = body["input"]
             items = [{"role": "user", "content": given}] if isinstance(given, str) else given
@@ -115,10 +115,10 @@ class StandIn(Upstream):
             said = {"role": "assistant", "content": told["content"]}
             self._chains[told["id"]] = [[*body["messages"], said], body.get("tools")]
 
-    # What it refuses
+    # Validation
 
     def _check(self, api: str, body: Mapping[str, Any], lines: Sequence[Line]) -> None:
-        """Raises ``ValueError`` with the reason."""
+        """Raise ``ValueError`` with the reason if the request is invalid."""
         if body.get("tools") == [] and api != "messages":
             raise ValueError("tools is empty")
         if api == "messages" and not body.get("max_tokens"):
@@ -131,7 +131,7 @@ class StandIn(Upstream):
         if foreign:
             raise ValueError(f"thinking that is not mine: {foreign}")
         thinking = (body.get("thinking") or {}).get("type") == "enabled"
-        goes_on = lines[-1][0] == "result"  # with a turn that is over, its thinking may go
+        goes_on = lines[-1][0] == "result"  # thinking of a finished turn may be dropped
         if api == "messages" and thinking and goes_on and set(calls[-2:]) & self._thoughtful and not _thought(lines):
             raise ValueError("with thinking, a call has to come back behind its thinking block")
 
@@ -145,7 +145,7 @@ def _json(status: int, value: Any) -> Raw:
 
 
 def script_for(api: str, body: Mapping[str, Any], lines: Sequence[Line], number: int) -> Script:
-    """What it says to the conversation ``lines``."""
+    """Return the answer to the conversation ``lines``."""
     asked = max((i for i, line in enumerate(lines) if line[0] == "user" and "boxes" in line[1]), default=-1)
     told = " ".join(
         str(line[2 if line[0] == "result" else 1]) for line in lines if line[0] in ("result", "text", "user")
@@ -165,7 +165,7 @@ def script_for(api: str, body: Mapping[str, Any], lines: Sequence[Line], number:
 
 
 def calls(tool: str, number: int) -> tuple[ToolCall, ...]:
-    """One for each box, in the same answer."""
+    """Return one call for each box."""
     return tuple(
         ToolCall(f"call_{number}{box}", tool, json.dumps({k: v.format(box) for k, v in TOOLS[tool].items()}))
         for box in WORDS
@@ -173,7 +173,7 @@ def calls(tool: str, number: int) -> tuple[ToolCall, ...]:
 
 
 def offered(body: Mapping[str, Any]) -> list[str]:
-    """The names of the tools in a request of whichever API."""
+    """Return the names of the tools in a request of any API."""
     return [(tool.get("function") or tool).get("name", "") for tool in body.get("tools") or ()]
 
 

@@ -1,4 +1,4 @@
-"""The endpoints over stored state on a real socket, with a door, and the official SDK to call them."""
+"""The endpoints for stored state on a real socket, with authentication, and the official SDK as their client."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -55,20 +55,20 @@ MAX_BODY = 100_000
 
 @attrs.frozen
 class Served:
-    """The endpoints at ``url``; ``ask`` is for what the SDK would not send or not show."""
+    """The endpoints at ``url``. ``ask`` sends requests that the SDK cannot send or hides."""
 
     url: str
 
     @contextlib.asynccontextmanager
     async def client(self, key: str = ALICE) -> AsyncIterator[openai.AsyncOpenAI]:
-        plain = httpx2.AsyncClient(verify=False, trust_env=False)  # certificates take longer to read than all else
+        plain = httpx2.AsyncClient(verify=False, trust_env=False)  # reading certificates takes longer than all else
         async with openai.AsyncOpenAI(
             api_key=key, base_url=f"{self.url}/v1", max_retries=0, http_client=plain
         ) as client:
             yield client
 
     async def ask(self, method: str, path: str, body: Any = None, key: str = ALICE, **more: Any) -> httpx2.Response:
-        """``body``: bytes as they are, anything else as JSON."""
+        """Send a request. ``body`` is bytes, or a value to encode as JSON."""
         headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
         given = {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
         async with httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False) as client:
@@ -125,7 +125,7 @@ async def serving(
 
 
 class Down:
-    """A store that is not there."""
+    """An unavailable store."""
 
     async def _fail(self, *_: Any) -> Any:
         raise Unavailable("the store cannot be reached")
@@ -137,7 +137,7 @@ class Down:
 
 
 class Turn:
-    """A turn that runs until it is cancelled, and says what it is told to."""
+    """A turn that runs until it is cancelled, and sends the given numbers."""
 
     def __init__(self, store: Store) -> None:
         self.kept = LocalTurn(store, "alice", StateOptions(background=True), None, b'"Hi"')
@@ -158,7 +158,7 @@ class Turn:
 
 @contextlib.asynccontextmanager
 async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
-    """A turn in the background of this process."""
+    """Run a background turn in this process."""
     turns, turn = Background(store, LEDGER), Turn(store)
     call = CODECS["responses"].read_request({"model": "m", "input": "Hi"})
     record = LEDGER.open("background", "responses")
@@ -172,7 +172,7 @@ async def running(store: Store) -> AsyncIterator[tuple[Background, Turn]]:
             turns.nursery.cancel_scope.cancel()
 
 
-# What turns leave behind
+# Stored turns
 
 
 def message(text: str, role: str = "user", id: str | None = None) -> dict[str, Any]:
@@ -219,7 +219,7 @@ async def keep(
     id: str | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Store a turn as the gateway does; the response object as the client got it."""
+    """Store a turn as the gateway does, and return the response object of its client."""
     id = id or own_id("resp_")
     response = response_object(id, output, status, **more)
     items = tuple(item["id"] for item in (*input, *output))

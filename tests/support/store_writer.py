@@ -1,4 +1,4 @@
-"""A process that writes chains as fast as it can and prints the id of each node that is stored: until it is killed."""
+"""A process that writes chains as fast as possible and prints the id of each stored node, until it is killed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The tables of ``docs/streams.md``, for the tests that hold them against what happens: each cell is a case."""
+"""The tables of ``docs/streams.md``, whose cells are test cases."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,13 @@ from tests.support.apis import OLDER
 from tests.support.harness import ROOT
 
 TRANSLATED = {"chat": "messages", "messages": "responses", "responses": "chat"}
-"""The API of a provider whose answers are translated for a client of another one."""
+"""The API of a provider whose answers are translated for a client of another API."""
 
 PAGE = (ROOT / "docs" / "streams.md").read_text()
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the table under ``heading``, without its head."""
+    """Return the cells of the table under ``heading``, without its head."""
     text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
@@ -28,7 +28,7 @@ LEAVING, ENDING = "When the client disconnects", "When the process ends"
 
 @attrs.frozen
 class Row:
-    """One row of the tables about what a client or the process does. ``gets`` is in the order of ``OLDER``."""
+    """One row of the tables about actions of a client or the process. ``gets`` is in the order of ``OLDER``."""
 
     what: str
     call: str
@@ -52,7 +52,7 @@ ROWS = {row.what: row for heading in (LEAVING, ENDING) for row in rows(heading)}
 
 @attrs.frozen
 class Cell:
-    """What a row says of one request: of a client of ``api`` to a provider that speaks ``model_api``."""
+    """The expectation of a row for one request from a client of ``api`` to a provider of ``model_api``."""
 
     api: str
     model_api: str
@@ -74,7 +74,7 @@ class Cell:
 
 
 def cells(what: str) -> list[Cell]:
-    """All that the row ``what`` speaks of. Where the lane or the call is "–", neither is known yet."""
+    """Return all cells of the row ``what``. If the lane or the call is "–", it is not known yet."""
     row = ROWS[what]
     lanes = {"both": ("byte", "hub"), "byte": ("byte",), "hub": ("hub",), "–": ("byte",)}[row.lane]
     calls = {"both": (True, False), "stream": (True,), "whole": (False,), "–": (True,)}[row.call]
@@ -92,5 +92,5 @@ def shows(what: str) -> pytest.MarkDecorator:
 
 
 def shown(what: str, source: str) -> Sequence[str]:
-    """The names of the tests in ``source`` that ``shows(what)`` stands over."""
+    """Return the names of the tests in ``source`` with the decorator ``shows(what)``."""
     return re.findall(rf'^@shows\("{re.escape(what)}"\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE)

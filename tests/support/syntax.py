@@ -1,4 +1,4 @@
-"""The syntax of modules, as tests of the whole project look at it."""
+"""Syntax trees of modules, for tests of the whole project."""
 
 import ast
 from collections.abc import Iterator
@@ -9,8 +9,10 @@ _WITHIN: Final = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def statements(path: Path) -> Iterator[ast.AST]:
-    """Every statement of a module, anywhere in it, without looking into their expressions, of which there are ten times
-    as many."""
+    """Yield every statement of a module, nested ones too.
+
+    Expressions are skipped, because there are ten times as many.
+    """
     waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()

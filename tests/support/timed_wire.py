@@ -1,4 +1,4 @@
-"""The near end of a connection for the load tester's wire, and what its answers are taken with."""
+"""The client's end of a connection for the load tester, and a receiver of its answers."""
 
 import socket
 
@@ -15,7 +15,7 @@ SERVER = ServerAddress("server", 80, False, ())
 
 @attrs.define(eq=False)
 class TakenAnswer:
-    """An answer as it was taken: each piece of its content with its time."""
+    """A received answer, with the time of each piece of content."""
 
     head: ResponseHead | None = None
     first: float = 0.0
@@ -44,7 +44,7 @@ class TakenAnswer:
 
 
 def near_and_far(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.SocketStream]:
-    """Both ends of a connection."""
+    """Return both ends of a connection."""
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)

@@ -1,8 +1,7 @@
-"""A wire API that nobody speaks, unlike the others in all that may differ: the model stands in the path, a stream has a
-path of its own and comes in binary frames, requests are signed, errors have their own shape.
+"""An imaginary wire API that differs from the others wherever possible: the model is in the path, a stream has its own
+path and binary frames, requests are signed, and errors have their own format.
 
-A frame is its length (4 bytes), the length of its name (1 byte), the name, JSON, and a checksum over all that (4
-bytes).
+A frame consists of its length (4 bytes), the length of its name (1 byte), the name, JSON, and a checksum (4 bytes).
 """
 
 import hashlib
@@ -41,7 +40,7 @@ from streams.fold import Answer, TextBlock, ToolCallBlock
 from streams.framing import EventTooLarge, Framing, FramingError
 
 LEAST: Final = 9
-"""Bytes of a frame without name and data."""
+"""The bytes of a frame without name and data."""
 
 
 # Frames
@@ -323,7 +322,7 @@ TOY = Toy()
 
 
 def signature(token: str, method: str, path: str, headers: Mapping[str, str], body: bytes, at: str) -> str:
-    """Over all of a request; ``headers`` are those that are signed."""
+    """Return the signature of a request. ``headers`` are the signed ones."""
     lines = [
         method,
         path,

@@ -1,6 +1,6 @@
-"""The soak's traffic: clients that leave, stall and pipeline, and a provider that dies, stalls and errs.
+"""Traffic of the soak test: clients that leave, stall and pipeline, and a provider that dies, stalls and errs.
 
-What the provider does is asked for in the request's text, so that the client knows what to expect.
+The request's text selects the provider's behaviour, so that the client knows the expected result.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.upstreams import PATHS, Script, event, render
 
 MODELS = {"on-chat": "chat", "on-messages": "messages"}
 PATIENT = {"patient-chat": "chat", "patient-messages": "messages"}
-"""Models of the same provider whose silence the gateway bears."""
+"""Models of the provider whose silence the gateway tolerates."""
 SUCCESS = (
     b"[DONE]",
     b"message_stop",
@@ -29,7 +29,7 @@ SUCCESS = (
     b'"finish_reason": "stop"',
     b'"stop_reason": "end_turn"',
 )
-"""Also the provider's own finish alone is an answer's end by its API's word, if what should follow it is lost."""
+"""Marks of a complete answer. The provider's finish reason alone ends an answer, too, if the rest is lost."""
 FAILURE = (b'data: {"error":', b"event: error", b"event: response.failed")
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 TEXT = "one two three " * 50
@@ -43,7 +43,7 @@ MOMENT = 0.3
 
 
 class Provider:
-    """Does what the request's text says. A paced stream has so many ``events``."""
+    """A provider that behaves as the request's text selects. A paced stream has ``events`` events."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -63,7 +63,7 @@ class Provider:
             self.connections -= 1
 
     async def _play(self, stream: trio.SocketStream, path: str, body: dict[str, Any]) -> bool:
-        """Whether the connection can be used again."""
+        """Answer a request. Return whether the connection can be reused."""
         api = next(api for api, known in PATHS.items() if known == path)
         act = words(body)
         self.played[act] += 1
@@ -87,7 +87,7 @@ class Provider:
         return await self._say(stream, act, [SSE, *pieces], b"0\r\n\r\n")
 
     async def _flood(self, stream: trio.SocketStream, api: str) -> None:
-        """Without end, that is until the connection breaks."""
+        """Send events until the connection breaks."""
         opening, piece, _ = parts(api)
         large = piece.replace(b"AT", b"x" * 30_000)
         await stream.send_all(SSE + b"".join(chunk(piece) for piece in opening))
@@ -116,19 +116,19 @@ class Provider:
 
 
 def words(body: dict[str, Any]) -> str:
-    """The text of a request's only turn, in whatever API."""
+    """Return the text of a request's only turn, in any API."""
     said = (body.get("input") or body["messages"])[0]["content"]
     return str(said if isinstance(said, str) else said[0]["text"])
 
 
 def paced(api: str, events: int) -> list[bytes]:
-    """A stream of ``events`` pieces of text, each with ``AT`` for the time at which it is sent."""
+    """Return a stream of ``events`` pieces of text, each with ``AT`` in place of its sending time."""
     opening, piece, ending = parts(api)
     return [*opening, *[piece] * events, *ending]
 
 
 def parts(api: str) -> tuple[list[bytes], bytes, list[bytes]]:
-    """Of a stream: what comes before the text, one piece of text, ``AT``, and what comes after it."""
+    """Return a stream in three parts: the begin, one piece of the text ``AT``, and the rest."""
     said = list(render(Script(text="AT"), api, {"stream": True, "model": "up"}).pieces)
     text = [any(mark in piece for mark in (b'"A"', b'"T"', b"AT")) for piece in said]
     at = text.index(True)
@@ -164,14 +164,14 @@ class Cut(Exception):
 
 
 class Wire:
-    """HTTP/1.1 messages out of a stream. ``heard`` is called with every read."""
+    """HTTP/1.1 messages from a stream. ``heard`` is called with every read."""
 
     def __init__(self, stream: trio.SocketStream, heard: Callable[[bytes], object] = lambda _: None) -> None:
         self._stream = stream
         self._heard = heard
         self.buffer = bytearray()
         self.body: list[bytes] = []
-        """Of the response that is being read, as far as it has come."""
+        """The received body of the present response."""
 
     async def more(self) -> None:
         data = await self._stream.receive_some(65536)
@@ -196,7 +196,7 @@ class Wire:
         return data
 
     async def request(self) -> tuple[str, dict[str, Any]] | None:
-        """The next request's path and body; ``None`` at the end of the connection."""
+        """Return the next request's path and body, or ``None`` at the end of the connection."""
         try:
             head = await self.until(b"\r\n\r\n")
             body = await self.exactly(length(head) or 0)
@@ -205,7 +205,7 @@ class Wire:
         return head.split(b" ")[1].decode(), json.loads(body)
 
     async def response(self) -> tuple[int, bytes]:
-        """The next response's status and body. Raises ``Cut``."""
+        """Return the next response's status and body. Raises ``Cut``."""
         self.body = []
         head = await self.until(b"\r\n\r\n")
         status = int(head.split(b" ")[1])
@@ -226,7 +226,7 @@ def length(head: bytes) -> int | None:
 
 @attrs.frozen
 class Asked:
-    """A request. ``name`` is its id, ``act`` what the provider does."""
+    """A request. ``name`` is its id, ``act`` the provider's behaviour."""
 
     name: str
     act: str
@@ -244,23 +244,27 @@ class Asked:
 
 @attrs.define
 class Tally:
-    """What happened. ``wrong`` holds what must not have. Requests go by their names, connections by their clients'
-    ports."""
+    """The events of a soak test.
+
+    ``wrong`` lists violations. Requests are identified by name, connections by the client's port.
+    """
 
     clients: Counter[str] = attrs.field(factory=Counter)
     answers: Counter[str] = attrs.field(factory=Counter)
     wrong: list[str] = attrs.field(factory=list)
-    sent: dict[str, tuple[int, float]] = attrs.field(factory=dict)  # on which connection, and when that was begun
+    sent: dict[str, tuple[int, float]] = attrs.field(factory=dict)  # the connection, and when it was opened
     answered: dict[str, float] = attrs.field(factory=dict)  # and when
     late: list[float] = attrs.field(factory=list)
     stalled: set[str] = attrs.field(factory=set)  # their clients do not read
-    kills: list[tuple[float, set[int]]] = attrs.field(factory=list)  # when, and which connections that worker had
+    # The time, and the connections of the killed worker.
+    kills: list[tuple[float, set[int]]] = attrs.field(factory=list)
 
     def lost(self, name: str) -> bool:
-        """Whether a request was in the hands of a worker that was killed.
+        """Return whether a killed worker handled the request.
 
-        An exchange ends, and gets its line, just after its connection if the client closes that at once: what was
-        answered a moment before a kill may have been there, too."""
+        An exchange ends, and is logged, just after its connection if the client closes that immediately. So a request
+        that was answered a moment before a kill may count, too.
+        """
         port, begun = self.sent[name]
         answered = self.answered.get(name, float("inf"))
         return any(begun < at and (port in ports or 0 < at - answered < MOMENT) for at, ports in self.kills)
@@ -272,12 +276,12 @@ MANNERS = {"complete": 8, "leave": 4, "leave_by_reset": 4, "read_no_more": 1, "p
 
 
 class Clients:
-    """``stopping``: the gateway has been told to end, so that good answers may end badly and connections unanswered."""
+    """The clients. ``stopping`` means that the gateway is shutting down, so answers and connections may end early."""
 
     def __init__(self, port: int, dice: random.Random) -> None:
         self._port = port
         self._dice = dice
-        self._begun: dict[int, float] = {}  # when a connection was, by its port
+        self._begun: dict[int, float] = {}  # when a connection was opened, by its port
         self.tally = Tally()
         self.stopping = False
 
@@ -288,7 +292,7 @@ class Clients:
         return stream
 
     def _ask(self, stream: trio.SocketStream, act: str, api: str, model: str, streamed: bool) -> Asked:
-        """A new request, to be sent on ``stream``."""
+        """Return a new request to send on ``stream``."""
         asked = Asked(f"soak-{len(self.tally.sent)}", act, api, model, streamed)
         port = stream.socket.getsockname()[1]
         self.tally.sent[asked.name] = port, self._begun[port]
@@ -300,7 +304,8 @@ class Clients:
         return self._ask(stream, drawn(dice, ACTS), api, model, dice.random() < 0.8)
 
     async def mixed(self, until: float) -> None:
-        """One client after the other, each on a connection of its own, until then or until nobody listens any more."""
+        """Run one client after another, each on its own connection, until ``until`` or until the gateway refuses
+        connections."""
         ways: dict[str, Callable[..., Awaitable[None]]] = {
             "complete": self._complete,
             "leave": self._leave,
@@ -352,7 +357,7 @@ class Clients:
         await trio.sleep(0.5)
 
     async def _hear(self, stream: trio.SocketStream, wire: Wire, asked: Asked, send: bool = False) -> None:
-        """The answer, whole; one that is cut must not look as if it were, and is somebody's fault."""
+        """Read the whole answer. If it is cut, it must not look complete, and must have an excuse."""
         try:
             if send:
                 await stream.send_all(asked.data)
@@ -366,7 +371,7 @@ class Clients:
         self._judge(asked, status, body)
 
     def _judge(self, asked: Asked, status: int, body: bytes) -> None:
-        """Nothing that failed looks whole, nothing that was whole looks failed."""
+        """Record a violation if a failed answer looks whole, or a whole one failed."""
         self.tally.answered[asked.name] = time.monotonic()
         self.tally.answers[f"{asked.act} {status}"] += 1
         complete = status == 200 and (any(mark in body for mark in SUCCESS) if asked.stream else b"three" in body)
@@ -376,8 +381,8 @@ class Clients:
             self.tally.wrong.append(f"{asked}: {status} {body[-300:]!r}")
 
     async def paced(self, api: str, model: str, events: int) -> None:
-        """One stream of ``events``, each of which is looked at when it comes."""
-        came: dict[bytes, float] = {}  # when an event came, by the time at which it was sent
+        """Read one stream of ``events``, and check each event when it arrives."""
+        came: dict[bytes, float] = {}  # arrival times of events by their sending times
         tail = b""
 
         def heard(data: bytes) -> None:
@@ -394,10 +399,10 @@ class Clients:
             self.tally.wrong.append(f"{asked}: {len(came)} of {events} paced events came")
         self.tally.late.extend(now - float(stamp) for stamp, now in came.items())
 
-    # Those whom the end of the process finds under way
+    # Clients under way at the end of the process
 
     async def waiting(self, act: str, api: str, model: str, streamed: bool) -> None:
-        """Read what a provider that stalls has to say, until the gateway says that it ends."""
+        """Read the answer of a stalling provider, until the gateway announces its end."""
         async with await self._connect() as stream:
             asked = self._ask(stream, act, api, model, streamed)
             try:
@@ -408,7 +413,7 @@ class Clients:
     async def stalled(self, api: str, model: str, over: trio.Event) -> None:
         """Take the beginning of an endless answer, then nothing until the gateway is gone."""
         async with await self._connect() as stream:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller one takes seconds to read out
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller buffer takes seconds to drain
             asked = self._ask(stream, "flood", api, model, True)
             await stream.send_all(asked.data)
             await stream.receive_some(100)

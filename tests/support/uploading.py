@@ -1,4 +1,4 @@
-"""An upload over a socket of its own, in the client's hand."""
+"""An upload over a separate socket that the test controls."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ from tests.support.multipart import KIND
 
 
 class Upload:
-    """An upload that its client can stop anywhere."""
+    """An upload that its client can stop at any byte."""
 
     def __init__(self, stream: trio.SocketStream, rest: bytes) -> None:
         self._stream = stream
@@ -26,14 +26,14 @@ class Upload:
         length: int | None = None,
         path: str = "/v1/audio/transcriptions",
     ) -> "Upload":
-        """``size`` bytes of ``body`` have been sent."""
+        """Send the first ``size`` bytes of ``body``."""
         stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {KIND}\r\n"
         await stream.send_all(f"{head}content-length: {length or len(body)}\r\n\r\n".encode() + body[:size])
         return cls(stream, body[size:])
 
     async def answer(self) -> bytes:
-        """All that is answered until the connection ends or the answer is there."""
+        """Return the received data up to the end of the connection or of the answer."""
         data = b""
         with trio.move_on_after(PATIENCE):
             while b"\r\n\r\n" not in data or b"}" not in data:

@@ -1,6 +1,6 @@
-"""Fake providers: what a provider would say, scripted once and rendered by hand in each of the APIs.
+"""Simulated providers: scripted answers, rendered by hand in each API.
 
-Written from the APIs' published references and from recorded traffic, and on purpose without any code of the gateway's.
+They follow the published references of the APIs and recorded traffic, and use no code of the gateway on purpose.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class ToolCall:
 
 @attrs.frozen
 class Tokens:
-    """``prompt`` holds all input, ``output`` holds ``reasoning``."""
+    """Token counts. ``prompt`` includes all input, ``output`` includes ``reasoning``."""
 
     prompt: int = 11
     cache_read: int = 0
@@ -65,7 +65,7 @@ class Tokens:
 
 @attrs.frozen
 class Script:
-    """One answer. ``seal`` is the opaque part of the thinking, where the API has one."""
+    """One answer. ``seal`` is the opaque part of the thinking, in APIs that have one."""
 
     text: str = ""
     thinking: str = ""
@@ -89,7 +89,7 @@ class Raw:
 
 @attrs.frozen
 class Seen:
-    """A request as it came. Header names are in lower case."""
+    """A received request. Header names are in lower case."""
 
     method: str
     path: str
@@ -106,7 +106,7 @@ class Seen:
 
 
 def pieces(text: str) -> list[str]:
-    """``text`` in three parts, as it would stream."""
+    """Return ``text`` in three parts, as it would be streamed."""
     third = max(1, -(-len(text) // 3))
     return [text[i : i + third] for i in range(0, len(text), third)]
 
@@ -309,7 +309,7 @@ def responses_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byt
 
 
 def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What is still missing of an item when it is announced."""
+    """Return the incomplete members of an item when it is announced."""
     return {
         "reasoning": {"summary": [], "encrypted_content": ""},
         "message": {"content": [], "status": "in_progress"},
@@ -347,7 +347,7 @@ def gemini_usage(tokens: Tokens) -> dict[str, Any]:
 
 
 def gemini_parts(script: Script) -> Iterator[dict[str, Any]]:
-    """The parts of an answer; its seal is the signature of the first call, or of the text."""
+    """Yield the parts of an answer. Its seal is the signature of the first call, or of the text."""
     sealed = {"thoughtSignature": script.seal} if script.seal else {}
     if script.thinking:
         yield {"text": script.thinking, "thought": True}
@@ -444,7 +444,7 @@ def _nth(script: Script, said: Mapping[str, Any]) -> int:
 
 
 def converse_frame(name: str, value: Any, kind: str = "event") -> bytes:
-    """A frame with both its checksums."""
+    """Return a frame with both checksums."""
     block = b"".join(
         bytes([len(header)]) + header.encode() + b"\7" + len(text).to_bytes(2, "big") + text.encode()
         for header, text in ((f":{kind}-type", name), (":content-type", "application/json"), (":message-type", kind))
@@ -463,7 +463,7 @@ EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 
 def render(script: Script, api: str, request: Mapping[str, Any]) -> Raw:
-    """The answer to ``request`` as a provider of ``api`` sends it: streamed if it asks for a stream."""
+    """Return the answer to ``request`` as a provider of ``api`` sends it, streamed if requested."""
     if request.get("stream"):
         stream = tuple(STREAMS[api](script, request))
         kind = EVENT_STREAM if api == "converse" else "text/event-stream; charset=utf-8"
@@ -485,7 +485,7 @@ class Upstream:
         self._answers: queue.SimpleQueue[Script | Raw] = queue.SimpleQueue()
 
     def script(self, *answers: Script | Raw) -> None:
-        """What comes next; forgets the requests and the answers that were there before."""
+        """Script the next answers, and forget earlier requests and answers."""
         self.seen.clear()
         with contextlib.suppress(queue.Empty):
             while True:
@@ -494,7 +494,7 @@ class Upstream:
             self._answers.put(answer)
 
     def take(self, seen: Seen) -> Script | Raw:
-        """The answer to ``seen`` that is next."""
+        """Return the next answer, for the request ``seen``."""
         self.seen.append(seen)
         try:
             return self._answers.get_nowait()
@@ -515,7 +515,7 @@ class Upstream:
 
 class _Connection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each body waits 40 ms for the acknowledgement of its head
+    disable_nagle_algorithm = True  # otherwise each body waits 40 ms for the acknowledgement of its head
     upstream: Upstream
 
     def do_POST(self) -> None:
@@ -558,14 +558,14 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the tests look at ``Upstream.seen``."""
+        """Log nothing: tests read ``Upstream.seen``."""
 
 
 class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The gateway closing a connection early is what several tests are about."""
+        """Ignore errors: in several tests, the gateway closes connections early."""
 
     def shutdown_request(self, request: Any) -> None:
         """Plain close: ``shutdown`` before it would turn a reset into a FIN."""
@@ -577,7 +577,7 @@ Kind = TypeVar("Kind", bound=Upstream)
 
 @contextlib.contextmanager
 def served(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator[Kind]:
-    """An ``Upstream`` of that ``kind`` on a port of 127.0.0.1, by default a free one."""
+    """Run an ``Upstream`` of the given ``kind`` on a port of 127.0.0.1, by default a free one."""
     with _Server(("127.0.0.1", port), _Connection) as server:
         server.daemon_threads = True
         if tls is not None:
@@ -596,5 +596,5 @@ def served(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator
 
 
 def fake_upstream() -> contextlib.AbstractContextManager[Upstream]:
-    """An ``Upstream`` that says what a test has scripted."""
+    """Run an ``Upstream`` that a test scripts."""
     return served(Upstream)

@@ -1,9 +1,9 @@
-"""Gateways forked from a process that has imported everything already: each starts in a fifth of the time.
+"""Forks gateways from a process that has already imported everything, which is five times faster than a start.
 
-What is forked is a process of its own in all else: its arguments, environment, directory, output, pid and exit status
-are as if it had been executed. It has read a configuration before, is gone without freeing what it held, and ends with
-who has asked for it. So are the workers that it starts, which it forks as well. Tests of the command line itself, of
-what a start loads and of what an end leaves, execute it.
+A forked process has the arguments, environment, directory, output, pid and exit status of an executed one. It differs
+in this: it has read a configuration before, exits without freeing memory, and ends with its requester. Its workers are
+forked, too. Tests of the command line itself, of the modules that a start loads, and of an exit's effects execute the
+program instead.
 """
 
 import atexit
@@ -29,21 +29,21 @@ from typing import Any, BinaryIO, Final, NoReturn, TextIO
 
 from tests.support.repository import ROOT
 
-LARGEST: Final = 128 * 1024  # of what is asked for: arguments and environment
-MOST_DESCRIPTORS: Final = 4  # three streams, and what it is told by
+LARGEST: Final = 128 * 1024  # bytes of a request: arguments and environment
+MOST_DESCRIPTORS: Final = 4  # three streams, and the reporting socket
 NUMBER: Final = struct.Struct("i")
 TAKEN: Final = b"."
 ROOM: Final = " " * 8192
-"""An argument, and a variable, that are room for those of whoever is forked."""
+"""An argument and a variable that reserve space for those of forked processes."""
 EXECUTED: Final = "EXECUTED_WORKERS"
-"""A variable with which a supervisor executes its workers: they come up some time after it knows of them."""
+"""A variable with which a supervisor executes its workers: they then start some time after it knows of them."""
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
 POPEN: Final = subprocess.Popen
-TYPED_KEY: Final = "sk-one"  # of OpenAI's, where the commands of pages are typed
+TYPED_KEY: Final = "sk-one"  # OpenAI's key in the commands on pages
 
 
 class Forked:
-    """As much of ``subprocess.Popen`` as tests use, of a process that this one has not begun itself."""
+    """The part of ``subprocess.Popen`` that tests use, for a process that another one has forked."""
 
     def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         self.args = args
@@ -75,7 +75,10 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout: float | None) -> int | None:
-        """Its exit status. Until somebody asks for that, what has ended is still there, as a zombie."""
+        """Return the exit status, or ``None`` after ``timeout``.
+
+        Until it is read, an ended process remains as a zombie.
+        """
         if self.returncode is None and select.select([self._keeper], [], [], timeout)[0]:
             with self._keeper:
                 assert self._told() == self.pid
@@ -89,14 +92,14 @@ class Forked:
 
 
 def forked_with_output(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[Forked, TextIO]:
-    """``trigate ARGS``, and what it says on its standard output and error."""
+    """Fork ``trigate ARGS``, and return it with its combined standard output and error."""
     said, saying = _pipe()
     with saying:
         return Forked(args, cwd, env, saying.fileno(), saying.fileno()), said
 
 
 def forked_with_streams(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[Forked, TextIO, TextIO]:
-    """``trigate ARGS``, its standard output, and its standard error."""
+    """Fork ``trigate ARGS``, and return it with its standard output and standard error."""
     (said, saying), (complained, complaining) = _pipe(), _pipe()
     with saying, complaining:
         return Forked(args, cwd, env, saying.fileno(), complaining.fileno()), said, complained
@@ -126,21 +129,22 @@ sys.exit(128 - status if status < 0 else status)
 
 
 def program() -> tuple[str, int]:
-    """The text of a program ``trigate``, of an interpreter that imports next to nothing, which has the command forked
-    and is one with it to whoever starts it: streams, signals, exit status (a signal as a shell tells it), end. And the
-    descriptor that it inherits."""
+    """Return the text of a program ``trigate`` that has the command forked, and the file descriptor that it needs.
+
+    Its interpreter imports almost nothing. Streams, signals, exit status and end are those of the forked process.
+    """
     asking = _server().fileno()
     return PROGRAM.format(python=sys.executable, asking=asking, size=NUMBER.size, taken=TAKEN), asking
 
 
 def _pipe() -> tuple[TextIO, BinaryIO]:
     near, far = os.pipe()
-    return open(near, encoding="utf-8"), open(far, "wb")  # the caller's to close
+    return open(near, encoding="utf-8"), open(far, "wb")  # the caller closes them
 
 
 @functools.cache
 def _server() -> socket.socket:
-    """The near end of a connection to the process that forks, which ends when this one does."""
+    """Return the near end of a connection to the forking process, which ends with this one."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1", "ROOM": ROOM}
     unbuffered.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -159,13 +163,13 @@ def _server() -> socket.socket:
 
 
 def serve(asked: socket.socket) -> None:
-    """Fork what is asked for, until nobody can ask any more."""
+    """Fork requested processes until the connection ends."""
     import gateway.commands.check
     import gateway.commands.connect
     import gateway.commands.explaining
     import gateway.commands.load
     import gateway.commands.serve
-    import gateway.mock.server  # noqa: F401  # what all of them need, and of the rest what is loaded most often
+    import gateway.mock.server  # noqa: F401  # the modules that all commands need, and the most frequent others
 
     _warm()
     gc.collect()
@@ -185,8 +189,7 @@ def serve(asked: socket.socket) -> None:
 
 
 def _warm() -> None:
-    """Read a configuration and the demo's: what reads them is made with the first one, and each account's name once for
-    each key. And look for models by their names, as commands do, with what they ask a gateway by."""
+    """Read a configuration and the demo's, and search for models as commands do, to fill all caches."""
     import httpx2
 
     from gateway.commands.choosing import ConfiguredOffer, for_claude
@@ -204,7 +207,7 @@ def _warm() -> None:
 
 
 def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:
-    """Wait for one of them and tell how it ended: a parent, who alone is told. It ends with who asked for it."""
+    """Wait for a forked process as its parent, and report its end. It is killed if its requester ends."""
     if (pid := os.fork()) == 0:
         os.close(teller)
         return _become(asked, streams)
@@ -233,7 +236,7 @@ def _become(asked: dict[str, Any], streams: Sequence[int]) -> None:
 
 
 def _execute(module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
-    """``python -m MODULE ARGS``, of an interpreter that has imported it before."""
+    """Run ``python -m MODULE ARGS`` in this interpreter, which has already imported the module."""
     os.environ.clear()
     os.environ.update(env)
     sys.argv[1:] = args
@@ -249,7 +252,7 @@ def _execute(module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def _show(command: Sequence[str], environment: Sequence[str]) -> None:
-    """Have them in /proc, where this process's own were."""
+    """Write the arguments and environment of a forked process to /proc, in place of this process's own."""
     places = list(map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49]))
     for (begin, end), words in zip((places[:2], places[2:]), (command, environment), strict=True):
         shown = "\0".join(words).encode(errors="surrogateescape")[: end - begin - 1]
@@ -257,8 +260,8 @@ def _show(command: Sequence[str], environment: Sequence[str]) -> None:
 
 
 def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """``subprocess.Popen``, but what is to execute a module of the gateway's goes on as that at once, if nothing is
-    loaded here that reads the environment while it is imported."""
+    """Replace ``subprocess.Popen``: fork the interpreter for modules of the gateway, unless a loaded module reads
+    the environment on import."""
     python, *words = args
     words = words[words[:1] == ["-P"] :]
     if python != sys.executable or words[:1] != ["-m"] or "prometheus_client" in sys.modules:
@@ -275,7 +278,7 @@ def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for low, high in pairwise(sorted({0, 1, 2, *options.get("pass_fds", ()), os.sysconf("SC_OPEN_MAX")})):
-            os.closerange(low + 1, high)  # with what tells that it has been executed
+            os.closerange(low + 1, high)  # including the descriptor that reports an execution
         try:
             _execute(words[1], words[2:], options.get("env") or os.environ.copy())
         except BaseException:
@@ -289,7 +292,7 @@ def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
 
 
 def _leave(status: int) -> NoReturn:
-    """As an interpreter does, but for what takes longest: to free all that there is, one by one."""
+    """Exit as an interpreter does, but without freeing memory, which takes longest."""
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()

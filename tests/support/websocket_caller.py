@@ -1,4 +1,4 @@
-"""A websocket client in the test's own process and on trio, which does what a test says."""
+"""A scripted websocket client in the test's process, on trio."""
 
 import base64
 import contextlib
@@ -19,8 +19,11 @@ from gateway.http.headers import Headers
 
 @attrs.define(eq=False)
 class Caller:
-    """``status`` and ``headers`` answer the handshake, with ``body`` where it was refused; ``closed`` is the server's
-    close, 1006 for an end without one."""
+    """A websocket client.
+
+    ``status``, ``headers`` and, after a refusal, ``body`` are those of the handshake's response. ``closed`` is the
+    server's close, 1006 for an end without one.
+    """
 
     stream: trio.SocketStream
     status: int = 0
@@ -62,7 +65,7 @@ class Caller:
         return dict(json.loads(self.body)["error"])
 
     async def send(self, *values: Any) -> None:
-        """Frames: bytes are binary, text is as it is, all else JSON."""
+        """Send messages: bytes as binary, text unchanged, other values as JSON."""
         for value in values:
             if isinstance(value, bytes):
                 message: Message[Any] = BytesMessage(data=value)
@@ -76,11 +79,11 @@ class Caller:
 
     @property
     def code(self) -> int | None:
-        """The code of the close that has come; ``None`` before."""
+        """The code of the server's close, or ``None``."""
         return None if self.closed is None else self.closed[0]
 
     async def receive(self) -> Any:
-        """The next message; ``None`` once the server has closed."""
+        """Return the next message, or ``None`` once the server has closed."""
         while self.closed is None:
             for event in self._frames.events():
                 match event:
@@ -107,13 +110,13 @@ class Caller:
         return None
 
     async def event(self) -> dict[str, Any]:
-        """The next message as JSON; fails if there is none."""
+        """Return the next message as decoded JSON. Fails if there is none."""
         message = await self.receive()
         assert message is not None, self.closed
         return dict(json.loads(message))
 
     async def rest(self) -> list[Any]:
-        """All messages up to the server's close."""
+        """Return all messages until the server's close."""
         found = []
         while (message := await self.receive()) is not None:
             found.append(message)
@@ -122,7 +125,7 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def calling(url: str, path: str, headers: Headers = ()) -> AsyncIterator[Caller]:
-    """A client that has asked for a websocket at ``path``, and leaves at the end of the block."""
+    """Request a websocket at ``path``, and disconnect at the end of the block."""
     stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
     async with stream:
         caller = Caller(stream)

@@ -1,4 +1,4 @@
-"""A websocket client that sends just what a test tells it to, on a real socket."""
+"""A scripted websocket client on a real socket."""
 
 import base64
 import contextlib
@@ -29,7 +29,10 @@ def handshake(path: str = "/v1/responses", headers: Mapping[str, str] | None = N
 
 @attrs.define(eq=False)
 class Client:
-    """``code`` is that of the server's close, ``None`` before it; ``pings`` counts those of the server."""
+    """A websocket client.
+
+    ``code`` is that of the server's close, ``None`` before it; ``pings`` counts those of the server.
+    """
 
     wire: Wire
     head: str = ""
@@ -42,7 +45,7 @@ class Client:
 
     @classmethod
     def connect(cls, port: int, headers: Mapping[str, str] | None = None) -> "Client":
-        """Upgraded; fails for any other answer."""
+        """Open a websocket. Fails for any response but an upgrade."""
         client = cls(Wire.connect(port))
         client.wire.send(handshake(headers=headers))
         head, _, rest = client.wire.read_until(b"\r\n\r\n").partition(b"\r\n\r\n")
@@ -52,7 +55,7 @@ class Client:
         return client
 
     def send(self, value: Any) -> None:
-        """A frame: text as it is, bytes as a binary one, anything else as JSON."""
+        """Send a frame: text unchanged, bytes as binary, other values as JSON."""
         if isinstance(value, bytes):
             message = BytesMessage(data=value)
         else:
@@ -60,7 +63,7 @@ class Client:
         self.wire.send(self._proto.send(message))
 
     def send_part(self, text: str) -> None:
-        """A frame that is not the last one of its message."""
+        """Send a frame that is not the last of its message."""
         self.wire.send(self._proto.send(TextMessage(data=text, message_finished=False)))
 
     def create(self, model: str, input: Any = "hi", **more: Any) -> None:
@@ -70,7 +73,7 @@ class Client:
         self.wire.send(self._proto.send(Ping()))
 
     def frames(self) -> Iterator[dict[str, Any]]:
-        """Frame by frame, up to the server's close."""
+        """Yield frame by frame, until the server's close."""
         while True:
             while self._frames:
                 yield json.loads(self._frames.pop(0))
@@ -84,7 +87,7 @@ class Client:
         return next(self.frames())
 
     def until(self, done: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """The frames up to the first one of which ``done`` is true."""
+        """Return the frames up to the first for which ``done`` is true."""
         seen = []
         for frame in self.frames():
             seen.append(frame)
@@ -93,7 +96,7 @@ class Client:
         raise AssertionError(f"closed with {self.code} ({self.reason}) behind {[frame['type'] for frame in seen]}")
 
     def answer(self) -> list[dict[str, Any]]:
-        """All frames of one answer."""
+        """Return all frames of one answer."""
         return self.until(lambda frame: frame["type"] in TERMINAL)
 
     def ask(self, model: str, input: Any = "hi", **more: Any) -> list[dict[str, Any]]:
@@ -101,7 +104,7 @@ class Client:
         return self.answer()
 
     def closed(self) -> int:
-        """The code of the server's close, behind which nothing else comes."""
+        """Return the code of the server's close, after which nothing else may arrive."""
         assert list(self.frames()) == []
         assert self.code is not None
         return self.code
@@ -138,7 +141,7 @@ class Client:
 
 
 def lines(gateway: Gateway, client: Client, count: int) -> list[dict[str, Any]]:
-    """The ledger's lines of all exchanges on the connection, once there are ``count``."""
+    """Return the ledger's lines of all exchanges on the connection, once there are ``count``."""
     id = next(line for line in client.head.split("\r\n") if line.startswith("x-request-id")).split(": ")[1]
 
     def found() -> list[dict[str, Any]]:

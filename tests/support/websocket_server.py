@@ -1,4 +1,4 @@
-"""A websocket server that does what a test's script tells it to, on a real socket in the test's process."""
+"""A scripted websocket server on a real socket in the test's process."""
 
 import base64
 import contextlib
@@ -21,8 +21,10 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @attrs.define(eq=False)
 class Peer:
-    """The server's side of one websocket. ``head`` is its handshake as it came, ``closed`` the client's close: code and
-    reason, 1006 for an end without one."""
+    """The server's side of one websocket.
+
+    ``head`` is its handshake, ``closed`` the client's close: code and reason, 1006 for an end without one.
+    """
 
     stream: trio.abc.Stream
     head: bytes = b""
@@ -46,7 +48,7 @@ class Peer:
         return self.head.split()[1].decode()
 
     async def accept(self, subprotocol: str | None = None, behind: bytes = b"") -> None:
-        """Answer the handshake with a 101; ``behind`` goes out in one write with it."""
+        """Answer the handshake with a 101. ``behind`` is sent in the same write."""
         key = self.headers["sec-websocket-key"].encode()
         token = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest()).decode()
         lines = ["HTTP/1.1 101 Switching Protocols", "upgrade: websocket", "connection: Upgrade",
@@ -61,7 +63,7 @@ class Peer:
         await self.stream.send_all(f"HTTP/1.1 {status} No\r\n{lines}\r\n".encode() + content)
 
     def frame(self, value: Any) -> bytes:
-        """``value`` as a frame: bytes as a binary one, text as it is, else as JSON."""
+        """Return ``value`` as a frame: bytes as binary, text unchanged, other values as JSON."""
         if isinstance(value, bytes):
             return self._frames.send(BytesMessage(data=value))
         return self._frames.send(TextMessage(data=value if isinstance(value, str) else json.dumps(value)))
@@ -73,18 +75,18 @@ class Peer:
         await self.stream.send_all(self._frames.send(Ping(payload=payload)))
 
     async def close(self, code: int | None, reason: str | None = None) -> None:
-        """Close with any code at all, and wait for the client's end."""
+        """Close with any code, and wait for the client's end."""
         payload = b"" if code is None else code.to_bytes(2) + (reason or "").encode()
         await self.stream.send_all(bytes((0x88, len(payload))) + payload)
         await self.rest()
 
     @property
     def code(self) -> int | None:
-        """The code of the close that has come; ``None`` before."""
+        """The code of the client's close, or ``None``."""
         return None if self.closed is None else self.closed[0]
 
     async def receive(self) -> Any:
-        """The next message; ``None`` once the client has closed, or is gone."""
+        """Return the next message, or ``None`` once the client has closed or disappeared."""
         while True:
             for event in self._frames.events():
                 match event:
@@ -117,13 +119,13 @@ class Peer:
                 self._frames.receive_data(data)
 
     async def event(self) -> dict[str, Any]:
-        """The next message as JSON; fails if there is none."""
+        """Return the next message as decoded JSON. Fails if there is none."""
         message = await self.receive()
         assert message is not None, self.closed
         return dict(json.loads(message))
 
     async def rest(self) -> list[Any]:
-        """All messages up to the client's end."""
+        """Return all messages until the client's end."""
         found = []
         while (message := await self.receive()) is not None:
             found.append(message)
@@ -135,7 +137,7 @@ Talk = Callable[[Peer], Awaitable[None]]
 
 @attrs.define(eq=False)
 class WebSocketServer:
-    """It talks as ``talk`` does. ``peers`` are those who came, in their order."""
+    """A server whose behaviour is ``talk``. ``peers`` are its connections in order."""
 
     talk: Talk
     peers: list[Peer] = attrs.field(factory=list)

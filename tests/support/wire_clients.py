@@ -128,7 +128,7 @@ def _usage(event: Mapping[str, Any], before: tuple[int, int] | None) -> tuple[in
     for holder in (event, event.get("message"), event.get("response"), event.get("metadata")):
         if not isinstance(holder, Mapping) or not (usage := holder.get("usage") or holder.get("usageMetadata")):
             continue
-        if "input_tokens_details" in usage:  # Responses: the input includes what came from the cache
+        if "input_tokens_details" in usage:  # Responses: the input includes cached tokens
             return usage["input_tokens"], usage["output_tokens"]
         for prompt, output in _TOTALS:
             if prompt in usage:

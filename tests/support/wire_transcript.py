@@ -1,7 +1,7 @@
-"""What a provider understands from a request, read by hand: the conversation as a flat list of tuples.
+"""The meaning of a request to a provider, parsed by hand: the conversation as a flat list of tuples.
 
-``("system", text)``, ``("user", text)``, ``("thinking", text, seal)``, ``("text", text)``,
-``("call", id, name, arguments)`` and ``("result", id, text)``, in the order in which they stand in the request.
+``("system", text)``, ``("user", text)``, ``("thinking", text, seal)``, ``("text", text)``, ``("call", id, name,
+arguments)`` and ``("result", id, text)``, in the order of the request.
 """
 
 import json
@@ -12,7 +12,7 @@ Line: TypeAlias = tuple[Any, ...]
 
 
 def heard(api: str, body: Mapping[str, Any]) -> list[Line]:
-    """The conversation in ``body``, a request of ``api``. Raises ``KeyError`` for what a provider would refuse."""
+    """Return the conversation in ``body``, a request of ``api``. Raises ``KeyError`` for invalid requests."""
     return {"chat": _heard_chat, "messages": _heard_messages, "responses": _heard_responses}[api](body)
 
 
