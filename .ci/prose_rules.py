@@ -30,7 +30,7 @@ WORDS: Final = (
     (r"us(?:e|ed|es|ing) up", "exhaust"),
     (r"at once", "immediately; simultaneously"),
     (r"all that|all still", "everything, all; still"),
-    (r"(?<!soon )as (?:he|it|they) (?:are|came|come|comes|is|stand|stands|was|were)", "unchanged"),
+    (r"(?<!soon\s)as (?:he|it|they) (?:are|came|come|comes|is|stand|stands|was|were)", "unchanged"),
     (r"by (?:itself|themselves)", "automatically"),
     (r"further", "other, additional, more"),
     (r"likewise|thereby|thereof|thereupon|whereby|wherein|whereof", "drop the word"),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway import __version__
-from tests.support.doc_blocks import fenced
+from tests.support.doc_blocks import blocks_in
 from tests.support.harness import ROOT
 from tests.support.image_file import reaches_the_builder, read_image
 from tests.support.syntax import statements
@@ -183,7 +183,7 @@ def test_what_hosted_ci_uses_is_pinned():
 
 def test_the_quick_loop_is_the_same_wherever_it_stands():
     (recipe,) = re.findall(r"^quick \*ARGS:\n    (.*) \{\{ARGS\}\}$", (ROOT / "justfile").read_text(), re.M)
-    assert recipe in [block.strip() for block in fenced((ROOT / "CONTRIBUTING.md").read_text(), "sh")]
+    assert recipe in [block.strip() for block in blocks_in((ROOT / "CONTRIBUTING.md").read_text(), "sh")]
     assert recipe in [step.get("run") for step in STEPS]
     assert recipe in (ROOT / ".github/pull_request_template.md").read_text()
 

@@ -23,7 +23,7 @@ from tests.clients.recorder import Recorder, recording
 from tests.clients.rows import ROWS, Failed, Place, Row, Told
 from tests.support.harness import Gateway, running
 from tests.support.stand_in import ENTRIES, WORDS, StandIn
-from tests.support.upstreams import served
+from tests.support.upstreams import serve_upstream
 
 
 @attrs.frozen
@@ -62,7 +62,7 @@ def main() -> int:
 
 def tried(rows: Sequence[Row], apis: Iterable[str], folder: Path | None) -> Iterator[Cell]:
     """One after the other, on one gateway; ``folder`` gets what was said, where it was streamed."""
-    with served(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
+    with serve_upstream(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
         for row, api in itertools.product(rows, apis):
             for mode in row.modes:
                 yield try_cell(row, mode, api, upstream, gateway, recorder)

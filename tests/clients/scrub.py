@@ -17,9 +17,9 @@ import paths  # noqa: F401  # makes the next ones importable
 
 from tests.clients.rows import ROWS
 from tests.support.harness import running
-from tests.support.session_replay import FOLDER, Replay, given_out, recorded
+from tests.support.session_replay import FOLDER, Replay, given_out, read_session
 from tests.support.stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
-from tests.support.upstreams import served
+from tests.support.upstreams import serve_upstream
 
 SOURCE = {"chat": "messages", "messages": "responses", "responses": "messages"}
 """Before which upstream a client is recorded: one whose thinking comes back sealed."""
@@ -173,11 +173,11 @@ def mark(text: str) -> str:
 
 def state_what_is_dropped() -> None:
     """Adds to each request what a translation of it leaves out: to be read before it is committed."""
-    with served(StandIn) as upstream:
+    with serve_upstream(StandIn) as upstream:
         settings, port = upstream.settings()
         with running(settings, port) as gateway:
             for folder in sorted(FOLDER.iterdir()):
-                session = recorded(folder.name)
+                session = read_session(folder.name)
                 for api in ENTRIES:
                     for answer in Replay(gateway, f"on-{api}").run(session):
                         if answer.dropped is not None:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from tests.support.endpoint_provider import Asked, Told, told
+from tests.support.endpoint_provider import Asked, Told, json_answer
 
 Embedder: TypeAlias = Callable[[Sequence[str]], list[list[float]]]
 
@@ -26,14 +26,14 @@ def by_words(texts: Sequence[str]) -> list[list[float]]:
 def fixed(asked: Asked) -> Told:
     """What a server of the shape in which it is asked would say."""
     if "rerank" in asked.path and "texts" in asked.json:
-        return told([{"index": 0, "score": 0.25}, {"index": 2, "score": 0.9}, {"index": 1, "score": 0.1}])
+        return json_answer([{"index": 0, "score": 0.25}, {"index": 2, "score": 0.9}, {"index": 1, "score": 0.1}])
     if "rerank" in asked.path:
         documents = {"document": {"text": "Washington"}}, {"document": {"text": "Carson City"}}
         echoed = documents if asked.json.get("return_documents") else ({}, {})  # Cohere's second version has none
         results = [{**one, **echo} for one, echo in zip(_RESULTS, echoed, strict=True)]
-        return told({"id": "1", "results": results, "meta": {"billed_units": {"search_units": 1}}})
+        return json_answer({"id": "1", "results": results, "meta": {"billed_units": {"search_units": 1}}})
     if "transcriptions" in asked.path:
-        return told({"text": "hello"})
+        return json_answer({"text": "hello"})
     return embedded(asked, by_place)
 
 
@@ -44,12 +44,12 @@ def reading(asked: Asked) -> Told:
         found = [len(wanted.intersection(_words(text))) / 10 for text in asked.json["documents"]]
         order = sorted(range(len(found)), key=lambda index: -found[index])[: asked.json.get("top_n")]
         results = [{"index": index, "relevance_score": found[index]} for index in order]
-        return told({"id": "1", "results": results, "meta": {"billed_units": {"search_units": 1}}})
+        return json_answer({"id": "1", "results": results, "meta": {"billed_units": {"search_units": 1}}})
     if asked.path.endswith("/chat/completions"):
         said = {"role": "assistant", "content": "Carson City." if b"Carson City" in asked.body else "I do not know."}
         usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
-        return told({"id": "1", "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage})
+        return json_answer({"id": "1", "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage})
     return embedded(asked, by_words)
 
 
@@ -57,18 +57,18 @@ def embedded(asked: Asked, embed: Embedder) -> Told:
     """Vectors in the shape in which they are asked for."""
     if asked.path.endswith(":batchEmbedContents"):
         found = embed([one["content"]["parts"][0]["text"] for one in asked.json["requests"]])
-        return told({"embeddings": [{"values": one} for one in found]})
+        return json_answer({"embeddings": [{"values": one} for one in found]})
     if asked.path.endswith("/embed"):
         numbers = embed(asked.json["texts"])
         forms: dict[str, list[Any]] = {"float": list(numbers), "base64": [_packed(one) for one in numbers]}
         by_type = {type: forms[type] for type in asked.json["embedding_types"]}
-        return told({"id": "1", "embeddings": by_type, "meta": {"billed_units": {"input_tokens": 2}}})
+        return json_answer({"id": "1", "embeddings": by_type, "meta": {"billed_units": {"input_tokens": 2}}})
     texts = asked.json["input"]
     data = [
         {"index": index, "embedding": vector}
         for index, vector in enumerate(embed([texts] if isinstance(texts, str) else texts))
     ]
-    return told({"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 2, "total_tokens": 2}})
+    return json_answer({"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 2, "total_tokens": 2}})
 
 
 def _words(text: str) -> list[str]:

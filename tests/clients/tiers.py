@@ -20,7 +20,7 @@ import yaml
 from gateway.commands.choosing import CODEX_KNOWS
 from tests.clients import install
 from tests.clients.rows import Failed, Place
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.harness import ROOT, Gateway, config, free_port, provider, running
 
 CONNECT = (sys.executable, "-m", "gateway", "connect")
@@ -60,7 +60,7 @@ PROGRAMS = (
 def main() -> int:
     install.node()
     bad = 0
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with running_command("mock", "--port", "0", "--pace", "0") as mock:
         port = free_port()
         wild = [provider("anthropic/*", mock.url, ["messages"]), provider("openai/*", mock.url, ["chat", "responses"])]
         settings = config(wild, port)

@@ -30,7 +30,7 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.reports import report_file
 from tests.support import doc_blocks as documented
 from tests.support.command_line import environment, invoke
-from tests.support.doc_blocks import Command, commands, fenced
+from tests.support.doc_blocks import Command, blocks_in, commands
 from tests.support.doc_commands import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, Gateway, eventually, free_port, request
@@ -130,7 +130,7 @@ def test_every_row_is_for_a_command():
 def test_a_command_is_found_wherever_it_stands(tmp_path, text):
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{text}\n\nand `trigate` is no command.\n")
-    (found,) = documented.typed(page)
+    (found,) = documented.commands_in(page)
     assert row_of(Command(found, ("page.md",))) is None
 
 
@@ -283,8 +283,10 @@ def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
 
 
 def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
-    written = fenced(README, "yaml")[0]
-    scenario = next(text for text in fenced((ROOT / "docs/load-reference.md").read_text(), "yml") if "targets:" in text)
+    written = blocks_in(README, "yaml")[0]
+    scenario = next(
+        text for text in blocks_in((ROOT / "docs/load-reference.md").read_text(), "yml") if "targets:" in text
+    )
     for name, text in {
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
@@ -294,9 +296,11 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "tried.yaml": TRIED % here(PROVIDER),
         "costs.yaml": COSTS,
         "alice.yaml": ALICE % ("0" * 64),
-        "keys.yaml": fenced((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace("/var/lib/trigate/state", "keys"),
+        "keys.yaml": blocks_in((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace(
+            "/var/lib/trigate/state", "keys"
+        ),
         "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
-        "own.jsonl": fenced((ROOT / "docs/load-reference.md").read_text(), "json")[0],
+        "own.jsonl": blocks_in((ROOT / "docs/load-reference.md").read_text(), "json")[0],
         "azure.csv": TRACE,
         "scenario.yml": re.sub(r"\b\d+s\b", "0.3s", here(scenario)).replace("4kB", "1MB").replace("500ms", "30s"),
         "request.json": json.dumps(ASKED),

@@ -19,7 +19,7 @@ from loadtest.plan.scenario_file import build
 from loadtest.reports.report_file import dump
 from loadtest.run.overhead import Overhead, SelfTest
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
-from tests.support.doc_blocks import fenced
+from tests.support.doc_blocks import blocks_in
 from tests.support.harness import ROOT
 from tests.support.load_records import record, result
 
@@ -39,8 +39,8 @@ def table(begins: str) -> dict[str, str]:
 
 
 def test_each_scenario_is_good():
-    whole = [text for text in fenced(PAGE, "yml") if "targets:" in text]
-    parts = [text for text in fenced(PAGE, "yml") if text not in whole]
+    whole = [text for text in blocks_in(PAGE, "yml") if "targets:" in text]
+    parts = [text for text in blocks_in(PAGE, "yml") if text not in whole]
     (text,) = whole
     plan = build(read(text.encode(), "scenario.yml"), {})
     assert len(plan.requests) == 5

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.loading import load
 from tests.support.command_line import invoke
-from tests.support.doc_blocks import fenced
+from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import ROOT
 
@@ -35,7 +35,7 @@ def section(text: str, heading: str) -> str:
 def test_a_section_begins_with_one_line_that_suffices(heading, end):
     text = section(README, heading).lstrip("\n")
     assert text.startswith("```sh\n"), f"the first thing under {heading} is its command"
-    line = fenced(text, "sh")[0]
+    line = blocks_in(text, "sh")[0]
     assert line.count("\n") == 1
     assert line.startswith("python3 -m venv .venv && ")
     assert line.rstrip().endswith(end)
@@ -44,13 +44,13 @@ def test_a_section_begins_with_one_line_that_suffices(heading, end):
 
 @pytest.mark.parametrize("heading", ["Run", "Test"])
 def test_the_commands_name_files_that_are_there(heading):
-    line = fenced(section(README, heading), "sh")[0]
+    line = blocks_in(section(README, heading), "sh")[0]
     for file in re.findall(r"-r (\S+)", line):
         assert (ROOT / file).is_file()
 
 
 def test_the_block_after_run_shows_a_stream():
-    assert fenced(section(README, "Run"), "sh")[1].startswith("curl -N ")
+    assert blocks_in(section(README, "Run"), "sh")[1].startswith("curl -N ")
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
@@ -74,7 +74,7 @@ def test_there_is_a_curl_for_each_api():
 
 
 def test_the_python_snippets_run(monkeypatch, capsys):
-    snippets = fenced(README, "python")
+    snippets = blocks_in(README, "python")
     assert snippets
     for snippet in snippets:
         with demo_thread() as served, contextlib.ExitStack() as stack:
@@ -126,7 +126,7 @@ def test_the_readme_has_the_numbers_of_the_performance_page():
 # Every configuration
 
 
-CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate(fenced(page.read_text(), "yaml"))]
+CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate(blocks_in(page.read_text(), "yaml"))]
 
 
 @pytest.mark.parametrize("text", [body for _, body in CONFIGS], ids=[name for name, _ in CONFIGS])
@@ -139,7 +139,7 @@ def test_each_configuration_is_good(tmp_path, text):
 @pytest.fixture
 def configured(tmp_path):
     """A directory with the README's configuration."""
-    (tmp_path / "trigate.yaml").write_text(fenced(README, "yaml")[0])
+    (tmp_path / "trigate.yaml").write_text(blocks_in(README, "yaml")[0])
     return tmp_path
 
 
@@ -150,13 +150,15 @@ def test_the_readmes_configuration_passes_check(configured):
 
 
 def test_explain_prints_what_the_first_steps_show(configured):
-    assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(FIRST_STEPS, "")
+    assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in blocks_in(
+        FIRST_STEPS, ""
+    )
 
 
 def test_check_prints_what_the_first_steps_show(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
-    assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(FIRST_STEPS, "")
+    assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in blocks_in(FIRST_STEPS, "")
 
 
 def test_python_is_as_new_as_the_readme_says():

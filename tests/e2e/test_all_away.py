@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
-from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, serve_upstream
 
 BROKEN = Raw(500, JSON, (b'{"error": {"type": "api_error", "message": "broke"}}',))
 OFFERED, AT_ONCE = 300, 12
@@ -51,7 +51,7 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with served(Counted) as upstream:
+    with serve_upstream(Counted) as upstream:
         url = f"{upstream.url}/v1"
         entries = [provider(f"openai/{one}", url, ["chat"], name=one, key=f"sk-{one}") for one in "abc"]
         never = {"failures": 1_000_000, "error_rate": "100%"}

@@ -19,21 +19,21 @@ from gateway.conversations import background
 from gateway.conversations.bodies import read_turn
 from gateway.stores.memory import MemoryStore
 from tests.support import state_endpoints as kept_state
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from tests.support.processes import peers, workers
-from tests.support.raw_call import END, check_log, chunks, line, lines, said, whole
+from tests.support.raw_call import END, answer_stream, check_log, chunks, line, lines, whole
 from tests.support.responses_api import (
     becomes,
     both_ways,
     check_stream,
-    chunked,
     each_api,
     entries,
     numbers_of,
+    read_chunks,
     refusal,
-    sent,
+    sent_bodies,
     sqlite_at,
     stored,
     text_of,
@@ -77,8 +77,8 @@ def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterat
         client.send(post("/v1/responses", asked, {"x-request-id": id, "connection": "close"}))
         with by_hand.accept() as up:
             up.read_request()
-            up.send(said(api).half)
-            body = chunked(client.read_until(b"one t"))
+            up.send(answer_stream(api).half)
+            body = read_chunks(client.read_until(b"one t"))
             yield json.loads(body.split(b"\n")[1].removeprefix(b"data: "))["response"]["id"], client, up
 
 
@@ -112,7 +112,7 @@ def test_what_ended_in_the_background_is_gone_on_from(gateway, upstream):
     id = begin(gateway, "on-messages", "continued")["id"]
     becomes(gateway, id, "completed")
     assert turn(gateway, "on-chat", "Sure?", previous_response_id=id).status == 200
-    assert "It is 7." in json.dumps(sent(upstream)[1])
+    assert "It is 7." in json.dumps(sent_bodies(upstream)[1])
 
 
 @both_ways
@@ -148,9 +148,9 @@ def test_background_without_store_is_a_400(gateway, upstream):
 @each_api
 def test_a_client_that_drops_goes_on_where_it_was(gateway, by_hand, api):
     own = f"resumed-{api}"
-    speech = said(api)
+    speech = answer_stream(api)
     with streaming(gateway, by_hand, api, own) as (id, client, up):
-        begun = chunked(client.received)
+        begun = read_chunks(client.received)
         client.reset()
         up.send(chunks(*speech.rest[:1]))
         (last,) = numbers_of(begun)[-1:]
@@ -160,7 +160,7 @@ def test_a_client_that_drops_goes_on_where_it_was(gateway, by_hand, api):
             again.read_until(b"wo th")
             assert lines(gateway, own) == []
             up.send(chunks(*speech.rest[1:]) + END)
-            rest = chunked(again.read_to_end())
+            rest = read_chunks(again.read_to_end())
     check_stream(begun + rest)
     assert b"response.completed" in rest
     assert stored(gateway, id, "?stream=true").body == begun + rest
@@ -177,18 +177,18 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
         client.send(post("/v1/responses", asked, {"connection": "close"}))
         with by_hand.accept() as up:
             up.read_request()
-            up.send(said("chat").half)
+            up.send(answer_stream("chat").half)
             client.read_until(b"one t")
-            created = json.loads(chunked(client.received).split(b"\n")[1].removeprefix(b"data: "))
+            created = json.loads(read_chunks(client.received).split(b"\n")[1].removeprefix(b"data: "))
             path = f"/v1/responses/{created['response']['id']}?stream=true"
             if after >= 0:
                 path += f"&starting_after={after}"
             with Wire.connect(gateway.port) as again:
                 again.send(f"GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n".encode())
                 again.read_until(b"one t")
-                up.send(chunks(*said("chat").rest) + END)
-                found = numbers_of(chunked(again.read_to_end()))
-        everything = chunked(client.read_to_end())
+                up.send(chunks(*answer_stream("chat").rest) + END)
+                found = numbers_of(read_chunks(again.read_to_end()))
+        everything = read_chunks(client.read_to_end())
     check_stream(everything)
     assert found == numbers_of(everything)[after + 1 :]
 
@@ -199,7 +199,7 @@ def test_a_turn_that_was_not_asked_for_as_a_stream_is_followed_to_its_end(gatewa
         client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n".encode())
         client.read_until(b"\r\n\r\n")
         up.send(whole(api))
-        body = chunked(client.read_to_end())
+        body = read_chunks(client.read_to_end())
     check_stream(body)
     assert b"event: response.completed" in body
     assert b"one two three" in body
@@ -229,7 +229,7 @@ def test_a_turn_is_cancelled_with_what_was_said_and_its_followers_are_told(gatew
     with streaming(gateway, by_hand, api, own) as (id, client, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
         up.closed_after(time.perf_counter(), 5)
-        body = chunked(client.read_to_end())
+        body = read_chunks(client.read_to_end())
     assert (reply.status, reply.json["status"], text_of(reply.json)) == (200, "cancelled", "one t")
     check_stream(body)
     assert body.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
@@ -299,7 +299,7 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
             client.close()
             own.stop()
             up.send(whole("chat"))
-            second.send(chunks(*said("messages").rest) + END)
+            second.send(chunks(*answer_stream("messages").rest) + END)
             eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]
         check_log(own)
@@ -374,7 +374,7 @@ def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstr
             client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: x\r\n\r\n".encode())
             client.read_until(b"one t")
             client.read_until(b"\n:")  # a comment
-        up.send(chunks(*said("chat").rest) + END)
+        up.send(chunks(*answer_stream("chat").rest) + END)
         becomes(process, id, "completed")
 
 
@@ -387,7 +387,7 @@ def crew(upstream, by_hand, tmp_path) -> Iterator[tuple[Gateway, Path]]:
         pytest.skip("children are found in Linux's /proc")
     file, path, port = tmp_path / "trigate.yaml", tmp_path / "state.sqlite", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
-    with started("serve", str(file), "--workers", "2") as process:
+    with running_command("serve", str(file), "--workers", "2") as process:
         pid = process.process.pid
         eventually(lambda: len(workers(pid)) == 2, 15, "two workers")
         yield Gateway(port, pid, process.log), path

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
-from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Seen, Upstream, render, serve_upstream
 
 HTML = (("content-type", "text/html; charset=utf-8"),)
 
@@ -118,7 +118,7 @@ class Broken(Upstream):
 def gateway() -> Iterator[Gateway]:
     """A route for each case and client, whose targets have accounts of their own."""
     entries, aliases = [], {}
-    with served(Broken) as upstream:
+    with serve_upstream(Broken) as upstream:
         for (name, case), client in itertools.product(CASES.items(), PATHS):
             route = f"{name}, {client}"
             url, more = f"{upstream.url}/{len(aliases)}/v1", {"provider_interface": "openai"}

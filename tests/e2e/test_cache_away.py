@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import redis
 from tests.support.harness import Reply, config, exchanges, provider, running
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
 
 pytestmark = pytest.mark.process
 
@@ -20,7 +20,7 @@ class Answering(Upstream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_every_request_is_answered_while_redis_connections_are_lost(stream):
     numbers = count()
-    with redis.server_or_skip() as server, served(Answering) as upstream:
+    with redis.server_or_skip() as server, serve_upstream(Answering) as upstream:
         cache = {"type": "redis", "url": server.url}
         given = config([provider("openai/gpt-4o-mini", upstream.url, ["chat"])], cache=cache)
         given["model_aliases"] = {"labels": {"target": "gpt-4o-mini", "cache": {"ttl": "1h"}}}

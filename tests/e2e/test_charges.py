@@ -23,7 +23,7 @@ from tests.support.harness import (
     provider,
     refusing_port,
 )
-from tests.support.raw_call import TOKENS, line, said
+from tests.support.raw_call import TOKENS, answer_stream, line
 from tests.support.responses_api import becomes
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, event, render, responses_answer
 from tests.support.websocket_client import Client
@@ -233,7 +233,7 @@ def begun(
 def test_a_client_that_leaves_pays_for_what_has_been_streamed(gateway, by_hand, api):
     """BerriAI/litellm#33736, QuantumNous/new-api#5235: five characters are two tokens."""
     for spoken in OLDER:
-        with begun(gateway, by_hand, api, spoken, said(spoken).half) as (client, _, id, size):
+        with begun(gateway, by_hand, api, spoken, answer_stream(spoken).half) as (client, _, id, size):
             client.read_until(b"one t")
             client.sock.close()
             cost, grade = charged(line(gateway, id))
@@ -245,7 +245,7 @@ def test_a_client_that_leaves_pays_for_what_has_been_streamed(gateway, by_hand, 
 
 @each_api
 def test_a_provider_that_breaks_off_is_paid_for_what_has_been_streamed(gateway, by_hand, api):
-    with begun(gateway, by_hand, api, "chat", said("chat").half) as (client, up, id, size):
+    with begun(gateway, by_hand, api, "chat", answer_stream("chat").half) as (client, up, id, size):
         client.read_until(b"one t")
         up.sock.close()
         assert charged(line(gateway, id)) == (estimate(size, 2), "estimated")

@@ -32,7 +32,7 @@ from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, complaint, config, free_port, provider
-from tests.support.recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
+from tests.support.recordings import ABSENT, Call, Recording, Said, answers, content_of, errors, events, parse_content
 from tests.support.upstreams import PATHS
 
 pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)
@@ -367,8 +367,8 @@ def test_a_translated_answer_says_what_the_provider_said(cells: list[Cell], ask:
             assert verdict.broken is None
             assert verdict.outcome == "complete"
 
-            recorded = said(cell.recording)
-            heard = spoken(cell.client, understood(cell, got), recorded.hosted)
+            recorded = content_of(cell.recording)
+            heard = parse_content(cell.client, understood(cell, got), recorded.hosted)
             assert words(heard, cell.client) == words(recorded, cell.client)
             assert_ids_kept(recorded.calls, heard.calls)
             assert [item for seal in heard.seals for item in opened(seal)] == recorded.seals

@@ -14,7 +14,7 @@ import pytest
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.apis import OLDER, question
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
 
@@ -209,7 +209,7 @@ def test_the_sdks_finish_a_round_with_a_tool(served, model):
 
 @pytest.mark.process
 def test_words_come_at_the_pace_that_was_asked_for():
-    with started("mock", "--port", "0", "--pace", "0.004") as mock:
+    with running_command("mock", "--port", "0", "--pace", "0.004") as mock:
         assert mock.banner.startswith("trigate mock is listening on http://127.0.0.1:")
         assert "mock-small, mock-large" in mock.banner
         begun = time.monotonic()

@@ -18,14 +18,14 @@ from tests.support.raw_call import (
     SSE,
     SUCCESS,
     Call,
-    asked,
+    answer_stream,
     call,
     check_log,
     chunks,
     line,
     lines,
     new_id,
-    said,
+    request_body,
     settings,
     whole,
 )
@@ -72,7 +72,7 @@ def send_half(gateway: Gateway, data: bytes, how: str) -> None:
 @leave
 def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how):
     id = new_id()
-    head, _, _ = post(PATHS[cell.api], asked(cell), {"x-request-id": id}).partition(b"\r\n\r\n")
+    head, _, _ = post(PATHS[cell.api], request_body(cell), {"x-request-id": id}).partition(b"\r\n\r\n")
     send_half(gateway, head + b"\r\n", how)
     settle_another(gateway)
     assert lines(gateway, id) == []
@@ -83,7 +83,7 @@ def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how)
 @leave
 def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how):
     id = new_id()
-    send_half(gateway, post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5], how)
+    send_half(gateway, post(PATHS[cell.api], request_body(cell), {"x-request-id": id})[:-5], how)
     found = line(gateway, id)
     cell.check_line(found)
     assert (found["api"], found["attempts"]) == (cell.api, 0)
@@ -107,7 +107,7 @@ def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cel
 @given_attempts
 def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how, opened):
     with call(gateway, by_hand, cell) as one:
-        one.up.send(SSE + (chunks(*said(cell.model_api).opening) if opened else b""))
+        one.up.send(SSE + (chunks(*answer_stream(cell.model_api).opening) if opened else b""))
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
@@ -116,11 +116,11 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
 @given_attempts
 def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as first:
-        first.up.send(said(cell.model_api).whole if cell.stream else whole(cell.model_api))
+        first.up.send(answer_stream(cell.model_api).whole if cell.stream else whole(cell.model_api))
         assert line(gateway, first.id)["ended"] == "complete"
         with Wire.connect(gateway.port) as client:
             id = new_id()
-            client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+            client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id}))
             first.up.read_request()  # on the connection that was kept
             first.up.close()
             with by_hand.accept() as again:
@@ -135,7 +135,7 @@ def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
 @contextlib.contextmanager
 def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Call]:
     with call(gateway, by_hand, cell) as one:
-        one.up.send(said(cell.model_api).half)
+        one.up.send(answer_stream(cell.model_api).half)
         one.client.read_until(b"one t")
         yield one
 
@@ -156,7 +156,7 @@ def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
 @given_attempts
 def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
-        next_event = said(cell.model_api).rest[0]
+        next_event = answer_stream(cell.model_api).rest[0]
         one.up.send(chunks(next_event[: len(next_event) // 2]))
         one.check_cut(one.leave(how))
 
@@ -165,7 +165,7 @@ def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
 def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
     for cell in (Cell("chat", api, True, "", CUT, "499, client_disconnected") for api in OLDER):
         with mid_stream(gateway, by_hand, cell) as one:
-            one.up.send(chunks(*[said(cell.model_api).first] * 200))
+            one.up.send(chunks(*[answer_stream(cell.model_api).first] * 200))
             one.check_cut(one.leave("FIN"))
 
 
@@ -184,7 +184,7 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
 def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
         id = new_id()
-        one.client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+        one.client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id}))
         one.check_cut(one.leave(how))
         settle_another(gateway)
         assert lines(gateway, id) == []
@@ -214,7 +214,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 def test_the_client_leaves_behind_the_end(gateway, by_hand, cell, how):
     """Also a provider that holds its connection then is not waited for."""
     with call(gateway, by_hand, cell) as one:
-        speech = said(cell.model_api)
+        speech = answer_stream(cell.model_api)
         one.up.send(speech.half + chunks(*speech.rest))
         one.client.read_until(SUCCESS[cell.api])
         found = one.check_cut(one.leave(how))
@@ -246,7 +246,7 @@ def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple
             one = Call(gateway, cell, id, client.wire, stack.enter_context(by_hand.accept()))
             one.up.read_request()
             if cell.stream:
-                one.up.send(said(cell.model_api).half)
+                one.up.send(answer_stream(cell.model_api).half)
                 client.until(stream, b"one t")
             calls.append((stream, one))
         yield client, calls
@@ -259,7 +259,7 @@ def test_a_reset_of_an_http2_stream_ends_its_call_alone(gateway, by_hand, cell):
         left = time.perf_counter()
         client.reset(stream)
         one.check_cut(left)
-        speech = said(cell.model_api)
+        speech = answer_stream(cell.model_api)
         stays.up.send(chunks(*speech.rest) + b"0\r\n\r\n" if cell.stream else whole(cell.model_api))
         client.until(other, SUCCESS[cell.api] if cell.stream else b"three")
         assert line(gateway, stays.id)["ended"] == "complete"
@@ -291,7 +291,7 @@ def test_leaving_costs_nobody_else_their_stream(gateway, by_hand, cell):
         for how in ("FIN", "RST"):
             with mid_stream(gateway, by_hand, cell) as leaves:
                 leaves.check_cut(leaves.leave(how))
-        stays.up.send(chunks(*said(cell.model_api).rest) + b"0\r\n\r\n")
+        stays.up.send(chunks(*answer_stream(cell.model_api).rest) + b"0\r\n\r\n")
         answer = stays.client.read_until(b"\r\n0\r\n\r\n")
     assert SUCCESS[cell.api] in answer
     assert b"ree" in answer

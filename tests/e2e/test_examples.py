@@ -15,7 +15,7 @@ from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, free_port
 from tests.support.repository import ROOT
-from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Upstream, render, serve_upstream
 
 
 def refusal(status: int, **error: Any) -> Raw:
@@ -89,7 +89,7 @@ class Stage:
 
 @contextlib.contextmanager
 def serving(name: str) -> Iterator[Stage]:
-    with served(Providers) as providers:
+    with serve_upstream(Providers) as providers:
         port = free_port()
         with gateway_thread(settings(name, providers.url, port), port) as gateway:
             yield Stage(gateway, providers)

@@ -11,7 +11,7 @@ import yaml
 from anthropic import Anthropic
 from openai import OpenAI
 
-from tests.support.command_line import invoke, started
+from tests.support.command_line import invoke, running_command
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
@@ -104,7 +104,7 @@ def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
     point(file, answering)
     checked = invoke("check", cwd=project, env=env)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    with started("serve", cwd=project, env=env) as served:
+    with running_command("serve", cwd=project, env=env) as served:
         claude = invoke("connect", "claude", cwd=project, env=env)
         assert claude.returncode == 0, claude.stderr
         assert served.url in claude.stdout

@@ -13,7 +13,7 @@ from gateway.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, running
-from tests.support.upstreams import JSON, Raw, Script, Seen, Tokens, Upstream, served
+from tests.support.upstreams import JSON, Raw, Script, Seen, Tokens, Upstream, serve_upstream
 
 BROKEN = Raw(500, JSON, (b'{"error": {"message": "broken"}}',))
 
@@ -34,7 +34,7 @@ class Provider(Upstream):
 
 @pytest.fixture
 def upstream() -> Iterator[Provider]:
-    with served(Provider) as running:
+    with serve_upstream(Provider) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from tests.support import redis
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.harness import (
     PATIENCE,
     Gateway,
@@ -36,7 +36,7 @@ from tests.support.harness import (
 )
 from tests.support.metrics_page import numbers
 from tests.support.processes import peers, workers
-from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, render, served
+from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, render, serve_upstream
 
 pytestmark = [
     pytest.mark.process,
@@ -114,7 +114,7 @@ class Slow(tuple[bytes, ...]):
 
 @pytest.fixture
 def upstream() -> Iterator[Metered]:
-    with served(Metered) as metered:
+    with serve_upstream(Metered) as metered:
         yield metered
         metered.go.set()
 
@@ -274,7 +274,7 @@ def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(
             for port in ports
         )
         file.write_text(yaml.safe_dump(other))
-        with running(one, ports[0]) as gateway, started("serve", str(file)) as dying:
+        with running(one, ports[0]) as gateway, running_command("serve", str(file)) as dying:
             urls = [gateway.url, dying.url]
             first = client.ask_often(urls, 12, "first")
             assert {one.result() for one in first} == {200}

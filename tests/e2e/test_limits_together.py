@@ -11,7 +11,7 @@ import pytest
 from tests.support import redis
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import workers
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
 
 pytestmark = pytest.mark.process
 
@@ -28,7 +28,7 @@ class Answering(Upstream):
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    with served(Answering) as answering:
+    with serve_upstream(Answering) as answering:
         yield answering
 
 

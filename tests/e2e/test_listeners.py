@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.certificates import LOOPBACK, Authority
-from tests.support.command_line import Started, invoke, run, started
+from tests.support.command_line import Started, invoke, run, running_command
 from tests.support.harness import eventually, free_port
 
 PROVIDER = {"model": "openai/m", "access_key": "k", "base_url": "http://127.0.0.1:9"}
@@ -57,7 +57,7 @@ def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_
     tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
     write(tmp_path, {"port": plain}, {"name": "secure", "port": port, "tls": tls})
     context = authority.client()
-    with started("serve", "--workers", str(workers), cwd=tmp_path) as process:
+    with running_command("serve", "--workers", str(workers), cwd=tmp_path) as process:
         assert f"https://127.0.0.1:{port}" in process.banner
         with asking(port, context) as old:
             first = serial(old)
@@ -88,7 +88,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
     write(tmp_path, {"port": free_port()}, {"name": "local", "socket": str(path), "mode": "0660"})
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
-    with started("serve", "--workers", "2", cwd=tmp_path) as process:
+    with running_command("serve", "--workers", "2", cwd=tmp_path) as process:
         assert f"unix:{path}" in process.banner
         assert path.stat().st_mode & 0o777 == 0o660
         with socket.socket(socket.AF_UNIX) as client:
@@ -129,7 +129,7 @@ def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
     listener: dict[str, Any] = {"name": "wide", "address": "0.0.0.0", "port": port}
     listener |= {"tls": tls} if how == "client_ca" else {}
     write(tmp_path, {"port": free_port()}, listener)
-    with started("serve", *(["--open"] if how == "--open" else []), cwd=tmp_path) as process:
+    with running_command("serve", *(["--open"] if how == "--open" else []), cwd=tmp_path) as process:
         assert f":{port} (and all other addresses" in process.banner
 
 
@@ -137,7 +137,7 @@ def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
 def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
     listener = {"address": "0.0.0.0", "port": free_port()}
     write(tmp_path, listener, client_keys=[{"name": "a", "key": "k" * 20}])
-    with started("serve", cwd=tmp_path) as process:
+    with running_command("serve", cwd=tmp_path) as process:
         write(tmp_path, listener)
         process.process.send_signal(signal.SIGHUP)
         said(process, "not reloaded")

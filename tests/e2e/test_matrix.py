@@ -14,7 +14,7 @@ from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
-from tests.support.wire_transcript import heard
+from tests.support.wire_transcript import conversation_of
 
 MODELS = {"chat": "up-chat", "messages": "up-messages", "responses": "up-responses"}
 SCHEMA = {
@@ -255,7 +255,7 @@ class Cell:
         assert seen.path == PATHS[self.upstream_api]
         assert bool(seen.json.get("stream")) is self.stream
         assert seen.json["model"] == MODELS[self.upstream_api]
-        return heard(self.upstream_api, seen.json)
+        return conversation_of(self.upstream_api, seen.json)
 
 
 @pytest.fixture(params=[True, False], ids=["stream", "whole"])

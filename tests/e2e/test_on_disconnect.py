@@ -19,12 +19,12 @@ from tests.support.raw_call import (
     SUCCESS,
     TOKENS,
     Call,
+    answer_stream,
     call,
     check_log,
     chunks,
     line,
     lines,
-    said,
     settings,
     whole,
 )
@@ -60,15 +60,15 @@ class Play:
 
 
 def half(cell: Cell) -> bytes:
-    return said(cell.model_api).half if cell.stream else whole(cell.model_api)[:-20]
+    return answer_stream(cell.model_api).half if cell.stream else whole(cell.model_api)[:-20]
 
 
 def rest(cell: Cell) -> bytes:
-    return chunks(*said(cell.model_api).rest) + END if cell.stream else whole(cell.model_api)[-20:]
+    return chunks(*answer_stream(cell.model_api).rest) + END if cell.stream else whole(cell.model_api)[-20:]
 
 
 def all_of_it(cell: Cell) -> bytes:
-    return said(cell.model_api).whole if cell.stream else whole(cell.model_api)
+    return answer_stream(cell.model_api).whole if cell.stream else whole(cell.model_api)
 
 
 PLAYS = {
@@ -191,11 +191,11 @@ def test_clients_that_leave_before_the_first_content(gateway, by_hand):
     with contextlib.ExitStack() as stack:
         calls = [stack.enter_context(call(gateway, by_hand, cell)) for cell in STREAMS]
         for one in calls:
-            one.up.send(SSE + chunks(*said(one.cell.model_api).opening))
+            one.up.send(SSE + chunks(*answer_stream(one.cell.model_api).opening))
             one.leave("FIN")
         assert select.select([one.up.sock for one in calls], [], [], 0.3)[0] == []
         for one in calls:
-            speech = said(one.cell.model_api)
+            speech = answer_stream(one.cell.model_api)
             one.up.send(chunks(speech.first, *speech.rest) + END)
             assert one.check_line()["output_tokens"] == 17
 
@@ -204,7 +204,7 @@ def test_clients_that_leave_before_the_first_content(gateway, by_hand):
 def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
     """What was queued for it must not hold the provider up."""
     with call(gateway, by_hand, cell) as one:
-        speech = said(cell.model_api)
+        speech = answer_stream(cell.model_api)
         one.up.send(SSE + chunks(*speech.opening))
         one.leave("RST")
         one.up.send(chunks(*[speech.first] * 300, *speech.rest) + END)
@@ -214,7 +214,7 @@ def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
 @each
 def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
-        speech = said(cell.model_api)
+        speech = answer_stream(cell.model_api)
         one.up.send(speech.half)
         one.client.read_until(b"one t")
         one.leave("FIN")
@@ -226,7 +226,7 @@ def test_an_endless_answer_ends_at_the_limit_of_answers(gateway, by_hand, cell):
 @each
 def test_a_client_that_stays_sees_no_difference(gateway, by_hand, cell):
     with call(gateway, by_hand, cell) as one:
-        one.up.send(said(cell.model_api).whole)
+        one.up.send(answer_stream(cell.model_api).whole)
         answer = one.client.read_until(b"\r\n0\r\n\r\n")
         found = line(gateway, one.id)
     assert SUCCESS[cell.api] in answer

@@ -11,7 +11,7 @@ import pytest
 from tests.support.command_line import environment
 from tests.support.harness import PATIENCE, ROOT, Gateway, running
 from tests.support.stand_in import AGAIN, FOUND, PLEASE, REPEATED, WORDS, StandIn
-from tests.support.upstreams import served
+from tests.support.upstreams import serve_upstream
 
 pytestmark = pytest.mark.process
 
@@ -20,7 +20,7 @@ PROGRAMS = ROOT / "tests/clients/programs"
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[StandIn]:
-    with served(StandIn) as provider:
+    with serve_upstream(StandIn) as provider:
         yield provider
 
 

@@ -12,7 +12,7 @@ from providers.responses.ids import is_own_id
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, post, provider
 from tests.support.raw_call import END, SSE, check_log, chunks, line
-from tests.support.responses_api import bearer, check_stream, chunked, final, refusal, stored, turn
+from tests.support.responses_api import bearer, check_stream, final, read_chunks, refusal, stored, turn
 from tests.support.upstreams import (
     JSON,
     STREAM,
@@ -355,7 +355,7 @@ def test_a_stream_in_the_providers_background_that_was_lost_is_its_owners_to_res
                 with by_hand.accept() as other:
                     assert other.read_until(b"\r\n\r\n").startswith(f"GET {path} ".encode())
                     other.send(SSE + chunks(*pieces[at:]) + END)
-                    rest = chunked(again.read_to_end())
+                    rest = read_chunks(again.read_to_end())
     check_stream(b"".join(pieces[:at]) + rest)
 
 

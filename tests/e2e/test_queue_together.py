@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import redis
 from tests.support.harness import Gateway, config, free_port, provider, running
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
 
 pytestmark = pytest.mark.process
 
@@ -63,7 +63,7 @@ def test_looping_clients_are_all_served_in_turn(workers, counters, request):
     """With two workers 8 to 20 requests were refused and one waited for ten seconds; with one worker none."""
     port = free_port()
     limits = {"ratelimits": {"concurrent": 1}, "queue": {"size": 64, "wait": "5s"}}
-    with served(Slow) as upstream:
+    with serve_upstream(Slow) as upstream:
         entry = provider("openai/gpt-4o-mini", upstream.url, ["chat"], **limits)
         keys = [{"name": f"c{number}", "key": _key(number)} for number in range(CLIENTS)]
         counting = {"type": "redis", "url": request.getfixturevalue("server").url} if counters == "redis" else {}

@@ -14,7 +14,7 @@ from gateway.mock.failures import FAILURES
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.apis import OLDER
 from tests.support.cases import case
-from tests.support.doc_blocks import fenced
+from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS
@@ -187,7 +187,7 @@ def test_a_second_answer_of_nothing_is_delivered_as_it_is(others: Gateway, strea
 
 
 def test_the_example_of_the_page_does_what_it_says():
-    example = yaml.safe_load(fenced(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
+    example = yaml.safe_load(blocks_in(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
     port = free_port()
     with mock_thread() as mock:
         for entry in example["model_providers"]:

@@ -38,7 +38,7 @@ from tests.support.harness import (
     request,
 )
 from tests.support.own_log import own_log
-from tests.support.raw_call import SSE, chunks, line, lines, new_id, said
+from tests.support.raw_call import SSE, answer_stream, chunks, line, lines, new_id
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream, render
 
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
@@ -179,7 +179,7 @@ def test_of_a_stream_whose_client_leaves_it_is_recorded_what_came(recorder):
         client.send(post(PATHS["chat"], body_of("by-hand", "chat"), {"x-request-id": id}))
         with recorder.by_hand.accept() as up:
             up.read_request()
-            up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+            up.send(SSE + chunks(*answer_stream("chat").opening, answer_stream("chat").first))
             client.read_until(b"one t")
             client.close()
             found = recorder.of(id)

@@ -18,7 +18,7 @@ import pytest
 import trio
 import yaml
 
-from tests.support.command_line import COMMAND, Started, environment, started
+from tests.support.command_line import COMMAND, Started, environment, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, exchanges, post, request
 from tests.support.processes import workers
 from tests.support.warm_start import EXECUTED
@@ -220,7 +220,7 @@ async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tm
         listeners = await nursery.start(trio.serve_tcp, echo, 0)
         upstream = listeners[0].socket.getsockname()[1]
         put(file, version(0, upstream))
-        with started("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
+        with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
             await trio.to_thread.run_sync(until_up, gateway, count)
             load = Load(int(gateway.url.rpartition(":")[2]))
             async with trio.open_nursery() as clients:
@@ -272,7 +272,7 @@ def file(tmp_path, provider) -> Path:
 
 @pytest.fixture
 def gateway(file) -> Iterator[Started]:
-    with started("serve", "--port", "0", cwd=file.parent) as gateway:
+    with running_command("serve", "--port", "0", cwd=file.parent) as gateway:
         yield gateway
 
 
@@ -400,7 +400,7 @@ def answering(provider: Listening, text: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, form):
-    with started("serve", "--port", "0", "--log-format", form, cwd=file.parent) as gateway:
+    with running_command("serve", "--port", "0", "--log-format", form, cwd=file.parent) as gateway:
         put(file, {**version(2, provider.port), "drian": "5s", "limts": {}})
         gateway.process.send_signal(signal.SIGHUP)
         eventually(lambda: [line for line in gateway.log if "limts" in line], what="the last mistake")
@@ -428,7 +428,7 @@ def test_a_warning_about_the_new_file_is_said_once_as_a_warning(gateway, file, p
 
 @linux
 def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider):
-    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
+    with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
         until_up(gateway, 2)
         put(file, {**version(2, provider.port), "drain": "1s"})
         reload(gateway)
@@ -460,7 +460,7 @@ def everywhere(gateway: Started, expected: list[str]) -> None:
 
 @linux
 def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
-    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent, env={EXECUTED: "1"}) as gateway:
+    with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent, env={EXECUTED: "1"}) as gateway:
         put(file, version(2, provider.port))
         reload(gateway)
         everywhere(gateway, ["up/model-2", "m"])
@@ -520,7 +520,7 @@ def shown(gateway: Started, provider: Listening, key: str) -> str:
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=linux)])
 def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, count):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
-    with started("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
+    with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
         if count > 1:
             until_up(gateway, count)
         assert shown(gateway, provider, KEYS[0]) == "sk-one"
@@ -539,7 +539,7 @@ def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, 
 @linux
 def test_a_worker_that_is_replaced_has_the_keys_that_were_good_last(tmp_path, provider):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
-    with started("serve", "--port", "0", "--workers", "2", cwd=tmp_path) as gateway:
+    with running_command("serve", "--port", "0", "--workers", "2", cwd=tmp_path) as gateway:
         until_up(gateway, 2)
         (tmp_path / "provider").unlink()
         before = workers(gateway.process.pid)
@@ -555,7 +555,7 @@ def test_a_supervisor_that_is_killed_leaves_neither_keys_nor_prompts_behind(tmp_
     temporary.mkdir()
     put(tmp_path / "trigate.yaml", version(0, provider.port))
     env = {"TMPDIR": str(temporary)}
-    with started("serve", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as gateway:
+    with running_command("serve", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as gateway:
         until_up(gateway, 2)
         files = [file.read_bytes() for file in temporary.rglob("*") if file.is_file()]
         assert files, "what workers share is there"

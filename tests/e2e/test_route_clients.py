@@ -14,9 +14,9 @@ from tests.clients import install
 from tests.clients.rows import ROWS, Place
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, free_port, provider
-from tests.support.session_replay import Replay, recorded
+from tests.support.session_replay import Replay, read_session
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, WORDS, StandIn
-from tests.support.upstreams import PATHS, served
+from tests.support.upstreams import PATHS, serve_upstream
 
 SESSIONS = [
     ("claude", ("messages", "chat")), ("claude", ("chat", "responses")), ("codex", ("responses", "messages")),
@@ -37,7 +37,7 @@ class Stage:
     @contextlib.contextmanager
     def first_is_back(self) -> Iterator[StandIn]:
         """The first target's provider from now on; it is asked again once its circuit is closed."""
-        with served(StandIn, self.port) as first:
+        with serve_upstream(StandIn, self.port) as first:
             eventually(lambda: self.ask().headers["x-trigate-target"].endswith("/first-model"))
             yield first
 
@@ -57,7 +57,7 @@ class Stage:
 @pytest.fixture
 def stage(request) -> Iterator[Stage]:
     first, second = request.param
-    with served(StandIn) as upstream:
+    with serve_upstream(StandIn) as upstream:
         dead, port = free_port(), free_port()
         family = ENTRIES[first].partition("/")[0]
         entries = [
@@ -74,7 +74,7 @@ def stage(request) -> Iterator[Stage]:
 def test_a_session_goes_to_its_end_while_the_first_target_is_dead_and_when_it_is_back(stage, client):
     """Fallbacks that work for the second request only, or in one API: agentgateway/agentgateway#1081,
     BerriAI/litellm#26067."""
-    session = recorded(client)
+    session = read_session(client)
     for answer in Replay(stage.gateway, "best").run(session):
         assert answer.status in (200, 101), answer.said[:500]
     assert {FOUND, REPEATED} <= set(stage.second.said)
@@ -91,7 +91,7 @@ def test_a_session_goes_to_its_end_while_the_first_target_is_dead_and_when_it_is
 @pytest.mark.parametrize(("client", "stage"), SESSIONS[1:4], indirect=["stage"])
 def test_a_target_that_comes_back_in_mid_session_can_go_on_with_it(stage, client):
     """It gets what the other one has thought in no form that it would refuse (BerriAI/litellm#32140)."""
-    session = recorded(client)
+    session = read_session(client)
     replay = Replay(stage.gateway, "best").run(session)
     answers = [next(replay)]
     while FOUND not in stage.second.said:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.apis import OLDER, question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, eventually, exchanges, provider
-from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, served
+from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, serve_upstream
 
 SILENT = Raw(end="hang")
 WELL = Script(text="!")
@@ -30,7 +30,7 @@ DOWN, OVERLOADED = refusal(500), refusal(503)
 @pytest.fixture(scope="module")
 def providers() -> Iterator[Mapping[str, Upstream]]:
     with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(served(Upstream)) for name in ("a", "b", "c")}
+        yield {name: stack.enter_context(serve_upstream(Upstream)) for name in ("a", "b", "c")}
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import pytest
 import yaml
 
 from gateway.config.loading import load
-from tests.support.doc_blocks import fenced
+from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, free_port
 
-BLOCKS = fenced((ROOT / "docs" / "routing.md").read_text(), "yaml")
+BLOCKS = blocks_in((ROOT / "docs" / "routing.md").read_text(), "yaml")
 KEYS = {"OPENROUTER_API_KEY": "sk-of-openrouter", "GEMINI_API_KEY": "sk-of-gemini"}
 
 

@@ -16,7 +16,7 @@ from tests.clients.rows import Place
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import ROOT, Gateway, config, exchanges, provider
 from tests.support.stand_in import ENTRIES, TOOLS, StandIn, offered
-from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, served
+from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, serve_upstream
 from tests.support.wire_transcript import Line
 
 pytestmark = pytest.mark.process
@@ -46,7 +46,7 @@ class Runaway(StandIn):
 
 @pytest.fixture
 def provider_of_more() -> Iterator[Runaway]:
-    with served(Runaway) as upstream:
+    with serve_upstream(Runaway) as upstream:
         yield upstream
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
 
 KEY = "sk-alice-0123456789abcdef"
 BODIES: dict[str, dict[str, Any]] = {
@@ -32,7 +32,7 @@ class Answering(Upstream):
 def gateway(request) -> Iterator[Gateway]:
     port, one = free_port(), {"ratelimits": {"concurrent": 1, "requests": "100000/m"}}
     of_key, of_entry = ({}, one) if request.param == "of the entry" else (one, {})
-    with served(Answering) as upstream:
+    with serve_upstream(Answering) as upstream:
         entry = provider("openai/gpt-4o-mini", upstream.url, ["chat"], **of_entry)
         given = config([entry], port, client_keys=[{"name": "alice", "key": KEY, **of_key}])
         workers = request.param == "two workers"

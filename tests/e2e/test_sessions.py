@@ -8,14 +8,14 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
-from tests.support.session_replay import Replay, clients, recorded
+from tests.support.session_replay import Replay, clients, read_session
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
-from tests.support.upstreams import served
+from tests.support.upstreams import serve_upstream
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[StandIn]:
-    with served(StandIn) as provider:
+    with serve_upstream(StandIn) as provider:
         yield provider
 
 
@@ -34,7 +34,7 @@ def wanted(request: dict[str, Any], api: str) -> tuple[int, set[str] | None]:
 
 
 def test_there_are_sessions_of_clients_of_every_api():
-    paths = {request["path"].partition("?")[0] for client in clients() for request in recorded(client)}
+    paths = {request["path"].partition("?")[0] for client in clients() for request in read_session(client)}
     assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 
 
@@ -43,7 +43,7 @@ def test_there_are_sessions_of_clients_of_every_api():
 def test_a_session_of_a_real_program_goes_to_its_end(gateway, upstream, client, api):
     upstream.said.clear()
     upstream.refused.clear()
-    logged, session = len(gateway.log), recorded(client)
+    logged, session = len(gateway.log), read_session(client)
     for answer in Replay(gateway, f"on-{api}").run(session):
         assert (answer.status, answer.dropped) == wanted(session[int(answer.name) - 1], api), answer.said[:500]
         if answer.verdict is not None:
@@ -56,7 +56,7 @@ def test_a_session_of_a_real_program_goes_to_its_end(gateway, upstream, client, 
 
 @pytest.mark.parametrize("client", clients())
 def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on(client):
-    texts = [text for request in recorded(client) for text in strings(request)]
+    texts = [text for request in read_session(client) for text in strings(request)]
     assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == []
     assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == []
 

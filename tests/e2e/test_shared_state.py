@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.open_store import WORKERS_FILE
-from tests.support.command_line import Started, started
+from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, config, eventually, free_port, provider
 from tests.support.processes import workers
 
@@ -38,7 +38,7 @@ def two_workers(supervisor: Started) -> set[int]:
 
 @pytest.mark.parametrize("more", [{}, {"state_storage": {"type": "memory"}}], ids=["default", "memory"])
 def test_workers_share_a_private_file_that_goes_when_they_have_gone(written, tmp_path, more):
-    with started("serve", written(**more), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
+    with running_command("serve", written(**more), "--workers", "2", env={"TMPDIR": str(tmp_path)}) as running:
         pids = two_workers(running)
         (name,) = {shared_file(pid) for pid in pids}
         assert name is not None

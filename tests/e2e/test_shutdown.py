@@ -17,7 +17,7 @@ from tests.support.raw_call import (
     END,
     SUCCESS,
     Call,
-    asked,
+    answer_stream,
     call,
     check_log,
     chunks,
@@ -25,7 +25,7 @@ from tests.support.raw_call import (
     line,
     narrow,
     new_id,
-    said,
+    request_body,
     settings,
     whole,
 )
@@ -65,18 +65,18 @@ def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, wha
         if what == SENDING:
             id = new_id()
             client = stack.enter_context(Wire.connect(gateway.port))
-            client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id})[:-5])
+            client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id})[:-5])
             yield Call(gateway, cell, id, client, client)
             continue
         one = stack.enter_context(call(gateway, by_hand, cell, narrow if what == STALLED else Wire.connect))
         if what != WAITING and cell.stream:
-            one.up.send(said(cell.model_api).half)
+            one.up.send(answer_stream(cell.model_api).half)
             one.client.read_until(b"one t")
         yield one
 
 
 def finish(one: Call) -> None:
-    speech = said(one.cell.model_api)
+    speech = answer_stream(one.cell.model_api)
     one.up.send(chunks(*speech.rest) + END if one.cell.stream else whole(one.cell.model_api))
 
 

@@ -18,13 +18,13 @@ from tests.support.raw_call import (
     LIMIT,
     SUCCESS,
     Call,
+    answer_stream,
     call,
     check_log,
     fill,
     lines,
     narrow,
     new_id,
-    said,
     settings,
 )
 from tests.support.streams_page import Cell, cells, shows
@@ -40,7 +40,7 @@ SHUTS_WINDOW = "keeps its HTTP/2 window closed for the write timeout (30 s)"
 
 def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Call:
     one = stack.enter_context(call(gateway, by_hand, cell, narrow))
-    one.up.send(said(cell.model_api).half)
+    one.up.send(answer_stream(cell.model_api).half)
     one.client.read_until(b"one t")
     return one
 
@@ -88,7 +88,7 @@ def test_a_client_that_does_not_read_stops_its_own_provider_alone(full, cell):
     assert lines(one.gateway, one.id) == []
     begun = time.perf_counter()
     with call(one.gateway, full.by_hand, cell) as other:
-        other.up.send(said(cell.model_api).whole)
+        other.up.send(answer_stream(cell.model_api).whole)
         assert SUCCESS[cell.api] in other.client.read_until(b"\r\n0\r\n\r\n")
     if (took := time.perf_counter() - begun) > 0.5:
         raise Late(f"it took {took:.3f} s")
@@ -115,7 +115,7 @@ def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStac
     stream = client.ask(cell, id)
     one = Call(gateway, cell, id, client.wire, stack.enter_context(by_hand.accept()))
     one.up.read_request()
-    one.up.send(said(cell.model_api).half)
+    one.up.send(answer_stream(cell.model_api).half)
     client.until(stream, b"one t")
     return client, stream, one
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
-from tests.support.sdk_conversation import PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
+from tests.support.sdk_conversation import PIXEL, TURNS, Talk, as_heard, conversation_in, settings, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
 EACH = [(api, stream) for api in OLDER for stream in (True, False)]
@@ -50,7 +50,7 @@ def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream
         said += turn.asked
         seen = upstream.seen[i]
         assert seen.path == PATHS[api]
-        assert told(seen) == [*turn.system, *as_heard(api, said)]
+        assert conversation_in(seen) == [*turn.system, *as_heard(api, said)]
         assert tool_names(seen) == [tool["name"] for tool in turn.more.get("tools", ())]
         assert not {"previous_response_id", "conversation"} & set(seen.json)
         if api == "responses":
@@ -96,7 +96,7 @@ def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
         assert response.conversation.id == conversation.id
         assert sdk.responses.retrieve(response.id) == response
         said += turn.asked
-        assert told(upstream.seen[i]) == [*turn.system, *as_heard(api, said)]
+        assert conversation_in(upstream.seen[i]) == [*turn.system, *as_heard(api, said)]
         said += turn.told
     assert sdk.conversations.retrieve(conversation.id) == conversation
 
@@ -109,7 +109,7 @@ def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
     sdk.conversations.items.delete(items[0].id, conversation_id=conversation.id)
     upstream.script(Script(text="Bye."))
     talk.ask(api, "thing", conversation=conversation.id)
-    assert told(upstream.seen[0]) == [*as_heard(api, said[1:]), ("user", "One more"), ("user", "thing")]
+    assert conversation_in(upstream.seen[0]) == [*as_heard(api, said[1:]), ("user", "One more"), ("user", "thing")]
 
     sdk.conversations.delete(conversation.id)
     with pytest.raises(openai.NotFoundError):
@@ -125,7 +125,7 @@ def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstrea
 
     def answer(seen: Seen) -> Raw:
         api = next(api for api, path in PATHS.items() if path == seen.path)
-        return render(Script(text=f"on {told(seen)[-1][1]}"), api, seen.json)
+        return render(Script(text=f"on {conversation_in(seen)[-1][1]}"), api, seen.json)
 
     monkeypatch.setattr(upstream, "answer", answer)
     id = sdk.conversations.create().id

@@ -15,7 +15,7 @@ from tests.support.harness import Gateway
 from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
-from tests.support.wire_transcript import heard
+from tests.support.wire_transcript import conversation_of
 
 EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
 
@@ -100,7 +100,7 @@ def talk(gateway: Gateway, api: str, stream: bool, story: Callable[[Person], Any
 
 
 def expect(upstream: Upstream, api: str) -> None:
-    found = [heard(api, seen.json) for seen in upstream.seen]
+    found = [conversation_of(api, seen.json) for seen in upstream.seen]
     assert found == [[("system", SYSTEM), *lines(api)[:count]] for count in HEARD]
     assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from tests.support.apis import OLDER
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.harness import Wire, eventually, free_port, post, running
 from tests.support.processes import peers, stop, workers
-from tests.support.sdk_conversation import TURNS, Talk, as_heard, openai_client, settings, told
+from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, openai_client, settings
 from tests.support.upstreams import Raw, Upstream
 
 pytestmark = pytest.mark.process
@@ -55,7 +55,7 @@ def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -
     upstream.script(turn.answer)
     response = talk.ask(api, turn.input, **where, **turn.more)
     said = [line for earlier in TURNS[:i] for line in (*earlier.asked, *earlier.told)] + [*turn.asked]
-    assert told(upstream.seen[0]) == [*turn.system, *as_heard(api, said)]
+    assert conversation_in(upstream.seen[0]) == [*turn.system, *as_heard(api, said)]
     return response
 
 
@@ -101,7 +101,7 @@ class Crew:
 def crew(request, upstream, tmp_path) -> Iterator[Crew]:
     file = tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(settings(upstream, 1) | request.param))
-    with started("serve", str(file), "--workers", "2", "--port", "0") as process:
+    with running_command("serve", str(file), "--workers", "2", "--port", "0") as process:
         found = Crew(process.url, process.process.pid)
         with found.sdk:
             try:

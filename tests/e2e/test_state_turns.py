@@ -11,7 +11,7 @@ from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, eventually, provider
 from tests.support.responses_api import both_ways, each_api
-from tests.support.sdk_conversation import TURNS, Talk, as_heard, settings, told
+from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, settings
 from tests.support.upstreams import STREAM, Raw, Script, render
 
 
@@ -36,7 +36,7 @@ def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, a
         previous = talk.ask(model, turn.input, previous_response_id=previous, **turn.more).id
         said += [(model, line) for line in turn.asked]
         hears = [line for maker, line in said if maker == model or line[0] != "thinking"]
-        assert told(upstream.seen[i]) == [*turn.system, *as_heard(model, hears)]
+        assert conversation_in(upstream.seen[i]) == [*turn.system, *as_heard(model, hears)]
         said += [(model, line) for line in turn.told]
 
 
@@ -48,7 +48,7 @@ def test_what_a_provider_has_sealed_is_not_for_another_of_its_api(sdk, upstream,
     second = talk.ask("attic", "b", previous_response_id=first.id)
     talk.ask("responses", "c", previous_response_id=second.id)
     said = [("user", "a"), ("thinking", "", "c2VhbA=="), ("text", "A"), ("user", "b"), ("text", "B"), ("user", "c")]
-    assert [told(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
+    assert [conversation_in(seen) for seen in upstream.seen] == [said[:1], [said[0], *said[2:4]], said]
 
 
 @both_ways
@@ -58,7 +58,7 @@ def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
     first = talk.ask("chat", "a")
     for i, word in enumerate("bc", 1):
         talk.ask("chat", word, previous_response_id=first.id)
-        assert told(upstream.seen[i]) == [("user", "a"), ("text", "A"), ("user", word)]
+        assert conversation_in(upstream.seen[i]) == [("user", "a"), ("text", "A"), ("user", word)]
 
 
 @both_ways
@@ -90,7 +90,7 @@ def test_a_turn_that_was_cut_at_the_limit_goes_on_without_its_open_calls(sdk, up
     assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert sdk.responses.retrieve(cut.id) == cut
     assert Talk(sdk, True).ask(api, "Go on.", previous_response_id=cut.id).status == "completed"
-    assert told(upstream.seen[1]) == [("user", "Tell."), ("text", "A long"), ("user", "Go on.")]
+    assert conversation_in(upstream.seen[1]) == [("user", "Tell."), ("text", "A long"), ("user", "Go on.")]
 
 
 @each_api
@@ -149,7 +149,7 @@ def test_a_turn_in_the_background_goes_on_while_its_client_looks_for_it(sdk, ups
     done = eventually(lambda: (now := sdk.responses.retrieve(begun.id)).status == "completed" and now, 10, "its end")
     assert (done.output_text, done.background) == ("one two three", True)
     talk.ask(api, "Go on.", previous_response_id=begun.id)
-    assert told(upstream.seen[1]) == [("user", "Count."), ("text", "one two three"), ("user", "Go on.")]
+    assert conversation_in(upstream.seen[1]) == [("user", "Count."), ("text", "one two three"), ("user", "Go on.")]
 
 
 @each_api

@@ -12,7 +12,7 @@ from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
-from tests.support.wire_transcript import heard
+from tests.support.wire_transcript import conversation_of
 
 ENTRIES = {"chat": "openai/on-chat", "messages": "vercel/on-messages", "responses": "openai/on-responses"}
 SYSTEM = "Be brief."
@@ -116,7 +116,7 @@ def test_a_tool_loop_says_everything_once_and_the_provider_hears_it_all(client, 
         ("call", "call_b", "look_into", {"box": "b"}), ("result", "call_b", "nothing"),
     ]  # fmt: skip
     assert [seen.path for seen in upstream.seen] == [PATHS[api]] * 3
-    assert [heard(api, seen.json) for seen in upstream.seen] == [talk[:2], talk[:6], talk]
+    assert [conversation_of(api, seen.json) for seen in upstream.seen] == [talk[:2], talk[:6], talk]
     assert [tool_names(api, seen.json) for seen in upstream.seen] == [["look_into"]] * 3
     assert not any("thread" in seen.json for seen in upstream.seen)
 
@@ -136,7 +136,7 @@ def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, ups
     upstream.script(*ROUNDS)
     assert text_of(client.run("keeper", stream)[-1]) == "A key and nothing."
     assert client.threads == ["create", None, None, None]
-    assert len(heard("responses", upstream.seen[2].json)) == 8
+    assert len(conversation_of("responses", upstream.seen[2].json)) == 8
 
 
 def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
@@ -145,7 +145,7 @@ def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
         for stream in (True, False):
             upstream.script(*ROUNDS)
             assert text_of(client.run("on-chat", stream)[-1]) == "A key and nothing."
-            assert len(heard("chat", upstream.seen[2].json)) == 8
+            assert len(conversation_of("chat", upstream.seen[2].json)) == 8
         assert client.threads == ["create", None, None, None] * 2
 
 
@@ -160,7 +160,7 @@ def test_a_lost_thread_is_told_again_by_the_sdk(upstream):
                 thread.send({"role": "user", "content": word})
         assert client.threads == ["create", "continue", "create"]
         talk = [("system", SYSTEM), ("user", "first"), ("text", "one"), ("user", "second")]
-        assert heard("chat", upstream.seen[1].json) == talk
+        assert conversation_of("chat", upstream.seen[1].json) == talk
 
 
 def test_a_turn_that_broke_off_is_no_part_of_the_thread(client, upstream):
@@ -176,7 +176,7 @@ def test_a_turn_that_broke_off_is_no_part_of_the_thread(client, upstream):
         stream.until_done()
     assert text_of(thread.send()) == "two"
     assert client.threads == ["create", "continue", "create"]
-    assert heard("chat", upstream.seen[2].json) == [("user", "first"), ("text", "one"), ("user", "second")]
+    assert conversation_of("chat", upstream.seen[2].json) == [("user", "first"), ("text", "one"), ("user", "second")]
 
 
 def body(**thread: str) -> dict[str, Any]:

@@ -10,25 +10,25 @@ import pytest
 
 from providers.responses.ids import is_own_id
 from tests.support.apis import OLDER
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
-from tests.support.raw_call import END, chunks, lines, said, whole
+from tests.support.raw_call import END, answer_stream, chunks, lines, whole
 from tests.support.responses_api import (
     becomes,
     both_ways,
     check_stream,
-    chunked,
     each_api,
     entries,
     final,
-    kept,
     opening,
+    read_chunks,
     refusal,
-    sent,
+    sent_bodies,
     speaking,
     sqlite_at,
     stored,
+    stored_ids,
     text_of,
     turn,
 )
@@ -75,7 +75,7 @@ def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, u
     assert stored(gateway, first["id"]).json == first
     second = final(turn(gateway, f"on-{api}", "Sure?", stream=stream, previous_response_id=first["id"]))
     assert second["previous_response_id"] == first["id"]
-    told = json.dumps(sent(upstream)[1])
+    told = json.dumps(sent_bodies(upstream)[1])
     assert told.index("What is it?") < told.index("It is 7.") < told.index("Sure?")
     assert "resp_" not in told
 
@@ -92,7 +92,7 @@ def test_a_turn_that_was_cut_is_incomplete_and_goes_on_without_its_open_calls(
     assert (first["status"], first["incomplete_details"]) == ("incomplete", {"reason": reason})
     assert stored(gateway, first["id"]).json == first
     assert final(turn(gateway, f"on-{api}", "Go on", previous_response_id=first["id"]))["status"] == "completed"
-    told = json.dumps(sent(upstream)[1])
+    told = json.dumps(sent_bodies(upstream)[1])
     assert "It is" in told
     assert LOOK.id not in told
 
@@ -119,7 +119,7 @@ def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, 
                 up.send(END)
             case "error event":
                 up.send(chunks(ERRORS[api]) + END)
-        body = chunked(client.read_to_end())
+        body = read_chunks(client.read_to_end())
     check_stream(body)
     assert b"event: response.failed" in body
     found = stored(gateway, id).json
@@ -132,7 +132,7 @@ def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, 
 
 @each_api
 def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, by_hand, file, api):
-    before = kept(file)
+    before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", {"model": f"hand-{api}", "input": "hi", "store": True}))
         with by_hand.accept() as up:
@@ -140,7 +140,7 @@ def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, b
             up.send(whole(api)[:-20])
             up.close()
         assert b" 502 " in client.read_until(b"\r\n\r\n")
-    assert kept(file) == before
+    assert stored_ids(file) == before
 
 
 def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_path):
@@ -155,7 +155,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
         ):
             own.stop()
             for client, _, id in (one, two, three):
-                body = chunked(client.read_to_end())
+                body = read_chunks(client.read_to_end())
                 check_stream(body)
                 assert b"event: response.failed" in body
                 ids.append(id)
@@ -174,7 +174,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
 def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_is_there(by_hand, upstream, tmp_path):
     path, file, port = tmp_path / "state.sqlite", tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
-    with started("serve", str(file)) as process:
+    with running_command("serve", str(file)) as process:
         own = Gateway(port, process.process.pid, process.log)
         upstream.script(Script(text="It is 7."))
         answered = final(turn(own, "on-chat", stream=True))
@@ -182,13 +182,13 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
             process.process.kill()
             client.read_to_end()
         process.process.wait()
-    with started("serve", str(file)) as process:
+    with running_command("serve", str(file)) as process:
         own = Gateway(port, process.process.pid, process.log)
         assert stored(own, answered["id"]).json == answered
         assert refusal(stored(own, id), 404)
         assert refusal(turn(own, "on-chat", previous_response_id=id))["code"] == NOT_FOUND
         assert process.stop() == 0
-    assert kept(path) == {answered["id"], f"{answered['id']}/head"}
+    assert stored_ids(path) == {answered["id"], f"{answered['id']}/head"}
 
 
 # Loses its client
@@ -212,7 +212,7 @@ def test_a_turn_whose_client_leaves_is_stored_as_cancelled_with_what_was_said(ga
 
 
 def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gateway, by_hand, file):
-    before = kept(file)
+    before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", {"model": "hand-chat", "input": "hi"}, {"x-request-id": "left-whole"}))
         with by_hand.accept() as up:
@@ -221,28 +221,30 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
             client.close()
             up.closed_after(time.perf_counter(), 5)
     eventually(lambda: lines(gateway, "left-whole"))
-    assert kept(file) == before
+    assert stored_ids(file) == before
 
 
 @both_ways
 @each_api
 def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):
-    before = kept(file)
+    before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         asked = {"model": f"finish-{api}", "input": "hi", "stream": stream}
         client.send(post("/v1/responses", asked))
         with by_hand.accept() as up:
             up.read_request()
             if stream:
-                up.send(said(api).half)
+                up.send(answer_stream(api).half)
                 client.read_until(b"one t")
                 client.close()
-                up.send(chunks(*said(api).rest) + END)
+                up.send(chunks(*answer_stream(api).rest) + END)
             else:
                 client.close()
                 assert not select.select([up.sock], [], [], 0.1)[0]
                 up.send(whole(api))
-            (id,) = eventually(lambda: {id for id in kept(file) - before if id.startswith("resp_") and "/" not in id})
+            (id,) = eventually(
+                lambda: {id for id in stored_ids(file) - before if id.startswith("resp_") and "/" not in id}
+            )
     found = stored(gateway, id).json
     assert (found["status"], text_of(found)) == ("completed", "one two three")
 
@@ -253,7 +255,7 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
 @pytest.mark.parametrize("how", ["refused", "broken off", "left"])
 @each_api
 def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):
-    before = kept(file)
+    before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         asked = {"model": f"hand-{api}", "input": "hi", "stream": True, "store": True}
         id = f"before-{api}-{how.replace(' ', '-')}"
@@ -271,11 +273,11 @@ def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_ha
                 up.send(opening(api))
                 client.close()
         eventually(lambda: lines(gateway, id))
-    assert kept(file) == before
+    assert stored_ids(file) == before
 
 
 def test_a_refused_turn_is_not_stored_even_where_the_provider_answers_in_error(gateway, upstream, file):
-    before = kept(file)
+    before = stored_ids(file)
     upstream.script(Raw(500, (), (b'{"error": {"message": "no"}}',)))
     assert turn(gateway, "on-chat", store=True).status in (500, 502)
-    assert kept(file) == before
+    assert stored_ids(file) == before

@@ -24,15 +24,15 @@ from tests.support import postgres
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, eventually, free_port
-from tests.support.raw_call import END, chunks, said
+from tests.support.raw_call import END, answer_stream, chunks
 from tests.support.responses_api import (
     both_ways,
     check_stream,
-    chunked,
     each_api,
     entries,
     final,
     passing,
+    read_chunks,
     speaking,
     sqlite_at,
     stored,
@@ -146,8 +146,8 @@ def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_
     with speaking(fragile, by_hand, api, **more) as (client, up, id):
         failing.stop()
         try:
-            up.send(chunks(*said(api).rest) + END)
-            body = chunked(client.read_to_end())
+            up.send(chunks(*answer_stream(api).rest) + END)
+            body = read_chunks(client.read_to_end())
         finally:
             failing.start()
     check_stream(body)

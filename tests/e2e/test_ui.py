@@ -31,7 +31,7 @@ from tests.support.harness import (
     refusing_port,
     running,
 )
-from tests.support.raw_call import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
+from tests.support.raw_call import SSE, Call, answer_stream, call, chunks, fill, line, lines, narrow, new_id, settings
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Raw
 from tests.support.websocket_client import Client
@@ -142,12 +142,12 @@ def test_a_viewer_too_many_is_told_so_and_the_place_is_free_again_later(gateway)
 
 def test_a_viewer_that_does_not_read_holds_nobody_up(gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+        one.up.send(SSE + chunks(*answer_stream("chat").opening, answer_stream("chat").first))
         one.client.read_until(b"one t")
         with narrow_viewer(gateway), narrow_viewer(gateway, f"/ui/streams/{number_of(gateway, one)}"):
             for _ in range(3000):
-                one.up.send(chunks(said("chat").first))
-            one.up.send(chunks(*said("chat").rest) + b"0\r\n\r\n")
+                one.up.send(chunks(answer_stream("chat").first))
+            one.up.send(chunks(*answer_stream("chat").rest) + b"0\r\n\r\n")
             text = one.client.read_until(b"message_stop")
     assert text.count(b"one t") == 3001
     assert line(gateway, one.id)["ended"] == "complete"
@@ -328,7 +328,7 @@ ONE_T = """
 
 @needs_chromium
 def test_a_stream_appears_moves_and_ends(page, gateway, by_hand, tmp_path):
-    answer = said("chat")
+    answer = answer_stream("chat")
     with call(gateway, by_hand, HUB) as one:
         assert "waiting" in page.until(f"{row(one.id)}?.innerText")
         page.value(f"{row(one.id)}.querySelector('button').click()")
@@ -370,7 +370,7 @@ def test_the_page_can_be_heard(page, gateway, by_hand):
         page.value(f"{row(one.id)}.querySelector('button').focus()")
         page.press("Enter")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
-        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first))
+        one.up.send(SSE + chunks(*answer_stream("chat").opening, answer_stream("chat").first))
         page.until("document.getElementById('passed').innerText.includes('one t')")
         nodes = page.send("Accessibility.getFullAXTree")["nodes"]
         heard = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node]
@@ -399,7 +399,11 @@ def test_what_came_of_the_attempts_before_is_told_of_a_stream_and_when_it_has_en
             page.until(f"{row(id)}")
             page.value(f"{row(id)}.querySelector('button').click()")
             page.until("document.getElementById('facts').innerText.includes('gone=connection')")
-            up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+            up.send(
+                SSE
+                + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
+                + b"0\r\n\r\n"
+            )
             client.read_until(b"[DONE]")
     assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended(id)}?.innerText")
 
@@ -407,7 +411,11 @@ def test_what_came_of_the_attempts_before_is_told_of_a_stream_and_when_it_has_en
 @needs_chromium
 def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+        one.up.send(
+            SSE
+            + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
+            + b"0\r\n\r\n"
+        )
         one.client.read_until(b"message_stop")
     page.until(f"{ended(one.id)}")
     page.value(f"{ended(one.id)}.querySelector('button').click()")
@@ -434,7 +442,11 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
             client.send(post(path, body, {"x-request-id": id}))
             with by_hand.accept() as up:
                 up.read_request()
-                up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+                up.send(
+                    SSE
+                    + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
+                    + b"0\r\n\r\n"
+                )
                 client.read_until(b"0\r\n\r\n")
         page.until(f"{ended(id)}")
         page.value(f"{ended(id)}.querySelector('button').click()")
@@ -457,7 +469,7 @@ def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
 @needs_chromium
 def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
-        one.up.send(said("chat").half)
+        one.up.send(answer_stream("chat").half)
         one.client.read_until(b"one t")
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
@@ -470,7 +482,11 @@ def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
 @needs_chromium
 def test_tokens_are_told_by_client_and_model(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
-        one.up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+        one.up.send(
+            SSE
+            + chunks(*answer_stream("chat").opening, answer_stream("chat").first, *answer_stream("chat").rest)
+            + b"0\r\n\r\n"
+        )
         one.client.read_until(b"message_stop")
     page.until(f"{ended(one.id)}")
     tokens = int(page.value(f"{ended(one.id)}.cells[6].innerText").replace("≈", ""))
@@ -515,7 +531,7 @@ def test_the_page_of_models_says_how_each_is_reached(page, width):
 @needs_chromium
 def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
-        one.up.send(said("chat").half)
+        one.up.send(answer_stream("chat").half)
         one.client.read_until(b"one t")
         page.until(f"{row(one.id)}?.innerText.includes('streaming')")
         one.leave("FIN")
@@ -531,7 +547,7 @@ def test_a_stream_that_its_provider_breaks_off_says_why(page, gateway, by_hand):
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
-        one.up.send(said("chat").half)
+        one.up.send(answer_stream("chat").half)
         one.client.read_until(b"one t")
         one.up.reset()
         one.client.read_until(b"event: error")
@@ -576,7 +592,7 @@ def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('opened-state').innerText.startsWith('open')")
-        one.up.send(said("chat").half)
+        one.up.send(answer_stream("chat").half)
         page.until("document.querySelectorAll('#passed .pair').length")
         assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
         one.leave("FIN")

@@ -20,7 +20,7 @@ from tests.support.harness import (
     given_attempts,
     provider,
 )
-from tests.support.raw_call import LIMIT, SSE, chunks, said
+from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, Upstream
 from tests.support.websocket_client import Client, handshake, lines
 
@@ -278,7 +278,7 @@ def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstr
 def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand, upstream, api):
     upstream.script(Script(text="ok"))
     with called(client, by_hand, api) as up:
-        up.send(said(api).half)
+        up.send(answer_stream(api).half)
         client.until(lambda frame: frame["type"] == "response.output_text.delta")
         up.reset()
         assert client.answer()[-1]["type"] == "response.failed"
@@ -364,7 +364,7 @@ def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, wa
     """However many frames of the client nobody has taken yet."""
     with Client.connect(gateway.port) as client, called(client, by_hand) as up:
         if when == "within":
-            up.send(said("chat").half)
+            up.send(answer_stream("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
         for _ in range(waiting):
             client.create("on-chat")
@@ -380,13 +380,13 @@ def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, wa
 def test_a_client_that_does_not_read_holds_up_its_own_provider_only(gateway, by_hand, upstream):
     upstream.script(Script(text="quick"))
     with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:
-        up.send(SSE + chunks(*said("chat").opening))
+        up.send(SSE + chunks(*answer_stream("chat").opening))
         up.sock.settimeout(0.5)
         sent = 0
         with contextlib.suppress(TimeoutError):
             while sent < 200 * 2**20:
-                up.send(chunks(said("chat").first) * 500)
-                sent += 500 * len(said("chat").first)
+                up.send(chunks(answer_stream("chat").first) * 500)
+                sent += 500 * len(answer_stream("chat").first)
         assert sent < 200 * 2**20, "the provider was never held up"
         with Client.connect(gateway.port) as other:
             assert text_of(other.ask("on-chat")) == "quick"
@@ -480,11 +480,11 @@ def test_an_idle_connection_is_sent_away(draining):
 def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
     upstream.script(Script(text="waited"))
     with Client.connect(draining.port) as client, called(client, by_hand) as up:
-        up.send(said("chat").half)
+        up.send(answer_stream("chat").half)
         client.create("on-chat")
         client.until(lambda frame: frame["type"] == "response.output_text.delta")
         draining.stop()
-        up.send(said("chat").whole.removeprefix(said("chat").half))
+        up.send(answer_stream("chat").whole.removeprefix(answer_stream("chat").half))
         assert client.answer()[-1]["type"] == "response.completed"
         assert text_of(client.answer()) == "waited"
         assert client.closed() == 1001
@@ -494,7 +494,7 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
 def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
     with gateway_thread(config(entries(upstream, by_hand), drain="0.3s")) as own:
         with Client.connect(own.port) as client, called(client, by_hand) as up:
-            up.send(said("chat").half)
+            up.send(answer_stream("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
             own.stop()
             assert client.answer()[-1]["type"] == "response.failed"

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from gateway.serving.listeners import bind
 from gateway.serving.supervisor import supervise
-from tests.support.command_line import Started, started
+from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers
 
@@ -47,7 +47,7 @@ def crew(tmp_path, provider):
     )
     (tmp_path / "gateway").mkdir()  # somebody else's package in the current directory is not what a worker runs
     (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
-    with started("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
+    with running_command("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
         eventually(
             lambda: len(crew_of(process)) == 2 and answering(process) == 2, START_SECONDS, "two workers that answer"
         )

@@ -17,7 +17,7 @@ import yaml
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.apis import OLDER, VENDORS, question
-from tests.support.command_line import Started, started
+from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, config, eventually, post, provider
 from tests.support.processes import is_running, peers, pending, state, stop, workers
 from tests.support.raw_call import SUCCESS, flood
@@ -145,7 +145,7 @@ def serving(tmp_path: Path, drain: float) -> Iterator[Calls]:
         upstream = stack.enter_context(Listening())
         entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api]) for api in OLDER]
         (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(config(entries, 12000, drain=drain)))
-        program = stack.enter_context(started("serve", "--port", "0", "--workers", str(CREW), cwd=tmp_path))
+        program = stack.enter_context(running_command("serve", "--port", "0", "--workers", str(CREW), cwd=tmp_path))
         calls = Calls(program, upstream, stack)
         eventually(lambda: answering(calls) == CREW, START_SECONDS, "workers that answer")
         crew = calls.crew()

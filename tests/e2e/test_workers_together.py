@@ -17,7 +17,7 @@ import pytest
 from gateway.shared.layout import AMOUNT, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import peers, workers
-from tests.support.upstreams import STREAM, Raw, Script, Seen, Upstream, render, served
+from tests.support.upstreams import STREAM, Raw, Script, Seen, Upstream, render, serve_upstream
 
 pytestmark = [
     pytest.mark.process,
@@ -150,7 +150,7 @@ class Crew:
 def started() -> Iterator[Crew]:
     port = free_port()
     with contextlib.ExitStack() as stack:
-        one, two = (stack.enter_context(served(Provider)) for _ in range(2))
+        one, two = (stack.enter_context(serve_upstream(Provider)) for _ in range(2))
         entries, aliases = [], {}
         for name in TESTS:
             entries.append(provider(f"x/{name}", one.url, name=f"one-{name}"))

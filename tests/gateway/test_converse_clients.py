@@ -15,7 +15,7 @@ from gateway.serving.lifecycle import Lifecycle
 from providers.grammar import judge
 from tests.support.gateway_thread import app_thread
 from tests.support.harness import config, provider, request
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, served
+from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, serve_upstream
 
 pytest.importorskip("botocore", reason="Amazon's SDK is not installed")
 from botocore import UNSIGNED
@@ -35,7 +35,7 @@ HI = [{"role": "user", "content": [{"text": "Hi"}]}]
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    with served(Upstream) as providers:
+    with serve_upstream(Upstream) as providers:
         yield providers
 
 

@@ -10,7 +10,7 @@ import pytest
 from streams import event_stream
 from tests.support.converse_requests import check
 from tests.support.in_process import gateway
-from tests.support.upstreams import Raw, Upstream, served
+from tests.support.upstreams import Raw, Upstream, serve_upstream
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2c3"
@@ -44,7 +44,7 @@ GOOD_END = {"chat": "[DONE]", "messages": "message_stop", "responses": "response
 
 @pytest.fixture(scope="module")
 def bedrock() -> Iterator[Upstream]:
-    with served(Upstream) as upstream:
+    with serve_upstream(Upstream) as upstream:
         yield upstream
 
 

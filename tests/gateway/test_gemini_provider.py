@@ -9,7 +9,7 @@ import pytest
 
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal_in_base64
-from tests.support.gemini_answers import call, candidate, text, thought
+from tests.support.gemini_answers import call, candidate, text, thought_part
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, gateway, providers
 
@@ -18,7 +18,7 @@ KEY = "AIza-of-google"
 SIGNATURE = "EoMCCoACARFNMg9JxT6b1SyJ6gdpxB744+/=="
 COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "totalTokenCount": 14}
 CALLS = (
-    candidate(thought("I look.")),
+    candidate(thought_part("I look.")),
     candidate(call("get_time", {"zone": "UTC"}, signature=SIGNATURE), finishReason="STOP") | {"usageMetadata": COUNTS},
 )
 BROKEN = b"""{
@@ -220,7 +220,7 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
             assert google.raw == raw
             google.says = (candidate(text("done"), finishReason="STOP"),)
             for mark, expected in ((ours, SIGNATURE), (others, PLACEHOLDER), (None, PLACEHOLDER)):
-                said = {"role": "model", "parts": [thought("hm"), call("f", {}, signature=mark)]}
+                said = {"role": "model", "parts": [thought_part("hm"), call("f", {}, signature=mark)]}
                 turns = [{"role": "user", "parts": [{"text": "Hi"}]}, said, result]
                 answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
                 assert answer.json() == google.says[0]

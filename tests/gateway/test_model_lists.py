@@ -11,7 +11,7 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.model_lists import AGAIN, FRESH, MOST, ProviderLists, read_page
 from gateway.upstream.client import Upstream
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, told
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import SetClock, gateway
 
@@ -23,7 +23,7 @@ async def listing(says: Callable[[str], Any]) -> AsyncIterator[Any]:
     async def answering(asked: Asked) -> Told:
         await provider.free.wait()
         status, value = provider.says(asked.path)
-        return told(value, status)
+        return json_answer(value, status)
 
     async with endpoint_provider(answering) as provider:
         provider.says, provider.free = says, trio.Event()

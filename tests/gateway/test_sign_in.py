@@ -33,7 +33,7 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
 from tests.support.gateway_thread import app_thread
 from tests.support.harness import PATIENCE, config
-from tests.support.upstreams import served
+from tests.support.upstreams import serve_upstream
 
 (OWN_ID, OWN_SECRET) = next(iter(OWN_KEYS.items()))
 OWN = {"AWS_ACCESS_KEY_ID": OWN_ID, "AWS_SECRET_ACCESS_KEY": OWN_SECRET}
@@ -41,7 +41,7 @@ OWN = {"AWS_ACCESS_KEY_ID": OWN_ID, "AWS_SECRET_ACCESS_KEY": OWN_SECRET}
 
 @pytest.fixture(scope="module")
 def served_clouds() -> Iterator[Clouds]:
-    with served(Clouds) as clouds:
+    with serve_upstream(Clouds) as clouds:
         yield clouds
 
 
@@ -367,7 +367,7 @@ def test_entra_is_asked_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path
     authority = Authority(tmp_path)
     pair = authority.pair("entra", *LOOPBACK)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.root))
-    with served(Clouds, tls=pair) as entra:
+    with serve_upstream(Clouds, tls=pair) as entra:
         entra.given = clouds.given
         there = f"https://localhost:{entra.port}"
         with gateway(clouds, {"type": "azure", "authority": there, **sign_in}) as asked:

@@ -23,7 +23,7 @@ from streams.fold import Answer, Fold, TextBlock, ToolCallBlock
 from tests.support.gateway_thread import app_thread
 from tests.support.harness import PATIENCE, config, eventually, provider
 from tests.support.toy_api import ROW, TOY, frame, signature
-from tests.support.upstreams import Raw, Script, Seen, ToolCall, Upstream, pieces, render, served
+from tests.support.upstreams import Raw, Script, Seen, ToolCall, Upstream, pieces, render, serve_upstream
 
 APIS = ("chat", "messages", "responses", "toy")
 OTHERS = APIS[:-1]
@@ -113,7 +113,7 @@ def entry(name: str, model: str, **more: Any) -> ModelEntry:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Providers]:
-    with served(Providers) as providers:
+    with serve_upstream(Providers) as providers:
         yield providers
 
 

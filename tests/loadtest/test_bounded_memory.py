@@ -12,7 +12,7 @@ from loadtest.exchange.record import Problem
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import KINDS, Tally
 from loadtest.figures.timeline import FINE, LoadTimeline
-from tests.support.load_records import exchanged, shifted
+from tests.support.load_records import exchange_record, shift_record
 
 SECONDS, EACH = 4000, 2
 
@@ -20,10 +20,10 @@ SECONDS, EACH = 4000, 2
 def hour(seed: int) -> LoadTimeline:
     """Some answers a second."""
     timeline, chance = LoadTimeline(), random.Random(seed)
-    record = exchanged(contents=(1.2,), planned=1.0)
+    record = exchange_record(contents=(1.2,), planned=1.0)
     for second in range(SECONDS):
         for _ in range(EACH):
-            timeline.record_end(shifted(record, second + chance.random()), good=True)
+            timeline.record_end(shift_record(record, second + chance.random()), good=True)
             timeline.record_begin(second)
     return timeline
 
@@ -44,10 +44,10 @@ def test_a_long_run_keeps_few_histograms_and_loses_nothing():
 
 def test_timelines_of_several_processes_are_as_of_one():
     both, short = hour(1), LoadTimeline()
-    short.record_end(exchanged(), good=True)
+    short.record_end(exchange_record(), good=True)
     short.merge(both)
     one = hour(1)
-    one.record_end(exchanged(), good=True)
+    one.record_end(exchange_record(), good=True)
     assert short.dump() == one.dump()
     assert short.together == one.together
 
@@ -55,13 +55,13 @@ def test_timelines_of_several_processes_are_as_of_one():
 def test_servers_cannot_make_kinds_without_end():
     tally = Tally()
     for number in range(3 * KINDS):
-        tally.add(exchanged(finish=f"reason {number}"))
-        tally.add(exchanged(end="error", problem=Problem(f"error event: {number}", "stream", "x" * 100)))
+        tally.add(exchange_record(finish=f"reason {number}"))
+        tally.add(exchange_record(end="error", problem=Problem(f"error event: {number}", "stream", "x" * 100)))
     assert len(tally.finishes) == len(tally.failures) == KINDS + 1
     assert tally.finishes["other"] == 2 * KINDS
     assert sum(row.count for row in tally.failures) == 3 * KINDS
     other = Tally()
-    other.add(exchanged(finish="one more"))
+    other.add(exchange_record(finish="one more"))
     other.merge(tally)
     assert sum(other.finishes.values()) == 3 * KINDS + 1
 
@@ -72,8 +72,8 @@ def test_what_other_processes_report_makes_no_kinds_without_end_either():
     for second in range(3):
         part = Tally()
         for number in range(KINDS):
-            part.add(exchanged(finish=f"reason {second} {number}"))
-            part.add(exchanged(end="error", problem=Problem(f"error event: {second} {number}", "stream", "no")))
+            part.add(exchange_record(finish=f"reason {second} {number}"))
+            part.add(exchange_record(end="error", problem=Problem(f"error event: {second} {number}", "stream", "no")))
         whole.merge(Tally.load(part.dump()))
     assert len(whole.finishes) == len(whole.failures) == KINDS + 1
     assert sum(whole.finishes.values()) == sum(row.count for row in whole.failures) == 3 * KINDS
@@ -84,7 +84,7 @@ def test_values_of_many_records_take_the_room_of_few():
     for number in range(2000):
         gaps = [chance.lognormvariate(-4, 0.5) for _ in range(20)]
         times = tuple(number / 100 + 0.1 + sum(gaps[:n]) for n in range(len(gaps)))
-        figures.add(exchanged(number=number, planned=number / 100, contents=times, first_output=times[0]))
+        figures.add(exchange_record(number=number, planned=number / 100, contents=times, first_output=times[0]))
     gap = figures.total.measures["gap"]
     assert gap.count == 38_000
     assert len(gap.buckets) < 800

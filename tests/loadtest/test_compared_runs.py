@@ -16,7 +16,7 @@ from loadtest.reports import report_file
 from loadtest.reports.compared_runs import comparison
 from loadtest.reports.request_log import LineForm, LoggedRun, line
 from loadtest.run.overhead import Overhead
-from tests.support.load_records import exchanged, shifted
+from tests.support.load_records import exchange_record, shift_record
 from tests.support.load_servers import scenario
 
 
@@ -27,7 +27,7 @@ def records(seed, *, slower=1.0, count=150, failing=0.0, output=5, kinds=("chat 
         planned, delay = number / 10, slower * chance.lognormvariate(-2, 0.3)
         times = tuple(planned + delay + n * 0.02 * slower for n in range(3))
         failed = chance.random() < failing
-        made.append(exchanged(
+        made.append(exchange_record(
             number=number, request=kinds[number % len(kinds)], planned=planned, began=planned, sent=planned,
             first_byte=times[0], first_event=times[0], contents=times, first_output=times[0], end_event=times[-1],
             ended=times[-1], tokens=AnswerTokens(20, output), end="error" if failed else "whole",
@@ -115,8 +115,8 @@ def test_logs_alone_are_enough_and_a_report_alone_says_what_it_lacks(tmp_path, c
     logs = [write_log(tmp_path / f"{n}.jsonl", records(n, slower=1 + n)) for n in (0, 1)]
     assert "1.jsonl is slower" in compare(capsys, *logs, "--html", tmp_path / "c.html")[1]
     assert "1.jsonl is slower" in (tmp_path / "c.html").read_text()
-    bursts = [write_log(tmp_path / f"burst {n}.jsonl", [shifted(one, -one.planned) for one in records(n, slower=1 + n)])
-              for n in (0, 1)]  # fmt: skip
+    all_begin_at_0 = [[shift_record(one, -one.planned) for one in records(n, slower=1 + n)] for n in (0, 1)]
+    bursts = [write_log(tmp_path / f"burst {n}.jsonl", found) for n, found in enumerate(all_begin_at_0)]
     assert "burst 1.jsonl is slower" in "".join(map(str, compare(capsys, *bursts)))  # all at one instant
     reports = [report(tmp_path / f"{n}.json", records(n, slower=1 + n), log=False) for n in (0, 1)]
     for log in logs:

@@ -17,7 +17,7 @@ from gateway.commands.load_outputs import LoadOutputs, OutputOptions
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.reports.otlp import KINDS, MetricsSoFar, OtlpReceiver, RunMetrics, exporting
 from tests.support.harness import free_port
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchange_record
 from tests.support.load_servers import answer, prepared, scenario, serving, serving_bodies
 
 
@@ -38,8 +38,13 @@ VARYING = ("error.type", "gen_ai.token.type", "trigate.load.end")
 
 
 def test_what_has_a_name_in_the_conventions_goes_by_it():
-    failed = exchanged(end="error", problem=Problem("status 503", "first byte"), contents=(), first_event=None)
-    found = told(exchanged(tokens=AnswerTokens(7, 3)), failed, exchanged(planned=-1.0), exchanged(end="cancelled"))
+    failed = exchange_record(end="error", problem=Problem("status 503", "first byte"), contents=(), first_event=None)
+    found = told(
+        exchange_record(tokens=AnswerTokens(7, 3)),
+        failed,
+        exchange_record(planned=-1.0),
+        exchange_record(end="cancelled"),
+    )
     duration = found["gen_ai.client.operation.duration",]
     assert dict(duration.labels) == {
         "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "m",
@@ -57,11 +62,11 @@ def test_what_has_a_name_in_the_conventions_goes_by_it():
     assert ends == {"whole": 1, "error": 1, "cancelled": 1}
     assert found["trigate_load_good_requests",].value == 1
     assert not {"trigate_load_duration", "trigate_load_first_event"} & {name for name, *_ in found}
-    assert told(exchanged(), missed=["ttft<1ms"])["trigate_load_good_requests",].value == 0
+    assert told(exchange_record(), missed=["ttft<1ms"])["trigate_load_good_requests",].value == 0
 
 
 def test_servers_cannot_make_series_without_end():
-    kinds = [exchanged(end="error", problem=Problem(f"error event: {n}", "stream")) for n in range(3 * KINDS)]
+    kinds = [exchange_record(end="error", problem=Problem(f"error event: {n}", "stream")) for n in range(3 * KINDS)]
     found = [name for name in told(*kinds) if name[0] == "gen_ai.client.operation.duration"]
     assert len(found) == KINDS + 1
     assert told(*kinds)["gen_ai.client.operation.duration", "_OTHER"].value.count == 2 * KINDS
@@ -128,14 +133,14 @@ def test_a_load_that_does_not_begin_leaves_the_log_of_the_last(tmp_path):
     with LoadOutputs.opened(OutputOptions(log=log)) as answers:
         assert log.read_text() == "yesterday\n"
         (sink,) = answers.sinks(plan(), "", None)
-        sink.add(exchanged(), (), b"")
+        sink.add(exchange_record(), (), b"")
     assert log.read_text().startswith('{"time":')
     with LoadOutputs.opened(OutputOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
-        answers.sinks(plan(), "", None)[0].add(exchanged(), (), b"")
-    OutputOptions(log=Path("/dev/null"), json=log).check(tells=False)
+        answers.sinks(plan(), "", None)[0].add(exchange_record(), (), b"")
+    OutputOptions(log=Path("/dev/null"), json=log).check(has_conditions=False)
     for wrong in (tmp_path, tmp_path / "missing" / "x"):
         with pytest.raises(ConfigError, match="cannot be written"):
-            OutputOptions(csv=wrong).check(tells=False)
+            OutputOptions(csv=wrong).check(has_conditions=False)
 
 
 async def watched_to_its_end(answers):
@@ -164,7 +169,7 @@ async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
             async with answers.exported():
                 result = await (await prepared(own, sinks=answers.sinks(own, "", None))).run()
                 await watched_to_its_end(answers)
-            assert answers.remarked([result])[0].remarks == result.remarks
+            assert answers.with_remarks([result])[0].remarks == result.remarks
     request = ExportMetricsServiceRequest.FromString(bodies[-1])
     metrics = request.resource_metrics[0].scope_metrics[0].metrics
     (under_way,) = (metric.gauge.data_points[0] for metric in metrics if metric.HasField("gauge"))

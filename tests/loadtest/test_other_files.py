@@ -23,7 +23,7 @@ from loadtest.reports.other_files import as_vllm, csv_of
 from loadtest.reports.page import page
 from loadtest.reports.report_file import write_whole
 from loadtest.run.overhead import Overhead
-from tests.support.load_records import exchanged, shifted
+from tests.support.load_records import exchange_record, shift_record
 from tests.support.load_servers import scenario
 
 
@@ -40,8 +40,8 @@ def result(*records, seconds=10.0, **more) -> RunResult:
     )  # fmt: skip
 
 
-ANSWERS = [shifted(exchanged(tokens=AnswerTokens(100, 5)), n / 10) for n in range(40)]
-FAILED = exchanged(end="error", problem=Problem("status 503", "first byte"), contents=(), first_output=None)
+ANSWERS = [shift_record(exchange_record(tokens=AnswerTokens(100, 5)), n / 10) for n in range(40)]
+FAILED = exchange_record(end="error", problem=Problem("status 503", "first byte"), contents=(), first_output=None)
 NOTHING = result()
 
 

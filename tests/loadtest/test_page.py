@@ -16,9 +16,9 @@ from loadtest.reports.page import page
 from loadtest.reports.plots import Axis, Series, chart, curves, linear, logarithmic, over_time, percentiles, spans
 from loadtest.reports.words import describe_course, describe_probes
 from loadtest.run.search import FoundLoad, SearchReport, SearchStep
-from tests.support.load_records import exchanged, record, result, shifted
+from tests.support.load_records import exchange_record, record, result, shift_record
 
-RUN = result(*(shifted(exchanged(), n / 10) for n in range(30)))
+RUN = result(*(shift_record(exchange_record(), n / 10) for n in range(30)))
 
 STEP = SearchStep(4.0, "confirm", "held", "<b>", 2.0, 8, 8, 1.0, 4.0, 0.1, 0.2, 0.3, 0.4, 2)
 
@@ -63,7 +63,7 @@ def test_the_figures_are_those_of_the_json():
 def test_a_distribution_is_drawn_to_its_greatest_value(waits):
     """Whatever the values are: one, none but zero, all alike, many."""
     contents = [(1 + wait, 1.1 + wait) for wait in waits]
-    run = result(*(exchanged(contents=at, first_output=at[0], end_event=None, ended=4.0) for at in contents))
+    run = result(*(exchange_record(contents=at, first_output=at[0], end_event=None, ended=4.0) for at in contents))
     first = next(found for found in curves([run], ["x"]) if "Time to the first token" in found)
     assert f"<small>max {duration(max(waits))}</small>" in first
     path, mark = re.search(

@@ -15,7 +15,7 @@ from loadtest.reports import text
 from loadtest.run.readiness import check_exact
 from loadtest.run.running import ActiveRun, address_of
 from streams import sse
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchange_record
 from tests.support.load_servers import HEAD, chunk, events, judge, load, scenario, serving_bodies
 
 
@@ -99,10 +99,10 @@ async def test_a_file_of_requests_is_in_the_report_by_its_name(tmp_path):
 
 
 def test_short_is_what_an_answer_says_of_itself():
-    asked = exchanged(asked_output=128, tokens=AnswerTokens(output=10))
+    asked = exchange_record(asked_output=128, tokens=AnswerTokens(output=10))
     assert asked.short
-    assert not exchanged(asked_output=128).short  # it does not say how many there are
-    assert not exchanged(asked_output=10, tokens=AnswerTokens(output=10)).short
+    assert not exchange_record(asked_output=128).short  # it does not say how many there are
+    assert not exchange_record(asked_output=10, tokens=AnswerTokens(output=10)).short
     tally = Tally()
     tally.add(asked, (EXACT,))
     assert (tally.counts["short"], tally.counts["good"]) == (1, 0)

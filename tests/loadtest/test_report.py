@@ -25,7 +25,7 @@ from loadtest.reports import report_file as report
 from loadtest.reports.page import page
 from loadtest.reports.report_file import NoReport
 from loadtest.run.overhead import self_test
-from tests.support.command_line import COMMAND, environment, run, started
+from tests.support.command_line import COMMAND, environment, run, running_command
 from tests.support.harness import PATIENCE, ROOT, eventually
 from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 
@@ -330,7 +330,7 @@ def drawn_at_last(running) -> str:
 
 @pytest.fixture(scope="module")
 def mock():
-    with started("mock", "--port", "0", "--pace", "0") as process:
+    with running_command("mock", "--port", "0", "--pace", "0") as process:
         yield process.url
 
 

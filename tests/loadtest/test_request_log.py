@@ -14,7 +14,7 @@ import pytest
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.reports.request_log import HELD, LineForm, LoggedRun, RequestLog, line
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchange_record
 
 NOTHING = SecretWords(())
 RUN = LoggedRun(2, "a", 1_000_000.0)
@@ -25,7 +25,7 @@ def said(record, missed=(), body=b"", secret=NOTHING, **form):
 
 
 def test_a_line_has_each_time_from_the_planned_begin():
-    found = said(exchanged(tokens=AnswerTokens(7, 3, None, 2), route=(("x-trigate-target", "openai/m"),),
+    found = said(exchange_record(tokens=AnswerTokens(7, 3, None, 2), route=(("x-trigate-target", "openai/m"),),
                            request_id="r1", asked_output=9))  # fmt: skip
     assert found["planned"] == 1
     assert found["time"] == "1970-01-12T13:46:41.000Z"
@@ -43,33 +43,40 @@ def test_a_line_has_each_time_from_the_planned_begin():
     assert (found["asked"], found["request_id"]) == ({"input": None, "output": 9}, "r1")
     assert found["headers"] == {"x-trigate-target": "openai/m"}
     assert found["warmup"] is False
-    assert said(exchanged(planned=-1.0))["warmup"] is True
+    assert said(exchange_record(planned=-1.0))["warmup"] is True
     assert "events" not in found
     assert "body" not in found
 
 
 def test_what_never_came_is_null_and_what_was_waited_in_vain_is_marked():
     gone = Problem("timeout", "first byte", "no end after 30 s")
-    found = said(exchanged(sent=1.0, first_byte=None, first_event=None, contents=(), first_output=None, end_event=None,
-                           ended=31.0, status=0, end="error", problem=gone), ["ttft<500ms"])  # fmt: skip
+    record = exchange_record(
+        sent=1.0, first_byte=None, first_event=None, contents=(), first_output=None, end_event=None,
+        ended=31.0, status=0, end="error", problem=gone,
+    )  # fmt: skip
+    found = said(record, ["ttft<500ms"])
     assert (found["error"], found["phase"], found["detail"]) == ("timeout", "first byte", "no end after 30 s")
     assert (found["first_byte"], found["status"], found["gap"], found["tpot"]) == (None, None, None, None)
     assert found["ttft"] == 30
     assert {"ttft", "ttfb", "duration"} <= set(found["censored"])
     assert (found["good"], found["missed"]) == (False, ["ttft<500ms"])
-    assert said(exchanged(end="cancelled"))["good"] is None
+    assert said(exchange_record(end="cancelled"))["good"] is None
 
 
 def test_times_of_events_and_bodies_come_on_demand():
-    assert said(exchanged(), events=True)["events"] == pytest.approx([0.2, 0.3, 0.45])
-    failed = exchanged(end="error", problem=Problem("cut", "stream"))
-    for bodies, record, there in (("failed", failed, True), ("failed", exchanged(), False), ("all", exchanged(), True)):
+    assert said(exchange_record(), events=True)["events"] == pytest.approx([0.2, 0.3, 0.45])
+    failed = exchange_record(end="error", problem=Problem("cut", "stream"))
+    for bodies, record, there in (
+        ("failed", failed, True),
+        ("failed", exchange_record(), False),
+        ("all", exchange_record(), True),
+    ):
         assert (said(record, body=b"data: \xff", bodies=bodies).get("body") == "data: \\xff") == there, bodies
 
 
 def test_no_secret_and_no_control_character_is_in_a_line():
     secret = SecretWords.among(["Bearer sk-secret-key"])
-    record = exchanged(request_id="for sk-secret-key", route=(("x-trigate-note", "sk-secret-key"),),
+    record = exchange_record(request_id="for sk-secret-key", route=(("x-trigate-note", "sk-secret-key"),),
                        finish="sk-secret-key")  # fmt: skip
     file = io.BytesIO()
     log = RequestLog(file, LineForm(bodies="all"))
@@ -89,7 +96,7 @@ def test_each_line_is_there_when_its_exchange_has_ended():
         run, other = log.log_of_run("a", NOTHING), log.log_of_run("b", NOTHING)
         for sink, number in ((run, 1), (other, 2)):
             assert not sink.reads_bodies
-            sink.add(exchanged(number=number), (), b"")
+            sink.add(exchange_record(number=number), (), b"")
             found = json.loads(lines.readline())
             assert (found["number"], found["run"]) == (number, number)
         log.close()
@@ -108,7 +115,7 @@ def test_a_slow_reader_does_not_hold_up_the_load():
     run, record = log.log_of_run("a", NOTHING), {"a": 1}
     for _ in range(HELD + 10):
         log.add(record)
-    run.add(exchanged(), (), b"")
+    run.add(exchange_record(), (), b"")
     assert log.lost >= 9
     assert log.failure == "it is written too slowly"
     file.free.set()

@@ -18,9 +18,9 @@ from loadtest.run.running import ActiveRun, address_of
 from loadtest.run.searching import loader_is_the_limit, rule_of, search
 from loadtest.run.step_watch import LimitEvidence
 from loadtest.run.under_way import Watching, watch_nothing
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchange_record
 from tests.support.load_servers import answer, judge, scenario, serving
-from tests.support.simulated_load import simulated
+from tests.support.simulated_load import simulate
 from tests.support.simulated_queue import SimulatedQueue
 
 
@@ -55,7 +55,7 @@ def spread(chance: random.Random) -> float:
 
 
 async def found_on(queue, asked, slow=float("inf")) -> tuple[RunResult, Telling]:
-    run, _ = simulated(queue, slow)
+    run, _ = simulate(queue, slow)
     telling = Telling()
     assert asked.search is not None
     return await search(asked, "", asked.search, run, rule_of(asked), telling), telling
@@ -112,7 +112,7 @@ async def test_the_greatest_rate_that_was_to_be_tried_is_at_least_the_answer(aut
 
 
 async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(autojump_clock):
-    run, _ = simulated(EIGHT)
+    run, _ = simulate(EIGHT)
 
     async def cut(plan, target, watch=watch_nothing):
         return attrs.evolve(await run(plan, target, watch), interrupted=True)
@@ -145,7 +145,7 @@ async def test_a_search_is_in_the_report_step_by_step(autojump_clock):
 
 
 async def test_a_line_tells_of_each_load_as_it_goes(autojump_clock):
-    run, _ = simulated(EIGHT, slow=4)
+    run, _ = simulate(EIGHT, slow=4)
     asked, out = plan(max_rate=40, rate=8), io.StringIO()
     assert asked.search is not None
     await search(asked, "", asked.search, run, rule_of(asked), SearchLines(out))
@@ -164,7 +164,7 @@ def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
     """As many values as early stopping in MLPerf's rules wants are counted of what a percentile or a share is asked."""
     tallies = {"": Tally(), "chat m": Tally()}
     for number in range(100):
-        tallies["chat m" if number % 2 else ""].add(exchanged(), ("ttft",) if number < 2 else ())
+        tallies["chat m" if number % 2 else ""].add(exchange_record(), ("ttft",) if number < 2 else ())
     tallies[""].merge(tallies["chat m"])
     cases = [
         ({}, "99 % of answers are good (whole)", [LimitEvidence(0.99, 100, 2)]),

@@ -9,8 +9,8 @@ from loadtest.figures.notes import Steadiness, notes, steadiness, windows
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.timeline import LoadTimeline, Second
-from tests.support.load_records import exchanged
-from tests.support.simulated_load import simulated
+from tests.support.load_records import exchange_record
+from tests.support.simulated_load import simulate
 from tests.support.simulated_queue import SimulatedQueue
 
 
@@ -67,7 +67,7 @@ async def result(rate, seconds, service=0.1, **more) -> RunResult:
     from loadtest.plan.scenario_file import build
 
     keys = {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], "rate": rate, "seconds": seconds, **more}
-    run, _ = simulated(SimulatedQueue(4, lambda chance: service))
+    run, _ = simulate(SimulatedQueue(4, lambda chance: service))
     return await run(build(Document("test", keys), {}), "")
 
 
@@ -118,7 +118,9 @@ async def test_slow_first_answers_without_a_warm_up_are_a_note(autojump_clock):
     for number in range(200):
         took = 1.0 if number < 20 else 0.1
         at = number / 20
-        figures.add(exchanged(planned=at, began=at, contents=(at + took,), first_output=at + took, ended=at + took))
+        figures.add(
+            exchange_record(planned=at, began=at, contents=(at + took,), first_output=at + took, ended=at + took)
+        )
     cold = attrs.evolve(run, tally=figures.total, timeline=figures.timeline)
     (note,) = [note for note in notes(cold) if "first answers" in note]
     assert "10.0 times the median" in note

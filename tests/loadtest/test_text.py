@@ -9,17 +9,17 @@ from loadtest.figures.notes import notes
 from loadtest.figures.tally import Tally
 from loadtest.reports import text
 from loadtest.reports.tables import COLUMNS, shorten, stack_columns, wrap_line
-from tests.support.load_records import exchanged, record, result, shifted
+from tests.support.load_records import exchange_record, record, result, shift_record
 
 LONG = "http://a-host-with-a-name-that-is-long.somewhere.example.internal:8443/deployments/of/all/kinds/v1"
-REFUSED = exchanged(
+REFUSED = exchange_record(
     request="another kind of request that has a long name",
     end="error",
     contents=(),
     first_output=None,
     problem=Problem("status 404", "first byte", "there is no such model; " + "there are " + "others, " * 60),
 )
-RUN = result(*(shifted(exchanged(), n / 10) for n in range(30)), REFUSED)
+RUN = result(*(shift_record(exchange_record(), n / 10) for n in range(30)), REFUSED)
 HARD = attrs.evolve(
     RUN,
     target="a name of a target that somebody gave without thought of anybody who has to read it later",
@@ -54,11 +54,11 @@ def test_the_verdict_is_first_then_counts_goodput_the_table_the_loader_and_notes
 @pytest.mark.parametrize(
     ("records", "shown"),
     [
-        ([exchanged(tokens=AnswerTokens(1, 15))], "5 tokens an event"),
-        ([exchanged(tokens=AnswerTokens(1, 4)), exchanged(tokens=AnswerTokens())], "1.33 tokens an event"),
-        ([exchanged(tokens=AnswerTokens())], None),
-        ([exchanged(tokens=AnswerTokens(1, 15), end="error", problem=Problem("cut", "stream"))], None),
-        ([exchanged(tokens=AnswerTokens(1, 15), streamed=False)], None),
+        ([exchange_record(tokens=AnswerTokens(1, 15))], "5 tokens an event"),
+        ([exchange_record(tokens=AnswerTokens(1, 4)), exchange_record(tokens=AnswerTokens())], "1.33 tokens an event"),
+        ([exchange_record(tokens=AnswerTokens())], None),
+        ([exchange_record(tokens=AnswerTokens(1, 15), end="error", problem=Problem("cut", "stream"))], None),
+        ([exchange_record(tokens=AnswerTokens(1, 15), streamed=False)], None),
     ],
 )
 def test_tokens_per_event_are_those_of_streams_that_count_them(records, shown):
@@ -72,7 +72,7 @@ def test_tokens_per_event_are_those_of_streams_that_count_them(records, shown):
 
 
 def test_one_is_told_in_the_singular():
-    assert "1 request begun, 1 whole answer, 0 errors\n" in text.summary(result(exchanged()))
+    assert "1 request begun, 1 whole answer, 0 errors\n" in text.summary(result(exchange_record()))
 
 
 def test_a_table_of_several_runs_is_followed_by_how_they_ended_their_errors_and_notes():
@@ -112,10 +112,14 @@ def test_tables_that_are_too_wide_are_told_one_below_the_other():
 
 def test_streams_that_come_all_at_their_end_are_named():
     """A time to the first token as long as the answer: something held it back (modelscope/evalscope#413)."""
-    held = exchanged(contents=(1.4989,) * 20, first_output=1.4989)
-    one_event = exchanged(contents=(1.499,), first_output=1.499, tokens=AnswerTokens(5, 300))
-    said = notes(result(*[held] * 97, one_event, exchanged(), exchanged()))
+    held = exchange_record(contents=(1.4989,) * 20, first_output=1.4989)
+    one_event = exchange_record(contents=(1.499,), first_output=1.499, tokens=AnswerTokens(5, 300))
+    said = notes(result(*[held] * 97, one_event, exchange_record(), exchange_record()))
     assert "Buffered: first token and end fall together in 98 % of the streams." in said[-1]
-    quick = exchanged(contents=(1.0005,) * 20, first_output=1.0005, end_event=1.001, ended=1.001)  # half of it is wait
-    late = exchanged(began=1.0, contents=(9.9, 9.95), first_output=9.9, end_event=10.0, ended=10.0)  # but two tokens
-    assert notes(result(*[exchanged(), quick, late] * 10)) == ()
+    quick = exchange_record(
+        contents=(1.0005,) * 20, first_output=1.0005, end_event=1.001, ended=1.001
+    )  # half of it is wait
+    late = exchange_record(
+        began=1.0, contents=(9.9, 9.95), first_output=9.9, end_event=10.0, ended=10.0
+    )  # but two tokens
+    assert notes(result(*[exchange_record(), quick, late] * 10)) == ()

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support.browser import Page, browsing
-from tests.support.command_line import COMMAND, environment, started
+from tests.support.command_line import COMMAND, environment, running_command
 from tests.support.harness import ROOT
 
 SECONDS = 45
@@ -29,7 +29,10 @@ ROW = "[...document.querySelectorAll('#streams tbody tr')].find(row => row.inner
 
 def pictures(into: Path, seconds: float) -> None:
     """Taken after so many seconds of load: ``ui-light.webp`` and ``ui-dark.webp``."""
-    with started("serve", "--demo", "--port", "0", "--pace", "0.1") as process, tempfile.TemporaryDirectory() as folder:
+    with (
+        running_command("serve", "--demo", "--port", "0", "--pace", "0.1") as process,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         scenario = Path(folder) / "load.yml"
         scenario.write_text(f"url: {process.url}\n{LOAD}")
         load = subprocess.Popen([*COMMAND, "load", str(scenario)], env=environment(), stderr=subprocess.DEVNULL)

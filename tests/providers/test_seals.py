@@ -10,7 +10,7 @@ from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.seal import Issuer, seal, seal_in_base64
 from tests.support.cases import case
-from tests.support.gemini_answers import call, text, thought
+from tests.support.gemini_answers import call, text, thought_part
 
 OURS, OTHER = Issuer("p", "a1"), Issuer("q", "b2")
 
@@ -88,7 +88,7 @@ FOREIGN = (
 
 
 def mixed(mark: str) -> dict[str, Any]:
-    return model(text("a"), thought("hm"), thought("so"), call("f", signature=mark), text("b"))
+    return model(text("a"), thought_part("hm"), thought_part("so"), call("f", signature=mark), text("b"))
 
 
 Body = dict[str, Any]
@@ -150,10 +150,11 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
         ),
         *(({"contents": [mixed(mark)]}, {"contents": [model(text("a"), call("f"), text("b"))]},
            ("contents[].parts[].thoughtSignature",)) for mark in FOREIGN),
-        *(({"contents": [model(text("a"), thought("hm"), thought("", mark))]}, {"contents": [model(text("a"))]},
+        *(({"contents": [model(text("a"), thought_part("hm"), thought_part("", mark))]},
+           {"contents": [model(text("a"))]},
            ("contents[].parts[].thoughtSignature",)) for mark in FOREIGN),
         (
-            {"contents": [model(thought("", FOREIGN[0])), model(text("x"))]},
+            {"contents": [model(thought_part("", FOREIGN[0])), model(text("x"))]},
             {"contents": [model(text("x"))]},
             ("contents[].parts[].thoughtSignature",),
         ),
@@ -208,7 +209,7 @@ def test_a_request_without_seals_stays_as_it_is(api):
 
 def test_reasoning_that_was_refused_is_left_out():
     """Gemini: signatures go; a call that had one gets what Google documents for those without."""
-    turn = model(thought("hm", "s"), text("a", "s"), text("", "s"), call("f", signature="s"), call("g"))
+    turn = model(thought_part("hm", "s"), text("a", "s"), text("", "s"), call("f", signature="s"), call("g"))
     kept = model(text("a"), call("f", signature=PLACEHOLDER), call("g"))
     for api, body, expected, lost in (
         ("gemini", {"contents": [turn]}, {"contents": [kept]}, ("contents[].parts[]",)),

@@ -42,12 +42,12 @@ def fault_of(
         return "IncompleteSignatureException"
     path, _, query = target.partition("?")
     pairs = sorted(
-        tuple(_encoded(unquote(part)) for part in pair.partition("=")[::2]) for pair in query.split("&") if pair
+        tuple(_encode(unquote(part)) for part in pair.partition("=")[::2]) for pair in query.split("&") if pair
     )
     canonical = "\n".join(
         (
             method,
-            "/".join(_encoded(segment) for segment in path.split("/")),
+            "/".join(_encode(segment) for segment in path.split("/")),
             "&".join(f"{name}={value}" for name, value in pairs),
             *(f"{name}:{' '.join(headers[name].split())}" for name in signed),
             "",
@@ -63,5 +63,5 @@ def fault_of(
     return None if hmac.compare_digest(key.hex(), signature) else "InvalidSignatureException"
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     return quote(text, safe="-_.~")

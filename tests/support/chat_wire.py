@@ -49,20 +49,20 @@ needs_corpus = pytest.mark.skipif(not RECORDED, reason="the recorded provider tr
 DONE = b"data: [DONE]\n\n"
 
 
-def asked(*messages: dict, **fields) -> Request:
+def chat_request(*messages: dict, **fields) -> Request:
     return CHAT.read_request(
         {"model": "m", "messages": list(messages) or [{"role": "user", "content": "hi"}], **fields}
     )
 
 
-def sent(request: Request, **quirks) -> tuple[dict, tuple[str, ...]]:
+def encode_request(request: Request, **quirks) -> tuple[dict, tuple[str, ...]]:
     """Return the body that is sent, and the dropped members."""
     out = CHAT.write_request(request, Recipient("gpt", OWN, Quirks(**quirks)))
     return json.loads(out.body), out.dropped
 
 
 def messages(*turns: Message, api="messages", **quirks) -> list[dict]:
-    return sent(Request(api, "m", turns), **quirks)[0]["messages"]
+    return encode_request(Request(api, "m", turns), **quirks)[0]["messages"]
 
 
 def user(*parts) -> Message:
@@ -73,7 +73,7 @@ def assistant(*parts) -> Message:
     return Message("assistant", parts)
 
 
-def refused(body: dict) -> str:
+def rejected_param(body: dict) -> str:
     with pytest.raises(GatewayError) as caught:
         CHAT.read_request({"model": "m"} | body)
     assert caught.value.failed.status == 400
@@ -81,7 +81,7 @@ def refused(body: dict) -> str:
     return caught.value.failed.param
 
 
-def sealed(issuer: Issuer, api: str, item) -> dict:
+def sealed_item(issuer: Issuer, api: str, item) -> dict:
     return {"type": "reasoning.encrypted", "data": seal(issuer, api, item)}
 
 
@@ -198,7 +198,7 @@ def answers(draw, reasons=STOP) -> list[Event]:
             tools.append(ToolCallStart(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
             events += [tools[-1], ToolCallDelta(block, '{"x":"')]
         else:
-            events += [*draw(spoken(kind, block)), BlockEnd(block)]
+            events += [*draw(block_pieces(kind, block)), BlockEnd(block)]
         for text in draw(block_texts) if tools else ():
             tool = draw(st.sampled_from(tools))
             events.append(ToolCallDelta(tool.block, json.dumps(text)[1:-1]))
@@ -211,7 +211,7 @@ def answers(draw, reasons=STOP) -> list[Event]:
 
 
 @st.composite
-def spoken(draw, kind, block: int) -> list[Event]:
+def block_pieces(draw, kind, block: int) -> list[Event]:
     """Generate the pieces of a block other than a call, with their seals or citations."""
     pieces = draw(block_texts)
     if kind is RefusalDelta:

@@ -31,7 +31,7 @@ ACCOUNT: Final = "models@project.iam.gserviceaccount.com"
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
-def answered(value: Any, status: int = 200, *headers: tuple[str, str]) -> Raw:
+def json_response(value: Any, status: int = 200, *headers: tuple[str, str]) -> Raw:
     return Raw(status, (("content-type", "application/json"), *headers), (json.dumps(value).encode(),))
 
 
@@ -70,7 +70,7 @@ class Clouds(Upstream):
             return self._refusal(seen) or render(Script(text="ok"), "messages", {**seen.json, "model": "m"})
         self.asked.append(seen.path)
         if self.down:
-            return answered({"error": "invalid_grant"}, self.down)
+            return json_response({"error": "invalid_grant"}, self.down)
         handlers = {
             "/": self._sts if seen.method == "POST" else self._ping,
             "/latest/api/token": self._imds_token,
@@ -89,7 +89,7 @@ class Clouds(Upstream):
             "/the-tenant/v2.0/.well-known/openid-configuration": self._entra_about,
         }
         handler = handlers.get(seen.path)
-        return answered({"error": f"no {seen.path}"}, 404) if handler is None else handler(seen)
+        return json_response({"error": f"no {seen.path}"}, 404) if handler is None else handler(seen)
 
     # The models
 
@@ -99,7 +99,9 @@ class Clouds(Upstream):
             return self._aws_refusal(seen)
         token = shown.removeprefix("Bearer ")
         if self.refuses_all or token not in self.given or token in self.revoked:
-            return answered({"error": {"message": f"Invalid credential {token}", "type": "invalid_request_error"}}, 401)
+            return json_response(
+                {"error": {"message": f"Invalid credential {token}", "type": "invalid_request_error"}}, 401
+            )
         return None
 
     def _aws_refusal(self, seen: Seen) -> Raw | None:
@@ -109,8 +111,8 @@ class Clouds(Upstream):
         fault = fault_of(seen.method, target, dict(seen.headers), seen.body, known, (REGION, "bedrock"))
         if fault is None and (token in self.revoked or self.refuses_all):
             message = "The security token included in the request is expired"
-            return answered({"message": message}, 403, ("x-amzn-errortype", "ExpiredTokenException:"))
-        return None if fault is None else answered({"message": fault}, 403, ("x-amzn-errortype", fault))
+            return json_response({"message": message}, 403, ("x-amzn-errortype", "ExpiredTokenException:"))
+        return None if fault is None else json_response({"message": fault}, 403, ("x-amzn-errortype", fault))
 
     # AWS
 
@@ -129,7 +131,7 @@ class Clouds(Upstream):
     def _json_keys(self, **more: str) -> Raw:
         id, secret, token, until = self._keys()
         keys = {"AccessKeyId": id, "SecretAccessKey": secret, "Token": token, "Expiration": until}
-        return answered({**keys, **more})
+        return json_response({**keys, **more})
 
     def _sts(self, seen: Seen) -> Raw:
         """Answer an STS request (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)."""
@@ -160,17 +162,17 @@ class Clouds(Upstream):
         return self._json_keys(Code="Success", Type="AWS-HMAC", LastUpdated=now)
 
     def _container(self, seen: Seen) -> Raw:
-        return self._json_keys() if seen.header("authorization") == "the-containers-token" else answered({}, 403)
+        return self._json_keys() if seen.header("authorization") == "the-containers-token" else json_response({}, 403)
 
     def _sso(self, seen: Seen) -> Raw:
         """Answer an SSO request
         (https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html)."""
         if seen.header("x-amz-sso_bearer_token") != "the-sso-token":
-            return answered({"message": "Session token not found or invalid"}, 401)
+            return json_response({"message": "Session token not found or invalid"}, 401)
         id, secret, token, _ = self._keys()
         until = int((time.time() + self.lifetime) * 1000)
         keys = {"accessKeyId": id, "secretAccessKey": secret, "sessionToken": token, "expiration": until}
-        return answered({"roleCredentials": keys})
+        return json_response({"roleCredentials": keys})
 
     # Google
 
@@ -179,7 +181,7 @@ class Clouds(Upstream):
         return self.given[-1]
 
     def _access_token(self) -> Raw:
-        return answered({"access_token": self._token(), "expires_in": int(self.lifetime), "token_type": "Bearer"})
+        return json_response({"access_token": self._token(), "expires_in": int(self.lifetime), "token_type": "Bearer"})
 
     def _google_token(self, seen: Seen) -> Raw:
         """Answer a token request
@@ -187,14 +189,14 @@ class Clouds(Upstream):
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
         if form["grant_type"] == "refresh_token":
             good = form["refresh_token"] == "the-persons-own" and form["client_secret"] == "no-secret"
-            return self._access_token() if good else answered({"error": "invalid_grant"}, 400)
+            return self._access_token() if good else json_response({"error": "invalid_grant"}, 400)
         head, claims, signature = form["assertion"].split(".")
         assert self.service_account is not None
         try:
             signed = f"{head}.{claims}".encode()
             self.service_account.verify(_bytes(signature), signed, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
-            return answered({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
+            return json_response({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
         said, now = json.loads(_bytes(claims)), time.time()
         good = (
             form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -204,7 +206,7 @@ class Clouds(Upstream):
             and said["scope"] == _SCOPES[0]
             and said["iat"] - 60 <= now < said["exp"] <= said["iat"] + 3600
         )
-        return self._access_token() if good else answered({"error": "invalid_grant"}, 400)
+        return self._access_token() if good else json_response({"error": "invalid_grant"}, 400)
 
     def _google_exchange(self, seen: Seen) -> Raw:
         """Exchange a token (https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token)."""
@@ -218,36 +220,36 @@ class Clouds(Upstream):
         )
         issued = {"issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "token_type": "Bearer"}
         if not good:
-            return answered({"error": "invalid_grant"}, 400)
-        return answered({"access_token": self._token(), "expires_in": int(self.lifetime), **issued})
+            return json_response({"error": "invalid_grant"}, 400)
+        return json_response({"access_token": self._token(), "expires_in": int(self.lifetime), **issued})
 
     def _ping(self, seen: Seen) -> Raw:
         return Raw(200, (("metadata-flavor", "Google"),), (b"computeMetadata/",))
 
     def _google_account(self, seen: Seen) -> Raw:
         if seen.header("metadata-flavor") != "Google":
-            return answered({}, 403)
-        return answered({"email": ACCOUNT, "scopes": list(_SCOPES), "aliases": ["default"]})
+            return json_response({}, 403)
+        return json_response({"email": ACCOUNT, "scopes": list(_SCOPES), "aliases": ["default"]})
 
     def _google_metadata(self, seen: Seen) -> Raw:
         """Answer a metadata request
         (https://cloud.google.com/compute/docs/access/authenticate-workloads#applications)."""
-        return self._access_token() if seen.header("metadata-flavor") == "Google" else answered({}, 403)
+        return self._access_token() if seen.header("metadata-flavor") == "Google" else json_response({}, 403)
 
     # Azure
 
     def _azure_token(self, **more: Any) -> Raw:
         self.given.append(f"eyJ0eXAi.eyJhdWQi.{secrets.token_urlsafe(40)}")
-        return answered({"access_token": self.given[-1], "token_type": "Bearer", **more})
+        return json_response({"access_token": self.given[-1], "token_type": "Bearer", **more})
 
     def _app_service(self, seen: Seen) -> Raw:
         """Answer a managed identity request
         (https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference)."""
         query = parse_qs(seen.query)
         if seen.header("x-identity-header") != "the-identity-header" or "resource" not in query:
-            return answered({"statusCode": 401, "message": "no"}, 401)
+            return json_response({"statusCode": 401, "message": "no"}, 401)
         if query["resource"] != ["https://cognitiveservices.azure.com"]:
-            return answered({"statusCode": 400, "message": "unknown resource"}, 400)
+            return json_response({"statusCode": 400, "message": "unknown resource"}, 400)
         return self._azure_token(expires_on=str(int(time.time() + self.lifetime)), resource=query["resource"][0])
 
     def _azure_imds(self, seen: Seen) -> Raw:
@@ -255,7 +257,7 @@ class Clouds(Upstream):
         (https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token)."""
         query = parse_qs(seen.query)
         if seen.header("metadata") != "true" or query.get("client_id", ["own"]) != ["own"]:
-            return answered({"error": "invalid_request", "error_description": "Identity not found"}, 400)
+            return json_response({"error": "invalid_request", "error_description": "Identity not found"}, 400)
         seconds = str(int(self.lifetime))
         return self._azure_token(expires_in=seconds, expires_on=str(int(time.time() + self.lifetime)))
 
@@ -263,7 +265,7 @@ class Clouds(Upstream):
         """Answer a discovery request (https://openid.net/specs/openid-connect-discovery-1_0.html)."""
         here = f"https://localhost:{self.port}/the-tenant"
         ends = {"token_endpoint": "/oauth2/v2.0/token", "authorization_endpoint": "/oauth2/v2.0/authorize"}
-        return answered({"issuer": f"{here}/v2.0", **{name: here + end for name, end in ends.items()}})
+        return json_response({"issuer": f"{here}/v2.0", **{name: here + end for name, end in ends.items()}})
 
     def _entra(self, seen: Seen) -> Raw:
         """Answer a token request
@@ -275,7 +277,7 @@ class Clouds(Upstream):
         )
         good = form["grant_type"] == "client_credentials" and form["client_id"] == "the-application" and proven
         if not good or form["scope"] != "https://cognitiveservices.azure.com/.default":
-            return answered({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid secret"}, 401)
+            return json_response({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid secret"}, 401)
         return self._azure_token(expires_in=int(self.lifetime))
 
 

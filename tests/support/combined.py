@@ -238,12 +238,12 @@ async def check_budget(running: InProcess, lines: Iterable[Mapping[str, Any]]) -
     """Check that the client's budget is the sum of its ``lines``, and nothing is reserved."""
     billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in lines)
     with trio.move_on_after(PATIENCE / 2):
-        while spent(running) != billed or held(running):  # noqa: ASYNC110  # a store learns it later
+        while spent_nanos(running) != billed or reserved_limits(running):  # noqa: ASYNC110  # a store learns it later
             await trio.sleep(0.001)
-    assert (spent(running), held(running)) == (billed, [])
+    assert (spent_nanos(running), reserved_limits(running)) == (billed, [])
 
 
-def held(running: InProcess) -> list[tuple[str, str, int]]:
+def reserved_limits(running: InProcess) -> list[tuple[str, str, int]]:
     """Return the limits with remaining reservations."""
     allowances = running.service.allowances
     levels = [
@@ -254,7 +254,7 @@ def held(running: InProcess) -> list[tuple[str, str, int]]:
     return [level for level in levels if level[2]]
 
 
-def spent(running: InProcess) -> int:
+def spent_nanos(running: InProcess) -> int:
     """Return the amount charged to the client's budget, in nano-dollars."""
     allowances = running.service.allowances
     budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]

@@ -127,7 +127,7 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Iterator[Started]:
+def running_command(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Iterator[Started]:
     """Run ``trigate ARGS`` until the end of the block. Its URL is read from the banner."""
     process, said, complained = forked_with_streams(args, cwd, environment(env))
     log: list[str] = []
@@ -155,7 +155,7 @@ def _collect(complained: Iterable[str], log: list[str]) -> None:
 @contextlib.contextmanager
 def demo(*args: str) -> Iterator[Started]:
     """Run ``trigate serve --demo`` on a free port, without pauses between words."""
-    with started("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
+    with running_command("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
         eventually(lambda: request(process.url, "GET", "/readyz").status == 200, what="GET /readyz")
         yield process
 

@@ -27,7 +27,7 @@ def covering(
     found: list[Case] = []
     while left:
         pair = draw.choice(sorted(left, key=sorted))
-        case = _completed(dict(sorted(pair)), factors, possible, left, draw)
+        case = _complete_case(dict(sorted(pair)), factors, possible, left, draw)
         covered = set() if case is None else _pairs(case)
         left -= {pair} | covered
         if case is not None:
@@ -36,7 +36,7 @@ def covering(
     return found
 
 
-def _completed(
+def _complete_case(
     case: Case,
     factors: Mapping[str, Sequence[str]],
     possible: Callable[[Mapping[str, str]], bool],
@@ -53,7 +53,7 @@ def _completed(
     values.sort(key=lambda value: -len(left & {frozenset({(name, value), known}) for known in case.items()}))
     for value in values:
         more = {**case, name: value}
-        if possible(more) and (found := _completed(more, factors, possible, left, draw)) is not None:
+        if possible(more) and (found := _complete_case(more, factors, possible, left, draw)) is not None:
             return found
     return None
 

@@ -24,11 +24,11 @@ import httpx2
 import yaml
 
 from tests.support import postgres
-from tests.support.command_line import started
+from tests.support.command_line import running_command
 from tests.support.harness import eventually, request
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
-from tests.support.wire_transcript import heard
+from tests.support.wire_transcript import conversation_of
 
 Questions: TypeAlias = tuple[str, ...]
 Query: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]
@@ -42,19 +42,21 @@ LOOKED_AT_AGAIN = 30  # turns of earlier rounds to check again
 # The provider
 
 
-def spoken(questions: Sequence[str]) -> str:
+def answer_text(questions: Sequence[str]) -> str:
     return "heard " + ", ".join(questions)
 
 
 def answer(seen: Seen) -> Raw:
     """Answer a conversation, or return 400 if a question lacks its answer."""
     api = next(api for api, path in PATHS.items() if path == seen.path)
-    lines = heard(api, seen.json)
+    lines = conversation_of(api, seen.json)
     questions = tuple(text for kind, text in lines if kind == "user")
-    talk = [pair for i, text in enumerate(questions) for pair in (("user", text), ("text", spoken(questions[: i + 1])))]
+    talk = [
+        pair for i, text in enumerate(questions) for pair in (("user", text), ("text", answer_text(questions[: i + 1])))
+    ]
     if lines != talk[:-1]:
         return Raw(400, (), (f"no whole talk: {lines}".encode(),))
-    whole = render(Script(spoken(questions)), api, seen.json)
+    whole = render(Script(answer_text(questions)), api, seen.json)
     return attrs.evolve(whole, pieces=Paced(whole.pieces))
 
 
@@ -160,7 +162,7 @@ class Client:
 
     def _go_on(self, response: Any, made_from: set[Questions]) -> None:
         text = text_of(response)
-        found = [talk for talk in made_from if spoken(talk) == text]
+        found = [talk for talk in made_from if answer_text(talk) == text]
         if response["status"] != "completed" or len(found) != 1:
             self._known.wrong.append(f"{response['status']} {text!r} is made of none of {made_from}")
             return
@@ -202,7 +204,7 @@ class Crashes:
         clients = [Client(number, self.known) for number in range(CLIENTS)]
         seen: set[str] = set()
         for round in range(rounds + 1):
-            with started("serve", str(file), "--port", "0") as process:
+            with running_command("serve", str(file), "--port", "0") as process:
                 self._look(process.url, seen)
                 if round < rounds:
                     self._live(process, clients)
@@ -237,7 +239,7 @@ class Crashes:
             for id in new[-CLIENTS:]:
                 body = {"model": "on-chat", "input": "and", "previous_response_id": id, "store": False}
                 text = text_of(http.post("/v1/responses", json=body).json())
-                assert text == spoken((*known.whole[id], "and"))
+                assert text == answer_text((*known.whole[id], "and"))
             for id, talk in known.torn.items():
                 found = http.get(f"/v1/responses/{id}")
                 assert found.status_code == 404 or self._is_whole(found.json(), talk), found.text
@@ -257,7 +259,7 @@ class Crashes:
 
     @staticmethod
     def _is_whole(response: Any, talk: Questions) -> bool:
-        return response["status"] == "completed" and text_of(response) == spoken(talk)
+        return response["status"] == "completed" and text_of(response) == answer_text(talk)
 
     def _look_inside(self) -> None:
         """Check that no turn is half stored, and that none runs for ever."""

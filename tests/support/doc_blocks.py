@@ -42,7 +42,7 @@ class Command:
     places: tuple[str, ...]
 
 
-def fenced(text: str, *languages: str) -> list[str]:
+def blocks_in(text: str, *languages: str) -> list[str]:
     """Return the blocks of ``text`` in these languages."""
     return [body for name, body in FENCED.findall(text) if name in languages]
 
@@ -51,23 +51,23 @@ def commands() -> list[Command]:
     """Return all commands, each once, in the order of the pages."""
     found: dict[str, list[str]] = {}
     for path in (*PAGES, *DEPLOYED):
-        for text in typed(path):
+        for text in commands_in(path):
             places = found.setdefault(text, [])
             if (name := str(path.relative_to(ROOT))) not in places:
                 places.append(name)
     return [Command(text, tuple(places)) for text, places in found.items()]
 
 
-def typed(path: Path) -> Iterator[str]:
+def commands_in(path: Path) -> Iterator[str]:
     """Yield the commands of one page."""
     text = path.read_text()
-    lines = [line for body in fenced(text, *SHELL) for line in body.splitlines()]
-    lines += [line[2:] for body in fenced(text, "console") for line in body.splitlines() if line.startswith("$ ")]
+    lines = [line for body in blocks_in(text, *SHELL) for line in body.splitlines()]
+    lines += [line[2:] for body in blocks_in(text, "console") for line in body.splitlines() if line.startswith("$ ")]
     if path in DEPLOYED:
         lines += [line for line in NOTED.findall(text) if _is_command(line)]
     lines += filter(_is_command, _spans(text))
     for line in lines:
-        for part in _uncommented(line).split(" && "):
+        for part in _strip_comment(line).split(" && "):
             if part:
                 yield part.removeprefix(".venv/bin/")
 
@@ -85,5 +85,5 @@ def _is_command(text: str) -> bool:
     return bool(rest) and (name in PROGRAMS or re.fullmatch(r"[\w/]+\.py", name) is not None)
 
 
-def _uncommented(line: str) -> str:
+def _strip_comment(line: str) -> str:
     return re.sub(r"(?:^|\s+)# .*", "", line).strip()

@@ -42,7 +42,7 @@ class Told:
     length: bool = False
 
 
-def told(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
+def json_answer(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
     """Return a JSON answer with the content ``value``."""
     return Told((json.dumps(value).encode(),), status, (("content-type", "application/json"), *headers), length=True)
 

@@ -28,7 +28,7 @@ from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, eventually, written
+from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, config_file, eventually
 from tests.support.own_log import kept_settings
 
 _LINES: ContextVar["_Lines | None"] = ContextVar("_LINES", default=None)
@@ -73,7 +73,7 @@ def gateway_thread(
     ``port`` is that of a file. ``env`` has variables that the settings name. ``Gateway.log`` has the lines that this
     gateway logs, as JSON.
     """
-    with written(settings, port) as (file, port):
+    with config_file(settings, port) as (file, port):
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
         with unlink_sockets_on_exit(listeners), _logged(lines, chosen) as log:

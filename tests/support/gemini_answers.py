@@ -23,13 +23,13 @@ def recipient(model=FLASH, issuer=GOOGLE, **quirks):
     return Recipient(model, issuer, changed if not quirks else Quirks(**quirks), changed)
 
 
-def written(request, model=FLASH, issuer=GOOGLE, **quirks):
+def encode_request(request, model=FLASH, issuer=GOOGLE, **quirks):
     """Return the body of ``request`` for a Gemini provider, and the dropped members."""
     outgoing = write_request(request, recipient(model, issuer, **quirks))
     return json.loads(outgoing.body), outgoing.dropped
 
 
-def counted(request, **quirks):
+def encode_count(request, **quirks):
     return json.loads(write_count_request(request, recipient(**quirks)).body)
 
 
@@ -46,11 +46,11 @@ def text(value, signature=None, **members):
     return {"text": value, **members, **({} if signature is None else {"thoughtSignature": signature})}
 
 
-def thought(value, signature=None):
+def thought_part(value, signature=None):
     return text(value, signature, thought=True)
 
 
-def told(*chunks, keeps=2**20, close=True):
+def read_chunks(*chunks, keeps=2**20, close=True):
     """Return the events of a stream of ``chunks``. Bytes are sent unchanged."""
     reader = GeminiReader(keeps)
     events = []
@@ -60,11 +60,11 @@ def told(*chunks, keeps=2**20, close=True):
     return [*events, *reader.close()] if close else events
 
 
-def streamed(body, size):
+def read_recorded(body, size):
     """Return the events of the recorded stream ``body``, cut into pieces of ``size`` bytes."""
     return read_stream(GEMINI, body, size)
 
 
-def answered(*parts, reason="STOP", **members):
+def fold_answer(*parts, reason="STOP", **members):
     """Return the whole answer of a stream with one chunk."""
-    return fold(told(candidate(*parts, finishReason=reason) | members))
+    return fold(read_chunks(candidate(*parts, finishReason=reason) | members))

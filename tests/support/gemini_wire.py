@@ -18,7 +18,7 @@ def gemini_reply(*, thoughts: bool = True) -> Reply:
     return Reply(Request("gemini", "my-alias", (), reasoning=reasoning), OURS, created=5, input_estimate=77)
 
 
-def written(events: list[Event], *, thoughts: bool = True) -> bytes:
+def write_stream(events: list[Event], *, thoughts: bool = True) -> bytes:
     """Return the stream that a Gemini client gets for ``events``."""
     writer = GEMINI.writer(gemini_reply(thoughts=thoughts))
     return b"".join(map(writer.send, events))

@@ -62,15 +62,15 @@ def named_otherwise(frames: list[bytes], line: bytes) -> bytes:
 
 def put(*path: Any) -> Change:
     """Set what the path, whose last element is the value, leads to."""
-    return lambda value: _edited(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))
+    return lambda value: _edit(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))
 
 
 def drop(*path: Any) -> Change:
     """Remove what the path leads to."""
-    return lambda value: _edited(value, path[:-1], lambda inner: inner.__delitem__(path[-1]))
+    return lambda value: _edit(value, path[:-1], lambda inner: inner.__delitem__(path[-1]))
 
 
-def _edited(value: Any, way: Sequence[Any], edit: Callable[[Any], None]) -> Any:
+def _edit(value: Any, way: Sequence[Any], edit: Callable[[Any], None]) -> Any:
     inner = value
     for step in way:
         inner = inner[step]
@@ -93,7 +93,7 @@ def cut(first: int, last: int) -> Change:
     return lambda value: [*value[:first], *value[last:]]
 
 
-def both(*changes: Change) -> Change:
+def in_turn(*changes: Change) -> Change:
     """Apply the changes one after another."""
 
     def change(value: Any) -> Any:

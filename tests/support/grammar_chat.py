@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.grammar_changes import Events, GrammarCase, add, both, cut, drop, end, put, sse_frames
+from tests.support.grammar_changes import Events, GrammarCase, add, cut, drop, end, in_turn, put, sse_frames
 
 
 def chunk(change: dict[str, Any] | None = None, reason: str | None = None, **more: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ CASE = GrammarCase(
     whole=WHOLE,
     error=ERROR,
     failed=end(3, ERROR),
-    half_said=both(cut(6, 7), put(6, "choices", 0, "finish_reason", "length")),
+    half_said=in_turn(cut(6, 7), put(6, "choices", 0, "finish_reason", "length")),
     frames=lambda events: sse_frames("chat", events),
     broken=[
         ("chat.chunk.object", put(2, "object", "chat.completion")),

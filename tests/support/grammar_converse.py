@@ -5,7 +5,7 @@ import zlib
 from typing import Any
 
 from streams import event_stream
-from tests.support.grammar_changes import Events, GrammarCase, add, both, cut, drop, end, put
+from tests.support.grammar_changes import Events, GrammarCase, add, cut, drop, end, in_turn, put
 
 USAGE = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 18, "cacheReadInputTokens": 3}
 CALL = {"toolUseId": "tooluse_1", "name": "f"}
@@ -59,11 +59,11 @@ def frames(events: Events) -> list[bytes]:
     ]
 
 
-def headed(headers: dict[str, str], payload: bytes = b"{}") -> bytes:
+def frame_with(headers: dict[str, str], payload: bytes = b"{}") -> bytes:
     return event_stream.frame(headers, payload)
 
 
-def resealed(raw: bytes) -> bytes:
+def reseal(raw: bytes) -> bytes:
     return raw[:-4] + zlib.crc32(raw[:-4]).to_bytes(4, "big")
 
 
@@ -72,12 +72,12 @@ BAD_FRAMES: list[tuple[str, bytes]] = [
     ("frame.whole", PING[:-1]),
     ("frame.prelude", PING[:8] + b"\0\0\0\0" + PING[12:]),
     ("frame.checksum", PING[:-1] + bytes([PING[-1] ^ 1])),
-    ("frame.headers", resealed(PING[:12] + b"\xff" + PING[13:])),
-    ("frame.message", headed({**HEADERS, ":message-type": "error"})),
-    ("frame.message", headed({":message-type": "event", ":content-type": "application/json"})),
-    ("frame.content", headed({**HEADERS, ":content-type": "text/plain"})),
-    ("frame.json", headed(HEADERS, b"[]")),
-    ("frame.json", headed(HEADERS, b"{")),
+    ("frame.headers", reseal(PING[:12] + b"\xff" + PING[13:])),
+    ("frame.message", frame_with({**HEADERS, ":message-type": "error"})),
+    ("frame.message", frame_with({":message-type": "event", ":content-type": "application/json"})),
+    ("frame.content", frame_with({**HEADERS, ":content-type": "text/plain"})),
+    ("frame.json", frame_with(HEADERS, b"[]")),
+    ("frame.json", frame_with(HEADERS, b"{")),
 ]
 """Replacements for the fifth event of a stream."""
 
@@ -88,7 +88,7 @@ CASE = GrammarCase(
     whole=WHOLE,
     error={"message": "no", "__type": "ValidationException"},
     failed=end(5, THROTTLED),
-    half_said=both(cut(9, 10), put(10, 1, "stopReason", "max_tokens")),
+    half_said=in_turn(cut(9, 10), put(10, 1, "stopReason", "max_tokens")),
     frames=frames,
     broken=[
         ("converse.event.known", add(3, ("song", {}))),

@@ -6,10 +6,10 @@ from tests.support.grammar_changes import (
     Events,
     GrammarCase,
     add,
-    both,
     cut,
     drop,
     end,
+    in_turn,
     named_otherwise,
     put,
     sse_frames,
@@ -77,7 +77,7 @@ STREAM: Events = [
 WHOLE = STREAM[-1]["response"]
 
 ERROR = {"error": {"message": "no", "type": "server_error", "param": None, "code": None}}
-HALF_A_CALL = both(
+HALF_A_CALL = in_turn(
     put(16, "delta", "{"), put(17, "arguments", "{"), put(18, "item", "arguments", "{"),
     put(19, "response", "output", 2, "arguments", "{"),
 )  # fmt: skip
@@ -90,7 +90,7 @@ CASE = GrammarCase(
     failed=end(
         11, event("failed", response=response("failed") | {"error": {"code": "server_error", "message": "no"}})
     ),
-    half_said=both(
+    half_said=in_turn(
         HALF_A_CALL, put(19, "type", "response.incomplete"), put(19, "response", "status", "incomplete"),
         put(19, "response", "incomplete_details", {"reason": "max_output_tokens"}),
     ),
@@ -123,7 +123,7 @@ CASE = GrammarCase(
         ("responses.response.prefix", put(0, "response", "id", "gen-1")),
         ("responses.response.status", put(1, "response", "status", "completed_")),
         ("responses.response.why", put(19, "response", "error", {"code": "x", "message": "y"})),
-        ("responses.response.why", both(put(19, "type", "response.incomplete"),
+        ("responses.response.why", in_turn(put(19, "type", "response.incomplete"),
                                         put(19, "response", "status", "incomplete"))),
         ("responses.usage.there", put(19, "response", "usage", None)),
         ("responses.usage.ints", put(19, "response", "usage", "output_tokens_details", {})),

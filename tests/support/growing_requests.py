@@ -15,7 +15,7 @@ def _names(n: int, value: Any = None) -> dict[str, Any]:
     return {f"m{i}": {} if value is None else value for i in range(n)}
 
 
-def _nested(n: int) -> dict[str, Any]:
+def _deep_schema(n: int) -> dict[str, Any]:
     """Return a schema of depth ``n``, which decoders cut at their limit."""
     inner: dict[str, Any] = {"type": "string"}
     for _ in range(n):
@@ -44,11 +44,11 @@ SCHEMAS: Final[Mapping[str, Callable[[int], dict[str, Any]]]] = {
     "references": lambda n: _object(
         {f"m{i}": {"$ref": "#/$defs/a"} for i in range(n)}, **{"$defs": {"a": {"type": "string"}}}
     ),
-    "schemas in schemas": _nested,
+    "schemas in schemas": _deep_schema,
 }
 
 
-def _cached(part: dict[str, Any]) -> dict[str, Any]:
+def _with_cache_mark(part: dict[str, Any]) -> dict[str, Any]:
     return {**part, "cache_control": {"type": "ephemeral"}}
 
 
@@ -89,7 +89,7 @@ CHAT: Final[Mapping[str, MakeRequest]] = {
     "system turns": lambda n: _chat(*[{"role": "system", "content": LINE}] * n),
     "parts": lambda n: _chat(_user([{"type": "text", "text": LINE}] * n)),
     "images": lambda n: _chat(_user([{"type": "image_url", "image_url": {"url": _IMAGE}}] * n)),
-    "cache marks": lambda n: _chat(_user([_cached({"type": "text", "text": "a"})] * n)),
+    "cache marks": lambda n: _chat(_user([_with_cache_mark({"type": "text", "text": "a"})] * n)),
     "calls in turns": lambda n: _chat(*[one for i in range(n) for one in _chat_turn(i)]),
     "calls in one turn": lambda n: _chat(
         {"role": "assistant", "tool_calls": [_chat_call(i) for i in range(n)]},
@@ -171,7 +171,7 @@ MESSAGES: Final[Mapping[str, MakeRequest]] = {
     "turns of one side": lambda n: _messages(*[_user(LINE)] * n),
     "blocks": lambda n: _messages(_user([_TEXT] * n)),
     "blocks of the system prompt": lambda n: _messages(system=[_TEXT] * n),
-    "cache marks": lambda n: _messages(_user([_cached(_TEXT)] * n)),
+    "cache marks": lambda n: _messages(_user([_with_cache_mark(_TEXT)] * n)),
     "pictures": lambda n: _messages(_user([_PICTURE] * n)),
     "documents": lambda n: _messages(_user([_DOCUMENT] * n)),
     "citations": lambda n: _messages(_assistant({**_TEXT, "citations": [{"type": "char_location"}] * n})),
@@ -191,7 +191,7 @@ MESSAGES: Final[Mapping[str, MakeRequest]] = {
     ),
     "tools": lambda n: _messages(tools=[_strict(_PLAIN, f"f{i}") for i in range(n)]),
     "tools with long names": lambda n: _messages(tools=[_strict(_PLAIN, f"{LINE}.{i}") for i in range(n)]),
-    "tools with cache marks": lambda n: _messages(tools=[_cached(_strict(_PLAIN, f"f{i}")) for i in range(n)]),
+    "tools with cache marks": lambda n: _messages(tools=[_with_cache_mark(_strict(_PLAIN, f"f{i}")) for i in range(n)]),
     "tools that wait": lambda n: _messages(tools=[_strict(_PLAIN, f"f{i}", defer_loading=True) for i in range(n)]),
     "references to tools": lambda n: _messages(
         _assistant(_use(0)),
@@ -224,7 +224,7 @@ def _responses(*input: dict[str, Any], **members: Any) -> dict[str, Any]:
     return {"model": "m", "input": [_user(), *input], **members}
 
 
-def _said(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _assistant_message(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": list(content), **more}
 
 
@@ -246,22 +246,22 @@ _THINKING = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_te
 _SEALED_ITEM = {**_THINKING, "encrypted_content": seal(ISSUER, "chat", {"field": "reasoning"})}
 
 RESPONSES: Final[Mapping[str, MakeRequest]] = {
-    "turns": lambda n: _responses(*[_said(_OUT), _user()] * n),
+    "turns": lambda n: _responses(*[_assistant_message(_OUT), _user()] * n),
     "turns of one side": lambda n: _responses(*[_user(LINE)] * n),
-    "messages of the model": lambda n: _responses(*[_said(_OUT)] * n),
+    "messages of the model": lambda n: _responses(*[_assistant_message(_OUT)] * n),
     "parts": lambda n: _responses(_user([_IN] * n)),
-    "parts of the model": lambda n: _responses(_said(*[_OUT] * n)),
+    "parts of the model": lambda n: _responses(_assistant_message(*[_OUT] * n)),
     "images": lambda n: _responses(_user([{"type": "input_image", "image_url": _IMAGE}] * n)),
-    "annotations": lambda n: _responses(_said({**_OUT, "annotations": [{"type": "url_citation"}] * n})),
+    "annotations": lambda n: _responses(_assistant_message({**_OUT, "annotations": [{"type": "url_citation"}] * n})),
     "calls in turns": lambda n: _responses(*[one for i in range(n) for one in (_call(i), _output(i))]),
     "calls before their outputs": lambda n: _responses(*map(_call, range(n)), *map(_output, range(n))),
     "calls of one id": lambda n: _responses(*[one for _ in range(n) for one in (_call(0), _output(0))]),
     "calls without outputs": lambda n: _responses(*map(_call, range(n))),
     "outputs in parts": lambda n: _responses(_call(0), _output(0, [_IN] * n)),
-    "reasoning": lambda n: _responses(*[_THINKING, _said(_OUT), _user()] * n),
-    "reasoning in one turn": lambda n: _responses(*[_THINKING] * n, _said(_OUT)),
+    "reasoning": lambda n: _responses(*[_THINKING, _assistant_message(_OUT), _user()] * n),
+    "reasoning in one turn": lambda n: _responses(*[_THINKING] * n, _assistant_message(_OUT)),
     "parts of a summary": lambda n: _responses({**_THINKING, "summary": _THINKING["summary"] * n}),
-    "sealed reasoning": lambda n: _responses(*[_SEALED_ITEM, _said(_OUT), _user()] * n),
+    "sealed reasoning": lambda n: _responses(*[_SEALED_ITEM, _assistant_message(_OUT), _user()] * n),
     "items of hosted tools": lambda n: _responses(*[{"type": "web_search_call", "id": f"w{i}"} for i in range(n)]),
     "tools": lambda n: _responses(tools=[_function(_PLAIN, f"f{i}") for i in range(n)]),
     "tools with long names": lambda n: _responses(tools=[_function(_PLAIN, f"{LINE}.{i}") for i in range(n)]),

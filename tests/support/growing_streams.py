@@ -172,12 +172,12 @@ def _item(type: str, i: int, index: int | None, item: str, **members: Any) -> di
     return {"type": f"response.output_item.{type}", **at, "item": {"type": item, "id": f"i{i}", **members}}
 
 
-def _said(type: str, item: int = 0, **members: Any) -> dict[str, Any]:
+def _item_event(type: str, item: int = 0, **members: Any) -> dict[str, Any]:
     return {"type": f"response.{type}", "output_index": item, "item_id": f"i{item}", **members}
 
 
 def _text(part: int = 0, item: int = 0, text: str = LINE, **more: Any) -> dict[str, Any]:
-    return _said("output_text.delta", item, content_index=part, delta=text, **more)
+    return _item_event("output_text.delta", item, content_index=part, delta=text, **more)
 
 
 def _function(type: str, i: int, index: int | None = None, **members: Any) -> dict[str, Any]:
@@ -194,22 +194,22 @@ RESPONSES: Final[Mapping[str, MakeStream]] = {
     "texts of two items by turns": lambda n: _response(*[e for _ in range(n) for e in (_text(item=0), _text(item=1))]),
     "parts of a message": lambda n: _response(*[_text(i, text="a") for i in range(n)]),
     "whole parts of a message": lambda n: _response(
-        *[_said("content_part.done", content_index=i, part=_PART) for i in range(n)]
+        *[_item_event("content_part.done", content_index=i, part=_PART) for i in range(n)]
     ),
     "a whole text over and over": lambda n: _response(
-        _text(text="a"), *[_said("output_text.done", content_index=0, text=LINE + "a")] * n
+        _text(text="a"), *[_item_event("output_text.done", content_index=0, text=LINE + "a")] * n
     ),
-    "refusals": lambda n: _response(*[_said("refusal.delta", content_index=0, delta=LINE)] * n),
+    "refusals": lambda n: _response(*[_item_event("refusal.delta", content_index=0, delta=LINE)] * n),
     "summaries": lambda n: _response(
-        *[_said("reasoning_summary_text.delta", summary_index=i, delta="a") for i in range(n)]
+        *[_item_event("reasoning_summary_text.delta", summary_index=i, delta="a") for i in range(n)]
     ),
-    "reasoning": lambda n: _response(*[_said("reasoning_text.delta", content_index=0, delta=LINE)] * n),
+    "reasoning": lambda n: _response(*[_item_event("reasoning_text.delta", content_index=0, delta=LINE)] * n),
     "arguments of one call": lambda n: _response(
-        _function("added", 0), *[_said("function_call_arguments.delta", delta=LINE)] * n
+        _function("added", 0), *[_item_event("function_call_arguments.delta", delta=LINE)] * n
     ),
     "arguments of many calls": lambda n: _response(
         *[_function("added", i) for i in range(n)],
-        *[_said("function_call_arguments.delta", i, delta="a") for i in range(n)],
+        *[_item_event("function_call_arguments.delta", i, delta="a") for i in range(n)],
     ),
     "calls that end before the first": lambda n: _response(
         *[_function("added", i) for i in range(n)], *[_function("done", i, arguments="{}") for i in range(n)][::-1]
@@ -239,10 +239,10 @@ RESPONSES: Final[Mapping[str, MakeStream]] = {
         *_response(*[_item("done", i, i, "custom_tool_call", name=f"f{i}", input="a") for i in range(n)])[1:],
     ],
     "citations of a text": lambda n: _response(
-        _text(), *[_said("output_text.annotation.added", content_index=0, annotation=CITED)] * n
+        _text(), *[_item_event("output_text.annotation.added", content_index=0, annotation=CITED)] * n
     ),
     "citations of a part": lambda n: _response(
-        _text(text="a"), _said("content_part.done", content_index=0, part={**_PART, "annotations": [CITED] * n})
+        _text(text="a"), _item_event("content_part.done", content_index=0, part={**_PART, "annotations": [CITED] * n})
     ),
     "log probabilities": lambda n: _response(*[_text(text="a", logprobs=[TOKEN])] * n),
     "events of an unknown type": lambda n: _response(*[{"type": "response.new", "more": [LINE]}] * n),

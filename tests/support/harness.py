@@ -126,7 +126,7 @@ def config(providers: Sequence[Mapping[str, Any]], port: int = 0, **more: Any) -
     return {"version": "v0.3.0", "listeners": [listener], "model_providers": list(providers), **more}
 
 
-def placed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def with_ports(settings: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Return ``settings`` with a free port for each listener that has the port 0, and the first listener's port."""
     listeners = [{**one, "port": one["port"] or free_port()} for one in settings["listeners"]]
     return {**settings, "listeners": listeners}, listeners[0]["port"]
@@ -243,14 +243,14 @@ def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict
 
 
 @contextlib.contextmanager
-def written(settings: Mapping[str, Any] | Path, port: int) -> Iterator[tuple[Path, int]]:
+def config_file(settings: Mapping[str, Any] | Path, port: int) -> Iterator[tuple[Path, int]]:
     """Yield the file of ``settings``, which may be one that listens at ``port``, and the port of its first listener."""
     if isinstance(settings, Path):
         assert port, "a file does not say where it listens"
         yield settings, port
         return
     with tempfile.TemporaryDirectory() as folder:
-        content, port = placed(settings)
+        content, port = with_ports(settings)
         file = Path(folder) / "config.yaml"
         file.write_text(yaml.safe_dump(content, sort_keys=False))
         yield file, port
@@ -265,7 +265,7 @@ def running(
     ``port`` is that of a file. The block begins after the first good response at ``awaited``. SIGTERM ends the
     process, which must exit with status 0.
     """
-    with written(settings, port) as (file, port):
+    with config_file(settings, port) as (file, port):
         process, said = forked_with_output(["serve", str(file), *args], ROOT, _environment())
         log: list[str] = []
         reader = threading.Thread(target=_collect, args=(said, log))

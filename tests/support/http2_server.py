@@ -71,7 +71,7 @@ async def _serve(answer: AnswersStream, streams: int, peers: list[Http2Peer], st
             await peer.flush()
             async for data in stream:
                 for event in _events(peer, data):
-                    if _taken(peer, event):
+                    if _process_event(peer, event):
                         nursery.start_soon(answer, peer, event.stream_id)
                 await peer.flush()
             nursery.cancel_scope.cancel()
@@ -85,7 +85,7 @@ def _events(peer: Http2Peer, data: bytes) -> list[h2.events.Event]:
         return []
 
 
-def _taken(peer: Http2Peer, event: h2.events.Event) -> bool:
+def _process_event(peer: Http2Peer, event: h2.events.Event) -> bool:
     """Process an event. Return whether a request is complete."""
     match event:
         case h2.events.RequestReceived():

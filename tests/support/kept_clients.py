@@ -101,7 +101,7 @@ def beside_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]]
     return decorate
 
 
-def refused(step: Callable[[], Any]) -> Any:
+def error_of(step: Callable[[], Any]) -> Any:
     """Return the error that an SDK call raises."""
     try:
         step()

@@ -7,7 +7,7 @@ from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.endpoint_provider import Asked, Told, told
+from tests.support.endpoint_provider import Asked, Told, json_answer
 
 if TYPE_CHECKING:
     import trio
@@ -49,12 +49,14 @@ class KeptProvider:
             case "GET", ["files", id, "content"]:
                 return self._content(asked, id)
             case "GET", [collection]:
-                return told({"data": list(self.kept.values()), "first_id": "file-of-somebody", "has_more": False})
+                return json_answer(
+                    {"data": list(self.kept.values()), "first_id": "file-of-somebody", "has_more": False}
+                )
             case "POST", ["uploads", id, "parts"]:
-                return told(self._keep({"id": self._id("part_"), "object": "upload.part", "upload_id": id}))
+                return json_answer(self._keep({"id": self._id("part_"), "object": "upload.part", "upload_id": id}))
             case "POST", ["uploads", id, "complete"]:
                 file = self._keep({"id": self._id("file-"), "object": "file", "purpose": "batch"})
-                return told({**self.kept[id], "status": "completed", "file": file})
+                return json_answer({**self.kept[id], "status": "completed", "file": file})
             case "POST", [collection] | [collection, _, "remix"]:
                 return self._made(asked, collection)
             case _, ["vector_stores", id, *rest] if rest and id in self.kept:
@@ -62,40 +64,46 @@ class KeptProvider:
             case _, ["batches", _, "cancel"] | ["messages", "batches", *_]:
                 return self._batch(asked, steps)
             case "GET", [_, id] if id in self.kept:
-                return told(self.kept[id])
+                return json_answer(self.kept[id])
             case "DELETE", [*_, id] if id in self.kept:
                 del self.kept[id]
-                return told({"id": id, "object": "file.deleted", "type": "file_deleted", "deleted": True})
-        return told({"error": {"message": f"No such File object: {steps[-1]}", "type": "invalid_request_error"}}, 404)
+                return json_answer({"id": id, "object": "file.deleted", "type": "file_deleted", "deleted": True})
+        return json_answer(
+            {"error": {"message": f"No such File object: {steps[-1]}", "type": "invalid_request_error"}}, 404
+        )
 
     def _of_store(self, asked: Asked, id: str, rest: list[str], query: dict[str, str]) -> Told:
         match asked.method, rest:
             case "POST", ["files"]:
                 file = asked.json["file_id"]
-                return told({"id": file, "object": "vector_store.file", "vector_store_id": id, "status": "completed"})
+                return json_answer(
+                    {"id": file, "object": "vector_store.file", "vector_store_id": id, "status": "completed"}
+                )
             case "GET", ["files"]:
                 after = query.get("after")
                 ids = [one for one in self.kept if one.startswith("file") and one != after]
                 data = [{"id": one, "object": "vector_store.file", "vector_store_id": id} for one in ids]
-                return told({"object": "list", "data": data, "first_id": ids[0], "last_id": ids[-1], "has_more": False})
+                return json_answer(
+                    {"object": "list", "data": data, "first_id": ids[0], "last_id": ids[-1], "has_more": False}
+                )
         file = next(one for one in self.kept if one.startswith("file"))
         found = {"file_id": file, "filename": "a", "score": 1.0, "attributes": {"file_id": "mine"}}
-        return told({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
+        return json_answer({"object": "vector_store.search_results.page", "data": [found], "has_more": False})
 
     def _batch(self, asked: Asked, steps: list[str]) -> Told:
         """Answer a request about a batch: a cancelled one, or one of Anthropic's with results from ``contents``."""
         if steps[-1] == "cancel":
-            return told(self._keep({**self.kept[steps[1]], "status": "cancelling"}))
+            return json_answer(self._keep({**self.kept[steps[1]], "status": "cancelling"}))
         rest = steps[2:]
         if not rest:
             value = {"id": self._id("msgbatch_"), "type": "message_batch", "processing_status": "in_progress",
                      "results_url": None}  # fmt: skip
-            return told(self._keep(value))
+            return json_answer(self._keep(value))
         if rest[0] not in self.kept:
-            return told({"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}, 404)
+            return json_answer({"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}, 404)
         if rest[1:] == ["results"]:
             return Told((self.contents[rest[0]],), headers=(("content-type", "application/x-jsonl"),))
-        return told(self.kept[rest[0]])
+        return json_answer(self.kept[rest[0]])
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}{self._name}{next(self._numbers)}abc"
@@ -116,11 +124,11 @@ class KeptProvider:
         else:
             value |= {"object": "file", "bytes": len(content), "purpose": fields["purpose"][1].decode(),
                       "status": "processed"}  # fmt: skip
-        return told(self._keep(value))
+        return json_answer(self._keep(value))
 
     def _content(self, asked: Asked, id: str) -> Told:
         if id not in self.contents:
-            return told({"error": {"message": f"No such File object: {id}"}}, 404)
+            return json_answer({"error": {"message": f"No such File object: {id}"}}, 404)
         content, status, more = self.contents[id], 200, ()
         if (found := re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", ""))) is not None:
             begin, end = int(found[1]), int(found[2])
@@ -137,7 +145,7 @@ class KeptProvider:
                     "videos": "video_"}  # fmt: skip
         members = asked.json if asked.headers["content-type"] == "application/json" else {}
         value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
-        return told(self._keep(value))
+        return json_answer(self._keep(value))
 
     def _googles(self, asked: Asked, path: str, query: dict[str, str]) -> Told:
         if path.startswith("/upload/") and asked.headers.get("x-goog-upload-command") == "start":
@@ -155,16 +163,16 @@ class KeptProvider:
             size = str(len(self.contents[id]))
             file = {"name": id, "uri": uri, "state": "ACTIVE", "mimeType": "text/plain", "sizeBytes": size}
             self.kept[id] = file
-            return told({"file": file}, 200, ("x-goog-upload-status", "final"))
+            return json_answer({"file": file}, 200, ("x-goog-upload-status", "final"))
         id = path.removeprefix("/v1beta/").removesuffix(":download")
         if id not in self.kept:
-            return told({"error": {"code": 404, "message": f"no {id}", "status": "NOT_FOUND"}}, 404)
+            return json_answer({"error": {"code": 404, "message": f"no {id}", "status": "NOT_FOUND"}}, 404)
         if path.endswith(":download"):
             return Told((self.contents[id],), headers=(("content-type", "text/plain"),))
         if asked.method == "DELETE":
             del self.kept[id]
-            return told({})
-        return told(self.kept[id])
+            return json_answer({})
+        return json_answer(self.kept[id])
 
 
 def form(asked: Asked) -> dict[str, tuple[str | None, bytes]]:

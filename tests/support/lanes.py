@@ -52,7 +52,7 @@ def reply_for(api: str) -> Reply:
     return Reply(request, Issuer("openai", "account"), 1700000000)
 
 
-def told(failed: ErrorInfo) -> ErrorInfo:
+def masked_error(failed: ErrorInfo) -> ErrorInfo:
     return attrs.evolve(failed, message=failed.message.replace(KEY, REDACTED.decode()))
 
 
@@ -61,16 +61,16 @@ def clean(data: bytes) -> bytes:
 
 
 def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
-    return Passthrough(CODECS[api], told, clean, limit)
+    return Passthrough(CODECS[api], masked_error, clean, limit)
 
 
 def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
     return Translation(
-        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, told, limit
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, masked_error, limit
     )
 
 
 def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
     return WholeAnswerTranslation(
-        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, told, limit
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, masked_error, limit
     )

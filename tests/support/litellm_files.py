@@ -21,7 +21,7 @@ def file_text(result: Result) -> str:
     return "\n".join(lines(result, "config.yaml"))
 
 
-def converted(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
+def convert_file(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
     """Return the configuration made from a file, its text, and its content."""
     text = file_text(imported({"model_list": list(models), **sections}))
     content = yaml.safe_load(text)

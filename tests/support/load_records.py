@@ -21,12 +21,12 @@ _WHOLE = ExchangeRecord(
 )  # fmt: skip
 
 
-def exchanged(**changes: Any) -> ExchangeRecord:
+def exchange_record(**changes: Any) -> ExchangeRecord:
     """Return a stream of three events, planned and sent at second 1, that took half a second, with ``changes``."""
     return attrs.evolve(_WHOLE, **changes)
 
 
-def shifted(record: ExchangeRecord, seconds: float) -> ExchangeRecord:
+def shift_record(record: ExchangeRecord, seconds: float) -> ExchangeRecord:
     """Return the record, ``seconds`` later."""
     times = ("planned", "began", "sent", "first_byte", "first_event", "first_output", "end_event", "ended")
     later = {name: None if (at := getattr(record, name)) is None else at + seconds for name in times}
@@ -45,7 +45,7 @@ def record(**said: Any) -> ExchangeRecord:
     }
     counts = {"tokens": AnswerTokens(1, len(contents)), "events": len(contents) + 3, "reads": len(contents)}
     same = {"contents": contents, "end_event": None, "version": "HTTP/1.1", "received": 1000}
-    return exchanged(**{**times, **first, **counts, **same, **said})
+    return exchange_record(**{**times, **first, **counts, **same, **said})
 
 
 def result(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import trio
 
-import providers.grammar  # noqa: F401  # else the first verdict loads it, in the middle of what is timed
+import providers.grammar  # noqa: F401  # otherwise the first verdict loads it during a measurement
 from configfile.document import Document
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judge_answer
 from loadtest.figures.result import RunResult

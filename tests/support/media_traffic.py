@@ -150,7 +150,7 @@ def _upload(gateway: Gateway, blocks: int, model_first: bool) -> None:
     behind = b"\r\n" + (b"" if model_first else mark + model) + b"--%b--\r\n" % BOUNDARY
     length = len(before) + blocks * len(BLOCK) + len(behind)
     with socket.create_connection(("127.0.0.1", gateway.port)) as sock:
-        sock.sendall(_asked(EDITS, KIND, length) + before)
+        sock.sendall(_request_head(EDITS, KIND, length) + before)
         for _ in range(blocks):
             sock.sendall(BLOCK)
         sock.sendall(behind)
@@ -164,13 +164,13 @@ def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:
     body = b'{"model":"mine","input":"x","voice":"alloy"}'
     began = time.perf_counter()
     with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
-        sock.sendall(_asked(SPEECH, "application/json", len(body)) + body)
+        sock.sendall(_request_head(SPEECH, "application/json", len(body)) + body)
         head, _, rest = _read_head(sock)
         while not rest:
             rest = sock.recv(65536)
         first = time.perf_counter() - upstream.spoke
         assert head.startswith(b"HTTP/1.1 200 "), head
-        come = _rest(sock, rest)
+        come = _read_rest(sock, rest)
         assert come > blocks * len(BLOCK)
     return Passage(watched.most, time.perf_counter() - began, first)
 
@@ -181,16 +181,16 @@ def vectors(gateway: Gateway, upstream: MediaProvider, count: int) -> Passage:
     body = json.dumps({"model": "mine", "input": ["x"] * count}).encode()
     began = time.perf_counter()
     with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
-        sock.sendall(_asked(EMBEDDINGS, "application/json", len(body)) + body)
+        sock.sendall(_request_head(EMBEDDINGS, "application/json", len(body)) + body)
         head, _, rest = _read_head(sock)
         first = time.perf_counter() - upstream.spoke
         assert head.startswith(b"HTTP/1.1 200 "), head
-        come = _rest(sock, rest)
+        come = _read_rest(sock, rest)
         assert come > count * len(VECTOR)
     return Passage(watched.most, time.perf_counter() - began, first)
 
 
-def _rest(sock: socket.socket, begun: bytes) -> int:
+def _read_rest(sock: socket.socket, begun: bytes) -> int:
     """Return the number of bytes to the end of a chunked body, including those in ``begun``."""
     come, end, buffer = len(begun), begun[-5:], bytearray(2**18)
     while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
@@ -199,6 +199,6 @@ def _rest(sock: socket.socket, begun: bytes) -> int:
     return come
 
 
-def _asked(path: str, kind: str, length: int) -> bytes:
+def _request_head(path: str, kind: str, length: int) -> bytes:
     lines = (f"POST {path} HTTP/1.1", "host: x", f"content-type: {kind}", f"content-length: {length}", "", "")
     return "\r\n".join(lines).encode()

@@ -22,7 +22,7 @@ def read(**members):
     return MESSAGES.read_request({"model": "m", "max_tokens": 10, "messages": HELLO} | members)
 
 
-def refused(**members):
+def rejection_of(**members):
     with pytest.raises(GatewayError) as raised:
         read(**members)
     assert raised.value.failed.status == 400

@@ -68,7 +68,7 @@ def read(data, step=None):
     return read_stream(MESSAGES, data, step)
 
 
-def taken(*events):
+def read_events(*events):
     return read(raw(*events))
 
 
@@ -123,7 +123,7 @@ def check_grammar(data):
 EVENT = TypeAdapter(RawMessageStreamEvent)
 
 
-def accumulated(data, strict=True):
+def sdk_message(data, strict=True):
     """Return the message that the anthropic SDK assembles from a stream.
 
     With ``strict``, every event must have its type.
@@ -175,7 +175,7 @@ FIXTURES = {
 }
 
 
-def streamed(message):
+def stream_of(message):
     """Return a stream with the content of ``message``."""
     events = [{"type": "message_start", "message": message | {"content": [], "stop_reason": None}}]
     for i, block in enumerate(message["content"]):

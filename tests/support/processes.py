@@ -31,7 +31,7 @@ def workers(supervisor: int) -> set[int]:
 
 def peers(pid: int, port: int) -> set[int]:
     """Return the client ports of the connections to ``port`` that a process has open."""
-    held = inherited(pid)
+    held = open_files(pid)
     found = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         if f":{port:04X} " not in line:
@@ -43,7 +43,7 @@ def peers(pid: int, port: int) -> set[int]:
     return found
 
 
-def inherited(pid: int) -> set[str]:
+def open_files(pid: int) -> set[str]:
     """Return the targets of the file descriptors of a process, none once it is dead."""
     found = set()
     with contextlib.suppress(FileNotFoundError, PermissionError, ProcessLookupError):

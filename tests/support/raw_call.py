@@ -41,7 +41,7 @@ def settings(upstream: Listening, port: int = 0, **more: Any) -> dict[str, Any]:
     return config(entries, port, **more)
 
 
-def asked(cell: Cell) -> dict[str, Any]:
+def request_body(cell: Cell) -> dict[str, Any]:
     """Return the request's body."""
     own = {"input": "hi"} if cell.api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
     if cell.api == "messages":
@@ -75,7 +75,7 @@ class Said:
         return SSE + chunks(*self.opening, self.first, *self.rest) + END
 
 
-def said(api: str) -> Said:
+def answer_stream(api: str) -> Said:
     request = {"stream": True, "model": "up", "stream_options": {"include_usage": True}}
     pieces = render(Script(text="one two three", tokens=TOKENS), api, request).pieces
     at = next(i for i, piece in enumerate(pieces) if b'"one t' in piece)
@@ -152,7 +152,7 @@ def call(
     """Run a call that has reached its provider, until the end of the block."""
     id = new_id()
     with connect(gateway.port) as client:
-        client.send(post(PATHS[cell.api], asked(cell), {"x-request-id": id}))
+        client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id}))
         with upstream.accept() as up:
             up.read_request()
             yield Call(gateway, cell, id, client, up)
@@ -174,7 +174,7 @@ def fill(calls: Sequence[Call]) -> dict[str, int]:
 
     Return the bytes sent for each call.
     """
-    words = {one.up.sock: chunks(*[said(one.cell.model_api).first] * 500) for one in calls}
+    words = {one.up.sock: chunks(*[answer_stream(one.cell.model_api).first] * 500) for one in calls}
     sent = flood(words, lambda: [one.gateway.request("GET", "/healthz") for one in calls[:1]])
     return {one.id: sent[one.up.sock] for one in calls}
 
@@ -219,7 +219,7 @@ class H2:
 
     def ask(self, cell: Cell, id: str) -> int:
         stream = self.connection.get_next_available_stream_id()
-        _, _, body = post(PATHS[cell.api], asked(cell)).partition(b"\r\n\r\n")
+        _, _, body = post(PATHS[cell.api], request_body(cell)).partition(b"\r\n\r\n")
         head = {":method": "POST", ":path": PATHS[cell.api], ":scheme": "http", ":authority": "gateway"}
         fields = {**head, "content-type": "application/json", "x-request-id": id}
         self.connection.send_headers(stream, list(fields.items()))

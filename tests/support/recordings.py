@@ -68,10 +68,10 @@ def _bytes(file: str, suffix: str) -> bytes:
 @cache
 def recordings() -> tuple[Recording, ...]:
     """Return all recordings of the three APIs, in the order of their indexes, without the corpus if it is absent."""
-    return (*_indexed(OWN), *_indexed(CORPUS))
+    return (*_read_index(OWN), *_read_index(CORPUS))
 
 
-def _indexed(folder: Path) -> tuple[Recording, ...]:
+def _read_index(folder: Path) -> tuple[Recording, ...]:
     index = folder / "INDEX.tsv"
     if not index.exists():
         return ()
@@ -172,14 +172,14 @@ class Said:
         return self.all("seal")
 
 
-def said(recording: Recording) -> Said:
+def content_of(recording: Recording) -> Said:
     """Return the content of the answer in ``recording``."""
     if recording.streamed:
-        return spoken(recording.api, ASSEMBLE[recording.api](events(recording.body)))
-    return spoken(recording.api, json.loads(recording.body))
+        return parse_content(recording.api, ASSEMBLE[recording.api](events(recording.body)))
+    return parse_content(recording.api, json.loads(recording.body))
 
 
-def spoken(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> Said:
+def parse_content(api: str, answer: Mapping[str, Any], hosted: frozenset[str] = frozenset()) -> Said:
     """Return the content of a whole answer of ``api``. ``hosted`` are the names of the provider's own tools."""
     if answer.get("error") or answer.get("type") == "error":
         return Said((), None, None, None, failed=True)
@@ -203,7 +203,7 @@ def events(body: bytes) -> list[tuple[str, Any]]:
     return found
 
 
-def joined(parts: Iterator[tuple[Kind, Any]]) -> tuple[tuple[Kind, Any], ...]:
+def join_parts(parts: Iterator[tuple[Kind, Any]]) -> tuple[tuple[Kind, Any], ...]:
     """Return ``parts`` without empty ones, with neighbouring texts (and refusals) joined."""
     out: list[tuple[Kind, Any]] = []
     for kind, value in parts:
@@ -234,7 +234,7 @@ def _spoken_chat(answer: Mapping[str, Any]) -> Said:
     message = choice["message"]
     usage = answer.get("usage")
     return Said(
-        joined(_chat_parts(message)),
+        join_parts(_chat_parts(message)),
         choice.get("finish_reason"),
         None,
         _chat_tokens(usage) if usage else None,
@@ -342,7 +342,7 @@ def _add_fragment(calls: list[dict[str, Any]], fragment: Mapping[str, Any]) -> N
 def _spoken_messages(answer: Mapping[str, Any]) -> Said:
     usage = answer["usage"]
     return Said(
-        joined(_messages_parts(answer["content"])), answer.get("stop_reason"), answer.get("stop_sequence"),
+        join_parts(_messages_parts(answer["content"])), answer.get("stop_reason"), answer.get("stop_sequence"),
         Tokens(
             usage["input_tokens"] + _count(usage, "cache_read_input_tokens")
             + _count(usage, "cache_creation_input_tokens"),
@@ -427,11 +427,11 @@ def _spoken_responses(answer: Mapping[str, Any], hosted: frozenset[str]) -> Said
             usage["input_tokens"], _count(given, "cached_tokens"), _count(given, "cache_write_tokens"),
             usage["output_tokens"], _count(made, "reasoning_tokens"),
         )  # fmt: skip
-    hosted |= _hosted(answer)
-    return Said(joined(_responses_parts(answer, hosted)), stop, None, tokens, hosted=hosted)
+    hosted |= _hosted_names(answer)
+    return Said(join_parts(_responses_parts(answer, hosted)), stop, None, tokens, hosted=hosted)
 
 
-def _hosted(answer: Mapping[str, Any]) -> frozenset[str]:
+def _hosted_names(answer: Mapping[str, Any]) -> frozenset[str]:
     """Return the names of xAI's own search tools, which look like undeclared custom tools."""
     declared = {tool.get("name") for tool in answer.get("tools") or () if tool["type"] == "custom"}
     called = {item["name"] for item in answer["output"] if item["type"] == "custom_tool_call"}

@@ -15,7 +15,7 @@ from providers.grammar import judge
 from streams.sse import COMMENT_PING
 from tests.support.apis import OLDER
 from tests.support.harness import Gateway, Listening, Reply, Wire, eventually, post, provider
-from tests.support.raw_call import SSE, chunks, said
+from tests.support.raw_call import SSE, answer_stream, chunks
 from tests.support.upstreams import Upstream
 
 each_api = pytest.mark.parametrize("api", OLDER)
@@ -83,7 +83,7 @@ def refusal(reply: Reply, status: int = 400) -> dict[str, Any]:
     return reply.json["error"]  # type: ignore[no-any-return]
 
 
-def chunked(data: bytes) -> bytes:
+def read_chunks(data: bytes) -> bytes:
     """Return the content of the complete chunks in a response without keep-alives, or all of ``data`` if it is not
     chunked."""
     head, _, rest = data.partition(b"\r\n\r\n")
@@ -106,15 +106,15 @@ def speaking(
         client.send(post("/v1/responses", asked, {**bearer(key), "connection": "close"}))
         with by_hand.accept() as up:
             up.read_request()
-            up.send(said(api).half)
-            body = chunked(client.read_until(b"one t"))
+            up.send(answer_stream(api).half)
+            body = read_chunks(client.read_until(b"one t"))
             created = json.loads(body.split(b"\n")[1].removeprefix(b"data: "))
             yield client, up, created["response"]["id"]
 
 
 def opening(api: str) -> bytes:
     """Return the begin of a stream, before any content."""
-    return SSE + chunks(*said(api).opening)
+    return SSE + chunks(*answer_stream(api).opening)
 
 
 def becomes(gateway: Gateway, id: str, *statuses: str, key: str | None = None, seconds: float = 15) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def becomes(gateway: Gateway, id: str, *statuses: str, key: str | None = None, s
     return eventually(there, seconds, f"{id} being {' or '.join(statuses)}")  # type: ignore[no-any-return]
 
 
-def kept(path: Path) -> set[str]:
+def stored_ids(path: Path) -> set[str]:
     """Return the ids of all nodes in a SQLite store."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:
@@ -141,6 +141,6 @@ def sqlite_at(path: Path) -> dict[str, str]:
     return {"type": "sqlite", "path": str(path)}
 
 
-def sent(upstream: Upstream) -> Sequence[Any]:
+def sent_bodies(upstream: Upstream) -> Sequence[Any]:
     """Return the bodies of the requests to the provider."""
     return [seen.json for seen in upstream.seen]

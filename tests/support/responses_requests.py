@@ -52,7 +52,7 @@ def turns(*items: Any) -> tuple[Message, ...]:
     return read(input=list(items)).messages
 
 
-def refused(**members: Any) -> GatewayError:
+def rejection_of(**members: Any) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
         read(**members)
     assert caught.value.failed.status == 400
@@ -83,7 +83,7 @@ def items(*turns: Message, **members: Any) -> list[dict[str, Any]]:
     return found
 
 
-def recorded(path: Path) -> dict[str, Any]:
+def recorded_body(path: Path) -> dict[str, Any]:
     value = msgspec.json.decode(path.read_bytes())
     body: dict[str, Any] = value["body"] if "path" in value else value
     return body

@@ -66,25 +66,25 @@ def stream(*events: dict[str, Any], named: bool = True) -> bytes:
     )
 
 
-def created(**members: Any) -> dict[str, Any]:
+def created_event(**members: Any) -> dict[str, Any]:
     response = {"id": "resp_1", "object": "response", "model": "gpt-5", "created_at": 17.0, "output": [], **members}
     return {"type": "response.created", "response": response}
 
 
-def ended(kind: str = "completed", *output: Any, **members: Any) -> dict[str, Any]:
+def ended_event(kind: str = "completed", *output: Any, **members: Any) -> dict[str, Any]:
     response = {"id": "resp_1", "object": "response", "status": kind, "output": list(output), **members}
     return {"type": f"response.{kind}", "response": response}
 
 
-def added(index: int, **item: Any) -> dict[str, Any]:
+def item_added(index: int, **item: Any) -> dict[str, Any]:
     return {"type": "response.output_item.added", "output_index": index, "item": item}
 
 
-def done(index: int, **item: Any) -> dict[str, Any]:
+def item_done(index: int, **item: Any) -> dict[str, Any]:
     return {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
-def said(index: int, delta: Any, part: int = 0, kind: str = "output_text") -> dict[str, Any]:
+def text_delta(index: int, delta: Any, part: int = 0, kind: str = "output_text") -> dict[str, Any]:
     return {"type": f"response.{kind}.delta", "output_index": index, "content_index": part, "delta": delta}
 
 
@@ -131,7 +131,7 @@ def reply(**members: Any) -> Reply:
     return Reply(call, ISSUER, created=1_700_000_000)
 
 
-def written(events: Iterable[Event], to: Reply | None = None) -> list[dict[str, Any]]:
+def write_events(events: Iterable[Event], to: Reply | None = None) -> list[dict[str, Any]]:
     writer = RESPONSES.writer(to or reply())
     data = b"".join(map(writer.send, events))
     assert b"[DONE]" not in data
@@ -239,7 +239,7 @@ def check_ints(usage: dict[str, Any]) -> None:
             assert value >= 0
 
 
-def accumulated(events: Sequence[dict[str, Any]]) -> Any:
+def sdk_response(events: Sequence[dict[str, Any]]) -> Any:
     """Return the response that the openai SDK assembles from the stream. It raises on a fault."""
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
     final = None
@@ -260,7 +260,7 @@ HELLO = [
 ]
 
 
-def dumped(event: dict[str, Any]) -> bytes:
+def encode_event(event: dict[str, Any]) -> bytes:
     return sse.event(event["type"], event)
 
 
@@ -272,7 +272,7 @@ def accumulate(found: Sequence[dict[str, Any]]) -> Any:
     return [state._output_items[index].to_dict(warnings=False) for index in sorted(state._output_items)]
 
 
-def spoken(part: Mapping[str, Any]) -> tuple[str, str]:
+def part_text(part: Mapping[str, Any]) -> tuple[str, str]:
     """Return the type and text of a part. The SDK does not assemble refusals."""
     return part["type"], part.get("text", "")
 

@@ -12,7 +12,7 @@ from openai.types.responses import Response
 
 from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, Script, Seen, ToolCall, Upstream
-from tests.support.wire_transcript import Line, heard
+from tests.support.wire_transcript import Line, conversation_of
 
 ENTRIES = {"chat": "groq/on-chat", "messages": "vercel/on-messages", "responses": "lab/on-responses"}
 """Providers without state, one for each API. The model's name begins with ``on-``."""
@@ -77,7 +77,7 @@ class Turn:
     input: Any
     answer: Script
     asked: Sequence[Line]
-    told: Sequence[Line]
+    conversation_in: Sequence[Line]
     more: Mapping[str, Any] = {}
 
     @property
@@ -145,10 +145,10 @@ TURNS = (
 # The providers' view
 
 
-def told(seen: Seen) -> list[Line]:
+def conversation_in(seen: Seen) -> list[Line]:
     """Return the conversation in a request to a provider, with images as ``("user", "image " + base64)``."""
     api = next(api for api, path in PATHS.items() if path == seen.path)
-    return heard(api, _with_words_for_images(seen.json))
+    return conversation_of(api, _with_words_for_images(seen.json))
 
 
 def _with_words_for_images(value: Any) -> Any:

@@ -46,7 +46,7 @@ class Absent(LookupError):
     """The gateway has not issued such a value."""
 
 
-def recorded(client: str) -> list[dict[str, Any]]:
+def read_session(client: str) -> list[dict[str, Any]]:
     """Return the requests of a session in order."""
     return [json.loads(file.read_text()) for file in sorted((FOLDER / client).glob("*.json"))]
 

@@ -14,7 +14,7 @@ from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario, starts
 from loadtest.run.overhead import Overhead
 from loadtest.run.under_way import LoadUnderWay, Watching, watch_nothing
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchange_record
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 
 
@@ -66,7 +66,7 @@ class SimulatedLoad(LoadUnderWay):
     def _add(self, answer: SimulatedAnswer) -> None:
         waited = answer.ended
         ends = list(accumulate(step.seconds for step in self.scenario.steps))
-        record = exchanged(
+        record = exchange_record(
             step=min(bisect_right(ends, answer.planned), len(ends) - 1),
             planned=answer.planned, began=answer.planned, sent=answer.planned, first_byte=waited, first_event=waited,
             contents=(waited,), first_output=waited, end_event=waited, ended=waited,
@@ -75,7 +75,7 @@ class SimulatedLoad(LoadUnderWay):
         self.figures.add(record, ("ttft",) if answer.waited > self._slow else ())
 
 
-def simulated(queue: SimulatedQueue, slow: float = float("inf")):
+def simulate(queue: SimulatedQueue, slow: float = float("inf")):
     """Return a runner of loads on ``queue``. Answers slower than ``slow`` are not good."""
     loads: list[Scenario] = []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Seen, Tokens, ToolCall, Upstream, render
-from tests.support.wire_transcript import Line, heard
+from tests.support.wire_transcript import Line, conversation_of
 
 PLEASE = "Look into the boxes a and b with the tool, then tell me what they hold."
 AGAIN = "Tell me again what the boxes hold, without looking."
@@ -70,7 +70,7 @@ class StandIn(Upstream):
             return _json(404, {"error": {"type": "not_found_error", "message": f"no such path: {seen.path}"}})
         try:
             body = self._whole(api, seen.json)
-            lines = heard(api, body)
+            lines = conversation_of(api, body)
             self._check(api, body, lines)
         except (KeyError, TypeError, ValueError) as error:
             message = f"the stand-in refuses this: {type(error).__name__} {error}"
@@ -132,11 +132,17 @@ class StandIn(Upstream):
             raise ValueError(f"thinking that is not mine: {foreign}")
         thinking = (body.get("thinking") or {}).get("type") == "enabled"
         goes_on = lines[-1][0] == "result"  # thinking of a finished turn may be dropped
-        if api == "messages" and thinking and goes_on and set(calls[-2:]) & self._thoughtful and not _thought(lines):
+        if (
+            api == "messages"
+            and thinking
+            and goes_on
+            and set(calls[-2:]) & self._thoughtful
+            and not _has_thought(lines)
+        ):
             raise ValueError("with thinking, a call has to come back behind its thinking block")
 
 
-def _thought(lines: Sequence[Line]) -> bool:
+def _has_thought(lines: Sequence[Line]) -> bool:
     return any(line[0] == "thinking" for line in lines)
 
 

@@ -57,7 +57,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     return raw[5:end].decode(), raw[end:-4]
 
 
-def changed(raw: bytes, change: Any) -> bytes:
+def change_frame(raw: bytes, change: Any) -> bytes:
     name, data = parse(raw) or ("", b"null")
     return frame(name, json.loads(change(data)))
 
@@ -93,7 +93,7 @@ FRAMES = Framing(
     splitter=FrameSplitter,
     parse=parse,
     complete=lambda rest: b"",  # a whole frame is never left over
-    change_payload=changed,
+    change_payload=change_frame,
 )
 
 WIRE = WireApi(
@@ -133,7 +133,7 @@ def _message(index: int, said: Mapping[str, Any]) -> Message:
             return Message("system" if who == "boss" else "user", (TextPart(said["text"], at),), at)
 
 
-def _said(message: Message) -> list[dict[str, Any]]:
+def _toy_turns(message: Message) -> list[dict[str, Any]]:
     results = [part for part in message.parts if isinstance(part, ToolResultPart)]
     calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
     text = "".join(part.text for part in message.parts if isinstance(part, TextPart))
@@ -254,7 +254,7 @@ class Toy(Codec):
         return Request("toy", "", messages, tools=tools, source=body)
 
     def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        body: dict[str, Any] = {"say": [said for message in request.messages for said in _said(message)]}
+        body: dict[str, Any] = {"say": [said for message in request.messages for said in _toy_turns(message)]}
         tools = [tool for tool in request.tools if isinstance(tool, Tool)]
         if tools:
             body["tools"] = [{"name": one.name, "about": one.description, "schema": one.schema} for one in tools]

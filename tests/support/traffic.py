@@ -80,7 +80,7 @@ class Provider:
             head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
             return await self._say(stream, act, [head, answer[:100], answer[100:]], b"")
         pieces = (
-            paced(api, self.events)
+            paced_stream(api, self.events)
             if act == "paced"
             else render(Script(text=TEXT), api, {"stream": True, "model": "up"}).pieces
         )
@@ -121,7 +121,7 @@ def words(body: dict[str, Any]) -> str:
     return str(said if isinstance(said, str) else said[0]["text"])
 
 
-def paced(api: str, events: int) -> list[bytes]:
+def paced_stream(api: str, events: int) -> list[bytes]:
     """Return a stream of ``events`` pieces of text, each with ``AT`` in place of its sending time."""
     opening, piece, ending = parts(api)
     return [*opening, *[piece] * events, *ending]
@@ -301,7 +301,7 @@ class Clients:
     def _draw(self, stream: trio.SocketStream) -> Asked:
         dice = self._dice
         api, model = dice.choice(list(PATHS)), dice.choice(list(MODELS))
-        return self._ask(stream, drawn(dice, ACTS), api, model, dice.random() < 0.8)
+        return self._ask(stream, draw_weighted(dice, ACTS), api, model, dice.random() < 0.8)
 
     async def mixed(self, until: float) -> None:
         """Run one client after another, each on its own connection, until ``until`` or until the gateway refuses
@@ -314,7 +314,7 @@ class Clients:
             "pipeline": self._pipeline,
         }
         while trio.current_time() < until:
-            manner = drawn(self._dice, MANNERS)
+            manner = draw_weighted(self._dice, MANNERS)
             with trio.fail_after(PATIENCE):
                 try:
                     stream = await self._connect()
@@ -429,5 +429,5 @@ class Clients:
                     self.tally.wrong.append(f"{asked}: looked complete: {wire.buffer[-300:]!r}")
 
 
-def drawn(dice: random.Random, weights: dict[str, int]) -> str:
+def draw_weighted(dice: random.Random, weights: dict[str, int]) -> str:
     return dice.choices(list(weights), list(weights.values()))[0]

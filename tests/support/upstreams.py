@@ -295,7 +295,7 @@ def responses_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byt
     yield say("in_progress", response=begun)
     for i, item in enumerate(whole["output"]):
         at = {"item_id": item["id"], "output_index": i}
-        yield say("output_item.added", output_index=i, item={**item, **_unfilled(item)})
+        yield say("output_item.added", output_index=i, item={**item, **_announced_item(item)})
         if item["type"] == "reasoning":
             yield from _summary(say, at, item["summary"])
         elif item["type"] == "message":
@@ -308,7 +308,7 @@ def responses_stream(script: Script, request: Mapping[str, Any]) -> Iterator[byt
     yield say(whole["status"], response=whole)
 
 
-def _unfilled(item: Mapping[str, Any]) -> dict[str, Any]:
+def _announced_item(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the incomplete members of an item when it is announced."""
     return {
         "reasoning": {"summary": [], "encrypted_content": ""},
@@ -477,7 +477,7 @@ _GEMINI = re.compile(r".*/models/(.+):(generateContent|streamGenerateContent)")
 
 
 class Upstream:
-    """A provider of all APIs, told apart by path. Each request takes the next answer of ``script``."""
+    """A provider of all APIs, distinguished by path. Each request gets the next answer of ``script``."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -576,7 +576,7 @@ Kind = TypeVar("Kind", bound=Upstream)
 
 
 @contextlib.contextmanager
-def served(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator[Kind]:
+def serve_upstream(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator[Kind]:
     """Run an ``Upstream`` of the given ``kind`` on a port of 127.0.0.1, by default a free one."""
     with _Server(("127.0.0.1", port), _Connection) as server:
         server.daemon_threads = True
@@ -597,4 +597,4 @@ def served(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator
 
 def fake_upstream() -> contextlib.AbstractContextManager[Upstream]:
     """Run an ``Upstream`` that a test scripts."""
-    return served(Upstream)
+    return serve_upstream(Upstream)

@@ -55,7 +55,7 @@ def text_of(api: str, body: bytes, *, stream: bool) -> str:
     """Return the words of the model in a whole or streamed response."""
     if not stream:
         return "".join(_whole(api, json.loads(body)))
-    return "".join(part for event in events_of(api, body) for part in _streamed(api, event))
+    return "".join(part for event in events_of(api, body) for part in _stream_texts(api, event))
 
 
 def usage_of(api: str, body: bytes, *, stream: bool) -> tuple[int, int] | None:
@@ -103,7 +103,7 @@ def _whole(api: str, answer: Mapping[str, Any]) -> Iterator[str]:
             yield from (block.get("text", "") for block in answer["output"]["message"]["content"])
 
 
-def _streamed(api: str, event: Mapping[str, Any]) -> Iterator[str]:
+def _stream_texts(api: str, event: Mapping[str, Any]) -> Iterator[str]:
     match api:
         case "chat":
             yield from (choice["delta"].get("content") or "" for choice in event.get("choices", ()))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 Line: TypeAlias = tuple[Any, ...]
 
 
-def heard(api: str, body: Mapping[str, Any]) -> list[Line]:
+def conversation_of(api: str, body: Mapping[str, Any]) -> list[Line]:
     """Return the conversation in ``body``, a request of ``api``. Raises ``KeyError`` for invalid requests."""
     return {"chat": _heard_chat, "messages": _heard_messages, "responses": _heard_responses}[api](body)
 

@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from tests.support.command_line import COMMAND, environment, invoke, started
+from tests.support.command_line import COMMAND, environment, invoke, running_command
 from tests.support.harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
@@ -86,13 +86,13 @@ def test_strict_and_diff_are_not_for_one_call(folder):
 
 @pytest.mark.process
 def test_serve_says_it_at_the_start(folder):
-    with started("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
+    with running_command("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
         eventually(lambda: [line for line in process.log if f"WARNING: {WARNING}" in line], what="the warning")
 
 
 @pytest.mark.process
 def test_serve_says_it_in_json_where_the_log_is(folder):
-    with started("serve", "--port", "0", cwd=folder) as process:
+    with running_command("serve", "--port", "0", cwd=folder) as process:
         (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
     told = json.loads(line)
     assert told["level"] == "warning"

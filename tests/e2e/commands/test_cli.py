@@ -16,7 +16,7 @@ import pytest
 
 from gateway import __version__
 from providers.catalog.price_list import source
-from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, started
+from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
 from tests.support.harness import (
     PATIENCE,
     ROOT,
@@ -264,7 +264,7 @@ def test_lint_judges_a_stream(tmp_path):
 
 @pytest.mark.process
 def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
-    with started("serve", "--port", "0", cwd=folder, env=ENV) as process:
+    with running_command("serve", "--port", "0", cwd=folder, env=ENV) as process:
         lines = process.banner.splitlines()
         assert re.fullmatch(r"trigate \S+ is listening on http://127\.0\.0\.1:\d+", lines[0])
         assert lines[1] == "models  openai/gpt-4o-mini, anthropic/claude-sonnet-4-5"
@@ -280,7 +280,7 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
 
 @pytest.mark.process
 def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
-    with started("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
+    with running_command("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert "all other addresses of this machine" in process.banner
         assert f"curl -N {process.url}/" in process.banner
@@ -293,11 +293,11 @@ def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
     one, two, three = free_port(), free_port(), free_port()
     listeners = f"listeners: [{{port: {one}}}, {{name: b, port: {two}, address: localhost}}]\n"
     (folder / "trigate.yaml").write_text(GOOD + listeners)
-    with started("serve", cwd=folder, env=ENV) as process:
+    with running_command("serve", cwd=folder, env=ENV) as process:
         for port in (one, two):
             assert f":{port}" in process.banner
             assert request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200
-    with started("serve", "--port", str(three), "--host", "127.0.0.1", cwd=folder, env=ENV) as process:
+    with running_command("serve", "--port", str(three), "--host", "127.0.0.1", cwd=folder, env=ENV) as process:
         assert process.url == f"http://127.0.0.1:{three}"
         assert process.banner.splitlines()[0].count("http://") == 1
 
@@ -325,7 +325,7 @@ def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
-    with started("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
+    with running_command("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
         body = {"model": "demo-messages", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         with Wire.connect(int(process.url.rpartition(":")[2])) as client:
             client.send(post("/v1/chat/completions", body, {"connection": "close"}))
@@ -380,7 +380,7 @@ _run(main)
 
 @pytest.mark.process
 def test_a_second_signal_ends_it_at_once():
-    with started("serve", "--demo", "--port", "0", "--pace", "60") as process:
+    with running_command("serve", "--demo", "--port", "0", "--pace", "60") as process:
         body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         with Wire.connect(int(process.url.rpartition(":")[2])) as client:
             client.send(post("/v1/chat/completions", body))

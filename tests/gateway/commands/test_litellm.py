@@ -16,11 +16,11 @@ from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import price_row
 from tests.support.examples import examples
-from tests.support.litellm_files import TOKEN_COSTS, converted, file_text, item
+from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 
 
 def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
-    found: dict[str, Any] = converted(item(name, model, **params))[2]["model_providers"][0]
+    found: dict[str, Any] = convert_file(item(name, model, **params))[2]["model_providers"][0]
     return found
 
 
@@ -77,14 +77,14 @@ def test_an_imported_address_for_anthropics_sdks_is_one_for_messages(base, end, 
     """LiteLLM adds ``/v1/messages`` to it."""
     given = base if base.startswith("os.environ/") else base + end
     file = tmp_path / "trigate.yaml"
-    file.write_text(converted(item("glm", "anthropic/glm-5.3", api_base=given, api_key="os.environ/K"))[1])
+    file.write_text(convert_file(item("glm", "anthropic/glm-5.3", api_base=given, api_key="os.environ/K"))[1])
     config = load(file, {"BASE": f"https://api.z.ai/api/anthropic{end}", "K": "key"})
     for api in ("messages", "chat"):
         assert Router(config).resolve("glm", api).url == "https://api.z.ai/api/anthropic/v1/messages"
 
 
 def test_models_are_asked_for_by_the_names_that_clients_know():
-    config, _, _ = converted(
+    config, _, _ = convert_file(
         item("gpt-4", "openai/gpt-4o"), item("groq/*", "groq/*"), item("own/*", "openrouter/*"),
         router_settings={"model_group_alias": {"old": "gpt-4", "older": {"model": "gpt-4", "hidden": True}}},
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_models_are_asked_for_by_the_names_that_clients_know():
 
 
 def test_a_key_in_the_file_is_not_repeated():
-    _, text, content = converted(
+    _, text, content = convert_file(
         item("gpt-4", "openai/gpt-4o", api_key="sk-secret"), general_settings={"master_key": "sk-master"}
     )
     assert "sk-" not in text
@@ -105,26 +105,26 @@ def test_a_key_in_the_file_is_not_repeated():
 
 
 def test_a_file_without_a_master_key_says_that_the_door_is_open():
-    _, text, _ = converted(item("m", "openai/m"))
+    _, text, _ = convert_file(item("m", "openai/m"))
     assert f"# {NO_KEYS_WARNING}" in text
-    _, text, _ = converted(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
+    _, text, _ = convert_file(item("m", "openai/m"), general_settings={"master_key": "os.environ/A"})
     assert NO_KEYS_WARNING not in text
 
 
 def test_a_master_key_from_the_environment_opens_the_door():
-    content = converted(item("m", "openai/m"), general_settings={"master_key": "os.environ/LITELLM_MASTER_KEY"})[2]
+    content = convert_file(item("m", "openai/m"), general_settings={"master_key": "os.environ/LITELLM_MASTER_KEY"})[2]
     assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_KEY"}]
 
 
 def targets(*models: Any, name: str = "m", **sections: Any) -> list[Any]:
     """The targets of ``name``, as they are written."""
-    content = converted(*models, **sections)[2]
+    content = convert_file(*models, **sections)[2]
     found: list[Any] = content["model_aliases"][name]["targets"]
     return found
 
 
 def test_of_a_pattern_the_first_is_taken_and_the_others_are_named():
-    _, text, content = converted(item("groq/*", "groq/*"), item("groq/*", "openai/*"))
+    _, text, content = convert_file(item("groq/*", "groq/*"), item("groq/*", "openai/*"))
     assert [one["model"] for one in content["model_providers"]] == ["groq/*"]
     assert "# not converted: groq/* (openai/*): groq/* has this pattern" in text
 
@@ -136,7 +136,7 @@ def test_models_of_one_name_are_a_group_and_their_entries_have_names_of_their_ow
         item("m", "openai/c"),
         item("n", "openai/n"),
     )
-    config, _, content = converted(*models)
+    config, _, content = convert_file(*models)
     assert targets(*models) == [["m-openai", "m-groq", "m-openai-2"]]
     assert [one["name"] for one in content["model_providers"]] == ["m-openai", "m-groq", "m-openai-2", "n"]
     assert list(config.routes) == ["m"]
@@ -218,7 +218,7 @@ def test_weights_are_shares(shares, expected):
 )  # fmt: skip
 def test_a_strategy_has_a_name_here(strategy, balance):
     models = item("m", "openai/a"), item("m", "openai/b"), item("n", "openai/n")
-    config, text, _ = converted(*models, router_settings={"routing_strategy": strategy})
+    config, text, _ = convert_file(*models, router_settings={"routing_strategy": strategy})
     assert {route.balance for route in config.routes.values()} == {balance}
     assert "usage" not in strategy or f"# routing_strategy {strategy} became `balance" in text
 
@@ -226,7 +226,7 @@ def test_a_strategy_has_a_name_here(strategy, balance):
 def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
     """Theirs is for each group, and multiplies: BerriAI/litellm#34129."""
     settings = {"num_retries": 3, "allowed_fails": 2, "cooldown_time": 45}
-    config, text, _ = converted(item("m", "openai/a"), router_settings=settings)
+    config, text, _ = convert_file(item("m", "openai/a"), router_settings=settings)
     assert config.retries is not None
     assert config.retries.attempts == 4
     assert "LiteLLM's num_retries applies to each group and fallback separately" in text
@@ -237,7 +237,7 @@ def test_a_route_has_an_attempt_for_each_of_its_places():
     """A fallback that was configured and never fired: agentgateway/agentgateway#3462."""
     models = [item(name, f"openai/{name}") for name in ("m", "n", "o")]
     settings = {"num_retries": 0, "fallbacks": [{"m": ["n", "o"]}]}
-    config, _, _ = converted(*models, litellm_settings=settings)
+    config, _, _ = convert_file(*models, litellm_settings=settings)
     assert config.retries is not None
     assert config.retries.attempts == 1
     route = config.routes["m"]
@@ -294,12 +294,14 @@ def test_half_a_price_is_none():
 
 
 def test_the_model_of_requests_that_name_none_is_the_default():
-    config, _, _ = converted(item("a", "openai/a"), item("b", "openai/b"), general_settings={"completion_model": "b"})
+    config, _, _ = convert_file(
+        item("a", "openai/a"), item("b", "openai/b"), general_settings={"completion_model": "b"}
+    )
     assert [one.default for one in config.entries] == [False, True]
 
 
 def test_what_a_model_is_for_is_carried_over_where_its_name_does_not_say_it():
-    config, _, _ = converted(
+    config, _, _ = convert_file(
         item("e", "openai/own-vectors") | {"model_info": {"mode": "embedding"}}, item("f", "mistral/mistral-embed"),
         item("g", "cohere/rerank-v3.5") | {"model_info": {"mode": "rerank"}}, item("h", "jina_ai/jina-embeddings-v3"),
     )  # fmt: skip
@@ -468,7 +470,7 @@ def test_every_reason_is_a_sentence_without_its_end():
 
 
 def test_what_has_a_counterpart_is_carried_over():
-    config, _, content = converted(
+    config, _, content = convert_file(
         item("m", "openai/m", timeout=90), item("a", "anthropic/a", max_tokens=4096),
         item("c", "openai/c", litellm_credential_name="shared"),
         litellm_settings={"request_timeout": 300, "model_alias_map": {"b": "a"}}, router_settings={"timeout": 60},
@@ -494,7 +496,7 @@ def test_what_has_a_counterpart_is_carried_over():
     ],
 )
 def test_a_pattern_of_a_providers_own_names_is_its_wildcard(name, model, asked, target):
-    config, _, _ = converted(item(name, model))
+    config, _, _ = convert_file(item(name, model))
     assert Router(config).resolve(asked, "chat").name == target
 
 
@@ -530,7 +532,7 @@ def test_whatever_stands_there_the_result_is_a_good_configuration(models, genera
         "general_settings": general,
         "router_settings": router,
     }
-    config, text, _ = converted(*content.pop("model_list"), **content, litellm_settings=more)
+    config, text, _ = convert_file(*content.pop("model_list"), **content, litellm_settings=more)
     assert config.entries
     assert not re.search(r"^(?!version|listeners|model_providers|model_aliases|client_keys|[ #-]|$)", text, re.M)
 
@@ -543,13 +545,13 @@ def test_a_file_without_a_model_for_us_is_refused(content):
 
 @pytest.mark.parametrize("prefix", ["hosted_vllm", "ollama", "lm_studio", "llamafile"])
 def test_a_server_that_needs_no_key_gets_no_variable_for_one(prefix):
-    config, _, content = converted(item("m", f"{prefix}/x", api_base="http://h:1/v1"))
+    config, _, content = convert_file(item("m", f"{prefix}/x", api_base="http://h:1/v1"))
     assert "access_key" not in content["model_providers"][0]
     assert config.warnings == ()
 
 
 def test_the_optional_key_of_a_server_is_named():
-    _, text, _ = converted(item("m", "hosted_vllm/x", api_base="http://h:1/v1"))
+    _, text, _ = convert_file(item("m", "hosted_vllm/x", api_base="http://h:1/v1"))
     assert "# if HOSTED_VLLM_API_KEY was set for LiteLLM, add access_key: $HOSTED_VLLM_API_KEY" in text
 
 
@@ -574,7 +576,7 @@ def test_an_address_with_a_query_has_the_version_besides():
 
 def test_settings_of_the_router_may_be_texts():
     settings = {"num_retries": "3", "allowed_fails": "2", "cooldown_time": "45"}
-    config, _, _ = converted(item("a", "openai/a"), router_settings=settings)
+    config, _, _ = convert_file(item("a", "openai/a"), router_settings=settings)
     assert config.retries is not None
     assert (config.retries.attempts, config.circuit.failures, config.circuit.cooldown) == (4, 3, 45)
 
@@ -618,7 +620,7 @@ def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
     credentials = [
         {"credential_name": "shared", "credential_values": {"api_key": f"os.environ/{name}"}} for name in "AB"
     ]
-    config, _, _ = converted(item("m", "openai/m", litellm_credential_name="shared"), credential_list=credentials)
+    config, _, _ = convert_file(item("m", "openai/m", litellm_credential_name="shared"), credential_list=credentials)
     assert config.entries[0].key == "$A"
 
 
@@ -648,14 +650,14 @@ def test_the_base_model_gives_the_price(model, base, listed, place):
     assert (entry["price"]["input"], entry["price"]["output"]) == (float(row["input"]), float(row["output"]))
     assert any(remark.startswith(f"the price is that of {base} in genai-prices") for remark in remarks)
     assert found.losses == []
-    assert converted(given)[0].entries[0].price is not None
+    assert convert_file(given)[0].entries[0].price is not None
 
 
 def test_a_base_model_of_embeddings_has_a_price_without_output():
     given = item("m", "azure/vectors", api_base="http://h") | {
         "model_info": {"mode": "embedding", "base_model": "azure/text-embedding-3-small"}
     }
-    assert converted(given)[2]["model_providers"][0]["price"]["output"] == 0
+    assert convert_file(given)[2]["model_providers"][0]["price"]["output"] == 0
 
 
 @pytest.mark.parametrize("costs", [TOKEN_COSTS, {"input_cost_per_token": 0, "output_cost_per_token": 0}])
@@ -668,7 +670,7 @@ def test_a_price_in_the_file_outranks_the_base_model(costs):
 
 def test_a_base_model_whose_price_the_entry_has_anyway_is_not_repeated():
     given = item("m", "azure/gpt-4o", api_base="http://h") | {"model_info": {"base_model": "azure/gpt-4o"}}
-    assert "price" not in converted(given)[2]["model_providers"][0]
+    assert "price" not in convert_file(given)[2]["model_providers"][0]
 
 
 @pytest.mark.parametrize(
@@ -681,7 +683,7 @@ def test_a_model_of_openais_has_its_price_at_any_address(model, price):
 
 
 def test_text_completions_are_models_for_completions():
-    config, text, _ = converted(
+    config, text, _ = convert_file(
         item("own", "text-completion-openai/own-davinci"),
         item("there", "text-completion-openai/own", api_base="http://h/v1"),
     )
@@ -701,7 +703,7 @@ EMBEDDER = item("e", "openai/text-embedding-3-small")
 @pytest.mark.parametrize("other", [EMBEDDER, item("e", "openai/dall-e-3"), item("e", "cohere/rerank-v3.5")])
 def test_default_fallbacks_are_for_models_of_the_same_kind(settings, other):
     models = [item("m", "openai/m"), item("n", "openai/n"), other]
-    config, text, _ = converted(*models, litellm_settings=settings)
+    config, text, _ = convert_file(*models, litellm_settings=settings)
     assert list(config.routes) == ["n"]
     assert [one.name for one in config.entries] == ["m", "n-openai", "e"]
     assert "# default_fallbacks to m do not apply to e: the model types differ" in text
@@ -718,7 +720,7 @@ def test_a_fallback_to_another_kind_of_model_is_named():
 def test_two_embedding_models_of_one_name_are_no_group():
     """Azure's deployments have names of their own, and nothing says that they are the same model."""
     models = [EMBEDDER, item("e", "azure/vectors", api_base="http://h") | {"model_info": {"mode": "embedding"}}]
-    config, _, _ = converted(*models)
+    config, _, _ = convert_file(*models)
     assert [one.name for one in config.entries] == ["e", "e-azure_openai"]
     losses = imported({"model_list": models}).losses
     assert [loss.what for loss in losses] == ["azure_openai/vectors as a target of e"]
@@ -792,5 +794,5 @@ def test_models_of_any_kind_with_any_fallbacks_are_a_good_configuration(found, f
         "model_group_alias": aliases,
     }  # fmt: skip
     wildcards = [item("anthropic/*", "anthropic/*"), item("groq/*", "groq/*")]
-    config, _, _ = converted(*models, *wildcards, router_settings=settings)
+    config, _, _ = convert_file(*models, *wildcards, router_settings=settings)
     assert config.entries

@@ -37,7 +37,7 @@ from streams.events import ErrorInfo
 from streams.fold import fold
 from streams.sse import SSE
 from tests.support.apis import OLDER
-from tests.support.messages_streams import accumulated, frames
+from tests.support.messages_streams import frames, sdk_message
 from tests.support.responses_api import passing
 from tests.support.upstreams import Script, ToolCall, render
 
@@ -129,7 +129,7 @@ class Told:
 
     @property
     def message(self) -> Any:
-        return accumulated(self.data)
+        return sdk_message(self.data)
 
 
 def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> Translation:
@@ -422,7 +422,7 @@ async def test_a_provider_that_answers_whole_is_heard_once():
     lane = lane_for(found, whole=True)
     out = await passing(found.turn, lane.feed(TEXT_BODY), lane.seen)
     out += await passing(found.turn, lane.end(), lane.seen)
-    found = await recalled(store, asked(HELLO, thread=behind(accumulated(out).id)))
+    found = await recalled(store, asked(HELLO, thread=behind(sdk_message(out).id)))
     assert conversation(found)[1]["content"] == [{"type": "text", "text": "done", "citations": []}]
 
 

@@ -4,7 +4,7 @@ import httpx2
 import trio
 
 from gateway.stores.memory import MemoryStore
-from tests.support.endpoint_provider import before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import before, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 
 KEPT = {"id": "resp_theirs", "object": "response", "status": "completed", "output": []}
@@ -18,7 +18,7 @@ USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
     """RFC 9110, 9.3.2: the head is that of GET, and nothing comes behind it."""
     async with (
-        before(lambda asked: told(KEPT), entry={"speaks": ["responses"]}) as (served, provider),
+        before(lambda asked: json_answer(KEPT), entry={"speaks": ["responses"]}) as (served, provider),
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
     ):
         with trio.fail_after(5):
@@ -35,7 +35,7 @@ async def test_an_answer_that_nobody_can_continue_says_so():
     own = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}
     more = {"client_keys": [{"name": "alice", "key": "alice-key"}], "limits": {"per_client": {"stored": 1}}}
     async with (
-        endpoint_provider(lambda asked: told(answer)) as provider,
+        endpoint_provider(lambda asked: json_answer(answer)) as provider,
         gateway(settings({**own, "base_url": f"{provider.url}/v1"}, **more), store=MemoryStore(60, 2**20)) as served,
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
     ):

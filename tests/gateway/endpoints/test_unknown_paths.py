@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.cases import case
-from tests.support.endpoint_provider import before, told
+from tests.support.endpoint_provider import before, json_answer
 
 
 def openai_shape(body: Any) -> bool:
@@ -35,7 +35,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         ("/v1beta/corpora/m:query", {}, gemini_shape), ("/v2/summarize", {}, message_shape),
         ("/model/m/apply-guardrail", {}, message_shape),
     )  # fmt: skip
-    async with before(lambda asked: told({})) as (served, provider):
+    async with before(lambda asked: json_answer({})) as (served, provider):
         for path, headers, fits in cases:
             for method in ("GET", "POST", "DELETE"):
                 with case(f"{method} {path}"):
@@ -61,7 +61,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
 async def test_a_method_of_a_model_that_nobody_serves_is_a_404(cors):
     """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""
     more = {"cors": ["https://page.example"]} if cors else {}
-    async with before(lambda asked: told({}), "gemini/gemini-x", **more) as (served, provider):
+    async with before(lambda asked: json_answer({}), "gemini/gemini-x", **more) as (served, provider):
         for root in ("/v1beta", "/v1", "/v1beta/v1beta"):
             for method in ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent"):
                 for name in ("gemini-x", "nobodys", "a/b", "llama3:8b"):

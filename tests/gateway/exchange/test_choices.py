@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.endpoint_provider import Asked, Told, before, told
+from tests.support.endpoint_provider import Asked, Told, before, json_answer
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess
 
@@ -25,7 +25,7 @@ def google(asked: Asked) -> Told:
         for at, said in enumerate(parts)
     ]
     listed[0].pop("index")  # Google leaves out a 0
-    return told({"candidates": listed, "usageMetadata": COUNTS, "responseId": "r", "modelVersion": "g"})
+    return json_answer({"candidates": listed, "usageMetadata": COUNTS, "responseId": "r", "modelVersion": "g"})
 
 
 def openai(asked: Asked) -> Told:
@@ -34,7 +34,7 @@ def openai(asked: Asked) -> Told:
         for at, (said, why) in enumerate([("one", "stop"), ("two", "length")][: asked.json["n"]])
     ]
     usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
-    return told({"id": "c", "object": "chat.completion", "model": "m", "choices": listed, "usage": usage})
+    return json_answer({"id": "c", "object": "chat.completion", "model": "m", "choices": listed, "usage": usage})
 
 
 def before_google(answering: Any = google) -> Any:
@@ -92,7 +92,10 @@ async def test_a_choice_that_failed_fails_the_answer_and_one_that_is_missing_doe
     good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
     bad = {"content": {"role": "model", "parts": []}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 1}
     candidates = [good, bad]
-    async with before_google(lambda asked: told({"candidates": candidates, "usageMetadata": COUNTS})) as (served, _):
+    async with before_google(lambda asked: json_answer({"candidates": candidates, "usageMetadata": COUNTS})) as (
+        served,
+        _,
+    ):
         answer = await chat(served, n=2)
         assert answer.status_code == 502
         assert "MALFORMED_FUNCTION_CALL" in answer.json()["error"]["message"], "it would be missing without a word"

@@ -14,7 +14,7 @@ import pytest
 
 from streams.events import APIS, STATUS
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, endpoint_provider, settings, told
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, endpoint_provider, json_answer, settings
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 
@@ -87,7 +87,7 @@ def request_to(api: str, model: str, *, stream: bool = False) -> tuple[str, dict
 
 def refusal(status: int, *headers: tuple[str, str]) -> Told:
     body = {"type": "error", "error": {"type": "api_error", "message": "no", "status": "NO"}, "message": "no"}
-    return told(body, status, *LIMITS.items(), *OF_ONE_API.items(), *HIDDEN.items(), *headers)
+    return json_answer(body, status, *LIMITS.items(), *OF_ONE_API.items(), *HIDDEN.items(), *headers)
 
 
 @contextlib.asynccontextmanager
@@ -231,8 +231,8 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
     def answering(asked: Asked) -> Told:
         body = {"error": {"message": "no"}}
         if asked.json["model"] == "a":
-            return told(body, first, FIRST, ("retry-after", "90"))
-        return told(body, second, SECOND, ("retry-after", "60"))
+            return json_answer(body, first, FIRST, ("retry-after", "90"))
+        return json_answer(body, second, SECOND, ("retry-after", "60"))
 
     async with before_two(answering) as served:
         reply = await post(served, *request_to("chat", "r", stream=stream))
@@ -244,9 +244,9 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
 async def test_a_good_response_after_a_fallback_has_its_own_headers_alone():
     def answering(asked: Asked) -> Told:
         if asked.json["model"] == "a":
-            return told({"error": {"message": "no"}}, 429, FIRST)
+            return json_answer({"error": {"message": "no"}}, 429, FIRST)
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
-        return told({"id": "x", "object": "chat.completion", "model": "b", "choices": [choice]}, 200, SECOND)
+        return json_answer({"id": "x", "object": "chat.completion", "model": "b", "choices": [choice]}, 200, SECOND)
 
     async with before_two(answering) as served:
         reply = await post(served, *request_to("chat", "r"))
@@ -264,7 +264,7 @@ async def test_an_error_with_status_200_has_the_headers_of_its_response(client_a
 
     def answering(asked: Asked) -> Told:
         if not stream:
-            return told(error, 200, *limits.items(), *HIDDEN.items())
+            return json_answer(error, 200, *limits.items(), *HIDDEN.items())
         head = (("content-type", "text/event-stream"), *limits.items(), *HIDDEN.items())
         return Told((f"event: error\ndata: {json.dumps(error)}\n\n".encode(),), headers=head)
 
@@ -278,7 +278,7 @@ async def test_an_error_with_status_200_has_the_headers_of_its_response(client_a
 async def test_bedrock_names_its_own_exception_with_its_own_body():
     """A client of Converse sees ``ModelNotReadyException``, and once."""
     status, own = 429, ("x-amzn-errortype", "ModelNotReadyException:http://internal.amazon.com/")
-    async with before_all(lambda asked: told({"message": "not yet"}, status, own)) as (served, _):
+    async with before_all(lambda asked: json_answer({"message": "not yet"}, status, own)) as (served, _):
         reply = await post(served, *request_to("converse", "on-converse"))
         assert reply.headers.get_list("x-amzn-errortype") == [own[1]]
         assert reply.json() == {"message": "not yet"}
@@ -292,7 +292,10 @@ async def test_bedrock_names_its_own_exception_with_its_own_body():
 async def test_a_wait_of_a_week_arrives_and_one_of_a_year_does_not():
     """A subscription's weekly limit resets days ahead; an absurd wait is a provider's mistake."""
     wait = ""
-    async with before_all(lambda asked: told({"error": {"message": "m"}}, 429, ("retry-after", wait))) as (served, _):
+    async with before_all(lambda asked: json_answer({"error": {"message": "m"}}, 429, ("retry-after", wait))) as (
+        served,
+        _,
+    ):
         for wait, sent in (("604800", "604800"), ("99999999", str(31 * 86400))):
             for api in APIS:
                 with case((api, wait)):

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.endpoint_provider import Asked, Told, before, told
+from tests.support.endpoint_provider import Asked, Told, before, json_answer
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 REFUSAL = "The model returned the following errors: messages.1.content.0: Invalid `signature` in `thinking` block"
@@ -13,7 +13,7 @@ ANSWER = {
 
 
 def bedrock(asked: Asked) -> Told:
-    return told({"message": REFUSAL}, 400) if b"reasoningContent" in asked.body else told(ANSWER)
+    return json_answer({"message": REFUSAL}, 400) if b"reasoningContent" in asked.body else json_answer(ANSWER)
 
 
 async def test_a_signature_that_is_not_claudes_costs_one_more_request():

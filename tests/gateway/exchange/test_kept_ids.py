@@ -7,9 +7,9 @@ import pytest
 
 from gateway.exchange.kept_ids import ShownEvents
 from gateway.kept_objects.owned_ids import OwnIds
-from tests.support.endpoint_provider import events, told
+from tests.support.endpoint_provider import events, json_answer
 from tests.support.kept_accounts import one_account
-from tests.support.kept_clients import KEYS, beside_gateway, refused, run, serving
+from tests.support.kept_clients import KEYS, beside_gateway, error_of, run, serving
 
 CITED = {
     "type": "container_file_citation", "container_id": "cntr_11", "file_id": "cfile_22", "filename": "a.png",
@@ -53,7 +53,7 @@ def streamed() -> bytes:
 async def test_what_a_provider_makes_in_a_container_is_fetched_by_the_ids_in_the_answer(stream):
     async with serving("openai") as served:
         provider = served.providers["openai"]
-        provider.answers["/v1/responses"] = events(streamed()) if stream else told(MADE)
+        provider.answers["/v1/responses"] = events(streamed()) if stream else json_answer(MADE)
 
         def steps() -> None:
             client = served.openai()
@@ -72,12 +72,12 @@ async def test_what_a_provider_makes_in_a_container_is_fetched_by_the_ids_in_the
             client.containers.files.content.retrieve(cited.file_id, container_id=cited.container_id)
             assert provider.asked[-1].path == "/v1/containers/cntr_11/files/cfile_22/content"
             other = served.openai(KEYS["b"]).containers.files.content
-            assert refused(lambda: other.retrieve(cited.file_id, container_id=cited.container_id)).status_code == 404
+            assert error_of(lambda: other.retrieve(cited.file_id, container_id=cited.container_id)).status_code == 404
             plain = client.responses.create(model="gpt-5", input="say", store=True, stream=stream)
             if not stream:
                 assert plain.output[0].container_id == "cntr_11", "nobody looks at what has no such tools"
 
-        provider.answers["/v1/containers/cntr_11/files/cfile_22/content"] = told({"id": "file-1"})
+        provider.answers["/v1/containers/cntr_11/files/cfile_22/content"] = json_answer({"id": "file-1"})
         await run(steps)
 
 
@@ -111,17 +111,17 @@ def test_a_file_in_a_conversation_is_the_providers_own_and_chooses_the_provider(
         return served.openai(key).chat.completions.create(model=model, messages=asked)
 
     for _ in range(3):
-        refused(lambda: ask(id))  # the provider of this test answers no conversation
+        error_of(lambda: ask(id))  # the provider of this test answers no conversation
     asked = [one for one in second.asked if "completions" in one.path]
     assert len(asked) >= 3
     content = asked[0].json["messages"][0]["content"]
     assert content == [{"type": "text", "text": f"{id} is a name like any other"},
                        {"type": "file", "file": {"file_id": native}}]  # fmt: skip
     assert first.asked == []
-    elsewhere = refused(lambda: ask(id, "first"))
+    elsewhere = error_of(lambda: ask(id, "first"))
     assert (elsewhere.status_code, elsewhere.body["code"]) == (400, "kept_elsewhere")
-    other = refused(lambda: ask(id, key=KEYS["b"]))
+    other = error_of(lambda: ask(id, key=KEYS["b"]))
     assert other.status_code == 404
     assert "it was not made with this key" in other.body["message"]
-    refused(lambda: ask("file-of-the-console", "first"))
+    error_of(lambda: ask("file-of-the-console", "first"))
     assert first.asked[-1].json["messages"][0]["content"][1]["file"] == {"file_id": "file-of-the-console"}

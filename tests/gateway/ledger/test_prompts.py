@@ -19,7 +19,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, settings, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 from tests.support.settled import lines
@@ -101,7 +101,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, capl
 
     def answer(asked: Asked) -> Told:
         own = next(one for one in PATHS if asked.path.startswith(f"/{one}/"))
-        return streamed(own, quoted) if form == "broken_stream" else told(ERRORS[own](quoted), 400)
+        return streamed(own, quoted) if form == "broken_stream" else json_answer(ERRORS[own](quoted), 400)
 
     async with endpoint_provider(answer) as provider:
         entries = [
@@ -125,7 +125,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, capl
 
 async def test_no_log_line_has_what_another_endpoint_was_sent(caplog):
     caplog.set_level(logging.INFO)
-    answer = told(in_chat_words(QUOTING[0]), 400)
+    answer = json_answer(in_chat_words(QUOTING[0]), 400)
     async with before(lambda asked: answer, "trigate/m-1") as (served, _), calling_http(served) as client:
         for endpoint, path in ASKED:
             headers, body = body_of(endpoint, "trigate/m-1")

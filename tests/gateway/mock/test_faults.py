@@ -23,7 +23,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.command_line import demo, run, started
+from tests.support.command_line import demo, run, running_command
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
 
@@ -287,7 +287,7 @@ def unchunked(body: bytes) -> bytes:
 
 @pytest.mark.process
 def test_the_mock_lists_its_faults():
-    with started("mock", "--port", "0") as served:
+    with running_command("mock", "--port", "0") as served:
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
         refused = request(served.url, "POST", PATHS["messages"], {
             "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
@@ -326,7 +326,7 @@ def test_the_page_shows_what_the_demo_says():
 def test_it_answers_at_the_paths_of_every_provider(base, api):
     """A ``base_url`` that points any provider at the stand-in keeps that provider's own path."""
     asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with running_command("mock", "--port", "0", "--pace", "0") as mock:
         here = request(mock.url, "POST", base + PATHS[api].removeprefix("/v1"), asked)
         usual = request(mock.url, "POST", PATHS[api], asked)
     assert (here.status, set(here.json)) == (200, set(usual.json))

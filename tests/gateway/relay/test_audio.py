@@ -12,7 +12,7 @@ import trio
 
 from streams.events import Usage
 from tests.support.audio_files import mp3, wav
-from tests.support.endpoint_provider import Asked, Told, before, events, told
+from tests.support.endpoint_provider import Asked, Told, before, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled import usages
@@ -138,10 +138,14 @@ async def test_no_format_goes_unmetered():
     """The seconds are those of the answer, else of the file itself (api7/aisix#868, BerriAI/litellm#36357)."""
     plain = Told((b"Hi.",), headers=(("content-type", "text/plain"),))
     for answer, file, expected in (
-        (told({"text": "Hi.", "usage": {"type": "duration", "seconds": 3}}), wav(60), (("second", 3), False)),
-        (told(WORDS), wav(60), (("second", 3), False)),
-        (told({"text": "", "usage": {"prompt_audio_seconds": 9, "prompt_tokens": 4}}), wav(60), (("second", 9), False)),
-        (told({"text": "Hi."}), wav(60), (("second", 60), True)),
+        (json_answer({"text": "Hi.", "usage": {"type": "duration", "seconds": 3}}), wav(60), (("second", 3), False)),
+        (json_answer(WORDS), wav(60), (("second", 3), False)),
+        (
+            json_answer({"text": "", "usage": {"prompt_audio_seconds": 9, "prompt_tokens": 4}}),
+            wav(60),
+            (("second", 9), False),
+        ),
+        (json_answer({"text": "Hi."}), wav(60), (("second", 60), True)),
         (plain, wav(1.2), (("second", 2), True)),
         (plain, mp3(30), (("second", 30), True)),
         (plain, b"unknown" * 4000, (("second", 4), True)),
@@ -165,7 +169,7 @@ async def test_where_sound_is_billed_by_tokens_its_length_is_told_in_these():
 async def test_coheres_form_passes_as_openais_does():
     own = {"endpoints": {"transcriptions": {"path": "/v2/audio/transcriptions", "shape": "cohere"}}, **ENTRY}
     form = multipart([part("model", b"mine"), part("language", b"en"), part("file", wav(2), "a.wav")])
-    async with before(lambda asked: told({"text": "Hi."}), "openai/transcribe-1", own) as (served, provider):
+    async with before(lambda asked: json_answer({"text": "Hi."}), "openai/transcribe-1", own) as (served, provider):
         uploading = await Upload.begun(served, form, len(form), path="/v2/audio/transcriptions")
         answer = await uploading.answer()
         assert answer.endswith(b'{"text": "Hi."}')
@@ -219,7 +223,7 @@ class Steps:
 
 
 async def test_a_model_that_does_not_stream_answers_whole():
-    async with before(lambda asked: told(WORDS), "openai/whisper-1", ENTRY) as (served, _):
+    async with before(lambda asked: json_answer(WORDS), "openai/whisper-1", ENTRY) as (served, _):
         found = await upload(served, part("stream", b"true"))
         assert found.json() == WORDS
 
@@ -265,7 +269,7 @@ async def test_many_uploads_at_once():
     """Each gets its own answer, and nothing of any stays behind."""
 
     def count(asked: Asked) -> Told:
-        return told({"text": str(asked.body.count(b"~")), "usage": {"type": "duration", "seconds": 1}})
+        return json_answer({"text": str(asked.body.count(b"~")), "usage": {"type": "duration", "seconds": 1}})
 
     async with before(count, "openai/whisper-1", ENTRY) as (served, provider):
         texts = {}

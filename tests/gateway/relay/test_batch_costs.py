@@ -10,7 +10,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.relay.batch_costs import Booking, ResultLines, ended_batch, line_booking
 from providers.catalog.prices import Cost, Price, cost_of, price_of, read_price
 from streams.events import Usage
-from tests.support.recordings import Recording, answers, said
+from tests.support.recordings import Recording, answers, content_of
 from tests.support.repository import SHARED
 
 ROW = {"input": 10, "output": 100, "cached": 1, "cache_write": 12, "cache_write_1h": 20, "tools": {"web_search": 0.01},
@@ -190,7 +190,7 @@ def test_recorded_answers_in_a_batch_cost_what_the_list_says_of_batches():
     """By the tokens that are read in them by hand, at the price that a reader of the list would take."""
     counted = cached = 0
     for one in RECORDED:
-        tokens = said(one).tokens
+        tokens = content_of(one).tokens
         if tokens is None:
             continue
         found = booked(_line(one), entry("*", ROW))

@@ -14,7 +14,7 @@ from gateway.kept_objects.pending import EVERY
 from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
 from tests.support.http2_client import Http2Client
-from tests.support.kept_clients import CLIENTS, KEYS, Served, beside_gateway, refused, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, Served, beside_gateway, error_of, run, serving
 from tests.support.kept_provider import KeptProvider, form
 
 PRICE = {"price": {"input": 10, "cached": 1, "output": 100}}
@@ -109,7 +109,7 @@ async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_fil
                 (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: there is no '/v1/nothing'"),
                 (lines("nobody's"), 404, "line 1 of the file: model"),
             ):
-                found = refused(lambda content=content: upload(served, content))
+                found = error_of(lambda content=content: upload(served, content))
                 assert found.status_code == status
                 assert says in found.body["message"]
             assert served.providers["openai"].asked == []
@@ -124,7 +124,7 @@ async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decid
         first, second = served.providers["first"], served.providers["second"]
 
         def steps() -> None:
-            found = refused(lambda: upload(served, lines("two", "one")))
+            found = error_of(lambda: upload(served, lines("two", "one")))
             assert found.status_code == 400
             assert "line 2 of the file: model 'one' is at first" in found.body["message"]
             assert first.asked == second.asked == []
@@ -139,8 +139,8 @@ async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decid
             assert [one.id for one in client.batches.list()] == [batch.id]
             other = served.openai(KEYS["b"])
             assert list(other.batches.list()) == []
-            assert refused(lambda: other.batches.retrieve(batch.id)).status_code == 404
-            assert refused(lambda: made(other, file)).status_code == 404
+            assert error_of(lambda: other.batches.retrieve(batch.id)).status_code == 404
+            assert error_of(lambda: made(other, file)).status_code == 404
             assert first.asked == []
 
         await run(steps)
@@ -248,7 +248,7 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
             for _ in range(3):
                 assert [one.custom_id for one in client.messages.batches.results(batch.id)] == ["a", "b", "c"]
             other = served.anthropic(KEYS["b"])
-            assert refused(lambda: list(other.messages.batches.results(batch.id))).status_code == 404
+            assert error_of(lambda: list(other.messages.batches.results(batch.id))).status_code == 404
 
         await run(steps)
     lines = ((1000 * 10 + 100 * 100), (500 * 10 + 2000 * 1 + 300 * 12.5 + 100 * 20 + 100 * 100))
@@ -278,7 +278,7 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
 
 @beside_gateway("anthropic")
 def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place(served):
-    found = refused(lambda: asked_messages(served, "nobody's"))
+    found = error_of(lambda: asked_messages(served, "nobody's"))
     assert found.status_code == 404
     assert "requests[0]: model" in str(found.body)
     assert served.providers["anthropic"].asked == []
@@ -298,7 +298,7 @@ async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is()
             assert client.batches.retrieve(batch.id).status == "completed"
             calls = len(provider.asked)
             for begin in (lambda: made(client, file), lambda: upload(served, limited("gpt-5"))):
-                assert refused(begin).status_code == 402
+                assert error_of(begin).status_code == 402
             assert len(provider.asked) == calls
             assert client.batches.retrieve(batch.id).status == "completed"
 
@@ -322,10 +322,10 @@ def test_a_batch_has_its_cost_set_aside_until_it_is_booked(served):
     batch = made(client, file)
     assert left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
     calls = len(provider.asked)
-    found = refused(lambda: made(client, file))
+    found = error_of(lambda: made(client, file))
     assert found.status_code == 402
     assert "set aside for batches that go on" in found.body["message"]
-    assert refused(lambda: ask(client, 300)).status_code == 402
+    assert error_of(lambda: ask(client, 300)).status_code == 402
     assert len(provider.asked) == calls
     native(provider).update(status="completed", model="gpt-5", usage=USAGE)
     for _ in range(2):
@@ -383,11 +383,11 @@ def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read(ser
     provider = served.providers["anthropic"]
     client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
     batch = asked_messages(served, *models)
-    assert refused(lambda: asked_messages(served, *models)).status_code == 402
+    assert error_of(lambda: asked_messages(served, *models)).status_code == 402
     line = succeeded("a", input_tokens=100, output_tokens=10)
     native(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
     client.messages.batches.retrieve(batch.id)
-    assert refused(lambda: asked_messages(served, *models)).status_code == 402
+    assert error_of(lambda: asked_messages(served, *models)).status_code == 402
     provider.contents[batch_id := native(provider)["id"]] = line
     assert len(list(client.messages.batches.results(batch.id))) == 1
     other = asked_messages(served, *models)
@@ -441,7 +441,7 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
 
         def steps() -> None:
             calls = len(provider.asked)
-            found = refused(lambda: made(served.openai(), file))
+            found = error_of(lambda: made(served.openai(), file))
             assert found.status_code == 403
             assert "may not use model 'fast'" in found.body["message"]
             assert len(provider.asked) == calls
@@ -491,7 +491,7 @@ async def test_gateways_that_share_a_record_know_of_a_batch_when_it_matters(tmp_
         def steps() -> None:
             files = [upload(served, content) for served in (first, second)]
             batch = made(first.openai(), files[0])
-            assert refused(lambda: made(second.openai(), files[1])).status_code == 402
+            assert error_of(lambda: made(second.openai(), files[1])).status_code == 402
             native(provider).update(status="failed")
             first.openai().batches.retrieve(batch.id)
 
@@ -511,7 +511,7 @@ async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
                 return asked_messages(served, f"{name}/strange", key=KEYS[client])
 
             def steps(name: str = name, served: Served = served) -> None:
-                found = refused(lambda: make("a"))
+                found = error_of(lambda: make("a"))
                 assert found.status_code == 400
                 assert "is not known, and there is a budget of money" in str(found.body)
                 assert served.providers[name].asked == []
@@ -527,7 +527,7 @@ async def test_what_nobody_knows_the_cost_of_is_no_batch_where_there_is_a_budget
 
         def steps() -> None:
             parts = {"filename": "a", "bytes": 1, "mime_type": "text/jsonl", "purpose": "batch"}
-            assert refused(lambda: served.openai().uploads.create(**parts)).status_code == 403
+            assert error_of(lambda: served.openai().uploads.create(**parts)).status_code == 403
             bare = (("purpose", (None, b"batch")), ("file", (None, limited("gpt-5"))))
             found = served.http("POST", "/v1/files", files=[*bare, ("x", ("x", limited("gpt-5")))])
             assert found.status_code == 400
@@ -541,10 +541,10 @@ async def test_what_nobody_knows_the_cost_of_is_no_batch_where_there_is_a_budget
         await inventory.remove(
             served.gateway.service.admission.holder("a", ()), BATCH_FILES, f"{BATCH_FILES} {file.id}"
         )
-        found = await run(lambda: refused(lambda: made(served.openai(), file)))
+        found = await run(lambda: error_of(lambda: made(served.openai(), file)))
         assert found.status_code == 400
         assert "upload them to /v1/files again" in found.body["message"]
-        theirs = await run(lambda: refused(lambda: made(served.openai(KEYS["b"]), file)))
+        theirs = await run(lambda: error_of(lambda: made(served.openai(KEYS["b"]), file)))
         assert theirs.status_code == 404
 
 
@@ -560,7 +560,7 @@ async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
             if status == 200:
                 assert (await run(step)).purpose == "batch"
             else:
-                found = await run(partial(refused, step))
+                found = await run(partial(error_of, step))
                 assert (found.status_code, served.providers["openai"].asked) == (400, [])
                 assert "token_arrays: true" in found.message
 

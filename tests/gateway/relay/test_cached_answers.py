@@ -8,7 +8,7 @@ import httpx2
 import trio
 
 from tests.support.asgi_app import eventually
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, settings, told
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import InProcess, gateway
 
 ROUTES: Mapping[str, Mapping[str, Any]] = {
@@ -24,17 +24,17 @@ def answered(asked: Asked) -> Told:
     """Each answer of an endpoint with what tells it from the one before."""
     if asked.path == "/v1/embeddings":
         data = [{"object": "embedding", "index": i, "embedding": [i, 0.5]} for i, _ in enumerate(asked.json["input"])]
-        return told({"object": "list", "data": data, "model": "m", "usage": USAGE, "id": id(asked)})
+        return json_answer({"object": "list", "data": data, "model": "m", "usage": USAGE, "id": id(asked)})
     if asked.path == "/v1/completions":
         choice = {"index": 0, "text": "b", "finish_reason": asked.json.get("user", "stop"), "logprobs": None}
         whole = {"id": str(id(asked)), "object": "text_completion", "created": 1, "model": "m", "choices": [choice]}
         if asked.json.get("stream"):
             return events(b"data: " + json.dumps(whole).encode() + b"\n\n", b"data: [DONE]\n\n")
-        return told({**whole, "usage": USAGE})
+        return json_answer({**whole, "usage": USAGE})
     if asked.path == "/v1/moderations":
-        return told({"id": str(id(asked)), "model": "m", "results": [{"flagged": False}]})
+        return json_answer({"id": str(id(asked)), "model": "m", "results": [{"flagged": False}]})
     results = [{"index": 1, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
-    return told({"id": str(id(asked)), "results": results, "usage": {"total_tokens": 5}})
+    return json_answer({"id": str(id(asked)), "results": results, "usage": {"total_tokens": 5}})
 
 
 def cached(url: str, use: Any = None, **more: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ async def test_a_streamed_completion_is_kept_beside_the_whole_one():
 async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
     def bad(asked: Asked) -> Told:
         if asked.path == "/v1/moderations":
-            return told({"error": {"message": "no"}}, 500)
+            return json_answer({"error": {"message": "no"}}, 500)
         return answered(asked)
 
     ended = {"content_filter": {}, "length": {"max_tokens": None}}  # ``user`` is how it ends here

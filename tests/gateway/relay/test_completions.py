@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, settings, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
@@ -39,7 +39,7 @@ async def test_what_lm_eval_scores_by_passes_in_both_directions():
     choice = {"index": 0, "text": "a b", "finish_reason": "length", "logprobs": logprobs}
     scored = {"id": "c", "object": "text_completion", "choices": [choice], "usage": USAGE}
     body = {"prompt": [[64, 293], [64]], "echo": True, "logprobs": 5, "max_tokens": 0, "temperature": 0, "seed": 1234}
-    async with before(lambda asked: told(scored)) as (served, provider):
+    async with before(lambda asked: json_answer(scored)) as (served, provider):
         lines = SettledLines(served)
         found = await ask(served, **body)
         assert found.json() == scored
@@ -99,7 +99,9 @@ def _mistral(asked: Asked) -> Told:
     head = {"id": "f", "object": "chat.completion", "model": "codestral-latest", "created": 1}
     if not body.get("stream"):
         message = {"role": "assistant", "content": "x = 1"}
-        return told({**head, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": USAGE})
+        return json_answer(
+            {**head, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": USAGE}
+        )
     said = [{"index": 0, "delta": {"content": "x ="}, "finish_reason": None},
             {"index": 0, "delta": {"content": " 1"}, "finish_reason": "stop"}]  # fmt: skip
     return events(_data({**head, "choices": said[:1]}), _data({**head, "choices": said[1:], "usage": USAGE}), DONE)
@@ -114,7 +116,7 @@ def _suffixed(path: str) -> Callable[[Asked], Told]:
         assert "random_seed" not in body
         if body.get("stream"):
             return events(chunk(0, "x ="), chunk(0, " 1", "stop"), COUNTS, DONE)
-        return told({"id": "f", "object": "text_completion", "model": "m", "usage": USAGE,
+        return json_answer({"id": "f", "object": "text_completion", "model": "m", "usage": USAGE,
                      "choices": [{"index": 0, "text": "x = 1", "finish_reason": "stop"}]})  # fmt: skip
 
     return answer
@@ -157,7 +159,7 @@ def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
 
 async def test_a_suffix_is_never_dropped():
     """vLLM refuses it; without it the code is wrong and nobody sees why (togethercomputer/together-python#109)."""
-    async with before(lambda asked: told({}), model="vllm/m-1") as (served, provider):
+    async with before(lambda asked: json_answer({}), model="vllm/m-1") as (served, provider):
         found = await ask(served, prompt="p", suffix="s")
         assert found.status_code == 400
         assert found.json()["error"]["code"] == "unsupported_endpoint"
@@ -167,7 +169,7 @@ async def test_a_suffix_is_never_dropped():
 
 
 async def test_what_mistral_cannot_be_told_is_a_400():
-    async with before(lambda asked: told({}), model="mistral/m-1") as (served, provider):
+    async with before(lambda asked: json_answer({}), model="mistral/m-1") as (served, provider):
         for more, param in (({"prompt": ["a"]}, "prompt"), ({"n": 3}, "n"), ({"logprobs": 0}, "logprobs")):
             found = await ask(served, **{"prompt": "p", "suffix": "s", **more})
             assert (found.status_code, found.json()["error"]["param"]) == (400, param)
@@ -187,7 +189,7 @@ async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
 async def test_the_middle_is_filled_in_elsewhere_where_the_first_is_down():
     def answer(asked: Asked) -> Told:
         return (
-            told({"message": "down"}, 503)
+            json_answer({"message": "down"}, 503)
             if asked.path == "/v1/fim/completions"
             else _suffixed("/v1/completions")(asked)
         )

@@ -10,7 +10,15 @@ import openai
 import pytest
 import trio
 
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import (
+    Asked,
+    EndpointProvider,
+    Told,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled import usages
 
@@ -34,7 +42,7 @@ def like_openai(asked: Asked) -> Told:
     data = [{"object": "embedding", "index": i, "embedding": encode(vector(text))} for i, text in enumerate(texts)]
     count = sum(map(len, texts))
     usage = {"prompt_tokens": count, "total_tokens": count}
-    return told({"object": "list", "data": data, "model": asked.json["model"], "usage": usage})
+    return json_answer({"object": "list", "data": data, "model": asked.json["model"], "usage": usage})
 
 
 def like_cohere(asked: Asked) -> Told:
@@ -44,19 +52,21 @@ def like_cohere(asked: Asked) -> Told:
         for type in asked.json["embedding_types"]
     }
     meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": sum(map(len, texts))}}
-    return told({"id": "e", "embeddings": by_type, "texts": texts, "meta": meta, "response_type": "embeddings_by_type"})
+    return json_answer(
+        {"id": "e", "embeddings": by_type, "texts": texts, "meta": meta, "response_type": "embeddings_by_type"}
+    )
 
 
 def like_gemini(asked: Asked) -> Told:
     requests = asked.json.get("requests", [asked.json])
     texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in requests]
     if asked.path.endswith(":embedContent"):
-        return told({"embedding": {"values": vector(texts[0])}})
-    return told({"embeddings": [{"values": vector(text)} for text in texts]})
+        return json_answer({"embedding": {"values": vector(texts[0])}})
+    return json_answer({"embeddings": [{"values": vector(text)} for text in texts]})
 
 
 def like_tei(asked: Asked) -> Told:
-    return told([vector(text) for text in asked.json["inputs"]])
+    return json_answer([vector(text) for text in asked.json["inputs"]])
 
 
 PROVIDERS: dict[str, Any] = {
@@ -153,7 +163,7 @@ async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on(w
     status, refusal = REFUSALS[words]
 
     def answering(asked: Asked) -> Told:
-        return told(refusal, status) if "encoding_format" in asked.json else like_openai(asked)
+        return json_answer(refusal, status) if "encoding_format" in asked.json else like_openai(asked)
 
     async with before(answering) as (served, provider):
         for _ in range(2):
@@ -171,7 +181,7 @@ async def test_a_refusal_of_something_else_stays_one():
         (about("input must not be empty", "input"), 1),
         (about("'encoding_format' is fine, 'input' is not base64", None), 2),
     ):
-        async with before(lambda asked, error=error: told(error, 400)) as (served, provider):
+        async with before(lambda asked, error=error: json_answer(error, 400)) as (served, provider):
             found = await post(served, model="openai/m-1", input=["x"], encoding_format="base64")
             assert (found.status_code, found.json()["error"]["message"]) == (400, error["error"]["message"])
             assert len(provider.asked) == times
@@ -192,7 +202,7 @@ async def test_what_is_used_is_one_line_counted_or_estimated():
     """It is never nothing in silence (BerriAI/litellm#36914)."""
 
     def uncounted(asked: Asked) -> Told:
-        return told({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
+        return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
     for answering, input, wanted in ((like_openai, 480, False), (uncounted, 160, True)):
         async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, _):
@@ -239,8 +249,8 @@ async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose
     def answering(asked: Asked) -> Told:
         many = len(input) if isinstance(input[0], list) else 1
         if "tei" in model:
-            return told([[1.0]] * many)
-        return told({"data": [{"embedding": [1], "index": i} for i in range(many)]})
+            return json_answer([[1.0]] * many)
+        return json_answer({"data": [{"embedding": [1], "index": i} for i in range(many)]})
 
     async with endpoint_provider(answering) as provider:
         entry = {"model": model, "name": "mine", "access_key": "k", "base_url": provider.url, **more}
@@ -263,7 +273,7 @@ async def test_as_many_ids_of_tokens_pass_as_openai_takes():
     """LangChain sends its texts as such, and as many as there may be (langchain-ai/langchain#31227)."""
 
     def answering(asked: Asked) -> Told:
-        return told({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
+        return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
     ids = [[100_000] * 1000] * 300
     async with before(answering, entry={"embeddings": {"token_arrays": True}}) as (served, provider):
@@ -298,7 +308,7 @@ async def test_the_client_leaving_closes_the_provider():
 async def test_one_failure_of_a_piece_is_that_of_all():
     def answering(asked: Asked) -> Told:
         if "text 40" in asked.json["input"]:
-            return told({"error": {"message": "text 40 is too long", "type": "invalid_request_error"}}, 400)
+            return json_answer({"error": {"message": "text 40 is too long", "type": "invalid_request_error"}}, 400)
         return like_openai(asked)
 
     async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, provider):
@@ -313,7 +323,7 @@ async def test_a_shifted_list_is_a_bad_answer():
     """BerriAI/litellm#20949: fewer vectors than texts put each at the wrong one."""
 
     def answering(asked: Asked) -> Told:
-        return told({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
+        return json_answer({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
 
     async with before(answering) as (served, _):
         found = await post(served, model="openai/m-1", input=["a", "b"])
@@ -323,7 +333,7 @@ async def test_a_shifted_list_is_a_bad_answer():
 
 async def test_only_the_same_model_answers_in_place_of_one_that_fails():
     """decolua/9router#117: vectors of another are valid and worthless."""
-    down = told({"error": {"message": "down"}}, 503)
+    down = json_answer({"error": {"message": "down"}}, 503)
     async with endpoint_provider(lambda asked: down) as first, endpoint_provider(like_openai) as second:
         for model, status in (("second/m-1", 200), ("second/m-2", 503)):
             found = await routed(first, second, model)
@@ -373,7 +383,7 @@ async def test_errors_are_in_the_client_s_words():
         ({"error": "no tokens", "error_type": "Tokenizer"}, 422, 422),
     )
     for body, status, wanted in forms:
-        async with before(lambda asked, body=body, status=status: told(body, status)) as (served, _):
+        async with before(lambda asked, body=body, status=status: json_answer(body, status)) as (served, _):
             message = body.get("error") or body["message"]
             openai = await post(served, model="openai/m-1", input="x")
             cohere = await post(served, "/v2/embed", model="openai/m-1", texts=["x"])

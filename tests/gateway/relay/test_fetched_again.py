@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, settings, told
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, json_answer, settings
 from tests.support.in_process import InProcess, gateway
 from tests.support.kept_clients import run, serving
 from tests.support.metrics_page import Numbers
@@ -84,9 +84,9 @@ def streamed(asked: Asked) -> Told:
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
-        ("/v1/responses/resp_1", lambda asked: told(RESPONSE)),
+        ("/v1/responses/resp_1", lambda asked: json_answer(RESPONSE)),
         ("/v1/responses/resp_1?stream=true", streamed),
-        ("/mine/responses/resp_1", lambda asked: told(RESPONSE)),
+        ("/mine/responses/resp_1", lambda asked: json_answer(RESPONSE)),
         ("/mine/responses/resp_1?stream=true", streamed),
     ],
 )

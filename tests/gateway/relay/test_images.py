@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from streams.events import Usage
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled import lines, usages
@@ -48,12 +48,12 @@ def event(kind: str, **members: Any) -> bytes:
 
 async def test_what_is_asked_for_passes_and_nothing_is_added():
     """GPT image models refuse `response_format`, others need it (langwatch/langwatch#7769, managoat/fountain#110)."""
-    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
         async with sdk(served) as client:
             found = await client.images.generate(model="mine", prompt="A cat", size="auto", n=1)
         assert found.data[0].b64_json == PICTURE
         assert provider.asked[-1].json == {"model": "gpt-image-1", "prompt": "A cat", "size": "auto", "n": 1}
-    async with before(lambda asked: told(whole()), "openai/dall-e-3", ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(whole()), "openai/dall-e-3", ENTRY) as (served, provider):
         body = b'{"model":"mine","prompt":"A cat","response_format":"b64_json","size":"31x77","x-new":[1.50]}'
         found = await post(served, "generations", content=body)
         assert provider.asked[-1].body == body.replace(b"mine", b"dall-e-3")
@@ -62,7 +62,7 @@ async def test_what_is_asked_for_passes_and_nothing_is_added():
 
 async def test_a_model_that_an_alias_hides_is_not_asked_for_what_it_refuses():
     """Open WebUI sends `response_format` unless the model's name is one of those that refuse it."""
-    async with before(lambda asked: told(whole()), MODEL, ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(whole()), MODEL, ENTRY) as (served, provider):
         for form, header, named in (
             ("b64_json", "x-trigate-adapted", "response_format=b64_json"),
             ("url", "x-trigate-dropped", "response_format"),
@@ -75,11 +75,11 @@ async def test_a_model_that_an_alias_hides_is_not_asked_for_what_it_refuses():
 async def test_without_a_model_it_is_the_entrys_for_images():
     """OpenAI's SDK sends none unless told."""
     form = multipart([part("prompt", b"x"), part("image", b"x", "a.png")])
-    async with before(lambda asked: told(whole()), MODEL, {**ENTRY, "type": "chat"}) as (served, _):
+    async with before(lambda asked: json_answer(whole()), MODEL, {**ENTRY, "type": "chat"}) as (served, _):
         found = await post(served, "generations", json={"prompt": "x"})
         assert found.status_code == 400
         assert "model" in found.json()["error"]["message"]
-    async with before(lambda asked: told(whole()), MODEL, {**ENTRY, "type": "image"}) as (served, provider):
+    async with before(lambda asked: json_answer(whole()), MODEL, {**ENTRY, "type": "image"}) as (served, provider):
         async with sdk(served) as client:
             await client.images.generate(prompt="x")
         assert provider.asked[-1].json == {"prompt": "x", "model": "gpt-image-1"}
@@ -99,7 +99,7 @@ async def test_tokens_are_counted_however_large_the_pictures_are_and_the_picture
         (dated, 2, Usage(units=(("image", 2),))),
         ({"created": 1, "data": [{"url": "https://example.test/a.png"}]}, 1, Usage(units=(("image", 1),))),
     ):
-        async with before(lambda asked, answer=answer: told(answer), MODEL, ENTRY) as (served, _):
+        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, ENTRY) as (served, _):
             with usages(served) as found:
                 got = await post(served, "generations", json={"model": "mine", "prompt": "x", "n": number})
             assert got.json() == answer
@@ -149,7 +149,10 @@ async def test_a_stream_ends_well_with_the_picture_alone():
 
 async def test_edits_take_one_picture_or_several_and_a_mask():
     """As the SDK names them (BerriAI/litellm#41625, basketikun/chatgpt2api#18)."""
-    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider), sdk(served) as client:
+    async with (
+        before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider),
+        sdk(served) as client,
+    ):
         one = ("a.png", b"\x89PNG one", "image/png")
         await client.images.edit(model="mine", prompt="x", image=one, mask=("m.png", b"\x89PNG mask"))
         body = provider.asked[-1].body
@@ -167,21 +170,21 @@ async def test_variations_go_to_who_has_them():
     """OpenAI takes no requests there any more."""
     form = multipart([part("image", b"x", "a.png"), part("model", b"mine")])
     own = {**ENTRY, "endpoints": {"image_variations": True}}
-    async with before(lambda asked: told(whole()), MODEL, own) as (served, provider):
+    async with before(lambda asked: json_answer(whole()), MODEL, own) as (served, provider):
         assert (await post(served, "variations", content=form, headers={"content-type": KIND})).status_code == 200
         assert provider.asked[-1].path == "/v1/images/variations"
 
 
 async def test_edits_in_json_pass_too():
     body = {"model": "mine", "prompt": "x", "images": [{"image_url": "https://example.test/a.png"}]}
-    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
         assert (await post(served, "edits", json=body)).status_code == 200
         assert provider.asked[-1].json == {**body, "model": "gpt-image-1"}
 
 
 async def test_an_edit_is_counted_by_its_tokens_and_pictures():
     for answer, expected in ((whole(usage=TOLD), BOTH), (whole(2000, 2), Usage(units=(("image", 2),)))):
-        async with before(lambda asked, answer=answer: told(answer), MODEL, ENTRY) as (served, _):
+        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, ENTRY) as (served, _):
             form = multipart([part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine")])
             with usages(served) as found:
                 assert (await post(served, "edits", content=form, headers={"content-type": KIND})).status_code == 200
@@ -191,7 +194,7 @@ async def test_an_edit_is_counted_by_its_tokens_and_pictures():
 
 async def test_what_was_said_of_the_pictures_is_in_the_log():
     fields = [part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine"), part("quality", b"high")]
-    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, _):
+    async with before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, _):
         with lines(served) as found:
             await post(
                 served, "generations", json={"model": "mine", "prompt": "x", "size": "9x9", "n": 3, "quality": []}
@@ -205,7 +208,7 @@ async def test_what_was_said_of_the_pictures_is_in_the_log():
 
 async def test_a_refusal_of_the_provider_keeps_its_words():
     error = {"error": {"message": "Your request was rejected", "code": "moderation_blocked", "type": "user_error"}}
-    async with before(lambda asked: told(error, 400), MODEL, ENTRY) as (served, _), sdk(served) as client:
+    async with before(lambda asked: json_answer(error, 400), MODEL, ENTRY) as (served, _), sdk(served) as client:
         with pytest.raises(openai.BadRequestError) as found:
             await client.images.generate(model="mine", prompt="x")
         assert found.value.code == "moderation_blocked"
@@ -213,7 +216,7 @@ async def test_a_refusal_of_the_provider_keeps_its_words():
 
 async def test_minutes_may_pass_before_the_first_byte():
     """Wei-Shaw/sub2api#2225, CookSleep/gpt_image_playground#7."""
-    async with before(lambda asked: told(whole()), MODEL, ENTRY) as (served, _):
+    async with before(lambda asked: json_answer(whole()), MODEL, ENTRY) as (served, _):
         for endpoint in ("image_generations", "image_edits", "transcriptions"):
             plan = served.service.router.endpoint_plan("mine", endpoint, frozenset(["openai"]))
             assert plan.first.entry.timeouts.first_byte == 600
@@ -239,7 +242,9 @@ async def test_addresses_pass_unless_pictures_are_to_be_in_the_answer():
         def answering(asked: Asked) -> Told:
             urls = [f"http://{asked.headers['host']}{path}" for path in answers]
             urls += [f"{other.url}/a.png", "https://127.0.0.1:1/a.png", "file:///etc/passwd", "http://[::1", ""]
-            return answers.get(asked.path) or told({"created": 1, "data": [{"url": url, "x": 1} for url in urls]})
+            return answers.get(asked.path) or json_answer(
+                {"created": 1, "data": [{"url": url, "x": 1} for url in urls]}
+            )
 
         for entry in (ENTRY, {**ENTRY, "images": {"inline": True}}):
             async with before(answering, MODEL, entry, limits={"answer": "1MiB"}) as (served, provider):

@@ -7,7 +7,7 @@ import httpx2
 
 from tests.support.endpoint_provider import endpoint_provider, settings
 from tests.support.in_process import gateway
-from tests.support.kept_clients import CLIENTS, KEYS, NO_TLS, Served, beside_gateway, refused, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, NO_TLS, Served, beside_gateway, error_of, run, serving
 from tests.support.kept_provider import KeptProvider, form
 
 
@@ -38,7 +38,7 @@ def test_a_file_goes_there_and_back_and_only_its_owner_has_it(served):
     calls = len(provider.asked)
     for id in (made.id, native, made.id[:-1] + "x", "file-of-nobody"):
         for ask in (other.files.retrieve, other.files.content, other.files.delete):
-            found = refused(lambda ask=ask, id=id: ask(id))
+            found = error_of(lambda ask=ask, id=id: ask(id))
             assert found.status_code == 404, (id, ask)
             assert found.body["message"].replace(id, "ID").replace("/content", "") == (
                 "there is nothing at /v1/files/ID: it does not exist, or it was not made with this key"
@@ -46,7 +46,7 @@ def test_a_file_goes_there_and_back_and_only_its_owner_has_it(served):
     assert len(provider.asked) == calls, "nobody asks a provider for what is not his"
     assert mine.files.delete(made.id).id == made.id
     assert list(mine.files.list()) == []
-    gone = refused(lambda: mine.files.retrieve(made.id))
+    gone = error_of(lambda: mine.files.retrieve(made.id))
     assert gone.status_code == 404
     assert gone.body["message"].startswith(f"there is nothing at /v1/files/{made.id}: it does not exist")
 
@@ -63,8 +63,8 @@ async def test_a_list_is_the_owners_own_in_its_cursors_too():
             assert [one.id for one in mine.files.list(limit=2)] == ids[::-1], "page after page"
             assert [one.id for one in mine.files.list(order="asc")] == ids
             assert [one.id for one in mine.files.list(purpose="user_data")] == [ids[3], ids[1]]
-            assert refused(lambda: mine.files.list(after=theirs)).status_code == 404
-            assert refused(lambda: mine.files.list(limit=0)).status_code == 400
+            assert error_of(lambda: mine.files.list(after=theirs)).status_code == 404
+            assert error_of(lambda: mine.files.list(limit=0)).status_code == 400
             empty = served.http("GET", "/v1/files?purpose=vision", KEYS["b"]).json()
             assert empty == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
@@ -92,7 +92,7 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
         lambda: mine.vector_stores.create(extra_body={"file\u005fids": ["file-1"], "name": "x"}),
         lambda: mine.containers.create(name="x", file_ids=[theirs]),
     ):
-        assert refused(make).status_code == 404
+        assert error_of(make).status_code == 404
     assert len(provider.asked) == calls
     store = mine.vector_stores.create(file_ids=[done.file.id], metadata={"file_id": "mine"})
     assert json.loads(provider.asked[-1].body)["file_ids"][0] in provider.kept
@@ -105,11 +105,11 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
     (hit,) = mine.vector_stores.search(store.id, query="x")
     assert hit.file_id == done.file.id
     assert hit.attributes == {"file_id": "mine"}
-    assert refused(lambda: other.vector_stores.search(store.id, query="x")).status_code == 404
+    assert error_of(lambda: other.vector_stores.search(store.id, query="x")).status_code == 404
     assert [one.id for one in mine.vector_stores.list()] == [store.id]
     box = mine.containers.create(name="x", file_ids=[done.file.id])
     assert mine.containers.retrieve(box.id).id == box.id
-    assert refused(lambda: other.containers.delete(box.id)).status_code == 404
+    assert error_of(lambda: other.containers.delete(box.id)).status_code == 404
     told = json.dumps([one.to_dict() for one in (begun, done, store, added, hit, box)])
     assert not any(f'"{native}"' in told for native in provider.kept)
 
@@ -117,7 +117,7 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
 @beside_gateway("openai:one", "openai:two", clients=())
 def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
     client = served.openai("none")
-    found = refused(lambda: client.files.create(file=("a", b"x"), purpose="user_data"))
+    found = error_of(lambda: client.files.create(file=("a", b"x"), purpose="user_data"))
     assert found.status_code == 400
     assert "x-trigate-provider" in found.body["message"]
     assert "one, two" in found.body["message"]
@@ -128,12 +128,12 @@ def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
     assert client.files.retrieve(second.id).filename == "b"
     assert [one.id for one in client.files.list()] == [second.id, first.id]
     assert [one.id for one in client.files.list(extra_query={"provider": "one"})] == [first.id]
-    both = refused(lambda: client.vector_stores.create(file_ids=[first.id, second.id]))
+    both = error_of(lambda: client.vector_stores.create(file_ids=[first.id, second.id]))
     assert both.status_code == 400
     assert "kept by one" in both.body["message"]
     assert client.vector_stores.create(file_ids=[second.id]).id.startswith("vs_T")
     (native,) = [id for id in served.providers["one"].kept if id.startswith("file")]
-    assert refused(lambda: client.files.retrieve(native)).status_code == 404
+    assert error_of(lambda: client.files.retrieve(native)).status_code == 404
 
 
 @beside_gateway("openai", "anthropic", clients=())
@@ -144,7 +144,7 @@ def test_where_one_owner_has_one_account_everything_is_the_providers(served):
     assert client.files.retrieve(made.id).id == made.id
     assert [one.id for one in client.files.list()] == [made.id]
     assert served.providers["openai"].asked[-1].path == "/v1/files"
-    found = refused(lambda: client.files.retrieve("file-unknown"))
+    found = error_of(lambda: client.files.retrieve("file-unknown"))
     assert found.status_code == 404
     assert "No such File object: file-unknown" in str(found.body)
 
@@ -156,7 +156,7 @@ def test_a_key_for_foreign_ids_sees_what_the_account_has(served):
     (native,) = served.providers["openai"].kept
     assert client.files.retrieve(native).id == native
     assert [one.id for one in client.files.list()] == [native]
-    assert refused(lambda: client.files.retrieve(theirs)).status_code == 404
+    assert error_of(lambda: client.files.retrieve(theirs)).status_code == 404
 
 
 @beside_gateway("openai", "anthropic")
@@ -181,7 +181,7 @@ def test_anthropics_files_have_two_forms_and_the_client_says_which(served):
     assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([made[1].id], False)
     up = mine.beta.files.upload(file=("b", b"x", "text/plain"), betas=["files-api-2025-04-14"])
     assert provider.asked[-1].headers["anthropic-beta"] == "files-api-2025-04-14"
-    found = refused(lambda: served.anthropic(KEYS["b"]).files.retrieve_metadata(up.id))
+    found = error_of(lambda: served.anthropic(KEYS["b"]).files.retrieve_metadata(up.id))
     assert found.status_code == 404
     assert found.body["error"]["type"] == "not_found_error"
     assert list(served.openai().files.list()) == [], "these are another API's"
@@ -232,7 +232,7 @@ async def test_a_key_for_other_models_only_uses_no_account():
     async with serving("openai", "anthropic", clients=clients) as served:
 
         def steps() -> None:
-            found = refused(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
+            found = error_of(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
             assert (found.status_code, found.code) == (400, "unsupported_endpoint")
             assert "has files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
             assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id

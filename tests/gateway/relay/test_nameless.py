@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, settings, told
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 
@@ -27,7 +27,7 @@ REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 def answering(asked: Asked) -> Told:
-    return told({**CHAT, "data": [{"embedding": [1.0], "index": 0}], "text": "Hello.", "results": []})
+    return json_answer({**CHAT, "data": [{"embedding": [1.0], "index": 0}], "text": "Hello.", "results": []})
 
 
 def entries(url: str, **more: Any) -> list[dict[str, Any]]:

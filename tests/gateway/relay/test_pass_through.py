@@ -10,7 +10,15 @@ import pytest
 import trio
 
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import (
+    Asked,
+    EndpointProvider,
+    Told,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
@@ -41,7 +49,7 @@ async def raw(served: InProcess, target: str, *lines: str) -> int:
 
 
 async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
-    async with passing(lambda asked: told({"ok": 1})) as (served, provider):
+    async with passing(lambda asked: json_answer({"ok": 1})) as (served, provider):
         for start in ("mine", "openai"):
             found = await served.send("GET", f"/{start}/fine_tuning/jobs/ft-1%2F2?limit=2&key=mine&after=b%20c")
             assert (found.status_code, found.json()) == (200, {"ok": 1})
@@ -53,7 +61,7 @@ async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
 async def test_no_byte_of_a_clients_key_goes_along():
     """In whatever place it came (BerriAI/litellm#32202, #38114)."""
     keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"]}]
-    async with passing(lambda asked: told({}), client_keys=keys) as (served, provider):
+    async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
         for name, value in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY), ("x-goog-api-key", KEY),
                             ("x-trigate-key", KEY)):  # fmt: skip
             more = {name: value, "accept-language": KEY, "prefer": f"x={KEY}", "cookie": f"a={KEY}"}
@@ -66,7 +74,7 @@ async def test_no_byte_of_a_clients_key_goes_along():
 
 async def test_only_keys_that_name_the_entry_come_through():
     keys = [{"name": "ann", "key": KEY}]
-    async with passing(lambda asked: told({}), client_keys=keys) as (served, provider):
+    async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
         found = await served.send("GET", "/mine/jobs", headers={"authorization": f"Bearer {KEY}"})
         assert found.status_code == 403
         assert "passthrough" in found.json()["error"]["message"]
@@ -75,7 +83,7 @@ async def test_only_keys_that_name_the_entry_come_through():
 
 
 async def test_an_entry_that_does_not_say_so_is_no_path():
-    async with before(lambda asked: told({}), entry={"name": "mine"}) as (served, provider):
+    async with before(lambda asked: json_answer({}), entry={"name": "mine"}) as (served, provider):
         assert (await served.send("GET", "/mine/jobs")).status_code == 404
         assert provider.heads == []
 
@@ -85,7 +93,7 @@ async def test_hostile_paths_reach_nobody():
     rests = ("..", "../x", "a/../b", "%2e%2e/x", "a/%2E%2e/b", "%252e%252e/x", "./x", "a//b", "/x", "%2f/x", "a%2f%2fb",
              "a\\b", "a%5cb", "a%00b", "a%0d%0ab", "a%250ab", "%2e", "a/%2e", "a/..;/b", "http://evil/",
              "https:%2f%2fevil")  # fmt: skip
-    async with passing(lambda asked: told({})) as (served, provider):
+    async with passing(lambda asked: json_answer({})) as (served, provider):
         for rest in rests:
             with case(rest):
                 assert await raw(served, f"/mine/{rest}") in (400, 404)
@@ -125,8 +133,8 @@ async def test_redirects_lead_back_here_or_nowhere(place, base):
 
     def answering(asked: Asked) -> Told:
         if asked.path.partition("?")[0] != "/v1/jobs/1" or "page" in asked.path:
-            return told({"there": True})
-        return told({}, 307, ("location", place.replace("HERE", f"http://{asked.headers['host']}")))
+            return json_answer({"there": True})
+        return json_answer({}, 307, ("location", place.replace("HERE", f"http://{asked.headers['host']}")))
 
     async with endpoint_provider(answering) as provider:
         entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
@@ -148,7 +156,7 @@ async def test_redirects_lead_back_here_or_nowhere(place, base):
 
 async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
     async with endpoint_provider(
-        lambda asked: told({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
+        lambda asked: json_answer({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
     ) as provider:
         entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
         url = f"{provider.url}/v1?api-version=7&secret=s"
@@ -174,7 +182,7 @@ async def test_ranges_and_conditions_pass():
 
 async def test_bodies_of_any_type_pass_as_they_are():
     big = bytes(range(256)) * 4000
-    async with passing(lambda asked: told({})) as (served, provider):
+    async with passing(lambda asked: json_answer({})) as (served, provider):
         await served.send("PUT", "/mine/blob", content=big, headers={"content-type": "application/octet-stream"})
         chunks = (big[at : at + 10_000] for at in range(0, len(big), 10_000))
 
@@ -199,7 +207,7 @@ async def test_bodies_over_http2_need_not_say_their_length():
             yield part
 
     as_json = {"content-type": "application/json"}
-    async with passing(lambda asked: told({})) as (served, provider):
+    async with passing(lambda asked: json_answer({})) as (served, provider):
         async with httpx2.AsyncClient(trust_env=False, timeout=30, http1=False, http2=True) as client:
             for method, content, headers in (
                 ("POST", pieces(b"some ", b"bytes"), {"content-type": "x/y"}),
@@ -219,7 +227,7 @@ async def test_no_model_is_hidden_from_the_check():
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}]
     big, kind = b'{"model": "m-2"}', "application/json"
     form = b'--B\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n--B--\r\n'
-    async with passing(lambda asked: told(CHAT), client_keys=keys) as (served, provider):
+    async with passing(lambda asked: json_answer(CHAT), client_keys=keys) as (served, provider):
         for path, content, said in (
             ("x", big, "text/plain"), ("x", big, "application/octet-stream"), ("x", b" \n" * 9 + big, ""),
             ("x", big.decode().encode("utf-16"), "text/plain"), ("x", big.decode().encode("utf-16-le"), kind),
@@ -249,7 +257,7 @@ async def test_models_are_checked_as_the_providers_own(caplog):
     caplog.set_level("INFO", "trigate")
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["m*"]}]
     head = {"authorization": f"Bearer {KEY}"}
-    async with passing(lambda asked: told(CHAT), client_keys=keys) as (served, provider):
+    async with passing(lambda asked: json_answer(CHAT), client_keys=keys) as (served, provider):
         good = await served.send("POST", "/mine/chat/completions", json={"model": "m-1"}, headers=head)
         assert good.status_code == 200
         for path, body in (("/mine/chat/completions", {"model": "m-2"}), ("/mine/models/m-2:x", {}),
@@ -269,7 +277,9 @@ async def test_who_looks_how_something_is_getting_on_pays_for_nothing():
     """A batch tells of its usage each time: billed per poll, or never (BerriAI/litellm#37050)."""
     usage = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
     batch = {"id": "batch_1", "object": "batch", "status": "completed", "model": "m-1", "usage": usage}
-    async with passing(lambda asked: told(batch), entry={"price": {"input": 10, "cached": 1, "output": 100}}) as (
+    async with passing(
+        lambda asked: json_answer(batch), entry={"price": {"input": 10, "cached": 1, "output": 100}}
+    ) as (
         served,
         _,
     ):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.endpoint_provider import endpoint_provider, settings, told
+from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -16,7 +16,7 @@ def _entry(url: str, model: str, **more: Any) -> dict[str, Any]:
 async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
     """openai-python names none, and the default for conversations is never meant (BerriAI/litellm#4336, #6946)."""
     body = {"input": ["a", {"type": "text", "text": "b"}]}
-    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+    async with endpoint_provider(lambda asked: json_answer(MODERATED)) as provider:
         chat = _entry(provider.url, "openai/gpt-5.1", default=True)
         configurations = (
             [chat, _entry(provider.url, "openai/omni-moderation-latest")],
@@ -38,7 +38,7 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
 
 
 async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_configure():
-    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+    async with endpoint_provider(lambda asked: json_answer(MODERATED)) as provider:
         two = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "mistral/x-moderation-1")]
         none = [_entry(provider.url, "anthropic/claude-opus-5")]
         several = [_entry(provider.url, "openai/gpt-5.1"), _entry(provider.url, "mistral/mistral-large-latest")]
@@ -52,7 +52,7 @@ async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_
 
 async def test_moderations_go_to_no_other_model():
     """The categories of another differ."""
-    async with endpoint_provider(lambda asked: told({"error": {"message": "down"}}, 503)) as provider:
+    async with endpoint_provider(lambda asked: json_answer({"error": {"message": "down"}}, 503)) as provider:
         entries = [_entry(provider.url, "openai/omni-moderation-latest", name="a"),
                    _entry(provider.url, "mistral/mistral-moderation-latest", name="b")]  # fmt: skip
         route = {"safe": {"targets": ["a", "b"]}}
@@ -72,7 +72,7 @@ async def test_each_path_leads_to_where_the_provider_has_it():
                       "/v1/classifications": "/v1/classifications", "/v1/moderations": "/v1/moderations",
                       "/v1/chat/classifications": "/v1/chat/classifications"},
     }  # fmt: skip
-    async with endpoint_provider(lambda asked: told(answer)) as provider:
+    async with endpoint_provider(lambda asked: json_answer(answer)) as provider:
         for model, paths in cases.items():
             async with gateway(settings(_entry(provider.url, model, name="mine"))) as served:
                 lines = SettledLines(served)
@@ -94,7 +94,7 @@ async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
         ([chat], None, {}, 200), ([chat, omni], [omni], {}, 200), ([every], [every], {}, 200),
         ([every], [chat], {}, 400), ([every], [omni], {}, 200),
     )  # fmt: skip
-    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+    async with endpoint_provider(lambda asked: json_answer(MODERATED)) as provider:
         for entries, models, named, status in cases:
             keys = [{"name": "ann", "key": key, **({} if models is None else {"models": models})}]
             content = settings(*(_entry(provider.url, model) for model in entries), client_keys=keys)

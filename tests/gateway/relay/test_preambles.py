@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
@@ -35,7 +35,7 @@ async def sent(served: Any, path: str, form: bytes, provider: Any, **headers: st
 
 
 def answering(asked: Asked) -> Told:
-    return told({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
+    return json_answer({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
 
 
 @pytest.mark.parametrize("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]])
@@ -80,7 +80,7 @@ async def test_a_file_of_a_container():
         provider, client = served.providers["openai"], served.openai()
         container = await run(lambda: client.containers.create(name="c"))
         path = f"/v1/containers/{container.id}/files"
-        provider.answers[f"/v1/containers/{next(iter(provider.kept))}/files"] = told({"id": "cfile_1"})
+        provider.answers[f"/v1/containers/{next(iter(provider.kept))}/files"] = json_answer({"id": "cfile_1"})
         head = {"authorization": f"Bearer {KEYS['a']}"}
         first, *others = await sent(served.gateway, path, multipart([WAV]), provider, **head)
         assert others == [first] * len(PREAMBLES)
@@ -99,7 +99,9 @@ async def test_forms_that_pass_through_for_a_key_with_models():
 async def test_the_beginning_of_a_call():
     offer = part("sdp", b"v=0\r\n")
     keys = [{"name": "ann", "key": KEYS["a"], "realtime": {"calls": True}}]
-    async with endpoint_provider(lambda asked: told({}, 201, ("location", "/v1/realtime/calls/rtc_1"))) as provider:
+    async with endpoint_provider(
+        lambda asked: json_answer({}, 201, ("location", "/v1/realtime/calls/rtc_1"))
+    ) as provider:
         entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{provider.url}/v1"}
         async with gateway(settings(entry, client_keys=keys)) as served:
             head = {"authorization": f"Bearer {KEYS['a']}"}

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import trio
 
-from tests.support.endpoint_provider import Asked, before, told
+from tests.support.endpoint_provider import Asked, before, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
 
@@ -21,7 +21,7 @@ KEYS = [
 
 
 def answering(asked: Asked) -> Any:
-    return told(SECRET)
+    return json_answer(SECRET)
 
 
 async def ask(running: InProcess, key: str, body: dict[str, Any]) -> httpx2.Response:

@@ -10,7 +10,7 @@ import trio
 
 from providers.endpoints.endpoint import STANDARD_PLACES
 from tests.support.cases import case
-from tests.support.endpoint_provider import EndpointProvider, before, told
+from tests.support.endpoint_provider import EndpointProvider, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
 
@@ -24,7 +24,9 @@ async def serving(**key: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider
     keys = [{"name": "ann", "key": KEY, **key}]
     aliases = {"other": {"target": "trigate/m-1"}}
     entry = {"price": {"input": 1, "output": 1}}
-    async with before(lambda asked: told({}), "trigate/m-1", entry, client_keys=keys, model_aliases=aliases) as found:
+    async with before(
+        lambda asked: json_answer({}), "trigate/m-1", entry, client_keys=keys, model_aliases=aliases
+    ) as found:
         yield found
 
 
@@ -75,7 +77,7 @@ async def test_a_key_without_the_right_is_refused(limits, key, statuses, header)
 async def test_a_provider_without_the_endpoint_receives_no_request(model, endpoint, path):
     """Dify checks a model with one small call, and shows the error's words (langgenius/dify#6027)."""
     headers, body = body_of(endpoint, model)
-    async with before(lambda asked: told({}), model) as (served, provider):
+    async with before(lambda asked: json_answer({}), model) as (served, provider):
         found = await served.post(path, content=body, headers=headers)
         error = found.json()["error"]
         assert (found.status_code, error["code"]) == (400, "unsupported_endpoint")
@@ -87,7 +89,7 @@ async def test_what_is_billed_beside_tokens_has_to_fit_into_a_budget_beforehand(
     """Pictures, seconds, characters and searches have a price each, and no tokens say what they will cost."""
     entry = {"price": {"per": dict.fromkeys(("image", "second", "character", "search"), 0.04)}}
     keys = [{"name": "ann", "key": KEY, "budgets": ["0.03 usd/day"]}]
-    async with before(lambda asked: told({}), "trigate/m-1", entry, client_keys=keys) as (served, provider):
+    async with before(lambda asked: json_answer({}), "trigate/m-1", entry, client_keys=keys) as (served, provider):
         for endpoint, path in ASKED:
             if endpoint in (*MULTIPART, "image_generations", "speech", "rerank"):
                 with case(path):

@@ -9,7 +9,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, events, told
+from tests.support.endpoint_provider import Asked, Told, before, events, json_answer
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, MULTIPART, body_of
 
@@ -28,7 +28,7 @@ async def post(served: InProcess, **body: Any) -> httpx2.Response:
 
 
 async def test_only_the_model_changes_on_the_way():
-    async with before(lambda asked: told(WHOLE), entry={"name": "mine"}) as (served, provider):
+    async with before(lambda asked: json_answer(WHOLE), entry={"name": "mine"}) as (served, provider):
         body = b'{"prompt":[1, 2],  "model":"mine","x-unknown":{"a":1.50},"max_tokens":0}'
         answer = await served.post("/v1/completions", content=body, headers={"content-type": "application/json"})
         assert answer.json() == WHOLE
@@ -49,7 +49,7 @@ async def test_events_pass_as_they_come_and_whole():
 
 
 async def test_an_error_of_the_provider_is_told_in_the_clients_words():
-    async with before(lambda asked: told({"message": "no such thing"}, 422)) as (served, _):
+    async with before(lambda asked: json_answer({"message": "no such thing"}, 422)) as (served, _):
         found = await post(served)
         assert found.status_code == 422
         assert "no such thing" in found.json()["error"]["message"]
@@ -80,7 +80,7 @@ async def test_a_short_answer_that_breaks_off_is_an_error():
 
 
 async def test_another_method_is_refused_with_what_is_allowed():
-    async with before(lambda asked: told(WHOLE)) as (served, _):
+    async with before(lambda asked: json_answer(WHOLE)) as (served, _):
         found = await served.get("/v1/completions")
         assert found.status_code == 405
         assert "POST" in found.headers["allow"]

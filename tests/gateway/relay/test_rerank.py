@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -31,7 +31,7 @@ async def test_each_client_gets_the_same_order_from_each_server():
     """Cohere's client appends its path to a base that ends in `/v1` (BerriAI/litellm#8194); Open WebUI posts `{model,
     query, documents, top_n}` to the full address that it was given (open-webui/open-webui#16228)."""
     for model, (at, answer) in SERVERS.items():
-        async with endpoint_provider(lambda asked, answer=answer: told(answer)) as provider, gateway(
+        async with endpoint_provider(lambda asked, answer=answer: json_answer(answer)) as provider, gateway(
             settings({"model": model, "access_key": "k", "base_url": provider.url, "name": "ranks"})
         ) as served:  # fmt: skip
             for path, body in CLIENTS.items():
@@ -63,7 +63,7 @@ async def test_what_a_ranking_costs_is_counted_in_searches_or_tokens():
     )  # fmt: skip
     for model, price, (tokens, dollars) in cases:
         answer = SERVERS[model][1]
-        async with endpoint_provider(lambda asked, answer=answer: told(answer)) as provider, gateway(
+        async with endpoint_provider(lambda asked, answer=answer: json_answer(answer)) as provider, gateway(
             settings({"model": model, "access_key": "k", "base_url": provider.url, "price": price})
         ) as served:  # fmt: skip
             lines = SettledLines(served)
@@ -76,7 +76,7 @@ async def test_what_a_ranking_costs_is_counted_in_searches_or_tokens():
 
 async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_as_they_were():
     documents = [{"title": "T", "year": 1}, {"text": "b"}, "c"]
-    async with before(lambda asked: told(SERVERS["cohere/m"][1]), model="cohere/m-1") as (served, provider):
+    async with before(lambda asked: json_answer(SERVERS["cohere/m"][1]), model="cohere/m-1") as (served, provider):
         body = {"model": "m-1", "query": "q", "documents": documents, "return_documents": True}
         found = await served.post("/v1/rerank", json=body)
         assert provider.asked[0].json["documents"] == ["title: T\nyear: 1", "b", "c"]
@@ -86,7 +86,7 @@ async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_as_they_
 
 async def test_a_ranking_of_other_documents_is_a_bad_answer():
     for answer in ([{"index": 3, "score": 1}], [{"index": 0, "score": 1}] * 2, {"error": "x"}, "text"):
-        async with before(lambda asked, answer=answer: told(answer), model="tei/m-1") as (served, _):
+        async with before(lambda asked, answer=answer: json_answer(answer), model="tei/m-1") as (served, _):
             found = await served.post("/v1/rerank", json={"model": "m-1", "query": "q", "documents": TEXTS})
             assert found.status_code == 502, answer
             assert "answer" in found.json()["error"]["message"]
@@ -94,7 +94,7 @@ async def test_a_ranking_of_other_documents_is_a_bad_answer():
 
 async def test_a_request_without_a_model_means_the_one_that_ranks():
     """TEI's clients name none: it serves one model."""
-    async with endpoint_provider(lambda asked: told(_TEI)) as provider:
+    async with endpoint_provider(lambda asked: json_answer(_TEI)) as provider:
         chat = {"model": "openai/gpt-5.1", "access_key": "k", "base_url": provider.url, "default": True}
         ranks = {"model": "tei/BAAI/bge-reranker-v2-m3", "base_url": provider.url}
         async with gateway(settings(chat, ranks)) as served:
@@ -110,7 +110,7 @@ async def test_another_place_ranks_in_its_own_shape_where_the_first_is_down():
     """A route may go on to another model: the order is useful alone, never inside one answer."""
 
     def answer(asked: Asked) -> Told:
-        return told({"message": "down"}, 503) if asked.path == "/v2/rerank" else told(_TEI)
+        return json_answer({"message": "down"}, 503) if asked.path == "/v2/rerank" else json_answer(_TEI)
 
     async with endpoint_provider(answer) as provider:
         entries = [{"model": "cohere/a", "name": "first", "access_key": "k", "base_url": provider.url},
@@ -125,7 +125,7 @@ async def test_another_place_ranks_in_its_own_shape_where_the_first_is_down():
 
 
 async def test_strict_mode_refuses_a_loss_that_changes_the_ranking():
-    async with before(lambda asked: told(_TEI), model="tei/m-1", strict=True) as (served, provider):
+    async with before(lambda asked: json_answer(_TEI), model="tei/m-1", strict=True) as (served, provider):
         body = {"model": "m-1", "query": "q", "documents": TEXTS}
         assert (await served.post("/v1/rerank", json=body)).status_code == 200
         found = await served.post("/v1/rerank", json={**body, "max_tokens_per_doc": 9})

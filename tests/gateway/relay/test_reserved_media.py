@@ -12,7 +12,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, Told, before, told
+from tests.support.endpoint_provider import Asked, Told, before, json_answer
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
@@ -99,7 +99,7 @@ class Gate:
 
     async def __call__(self, asked: Asked) -> Told:
         await self.open.wait()
-        return told(self._answer) if self._answer else Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+        return json_answer(self._answer) if self._answer else Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
 
 
 @pytest.fixture(params=["expected", "max"])
@@ -156,7 +156,11 @@ async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
     keys = budgeted("0.10")
     async with (
         before(
-            lambda asked: told(drawn()), "openai/gpt-image-1", {"name": "mine"}, client_keys=keys, reserve=reserve
+            lambda asked: json_answer(drawn()),
+            "openai/gpt-image-1",
+            {"name": "mine"},
+            client_keys=keys,
+            reserve=reserve,
         ) as (served, provider),
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
     ):
@@ -175,7 +179,7 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
     for one in media:
         with case(one.path):
             async with before(
-                lambda asked: told({"text": "x"}), "trigate/m-1", {"name": "mine", **price}, client_keys=keys
+                lambda asked: json_answer({"text": "x"}), "trigate/m-1", {"name": "mine", **price}, client_keys=keys
             ) as (served, _):
                 body = {**one.json, "input": "x"} if one.json and "input" in one.json else one.json
                 sent = attrs.evolve(one, json=body).sent

@@ -13,7 +13,15 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.bare_provider import listening
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import (
+    Asked,
+    EndpointProvider,
+    Told,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.uploading import Upload
@@ -61,7 +69,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
         [big, FIELDS[0], MODEL, FIELDS[1]],
         [MODEL, big],
     ]
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
         for parts in forms:
             for content in (multipart(parts), in_chunks(multipart(parts))):
                 found = await post(served, content)
@@ -78,7 +86,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
 
 
 async def test_a_form_that_cannot_be_passed_on_is_refused_before_anything_goes_upstream():
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
         for content, status, said, headers in (
             (multipart([MODEL, MODEL, FILE]), 400, "twice", {}),
             (multipart([FILE]), 400, "model is required", {}),
@@ -137,7 +145,7 @@ async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
 
 async def test_a_file_that_never_fits_into_the_spool_is_too_large():
     form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
         served,
         provider,
     ):
@@ -154,7 +162,10 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
 
 async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (served, _):
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
+        served,
+        _,
+    ):
         shares = served.service.admission.shares
         other = await Upload.begun(served, form, 5 * 2**18)
         await eventually(lambda: shares.spooled > 2**20)
@@ -166,10 +177,12 @@ async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
         found = await Upload.begun(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
         assert (await found.answer()).startswith(b"HTTP/1.1 413 ")
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"request_body": "1KiB"}) as (
+    async with before(
+        lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"request_body": "1KiB"}
+    ) as (
         served,
         provider,
     ):
@@ -332,7 +345,7 @@ async def test_over_http2_the_window_stays_shut():
 async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
     refused = multipart([MODEL, MODEL, part("file", bytes(2**20), "a.wav")])
     good = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
-    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, _):
+    async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, _):
         client = Http2Upload(await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])))
         for form, status in ((refused, 400), (refused, 400), (refused, 400), (good, 200)):
             assert (await client.send(form))[1] == status
@@ -345,7 +358,7 @@ async def test_the_members_of_a_group_share_uploads():
 
     async def slow(asked: Asked) -> Told:
         await busy.wait()
-        return told(ANSWER)
+        return json_answer(ANSWER)
 
     form = multipart([part("model", b"either"), FILE])
     async with endpoint_provider(slow) as one, endpoint_provider(slow) as other:

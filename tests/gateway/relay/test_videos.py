@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import Asked, Told, endpoint_provider, settings, told
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 
@@ -24,10 +24,10 @@ def answering(asked: Asked) -> Told:
             return Told((FILM[5:10],), 206, (("content-type", "video/mp4"), ("content-range", "bytes 5-9/256000")))
         return Told((FILM[:9999], FILM[9999:]), headers=(("content-type", "video/mp4"),))
     if asked.path.endswith("/remix"):
-        return told({**video, "id": "video_456", "remixed_from_video_id": "video_123"})
+        return json_answer({**video, "id": "video_456", "remixed_from_video_id": "video_123"})
     if asked.method == "DELETE":
-        return told({"id": "video_123", "object": "video.deleted", "deleted": True})
-    return told(video)
+        return json_answer({"id": "video_123", "object": "video.deleted", "deleted": True})
+    return json_answer(video)
 
 
 async def test_a_video_is_its_makers_alone_and_comes_through_here():

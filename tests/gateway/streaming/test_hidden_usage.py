@@ -9,7 +9,7 @@ import pytest
 from gateway.relay.answers import PassedAnswer, Unread
 from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
-from tests.support.lanes import clean, told
+from tests.support.lanes import clean, masked_error
 
 
 def event(value: Any, end: bytes) -> bytes:
@@ -32,7 +32,7 @@ def stream(end: bytes) -> tuple[bytes, bytes]:
 
 
 def conversation(pieces: list[bytes]) -> bytes:
-    lane = Passthrough(CODECS["chat"], told, clean, 2**20, hides_usage=True)
+    lane = Passthrough(CODECS["chat"], masked_error, clean, 2**20, hides_usage=True)
     out = b"".join(map(lane.feed, pieces))
     out += lane.end()
     assert lane.seen.usage.output == 2

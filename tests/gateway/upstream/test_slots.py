@@ -16,7 +16,7 @@ from gateway.config.loading import from_mapping
 from gateway.upstream.slots import NOBODY, ConcurrencyLimit, Slot
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually
-from tests.support.endpoint_provider import Asked, Told, before, events, settings, told
+from tests.support.endpoint_provider import Asked, Told, before, events, json_answer, settings
 from tests.support.harness import config, provider
 from tests.support.in_process import InProcess, gateway
 from tests.support.websocket_caller import calling
@@ -141,7 +141,7 @@ async def test_another_key_is_served_while_one_holds_as_many_slow_streams_as_it_
 
     async def answer(asked: Asked) -> Told:
         if not asked.json.get("stream"):
-            return told(whole)
+            return json_answer(whole)
         await slow.wait()
         return events(first, b"data: [DONE]\n\n")
 
@@ -205,7 +205,7 @@ async def test_a_key_of_its_own_share_and_a_reload():
 
     async def answer(asked: Asked) -> Told:
         await release.wait()
-        return told({"error": {"message": "no"}}, 400)
+        return json_answer({"error": {"message": "no"}}, 400)
 
     limits = {"upstream_connections": 4}
     async with (

@@ -19,11 +19,11 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolChoice,
 )
-from tests.support.chat_wire import asked
+from tests.support.chat_wire import chat_request
 
 
 def test_each_role_becomes_a_turn_where_it_stands():
-    call = asked(
+    call = chat_request(
         {"role": "system", "content": "A"},
         {"role": "user", "content": "B", "name": "ann"},
         {"role": "developer", "content": [{"type": "text", "text": "C"}]},
@@ -49,7 +49,7 @@ def test_parts_of_a_user_message_are_read():
         {"type": "file", "file": {"file_data": "QUJD", "filename": "notes.txt"}},
         {"type": "file", "file": {"file_id": "file-1"}},
     ]
-    parts = asked({"role": "user", "content": content}).messages[0].parts
+    parts = chat_request({"role": "user", "content": content}).messages[0].parts
     assert [attrs.evolve(part, at="") for part in parts] == [
         TextPart("t", marks={"cache_control": {"type": "ephemeral"}}),
         ImagePart(MediaSource("url", "https://a/b.png"), "low"),
@@ -64,7 +64,7 @@ def test_parts_of_a_user_message_are_read():
 
 
 def test_calls_and_results_keep_their_kind():
-    call = asked(
+    call = chat_request(
         {
             "role": "assistant",
             "content": "",
@@ -86,7 +86,7 @@ def test_calls_and_results_keep_their_kind():
 
 
 def test_legacy_functions_are_paired_by_name():
-    call = asked(
+    call = chat_request(
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "1"}},
         {"role": "function", "name": "f", "content": "one"},
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "2"}},
@@ -104,7 +104,7 @@ def test_legacy_functions_are_paired_by_name():
 
 def test_a_mark_beside_the_role_counts_for_the_last_part():
     mark = {"type": "ephemeral"}
-    call = asked({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
+    call = chat_request({"role": "system", "content": [{"type": "text", "text": "A"}] * 2, "cache_control": mark})
     assert [part.marks for part in call.messages[0].parts] == [{}, {"cache_control": mark}]
     assert call.dropped == ()
 
@@ -112,7 +112,7 @@ def test_a_mark_beside_the_role_counts_for_the_last_part():
 def test_tools_of_every_form_are_read():
     schema = {"type": "object", "properties": {"x": {"type": "string"}}}
     grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}}
-    call = asked(
+    call = chat_request(
         tools=[
             {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema, "strict": True}},
             {"type": "custom", "custom": {"name": "g", "format": grammar}},
@@ -160,7 +160,7 @@ def test_tools_of_every_form_are_read():
     ],
 )
 def test_tool_choice_of_every_form_is_read(choice, expected):
-    assert asked(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
+    assert chat_request(tool_choice=choice).tool_choice == attrs.evolve(expected, at="tool_choice")
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ def test_tool_choice_of_every_form_is_read(choice, expected):
     ],
 )
 def test_reasoning_of_every_form_is_read(fields, expected):
-    assert asked(**fields).reasoning == expected
+    assert chat_request(**fields).reasoning == expected
 
 
 def test_settings_are_read_by_their_neutral_names():
-    call = asked(
+    call = chat_request(
         max_tokens=5,
         max_completion_tokens=7,
         stop="END",
@@ -202,5 +202,5 @@ def test_settings_are_read_by_their_neutral_names():
     assert (call.stream, call.include_usage) == (True, True)
     assert call.format == Format("json_schema", "n", {}, True, at="response_format")
     assert call.dropped == ("stream_options.new", "top_k")
-    assert asked(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
-    assert asked(response_format={"type": "text"}).format is None
+    assert chat_request(max_tokens=5).parameters["max_tokens"] == Parameter(5, "max_tokens")
+    assert chat_request(response_format={"type": "text"}).format is None

@@ -20,7 +20,7 @@ from providers.neutral.request import (
 )
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
-from tests.support.chat_wire import USER, asked, assistant, messages, sent, user
+from tests.support.chat_wire import USER, assistant, chat_request, encode_request, messages, user
 
 
 def test_results_follow_their_calls_in_order_before_anything_else():
@@ -115,7 +115,7 @@ def test_what_only_other_apis_know_is_dropped_by_name():
         parameters={"top_k": Parameter(3, "top_k"), "service_tier": Parameter("standard_only", "service_tier")},
         dropped=("speed",),
     )
-    body, dropped = sent(call)
+    body, dropped = encode_request(call)
     assert dropped == (
         "speed", "messages[].content[].cache_control", "messages[].content[]", "tools[].cache_control", "tools[]",
         "service_tier", "top_k",
@@ -155,7 +155,7 @@ def test_instructions_of_a_responses_client_come_before_its_developer_messages()
         "instructions": "A",
         "input": [{"role": "developer", "content": "B"}, {"role": "user", "content": "C"}],
     }
-    out, _ = sent(RESPONSES.read_request(body), developer_role=False)
+    out, _ = encode_request(RESPONSES.read_request(body), developer_role=False)
     assert [(one["role"], one["content"]) for one in out["messages"]] == [
         ("system", "A"),
         ("system", "B"),
@@ -210,10 +210,10 @@ OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
 def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, expected):
     """CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140, garrytan/gbrain#2442."""
     call = Request("messages", "m", (turn(marks),))
-    body, dropped = sent(call, cache_breakpoints=True)
+    body, dropped = encode_request(call, cache_breakpoints=True)
     assert body["messages"][0]["content"][-1]["prompt_cache_breakpoint"] == expected
     assert dropped == ()
-    body, dropped = sent(call)
+    body, dropped = encode_request(call)
     assert "prompt_cache_breakpoint" not in json.dumps(body)
     assert dropped == (f"x.{next(iter(marks))}",)
 
@@ -221,12 +221,16 @@ def test_cache_marks_become_breakpoints_where_the_model_has_them(turn, marks, ex
 def test_a_cache_mark_beside_the_role_stands_on_the_last_part():
     """OpenCode puts it there."""
     content = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
-    body, dropped = sent(asked({"role": "system", "content": content, **EPHEMERAL}), cache_breakpoints=True)
+    body, dropped = encode_request(
+        chat_request({"role": "system", "content": content, **EPHEMERAL}), cache_breakpoints=True
+    )
     assert body["messages"][0]["content"] == [
         content[0], {**content[1], "prompt_cache_breakpoint": {"mode": "explicit"}},
     ]  # fmt: skip
     assert dropped == ()
-    assert sent(asked({"role": "system", "content": "A", **EPHEMERAL}))[1] == ("messages[].cache_control",)
+    assert encode_request(chat_request({"role": "system", "content": "A", **EPHEMERAL}))[1] == (
+        "messages[].cache_control",
+    )
 
 
 def test_cache_marks_with_nothing_to_stand_on_are_named():
@@ -236,9 +240,9 @@ def test_cache_marks_with_nothing_to_stand_on_are_named():
         user(ToolResultPart("x", (), at="c", marks=EPHEMERAL)),
     )
     call = Request("messages", "m", turns, tools=(Tool("f", at="d", marks=EPHEMERAL),))
-    assert set(sent(call, cache_breakpoints=True)[1]) == {f"{at}.cache_control" for at in "abcd"}
+    assert set(encode_request(call, cache_breakpoints=True)[1]) == {f"{at}.cache_control" for at in "abcd"}
     odd = Request("messages", "m", (user(TextPart("a", "x", {"cache_control": 3})),))
-    assert sent(odd, cache_breakpoints=True)[1] == ("x.cache_control",)
+    assert encode_request(odd, cache_breakpoints=True)[1] == ("x.cache_control",)
 
 
 def test_a_plain_document_keeps_its_title():

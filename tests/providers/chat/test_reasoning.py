@@ -18,13 +18,13 @@ from tests.support.chat_wire import (
     OTHER,
     OWN,
     USER,
-    asked,
     assistant,
+    chat_request,
     deltas,
+    encode_request,
     messages,
     reply,
-    sealed,
-    sent,
+    sealed_item,
     user,
     whole,
     write,
@@ -34,7 +34,7 @@ from tests.support.chat_wire import (
 def test_reasoning_that_comes_back_is_a_seal_or_native():
     thinking = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "r"}]
     sealed = {"type": "reasoning.encrypted", "data": seal(OTHER, "messages", thinking)}
-    call = asked(
+    call = chat_request(
         {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning_details": [sealed]},
         {"role": "assistant", "content": "b", "reasoning_content": "hm"},
         {"role": "assistant", "content": "c", "reasoning": "hm", "reasoning_details": [{"type": "reasoning.text"}]},
@@ -76,7 +76,7 @@ def test_reasoning_goes_back_only_to_who_issued_it():
         USER,
         assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "role"}), at="output[0]"), TextPart("f")),
     )
-    body, dropped = sent(Request("messages", "m", turns))
+    body, dropped = encode_request(Request("messages", "m", turns))
     assert [one for one in body["messages"] if one["role"] == "assistant"] == [
         {"role": "assistant", "content": "a", "reasoning_content": "hm"},
         {"role": "assistant", "content": "b", "reasoning_details": details},
@@ -95,7 +95,7 @@ def test_no_reasoning_field_is_invented():
 
 def test_a_message_of_nothing_but_reasoning_is_left_out():
     thought = ReasoningPart("hm", Seal(OWN, "chat", {"field": "reasoning"}), at="messages[0].content[0]")
-    body, dropped = sent(Request("messages", "m", (USER, assistant(thought))))
+    body, dropped = encode_request(Request("messages", "m", (USER, assistant(thought))))
     assert [one["role"] for one in body["messages"]] == ["user"]
     assert dropped == ("messages[].content[]",)
 
@@ -111,13 +111,15 @@ def test_where_every_message_must_have_reasoning_the_later_ones_get_an_empty_one
         user(ToolResultPart("x", (TextPart("X"),))),
         assistant(ReasoningPart("so", Seal(OWN, "chat", {"field": "reasoning"})), TextPart("c")),
     )
-    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message")
+    body, _ = encode_request(Request("messages", "m", turns), reasoning_replay="every_message")
     said = [one for one in body["messages"] if one["role"] == "assistant"]
     found = [(one.get("reasoning_content"), one.get("reasoning")) for one in said]
     assert found == [(None, None), ("hm", None), ("", None), (None, "so")]
-    body, _ = sent(Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning")
+    body, _ = encode_request(
+        Request("messages", "m", turns), reasoning_replay="every_message", reasoning_field="reasoning"
+    )
     assert body["messages"][4]["reasoning"] == ""
-    body, _ = sent(Request("messages", "m", turns))
+    body, _ = encode_request(Request("messages", "m", turns))
     assert "reasoning_content" not in body["messages"][4]
 
 
@@ -136,8 +138,8 @@ def test_nothing_is_filled_in_before_there_was_any_reasoning():
     ],
 )
 def test_reasoning_that_a_chat_client_gives_back_goes_under_the_providers_name(field, members, expected):
-    call = asked({"role": "assistant", "content": "a", **members})
-    (message,) = sent(call, reasoning_field=field)[0]["messages"]
+    call = chat_request({"role": "assistant", "content": "a", **members})
+    (message,) = encode_request(call, reasoning_field=field)[0]["messages"]
     assert message == {"role": "assistant", "content": "a", **expected}
 
 
@@ -184,7 +186,7 @@ def replayed(api: str, answer: bytes, issuer: Issuer) -> Request:
 def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(provider, api):
     """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
     message, expected = PROVIDERS[provider]
-    body, dropped = sent(replayed(api, whole(message), OWN))
+    body, dropped = encode_request(replayed(api, whole(message), OWN))
     assert body["messages"][1] == {"role": "assistant", **expected}
     assert dropped == ()
 
@@ -192,7 +194,7 @@ def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(pr
 @pytest.mark.parametrize("api", ["messages", "responses"])
 def test_reasoning_of_another_provider_is_removed_and_named(api):
     """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
-    body, dropped = sent(replayed(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
+    body, dropped = encode_request(replayed(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
     assert body["messages"][1] == {"role": "assistant", "content": "a"}
     assert len(dropped) == 1
 
@@ -219,7 +221,7 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
                 "role": "assistant",
                 "content": content,
                 "reasoning_content": "hm",
-                "reasoning_details": [sealed(OWN, "chat", [{"field": "content"}])],
+                "reasoning_details": [sealed_item(OWN, "chat", [{"field": "content"}])],
             }
             for content in ("a", [{"type": "text", "text": "a"}], None)
         ]
@@ -266,7 +268,7 @@ OTHER_ACCOUNT = Issuer(ISSUER.provider, "another")
 
 def test_reasoning_that_is_said_twice_is_named_twice_where_it_cannot_go():
     talk = {"role": "assistant", "content": "a", "reasoning_content": "hm", "reasoning": "hm"}
-    call = asked(talk, {"role": "user", "content": "again"})
+    call = chat_request(talk, {"role": "user", "content": "again"})
     for api in ("messages", "responses"):
         dropped = CODECS[api].write_request(call, Recipient("m", ISSUER)).dropped
         assert {"messages[].reasoning_content", "messages[].reasoning"} <= set(dropped)

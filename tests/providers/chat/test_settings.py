@@ -12,7 +12,7 @@ from providers.neutral.request import Format, Reasoning, Request
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.cases import case
-from tests.support.chat_wire import OWN, REQUESTS, USER, asked, refused, sent
+from tests.support.chat_wire import OWN, REQUESTS, USER, chat_request, encode_request, rejected_param
 
 ROUND_TRIP = {
     "model": "gpt",
@@ -81,7 +81,7 @@ ROUND_TRIP = {
 
 def test_what_a_chat_client_asks_reaches_a_chat_provider_as_it_was():
     # Two assistant messages in a row become one, which every server takes; the rest is untouched.
-    body, dropped = sent(CHAT.read_request(ROUND_TRIP), cache_breakpoints=True)
+    body, dropped = encode_request(CHAT.read_request(ROUND_TRIP), cache_breakpoints=True)
     merged = {"role": "assistant", "content": "done", "refusal": "no"}
     assert body == ROUND_TRIP | {"messages": [*ROUND_TRIP["messages"][:6], merged, ROUND_TRIP["messages"][8]]}
     assert dropped == ()
@@ -110,10 +110,10 @@ def test_the_members_come_in_a_sensible_order():
 )
 def test_a_budget_comes_to_an_effort(reasoning, expected):
     call = Request("messages", "m", (USER,), reasoning=attrs.evolve(reasoning, at="thinking"))
-    body, dropped = sent(call)
+    body, dropped = encode_request(call)
     assert body.get("reasoning_effort") == expected
     assert dropped == (("thinking",) if reasoning == Reasoning("disabled") else ())
-    body, dropped = sent(call, reasoning_effort=False)
+    body, dropped = encode_request(call, reasoning_effort=False)
     assert "reasoning_effort" not in body
     named = expected or reasoning.mode == "disabled"
     assert dropped == (("thinking",) if named else ()) + (("output_config.effort",) if reasoning.effort else ())
@@ -121,26 +121,26 @@ def test_a_budget_comes_to_an_effort(reasoning, expected):
 
 def test_a_format_without_a_name_gets_one():
     call = Request("messages", "m", (USER,), format=Format("json_schema", schema={"type": "object"}))
-    assert sent(call)[0]["response_format"] == {
+    assert encode_request(call)[0]["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "output", "schema": {"type": "object"}},
     }
 
 
 def test_quirks_decide_the_names_and_what_is_left_out():
-    call = attrs.evolve(asked(max_tokens=5, stream=True), stream=True)
-    assert sent(call)[0]["max_completion_tokens"] == 5
-    assert sent(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
-    assert "stream_options" not in sent(call, stream_usage=False)[0]
+    call = attrs.evolve(chat_request(max_tokens=5, stream=True), stream=True)
+    assert encode_request(call)[0]["max_completion_tokens"] == 5
+    assert encode_request(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
+    assert "stream_options" not in encode_request(call, stream_usage=False)[0]
 
 
 def test_spoken_output_is_not_asked_for_and_named():
     """A translated answer is text. What was asked for beside it is dropped by name, and text is what is left."""
-    call = asked(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
-    body, dropped = sent(call)
+    call = chat_request(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
+    body, dropped = encode_request(call)
     assert body.keys() == {"model", "messages"}
     assert dropped == ("modalities", "audio")
-    assert sent(asked(modalities=["text"])) == sent(asked())
+    assert encode_request(chat_request(modalities=["text"])) == encode_request(chat_request())
 
 
 @pytest.mark.skipif(not REQUESTS, reason="the recorded provider traffic is not beside this checkout")
@@ -149,13 +149,13 @@ def test_recorded_requests_are_read_and_written():
         with case(path.name):
             source = json.loads(path.read_bytes())
             if "file_url" in json.dumps(source):
-                assert refused(source) == "messages[0].content[1]"
+                assert rejected_param(source) == "messages[0].content[1]"
                 continue
             if source.get("n", 1) > 1 and source.get("stream"):
                 with pytest.raises(GatewayError, match="n must be 1"):
-                    sent(CHAT.read_request(source))
+                    encode_request(CHAT.read_request(source))
                 continue
-            body, _ = sent(CHAT.read_request(source))
+            body, _ = encode_request(CHAT.read_request(source))
             assert body.get("n", 1) == source.get("n", 1)
             assert [one["role"] for one in body["messages"]] == [one["role"] for one in source["messages"]]
             assert len(body.get("tools", [])) == len(source.get("tools") or source.get("functions") or [])
@@ -166,23 +166,31 @@ def test_recorded_requests_are_read_and_written():
 
 def test_an_effort_of_messages_is_named_in_both_its_places():
     call = Request("messages", "m", (USER,), reasoning=Reasoning(effort="max", at="thinking"))
-    assert sent(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
+    assert encode_request(call, efforts=("low", "high"))[1] == ("thinking", "output_config.effort")
 
 
 def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():
-    assert sent(asked(top_logprobs=2, logprobs=False)) == (sent(asked())[0], ("top_logprobs",))
+    assert encode_request(chat_request(top_logprobs=2, logprobs=False)) == (
+        encode_request(chat_request())[0],
+        ("top_logprobs",),
+    )
 
 
 def test_the_default_temperature_is_left_out_without_a_word():
     """It counts as honoured (pydantic/pydantic-ai#6957)."""
-    assert sent(asked(temperature=1, top_p=1.0, logprobs=False), sampling="never") == sent(asked())
+    assert encode_request(chat_request(temperature=1, top_p=1.0, logprobs=False), sampling="never") == encode_request(
+        chat_request()
+    )
 
 
 def test_more_than_four_stop_strings_are_cut_to_four_and_named():
     """OpenAI's reference: up to four sequences."""
-    body, dropped = sent(asked(stop=list("abcde")))
+    body, dropped = encode_request(chat_request(stop=list("abcde")))
     assert (body["stop"], dropped) == (list("abcd"), ("stop",))
-    assert sent(asked(stop=list("abcd"))) == ({**sent(asked())[0], "stop": list("abcd")}, ())
+    assert encode_request(chat_request(stop=list("abcd"))) == (
+        {**encode_request(chat_request())[0], "stop": list("abcd")},
+        (),
+    )
 
 
 WITH_LOGPROBS = "message.output_text.logprobs"
@@ -200,7 +208,7 @@ WITH_LOGPROBS = "message.output_text.logprobs"
 )
 def test_a_responses_client_asks_for_log_probabilities_in_its_own_way(fields, expected, dropped):
     """OpenAI's reference: `include` asks for them, `top_logprobs` says how many."""
-    body, lost = sent(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
+    body, lost = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", **fields}))
     assert {name: value for name, value in body.items() if "logprobs" in name} == expected
     assert lost == dropped
 
@@ -209,10 +217,10 @@ CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 
 
 def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
-    own = asked(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
-    assert "strict" not in sent(own)[0]["response_format"]["json_schema"]
+    own = chat_request(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
+    assert "strict" not in encode_request(own)[0]["response_format"]["json_schema"]
     text = {"format": {"type": "json_schema", "name": "n", "schema": CLOSED, "strict": False, "description": "d"}}
-    given = sent(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]["response_format"]
+    given = encode_request(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]["response_format"]
     assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
 
 
@@ -226,7 +234,7 @@ def test_what_chat_and_responses_call_the_same_is_carried():
     }  # fmt: skip
     tools = [{"type": "function", "name": "f", "parameters": {}}]
     body = {"model": "m", "input": "hi", **same, "text": {"verbosity": "low"}, "max_output_tokens": 9, "tools": tools}
-    out, dropped = sent(RESPONSES.read_request(body | {"reasoning": {"effort": "low"}}))
+    out, dropped = encode_request(RESPONSES.read_request(body | {"reasoning": {"effort": "low"}}))
     renamed = {"verbosity": "low", "max_completion_tokens": 9, "reasoning_effort": "low"}
     assert {name: out.get(name) for name in same | renamed} == same | renamed
     assert dropped == ()
@@ -238,7 +246,7 @@ def test_what_only_responses_knows_is_dropped_by_name():
         "prompt_cache_options": {"ttl": "12h", "comparison_response_id": "resp_1", "mode": "implicit"},
         "reasoning": {"effort": "low", "summary": "auto"},
     }  # fmt: skip
-    out, dropped = sent(RESPONSES.read_request(body))
+    out, dropped = encode_request(RESPONSES.read_request(body))
     assert out["prompt_cache_options"] == {"mode": "implicit"}
     assert "service_tier" not in out
     assert set(dropped) == {
@@ -251,10 +259,15 @@ def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
     """decolua/9router#560, anomalyco/opencode#37964."""
     body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True}}
     with pytest.raises(GatewayError) as caught:
-        sent(RESPONSES.read_request(body))
+        encode_request(RESPONSES.read_request(body))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "prompt_cache_options.prewarm")
 
 
 def test_the_limit_of_the_newer_name_wins():
     """decolua/9router#560, maximhq/bifrost#6457."""
-    assert sent(asked(max_tokens=5, max_completion_tokens=7), max_tokens_field="max_tokens")[0]["max_tokens"] == 7
+    assert (
+        encode_request(chat_request(max_tokens=5, max_completion_tokens=7), max_tokens_field="max_tokens")[0][
+            "max_tokens"
+        ]
+        == 7
+    )

@@ -28,7 +28,7 @@ from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from streams.structure import PIECE
 from tests.support.block_events import call_events
-from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
+from tests.support.chat_wire import USER, assistant, chat_request, deltas, encode_request, user
 from tests.support.growth import steps
 
 LEGACY = {
@@ -69,7 +69,7 @@ def test_who_asks_with_functions_is_answered_with_function_call():
 
 def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
     call = CHAT.read_request(LEGACY)
-    assert sent(call)[0]["parallel_tool_calls"] is False
+    assert encode_request(call)[0]["parallel_tool_calls"] is False
     events = [*ONE_CALL[:-1], *call_events(1, "{}", id="b", name="g"), AnswerEnd("tool_calls")]
     parts, choice = answered(call, events)
     assert parts == answered(call, ONE_CALL)[0]
@@ -98,7 +98,7 @@ def test_a_legacy_client_may_say_itself_how_many_calls():
 )
 def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(arguments, text):
     """Models wrap the text, wrap it under another name, or forget to (router-for-me/CLIProxyAPI#5753)."""
-    call = asked(tools=[{"type": "custom", "custom": {"name": "patch"}}])
+    call = chat_request(tools=[{"type": "custom", "custom": {"name": "patch"}}])
     pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
     events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
     parts, choice = answered(call, events)
@@ -125,7 +125,7 @@ def test_custom_tools_of_other_apis_go_out_as_functions():
         tools=(Tool("patch", "Edits.", kind="custom", format=grammar, at="tools[0]"), Tool("g", kind="custom")),
         tool_choice=ToolChoice("tool", "patch", "custom"),
     )
-    body, dropped = sent(call)
+    body, dropped = encode_request(call)
     about = body["tools"][0]["function"]
     assert about["parameters"]["required"] == ["input"]
     assert about["description"] == "Edits.\n\nThe input must follow this lark grammar:\nstart: /x/"
@@ -145,14 +145,14 @@ def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, 
               "required": required, "additionalProperties": False}  # fmt: skip
     tool = {"name": "f", "input_schema": schema, "strict": True}
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
-    out, dropped = sent(MESSAGES.read_request(body))
+    out, dropped = encode_request(MESSAGES.read_request(body))
     assert out["tools"][0]["function"].get("strict") is strict
     assert dropped == (() if strict else ("tools[].strict",))
 
 
 def test_a_strict_tool_of_an_openai_client_is_its_own_business():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
-    assert sent(asked(tools=[tool])) == ({**sent(asked())[0], "tools": [tool]}, ())
+    assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())
 
 
 @pytest.mark.parametrize("kind", ["function", "custom"])
@@ -161,7 +161,7 @@ def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike
     ids = ["x" * 99 + "a", "x" * 99 + "b", "y" * 64]
     picture = ImagePart(MediaSource("url", "https://a"))
     calls = assistant(*(ToolCallPart(id, "f", "{}", kind) for id in ids))
-    body, dropped = sent(
+    body, dropped = encode_request(
         Request("messages", "m", (calls, user(*(ToolResultPart(id, (picture,), kind=kind) for id in ids))))
     )
     said, *results, media = body["messages"]
@@ -176,7 +176,7 @@ def test_a_server_of_its_own_kind_gets_its_ids_back_whole():
     """Gateways keep a thought's signature in them."""
     id = "call_" + "x" * 300
     turns = (assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, (TextPart("ok"),))))
-    body, _ = sent(Request("messages", "m", turns), short_call_ids=False)
+    body, _ = encode_request(Request("messages", "m", turns), short_call_ids=False)
     assert body["messages"][0]["tool_calls"][0]["id"] == body["messages"][1]["tool_call_id"] == id
 
 
@@ -194,7 +194,7 @@ def test_tools_keep_their_order_and_strict_only_where_it_was_given():
         {"name": "a", "input_schema": schema, "cache_control": {"type": "ephemeral"}, "strict": True},
     ]
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": tools}
-    out, dropped = sent(MESSAGES.read_request(body))
+    out, dropped = encode_request(MESSAGES.read_request(body))
     assert out["tools"] == [
         {"type": "function", "function": {"name": "z", "parameters": schema}},
         {"type": "function", "function": {"name": "a", "parameters": schema}},
@@ -202,7 +202,7 @@ def test_tools_keep_their_order_and_strict_only_where_it_was_given():
     assert list(out["tools"][0]["function"]["parameters"]["properties"]) == ["z", "a"]
     assert {"tools[].cache_control", "tools[].strict"} <= set(dropped)
     responses = {"model": "m", "input": "hi", "tools": [{"type": "function", "name": "f", "parameters": {}}]}
-    assert "strict" not in sent(RESPONSES.read_request(responses))[0]["tools"][0]["function"]
+    assert "strict" not in encode_request(RESPONSES.read_request(responses))[0]["tools"][0]["function"]
 
 
 objects = st.dictionaries(
@@ -244,8 +244,8 @@ def test_an_escape_may_lie_anywhere_in_a_long_text(shift):
 def test_custom_tools_of_chat_clients_go_out_as_they_are():
     """Who speaks Chat and declares a custom tool knows its provider; a flat one is accepted and nested
     (BerriAI/litellm#34029)."""
-    call = asked(tools=[{"type": "custom", "name": "g"}], tool_choice={"type": "custom", "name": "g"})
-    body, dropped = sent(call)
+    call = chat_request(tools=[{"type": "custom", "name": "g"}], tool_choice={"type": "custom", "name": "g"})
+    body, dropped = encode_request(call)
     assert body["tools"] == [{"type": "custom", "custom": {"name": "g"}}]
     assert body["tool_choice"] == {"type": "custom", "custom": {"name": "g"}}
     assert dropped == ()

@@ -27,7 +27,7 @@ from providers.neutral.request import (
 from providers.neutral.request import Parameter as P
 from providers.neutral.seal import Seal
 from streams.errors import GatewayError
-from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, counted, recipient, written
+from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, encode_count, encode_request, recipient
 from tests.support.messages_requests import assistant, chat, controls, user
 
 HELLO = {"role": "user", "parts": [{"text": "hello"}]}
@@ -36,7 +36,7 @@ SEARCH = NativeTool("messages", "web_search_20260209", {"type": "web_search_2026
 
 
 def contents(*turns, model=FLASH, **quirks):
-    return written(chat(*turns), model, **quirks)[0]["contents"]
+    return encode_request(chat(*turns), model, **quirks)[0]["contents"]
 
 
 def sealed(issuer=GOOGLE, text="", **item):
@@ -53,7 +53,7 @@ def result(id, *texts, error=False):
 
 def refused(request, model=FLASH):
     with pytest.raises(GatewayError) as raised:
-        written(request, model)
+        encode_request(request, model)
     assert raised.value.failed.status == 400
     return raised.value.failed
 
@@ -63,7 +63,7 @@ def refused(request, model=FLASH):
 
 def test_instructions_stand_apart_and_neighbours_of_one_role_are_one_content():
     system = Message("system", (TextPart("be kind"), TextPart("")), "messages[0]")
-    body, dropped = written(chat(system, user("a"), user("b"), assistant("c"), assistant("d"), user("e")))
+    body, dropped = encode_request(chat(system, user("a"), user("b"), assistant("c"), assistant("d"), user("e")))
     assert body["systemInstruction"] == {"parts": [{"text": "be kind"}]}
     assert [(one["role"], [part["text"] for part in one["parts"]]) for one in body["contents"]] == [
         ("user", ["a", "b"]), ("model", ["c", "d"]), ("user", ["e"])
@@ -72,7 +72,7 @@ def test_instructions_stand_apart_and_neighbours_of_one_role_are_one_content():
 
 
 def test_instructions_alone_are_a_users_turn():
-    body, _ = written(chat(Message("developer", (TextPart("be kind"),), "messages[0]")))
+    body, _ = encode_request(chat(Message("developer", (TextPart("be kind"),), "messages[0]")))
     assert body == {"contents": [{"role": "user", "parts": [{"text": "be kind"}]}]}
 
 
@@ -112,7 +112,7 @@ def test_a_signature_goes_back_on_its_call_wherever_the_client_kept_it():
 def test_a_signature_of_another_endpoint_is_left_out_and_named():
     """Vertex AI and the public API refuse each other's (BerriAI/litellm#32140, OpenRouterTeam/ai-sdk-provider#491)."""
     turn = assistant(sealed(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
-    body, dropped = written(chat(user("hello"), turn))
+    body, dropped = encode_request(chat(user("hello"), turn))
     assert body["contents"][1]["parts"] == [
         {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": PLACEHOLDER}
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def test_thoughts_that_nothing_was_to_be_given_back_for_are_no_loss():
     """The seal in a block of thoughts alone holds nothing."""
     empty = ReasoningPart("hm", Seal(GOOGLE, "messages", None), at="messages[1].r")
     other = ReasoningPart("hm", native={"type": "thinking"}, at="messages[1].o")
-    body, dropped = written(chat(user("hello"), assistant(empty, other, "a")))
+    body, dropped = encode_request(chat(user("hello"), assistant(empty, other, "a")))
     assert body["contents"][1]["parts"] == [{"text": "a"}]
     assert dropped == ("messages[].o",)
 
@@ -247,7 +247,7 @@ def test_arguments_keep_their_bytes_and_are_always_an_object():
 
 def test_schemas_go_out_as_they_came():
     """Without reduction, and never in both members."""
-    body, _ = written(chat(tools=(WEATHER, Tool("bare"))))
+    body, _ = encode_request(chat(tools=(WEATHER, Tool("bare"))))
     assert body["tools"] == [
         {"functionDeclarations": [
             {"name": "weather", "description": "says it", "parametersJsonSchema": WEATHER.schema}, {"name": "bare"}
@@ -259,7 +259,7 @@ def test_schemas_are_reduced_where_the_server_knows_no_other():
     text = {"type": ["string", "null"], "default": "a"}
     schema = {"type": "object", "additionalProperties": False, "$schema": "s", "properties": {"x": text}}
     tool = attrs.evolve(WEATHER, schema=schema)
-    body, dropped = written(chat(tools=(tool,)), schemas="subset")
+    body, dropped = encode_request(chat(tools=(tool,)), schemas="subset")
     smaller = {"type": "object", "properties": {"x": {"type": "string", "nullable": True}}}
     assert body["tools"][0]["functionDeclarations"][0]["parameters"] == smaller
     assert set(dropped) == {"tools[].additionalProperties", "tools[].$schema", "tools[].default"}
@@ -267,29 +267,29 @@ def test_schemas_are_reduced_where_the_server_knows_no_other():
 
 def test_what_googles_search_cannot_be_told_is_named():
     item = {"type": "web_search_20260209", "name": "web_search", "allowed_domains": ["a.example"], "max_uses": 3}
-    body, dropped = written(chat(tools=(attrs.evolve(SEARCH, item=item),)))
+    body, dropped = encode_request(chat(tools=(attrs.evolve(SEARCH, item=item),)))
     assert body["tools"] == [{"googleSearch": {}}]
     assert dropped == ("tools[].allowed_domains", "tools[].max_uses")
     asked = {"web_search_options": P({"search_context_size": "low"}, "web_search_options")}
-    assert written(chat(parameters=asked))[1] == ("web_search_options.search_context_size",)
+    assert encode_request(chat(parameters=asked))[1] == ("web_search_options.search_context_size",)
 
 
 def test_googles_own_tools_beside_functions():
     """cloudwego/eino-ext#761, vercel/ai#13920, withceleste/celeste-python#197"""
     request = chat(tools=(WEATHER, SEARCH))
-    body, dropped = written(request)
+    body, dropped = encode_request(request)
     assert [list(one) for one in body["tools"]] == [["googleSearch"], ["functionDeclarations"]]
     assert body["toolConfig"] == {
         "functionCallingConfig": {"mode": "VALIDATED"}, "includeServerSideToolInvocations": True
     }  # fmt: skip
     assert dropped == ()
-    assert written(request, server_tool_invocations=False)[0]["toolConfig"] == {
+    assert encode_request(request, server_tool_invocations=False)[0]["toolConfig"] == {
         "functionCallingConfig": {"mode": "VALIDATED"}
     }  # fmt: skip
-    body, dropped = written(request, OLD_FLASH)
+    body, dropped = encode_request(request, OLD_FLASH)
     assert [list(one) for one in body["tools"]] == [["functionDeclarations"]]
     assert dropped == ("tools[]",)
-    assert written(chat(tools=(SEARCH,)), OLD_FLASH)[0]["tools"] == [{"googleSearch": {}}]
+    assert encode_request(chat(tools=(SEARCH,)), OLD_FLASH)[0]["tools"] == [{"googleSearch": {}}]
 
 
 # Formats
@@ -300,15 +300,17 @@ SCHEMA = Format("json_schema", "n", {"type": "object", "properties": {"a": {"typ
 
 def test_a_format_is_told_with_its_schema_and_in_words_where_it_is_refused():
     """symfony/ai#803"""
-    assert written(chat(format=SCHEMA))[0]["generationConfig"] == {
+    assert encode_request(chat(format=SCHEMA))[0]["generationConfig"] == {
         "responseMimeType": "application/json", "responseJsonSchema": SCHEMA.schema
     }  # fmt: skip
     plain = chat(format=Format("json_object"))
-    assert written(plain)[0]["generationConfig"] == {"responseMimeType": "application/json"}
-    assert written(chat(format=SCHEMA), schemas="subset")[0]["generationConfig"]["responseSchema"] == SCHEMA.schema
+    assert encode_request(plain)[0]["generationConfig"] == {"responseMimeType": "application/json"}
+    assert (
+        encode_request(chat(format=SCHEMA), schemas="subset")[0]["generationConfig"]["responseSchema"] == SCHEMA.schema
+    )
     both = chat(format=SCHEMA, tools=(WEATHER,))
-    assert "responseJsonSchema" in written(both)[0]["generationConfig"]
-    body, dropped = written(both, OLD_FLASH)
+    assert "responseJsonSchema" in encode_request(both)[0]["generationConfig"]
+    body, dropped = encode_request(both, OLD_FLASH)
     assert "generationConfig" not in body
     assert json.dumps(SCHEMA.schema, separators=(",", ":")) in body["systemInstruction"]["parts"][0]["text"]
     assert dropped == ("response_format",)
@@ -319,7 +321,7 @@ def test_a_format_is_told_with_its_schema_and_in_words_where_it_is_refused():
 
 def thinking(model, api="chat", **members):
     request = Request(api, "m", (user("hello"),), reasoning=Reasoning(at="effort", **members))
-    body, dropped = written(request, model)
+    body, dropped = encode_request(request, model)
     return body.get("generationConfig", {}).get("thinkingConfig"), dropped
 
 
@@ -361,7 +363,7 @@ def test_thoughts_are_shown_to_those_who_ask_for_them():
                                 ("gemini", None, False), ("gemini", "auto", True)):  # fmt: skip
         found, _ = thinking(FLASH, api, effort="low", summary=summary)
         assert ("includeThoughts" in found) == shown, (api, summary)
-    assert "generationConfig" not in written(chat())[0]
+    assert "generationConfig" not in encode_request(chat())[0]
 
 
 # Scalars
@@ -370,7 +372,7 @@ def test_thoughts_are_shown_to_those_who_ask_for_them():
 def test_scalars_by_their_names_there():
     parameters = controls(max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, seed=7, frequency_penalty=0.1,
                           presence_penalty=0.2, stop=["a"], logprobs=True, top_logprobs=3, n=1)  # fmt: skip
-    body, dropped = written(chat(parameters=parameters))
+    body, dropped = encode_request(chat(parameters=parameters))
     assert body["generationConfig"] == {
         "maxOutputTokens": 5, "temperature": 0.5, "topP": 0.9, "topK": 3, "seed": 7, "frequencyPenalty": 0.1,
         "presencePenalty": 0.2, "stopSequences": ["a"], "responseLogprobs": True, "logprobs": 3,
@@ -380,14 +382,14 @@ def test_scalars_by_their_names_there():
 
 def test_what_is_too_much_is_cut_and_named():
     parameters = controls(stop=list("abcdef"), top_logprobs=30, logit_bias={"1": 2}, service_tier="flex")
-    body, dropped = written(chat(parameters=parameters))
+    body, dropped = encode_request(chat(parameters=parameters))
     assert body["generationConfig"]["stopSequences"] == list("abcde")
     assert body["generationConfig"]["logprobs"] == 20
     assert set(dropped) == {"stop", "top_logprobs", "logit_bias", "service_tier"}
 
 
 def test_several_choices_are_candidates_of_whole_answers_alone():
-    body, dropped = written(chat(parameters={"n": P(2, "n")}))
+    body, dropped = encode_request(chat(parameters={"n": P(2, "n")}))
     assert (body["generationConfig"]["candidateCount"], dropped) == (2, ())
     assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), stream=True)).param == "n"
     assert refused(chat(parameters={"n": P(9, "n")})).param == "n"
@@ -445,11 +447,11 @@ def test_files_have_their_names_and_what_has_no_place_in_a_result_is_named():
     image = ImagePart(MediaSource("base64", "iVBORw0K"), "high", "messages[2].content[2]")
     held = attrs.evolve(file, at="messages[2].content[0]")
     turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", (held, text, image))), user(file))
-    body, dropped = written(chat(*turns))
+    body, dropped = encode_request(chat(*turns))
     assert body["contents"][2]["parts"][1:] == [{"text": "File a.pdf:"}, inline("application/pdf", "JVBE")]
     places = ("citations", "file.filename", "cache_control", "detail")
     assert {path.removeprefix("messages[].content[].") for path in dropped} >= set(places)
-    body, _ = written(attrs.evolve(chat(*turns), api="gemini"))
+    body, _ = encode_request(attrs.evolve(chat(*turns), api="gemini"))
     assert body["contents"][2]["parts"][1]["inlineData"]["displayName"] == "a.pdf"
 
 
@@ -462,7 +464,7 @@ def test_what_only_this_api_has_goes_out_again():
         "generation_config": {"image_config": {"a": 1}, "responseModalities": ["TEXT"]},
     }  # fmt: skip
     lost = ("safety_settings", "other")
-    body, dropped = written(Request("gemini", "m", (user("hello"),), source=source, dropped=lost))
+    body, dropped = encode_request(Request("gemini", "m", (user("hello"),), source=source, dropped=lost))
     assert body["safetySettings"] == [{"category": "X"}]
     assert body["generationConfig"] == {"responseModalities": ["TEXT"], "imageConfig": {"a": 1}}
     assert dropped == ("other",)
@@ -477,5 +479,5 @@ def test_what_is_cached_may_not_be_said_again():
 def test_tokens_are_counted_of_the_whole_prompt():
     request = chat(Message("system", (TextPart("s"),), "messages[0]"), user("hello"), parameters=controls(max_tokens=5))
     asked = {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [HELLO]}
-    assert counted(request) == {"generateContentRequest": {"model": f"models/{FLASH}", **asked}}
-    assert counted(request, wrapped_count=False) == asked
+    assert encode_count(request) == {"generateContentRequest": {"model": f"models/{FLASH}", **asked}}
+    assert encode_count(request, wrapped_count=False) == asked

@@ -24,7 +24,7 @@ from streams.events import (
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.examples import examples
-from tests.support.gemini_answers import answered, call, candidate, text, thought, told
+from tests.support.gemini_answers import call, candidate, fold_answer, read_chunks, text, thought_part
 from tests.support.provider_streams import check_order
 
 STOP = {"finishReason": "STOP"}
@@ -36,14 +36,14 @@ def state(number, **item):
 
 def test_an_answer_begins_and_ends_with_what_the_provider_said_of_it():
     first = candidate(text("Hel")) | {"responseId": "r1", "modelVersion": "gemini-3-flash"}
-    events = told(first, candidate(text("lo"), **STOP))
+    events = read_chunks(first, candidate(text("lo"), **STOP))
     assert events == [AnswerStart("r1", "gemini-3-flash"), *text_events(0, "Hel", "lo"), AnswerEnd("stop", "STOP")]
 
 
 def test_thought_alone_makes_reasoning_and_a_signature_does_not():
     """BerriAI/litellm#17266, decolua/9router#1752; what only looks like a thought (googleapis/python-genai#2121) is
     text."""
-    answer = answered(thought("hm"), text("THOUGHT: no", "s1"))
+    answer = fold_answer(thought_part("hm"), text("THOUGHT: no", "s1"))
     assert answer.blocks == (
         ReasoningBlock("hm"),
         ReasoningBlock("", ReasoningState(1, "gemini", {"part": "text", "signature": "s1"})),
@@ -52,13 +52,13 @@ def test_thought_alone_makes_reasoning_and_a_signature_does_not():
 
 
 def test_the_signature_of_a_thought_is_the_state_of_its_block():
-    events = told(candidate(thought("a"), thought("b", "s"), text("c"), **STOP))
+    events = read_chunks(candidate(thought_part("a"), thought_part("b", "s"), text("c"), **STOP))
     assert events[1:5] == thought_events(0, "a", "b", api="gemini", item={"part": "thought", "signature": "s"})
 
 
 def test_the_signature_of_a_call_stands_in_front_of_it_and_names_it():
     """Of parallel calls only the first is signed."""
-    events = told(candidate(call("f", {"x": 1}, "c1", "sig"), call("g", id="c2"), **STOP))
+    events = read_chunks(candidate(call("f", {"x": 1}, "c1", "sig"), call("g", id="c2"), **STOP))
     assert events[1:] == [
         *state(0, part="functionCall", id="c1", signature="sig"), *call_events(1, '{"x":1}', id="c1"),
         *call_events(2, "{}", id="c2", name="g"), AnswerEnd("stop", "STOP"),
@@ -70,7 +70,7 @@ def test_calls_without_ids_get_some_that_no_other_turn_has():
     ids = [
         event.id
         for _ in range(2)
-        for event in told(candidate(call(), call(id="x"), call(id="x"), **STOP))
+        for event in read_chunks(candidate(call(), call(id="x"), call(id="x"), **STOP))
         if isinstance(event, ToolCallStart)
     ]
     assert ids[1] == ids[4] == "x"
@@ -78,27 +78,27 @@ def test_calls_without_ids_get_some_that_no_other_turn_has():
 
 
 def test_a_signature_behind_the_text_comes_behind_it_streamed_and_whole():
-    events = told(candidate(text("a")), candidate(text("", "s"), **STOP))
+    events = read_chunks(candidate(text("a")), candidate(text("", "s"), **STOP))
     assert events[1:] == [
         *text_events(0, "a"), *state(1, part="text", empty=True, signature="s"), AnswerEnd("stop", "STOP"),
     ]  # fmt: skip
-    late = told(candidate(text("a")), candidate(text("b", "s"), **STOP))
+    late = read_chunks(candidate(text("a")), candidate(text("b", "s"), **STOP))
     assert late[1:5] == [*text_events(0, "a", "b"), *state(1, part="text", signature="s")[:1]]
 
 
 def test_two_signed_texts_stay_two():
     """open-telemetry/opentelemetry-ebpf-instrumentation#2530"""
-    blocks = answered(text("a", "s1"), text("b", "s2")).blocks
+    blocks = fold_answer(text("a", "s1"), text("b", "s2")).blocks
     assert [block.text for block in blocks if isinstance(block, TextBlock)] == ["a", "b"]
     assert [block.state.item["signature"] for block in blocks if isinstance(block, ReasoningBlock)] == ["s1", "s2"]
 
 
 def test_parts_of_googles_own_tools_come_whole_and_sealed_for_other_clients():
     part = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB"}, "thoughtSignature": "s"}
-    events = told(candidate(part, text("x"), **STOP))
+    events = read_chunks(candidate(part, text("x"), **STOP))
     assert events[1:4] == [*state(0, part="toolCall", native=part), NativeItem(1, "gemini", "toolCall", part)]
     image = {"inlineData": {"mimeType": "image/png", "data": "AA"}, "thoughtSignature": "s"}
-    assert told(candidate(image, **STOP))[1:2] == [NativeItem(0, "gemini", "inlineData", image)]
+    assert read_chunks(candidate(image, **STOP))[1:2] == [NativeItem(0, "gemini", "inlineData", image)]
 
 
 REASONS = (
@@ -114,14 +114,14 @@ def test_every_reason_ends_an_answer_with_text_and_one_without_any_content():
     for word, reason in REASONS:
         for body in (candidate(text("a"), finishReason=word), {"candidates": [{"finishReason": word}]},
                      {"candidates": [{"finishReason": word, "content": {"role": "model"}}]}):  # fmt: skip
-            assert told(body)[-1].reason == reason, (word, body)
+            assert read_chunks(body)[-1].reason == reason, (word, body)
             assert read_answer(json.dumps(body).encode())[-1].reason == reason, (word, body)
 
 
 def test_a_limit_that_thoughts_used_up_is_an_answer_with_what_it_cost():
     """BerriAI/litellm#40477"""
     metadata = {"promptTokenCount": 5, "thoughtsTokenCount": 100, "totalTokenCount": 105}
-    answer = fold(told({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": metadata}))
+    answer = fold(read_chunks({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": metadata}))
     assert (answer.blocks, answer.end.reason) == ((), "length")
     assert answer.usage == Usage(input=5, output=100, reasoning=100)
 
@@ -133,7 +133,7 @@ def test_a_limit_that_thoughts_used_up_is_an_answer_with_what_it_cost():
 def test_a_malformed_answer_is_a_failure_and_its_call_is_not_run(word):
     """NousResearch/hermes-agent#83886, Wei-Shaw/sub2api#7081, maximhq/bifrost#1408"""
     body = candidate(call("gone", {"a": 1}, signature="s"), finishReason=word, finishMessage="Malformed: print(1)")
-    for events in (told(body), read_answer(json.dumps(body).encode())):
+    for events in (read_chunks(body), read_answer(json.dumps(body).encode())):
         assert not [event for event in events if isinstance(event, ToolCallStart | ReasoningState)]
         assert (events[-1].kind, events[-1].reason) == ("upstream", "bad_answer")
         assert "Malformed: print(1)" in events[-1].message
@@ -146,33 +146,33 @@ def test_a_blocked_prompt_is_an_answer_that_was_refused():
     }
     why = {"type": "refusal", "category": None, "explanation": "no"}
     expected = [AnswerStart(), AnswerEnd("refusal", "SAFETY", details=why)]
-    assert told(body) == expected
+    assert read_chunks(body) == expected
     assert read_answer(json.dumps(body).encode()) == expected
 
 
 def test_a_reason_does_not_end_the_stream_and_an_error_may_follow():
     """Recorded: chunks that each say STOP, and then a bare object with an error."""
     error = {"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}
-    events = told(candidate(text("a"), **STOP), candidate(text("b"), **STOP), error)
+    events = read_chunks(candidate(text("a"), **STOP), candidate(text("b"), **STOP), error)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["a", "b"]
     assert isinstance(events[-1], ErrorInfo)
     assert events[-1].message == "The operation was cancelled."
     assert not [event for event in events if isinstance(event, AnswerEnd)]
-    last = told(candidate(text("a"), **STOP), {"candidates": [{"finishReason": "RECITATION"}]})[-1]
+    last = read_chunks(candidate(text("a"), **STOP), {"candidates": [{"finishReason": "RECITATION"}]})[-1]
     assert last == AnswerEnd("refusal", "RECITATION")
 
 
 @pytest.mark.parametrize("broken", [b'{"candidates": [', b"<html>", b'[{"error": {"message": "no", "code": 503}}]'])
 def test_what_cannot_be_read_is_a_failure(broken):
     """praxis-proxy/ai#1000: it was logged, and the client got a good end."""
-    events = told(candidate(text("a"), **STOP), broken, candidate(text("b"), **STOP))
+    events = read_chunks(candidate(text("a"), **STOP), broken, candidate(text("b"), **STOP))
     assert isinstance(events[-1], ErrorInfo)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["a"]
 
 
 def test_a_stream_without_a_reason_ended_early():
-    assert isinstance(told(candidate(text("a")))[-1], ErrorInfo)
-    assert isinstance(told()[-1], ErrorInfo)
+    assert isinstance(read_chunks(candidate(text("a")))[-1], ErrorInfo)
+    assert isinstance(read_chunks()[-1], ErrorInfo)
 
 
 # Arguments in pieces
@@ -191,7 +191,7 @@ def test_arguments_in_pieces_are_put_together():
     ]  # fmt: skip
     chunks = [candidate({"functionCall": {"partialArgs": one, "willContinue": True}}) for one in pieces]
     for last in (candidate({"functionCall": {}}), candidate(text(""))):
-        events = told(begun, *chunks, last, candidate(call("other"), **STOP))
+        events = read_chunks(begun, *chunks, last, candidate(call("other"), **STOP))
         calls = [block for block in fold(events).blocks if isinstance(block, ToolCallBlock)]
         assert [one.name for one in calls] == ["add", "other"]
         assert json.loads(calls[0].input) == {
@@ -202,13 +202,13 @@ def test_arguments_in_pieces_are_put_together():
 @pytest.mark.parametrize("path", ["$.a[7]", "$", "", "$[0]", "$.a..", None, "$.a.b"])
 def test_a_piece_for_no_place_is_a_failure(path):
     begun = candidate(call("f", args={"a": "text"}, willContinue=True))
-    events = told(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
+    events = read_chunks(begun, candidate({"functionCall": {"partialArgs": [piece(path, stringValue="x")]}}, **STOP))
     assert isinstance(events[-1], ErrorInfo)
 
 
 def test_a_piece_without_a_call_is_no_argument_of_the_next_one():
     """BerriAI/litellm#23815"""
-    events = told(
+    events = read_chunks(
         candidate({"functionCall": {"partialArgs": [piece("$.a", stringValue="x")]}}), candidate(call(), **STOP)
     )
     assert isinstance(events[-1], ErrorInfo)
@@ -226,7 +226,7 @@ def test_grounding_becomes_citations_with_places_in_characters():
         ],
         "webSearchQueries": ["q", "r"],
     }
-    events = told(candidate(text("é abc")), candidate(text("", "s"), groundingMetadata=grounding, **STOP))
+    events = read_chunks(candidate(text("é abc")), candidate(text("", "s"), groundingMetadata=grounding, **STOP))
     cited = [event for event in events if isinstance(event, Citation)]
     assert cited == [Citation(0, "gemini", {"url": "https://a", "title": "A", "start_index": 2, "end_index": 5})]
     assert events.index(cited[0]) < events.index(BlockEnd(0))
@@ -234,7 +234,7 @@ def test_grounding_becomes_citations_with_places_in_characters():
 
 def test_searches_are_counted():
     chunk = candidate(text("a"), groundingMetadata={"webSearchQueries": ["q", "r"]}, **STOP)
-    usage = fold(told(chunk | {"usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}})).usage
+    usage = fold(read_chunks(chunk | {"usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}})).usage
     assert (usage.calls, usage.output) == ((("web_search", 2),), 1)
 
 
@@ -243,9 +243,9 @@ def test_log_probabilities_come_with_the_text():
         "chosenCandidates": [{"token": "é", "logProbability": -0.5}],
         "topCandidates": [{"candidates": [{"token": "e", "logProbability": -2}]}],
     }
-    block = answered(text("é"), reason="STOP").blocks[0]
+    block = fold_answer(text("é"), reason="STOP").blocks[0]
     assert block.logprobs == ()
-    block = fold(told(candidate(text("é"), logprobsResult=result, **STOP))).blocks[0]
+    block = fold(read_chunks(candidate(text("é"), logprobsResult=result, **STOP))).blocks[0]
     assert block.logprobs[0] == {
         "token": "é", "logprob": -0.5, "bytes": [195, 169],
         "top_logprobs": [{"token": "e", "logprob": -2, "bytes": [101]}],
@@ -261,7 +261,7 @@ def test_the_parts_of_the_account_add_up_streamed_and_whole():
                 "cachedContentTokenCount": 18403, "thoughtsTokenCount": 144}  # fmt: skip
     body = candidate(text("a"), **STOP) | {"usageMetadata": metadata}
     expected = Usage(input=19588 - 18403, cache_read=18403, output=213, reasoning=144)
-    for events in (told(body), read_answer(json.dumps(body).encode())):
+    for events in (read_chunks(body), read_answer(json.dumps(body).encode())):
         assert [event for event in events if isinstance(event, Usage)][-1] == expected
 
 
@@ -270,7 +270,7 @@ def test_each_count_of_a_stream_is_the_last_that_was_said():
     early = candidate(text("a")) | {"usageMetadata": {"cachedContentTokenCount": 4}}
     last = candidate(**STOP) | {"usageMetadata": {"promptTokenCount": 10, "toolUsePromptTokenCount": 3,
                                                   "thoughtsTokenCount": 2, "totalTokenCount": 20}}  # fmt: skip
-    assert fold(told(early, last)).usage == Usage(input=9, cache_read=4, output=7, reasoning=2)
+    assert fold(read_chunks(early, last)).usage == Usage(input=9, cache_read=4, output=7, reasoning=2)
 
 
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "STOP", "$.a", "OTHER"])
@@ -287,7 +287,7 @@ PARTS = st.lists(st.dictionaries(NAMES, JUNK, max_size=4), max_size=4)
 @given(st.lists(JUNK | st.builds(lambda parts: candidate(*parts, finishReason="STOP"), PARTS), max_size=4))
 @settings(max_examples=examples(60), deadline=None)
 def test_nothing_that_a_provider_says_raises(chunks):
-    check_order(told(*chunks))
+    check_order(read_chunks(*chunks))
     for chunk in chunks:
         with contextlib.suppress(GatewayError):
             read_answer(json.dumps(chunk).encode())
@@ -298,4 +298,4 @@ def test_citations_in_every_chunk_take_no_time():
         {"segment": {"endIndex": 5}, "groundingChunkIndices": [0]}
     ]}  # fmt: skip
     chunks = [candidate(text("x" * 2**18)), *[candidate(text("y"), groundingMetadata=grounding)] * 500]
-    assert len([event for event in told(*chunks) if isinstance(event, Citation)]) == 1
+    assert len([event for event in read_chunks(*chunks) if isinstance(event, Citation)]) == 1

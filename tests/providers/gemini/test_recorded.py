@@ -9,7 +9,7 @@ from providers.errors.failures import read_failure as read_error
 from providers.gemini.reader import read_answer
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.events import ReasoningState as State
-from tests.support.gemini_answers import streamed
+from tests.support.gemini_answers import read_recorded
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "gemini"
@@ -31,7 +31,7 @@ def chunks(path):
 
 def read(path):
     body = path.read_bytes()
-    return streamed(body, len(body)) if path.suffix == ".sse" else list(read_answer(body))
+    return read_recorded(body, len(body)) if path.suffix == ".sse" else list(read_answer(body))
 
 
 def test_every_recording_ends_as_it_did_and_its_account_adds_up():

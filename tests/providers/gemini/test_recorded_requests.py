@@ -9,7 +9,7 @@ from providers.apis import CODECS
 from providers.neutral.request import TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
-from tests.support.gemini_answers import FLASH, OLD_FLASH, written
+from tests.support.gemini_answers import FLASH, OLD_FLASH, encode_request
 from tests.support.recordings import ABSENT, recordings
 
 ASKED = [one for one in recordings() if one.request is not None and one.api in ("chat", "messages", "responses")]
@@ -60,7 +60,7 @@ def test_what_was_asked_of_others_can_be_asked_of_gemini():
         for model in (FLASH, OLD_FLASH):
             changed, _ = shortened(request, CODECS["gemini"].wire.tool_naming)
             try:
-                sent, _ = written(changed, model)
+                sent, _ = encode_request(changed, model)
             except GatewayError as error:  # files by id, links that nobody follows
                 refused.append(error.failed.param)
                 continue

@@ -11,8 +11,19 @@ from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from streams import sse
 from streams.fold import ReasoningBlock, fold
-from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, call, candidate, text, thought, told, written
-from tests.support.messages_streams import accumulated
+from tests.support.gemini_answers import (
+    FLASH,
+    GOOGLE,
+    OLD_FLASH,
+    VERTEX,
+    call,
+    candidate,
+    encode_request,
+    read_chunks,
+    text,
+    thought_part,
+)
+from tests.support.messages_streams import sdk_message
 from tests.support.repository import SHARED
 
 ASKED = {"chat": {"role": "user", "content": "hi"}, "messages": {"role": "user", "content": "hi"},
@@ -32,7 +43,7 @@ def streamed(api, events):
     writer = CODECS[api].writer(Reply(Request(api, "m", ()), GOOGLE, created=5))
     out = b"".join(map(writer.send, events))
     if api == "messages":
-        return accumulated(out).model_dump(mode="json", exclude_unset=True)
+        return sdk_message(out).model_dump(mode="json", exclude_unset=True)
     if api == "converse":
         return {"output": {"message": {"role": "assistant", "content": converse_content(out)}}}
     parsed = [sse.parse(raw) for raw in sse.Splitter().feed(out)]
@@ -101,7 +112,7 @@ def following(api, answer):
 
 def back(api, answer, **to):
     """The contents that the next turn sends to Gemini, and what was lost."""
-    body, dropped = written(CODECS[api].read_request(following(api, answer)), **to)
+    body, dropped = encode_request(CODECS[api].read_request(following(api, answer)), **to)
     return body["contents"], dropped
 
 
@@ -120,7 +131,7 @@ def test_the_signature_of_a_call_goes_back_on_it(api):
     """anomalyco/opencode#4832, labring/aiproxy#450: of parallel calls the first alone, ids of Gemini's own or ours."""
     for ids in ((None, None), ("a1", "a2")):
         calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
-        events = told(candidate(thought("hm"), text("I look."), *calls, finishReason="STOP"))
+        events = read_chunks(candidate(thought_part("hm"), text("I look."), *calls, finishReason="STOP"))
         for way, answer in ways(api, events):
             contents, dropped = back(api, answer)
             assert contents[1]["parts"] == [text("I look."), *calls], way
@@ -134,7 +145,7 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
     """Messages and Converse take few characters in ids of calls (anomalyco/opencode#4832)."""
     odd = "function-call/1=" + "x" * 80
     sent = call("f", {"x": 1}, odd, SIGNATURE)
-    for way, answer in ways(api, told(candidate(thought("hm"), sent, finishReason="STOP"))):
+    for way, answer in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
         contents, dropped = back(api, answer)
         assert contents[1]["parts"] == [sent], way
         assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
@@ -144,7 +155,7 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
 @pytest.mark.parametrize("api", CLIENTS)
 def test_thoughts_that_are_shown_bear_the_signature_of_the_call_behind_them(api):
     """Programs carry one signed block of reasoning, and many leave out one without words."""
-    events = told(candidate(thought("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
+    events = read_chunks(candidate(thought_part("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
     blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
     assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
     for way, answer in ways(api, events):
@@ -152,7 +163,7 @@ def test_thoughts_that_are_shown_bear_the_signature_of_the_call_behind_them(api)
 
 
 def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
-    events = told(candidate(*(call("f", {}, f"odd/{i}", SIGNATURE) for i in range(900)), finishReason="STOP"))
+    events = read_chunks(candidate(*(call("f", {}, f"odd/{i}", SIGNATURE) for i in range(900)), finishReason="STOP"))
     began = time.perf_counter()
     parts = back("converse", whole("converse", events))[0][1]["parts"]
     assert all(part["thoughtSignature"] == SIGNATURE for part in parts)
@@ -162,7 +173,7 @@ def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
 @pytest.mark.parametrize("api", CLIENTS)
 def test_another_endpoint_gets_the_call_unsigned(api):
     """BerriAI/litellm#32140, vercel/ai#13060"""
-    events = told(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
+    events = read_chunks(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
     for way, answer in ways(api, events):
         contents, dropped = back(api, answer, issuer=VERTEX)
         assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
@@ -177,7 +188,7 @@ def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
     code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
     output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
     parts = (tool, found, code, output, text("It is 2.", "s4=="))
-    for way, answer in ways(api, told(candidate(*parts, finishReason="STOP"))):
+    for way, answer in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
         contents, _ = back(api, answer)
         assert contents[1]["parts"] == list(parts), way
 
@@ -185,7 +196,7 @@ def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
 @pytest.mark.parametrize("api", CLIENTS)
 def test_a_signature_behind_the_text_goes_back_but_for_streams_that_cannot_say_it(api):
     """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
-    events = told(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
+    events = read_chunks(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
     for way, answer in ways(api, events):
         expected = [text("Hello"), text("", "s1==")]
         lost = (api, way) == ("messages", "streamed")
@@ -206,7 +217,7 @@ def test_every_recorded_signature_of_a_call_survives_every_client(api):
         text_of = body.decode().replace("\r", "")
         chunks = [json.loads(one.strip().removeprefix("data:")) for one in text_of.split("\n\n") if one.strip()] \
             if path.suffix == ".sse" else [json.loads(body)]  # fmt: skip
-        events = told(*chunks)
+        events = read_chunks(*chunks)
         if type(events[-1]).__name__ == "ErrorInfo":
             continue
         parts = [
@@ -229,7 +240,7 @@ def test_a_history_of_another_model_is_taken():
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
     turns = [ASKED["messages"], {"role": "assistant", "content": [native, use]}, {"role": "user", "content": [result]}]
     request = CODECS["messages"].read_request({"model": "m", "max_tokens": 10, "messages": turns})
-    body, dropped = written(request, FLASH)
+    body, dropped = encode_request(request, FLASH)
     assert body["contents"][1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)]
     assert body["contents"][2]["parts"] == [{"functionResponse": {"name": "f", "response": {"result": "done"}}}]
     assert "messages[].content[]" in dropped

@@ -25,7 +25,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, written
+from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, write_stream
 
 THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "EqQB"}
 CALL: list[Event] = [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{"a": '), ToolCallDelta(1, "1}"), BlockEnd(1)]
@@ -35,7 +35,9 @@ TEXT: list[Event] = [TextDelta(1, "Hello"), BlockEnd(1)]
 
 
 def test_a_stream_is_pieces_of_one_answer():
-    out = written([AnswerStart("msg_1", "claude"), TextDelta(0, "He\u2028"), TextDelta(0, "llo"), BlockEnd(0), *END])
+    out = write_stream(
+        [AnswerStart("msg_1", "claude"), TextDelta(0, "He\u2028"), TextDelta(0, "llo"), BlockEnd(0), *END]
+    )
     assert out.endswith(b"\r\n\r\n")
     assert b"[DONE]" not in out
     assert "\u2028".encode() not in out
@@ -55,9 +57,9 @@ def test_a_stream_is_pieces_of_one_answer():
 def test_a_whole_answer_says_what_its_stream_says():
     events: list[Event] = [*THOUGHT, *CALL, TextDelta(2, "a"), TextDelta(2, "b"), BlockEnd(2), *END]
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
-    streamed = chunks(written(events))
+    streamed = chunks(write_stream(events))
     (candidate,) = whole["candidates"]
-    said = parts(written(events))
+    said = parts(write_stream(events))
     joined = [*said[:2], {"text": said[2]["text"] + said[3]["text"]}]
     assert candidate["content"] == {"role": "model", "parts": joined}
     assert (candidate["finishReason"], whole["usageMetadata"]) == ("STOP", streamed[-1]["usageMetadata"])
@@ -65,7 +67,7 @@ def test_a_whole_answer_says_what_its_stream_says():
 
 def test_a_call_goes_out_whole_and_bears_the_seal():
     """Clients read no pieces of arguments, and Gemini CLI sends back of a turn what is signed, but no thoughts."""
-    said = parts(written([*THOUGHT, *CALL, *END]))
+    said = parts(write_stream([*THOUGHT, *CALL, *END]))
     assert said[0] == {"text": "Hm.", "thought": True}
     assert said[1]["functionCall"] == {"id": "call_1", "name": "f", "args": {"a": 1}}
     signature = said[1]["thoughtSignature"]
@@ -78,7 +80,7 @@ def test_a_call_goes_out_whole_and_bears_the_seal():
 
 def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
     for events in ([*THOUGHT, *TEXT, *END], [*THOUGHT, *END]):
-        said = parts(written(events))
+        said = parts(write_stream(events))
         assert said[1].keys() == {"text", "thought", "thoughtSignature"}
         assert (said[1]["text"], said[1]["thought"]) == ("", True)
         whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
@@ -87,7 +89,7 @@ def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
 
 def test_who_has_not_asked_for_thoughts_gets_the_seal_alone():
     """Programs that join the texts of all parts would show them as the answer."""
-    said = parts(written([*THOUGHT, *CALL, *END], thoughts=False))
+    said = parts(write_stream([*THOUGHT, *CALL, *END], thoughts=False))
     assert [part.keys() for part in said] == [{"functionCall", "thoughtSignature"}]
 
 
@@ -95,7 +97,7 @@ def test_reasoning_whose_item_has_no_text_is_told_in_the_seal():
     named = ReasoningState(0, "chat", {"field": "reasoning"})
     events: list[Event] = [ReasoningDelta(0, "H"), ReasoningDelta(0, "m."), named, BlockEnd(0), *CALL, *END]
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply(thoughts=False)))
-    for said in (parts(written(events, thoughts=False)), whole["candidates"][0]["content"]["parts"]):
+    for said in (parts(write_stream(events, thoughts=False)), whole["candidates"][0]["content"]["parts"]):
         history = {"contents": [{"role": "model", "parts": said}]}
         reasoning = GEMINI.read_request(history).messages[0].parts[0]
         assert isinstance(reasoning, ReasoningPart)
@@ -124,14 +126,14 @@ def state(block: int, **item: object) -> list[Event]:
     ],
 )  # fmt: skip
 def test_gemini_s_own_signatures_stand_on_parts_of_their_kind(events, said):
-    assert parts(written([*events, *END])) == said
+    assert parts(write_stream([*events, *END])) == said
     whole = json.loads(GEMINI.write_answer(fold([*events, *END]), gemini_reply()))
     assert whole["candidates"][0]["content"]["parts"] == said
 
 
 def test_a_signed_thought_is_signed():
     events: list[Event] = [ReasoningDelta(0, "Hm."), *state(0, part="thought", signature="czE="), *TEXT, *END]
-    assert parts(written(events))[:2] == [
+    assert parts(write_stream(events))[:2] == [
         {"text": "Hm.", "thought": True}, {"text": "", "thought": True, "thoughtSignature": "czE="},
     ]  # fmt: skip
     whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
@@ -143,15 +145,15 @@ def test_calls_that_interleave_go_out_in_the_order_in_which_they_began():
         ToolCallStart(0, "1", "f"), ToolCallStart(1, "2", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), TextDelta(2, "x"),
         BlockEnd(2), ToolCallDelta(0, '{"a":1}'), BlockEnd(0), *END,
     ]  # fmt: skip
-    said = [part for part in parts(written(events)) if "functionCall" in part]
+    said = [part for part in parts(write_stream(events)) if "functionCall" in part]
     assert [part["functionCall"]["id"] for part in said] == ["1", "2"]
 
 
 def test_arguments_are_an_object_whatever_the_model_wrote():
     for text, args in {"": {}, "null": {}, "[1": {"_raw": "[1"}, '{"a":1.0}': {"a": 1.0}}.items():
-        said = parts(written([ToolCallStart(0, "1", "f"), ToolCallDelta(0, text), BlockEnd(0), *END]))
+        said = parts(write_stream([ToolCallStart(0, "1", "f"), ToolCallDelta(0, text), BlockEnd(0), *END]))
         assert said[0]["functionCall"]["args"] == args
-    said = parts(written([ToolCallStart(0, "1", "p", "custom"), ToolCallDelta(0, "*** x"), BlockEnd(0), *END]))
+    said = parts(write_stream([ToolCallStart(0, "1", "p", "custom"), ToolCallDelta(0, "*** x"), BlockEnd(0), *END]))
     assert said[0]["functionCall"]["args"] == {"input": "*** x"}
 
 
@@ -164,12 +166,12 @@ def test_arguments_are_an_object_whatever_the_model_wrote():
     ],
 )  # fmt: skip
 def test_why_an_answer_ended_is_said_in_the_apis_words(end, word):
-    assert chunks(written([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
+    assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
 
 
 def test_an_answer_of_nothing_is_whole():
     """A client that looks into the first part of every answer finds one."""
-    found = chunks(written([AnswerEnd("stop")]))
+    found = chunks(write_stream([AnswerEnd("stop")]))
     assert found[0]["candidates"][0]["content"]["parts"] == [{"text": ""}]
     whole = json.loads(GEMINI.write_answer(fold([AnswerEnd("stop")]), gemini_reply()))
     assert whole["candidates"][0]["content"]["parts"] == [{"text": ""}]
@@ -180,7 +182,9 @@ def test_refusals_log_probabilities_and_citations_have_their_places():
     token = {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Ho", "logprob": -2.0}]}
     page = {"type": "url_citation", "url": "https://e.org", "title": "E"}
     found = chunks(
-        written([TextDelta(0, "Hi", [token]), Citation(0, "chat", page), BlockEnd(0), RefusalDelta(1, "No."), *END])
+        write_stream(
+            [TextDelta(0, "Hi", [token]), Citation(0, "chat", page), BlockEnd(0), RefusalDelta(1, "No."), *END]
+        )
     )
     first, second, last = [chunk["candidates"][0] for chunk in found]
     assert first["logprobsResult"] == {
@@ -194,7 +198,7 @@ def test_refusals_log_probabilities_and_citations_have_their_places():
 def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():
     """Google's SDKs for JavaScript and Go take bare JSON for an error and nothing else, other clients an event."""
     failed = ErrorInfo("overloaded", "busy", headers=(("retry-after", "34.4"),))
-    out = written([*TEXT, failed, AnswerEnd("stop"), TextDelta(3, "x")])
+    out = write_stream([*TEXT, failed, AnswerEnd("stop"), TextDelta(3, "x")])
     event = out.split(b"\r\n\r\n")[-2]
     bare, data = event.split(b"\r\n")
     assert json.loads(bare) == json.loads(data.removeprefix(b"data: "))

@@ -21,7 +21,7 @@ from providers.neutral.request import (
     ToolChoice,
 )
 from providers.neutral.seal import Seal, seal
-from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, blocks, read, refused, write
+from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, blocks, read, rejection_of, write
 
 
 def test_a_plain_request_is_read():
@@ -38,7 +38,7 @@ def test_a_plain_request_is_read():
 
 
 def test_a_thread_is_refused_so_that_the_tool_runner_tries_without():
-    failed = refused(thread={"type": "create"})
+    failed = rejection_of(thread={"type": "create"})
     assert failed.kind == "invalid_request"
     assert failed.details == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 

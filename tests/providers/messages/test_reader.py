@@ -20,8 +20,8 @@ from tests.support.messages_streams import (
     message_start,
     raw,
     read,
-    streamed,
-    taken,
+    read_events,
+    stream_of,
 )
 from tests.support.provider_streams import check_order
 
@@ -46,14 +46,14 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
 
 
 def test_a_text_stream_is_told_piece_by_piece():
-    assert taken(*FIXTURES["text"]) == [
+    assert read_events(*FIXTURES["text"]) == [
         AnswerStart("msg_1", "claude"), Usage(15, 3, output=1), *text_events(0, "pi", "ng"), Usage(15, 3, output=9),
         AnswerEnd("stop", "end_turn"),
     ]  # fmt: skip
 
 
 def test_a_signed_thinking_block_is_sealed_whole():
-    folded = fold(taken(*FIXTURES["thinking, text and a call"]))
+    folded = fold(read_events(*FIXTURES["thinking, text and a call"]))
     text = "Hm, weiß\u2028nicht"
     item = {"type": "thinking", "thinking": text, "signature": "c2ln"}
     assert folded.blocks[0] == ReasoningBlock(text, ReasoningState(0, "messages", item))
@@ -62,7 +62,7 @@ def test_a_signed_thinking_block_is_sealed_whole():
 
 
 def test_redacted_thinking_is_a_seal_without_text_and_server_tools_come_whole():
-    folded = fold(taken(*FIXTURES["redacted thinking and a server tool"]))
+    folded = fold(read_events(*FIXTURES["redacted thinking and a server tool"]))
     redacted, call, result, text = folded.blocks
     assert redacted == ReasoningBlock(
         "", ReasoningState(0, "messages", {"type": "redacted_thinking", "data": "b3BhcXVl"})
@@ -75,7 +75,7 @@ def test_redacted_thinking_is_a_seal_without_text_and_server_tools_come_whole():
 
 
 def test_a_thinking_block_with_a_signature_and_no_text_is_kept():
-    events = taken(
+    events = read_events(
         message_start(),
         block_start(0, type="thinking", thinking="", signature=""),
         delta(0, type="signature_delta", signature="c2ln"),
@@ -88,7 +88,7 @@ def test_a_thinking_block_with_a_signature_and_no_text_is_kept():
 
 def test_a_signature_in_the_start_of_the_block_counts():
     start = block_start(0, type="thinking", thinking="all at once", signature="c2ln")
-    block = fold(taken(message_start(), start, block_stop(0), message_delta())).blocks[0]
+    block = fold(read_events(message_start(), start, block_stop(0), message_delta())).blocks[0]
     assert block.text == "all at once"
     assert block.state.item["signature"] == "c2ln"
 
@@ -96,20 +96,20 @@ def test_a_signature_in_the_start_of_the_block_counts():
 def test_a_call_that_has_its_input_in_the_start_is_told_as_if_streamed():
     """Programmatic tool calling sends it so (recorded)."""
     start = block_start(0, type="tool_use", id="toolu_1", name="f", input={"a": [1, 2]})
-    block = fold(taken(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
+    block = fold(read_events(message_start(), start, block_stop(0), message_delta("tool_use"))).blocks[0]
     assert block == ToolCallBlock("toolu_1", "f", '{"a":[1,2]}')
 
 
 def test_blocks_that_are_in_the_message_start_come_first():
     begun = [{"type": "text", "text": "before"}, {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}]
-    folded = fold(taken(message_start(content=begun), *TEXT, message_delta("tool_use"), STOP))
+    folded = fold(read_events(message_start(content=begun), *TEXT, message_delta("tool_use"), STOP))
     assert folded.blocks == (TextBlock("before"), ToolCallBlock("toolu_1", "f", '{"a":1}'), TextBlock("ping"))
 
 
 def test_a_call_without_arguments_has_no_pieces():
     start = block_start(0, type="tool_use", id="toolu_1", name="now", input={})
     empty = delta(0, type="input_json_delta", partial_json="")
-    events = taken(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
+    events = read_events(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
     assert events[2:4] == call_events(0, id="toolu_1", name="now")
 
 
@@ -117,7 +117,7 @@ def test_a_call_without_arguments_has_no_pieces():
 def test_calls_get_ids_of_their_own_where_the_provider_gives_none(ids):
     """Results are paired with their calls by it (huggingface/smolagents#1958)."""
     starts = [block_start(i, type="tool_use", id=id, name="f", input={}) for i, id in enumerate(ids)]
-    events = taken(message_start(), starts[0], block_stop(0), starts[1], block_stop(1), message_delta("tool_use"))
+    events = read_events(message_start(), starts[0], block_stop(0), starts[1], block_stop(1), message_delta("tool_use"))
     first, second = [event.id for event in events if isinstance(event, ToolCallStart)]
     assert first
     assert second
@@ -127,7 +127,7 @@ def test_calls_get_ids_of_their_own_where_the_provider_gives_none(ids):
 def test_an_empty_text_block_opens_nothing():
     empty = [block_start(0, type="text", text=""), block_stop(0)]
     call = [block_start(1, type="tool_use", id="toolu_1", name="f", input={}), block_stop(1)]
-    events = taken(message_start(), *empty, *call, message_delta("tool_use"))
+    events = read_events(message_start(), *empty, *call, message_delta("tool_use"))
     check_order(events)
     assert ToolCallStart(0, "toolu_1", "f") in events
 
@@ -153,7 +153,7 @@ def test_an_empty_text_block_opens_nothing():
 )  # fmt: skip
 def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole(last, booked):
     """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631): that one says nothing."""
-    assert fold(taken(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
+    assert fold(read_events(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
 
 
 @pytest.mark.parametrize(
@@ -165,21 +165,21 @@ def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole(last, b
     ],
 )  # fmt: skip
 def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own(word, reason):
-    assert taken(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
+    assert read_events(message_start(), *TEXT, message_delta(word), STOP)[-1] == AnswerEnd(reason, word)
 
 
 def test_the_stop_sequence_that_matched_is_told():
     last = message_delta("stop_sequence", stop_sequence="###")
-    assert taken(message_start(), *TEXT, last, STOP)[-1] == AnswerEnd("stop_sequence", "stop_sequence", "###")
+    assert read_events(message_start(), *TEXT, last, STOP)[-1] == AnswerEnd("stop_sequence", "stop_sequence", "###")
 
 
 def test_a_stream_that_ends_after_its_stop_reason_is_whole():
-    assert taken(message_start(), *TEXT, message_delta())[-1] == AnswerEnd("stop", "end_turn")
+    assert read_events(message_start(), *TEXT, message_delta())[-1] == AnswerEnd("stop", "end_turn")
 
 
 def test_a_stream_that_ends_without_a_stop_reason_has_failed():
     """Never an invented `end_turn` (icebear0828/codex-proxy#108)."""
-    last = taken(message_start(), *TEXT)[-1]
+    last = read_events(message_start(), *TEXT)[-1]
     assert (last.kind, last.message) == ("upstream", "the provider ended the stream early")
 
 
@@ -189,7 +189,7 @@ def test_a_stream_that_ends_without_a_stop_reason_has_failed():
 )
 def test_an_error_event_fails_the_stream_and_ends_it(error, kind):
     failure = {"type": "error", "error": {"type": error, "message": "no"}}
-    events = taken(message_start(), *TEXT, failure, message_delta(), STOP)
+    events = read_events(message_start(), *TEXT, failure, message_delta(), STOP)
     assert (events[-1].kind, events[-1].message) == (kind, "no")
     assert not any(isinstance(event, AnswerEnd) for event in events)
 
@@ -216,7 +216,7 @@ def test_what_is_unknown_or_odd_never_fails_a_stream():
         {"type": "message_delta", "delta": None, "usage": []},
         {"type": "message_start", "message": None},
     ]
-    events = taken(message_start(), message_start(), *odd, *TEXT, delta(0, type="text_delta", text=None),
+    events = read_events(message_start(), message_start(), *odd, *TEXT, delta(0, type="text_delta", text=None),
                    message_delta(), STOP)  # fmt: skip
     check_order(events)
     assert [block for block in fold(events).blocks if isinstance(block, TextBlock)] == [TextBlock("ping")]
@@ -224,11 +224,13 @@ def test_what_is_unknown_or_odd_never_fails_a_stream():
 
 def test_deltas_with_odd_members_are_read_the_slow_way():
     odd = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!", "thinking": 7}}
-    assert fold(taken(message_start(), *TEXT[:-1], odd, TEXT[-1], message_delta())).blocks == (TextBlock("ping!"),)
+    assert fold(read_events(message_start(), *TEXT[:-1], odd, TEXT[-1], message_delta())).blocks == (
+        TextBlock("ping!"),
+    )
 
 
 def test_a_server_that_forgets_starts_and_stops_is_still_understood():
-    events = taken(
+    events = read_events(
         delta(0, type="thinking_delta", thinking="hm"),
         delta(1, type="text_delta", text="a"),
         block_start(2, type="tool_use", id="toolu_1", name="f", input={}),
@@ -266,7 +268,7 @@ WHOLE = START | {
 def test_a_whole_answer_says_the_same_events_as_its_stream():
     events = MESSAGES.read_answer(json.dumps(WHOLE).encode())
     check_order(events)
-    assert fold(events) == fold(read(streamed(WHOLE)))
+    assert fold(events) == fold(read(stream_of(WHOLE)))
 
 
 def test_an_error_in_place_of_an_answer_is_a_failure():
@@ -282,7 +284,7 @@ DETAILS = {"type": "refusal", "category": "cyber", "explanation": "No."}
 
 def test_why_an_answer_was_refused_is_kept():
     """In a stream it comes with the reason, in a whole answer beside it (recorded)."""
-    last = taken(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
+    last = read_events(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
     assert last == AnswerEnd("refusal", "refusal", None, DETAILS)
     body = START | {"content": [], "stop_reason": "refusal", "stop_details": DETAILS}
     assert MESSAGES.read_answer(json.dumps(body).encode())[-1] == last
@@ -290,7 +292,7 @@ def test_why_an_answer_was_refused_is_kept():
 
 @pytest.mark.parametrize("odd", [None, "no", [], 7])
 def test_details_that_are_no_object_are_nothing(odd):
-    assert taken(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
+    assert read_events(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
         "refusal", "refusal"
     )
 
@@ -311,7 +313,7 @@ def test_lists_and_objects_in_usage_change_no_figure():
         "iterations": [{"input_tokens": 500, "output_tokens": 99, "type": "compaction"}],
         "server_tool_use": {"web_search_requests": 3}, "speed": None,
     }  # fmt: skip
-    assert fold(taken(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, output=9)
+    assert fold(read_events(message_start(), *TEXT, message_delta(usage=usage), STOP)).usage == Usage(20, output=9)
 
 
 @pytest.mark.parametrize("delta_type", ["new_delta", "compaction_delta", "citations_delta", "thinking_delta"])
@@ -320,6 +322,6 @@ def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
     odd = [block_start(0, type="something_new", data=1), delta(0, type=delta_type, content="?", estimated_tokens=3),
            block_stop(0)]  # fmt: skip
     text = [block_start(1, type="text", text=""), delta(1, type="text_delta", text="a"), block_stop(1)]
-    events = taken(message_start(), *odd, *text, message_delta())
+    events = read_events(message_start(), *odd, *text, message_delta())
     check_order(events)
     assert TextDelta(1, "a") in events

@@ -13,7 +13,7 @@ from streams.events import ErrorInfo, Usage
 from streams.fold import fold
 from tests.support.cases import case
 from tests.support.messages_requests import write
-from tests.support.messages_streams import accumulated, check_grammar, read, reply
+from tests.support.messages_streams import check_grammar, read, reply, sdk_message
 from tests.support.messages_streams import write as tell
 from tests.support.provider_streams import read_either
 from tests.support.recordings import files
@@ -117,7 +117,7 @@ def test_there_are_recorded_streams():
 @pytest.mark.parametrize("path", PLAIN_STREAMS, ids=name)
 def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
     data = path.read_bytes()
-    before, after = accumulated(data + b"\n\n", strict=False), accumulated(tell(read(data)))
+    before, after = sdk_message(data + b"\n\n", strict=False), sdk_message(tell(read(data)))
     given = [block.to_dict() for block in before.content if block.type != "text" or block.text]
     assert [_plain(block.to_dict()) for block in after.content] == list(map(_plain, given))
     assert (after.stop_reason, after.stop_sequence) == (before.stop_reason, before.stop_sequence)
@@ -177,7 +177,7 @@ def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer():
             whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
             data = tell(events)
             check_grammar(data)
-            rebuilt = settled(accumulated(data).to_dict())
+            rebuilt = settled(sdk_message(data).to_dict())
             counts = [event.cache_write for event in events if isinstance(event, Usage)]
             if counts and counts[0] != counts[-1]:
                 # It grew after the start, and deltas do not say of what lifetime.

@@ -27,14 +27,14 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.examples import examples
 from tests.support.messages_strategies import calls
-from tests.support.messages_streams import FIXTURES, OURS, check_grammar, raw, read, reply, taken, write
+from tests.support.messages_streams import FIXTURES, OURS, check_grammar, raw, read, read_events, reply, write
 from tests.support.provider_streams import check_order, without_places
 
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_what_is_written_is_read_again_as_it_was(name):
-    once = fold(taken(*FIXTURES[name]))
-    again = fold(read(write(taken(*FIXTURES[name]))))
+    once = fold(read_events(*FIXTURES[name]))
+    again = fold(read(write(read_events(*FIXTURES[name]))))
     assert again.blocks == once.blocks
     assert again.usage == once.usage
     assert again.end == once.end

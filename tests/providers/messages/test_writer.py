@@ -23,7 +23,7 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
-from tests.support.messages_streams import OURS, accumulated, check_grammar, frames, reply, write
+from tests.support.messages_streams import OURS, check_grammar, frames, reply, sdk_message, write
 
 
 def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
@@ -67,7 +67,7 @@ def test_interleaved_calls_are_told_one_after_the_other():
         AnswerEnd("tool_calls"),
     ])  # fmt: skip
     check_grammar(out)
-    blocks = accumulated(out).content
+    blocks = sdk_message(out).content
     assert [(block.id, block.input) for block in blocks] == [("a", {"x": 1}), ("b", {}), ("c", {})]
     assert frames(out)[-2][1]["delta"]["stop_reason"] == "tool_use"
 
@@ -76,7 +76,7 @@ def test_a_call_without_arguments_has_no_delta():
     """And no empty text block before it (BerriAI/litellm#31561, agentjido/req_llm#763)."""
     out = write([AnswerStart(), *call_events(0, id="a"), AnswerEnd("stop")])
     assert [name for name, _ in frames(out)][1:3] == ["content_block_start", "content_block_stop"]
-    assert accumulated(out).content[0].input == {}
+    assert sdk_message(out).content[0].input == {}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, inpu
         events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
         out = write(events)
         check_grammar(out)
-        assert accumulated(out).content[0].input == input
+        assert sdk_message(out).content[0].input == input
         assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"][0]["input"] == input
 
 
@@ -116,12 +116,12 @@ def test_the_free_text_of_a_custom_call_becomes_an_object():
     events = call_events(0, '*** "Be', "gin", id="a", name="patch", kind="custom")
     out = write([AnswerStart(), *events, AnswerEnd("tool_calls")])
     check_grammar(out)
-    assert accumulated(out).content[0].input == {"input": '*** "Begin'}
+    assert sdk_message(out).content[0].input == {"input": '*** "Begin'}
 
 
 def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
     """The id that the client saw is the id that it sends back (huggingface/smolagents#1958)."""
-    calls = [accumulated(write([AnswerStart(), *call_events(0, id="call|" + "x" * 80), AnswerEnd("stop")]))] * 2
+    calls = [sdk_message(write([AnswerStart(), *call_events(0, id="call|" + "x" * 80), AnswerEnd("stop")]))] * 2
     first, second = (call.content[0].id for call in calls)
     assert first == second
     assert len(first) <= 64
@@ -135,7 +135,7 @@ def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
         [AnswerStart(), *thought_events(0, "hm", api="chat", item=item), *text_events(1, "a"), AnswerEnd("stop")]
     )
     check_grammar(out)
-    block = accumulated(out).content[0]
+    block = sdk_message(out).content[0]
     assert block.thinking == "hm"
     assert unseal(block.signature) == Seal(OURS, "chat", item)
 
@@ -143,7 +143,7 @@ def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
 def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
     out = write([AnswerStart(), *thought_events(0, "hm"), AnswerEnd("stop")])
     check_grammar(out)
-    assert unseal(accumulated(out).content[0].signature) == Seal(OURS, "messages", None)
+    assert unseal(sdk_message(out).content[0].signature) == Seal(OURS, "messages", None)
 
 
 def test_reasoning_without_text_is_redacted():
@@ -152,7 +152,7 @@ def test_reasoning_without_text_is_redacted():
         [AnswerStart(), *thought_events(0, api="responses", item=item), *text_events(1, "a"), AnswerEnd("stop")]
     )
     assert [block["type"] for block in check_grammar(out)] == ["redacted_thinking", "text"]
-    assert unseal(accumulated(out).content[0].data) == Seal(OURS, "responses", item)
+    assert unseal(sdk_message(out).content[0].data) == Seal(OURS, "responses", item)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_reasoning_of_this_api_goes_through_as_it_is(item):
     events = [AnswerStart(), *thoughts, *thought_events(0, api="messages", item=item), AnswerEnd("stop")]
     out = write(events)
     check_grammar(out)
-    assert accumulated(out).content[0].to_dict() == item
+    assert sdk_message(out).content[0].to_dict() == item
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
 
 
@@ -193,7 +193,7 @@ def test_server_tools_and_citations_of_this_api_are_kept():
         AnswerStart(), NativeItem(0, "messages", item["type"], item),
         *text_events(1, "a", Citation(1, "messages", cited)), AnswerEnd("stop"),
     ]  # fmt: skip
-    message = accumulated(write(events))
+    message = sdk_message(write(events))
     assert message.content[0].type == "web_search_tool_result"
     assert message.content[1].citations[0].url == "https://a.example"
 
@@ -310,7 +310,7 @@ DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 def test_why_an_answer_was_refused_is_told_where_it_is_known(end):
     """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
     events = [AnswerStart(), *refusal_events(0, "I ", "won't."), end]
-    told, whole = accumulated(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
+    told, whole = sdk_message(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
     assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
 
@@ -323,7 +323,7 @@ def test_blocks_change_in_any_order_and_lose_nothing():
         *call_events(3, '{"x":1}', id="a"), *thought_events(4, "so"), AnswerEnd("tool_calls"),
     ])  # fmt: skip
     check_grammar(out)
-    said = [block.to_dict() for block in accumulated(out).content]
+    said = [block.to_dict() for block in sdk_message(out).content]
     assert [block.get("text") or block.get("thinking") or block.get("input") for block in said] == [
         "one", "hm", "two", {"x": 1}, "so",
     ]  # fmt: skip
@@ -353,7 +353,7 @@ def test_a_second_beginning_starts_no_second_message():
         [AnswerStart("msg_1"), TextDelta(0, "a"), AnswerStart("msg_1"), *text_events(0, "b"), AnswerEnd("stop")]
     )
     check_grammar(out)
-    assert accumulated(out).content[0].text == "ab"
+    assert sdk_message(out).content[0].text == "ab"
 
 
 @pytest.mark.parametrize("cited", [
@@ -363,7 +363,7 @@ def test_a_second_beginning_starts_no_second_message():
 def test_citations_of_other_apis_cannot_be_said(cited):
     """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
     events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
-    assert accumulated(write(events)).content[0].citations == []
+    assert sdk_message(write(events)).content[0].citations == []
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
 
@@ -414,7 +414,7 @@ def test_reasoning_without_text_stands_before_what_it_is_of_and_never_at_the_end
         (state(0), [sealed], [sealed]),
     ):
         told = [AnswerStart(), *events, Usage(input=1, output=1), AnswerEnd("stop")]
-        said = accumulated(write(told)).content
+        said = sdk_message(write(told)).content
         assert [block.type for block in said] == streamed, events
         answer = json.loads(MESSAGES.write_answer(fold(told), reply()))
         assert [block["type"] for block in answer["content"]] == whole, events

@@ -23,17 +23,17 @@ from streams.events import (
 )
 from streams.fold import fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
-from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded, words
+from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded_body, words
 from tests.support.responses_streams import (
-    accumulated,
-    added,
-    created,
-    done,
-    ended,
+    created_event,
+    ended_event,
+    item_added,
+    item_done,
     message,
-    said,
+    sdk_response,
     stream,
-    written,
+    text_delta,
+    write_events,
 )
 from tests.support.responses_streams import read as heard
 
@@ -92,7 +92,7 @@ def test_what_only_this_api_has_is_named(codec: Codec) -> None:
 @pytest.mark.parametrize("path", CODEX, ids=lambda path: path.name)
 def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: Any) -> None:
     """Recorded requests of Codex; a client whose requests fail in strict mode could not use the gateway at all."""
-    body = recorded(path)
+    body = recorded_body(path)
     sent, dropped = send(codec, body)
     # Hosted tools, bookkeeping, what nobody else keeps or summarises, and reasoning of another provider, without which
     # a model with a thinking budget cannot go on thinking.
@@ -108,7 +108,7 @@ def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: A
 @needs_recordings
 def test_codex_gets_its_reasoning_back_where_it_came_from() -> None:
     """Codex returns a reasoning item with ``content: null``."""
-    body = recorded(CODEX[-1])
+    body = recorded_body(CODEX[-1])
     thinking = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
     for item in body["input"]:
         if item["type"] == "reasoning":
@@ -136,7 +136,7 @@ def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None
     assert sent["tools"][0]["input_schema"]["required"] == ["input"]
     assert sent["tool_choice"] == {"type": "tool", "name": "apply_patch"}
     answer = [AnswerStart(), *call_events(0, json.dumps({"input": PATCH}), id="toolu_1", name="apply_patch")]
-    found = written([*answer, AnswerEnd("tool_calls")], Reply(call, US, 1))
+    found = write_events([*answer, AnswerEnd("tool_calls")], Reply(call, US, 1))
     types = [event["type"] for event in found]
     assert "response.custom_tool_call_input.delta" in types
     assert "response.custom_tool_call_input.done" in types
@@ -164,7 +164,7 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert sent["tools"][0]["function"]["description"] == "Close it.\n\nAll about agents."
     assert sent["tool_choice"]["function"] == {"name": "agents__close"}
     events = [AnswerStart(), *call_events(0, "{}", id="c", name="agents__close"), AnswerEnd("tool_calls")]
-    (item,) = written(events, Reply(call, US, 1))[-1]["response"]["output"]
+    (item,) = write_events(events, Reply(call, US, 1))[-1]["response"]["output"]
     assert (item["name"], item["namespace"]) == ("close", "agents")
     again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
     messages = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"]
@@ -197,7 +197,7 @@ def test_reasoning_comes_back_byte_for_byte_to_who_made_it(item: Any) -> None:
     text = [item["thinking"]] if "thinking" in item else []
     thought = thought_events(0, *text, api="messages", item=item)
     events = [AnswerStart(), *thought, *call_events(1, "{}", id="c"), AnswerEnd("tool_calls")]
-    output = written(events, Reply(read(store=False), US, 1))[-1]["response"]["output"]
+    output = write_events(events, Reply(read(store=False), US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
     again = read(input=[{"role": "user", "content": "x"}, *output, result])
     same, other = (MESSAGES.write_request(again, Recipient("up", issuer)) for issuer in (US, OTHER))
@@ -213,7 +213,7 @@ def test_reasoning_comes_back_byte_for_byte_to_who_made_it(item: Any) -> None:
 
 def test_reasoning_tokens_never_exceed_the_output() -> None:
     """BerriAI/litellm#10667 shows 1175 of 774."""
-    found = written([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")])
+    found = write_events([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")])
     assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
 
 
@@ -230,7 +230,7 @@ def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, 
     events = [
         AnswerStart(), NativeItem(0, "messages", tool, item), *text_events(1, "hi", Citation(1, "messages", link)),
     ]  # fmt: skip
-    (message,) = written([*events, AnswerEnd("stop")])[-1]["response"]["output"]
+    (message,) = write_events([*events, AnswerEnd("stop")])[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
     assert message["content"][0]["annotations"] == [note]
 
@@ -246,16 +246,16 @@ def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) ->
     told = [
         event
         for i, item in enumerate(output)
-        for event in (added(i, **{**item, "content": []}), said(i, str(i)), done(i, **item))
+        for event in (item_added(i, **{**item, "content": []}), text_delta(i, str(i)), item_done(i, **item))
     ]
-    events = heard(stream(created(), *(told if streamed else ()), ended("completed", *output)))
-    found = written(events)
+    events = heard(stream(created_event(), *(told if streamed else ()), ended_event("completed", *output)))
+    found = write_events(events)
     whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))
     for answer in (found[-1]["response"], whole):
         assert [item.get("phase") for item in answer["output"]] == list(PHASES)
         assert [item["content"][0]["text"] for item in answer["output"]] == ["0", "1", "2"]
     assert [event["item"].get("phase") for event in found if event["type"].endswith("item.added")] == list(PHASES)
-    assert accumulated(found).output[0].phase == "commentary"
+    assert sdk_response(found).output[0].phase == "commentary"
 
     kept = {"status": "completed", "input": [{"role": "user", "content": "q"}], "output": whole["output"]}
     earlier = previous_items([json.dumps(kept).encode()])
@@ -271,7 +271,7 @@ def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
     ]  # fmt: skip
     events = [AnswerStart(), *blocks, AnswerEnd("stop")]
     whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
-    for output in (written(events)[-1]["response"]["output"], whole):
+    for output in (write_events(events)[-1]["response"]["output"], whole):
         assert [(item["phase"], len(item["content"])) for item in output] == [("commentary", 3), ("final_answer", 1)]
 
 

@@ -42,7 +42,7 @@ from tests.support.block_events import text_events, thought_events
 from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
-from tests.support.responses_streams import ISSUER, accumulated, values
+from tests.support.responses_streams import ISSUER, sdk_response, values
 
 TRIGGER = {"type": "compaction_trigger"}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
@@ -136,7 +136,7 @@ def test_the_stream_tells_of_exactly_one_item() -> None:
     assert is_own_id(item["id"])
     assert response["id"] == "resp_tg1.x"
     assert response["usage"]["total_tokens"] == 10
-    assert [one.type for one in accumulated(events).output] == ["compaction"]
+    assert [one.type for one in sdk_response(events).output] == ["compaction"]
 
 
 def test_the_whole_answer_is_the_same_response() -> None:

@@ -30,7 +30,7 @@ from providers.neutral.seal import Seal, seal
 from providers.responses import RESPONSES, read_continuation
 from streams.errors import GatewayError
 from tests.support.examples import examples
-from tests.support.responses_requests import OTHER, US, read, refused, turns
+from tests.support.responses_requests import OTHER, US, read, rejection_of, turns
 from tests.support.responses_strategies import VALUE
 
 
@@ -298,7 +298,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
 )
 def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
     """OpenAI refuses it with these words (continuedev/continue#10092)."""
-    error = refused(input=input)
+    error = rejection_of(input=input)
     assert (error.failed.param, error.failed.status) == (f"input[{place}].call_id", 400)
     assert said in error.failed.message
     assert "previous_response_id" in error.failed.message

@@ -31,7 +31,7 @@ from streams.fold import fold
 from streams.sse import Splitter, parse
 from tests.support.cases import case
 from tests.support.open_responses import misfits, misfits_of_stream
-from tests.support.responses_streams import HELLO, ISSUER, plain, reply, written
+from tests.support.responses_streams import HELLO, ISSUER, plain, reply, write_events
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "Ho", "logprob": -2}]}
@@ -109,7 +109,7 @@ def test_an_answer_is_valid_streamed_and_whole():
         for said, answer in ANSWERS.items():
             with case((asked, said)):
                 to = asked_with(request_)
-                events = written(answer, to)
+                events = write_events(answer, to)
                 assert misfits_of_stream(events) == []
                 assert misfits(json.loads(RESPONSES.write_answer(fold(answer), to))) == []
                 assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
@@ -118,7 +118,7 @@ def test_an_answer_is_valid_streamed_and_whole():
 @pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
 @pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
 def test_a_failed_answer_is_valid(request_, answer):
-    events = written(answer, asked_with(request_))
+    events = write_events(answer, asked_with(request_))
     assert misfits_of_stream(events) == []
     assert events[-1]["type"] == "response.failed"
 
@@ -143,7 +143,7 @@ def test_the_failure_of_another_ones_stream_is_valid(sequence):
 
 @pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
 def test_an_answer_that_was_stored_is_told_again_validly(answer):
-    told = written(answer, asked_with(ASKED["tools"]))[-1]["response"]
+    told = write_events(answer, asked_with(ASKED["tools"]))[-1]["response"]
     events = [json.loads(found[1]) for raw in Splitter().feed(replay(told)) if (found := parse(raw))]
     assert misfits_of_stream(events) == []
     assert events[-1]["response"] == told
@@ -152,7 +152,7 @@ def test_an_answer_that_was_stored_is_told_again_validly(answer):
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_every_item_has_an_id_a_type_and_a_status(answer):
     """The specification wants them of all items, though its schema of reasoning has no status."""
-    for event in written(answer):
+    for event in write_events(answer):
         if event["type"] in ("response.output_item.added", "response.output_item.done"):
             item = event["item"]
             assert item["id"]
@@ -166,16 +166,16 @@ def test_a_compaction_is_valid():
 
 
 def test_what_the_client_said_is_repeated_and_the_rest_told_as_it_holds():
-    told = written(ANSWERS["text"], asked_with(ASKED["sampling"]))[0]["response"]
+    told = write_events(ANSWERS["text"], asked_with(ASKED["sampling"]))[0]["response"]
     names = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
     assert [told[name] for name in names] == [0, 0.5, -1, 1.5]
-    told = written(ANSWERS["text"], asked_with({}))[0]["response"]
+    told = write_events(ANSWERS["text"], asked_with({}))[0]["response"]
     assert [told[name] for name in names] == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_what_may_be_null_is_there_as_null():
     function, format = ASKED["tools"]["tools"][0], ASKED["format"]["text"]["format"]
-    for event in written(ANSWERS["calls"], asked_with({"tools": [function], "text": {"format": format}})):
+    for event in write_events(ANSWERS["calls"], asked_with({"tools": [function], "text": {"format": format}})):
         if response := event.get("response"):
             assert response["tools"] == [{**function, "description": None, "parameters": None, "strict": False}]
             assert response["text"] == {"format": {**format, "description": None, "strict": False}}
@@ -183,9 +183,9 @@ def test_what_may_be_null_is_there_as_null():
 
 def test_tools_of_other_kinds_are_repeated_as_they_came():
     tools = [{"type": "custom", "name": "patch"}, {"type": "web_search"}]
-    assert written(ANSWERS["text"], asked_with({"tools": tools}))[0]["response"]["tools"] == tools
+    assert write_events(ANSWERS["text"], asked_with({"tools": tools}))[0]["response"]["tools"] == tools
 
 
 def test_an_answer_to_another_apis_request_is_valid():
     to = Reply(Request("chat", "my-model", ()), ISSUER, created=5)
-    assert misfits_of_stream(written(ANSWERS["text"], to)) == []
+    assert misfits_of_stream(write_events(ANSWERS["text"], to)) == []

@@ -26,26 +26,26 @@ from tests.support.block_events import text_events
 from tests.support.examples import examples
 from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
-    added,
-    created,
-    done,
-    ended,
+    created_event,
+    ended_event,
     function,
+    item_added,
+    item_done,
     message,
     read,
-    said,
     stream,
+    text_delta,
 )
 
 TEXT_STREAM = stream(
-    created(),
-    added(0, type="message", id="msg_1", content=[]),
+    created_event(),
+    item_added(0, type="message", id="msg_1", content=[]),
     {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": {}},
-    said(0, "Grüße,\u2028 "),
-    said(0, "Welt 🌍"),
+    text_delta(0, "Grüße,\u2028 "),
+    text_delta(0, "Welt 🌍"),
     {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "Grüße,\u2028 Welt 🌍"},
-    done(0, **message("Grüße,\u2028 Welt 🌍")),
-    ended("completed", message("Grüße,\u2028 Welt 🌍"), usage={"input_tokens": 9, "output_tokens": 3}),
+    item_done(0, **message("Grüße,\u2028 Welt 🌍")),
+    ended_event("completed", message("Grüße,\u2028 Welt 🌍"), usage={"input_tokens": 9, "output_tokens": 3}),
 )
 
 
@@ -68,8 +68,8 @@ def test_text_that_no_delta_told_is_taken_from_where_it_stands(named: bool) -> N
         "type": "response.content_part.done", "output_index": 0, "content_index": 0,
         "part": {"type": "output_text", "text": "hi"},
     }  # fmt: skip
-    for told in ([text_done], [part_done], [done(0, **message("hi"))], [], [text_done, part_done]):
-        events = read(stream(created(), *told, ended("completed", message("hi")), named=named))
+    for told in ([text_done], [part_done], [item_done(0, **message("hi"))], [], [text_done, part_done]):
+        events = read(stream(created_event(), *told, ended_event("completed", message("hi")), named=named))
         check_order(events)
         assert fold(events).blocks == (TextBlock("hi"),)
 
@@ -83,38 +83,42 @@ def without(event: dict[str, Any], *names: str, **more: Any) -> dict[str, Any]:
 def test_text_is_told_once_whether_events_say_the_place_or_the_id(placed: tuple[str, ...], announced: bool) -> None:
     """Servers leave ``output_index`` out, not all of them in all events."""
     kinds = {
-        "added": added(0, type="message", id="msg_1", content=[]),
-        "delta": said(0, "ab") | {"item_id": "msg_1"},
-        "done": done(0, **message("ab")),
+        "added": item_added(0, type="message", id="msg_1", content=[]),
+        "delta": text_delta(0, "ab") | {"item_id": "msg_1"},
+        "done": item_done(0, **message("ab")),
     }
     events = {kind: event if kind in placed else without(event, "output_index") for kind, event in kinds.items()}
     told = [events["added"]] * announced + [events["delta"], events["done"]]
     for after in (told, told[:-1]):
-        found = read(stream(created(), *after, ended("completed", message("ab"))))
+        found = read(stream(created_event(), *after, ended_event("completed", message("ab"))))
         check_order(found)
         assert fold(found).blocks == (TextBlock("ab"),)
 
 
 def test_items_that_share_an_id_are_told_apart_by_their_places() -> None:
     """huggingface/smolagents#1958."""
-    told = [event for i in range(2) for event in (added(i, type="message", id="x", content=[]), said(i, str(i)))]
+    told = [
+        event for i in range(2) for event in (item_added(i, type="message", id="x", content=[]), text_delta(i, str(i)))
+    ]
     output = [message(str(i), "x") for i in range(2)]
-    found = read(stream(created(), *told, *(done(i, **item) for i, item in enumerate(output)), ended()))
+    found = read(
+        stream(created_event(), *told, *(item_done(i, **item) for i, item in enumerate(output)), ended_event())
+    )
     assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
 
 
 def test_parts_that_only_the_whole_item_tells_are_told_too() -> None:
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
     item = {**message(""), "content": parts}
-    for streamed in ([said(0, "a")], [said(0, "b", 1)], [said(0, "a"), said(0, "b", 1)]):
-        found = read(stream(created(), *streamed, done(0, **item), ended("completed", item)))
+    for streamed in ([text_delta(0, "a")], [text_delta(0, "b", 1)], [text_delta(0, "a"), text_delta(0, "b", 1)]):
+        found = read(stream(created_event(), *streamed, item_done(0, **item), ended_event("completed", item)))
         check_order(found)
         assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
-    found = read(stream(created(), said(0, "a", None), done(0, **item), ended()))  # type: ignore[arg-type]
+    found = read(stream(created_event(), text_delta(0, "a", None), item_done(0, **item), ended_event()))  # type: ignore[arg-type]
     assert fold(found).blocks == (TextBlock("a"),)
     # Servers that count their parts otherwise in deltas have told them all the same.
     for part in (1, None):
-        found = read(stream(created(), said(0, "a", part), done(0, **message("a")), ended()))  # type: ignore[arg-type]
+        found = read(stream(created_event(), text_delta(0, "a", part), item_done(0, **message("a")), ended_event()))  # type: ignore[arg-type]
         assert fold(found).blocks == (TextBlock("a"),)
 
 
@@ -123,7 +127,11 @@ def test_what_the_end_of_a_text_has_beyond_its_deltas_is_told(kind: str) -> None
     member = "text" if kind == "output_text" else kind
     for whole, want in (("abcd", "abcd"), ("abc", "abc"), ("ab", "abc"), ("Xbyd and another text", "abc")):
         end = {"type": f"response.{kind}.done", "output_index": 0, "content_index": 0, member: whole}
-        found = read(stream(created(), said(0, "ab", kind=kind), said(0, "c", kind=kind), end, end, ended()))
+        found = read(
+            stream(
+                created_event(), text_delta(0, "ab", kind=kind), text_delta(0, "c", kind=kind), end, end, ended_event()
+            )
+        )
         check_order(found)
         (block,) = fold(found).blocks
         assert isinstance(block, TextBlock | RefusalBlock)
@@ -134,15 +142,15 @@ def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
     delta = {"type": "response.function_call_arguments.delta"}
     events = read(
         stream(
-            created(),
-            added(0, **function("")),
-            added(1, **function("", "fc_2", "call_2", "g")),
+            created_event(),
+            item_added(0, **function("")),
+            item_added(1, **function("", "fc_2", "call_2", "g")),
             {**delta, "output_index": 0, "delta": '{"a"'},
             {**delta, "item_id": "fc_x", "output_index": 0, "delta": ":1}"},
             {"type": "response.function_call_arguments.done", "output_index": 1, "arguments": '{"b":2}'},
-            done(1, **function('{"b":2}', "fc_2", "call_2", "g")),
-            done(0, **function('{"a":1}')),
-            ended("completed", function('{"a":1}'), function('{"b":2}', "fc_2", "call_2", "g")),
+            item_done(1, **function('{"b":2}', "fc_2", "call_2", "g")),
+            item_done(0, **function('{"a":1}')),
+            ended_event("completed", function('{"a":1}'), function('{"b":2}', "fc_2", "call_2", "g")),
         )
     )
     check_order(events)
@@ -155,7 +163,13 @@ def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> No
     """huggingface/smolagents#1958."""
     item = {"type": "function_call", "name": "f", "arguments": "{}"}
     events = read(
-        stream(created(), done(0, **item), done(1, **item, call_id="c"), done(2, **item, call_id="c"), ended())
+        stream(
+            created_event(),
+            item_done(0, **item),
+            item_done(1, **item, call_id="c"),
+            item_done(2, **item, call_id="c"),
+            ended_event(),
+        )
     )
     ids = [event.id for event in events if isinstance(event, ToolCallStart)]
     assert len(set(ids)) == 3
@@ -163,16 +177,16 @@ def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> No
 
 
 def test_a_call_in_a_namespace_has_the_flat_name() -> None:
-    answer = fold(read(stream(created(), done(0, **function("{}"), namespace="ns"), ended())))
+    answer = fold(read(stream(created_event(), item_done(0, **function("{}"), namespace="ns"), ended_event())))
     assert answer.blocks == (ToolCallBlock("call_1", "ns__f", "{}"),)
 
 
 def test_custom_calls_are_the_clients_unless_the_provider_runs_them_itself() -> None:
     call = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c", "name": "sql", "input": "SELECT 1"}
     ours = [{"type": "custom", "name": "sql"}]
-    answer = fold(read(stream(created(tools=ours), done(0, **call), ended())))
+    answer = fold(read(stream(created_event(tools=ours), item_done(0, **call), ended_event())))
     assert answer.blocks == (ToolCallBlock("c", "sql", "SELECT 1", "custom"),)
-    hosted = fold(read(stream(created(tools=[{"type": "x_search"}]), done(0, **call), ended())))
+    hosted = fold(read(stream(created_event(tools=[{"type": "x_search"}]), item_done(0, **call), ended_event())))
     assert hosted.blocks == (NativeBlock("responses", "custom_tool_call", call),)
     assert hosted.end.reason == "stop"
 
@@ -185,21 +199,21 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     delta = {"type": "response.reasoning_summary_text.delta", "output_index": 0}
     streamed = read(
         stream(
-            created(),
-            added(0, type="reasoning", id="rs_1", summary=[]),
+            created_event(),
+            item_added(0, type="reasoning", id="rs_1", summary=[]),
             {**delta, "summary_index": 0, "delta": "o"},
             {**delta, "summary_index": 0, "delta": "ne"},
             {**delta, "summary_index": 1, "delta": "two"},
             {"type": "response.reasoning_text.delta", "output_index": 0, "content_index": 0, "delta": "said again"},
-            done(0, **item),
-            said(1, "hi"),
-            ended("completed", item, message("hi")),
+            item_done(0, **item),
+            text_delta(1, "hi"),
+            ended_event("completed", item, message("hi")),
         )
     )
     check_order(streamed)
     blocks = fold(streamed).blocks
     assert blocks == (ReasoningBlock("one\n\ntwo", ReasoningState(0, "responses", item)), TextBlock("hi"))
-    assert fold(read(stream(created(), ended("completed", item, message("hi"))))).blocks == blocks
+    assert fold(read(stream(created_event(), ended_event("completed", item, message("hi"))))).blocks == blocks
 
 
 @pytest.mark.parametrize(
@@ -213,7 +227,7 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
 )
 def test_reasoning_is_kept_if_the_provider_has_a_use_for_it(item: dict[str, Any], store: bool, kept: bool) -> None:
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], **item}
-    events = read(stream(created(store=store), done(0, **reasoning), ended()))
+    events = read(stream(created_event(store=store), item_done(0, **reasoning), ended_event()))
     assert any(isinstance(event, ReasoningState) for event in events) == kept
 
 
@@ -224,10 +238,19 @@ def test_annotations_and_refusals_keep_their_place() -> None:
     annotation = {"type": "response.output_text.annotation.added", "output_index": 0, "annotation": note}
     part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
     for told in ([annotation], [part_done], [annotation, part_done]):
-        events = read(stream(created(), said(0, "hi"), *told, said(0, "no", 1, "refusal"), done(0, **whole), ended()))
+        events = read(
+            stream(
+                created_event(),
+                text_delta(0, "hi"),
+                *told,
+                text_delta(0, "no", 1, "refusal"),
+                item_done(0, **whole),
+                ended_event(),
+            )
+        )
         check_order(events)
         assert fold(events).blocks == (TextBlock("hi", (Citation(0, "responses", note),)), RefusalBlock("no"))
-    assert fold(read(stream(created(), ended("completed", whole)))).blocks == fold(events).blocks
+    assert fold(read(stream(created_event(), ended_event("completed", whole)))).blocks == fold(events).blocks
 
 
 def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
@@ -235,12 +258,12 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
     item = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
     events = read(
         stream(
-            created(),
-            added(0, type="web_search_call", id="ws_1"),
+            created_event(),
+            item_added(0, type="web_search_call", id="ws_1"),
             {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
             {"type": "keepalive"},
-            done(0, **item),
-            ended("completed", item),
+            item_done(0, **item),
+            ended_event("completed", item),
         )
     )
     assert events[1] == NativeItem(0, "responses", "web_search_call", item)
@@ -252,7 +275,7 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
     [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "refusal"), (None, "length")],
 )
 def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
-    end = read(stream(created(), said(0, "hi"), ended("incomplete", incomplete_details=details)))[-1]
+    end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
     assert isinstance(end, AnswerEnd)
     assert end.reason == reason
 
@@ -263,13 +286,13 @@ FLAT = {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", 
 NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded", "message": "slow down"}}
 
 
-FAILED = ended("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
+FAILED = ended_event("failed", error={"code": "rate_limit_exceeded", "message": "slow down"})
 
 
-@pytest.mark.parametrize("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended()]])
+@pytest.mark.parametrize("told", [[FLAT], [NESTED], [FAILED], [NESTED, FAILED], [FLAT, FAILED, ended_event()]])
 def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
     """OpenAI sends the nested form, its types have the flat one, and ``response.failed`` may follow either."""
-    events = read(stream(created(), *told))
+    events = read(stream(created_event(), *told))
     assert [event for event in events if isinstance(event, ErrorInfo | AnswerEnd)] == [events[-1]]
     failed = events[-1]
     assert isinstance(failed, ErrorInfo)
@@ -278,14 +301,14 @@ def test_an_error_is_told_once(told: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
 def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
-    failed = read(stream(created(), said(0, "hi")) + data)[-1]
+    failed = read(stream(created_event(), text_delta(0, "hi")) + data)[-1]
     assert isinstance(failed, ErrorInfo)
     assert failed.message == "boom"
 
 
 def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
     """icebear0828/codex-proxy#108: an end that only the connection tells is none."""
-    data = stream(created(), said(0, "hi"))
+    data = stream(created_event(), text_delta(0, "hi"))
     for tail in (b"", b"data: [DONE]\n\n"):
         assert read(data + tail)[-1] == ErrorInfo(
             "upstream", "the provider ended the stream early", reason="bad_answer"
@@ -294,11 +317,11 @@ def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
 
 
 def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end() -> None:
-    cut = read(stream(created()) + b'data: {"type": "response.output\n\n')[-1]
+    cut = read(stream(created_event()) + b'data: {"type": "response.output\n\n')[-1]
     assert isinstance(cut, ErrorInfo)
     assert "not JSON" in cut.message
     lie = {"type": "response.completed", "response": {"status": "failed", "error": {"message": "x"}}}
-    assert isinstance(read(stream(created(), lie))[-1], ErrorInfo)
+    assert isinstance(read(stream(created_event(), lie))[-1], ErrorInfo)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +348,7 @@ def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end(
 )
 def test_usage_counts_every_token_once(usage: Any, want: Usage) -> None:
     """icebear0828/codex-proxy#587, BerriAI/litellm#35127: the cached part is in the sum, once."""
-    assert read(stream(created(), ended(usage=usage)))[-2] == want
+    assert read(stream(created_event(), ended_event(usage=usage)))[-2] == want
 
 
 def test_whole_answers_fail_by_their_status() -> None:
@@ -398,18 +421,18 @@ def test_log_probabilities_come_with_the_text_wherever_it_stands() -> None:
     whole = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "hi"}
     part_done = {"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}
     for told in (
-        [{**said(0, "hi"), "logprobs": TOKENS}, {**whole, "logprobs": TOKENS}, done(0, **item)],
+        [{**text_delta(0, "hi"), "logprobs": TOKENS}, {**whole, "logprobs": TOKENS}, item_done(0, **item)],
         [{**whole, "logprobs": TOKENS}],
         [part_done],
-        [done(0, **item)],
+        [item_done(0, **item)],
         [],
     ):
-        events = read(stream(created(), *told, ended("completed", item)))
+        events = read(stream(created_event(), *told, ended_event("completed", item)))
         check_order(events)
         assert fold(events).blocks == (TextBlock("hi", (), tuple(TOKENS)),)
 
 
 @pytest.mark.parametrize("logprobs", [None, [], "x", {"a": 1}, [1]])
 def test_what_are_no_log_probabilities_is_left_alone(logprobs: Any) -> None:
-    events = read(stream(created(), {**said(0, "hi"), "logprobs": logprobs}, ended()))
+    events = read(stream(created_event(), {**text_delta(0, "hi"), "logprobs": logprobs}, ended_event()))
     assert events[1] == TextDelta(0, "hi")

@@ -10,7 +10,7 @@ from streams.events import ErrorInfo
 from streams.fold import fold
 from tests.support.cases import case
 from tests.support.provider_streams import check_order
-from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded, send, words
+from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded_body, send, words
 from tests.support.responses_streams import (
     STREAMS,
     TERMINAL,
@@ -26,7 +26,7 @@ from tests.support.responses_streams import (
 def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use() -> None:
     for path in [*RECORDED, *SENT]:
         with case(path.name):
-            body = recorded(path)
+            body = recorded_body(path)
             call = RESPONSES.read_request(body)
             sent, outgoing = send(call)
             known = {"reasoning.context", "client_metadata", "tools[].description", "input[]"}

@@ -28,11 +28,11 @@ from tests.support.responses_streams import (
     ANSWERS,
     HELLO,
     accumulate,
-    accumulated,
     needs_corpus,
+    part_text,
     plain,
     reply,
-    spoken,
+    sdk_response,
     values,
 )
 
@@ -61,13 +61,13 @@ def test_a_kept_response_is_told_in_full_grammar(events: list[Event]) -> None:
     told = values(data)
     assert told[-1]["response"] == response
     if response["status"] == "completed":
-        assert [(item.type, item.id) for item in accumulated(told).output] == [
+        assert [(item.type, item.id) for item in sdk_response(told).output] == [
             (item["type"], item["id"]) for item in response["output"]
         ]
         for collected, item in zip(accumulate(told), response["output"], strict=True):
             assert collected.get("arguments") == item.get("arguments")
-            assert [spoken(part) for part in collected.get("content") or ()] == [
-                spoken(part) for part in item.get("content") or ()
+            assert [part_text(part) for part in collected.get("content") or ()] == [
+                part_text(part) for part in item.get("content") or ()
             ]
 
 

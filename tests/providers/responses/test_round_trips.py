@@ -47,13 +47,13 @@ from tests.support.responses_streams import (
     CORPUS,
     ISSUER,
     accumulate,
-    accumulated,
-    dumped,
+    encode_event,
     needs_corpus,
+    part_text,
     read,
     reply,
-    spoken,
-    written,
+    sdk_response,
+    write_events,
 )
 
 
@@ -84,9 +84,9 @@ def zero(value: Any) -> Any:
 @given(legal_events())
 def test_any_answer_survives_the_writer_and_our_own_reader(events: list[Event]) -> None:
     to = reply(tools=TOOLS, source={"store": False})
-    found = written(events, to)
-    accumulated(found)
-    again = read(b"".join(map(dumped, found)))
+    found = write_events(events, to)
+    sdk_response(found)
+    again = read(b"".join(map(encode_event, found)))
     check_order(again)
     if isinstance(events[-1], ErrorInfo):
         assert isinstance(again[-1], ErrorInfo)
@@ -236,17 +236,17 @@ def nameless(response: Any) -> Any:
 
 def check_accumulated(events: list[Event], to: Reply) -> None:
     """The SDK rebuilds from the stream what ``write_answer`` tells whole."""
-    found = written(events, to)
+    found = write_events(events, to)
     whole = json.loads(RESPONSES.write_answer(fold(events), to))
     assert nameless(found[-1]["response"]) == nameless(whole)
     if found[-1]["type"] == "response.completed":
-        final = accumulated(found).to_dict(warnings=False)
+        final = sdk_response(found).to_dict(warnings=False)
         assert [item["type"] for item in final["output"]] == [item["type"] for item in whole["output"]]
         assert final["usage"] == whole["usage"]
     for collected, item in zip(accumulate(found), whole["output"], strict=True):
         assert collected["type"] == item["type"]
         if item["type"] == "message":
-            assert [spoken(part) for part in collected["content"]] == [spoken(part) for part in item["content"]]
+            assert [part_text(part) for part in collected["content"]] == [part_text(part) for part in item["content"]]
         assert collected.get("arguments") == item.get("arguments")
         assert collected.get("call_id") == item.get("call_id")
 
@@ -276,6 +276,6 @@ def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis() -> None:
         with case(path.name):
             events = list(recorded_events(path))
             if isinstance(events[-1], ErrorInfo):
-                assert written(events)[-1]["type"] == "response.failed"
+                assert write_events(events)[-1]["type"] == "response.failed"
                 continue
             check_accumulated(events, reply(source={"store": False}))

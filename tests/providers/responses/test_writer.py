@@ -27,13 +27,13 @@ from streams.events import (
 from streams.fold import RefusalBlock, TextBlock, fold
 from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.responses_requests import assistant, items
-from tests.support.responses_streams import HELLO, ISSUER, accumulated, dumped, read, reply, written
+from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
 def test_text_is_told_in_full_grammar() -> None:
     """Codex: "OutputTextDelta without active item" (BerriAI/litellm#22102, Oaklight/llm-rosetta#56); every event
     is numbered (BerriAI/litellm#28899), which ``written`` checks here and everywhere."""
-    events = written([*HELLO, AnswerEnd("stop")])
+    events = write_events([*HELLO, AnswerEnd("stop")])
     assert [event["type"].removeprefix("response.") for event in events] == [
         "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
         "output_text.done", "content_part.done", "output_item.done", "completed",
@@ -48,7 +48,7 @@ def test_text_is_told_in_full_grammar() -> None:
         "output_tokens_details": {"reasoning_tokens": 4},
         "total_tokens": 11,
     }
-    assert accumulated(events).output_text == "Hello\u2028\x85"
+    assert sdk_response(events).output_text == "Hello\u2028\x85"
 
 
 def test_line_separators_in_text_are_escaped() -> None:
@@ -71,7 +71,7 @@ def test_line_separators_in_text_are_escaped() -> None:
 )
 def test_the_terminal_event_tells_how_it_ended(end: AnswerEnd, status: str, details: Any) -> None:
     """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
-    response = written([*HELLO, end])[-1]["response"]
+    response = write_events([*HELLO, end])[-1]["response"]
     assert (response["status"], response["incomplete_details"]) == (status, details)
     assert response["output"][0]["status"] == status
 
@@ -90,7 +90,7 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
     to = reply(tools=(Tool("f"), Tool("own", kind="custom")))
     for reason in ("length", "stop"):
         events = [AnswerStart(), *calls, *cut[kind], BlockEnd(1), Usage(1, output=1), AnswerEnd(reason)]
-        found = written(events, to)
+        found = write_events(events, to)
         whole = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
         said = [event["item"] for event in found if event["type"] == "response.output_item.done"]
         last = "incomplete" if reason == "length" else "completed"
@@ -109,13 +109,13 @@ def test_a_call_that_something_follows_was_whole() -> None:
     ):
         events = [*call, *after, AnswerEnd("length")]
         whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
-        for output in (written(events)[-1]["response"]["output"], whole):
+        for output in (write_events(events)[-1]["response"]["output"], whole):
             assert output[0]["status"] == "completed"
     writer = RESPONSES.writer(reply())
     for event in call:
         writer.send(event)
     assert [item["status"] for item in writer.interrupted_response("cancelled")["output"]] == ["completed"]
-    failed = written([*call, ErrorInfo("upstream", "gone")])
+    failed = write_events([*call, ErrorInfo("upstream", "gone")])
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
@@ -123,10 +123,10 @@ def test_a_failure_is_response_failed_also_as_the_first_event() -> None:
     """Codex reconnects five times after a bare close (router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750)."""
     failed = ErrorInfo("rate_limited", "slow down")
     for events in ([failed], [*HELLO, failed], [AnswerStart(), TextDelta(0, "hal"), failed, AnswerEnd("stop")]):
-        last = written(events)[-1]
+        last = write_events(events)[-1]
         assert last["type"] == "response.failed"
         assert last["response"]["error"] == {"code": "rate_limit_exceeded", "message": "slow down"}
-    own = written([ErrorInfo("invalid_request", "too long", code="context_length_exceeded")])[-1]
+    own = write_events([ErrorInfo("invalid_request", "too long", code="context_length_exceeded")])[-1]
     assert own["response"]["error"]["code"] == "context_length_exceeded"
 
 
@@ -136,12 +136,12 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
     events = [
         AnswerStart(), *text_events(0, "a"), TextDelta(1, "bcd"), cited, lost, BlockEnd(1), *refusal_events(2, "no"),
     ]  # fmt: skip
-    found = written([*events, AnswerEnd("stop")])
+    found = write_events([*events, AnswerEnd("stop")])
     (item,) = found[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
     assert [part.get("annotations") for part in item["content"]] == [[], [note], None]
     assert [event["annotation"] for event in found if "annotation" in event] == [note]
-    assert list(fold(read(b"".join(map(dumped, found)))).blocks) == [
+    assert list(fold(read(b"".join(map(encode_event, found)))).blocks) == [
         TextBlock("a"), TextBlock("bcd", (Citation(1, "responses", note),)), RefusalBlock("no"),
     ]  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
 def test_reasoning_comes_before_text_with_one_id() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
     events = [AnswerStart(), *thought_events(0, "h", "m", api="messages", item=item), TextDelta(1, "hi")]
-    found = written([*events, BlockEnd(1), AnswerEnd("stop")])
+    found = write_events([*events, BlockEnd(1), AnswerEnd("stop")])
     reasoning, text = found[-1]["response"]["output"]
     assert reasoning["summary"] == [{"type": "summary_text", "text": "hm"}]
     assert reasoning["id"].startswith("rs_")
@@ -161,13 +161,13 @@ def test_reasoning_comes_before_text_with_one_id() -> None:
 
 def test_encrypted_reasoning_of_this_api_goes_through_as_it_came() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([AnswerStart(), *thought_events(0, api="responses", item=item), AnswerEnd("stop")])
+    found = write_events([AnswerStart(), *thought_events(0, api="responses", item=item), AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
 def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_was() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([AnswerStart(), *thought_events(0, "hm", api="responses", item=item), AnswerEnd("stop")])
+    found = write_events([AnswerStart(), *thought_events(0, "hm", api="responses", item=item), AnswerEnd("stop")])
     output = found[-1]["response"]["output"]
     restored, dropped = RESPONSES.restore({"input": output}, ISSUER)
     assert (restored, dropped) == ({"input": [item]}, ())
@@ -181,7 +181,7 @@ def test_interleaved_calls_are_items_of_their_own() -> None:
         ToolCallDelta(0, '{"a"'),
         ToolCallDelta(1, "{}"),
     ]
-    found = written([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), AnswerEnd("tool_calls")])
+    found = write_events([*calls, ToolCallDelta(0, ":1}"), BlockEnd(1), BlockEnd(0), AnswerEnd("tool_calls")])
     output = found[-1]["response"]["output"]
     assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == [
         ("c1", "f", '{"a":1}'),
@@ -206,7 +206,7 @@ def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: 
     """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
     tools = (Tool("apply_patch", kind="custom"),)
     events = [AnswerStart(), *call_events(0, *pieces, id="c", name="apply_patch")]
-    found = written([*events, AnswerEnd("tool_calls")], reply(tools=tools))
+    found = write_events([*events, AnswerEnd("tool_calls")], reply(tools=tools))
     (item,) = found[-1]["response"]["output"]
     assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
     answer = json.loads(RESPONSES.write_answer(fold([*events, AnswerEnd("tool_calls")]), reply(tools=tools)))
@@ -214,7 +214,7 @@ def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: 
 
 
 def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
-    found = written(
+    found = write_events(
         [AnswerStart(), *call_events(0, '{"input":1}', id="c", name="sql", kind="custom"), AnswerEnd("stop")]
     )
     assert [e["delta"] for e in found if "delta" in e] == ['{"input":1}']
@@ -228,7 +228,7 @@ def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
     events = [AnswerStart(), *call_events(0, id="c", name="ns__f"), *call_events(1, id="d", name="other__f")]
-    found = written([*events, AnswerEnd("tool_calls")], to)
+    found = write_events([*events, AnswerEnd("tool_calls")], to)
     names = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
     assert names == [("f", "ns"), ("other__f", None)]
     added_names = [e["item"]["name"] for e in found if e["type"] == "response.output_item.added"]
@@ -242,7 +242,7 @@ def test_native_items_of_other_apis_are_left_out() -> None:
         NativeItem(0, "messages", "server_tool_use", {}),
         NativeItem(1, "responses", "web_search_call", item),
     ]
-    found = written([*events, AnswerEnd("stop")])
+    found = write_events([*events, AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
@@ -254,7 +254,7 @@ def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
         "text": {"verbosity": "low"}, "reasoning": {"effort": "low"}, "metadata": {"a": "b"}, "max_output_tokens": 99,
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
-    response = written([*HELLO, AnswerEnd("stop")], to)[-1]["response"]
+    response = write_events([*HELLO, AnswerEnd("stop")], to)[-1]["response"]
     typed = Response.model_validate(response)
     assert typed.instructions == "Be\u2028brief."
     assert (typed.temperature, typed.tool_choice, typed.max_output_tokens) == (0.5, "required", 99)
@@ -262,7 +262,7 @@ def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
     assert response["text"] == {"verbosity": "low", "format": {"type": "text"}}
     assert response["tools"][0]["strict"] is False
     Response.model_validate(
-        written([*HELLO, AnswerEnd("stop")], reply(api="chat", source={"tools": "x"}))[-1]["response"]
+        write_events([*HELLO, AnswerEnd("stop")], reply(api="chat", source={"tools": "x"}))[-1]["response"]
     )
 
 
@@ -279,7 +279,7 @@ def test_pings_are_comments_and_nothing_follows_the_end() -> None:
 def test_reasoning_then_text_are_items_one_after_the_other() -> None:
     """BerriAI/litellm#32777: one id for the reasoning, and its end before the message begins."""
     events = [AnswerStart(), *thought_events(0, "h", "m"), *text_events(1, "hi"), AnswerEnd("stop")]
-    found = written(events)
+    found = write_events(events)
     assert [event["type"].removeprefix("response.") for event in found] == [
         "created", "in_progress", "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
         "reasoning_summary_text.delta", "reasoning_summary_text.done", "reasoning_summary_part.done",
@@ -295,7 +295,7 @@ def test_reasoning_then_text_are_items_one_after_the_other() -> None:
 def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
     """BerriAI/litellm#20711; openai Node's types want the name there."""
     events = [AnswerStart(), *call_events(0, '{"a"', ":1}", id="c"), AnswerEnd("stop")]
-    found = written(events)
+    found = write_events(events)
     assert [event["type"].removeprefix("response.") for event in found[2:-1]] == [
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",
         "function_call_arguments.done", "output_item.done",
@@ -304,7 +304,7 @@ def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
 
 
 def test_a_refusal_is_no_text() -> None:
-    found = written([AnswerStart(), *refusal_events(0, "I ", "won't"), AnswerEnd("refusal")])
+    found = write_events([AnswerStart(), *refusal_events(0, "I ", "won't"), AnswerEnd("refusal")])
     assert [event["type"].removeprefix("response.") for event in found[2:]] == [
         "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
         "content_part.done", "output_item.done", "incomplete",
@@ -323,7 +323,7 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
         AnswerStart(), TextDelta(0, "Hel", tokens[:1]), TextDelta(0, "lo", tokens[1:]), *text_events(0, "!"),
         AnswerEnd("stop"),
     ]  # fmt: skip
-    found = written(events)
+    found = write_events(events)
     deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
     assert deltas == [whole[:1], whole[1:], []]
     done = next(event for event in found if event["type"] == "response.output_text.done")
@@ -332,7 +332,7 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
     assert done["logprobs"] == part["logprobs"] == final["logprobs"] == whole
     told = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["content"][0]
     assert told["logprobs"] == whole
-    typed = accumulated(found).output[0].content[0].logprobs
+    typed = sdk_response(found).output[0].content[0].logprobs
     assert [(one.token, one.logprob) for one in typed] == [("Hel", -0.5), ("lo", -0.25)]
 
 
@@ -350,7 +350,7 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
 )
 def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(failed: ErrorInfo, code: str) -> None:
     """router-for-me/CLIProxyAPI#1407, farion1231/cc-switch#2750: never a bare close."""
-    last = written([AnswerStart(), TextDelta(0, "x"), failed])[-1]
+    last = write_events([AnswerStart(), TextDelta(0, "x"), failed])[-1]
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": code, "message": "m"}
     known = get_args(ResponseError.model_fields["code"].annotation)
@@ -359,7 +359,7 @@ def test_a_failure_has_a_code_that_the_sdk_knows_unless_the_provider_said_one(fa
 
 def test_nothing_that_is_not_kept_is_promised() -> None:
     body = {"model": "m", "input": "x", "store": True, "previous_response_id": "resp_1", "background": True}
-    response = written([*HELLO, AnswerEnd("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
+    response = write_events([*HELLO, AnswerEnd("stop")], Reply(RESPONSES.read_request(body), ISSUER, 1))[-1]["response"]
     assert (response["store"], response["previous_response_id"], response["background"]) == (False, None, False)
 
 
@@ -369,7 +369,7 @@ def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> No
         AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), *call_events(2, id="c1"),
         *call_events(3, id="c2", kind="custom"), AnswerEnd("tool_calls"),
     ]  # fmt: skip
-    found = written(events)
+    found = write_events(events)
     output = found[-1]["response"]["output"]
     for item in output:
         told = [event["item"] for event in found if event.get("item", {}).get("id") == item["id"]]
@@ -384,14 +384,14 @@ def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> No
 
 
 def test_phases_are_never_invented() -> None:
-    (item,) = written([*HELLO, AnswerEnd("stop")])[-1]["response"]["output"]
+    (item,) = write_events([*HELLO, AnswerEnd("stop")])[-1]["response"]["output"]
     assert "phase" not in item
 
 
 def test_items_come_back_without_an_error() -> None:
     """A client that sends the items back unchanged is understood: it is the ``call_id`` that pairs."""
     events = [AnswerStart(), *text_events(0, "a"), *call_events(1, "{}", id="c1")]
-    output = written([*events, AnswerEnd("tool_calls")])[-1]["response"]["output"]
+    output = write_events([*events, AnswerEnd("tool_calls")])[-1]["response"]["output"]
     call = RESPONSES.read_request(
         {"model": "m", "input": [*output, {"type": "function_call_output", "call_id": "c1", "output": "ok"}]}
     )
@@ -406,12 +406,12 @@ def test_items_come_back_without_an_error() -> None:
 def test_cached_tokens_are_in_the_stream_as_in_the_whole_answer() -> None:
     """langchain-ai/langchain-litellm#52, BerriAI/litellm#35127."""
     whole = json.loads(RESPONSES.write_answer(fold([*HELLO, AnswerEnd("stop")]), reply()))
-    assert written([*HELLO, AnswerEnd("stop")])[-1]["response"]["usage"] == whole["usage"]
+    assert write_events([*HELLO, AnswerEnd("stop")])[-1]["response"]["usage"] == whole["usage"]
     assert whole["usage"]["input_tokens_details"]["cached_tokens"] == 2
 
 
 def test_a_provider_without_usage_leaves_ints() -> None:
-    response = written([AnswerStart(), *text_events(0, "x"), AnswerEnd("stop")])[-1]["response"]
+    response = write_events([AnswerStart(), *text_events(0, "x"), AnswerEnd("stop")])[-1]["response"]
     assert response["usage"]["total_tokens"] == 0
     assert response["usage"]["output_tokens_details"] == {"reasoning_tokens": 0}
 
@@ -419,7 +419,7 @@ def test_a_provider_without_usage_leaves_ints() -> None:
 def test_a_call_without_arguments_has_an_empty_object() -> None:
     """su-kaka/gcli2api#406: clients parse what they get."""
     events = [AnswerStart(), *call_events(0, id="c"), *call_events(1, id="d", name="sql", kind="custom")]
-    found = written([*events, AnswerEnd("tool_calls")])
+    found = write_events([*events, AnswerEnd("tool_calls")])
     call, custom = found[-1]["response"]["output"]
     assert (call["arguments"], custom["input"]) == ("{}", "")
     assert [event["delta"] for event in found if "delta" in event] == ["{}"]
@@ -432,7 +432,7 @@ def test_arguments_that_are_blank_are_an_empty_object_streamed_or_not(blank: str
     """Clients parse what they get, put together (su-kaka/gcli2api#406), and so do providers what comes back."""
     pieces = [ToolCallDelta(0, piece) for piece in blank]
     events = [AnswerStart(), ToolCallStart(0, "c", "f"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
-    found = written(events)
+    found = write_events(events)
     whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"][0]["arguments"]
     streamed = found[-1]["response"]["output"][0]["arguments"]
     assert json.loads(streamed) == json.loads(whole) == {}
