@@ -389,9 +389,9 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     fault/quota-2 fails twice, then answers the third request, and so on.
     """
     if faults:
-        from gateway.mock.failures import listed
+        from gateway.mock.failures import fault_descriptions
 
-        for name, says in listed().items():
+        for name, says in fault_descriptions().items():
             click.echo(f"{name:<32}{says}")
         return
     _load_undisturbed()

@@ -80,7 +80,7 @@ def open_service(
     counters = _counters(config, shared)
     allowances = Allowances(config, counters, queues=_queues(counters, shared))
     if budgets := budgets_of(allowances):
-        kept_ledger.then(partial(seed_budgets, allowances, budgets, config.entries))
+        kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
     authenticator, shares = Authenticator(config), Shares()
     health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
     health.apply_config(config)
@@ -196,7 +196,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     service.kept_ledger.follow(config)
     allowances = service.allowances.next(config)
     if budgets := budgets_of(allowances, service.allowances):
-        service.kept_ledger.then(partial(seed_budgets, allowances, budgets, config.entries))
+        service.kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         cache_uses=CacheUses.of(config),

@@ -1,4 +1,5 @@
 """Access of clients: keys, models, shares of the gateway's capacity, and protection against web pages.
+
 - ``admission``: which requests may begin.
 - ``authentication``: client keys, certificates, and the models that each may use.
 - ``shares``: how many requests and connections each client may have; ``body_memory``: memory of request bodies.

@@ -1,4 +1,5 @@
 """The limits of clients and targets: rates, simultaneous requests, budgets.
+
 - ``allowance``: the protocol of all limits, and the amount that a request uses.
 - ``rates`` and ``budgets`` (with ``periods``): the limits of the configuration; ``allowances`` has all of one.
 - ``reservation``: what one request reserves; ``expected`` estimates its output, ``runs`` finds its run, ``refusals``

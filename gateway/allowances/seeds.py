@@ -113,7 +113,7 @@ async def _seed_runs(
     if not own:
         return
     now = allowances.now()
-    parts = await table.folded((_micro(now - RUN), _micro(now) + 1))
+    parts = await table.folded_parts((_micro(now - RUN), _micro(now) + 1))
     if any(part.level == DAY_SUM for part in parts):
         log.warning(
             "budgets for runs begin without some of what was spent: the last day has so many runs that the ledger "

@@ -1,4 +1,5 @@
 """The response cache: complete responses that identical requests receive again, if the configuration allows it.
+
 - ``key``: which requests are identical; ``eligible``: which may use the cache, and which responses are stored.
 - ``uses``: whose requests use the cache, and what their ``cache-control`` header requests.
 - ``store``: the protocol of stores; ``memory``, ``sqlite``, ``redis``, and ``encrypted`` over them; ``opening``

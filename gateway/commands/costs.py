@@ -29,7 +29,7 @@ from gateway.kept_ledger.table import (
     FoldedPart,
     LedgerSum,
     LedgerTable,
-    in_order,
+    by_cost,
     open_table,
     total,
 )
@@ -208,14 +208,14 @@ async def report(
         if "day" in by:
             days = await _days_with_lines(table, since, until, zone_of(timezone))
         found = await table.sums(dimensions, [period for _, period in days])
-        parts = await table.folded((_micro(since), _micro(until)))
+        parts = await table.folded_parts((_micro(since), _micro(until)))
         broken = await table.broken_marks((_micro(since), _micro(until)), _micro(datetime.now(since.tzinfo)) - SILENT)
     finally:
         await table.aclose()
     rows = [
         CostRow(_in_place(by, day, one.by), one)
         for (day, _), sums in zip(days, found, strict=True)
-        for one in in_order(sums)
+        for one in by_cost(sums)
         if by != ("day",) or one.requests
     ]
     notes = notes_of(parts, by, since, until, kept_from, broken)

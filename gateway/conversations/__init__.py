@@ -1,4 +1,5 @@
 """Stored conversations: the earlier turns that a request continues, and turns stored for later requests.
+
 - ``history`` loads what a request refers to (by API: ``response_history``, ``thread_history``) and returns it
   ``resolved``.
 - ``recorder``: the protocol that stores a turn while its response is sent: ``local_turn``, ``passed_turn``,

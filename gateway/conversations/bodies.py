@@ -1,4 +1,5 @@
 """The contents of the store's nodes, as values and as stored bytes.
+
 - ``response``: input and output of a turn of the Responses API.
 - ``head``: the rest of it, which later turns do not need, as its child.
 - ``conversation``: a conversation, the root of its tree.
@@ -6,6 +7,7 @@
 - ``message``: a turn of a Messages thread.
 - ``foreign``: the owner of a response that a provider stores.
 - ``mark``: a message between workers about a running turn.
+
 Readers raise ``Unavailable`` for bytes from a damaged store or a later version: an unreadable turn never counts as
 empty."""
 

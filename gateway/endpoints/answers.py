@@ -1,5 +1,4 @@
-"""Answers that are no exchange with a provider: refusals, and all about what is stored. Of these only the failing ones
-get a line in the ledger."""
+"""Responses outside exchanges: rejections, and everything about stored objects. Only failures get a ledger line."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -36,15 +35,16 @@ T = TypeVar("T")
 _OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
 
 AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
-"""The answer of the provider that keeps what has this id, ``None`` where none does. The request is Quart's current one;
-``GatewayError`` may be raised."""
+"""A function that returns the response of the provider that stores an id, ``None`` if none does.
+
+It concerns the current request of Quart, and may raise ``GatewayError``."""
 
 Route: TypeAlias = tuple[str, View, str]
-"""The path behind an id, what answers there, and to which method."""
+"""The path after an id, its view and its method."""
 
 
 def answering(view: View, ledger: Ledger) -> View:
-    """``view``, its failures answered as OpenAI does: ``GatewayError``, and ``Unavailable`` with a 503."""
+    """Return ``view`` with failures in OpenAI's format: ``GatewayError``, and ``Unavailable`` as 503."""
 
     async def answer(**variables: str) -> Response:
         try:
@@ -60,7 +60,8 @@ def answering(view: View, ledger: Ledger) -> View:
 
 
 def answering_by_id(view: View, ledger: Ledger, ask_providers: AskProviders | None) -> View:
-    """The same for a view of what has an ``id``, which is answered where that is kept."""
+    """Return ``view`` for objects with an ``id``, sent to the providers if they store it; failures as in
+    ``answering``."""
 
     async def answer(id: str, **variables: str) -> Response:
         if ask_providers is not None and not is_own_id(id) and (response := await ask_providers(id)) is not None:
@@ -73,7 +74,7 @@ def answering_by_id(view: View, ledger: Ledger, ask_providers: AskProviders | No
 def add_routes(
     app: QuartTrio, place: str, routes: Iterable[Route], ledger: Ledger, ask_providers: AskProviders | None
 ) -> None:
-    """Add views of what has an ``id``, which stands in the path behind ``place``."""
+    """Add views of objects whose ``id`` follows ``place`` in the path."""
     name = place.rpartition("/")[2]
     for path, view, method in routes:
         answer = answering_by_id(view, ledger, ask_providers)
@@ -81,19 +82,21 @@ def add_routes(
 
 
 def object_answer(value: Any) -> Response:
-    """``value`` of the Responses or Conversations API as JSON, with status 200 and the request's id under OpenAI's name
-    alone: the path is OpenAI's, whatever client asks."""
+    """Return ``value`` of the Responses or Conversations API as JSON with status 200.
+
+    The request's id has OpenAI's header name alone, because the path is OpenAI's, whichever client sends the
+    request."""
     headers = (*JSON_HEADERS, *PRIVATE, ("x-request-id", current_scope().id))
     return Response(200, headers, msgspec.json.encode(value))
 
 
 def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
-    """``failed`` on record, in the shape of ``api``, which is that of the path."""
+    """Record ``failed``, and return its response in the format of ``api``, the path's."""
     return responding.refused(record_of(api, ledger), failed)
 
 
 def record_of(api: Api, ledger: Ledger) -> Record:
-    """The one record of the request that is being handled, settled when its last task has ended."""
+    """Return the only record of the current request, settled when its last task ends."""
     record: Record | None = g.get("record")
     if record is None:
         served = not isinstance(request.routing_exception, NotFound)
@@ -103,47 +106,47 @@ def record_of(api: Api, ledger: Ledger) -> Record:
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """Return ``value`` as JSON, with the request's id under the names of the client's API: the path is nobody's."""
+    """Return ``value`` as JSON on a path of no API, with the request's id under the names of the client's API."""
     return json_response(value, current_scope().id, client_headers(), status)
 
 
 def is_anthropic() -> bool:
-    """The request that is being handled comes from an Anthropic client."""
+    """Return whether the current request comes from an Anthropic client."""
     return paths.is_anthropic(client_headers())
 
 
 def ids() -> Headers:
-    """The request's id, for an Anthropic client also under the name that its SDK reads."""
+    """Return the request's id headers, for Anthropic clients also under the name that their SDK reads."""
     return request_ids(current_scope().id, client_headers())
 
 
-# What a view needs
+# For views
 
 
 def client_headers() -> Headers:
-    """The headers of the request that is being handled, names in lower case."""
+    """Return the headers of the current request, with lower-case names."""
     return as_text(request.scope["headers"])
 
 
 def asked_by_client() -> ClientRequest:
-    """The headers, query and client of the request that is being handled: what it says beside its body."""
+    """Return headers, query and client of the current request."""
     return ClientRequest(client_headers(), request.query_string.decode("latin-1"), g.get("client"))
 
 
 def owner() -> str:
-    """Under whose name the client's things are stored."""
+    """Return the name under which the client's objects are stored."""
     return g.get("owner") or ""
 
 
 def require_store(store: Store | None) -> Store:
-    """``store``. Raises ``GatewayError`` (400) where state is switched off."""
+    """Return ``store``. Raises ``GatewayError`` (400) without state storage."""
     if store is None:
         raise invalid(_OFF)
     return store
 
 
 async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
-    """What ``read`` makes of the members of the request's JSON body; without a body there are none.
+    """Return the result of ``read`` for the members of the request's JSON body, which may be missing.
 
     Raises ``GatewayError`` (400, 408, 413, 415)."""
     body = await plain_body(service)
@@ -151,7 +154,7 @@ async def read_members(service: Service, read: Callable[[Fields], T]) -> T:
 
 
 def _members(body: bytes) -> dict[str, Any]:
-    """Raises ``GatewayError`` (400)."""
+    """Return the members of a JSON object. Raises ``GatewayError`` (400)."""
     body = body or b"{}"
     try:
         check_members(body, msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
@@ -165,7 +168,7 @@ def _members(body: bytes) -> dict[str, Any]:
 
 
 async def plain_body(service: Service) -> bytes:
-    """The request's body, decompressed. Raises ``GatewayError``."""
+    """Return the request's body, decompressed. Raises ``GatewayError``."""
     held = service.admission.body(owner(), current_scope())
     return await decompressed(request.headers.getlist("content-encoding"), read_body, held, service.limits)
 
@@ -173,15 +176,14 @@ async def plain_body(service: Service) -> bytes:
 Object: TypeAlias = dict[str, Any]
 
 _TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
-_LAST = 2**53  # the largest whole number that every reader of JSON knows
+_LAST = 2**53  # the largest integer that every JSON reader knows
 
 
 def listed(items: Iterable[Object]) -> Object:
-    """The page of ``items`` that the request which is being handled asks for. Raises ``GatewayError`` (400).
+    """Return the page of ``items`` that the current request selects. Raises ``GatewayError`` (400).
 
-    An item that comes twice is listed once: a client may send again what is there already, and who asks for what is
-    behind the second would be taken to the first and go round in circles. ``include`` is not looked at: nothing that
-    is stored is left out."""
+    Duplicate items are listed once, because a cursor at the second would lead back to the first. ``include`` is
+    ignored: stored objects are complete."""
     distinct: dict[Any, Object] = {}
     for item in items:
         distinct.setdefault(item.get("id"), item)
@@ -192,7 +194,7 @@ def listed(items: Iterable[Object]) -> Object:
 
 
 def read_number(name: str) -> int | None:
-    """A whole number, ``None`` if it is not there. Raises ``GatewayError`` (400)."""
+    """Return an integer query parameter, ``None`` if it is missing. Raises ``GatewayError`` (400)."""
     text = request.args.get(name)
     if text is None:
         return None
@@ -203,7 +205,7 @@ def read_number(name: str) -> int | None:
 
 
 def read_flag(name: str) -> bool:
-    """Raises ``GatewayError`` (400) for what is neither true nor false."""
+    """Return a boolean query parameter, false if it is missing. Raises ``GatewayError`` (400)."""
     text = request.args.get(name, "false")
     if (truth := _TRUTHS.get(text.lower())) is None:
         raise invalid(f"{name} must be true or false, not {text[:20]!r}", name)

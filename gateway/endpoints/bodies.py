@@ -11,18 +11,18 @@ from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.fast_route import Arriving
 
 ReadBody: TypeAlias = Callable[[Arriving], Awaitable[bytes]]
-"""Reads a request's body, and says how much of it is there."""
+"""A function that reads a request's body, and reports how much has arrived."""
 
 
 async def decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
-    """The body that ``read`` gives, decompressed, of no more elements than a body may have, within what may be
-    ``held``. ``codings`` are the values of its ``content-encoding``. Raises ``GatewayError`` and what ``read``
-    raises."""
+    """Return the body that ``read`` returns, decompressed, within the limits on elements and memory (``held``).
+
+    ``codings`` are its ``content-encoding`` values. Raises ``GatewayError`` and errors of ``read``."""
     coding = read_coding(",".join(codings))
     body = await read(held.arrive)
     sent = len(body)
     if coding is not None:
-        body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts unfold
+        body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts usually expand
     if len(body) > COUNTED:
         held.arrive(sent + len(body))
         held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))

@@ -1,5 +1,4 @@
-"""The border of an exchange: a client's request becomes an exchange once its client is admitted, and whatever fails
-behind it becomes an error in the shape of the client's API."""
+"""The border of exchanges: admitted requests become exchanges, and failures become errors in the client's API."""
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,11 +23,11 @@ from streams.events import Api, ErrorInfo
 log = logging.getLogger("trigate")
 
 Admit: TypeAlias = Callable[[Service, IncomingRequest], str | None]
-"""Admits a request and returns the name of its client. Raises ``GatewayError``."""
+"""A function that admits a request and returns its client's name. Raises ``GatewayError``."""
 
 
 def by_key(service: Service, incoming: IncomingRequest) -> str | None:
-    """Admit a request by the key of its client."""
+    """Admit a request by its client's key."""
     return service.admission.admit(incoming)
 
 
@@ -43,8 +42,9 @@ async def serve(
     endpoint: str | None = None,
     admit: Admit = by_key,
 ) -> Response:
-    """Admit ``incoming``, a request on ``route`` in ``api``, and return the response of ``answer`` to its exchange.
-    ``path`` are the parameters in its path. Raises nothing: every failure is a response in the shape of ``api``."""
+    """Admit ``incoming`` on ``route`` in ``api``, and return the response of ``answer`` to its exchange.
+
+    ``path`` are the parameters in its path. Never raises: failures are responses in the format of ``api``."""
     record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint)
     trace = service.tracing.begin(record, incoming.headers, route)
     refuse: Callable[[ErrorInfo], Response] = partial(refused, record)
@@ -58,7 +58,7 @@ async def serve(
         return refuse(error.failed)
     except RecursionError:
         return refuse(too_deep().failed)
-    except Exception:  # a mistake of the gateway's own
+    except Exception:  # a bug in the gateway
         log.exception("request %s: unexpected error", incoming.scope.id)
         return refuse(MISTAKE)
 
@@ -66,14 +66,15 @@ async def serve(
 def whole_body(
     context: ExchangeContext, incoming: IncomingRequest, elements: int | None = None
 ) -> Coroutine[None, None, bytes]:
-    """Return the body of a request that was admitted, decompressed; ``elements`` is the most JSON elements that it may
-    have, where that is not the configuration's. Raises ``GatewayError``."""
+    """Return the decompressed body of an admitted request. Raises ``GatewayError``.
+
+    ``elements`` is the most JSON elements allowed, by default the configuration's limit."""
     codings = [value for name, value in context.asked.headers if name == "content-encoding"]
     limits = context.service.limits.with_elements(elements)
     return decompressed(codings, incoming.read, held_body(context, incoming), limits)
 
 
 def held_body(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:
-    """Return the memory for the body of a request that was admitted."""
+    """Return the memory account for the body of an admitted request."""
     admission, asked = context.service.admission, context.asked
     return admission.body(admission.holder(asked.client, asked.headers), incoming.scope)

@@ -1,4 +1,4 @@
-"""``POST /v1/responses/compact``: a conversation in one item, from any provider."""
+"""``POST /v1/responses/compact``: reduce a conversation to one item, with any provider."""
 
 import time
 from contextlib import suppress
@@ -28,7 +28,7 @@ CONTINUES = ("previous_response_id", "conversation")
 
 
 async def compact(exchange: Exchange, body: bytes) -> Response:
-    """The response to ``body``: the provider's own compaction where it has one, else a summary by its model."""
+    """Return the response to ``body``: the provider's own compaction if it has one, else its model's summary."""
     try:
         planned = await exchange.read(body)
         planned = attrs.evolve(planned, incoming=attrs.evolve(planned.incoming, stream=False))
@@ -39,13 +39,13 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
             and (response := await _native(exchange, planned, target)) is not None
         ):
             return response
-        return await _summarised(exchange, planned)
+        return await _summarise(exchange, planned)
     except GatewayError as error:
         return exchange.refuse(error.failed)
 
 
 async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
-    """The provider's own answer, ``None`` if it has none, or fails where others may make a summary."""
+    """Return the provider's own compaction, ``None`` if it has none, or failed and others could make a summary."""
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
@@ -55,7 +55,7 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
         if (several or error.failed.status in NO_SUCH_PATH) and not _refers(planned.incoming):
             return None
         raise
-    with suppress(GatewayError):  # nobody here needs to understand what passes on, but for what it has cost
+    with suppress(GatewayError):  # only its cost needs to be readable
         made, response, body = answer.source.made, answer.response, answer.body
         folded = await offload(len(body), fold_answer, made, None, response, body, texts=False)
         folded.report(exchange.record)
@@ -64,13 +64,13 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
 
 
 def _refers(incoming: Incoming) -> bool:
-    """True if the conversation is with the provider: a summary of the rest would be taken for one of it all."""
+    """Return whether the provider has part of the conversation, so that a summary would be incomplete."""
     named = (incoming.members.get(name, b"null") for name in CONTINUES)
     return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
 
 
-async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
-    """Raises ``GatewayError``: 502 if the model gives no whole summary."""
+async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
+    """Return a model's summary as a compaction. Raises ``GatewayError``: 502 if the summary is incomplete."""
     plan = planned.plan.with_each(lambda target: attrs.evolve(target, lane="hub"))
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))

@@ -1,4 +1,4 @@
-"""Conversations: ``/v1/conversations`` and what is below it, as OpenAI's API has them."""
+"""Stored conversations of OpenAI's API: ``/v1/conversations`` and paths below."""
 
 import time
 from typing import Any
@@ -35,8 +35,9 @@ MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
 
 def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
-    """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours; a new conversation is
-    always ours, for nothing in the request says whose models will speak in it."""
+    """Add the routes. ``ask_providers`` handles ids that the gateway did not make.
+
+    New conversations are always stored here, because the request does not say which models will be used in them."""
     views = Conversations(service.store, service)
     add_view(app, "/v1/conversations", "conversations.create", answering(views.create, service.ledger), ["POST"])
     routes: tuple[Route, ...] = (
@@ -53,8 +54,8 @@ def add_conversations(app: QuartTrio, service: Service, ask_providers: AskProvid
 
 @attrs.frozen
 class Conversations:
-    """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong request, 409
-    where too many write to one conversation at once."""
+    """The views. Each raises ``GatewayError``: 404 for unknown objects, 400 for invalid requests, 409 after write
+    conflicts."""
 
     _store: Store | None
     _service: Service
@@ -66,19 +67,19 @@ class Conversations:
         with store_deadline("reach the conversation"):
             items = await stored.items_to_add(store, owner(), items)
             id = await stored.create(store, owner(), conversation, items)
-        return _shown(id, conversation)
+        return _conversation_response(id, conversation)
 
     async def retrieve(self, id: str) -> Response:
         with store_deadline("reach the conversation"):
             conversation = await stored.read(require_store(self._store), owner(), id)
-        return _shown(id, conversation)
+        return _conversation_response(id, conversation)
 
     async def update(self, id: str) -> Response:
-        """Other metadata in place of what there was."""
+        """Replace the conversation's metadata."""
         store, metadata = require_store(self._store), await read_members(self._service, _other_metadata)
         with store_deadline("reach the conversation"):
             conversation = await stored.set_metadata(store, owner(), id, metadata)
-        return _shown(id, conversation)
+        return _conversation_response(id, conversation)
 
     async def delete(self, id: str) -> Response:
         with store_deadline("reach the conversation"):
@@ -88,7 +89,7 @@ class Conversations:
     # Items
 
     async def add_items(self, id: str) -> Response:
-        """The items that were added, in their order."""
+        """Add items, and return them in order."""
         store, items = require_store(self._store), await read_members(self._service, _more_items)
         with store_deadline("reach the conversation"):
             items = await stored.items_to_add(store, owner(), items)
@@ -105,7 +106,7 @@ class Conversations:
         return object_answer(found)
 
     async def delete_item(self, id: str, item_id: str) -> Response:
-        """The conversation that it was in."""
+        """Delete an item, and return its conversation."""
         with store_deadline("reach the conversation"):
             await stored.remove_item(require_store(self._store), owner(), id, item_id)
         return await self.retrieve(id)
@@ -115,8 +116,8 @@ class Conversations:
             return await stored.items_of(require_store(self._store), owner(), id)
 
 
-def _shown(id: str, conversation: StoredConversation) -> Response:
-    """The conversation as the API shows it."""
+def _conversation_response(id: str, conversation: StoredConversation) -> Response:
+    """Return a conversation in the API's form."""
     return object_answer(
         {
             "id": id,
@@ -127,11 +128,11 @@ def _shown(id: str, conversation: StoredConversation) -> Response:
     )
 
 
-# What a client sends
+# Reading requests
 
 
 def _conversation(members: Fields) -> tuple[dict[str, Any], list[Object]]:
-    """A new conversation's metadata and items."""
+    """Return a new conversation's metadata and items."""
     metadata, items = _metadata(members), read_items(members)
     _refuse_rest(members)
     return metadata, items
@@ -155,19 +156,19 @@ def _more_items(members: Fields) -> list[Object]:
 
 
 def read_items(members: Fields) -> list[Object]:
-    """The items in a request's ``items``, each with an id. Raises ``GatewayError`` (400)."""
+    """Return the items in a request's ``items``, each with an id. Raises ``GatewayError`` (400)."""
     given = members.array("items") or []
     if len(given) > MOST_ITEMS:
         raise invalid(f"items may hold {MOST_ITEMS} items at most, not {len(given)}: add the rest afterwards", "items")
     try:
         CODECS["responses"].read_request({"model": "", "input": given})
-    except GatewayError as error:  # no turn could be made from it later
+    except GatewayError as error:  # invalid items could not be used in a turn
         raise GatewayError.of(_about_items(error.failed)) from None
     return prepare_input(given)
 
 
 def _about_items(failed: ErrorInfo) -> ErrorInfo:
-    """A mistake in ``input`` where the same items are called ``items``."""
+    """Return an error about ``input`` reworded for ``items``."""
     message, param = (
         "items" + text.removeprefix("input") if text.startswith("input[") else text
         for text in (failed.message, failed.param or "items")
@@ -190,6 +191,6 @@ def _metadata(members: Fields) -> dict[str, Any]:
 
 
 def _refuse_rest(members: Fields) -> None:
-    """A word that is not known is a mistake: there is no answer that could go without it."""
+    """Raise ``GatewayError`` (400) for unknown members."""
     if unknown := members.unread():
         raise invalid(f"{unknown[0][:100]} is not known here", unknown[0][:100])

@@ -1,5 +1,4 @@
-"""The tokens of a request, counted before it is sent, as ``POST /v1/messages/count_tokens`` does and
-``POST /v1/responses/input_tokens``."""
+"""Token counts before a request: ``POST /v1/messages/count_tokens`` and ``POST /v1/responses/input_tokens``."""
 
 from functools import partial
 
@@ -22,14 +21,13 @@ from streams.events import UNAVAILABLE
 
 
 async def count(exchange: Exchange, body: bytes) -> Response:
-    """The response to ``body``: the provider's own count where it has one, else an estimate that errs high and says
-    that it is one."""
+    """Return the response to ``body``: the provider's count if it has one, else a high estimate marked as such."""
     exchange.record.bill.billed = False
     try:
         planned = await exchange.read(body)
         incoming = attrs.evolve(planned.incoming, stream=False)
         request = await offload(incoming.size, lambda: incoming.count_request)
-        tokens = await _counted(exchange, attrs.evolve(planned, incoming=incoming))
+        tokens = await _provider_count(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.failed)
     exchange.record.bill.whole = True
@@ -39,9 +37,10 @@ async def count(exchange: Exchange, body: bytes) -> Response:
     return exchange.respond(CODECS[incoming.api].write_count_answer(tokens), 200, headers)
 
 
-async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
-    """The provider's count, ``None`` if it does not count. Of several targets the first that is not out is asked; where
-    it fails an agent is to go on with an estimate, as its requests go on with the next target."""
+async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | None:
+    """Return the count of the first available target, ``None`` if it does not count.
+
+    If it fails, the client gets an estimate, just as its requests go to the next target."""
     target = exchange.first_of(planned.plan)
     if target is None:
         return None

@@ -1,4 +1,4 @@
-"""The door of the app: whom the guard against pages of browsers turns away, and in which words."""
+"""The checks before routing: protection against web pages, CORS, and authentication."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from streams.events import ErrorInfo
 
 
 class GuardedDoor:
-    """The ``Door`` by one configuration."""
+    """The ``Door`` of one configuration."""
 
     def __init__(self, config: Config, ledger: Ledger, has_route: Callable[[str], bool]) -> None:
-        """A path without a route is nothing to be guarded, and its 404 says where the right one is."""
+        """Check only paths that ``has_route`` knows: others get a 404 with advice."""
         self._has_route = has_route
         self._check = PageGuard(config, (*ALIVE, *READY)).check
         self._ledger = ledger
@@ -41,8 +41,9 @@ class GuardedDoor:
         return None
 
     def _refusal(self, asgi: Mapping[str, Any], scope: RequestScope, failed: ErrorInfo) -> Response:
-        """``failed`` on record, in the shape of the API whose path was called; of the live view, which is for people,
-        in words alone. The connection of a handshake ends with it."""
+        """Record ``failed``, and return its response in the format of the path's API.
+
+        The live view, which is for people, gets plain text. A rejected handshake ends its connection."""
         if is_live_view(asgi["path"]):
             return Response(failed.status, TEXT, f"{failed.message}\n".encode())
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)

@@ -1,4 +1,4 @@
-"""Probes: the process runs, it takes requests, and what it is."""
+"""Health probes, and the root path."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,12 @@ from streams.errors import GatewayError
 
 ALIVE: Final = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
 READY: Final = ("/readyz", "/health/readiness")
-"""Whether the process runs, and whether it takes requests; the longer ones are what probes of LiteLLM ask for. None of
-them asks a provider."""
+"""Paths of liveness and readiness; the longer ones are LiteLLM's. None contacts a provider."""
 ROOT: Final = ("/", "/api/hello")
-"""What Claude Code asks for (HEAD) before anything else: 2.1.197 the shorter one, 2.1.329 the longer."""
+"""Paths that Claude Code requests with HEAD first: 2.1.197 the shorter one, 2.1.329 the longer."""
 
 VERBOSE: Final = "verbose"
-"""The member of the query that asks where each target stands, as Kubernetes' own servers have it."""
+"""The query parameter that adds the state of each target, as in Kubernetes."""
 
 
 def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
@@ -42,7 +41,7 @@ def health_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
 
 
 class _HealthRoutes:
-    """The answers of the probes. The states of targets concern all clients, and are for those who may see that."""
+    """The probes' responses. States of targets concern all clients, and require the permission to see them."""
 
     def __init__(self, service: Service, config: Config) -> None:
         self._service = service
@@ -53,7 +52,9 @@ class _HealthRoutes:
         return _answered(incoming, {"status": "ok"})
 
     async def ready(self, incoming: IncomingRequest) -> Response:
-        """A process is not ready before it has read the stored keys once: it would refuse each of them."""
+        """Return whether the process takes requests.
+
+        A process that has not read the stored keys is not ready, because it would reject them."""
         targets: dict[str, Any] = {}
         if any(name == VERBOSE for name, _ in parse_qsl(incoming.query, keep_blank_values=True)):
             try:
@@ -68,7 +69,7 @@ class _HealthRoutes:
         return _answered(incoming, {"status": "ready", **targets})
 
     async def _targets(self) -> dict[str, Any]:
-        """Return the state of each target, and of the limits and their counters, where there are any."""
+        """Return the state of each target, and of limits and counters if there are any."""
         service = self._service
         states, allowances, counters = service.health.target_states(), service.allowances, service.allowances.counters
         found: dict[str, Any] = {
@@ -77,14 +78,14 @@ class _HealthRoutes:
         if isinstance(counters, RemoteCounters):
             found["counters"] = counters.state()
         if allowances.has_limits:
-            found["limits"] = [limit_fields(one) for one in await limits_seen(allowances, None, MOST_TOLD)]
+            found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_TOLD)]
         return found
 
     def _scores(self, key: bytes) -> dict[str, Any]:
-        """Return what choices among targets compare, for the one with this ``key``."""
+        """Return the figures of the target ``key`` on which balancing decides."""
         loads = self._service.balancer.loads
         (first,) = loads.first_contents([key], self._service.health.clock())
-        measured = {"first_content_ms": round(first * 1000)} if first else {}  # else there were no streams
+        measured = {"first_content_ms": round(first * 1000)} if first else {}  # 0 means that there were no streams
         return {"open": loads.counts.count(key), **measured}
 
     async def root(self, incoming: IncomingRequest) -> Response:
@@ -99,18 +100,18 @@ def _answered(incoming: IncomingRequest, value: Any, status: int = 200) -> Respo
     return json_response(value, incoming.scope.id, incoming.headers, status)
 
 
-LOOKED_AT: Final = 200
-"""Limits that are looked at without a pause: there may be thousands."""
+LIMITS_PER_STEP: Final = 200
+"""Limits read without a checkpoint: there may be thousands."""
 
 MOST_LIMITS: Final = 100
-"""Limits that a viewer is shown, those of which most is used."""
+"""Limits shown to a viewer, those used most."""
 
 MOST_TOLD: Final = 10_000
-"""Limits that a probe is told."""
+"""Limits returned to a probe."""
 
 
-async def limits_seen(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[AllowanceLevel]:
-    """Return the limits with the highest use first. A ``client`` sees its own and its group's."""
+async def visible_limits(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[AllowanceLevel]:
+    """Return the limits by descending use. A ``client`` sees its own and its group's."""
     now = allowances.now()
     found: list[AllowanceLevel] = []
     shown = allowances.all() if client is None else allowances.visible_to(client)
@@ -123,11 +124,11 @@ async def limits_seen(allowances: Allowances, client: str | None, most: int = MO
 
 
 def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
-    return (allowances[at : at + LOOKED_AT] for at in range(0, len(allowances), LOOKED_AT))
+    return (allowances[at : at + LIMITS_PER_STEP] for at in range(0, len(allowances), LIMITS_PER_STEP))
 
 
 def limit_fields(one: AllowanceLevel) -> dict[str, Any]:
-    """One of them in JSON. Dollars are in nano-dollars."""
+    """Return a limit as JSON, dollars in nano-dollars."""
     return {
         "holder": str(one.holder), "limit": one.limit, "text": one.text, "measure": one.measure, "used": one.used,
         "held": one.held, "most": one.most,

@@ -1,4 +1,4 @@
-"""What Quart does before and after each view: CORS, and the client's key."""
+"""Quart hooks before and after each view: CORS, and the client's key."""
 
 from collections.abc import Collection
 from typing import Final
@@ -18,11 +18,11 @@ from gateway.serving.quart_views import through_quart
 from streams.errors import GatewayError
 
 AT_ONCE: Final = ("models", "model")
-"""Routes whose answer is at hand: they count among no requests in flight."""
+"""Routes that respond immediately and do not count as requests in flight."""
 
 
 def add_cors(app: QuartTrio, cors: Cors) -> None:
-    """Let pages of the configured origins read what is answered below ``/v1/``."""
+    """Let pages of the configured origins read responses below ``/v1/``."""
     if not cors:
         return
 
@@ -46,8 +46,9 @@ def add_cors(app: QuartTrio, cors: Cors) -> None:
 
 
 def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) -> None:
-    """Ask for a client's key on every route but those with the names ``open`` and those of the live view. Where there
-    may be work to do the request takes its place among those in flight."""
+    """Require a client key on all routes except those named ``open`` and the live view's.
+
+    Requests that may cause work count as requests in flight."""
 
     async def authenticate() -> QuartResponse | None:
         if request.endpoint in open or (request.endpoint or "").startswith(PREFIX):

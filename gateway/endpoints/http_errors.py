@@ -1,4 +1,4 @@
-"""Errors outside an exchange: paths that are not served, methods, upgrades, and mistakes of our own."""
+"""Errors outside exchanges: unknown paths, wrong methods, upgrades, and bugs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,19 +29,20 @@ def add_errors(
     endpoints: Sequence[str] = (),
     methods: Callable[[str], Sequence[str]] = lambda path: (),
 ) -> None:
-    """Answer what no route does, in the shape of the API whose path it looks like. ``websocket``: upgrades are
-    served; ``endpoints`` are the paths of what is no conversation, ``methods`` those that such a path is
-    served to."""
+    """Answer requests without a route in the format of the API that their path resembles.
+
+    ``websocket`` means that upgrades are supported; ``endpoints`` are the paths other than conversations, ``methods``
+    returns the methods of such a path."""
 
     async def http_error(error: HTTPException) -> QuartResponse:
-        if not has_request_context():  # an upgrade on a path that has none
+        if not has_request_context():  # an upgrade on a path without one
             return await upgrade()
         return through_quart(
             refused(_http_failed(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger)
         )
 
     async def upgrade() -> QuartResponse:
-        # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
+        # Codex falls back to HTTP only on a 426 (openai/codex#43353).
         failed = ErrorInfo("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
         body = CODECS["responses"].write_error(failed, "")
         return through_quart(Response(426, (*JSON_HEADERS, ("connection", "close")), body))
@@ -75,8 +76,7 @@ def _http_failed(error: HTTPException, endpoints: Sequence[str], methods: Callab
 
 
 def _model_method_failed(method: str, path: str, asgi: Mapping[str, Any]) -> ErrorInfo | None:
-    """Return the error for a path that ends in a method of Gemini's API (``…/models/NAME:predict``), which is a path of
-    its own and not the model of that name."""
+    """Return the error for a path that ends in a Gemini method (``…/models/NAME:predict``), which is no model name."""
     called = model_method(path)
     if called is None:
         return None

@@ -1,4 +1,4 @@
-"""Requests with a body that has to do with a provider: each is an exchange."""
+"""Requests with a body for providers: each is an exchange."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Final, Protocol, TypeAlias
@@ -21,12 +21,12 @@ from streams.events import Api
 Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
 ANSWERS: Final[Mapping[Operation, Answer]] = {"answer": Exchange.answer, "count": count, "compact": compact}
-"""What answers a request, by what it asks of a model."""
+"""The handler of a request by its operation."""
 
 ROUTES: Final[Mapping[str, Api]] = {
     route.path: codec.api for codec in CODECS.values() for route in codec.wire.routes() if route.operation == "answer"
 }
-"""Where clients ask for answers, and in which API."""
+"""The paths of conversations, and their APIs."""
 
 MODEL: Final = "{model}"
 """The part of a path that names the model."""
@@ -52,13 +52,13 @@ def exchange_routes(service: Service) -> Iterator[tuple[str, "ModelRoute"]]:
 
 
 class ModelRoute(Protocol):
-    """Answers a request, whose path may name the model. It raises nothing."""
+    """A function that responds to a request whose path may contain the model. Never raises."""
 
     def __call__(self, incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]: ...
 
 
 def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
-    """The answer to requests on ``route``, which asks for the client's key itself."""
+    """Return the handler of requests on ``route``, which checks the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
     def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:

@@ -1,4 +1,4 @@
-"""``GET /metrics``, and what has to be looked at for it now and then."""
+"""``GET /metrics``, and the figures collected for it periodically."""
 
 import contextlib
 from collections import Counter
@@ -38,11 +38,11 @@ from gateway.telemetry.rows import (
 from streams.errors import GatewayError
 
 STORE_EVERY: Final = 10.0
-"""Seconds between two looks at the store, which may be another machine's."""
+"""Seconds between queries of the store, which may be remote."""
 
 
 def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
-    """Return the route of ``/metrics``, unless metrics are off."""
+    """Add ``/metrics`` unless metrics are off."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
         return ()
@@ -56,27 +56,27 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
         _look(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)
-        body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
+        body = await trio.to_thread.run_sync(metrics.page)  # slow with many models
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
     return (OpenRoute("metrics", ("/metrics",), page),)
 
 
 async def watch(service: Service) -> None:
-    """Measure the event loop and take stock, until cancelled."""
+    """Measure the event loop and collect figures until cancelled."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
         return
     async with trio.open_nursery() as nursery:
         if service.store is not None:
             nursery.start_soon(watch_store, service.store, metrics)
-        await watch_lag(partial(_late, service, metrics))
+        await watch_lag(partial(_collect, service, metrics))
 
 
 async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY) -> None:
-    """Take down how much is kept, until cancelled. While the store does not answer the last numbers stay."""
+    """Record the store's size until cancelled; while it is unavailable, the last size remains."""
     while True:
-        with contextlib.suppress(Unavailable):  # whoever needs it is told so
+        with contextlib.suppress(Unavailable):  # requests that need the store report it
             size = await store.size()
             metrics.set(STORE_ENTRIES, size.nodes)
             metrics.set(STORE_BYTES, size.bytes)
@@ -84,7 +84,7 @@ async def watch_store(store: Store, metrics: Metrics, every: float = STORE_EVERY
         await trio.sleep(every)
 
 
-def _late(service: Service, metrics: Metrics, seconds: float) -> None:
+def _collect(service: Service, metrics: Metrics, seconds: float) -> None:
     metrics.see(LAG, seconds)
     _look(service, metrics)
 
@@ -115,7 +115,7 @@ def _look(service: Service, metrics: Metrics) -> None:
 
 
 def _look_at_limits(allowances: Allowances, metrics: Metrics) -> None:
-    """By whoever is asked for the page: there may be thousands, and workers count them together."""
+    """Set the usage of limits when the page is requested: there may be thousands, and workers count together."""
     shares: dict[tuple[MetricRow, str, str, str], float] = {}
     for one in allowance_levels(allowances.all(), allowances.counters, allowances.now()):
         kind, name = one.holder.kind, one.holder.name

@@ -1,21 +1,18 @@
-"""A model in a list, in the shape that each API's clients read. What is not known is left out, or ``null`` where the
-API has the member in any case.
+"""A model in a list, in the form that each API's clients read; unknown facts are left out, or ``null`` if required.
 
-- OpenAI's own list has no facts. Clients read the window under three names: ``context_length`` (OpenRouter's; most do,
-  tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM's; cline/cline#13564) and ``context_window`` (Groq's), the
-  longest prompt as ``max_input_tokens`` (LiteLLM's), and what a model can do as OpenRouter says it. ``type`` says what
-  it is for (Together's name for that) and ``endpoints`` where it is asked, so that no picker offers an embedding model
-  for a conversation (Vigil-SOC/vigil#433).
-- Anthropic's has ``max_input_tokens``, ``max_tokens`` and ``capabilities``
+- OpenAI's own list has no facts. Clients read the context window under three names: ``context_length`` (OpenRouter;
+  most clients, tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM; cline/cline#13564) and ``context_window``
+  (Groq). ``max_input_tokens`` is LiteLLM's, abilities are OpenRouter's. ``type`` (Together) and ``endpoints`` keep
+  embedding models out of pickers for conversations (Vigil-SOC/vigil#433).
+- Anthropic's list has ``max_input_tokens``, ``max_tokens`` and ``capabilities``
   (https://platform.claude.com/docs/en/api/models/list).
-- Google's has ``inputTokenLimit``, ``outputTokenLimit`` and ``supportedGenerationMethods``
+- Google's list has ``inputTokenLimit``, ``outputTokenLimit`` and ``supportedGenerationMethods``
   (https://ai.google.dev/api/models).
 
-``models``, the catalogue that Codex reads beside OpenAI's, stays empty. An entry there must have the agent's whole
-``base_instructions``, and Codex 0.169 takes them in place of its own: an empty text takes 17 kB of them away, without
-the member all entries are lost (openai/codex#37122, router-for-me/CLIProxyAPI#5500). ``trigate connect codex`` tells it
-the window instead.
-"""
+``models``, which Codex reads in addition to OpenAI's list, stays empty: an entry must have the agent's whole
+``base_instructions``, which replace those of Codex 0.169, and entries without the member are dropped
+(openai/codex#37122, router-for-me/CLIProxyAPI#5500). ``trigate connect codex`` configures the context window
+instead."""
 
 import re
 import time
@@ -32,8 +29,8 @@ _METHOD: Final = re.compile(r"[^/]:([a-z][A-Za-z]*)$")
 
 
 def model_method(path: str) -> str | None:
-    """Return the method of a model in Gemini's API with which ``path`` ends; ``None`` where it ends in a model, whose
-    name may hold a colon, too."""
+    """Return the Gemini method with which ``path`` ends, ``None`` if it ends in a model, whose name may contain a
+    colon."""
     found = _METHOD.search(path) if "/models/" in path else None
     return None if found is None else found[1]
 
@@ -67,7 +64,7 @@ def _words(names: Mapping[str, str], known: Description) -> list[str]:
 
 
 def anthropic_model(model: Model, known: Description | None, created: int, *, native: bool) -> dict[str, Any]:
-    """``native``: it is a Claude, and asked in Anthropic's own API."""
+    """Return a model in Anthropic's form; ``native`` means a Claude model in Anthropic's own API."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
     line = _LINE.match(model.id.rpartition("/")[2])
     return {
@@ -86,7 +83,7 @@ def anthropic_model(model: Model, known: Description | None, created: int, *, na
 
 
 def _capabilities(known: Description, native: bool) -> dict[str, Any]:
-    """All of them, as Anthropic has them: what is translated for another model has what translation keeps."""
+    """Return Anthropic's capabilities; translated models have those that translation preserves."""
     quirks, thinks = known.quirks, "reasoning" in known.can
     levels = [level for level in _LEVELS if level in quirks.efforts]
     thinking = {

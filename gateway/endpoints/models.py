@@ -1,8 +1,7 @@
-"""The models that a client may ask for, in the shape of the API that it speaks.
+"""The list of models that a client may use, in the form of its API.
 
-Anthropic's clients say a version of the API, Gemini's ask at a path of their own, or at ``/v1/models`` with
-``x-goog-api-key``; all others get OpenAI's list. Anthropic's and Gemini's are cut into pages where a client wants that.
-"""
+Anthropic's clients send an API version; Gemini's use a path of their own, or ``/v1/models`` with ``x-goog-api-key``;
+all others get OpenAI's list. Anthropic's and Gemini's lists support paging."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,20 +32,20 @@ Shape: TypeAlias = Literal["openai", "anthropic", "gemini"]
 
 GEMINI: Final = "/v1beta/models"
 GEMINI_PAGE, MOST_ON_PAGE = 50, 1000
-"""How many models a page of Gemini's list has where the client does not say, and at most."""
+"""The default and the maximum size of a page of Gemini's list."""
 
 _ERRORS: Final[dict[Shape, Api]] = {"openai": "chat", "anthropic": "messages", "gemini": "gemini"}
-"""The API in whose words each shape's clients read errors."""
+"""The API whose error format each form's clients read."""
 
 
 def add_models(app: QuartTrio, service: Service) -> None:
-    """Serve the list of models that can be asked for by name, and each of them."""
+    """Add the list of models that can be requested by name, and each model."""
     models = ModelList(service.router, service.authenticator, service.provider_lists)
     for path, name in (("/v1/models", "models"), (GEMINI, "gemini_models")):
         add_view(app, path, name, models.all, ["GET"])
         add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.one, ["GET"])
     add_view(app, "/v1/audio/voices", "voices", models.voices, ["GET"])
-    add_view(app, "/v1/audio/models", "speech_models", models.speaking, ["GET"])
+    add_view(app, "/v1/audio/models", "speech_models", models.speech_models, ["GET"])
 
 
 class ModelList:
@@ -61,7 +60,7 @@ class ModelList:
     async def all(self) -> Response:
         shape = _shape()
         try:
-            return json_answer(self._listed(self._visible(await self._lists.names()), shape))
+            return json_answer(self._list(self._visible(await self._lists.names()), shape))
         except GatewayError as error:
             return _failed(error, shape)
 
@@ -72,47 +71,49 @@ class ModelList:
         except GatewayError as error:
             is_method = model_id.rpartition(":")[2] in SERVED_METHODS
             return _failed(_only_post() if is_method else error, shape)
-        return json_answer(self._written(Model(model_id, owner), shape))
+        return json_answer(self._model_json(Model(model_id, owner), shape))
 
     async def voices(self) -> Response:
-        """The voices of the models that speak. Open WebUI fills its pickers with this list and the next
-        (``get_available_voices`` and ``get_available_models`` in its ``routers/audio.py``)."""
+        """Return the voices of the speech models.
+
+        Open WebUI fills its pickers with this list and the next (``get_available_voices`` and ``get_available_models``
+        in its ``routers/audio.py``)."""
         names = dict.fromkeys(
-            voice for _, known in self._speaking() for found in known.found for voice in voices_of(found.model)
+            voice for _, known in self._speech_models() for found in known.found for voice in voices_of(found.model)
         )
         return json_answer({"voices": [{"id": name, "name": name} for name in names]})
 
-    async def speaking(self) -> Response:
-        """The models that speak."""
-        return json_answer({"models": [{"id": name} for name, _ in self._speaking()]})
+    async def speech_models(self) -> Response:
+        """Return the speech models."""
+        return json_answer({"models": [{"id": name} for name, _ in self._speech_models()]})
 
-    def _speaking(self) -> Iterator[tuple[str, Description]]:
+    def _speech_models(self) -> Iterator[tuple[str, Description]]:
         for model in self._allowed(self._router.models()):
             if (known := self._router.description(model.id)) is not None and known.type == "speech":
                 yield model.id, known
 
     def _owner(self, name: str, api: Api) -> str:
-        """Raises ``GatewayError`` for a name that means nothing, or that the client may not ask for."""
+        """Return the owner of a model. Raises ``GatewayError`` for an unknown or forbidden name."""
         client = g.client
         plan = self._router.plan(name, api, partial(self._authenticator.can_use, client))
         for one in walled(plan.candidates, self._authenticator.wall(client), client):
             self._authenticator.check(client, name, one.target.entry, one.target.model, None)
         return plan.targets[0].entry.provider.display_name
 
-    def _listed(self, models: Sequence[Model], shape: Shape) -> dict[str, Any]:
-        """Raises ``GatewayError`` for a page that there is not."""
+    def _list(self, models: Sequence[Model], shape: Shape) -> dict[str, Any]:
+        """Return the requested page of the list. Raises ``GatewayError`` for an invalid page."""
         match shape:
             case "gemini":
                 page, token = _gemini_page(models)
                 more = {} if token is None else {"nextPageToken": token}
-                return {"models": [self._written(model, shape) for model in page], **more}
+                return {"models": [self._model_json(model, shape) for model in page], **more}
             case "anthropic":
                 page, has_more = _anthropic_page(models)
                 first, last = (page[0].id, page[-1].id) if page else (None, None)
-                data = [self._written(model, shape) for model in page]
+                data = [self._model_json(model, shape) for model in page]
                 return {"data": data, "has_more": has_more, "first_id": first, "last_id": last}
-            case _:  # ``models`` is what Codex reads: see ``model_shapes``
-                data = [self._written(model, shape) for model in models]
+            case _:  # Codex reads ``models``: see ``model_shapes``
+                data = [self._model_json(model, shape) for model in models]
                 return {"object": "list", "data": data, "models": []}
 
     def _visible(self, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
@@ -131,7 +132,7 @@ class ModelList:
         known = self._router.description(model.id)
         return "chat" if known is None else known.type
 
-    def _written(self, model: Model, shape: Shape) -> dict[str, Any]:
+    def _model_json(self, model: Model, shape: Shape) -> dict[str, Any]:
         known = self._router.description(model.id)
         match shape:
             case "gemini":
@@ -158,7 +159,7 @@ def _failed(error: GatewayError, shape: Shape) -> Response:
 
 
 def _only_post() -> GatewayError:
-    """Return the 405 for a path of a model's method (``…:generateContent``) that is requested with GET."""
+    """Return the 405 for a GET of a model's method (``…:generateContent``)."""
     message = f"{request.method} is not allowed on {shown(request.path)}; use POST"
     return GatewayError("invalid_request", message, status=405, headers=(("allow", "POST"),))
 
@@ -167,8 +168,9 @@ def _only_post() -> GatewayError:
 
 
 def _anthropic_page(models: Sequence[Model]) -> tuple[Sequence[Model], bool]:
-    """The part of the list that is asked for (``limit``, ``after_id``, ``before_id``), and whether there is more in
-    that direction; all where nothing is said. Raises ``GatewayError``."""
+    """Return the page that ``limit``, ``after_id`` and ``before_id`` select, and whether more follow in that direction.
+
+    Without parameters, return all. Raises ``GatewayError``."""
     limit = _number("limit", len(models), MOST_ON_PAGE)
     if (before := request.args.get("before_id")) is not None:
         rest = models[: _place(models, before, "before_id")]
@@ -179,8 +181,10 @@ def _anthropic_page(models: Sequence[Model]) -> tuple[Sequence[Model], bool]:
 
 
 def _gemini_page(models: Sequence[Model]) -> tuple[Sequence[Model], str | None]:
-    """The page that is asked for (``pageSize``, ``pageToken``), and the token of the next. A token is the name of the
-    last model before it, so that a list that grows meanwhile loses none. Raises ``GatewayError``."""
+    """Return the page that ``pageSize`` and ``pageToken`` select, and the next page's token.
+
+    A token is the name of the last model before the page, so that a growing list loses none. Raises
+    ``GatewayError``."""
     size = _number("pageSize", GEMINI_PAGE, MOST_ON_PAGE)
     token = request.args.get("pageToken")
     rest = models[_place(models, token, "pageToken") + 1 :] if token else models

@@ -10,8 +10,8 @@ from gateway.http.response import JSON_HEADERS, Response
 
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 PRIVATE: Final = (("cache-control", "no-store"), NOSNIFF)
-"""Headers of what is stored for one client: a shared cache does not know ``x-api-key`` for a credential, and keeps what
-that opened (RFC 9111, section 3.5)."""
+"""Headers of objects stored for one client: shared caches do not treat ``x-api-key`` as a credential, and would store
+the response (RFC 9111, section 3.5)."""
 
 
 def json_response(value: Any, id: str, headers: Headers, status: int = 200) -> Response:

@@ -1,9 +1,7 @@
-"""Objects that a provider keeps itself: calls about them pass to that provider and back as they are.
+"""Objects that a provider stores: requests about them pass to that provider unchanged.
 
-Without keys at the door every provider that keeps its responses is asked in turn, for nothing in an id says whose it
-is. With keys only what was written down when the response was made is asked for: the providers know one account, not
-its clients.
-"""
+Without client keys, every provider that stores responses is queried in turn, because ids do not contain the provider.
+With client keys, only ids recorded at their creation are queried: a provider knows one account, not its clients."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,11 +30,11 @@ from gateway.serving.quart_views import current_scope
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 
-_RESPONSES = "/responses"  # how the address of a provider's Responses API ends, before its query
+_RESPONSES = "/responses"  # the end of the Responses API's URL, before its query
 
 
 class ProviderKept:
-    """Asks the configured providers about an id; an ``AskProviders``."""
+    """Queries the configured providers about an id; an ``AskProviders``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -44,8 +42,10 @@ class ProviderKept:
         self._keepers = tuple(_accounts(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:
-        """The first good answer, else the first failure that is not a 404: a provider that is down does not hide what
-        another one has. Raises ``GatewayError`` for the client's own mistakes alone."""
+        """Return the first success, else the first failure other than 404, so that an unavailable provider does not
+        hide another.
+
+        Raises ``GatewayError`` only for invalid requests."""
         wall = self._service.authenticator.wall(asked_by_client().client)
         keepers = tuple(target for target in await self._asked(id) if is_inside(target, wall))
         if not keepers:
@@ -68,13 +68,13 @@ class ProviderKept:
         return tuple(target for target in await self._keepers_of(id) if is_inside(target, wall))
 
     async def _keepers_of(self, id: str) -> tuple[Target, ...]:
-        # A client's own key is for one provider: which one, nothing says where there are several.
+        # A client's own key is for one provider; with several, it is unknown which.
         alone = len(self._keepers) == 1
         if not owner():
             return tuple(one for one in self._keepers if alone or not one.entry.passthrough_auth)
         if alone and asked_by_client().client is None and self._keepers[0].entry.passthrough_auth:
             return self._keepers
-        if self._service.store is None:  # nobody knows whose it is
+        if self._service.store is None:  # the owner is unknown
             return ()
         with store_deadline("look up whose it is"):
             entry = await find_storing_entry(self._service.store, owner(), id)
@@ -88,16 +88,16 @@ class ProviderKept:
 
 
 def _passed_on(target: Target, body: bytes) -> PlannedRequest:
-    """The same request for ``target``, its body as it is: it goes once, and nobody here can read its answer."""
+    """Return the current request for ``target`` with its body unchanged; it is sent once."""
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
     plan = Plan.to(attrs.evolve(target, url=_address(target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
-    method = "GET" if request.method == "HEAD" else request.method  # its answer is read, and has no body for a HEAD
+    method = "GET" if request.method == "HEAD" else request.method  # the response is read, and one to HEAD has no body
     return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)
 
 
 async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
-    """Raises ``GatewayError``."""
+    """Return the provider's response. Raises ``GatewayError``."""
     walk = await exchange.walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
@@ -108,7 +108,7 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
 
 
 def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:
-    """One target for each account."""
+    """Yield one target for each account."""
     seen = set()
     for target in keepers:
         account = (target.url, target.entry.key, target.entry.sign_in)
@@ -118,10 +118,9 @@ def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:
 
 
 def _address(target: Target) -> str:
-    """The address at which ``target``'s provider has what the request is about: the same path below the provider's own
-    prefix."""
+    """Return the URL of the current request at ``target``'s provider: the same path below the provider's prefix."""
     base, mark, query = target.url.partition("?")
-    steps = request.path.split("/")[2:]  # behind /v1
+    steps = request.path.split("/")[2:]  # after /v1
     if any(step in ("", ".", "..") for step in steps):
         raise GatewayError("not_found", f"there is no {request.path}")
     path = "/".join(quote(step, safe="") for step in steps)

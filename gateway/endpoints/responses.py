@@ -1,4 +1,4 @@
-"""Stored responses: ``/v1/responses/{id}`` and what is below it, as OpenAI's API has them."""
+"""Stored responses of OpenAI's API: ``/v1/responses/{id}`` and paths below."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -31,7 +31,7 @@ from providers.responses.replay import events_after
 from streams.errors import GatewayError, invalid
 
 _ENDED: Mapping[str, str] = {"completed": "a completed", "failed": "a failed", "incomplete": "an incomplete"}
-_TORN = 3  # how often a response is read whose two nodes do not fit, because it was being written
+_READ_ATTEMPTS = 3  # attempts to read a response whose two nodes differ because it is being written
 
 _REPLAYED = (*(pair for pair in STREAM_HEADERS if pair[0] != "cache-control"), *PRIVATE)
 
@@ -39,7 +39,7 @@ Read: TypeAlias = tuple[StoredTurn, StoredHead]
 
 
 def add_stored(app: QuartTrio, service: Service, ask_providers: AskProviders | None = None) -> None:
-    """Add the routes. ``ask_providers`` is asked first about every id that is not one of ours."""
+    """Add the routes. ``ask_providers`` handles ids that the gateway did not make."""
     stored = StoredResponses(service.store, service.background, service.keep_alive)
     routes: tuple[Route, ...] = (
         ("", stored.retrieve, "GET"),
@@ -52,14 +52,14 @@ def add_stored(app: QuartTrio, service: Service, ask_providers: AskProviders | N
 
 @attrs.frozen
 class StoredResponses:
-    """The views. Each raises ``GatewayError``: 404 for what the client has not stored, 400 for a wrong query."""
+    """The views. Each raises ``GatewayError``: 404 for unknown objects, 400 for invalid queries."""
 
     _store: Store | None
     _background: Background | NoBackground
     _keep_alive: float
 
     async def retrieve(self, id: str) -> Response:
-        """The response as its last event had it or, with ``stream=true``, its events after ``starting_after``."""
+        """Return the response as of its last event or, with ``stream=true``, its events after ``starting_after``."""
         starting_after = read_number("starting_after")
         if read_flag("stream"):
             return await self._replay(id, -1 if starting_after is None else starting_after)
@@ -81,31 +81,32 @@ class StoredResponses:
             raise unavailable(f"could not read the stream again: {error}") from None
 
     async def delete(self, id: str) -> Response:
-        """Forget the response. One that is still being made is cancelled: it would come back at its end."""
+        """Delete the response; if it is in progress, cancel it first so that it is not stored again."""
         turn, _ = await self._read(id)
         if turn.status in RUNNING:
             await self._background.cancel(owner(), id)
         with store_deadline("delete the response"):
             if not await require_store(self._store).delete(owner(), (id, head_id(id))):
-                raise missing(id)
+                raise unknown_response(id)
         return object_answer({"id": id, "object": "response.deleted", "deleted": True})
 
     async def input_items(self, id: str) -> Response:
-        """A page of the items that the response was made from, earlier turns' included: the reference calls them "items
-        used to generate this response", of all kinds that an answer can have, and servers that follow it list the
-        earlier turns as well. Where an earlier turn has been deleted, the turn's own input is all there is."""
+        """Return a page of the response's input items, those of earlier turns included.
+
+        The reference calls them "items used to generate this response", and other servers list earlier turns, too. If
+        an earlier turn was deleted, only the turn's own input remains."""
         with store_deadline("read the conversation"):
             chain = await require_store(self._store).chain(owner(), id) or (await self._node(id),)
         if chain[-1].kind != "response":
-            raise missing(id)
+            raise unknown_response(id)
         *earlier, own = [await turn_of(node) for node in chain if node.kind in ("response", "items")]
         return object_answer(listed([*(item for turn in earlier for item in turn.items), *own.input]))
 
     async def cancel(self, id: str) -> Response:
-        """End a turn that runs in the background; the response as it then is.
+        """Cancel a background turn, and return the response afterwards.
 
-        One that is cancelled already is given again, any other end is a 400 as is a response that was never in the
-        background: so does OpenAI (vllm-project/vllm#57999, sgl-project/sglang#38002)."""
+        A cancelled response is returned again; other ends, and responses outside the background, are a 400, as at
+        OpenAI (vllm-project/vllm#57999, sgl-project/sglang#38002)."""
         turn, head = await self._read(id)
         if head.response.get("background") is not True:
             raise invalid("Cannot cancel a synchronous response.", "response_id")
@@ -117,7 +118,7 @@ class StoredResponses:
         return object_answer(_response(turn, head))
 
     async def _read(self, id: str) -> Read:
-        """Both nodes of the response, from one write as far as can be known."""
+        """Return both nodes of the response, from the same write as far as can be known."""
         with store_deadline("read the response"):
             turn, head = await self._nodes(id)
             if turn.status in RUNNING:
@@ -126,12 +127,12 @@ class StoredResponses:
         return turn, head
 
     async def _nodes(self, id: str) -> Read:
-        for _ in range(_TORN):
+        for _ in range(_READ_ATTEMPTS):
             turn = await self._turn(id)
             node = await require_store(self._store).get(owner(), head_id(id))
             if node is None:
-                raise missing(id)
-            head = await offload(10 * len(node.body), read_head, node.body)  # as it was compressed
+                raise unknown_response(id)
+            head = await offload(10 * len(node.body), read_head, node.body)  # after decompression
             if head.response.get("status") == turn.status:
                 break
         return turn, head
@@ -142,12 +143,12 @@ class StoredResponses:
     async def _node(self, id: str) -> Node:
         node = await require_store(self._store).get(owner(), id)
         if node is None or node.kind != "response":
-            raise missing(id)
+            raise unknown_response(id)
         return node
 
 
-def missing(id: str) -> GatewayError:
-    """OpenAI's error for an id that it does not know; another key's is one of those."""
+def unknown_response(id: str) -> GatewayError:
+    """Return OpenAI's error for an unknown id; ids of other keys are unknown."""
     return GatewayError("not_found", f"Response with id '{id[:100]}' not found.")
 
 

@@ -14,7 +14,7 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 
 
 def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]) -> ErrorInfo:
-    """A path that is not served to this method; ``allowed`` are those that it is served to."""
+    """Return the error for a path with a wrong method; ``allowed`` are the right ones."""
     help = advice(path, headers, origin_of(asgi, headers))
     listed = ", ".join(allowed)
     message = f"{method} is not allowed on {shown(path)}; {help or f'use {listed}'}"
@@ -24,8 +24,9 @@ def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any
 def unknown_path(
     method: str, path: str, headers: Headers, asgi: Mapping[str, Any], endpoints: Sequence[str]
 ) -> ErrorInfo:
-    """Return the error for a path that is not served, with the path that was probably meant, else with those of
-    conversations: a list of all would bury the advice. ``asgi`` is the request's scope."""
+    """Return the error for an unknown path, with the path that was probably meant, else with the conversations' paths.
+
+    A list of all paths would bury the advice. ``asgi`` is the request's scope."""
     origin = origin_of(asgi, headers)
     help = advice(path, headers, origin)
     if help is None:
@@ -36,4 +37,4 @@ def unknown_path(
 
 
 _COMPARED, _LIKE = 100, 0.8
-"""Characters of a path that are compared with those served, and how like one it has to be."""
+"""Characters of a path that are compared with known paths, and the required similarity."""

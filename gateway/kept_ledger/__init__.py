@@ -1,4 +1,5 @@
 """The ledger in the state storage, for reports and budgets after a restart.
+
 - ``line``: what an exchange leaves there; ``table``: the lines in a database and their sums; ``columns``: its
   columns.
 - ``folding`` replaces lines beyond the size limit by sums.

@@ -67,7 +67,7 @@ class LedgerFolding:
 
     def fold_lines(self, session: Session, most: int) -> int:
         """Replace some of the oldest lines by sums over quarters of an hour if there are more than ``most``."""
-        until = self._beyond(session, "level IS NULL", most)
+        until = self._newest_beyond(session, "level IS NULL", most)
         if until is None:
             return 0
         session.rows(self._sql.lock_statement("ledger"))
@@ -82,7 +82,7 @@ class LedgerFolding:
         """Replace some sums over quarters by sums over days of ``zone``: old ones, and those too many for ``most``
         lines."""
         condition = f"level = {QUARTER_SUM}"
-        beyond = self._beyond(session, condition, max(most // SHARE_OF_SUMS, LEAST_SUMS))
+        beyond = self._newest_beyond(session, condition, max(most // SHARE_OF_SUMS, LEAST_SUMS))
         until = max(before - 1, beyond or 0)
         if not self._oldest(session, condition, until)[0]:
             return 0
@@ -130,7 +130,7 @@ class LedgerFolding:
             since=since, last=last, number=number, end_of_new=number + (1 << 32) - 1,
         )  # fmt: skip
 
-    def _beyond(self, session: Session, condition: str, most: int) -> int | None:
+    def _newest_beyond(self, session: Session, condition: str, most: int) -> int | None:
         """Return the time of the newest row that meets ``condition``, apart from the newest ``most``."""
         found = self._rows(
             session,

@@ -60,7 +60,7 @@ class LedgerKeeping:
     def follow(self, config: Config) -> None:
         """Use the clients and groups of ``config``."""
 
-    def then(self, step: Step) -> None:
+    def schedule(self, step: Step) -> None:
         """Schedule ``step`` for ``begin``, or for ``run`` after the current lines are written."""
 
     async def begin(self) -> None:
@@ -85,7 +85,7 @@ class KeptLedger(LedgerKeeping):
         table: LedgerTable,
         keep: float,
         most: int,
-        masked: Callable[[str], str] = str,
+        mask: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
@@ -95,7 +95,7 @@ class KeptLedger(LedgerKeeping):
         self._folded = 0
         self._keep = keep
         self._most = most
-        self._masked = masked
+        self._mask = mask
         self._clock = clock
         self._groups: Mapping[str, str] = {}
         self._writing = trio.Lock()
@@ -138,7 +138,7 @@ class KeptLedger(LedgerKeeping):
         self._number += 1
         self._waiting.append((self._number, kept))
 
-    def then(self, step: Step) -> None:
+    def schedule(self, step: Step) -> None:
         self._steps.append(step)
 
     async def begin(self) -> None:
@@ -147,8 +147,8 @@ class KeptLedger(LedgerKeeping):
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cut_now_and_then)
-            nursery.start_soon(self._mark_now_and_then)
+            nursery.start_soon(self._cut_periodically)
+            nursery.start_soon(self._mark_periodically)
             while True:
                 await trio.sleep(EVERY)
                 await self.flush()
@@ -172,7 +172,7 @@ class KeptLedger(LedgerKeeping):
         Lines stay in memory, because a batch may be in progress; lines written twice count once."""
         self._take_overflow()
         try:
-            self._table.add_here(tuple(self._waiting), self._masked, tuple(self._sums), self._own_mark)
+            self._table.add_here(tuple(self._waiting), self._mask, tuple(self._sums), self._own_mark)
         except Unavailable as error:
             if missing := self._unwritten():
                 log.error("%d lines of the ledger could not be kept: %s", missing, error)
@@ -186,20 +186,20 @@ class KeptLedger(LedgerKeeping):
         while self._waiting:
             batch = list(islice(self._waiting, AT_ONCE))
             try:
-                await self._table.add(batch, self._masked)
+                await self._table.add(batch, self._mask)
             except Unavailable as error:
-                self._tell_away(error)
+                self._log_unavailable(error)
                 return
             for _ in batch:
                 self._waiting.popleft()
-            self._tell_back()
+            self._log_available()
         self._take_overflow()
         while self._sums:
             rows = list(islice(self._sums, AT_ONCE))
             try:
                 await self._table.add_rows(rows)
             except Unavailable as error:
-                self._tell_away(error)
+                self._log_unavailable(error)
                 return
             for _ in rows:
                 self._sums.popleft()
@@ -214,16 +214,16 @@ class KeptLedger(LedgerKeeping):
         self._number += len(rows)
         self._sums.extend(rows)
 
-    async def _cut_now_and_then(self) -> None:
+    async def _cut_periodically(self) -> None:
         while True:
             try:
                 gone = await self._table.cut(int((self._clock() - self._keep) * 1e6), self._most, self._zone)
-                self._tell_folded(gone.folded)
+                self._log_folded(gone.folded)
             except Unavailable as error:
                 log.warning("old lines of the ledger could not be removed: %s", error)
             await trio.sleep(CUT_EVERY)
 
-    async def _mark_now_and_then(self) -> None:
+    async def _mark_periodically(self) -> None:
         """Update the process's mark while all lines are written.
 
         A leftover mark shows where a process ended without writing its last lines; a full disk would not take another
@@ -233,22 +233,22 @@ class KeptLedger(LedgerKeeping):
                 try:
                     await self._table.mark(self._own_mark, self._began, int(self._clock() * 1e6))
                 except Unavailable as error:
-                    self._tell_away(error)
+                    self._log_unavailable(error)
             await trio.sleep(MARK_EVERY)
 
-    def _tell_away(self, error: Unavailable) -> None:
+    def _log_unavailable(self, error: Unavailable) -> None:
         if not self._is_away:
             log.warning("lines of the ledger wait to be kept: %s", error)
         self._is_away = True
 
-    def _tell_back(self) -> None:
+    def _log_available(self) -> None:
         if self._overflow:
             log.error("the ledger is kept again: it has only the sums of some exchanges, their lines are in the log")
         elif self._is_away:
             log.info("the ledger is kept again")
         self._is_away = False
 
-    def _tell_folded(self, rows: int) -> None:
+    def _log_folded(self, rows: int) -> None:
         """Log folding once: a full ledger stays full."""
         if rows and not self._has_folded:
             self._has_folded = True

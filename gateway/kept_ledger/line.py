@@ -14,7 +14,7 @@ UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""
 
 LONGEST: Final = 200  # characters of a text that a client chose
-_HELD: Final = 4 * LONGEST  # the same in memory, longer so that long keys are found and masked
+_LONGEST_IN_MEMORY: Final = 4 * LONGEST  # the same in memory, longer so that long keys are found and masked
 _NOTHING: Final = Usage()
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
@@ -71,7 +71,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.client,
         group,
         record.run,
-        record.asked and record.asked[:_HELD],
+        record.asked and record.asked[:_LONGEST_IN_MEMORY],
         record.route,
         tuple([_attempt(one, charged.get(id(one))) for one in record.bill.tried]),
         fields["ended"],
@@ -83,7 +83,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
 
 
 def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
-    target, model = tried.target[:_HELD], tried.model and tried.model[:_HELD]
+    target, model = tried.target[:_LONGEST_IN_MEMORY], tried.model and tried.model[:_LONGEST_IN_MEMORY]
     if charge is None:
         return LineAttempt(target, model, tried.reason)
     cost = charge.cost
@@ -97,14 +97,14 @@ def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
     )
 
 
-def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -> list[dict[str, Any]]:
+def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """Return a line's rows in the table: one for each attempt, or one without.
 
-    ``masked`` masks keys in texts that a client chose."""
+    ``mask`` masks keys in texts that a client chose."""
     common = {
-        "began": line.began, "line": number, "request": _plain(line.request, masked), "client": _plain(line.client),
-        "client_group": _plain(line.group), "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
-        "route": _plain(line.route, masked), "estimated": int(line.estimated), "delivered": int(line.delivered),
+        "began": line.began, "line": number, "request": _storable(line.request, mask), "client": _storable(line.client),
+        "client_group": _storable(line.group), "run": _storable(line.run, mask), "asked": _storable(line.asked, mask),
+        "route": _storable(line.route, mask), "estimated": int(line.estimated), "delivered": int(line.delivered),
         "status": line.status, "ended": line.ended, "endpoint": line.endpoint,
     }  # fmt: skip
     attempts = line.attempts or (None,)
@@ -114,7 +114,7 @@ def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -
 def _columns(attempt: LineAttempt | None) -> dict[str, Any]:
     usage = _NOTHING if attempt is None else attempt.usage
     return {
-        "target": attempt and _plain(attempt.target), "model": attempt and _plain(attempt.model),
+        "target": attempt and _storable(attempt.target), "model": attempt and _storable(attempt.model),
         "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
         "cache_write": usage.cache_write, "output": usage.output, "nanos": 0 if attempt is None else attempt.nanos,
         "grade": attempt and attempt.grade, **dict.fromkeys(UNIT_COLUMNS.values(), 0), **_units(usage),
@@ -126,9 +126,9 @@ def _units(usage: Usage) -> dict[str, int]:
     return {UNIT_COLUMNS[unit]: number for unit, number in usage.units if unit in UNIT_COLUMNS} if usage.units else {}
 
 
-def _plain(text: str | None, masked: Callable[[str], str] = str) -> str | None:
+def _storable(text: str | None, mask: Callable[[str], str] = str) -> str | None:
     """Return a text that every database accepts: PostgreSQL rejects NUL and text outside UTF-8."""
     if text is None:
         return None
-    text = masked(text[:_HELD])[:LONGEST]
+    text = mask(text[:_LONGEST_IN_MEMORY])[:LONGEST]
     return text.replace("\0", "").encode(errors="replace").decode()

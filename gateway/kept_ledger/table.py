@@ -97,7 +97,7 @@ class FoldedPart:
 
 
 @attrs.frozen
-class Shortened:
+class CutResult:
     """The number of rows that ``cut`` deleted for their age, and of those that it replaced by sums."""
 
     removed: int
@@ -111,19 +111,19 @@ class LedgerTable:
         self._database = database
         self._sql = database.notation
 
-    async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
+    async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
         """Write ``lines`` with their numbers, all or none. Existing lines stay unchanged, so writing again is safe."""
-        await self._database.write(self._writing(lambda: _rows_of_all(lines, masked)))
+        await self._database.write(self._writing(lambda: _rows_of_all(lines, mask)))
 
     def add_here(
         self,
         lines: Sequence[tuple[int, LedgerLine]],
-        masked: Callable[[str], str] = str,
+        mask: Callable[[str], str] = str,
         rows: Sequence[Mapping[str, Any]] = (),
         mark: int = 0,
     ) -> None:
         """Write ``lines`` and ``rows`` and remove the ``mark`` in this thread, because the process is about to exit."""
-        write = self._writing(lambda: [*_rows_of_all(lines, masked), *rows])
+        write = self._writing(lambda: [*_rows_of_all(lines, mask), *rows])
 
         def work(session: Session) -> None:
             write(session)
@@ -203,7 +203,7 @@ class LedgerTable:
         (row,) = await self._database.read(lambda session: session.rows(statement, longest=LONGEST_SUM))
         return None if row[0] is None else (row[0], row[1])
 
-    async def folded(self, period: tuple[int, int]) -> list[FoldedPart]:
+    async def folded_parts(self, period: tuple[int, int]) -> list[FoldedPart]:
         """Return the sums that overlap ``period``, by level."""
         statement = self._sql.render(
             f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
@@ -213,7 +213,7 @@ class LedgerTable:
         rows = await self._database.read(lambda session: session.rows(statement, **_bounds(period)), limited=False)
         return [FoldedPart(*row) for row in rows]
 
-    async def cut(self, before: int, most: int, zone: tzinfo = UTC) -> Shortened:
+    async def cut(self, before: int, most: int, zone: tzinfo = UTC) -> CutResult:
         """Delete rows that ended before ``before``, and replace the oldest lines by sums if there are more than
         ``most``.
 
@@ -221,12 +221,12 @@ class LedgerTable:
         folding = LedgerFolding(self._sql)
         newest = await self.bounds()
         with_runs = 0 if newest is None else day_around(newest[1] - WITH_RUNS, zone)[0]
-        removed = await self._repeated(partial(folding.delete_old, before=before))
-        folded = await self._repeated(partial(folding.fold_lines, most=most))
-        await self._repeated(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
-        return Shortened(removed, folded)
+        removed = await self._repeat(partial(folding.delete_old, before=before))
+        folded = await self._repeat(partial(folding.fold_lines, most=most))
+        await self._repeat(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
+        return CutResult(removed, folded)
 
-    async def _repeated(self, work: Callable[[Session], int]) -> int:
+    async def _repeat(self, work: Callable[[Session], int]) -> int:
         """Repeat ``work`` in separate transactions until nothing is left, and return the total."""
         done = 0
         while count := await self._database.write(work, limited=False):
@@ -237,8 +237,8 @@ class LedgerTable:
         await self._database.aclose()
 
 
-def _rows_of_all(lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str]) -> list[Mapping[str, Any]]:
-    return [row for number, line in lines for row in rows_of(line, number, masked)]
+def _rows_of_all(lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str]) -> list[Mapping[str, Any]]:
+    return [row for number, line in lines for row in rows_of(line, number, mask)]
 
 
 def _bounds(period: tuple[int, int]) -> dict[str, int]:
@@ -289,7 +289,7 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     return LedgerSum((), requests, failed, usage, sum([one.nanos for one in sums]), max(grades, default=None))
 
 
-def in_order(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
+def by_cost(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
     """Yield ``sums`` by descending cost."""
     yield from sorted(sums, key=lambda one: (-one.nanos, -one.requests, tuple(word or "" for word in one.by)))
 

@@ -1,4 +1,5 @@
 """Files, batches and other objects that providers store for clients.
+
 - ``ids``: client ids that contain the object's account and owner, and tokens for uploads.
 - ``accounts``: the accounts at providers; ``id_texts`` finds ids in JSON; ``owned_ids`` translates those of one
   owner.

@@ -79,7 +79,7 @@ def accounts_of(entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, sever
     return tuple(Account(tuple(group), keys, several) for group in grouped.values())
 
 
-def marked(accounts: Sequence[Account], mark: AccountMark) -> Account | None:
+def account_of_mark(accounts: Sequence[Account], mark: AccountMark) -> Account | None:
     """Return the account that ``mark`` identifies, ``None`` if unknown.
 
     The entry's name decides only between several accounts of a provider, because entries may be renamed."""

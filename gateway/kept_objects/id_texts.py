@@ -25,7 +25,7 @@ FREE: Final = frozenset(
 )  # fmt: skip
 """Members, in lower case, whose objects contain arbitrary data of programs and models, so no ids."""
 
-FREE_OBJECTS: Final = frozenset(("input",))
+FREE_FORM_OBJECTS: Final = frozenset(("input",))
 """Members that contain arbitrary data if their value is an object, a tool's input; a list is a conversation."""
 
 
@@ -81,7 +81,7 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
             member = mark == b"{" and not (lists and lists[-1])
             stack.append(path)
             lists.append(mark == b"[")
-            if not free and path and (path[-1] in FREE or (member and path[-1] in FREE_OBJECTS)):
+            if not free and path and (path[-1] in FREE or (member and path[-1] in FREE_FORM_OBJECTS)):
                 free = len(stack)
         elif mark in (b"}", b"]"):
             if not stack:

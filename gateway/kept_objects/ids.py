@@ -25,7 +25,7 @@ PREFIXES: Final = (
 """Prefixes of providers' ids, by which clients recognise kinds; other ids get their tag at the front."""
 
 _PLAIN: Final = 0x4C  # a form: the rest after the tag is unchanged
-_CODED: Final = 0x4D  # a form: the rest is in base64url
+_ENCODED: Final = 0x4D  # a form: the rest is in base64url
 _SHORT: Final = 4
 _SIGNATURE: Final = 12
 _TAG: Final = 28  # characters
@@ -63,15 +63,15 @@ class TaggedId:
         return any(hmac.compare_digest(one, self.signature) for one in made)
 
 
-def tagged(native: str, owner: str, mark: AccountMark, secret: bytes) -> str:
+def tagged_id(native: str, owner: str, mark: AccountMark, secret: bytes) -> str:
     """Return the id that ``owner`` gets for the ``native`` id at the account with ``mark``."""
     prefix = _prefix(native)
     rest = native[len(prefix) :]
-    form = _PLAIN if _WORD.fullmatch(rest) else _CODED
+    form = _PLAIN if _WORD.fullmatch(rest) else _ENCODED
     signature = _signature(secret, form, mark, owner, native)
-    if form == _CODED:
-        rest = _encoded(rest.encode("utf-8", "surrogatepass"))
-    return prefix + _encoded(bytes((form,)) + mark.provider + mark.entry + signature) + rest
+    if form == _ENCODED:
+        rest = _encode(rest.encode("utf-8", "surrogatepass"))
+    return prefix + _encode(bytes((form,)) + mark.provider + mark.entry + signature) + rest
 
 
 def read_tag(text: str) -> TaggedId | None:
@@ -80,23 +80,23 @@ def read_tag(text: str) -> TaggedId | None:
         return None
     prefix = _prefix(text)
     tag, rest = text[len(prefix) : len(prefix) + _TAG], text[len(prefix) + _TAG :]
-    data = _decoded(tag) if len(tag) == _TAG else b""
-    if not data or data[0] not in (_PLAIN, _CODED) or not _WORD.fullmatch(rest):
+    data = _decode(tag) if len(tag) == _TAG else b""
+    if not data or data[0] not in (_PLAIN, _ENCODED) or not _WORD.fullmatch(rest):
         return None
     try:
-        native = prefix + (rest if data[0] == _PLAIN else _decoded(rest).decode("utf-8", "surrogatepass"))
+        native = prefix + (rest if data[0] == _PLAIN else _decode(rest).decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         return None
     provider, entry = data[1 : 1 + _SHORT], data[1 + _SHORT : 1 + 2 * _SHORT]
     found = TaggedId(text, AccountMark(provider, entry), native, data[-_SIGNATURE:], data[0])
-    return found if _spelled_so(found, prefix, rest, tag) else None
+    return found if _is_canonical(found, prefix, rest, tag) else None
 
 
-def _spelled_so(found: TaggedId, prefix: str, rest: str, tag: str) -> bool:
+def _is_canonical(found: TaggedId, prefix: str, rest: str, tag: str) -> bool:
     """Return whether the id has its only valid spelling: base64 has unused bits."""
     coded = found.native[len(prefix) :].encode("utf-8", "surrogatepass")
     data = bytes((found.form,)) + found.mark.provider + found.mark.entry + found.signature
-    return tag == _encoded(data) and (found.form == _PLAIN or rest == _encoded(coded))
+    return tag == _encode(data) and (found.form == _PLAIN or rest == _encode(coded))
 
 
 def _prefix(id: str) -> str:
@@ -104,16 +104,16 @@ def _prefix(id: str) -> str:
 
 
 def _signature(secret: bytes, form: int, mark: AccountMark, owner: str, native: str) -> bytes:
-    said = [text.encode("utf-8", "surrogatepass") for text in (owner, native)]
-    data = b"".join((b"trigate id", bytes((form,)), mark.provider, mark.entry, len(said[0]).to_bytes(4), *said))
+    parts = [text.encode("utf-8", "surrogatepass") for text in (owner, native)]
+    data = b"".join((b"trigate id", bytes((form,)), mark.provider, mark.entry, len(parts[0]).to_bytes(4), *parts))
     return hmac.digest(secret, data, "sha256")[:_SIGNATURE]
 
 
-def _encoded(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -144,15 +144,15 @@ class UploadToken:
     until: int
 
 
-def written_token(token: UploadToken, secret: bytes) -> str:
+def write_token(token: UploadToken, secret: bytes) -> str:
     """Return ``token`` as text for a URL, signed with ``secret``."""
     data = msgspec.json.encode(attrs.astuple(token))
-    return _encoded(_token_signature(secret, data) + data)
+    return _encode(_token_signature(secret, data) + data)
 
 
 def read_token(text: str, secrets_of: SecretsOf, now: float) -> UploadToken | None:
     """Return the token in ``text`` if its signature and time are valid; ``secrets_of`` returns an entry's secrets."""
-    data = _decoded(text) if len(text) <= _LONGEST_TOKEN else b""
+    data = _decode(text) if len(text) <= _LONGEST_TOKEN else b""
     signature, signed = data[:_TOKEN_SIGNATURE], data[_TOKEN_SIGNATURE:]
     try:
         token = UploadToken(*msgspec.json.decode(signed, type=tuple[str, str | None, str, str, int]))

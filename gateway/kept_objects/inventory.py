@@ -104,7 +104,7 @@ class Inventory(Protocol):
 
 
 @attrs.frozen
-class Wanted:
+class ListRequest:
     """A client's list request: at most ``limit`` objects after the id ``after`` or before ``before`` that ``shown``
     accepts."""
 
@@ -125,27 +125,27 @@ class ObjectPage:
 
 
 async def read_page(
-    inventory: Inventory, owner: str, wanted: Wanted, clock: Callable[[], float] = time.time
+    inventory: Inventory, owner: str, request: ListRequest, clock: Callable[[], float] = time.time
 ) -> ObjectPage | None:
     """Return a page of the owner's list, ``None`` if the cursor's object is unknown. Raises ``Unavailable``."""
-    backwards = wanted.before is not None and wanted.after is None
-    order: Order = wanted.order if not backwards else ("asc" if wanted.order == "desc" else "desc")
-    cursor = wanted.before if backwards else wanted.after
+    backwards = request.before is not None and request.after is None
+    order: Order = request.order if not backwards else ("asc" if request.order == "desc" else "desc")
+    cursor = request.before if backwards else request.after
     behind = None
     if cursor is not None:
-        if (found := await inventory.get(owner, wanted.collection, cursor)) is None:
+        if (found := await inventory.get(owner, request.collection, cursor)) is None:
             return None
         behind = found.number
     objects: list[KeptObject] = []
-    while len(objects) <= wanted.limit:
-        some = await inventory.some(owner, wanted.collection, behind, order)
+    while len(objects) <= request.limit:
+        some = await inventory.some(owner, request.collection, behind, order)
         now = clock()
-        objects += [one.kept for one in some if _is_there(one.kept, now) and wanted.shown(one.kept)]
+        objects += [one.kept for one in some if _is_there(one.kept, now) and request.shown(one.kept)]
         if len(some) < inventory.at_once:
             break
         behind = some[-1].number
-    page = objects[: wanted.limit]
-    return ObjectPage(tuple(reversed(page) if backwards else page), len(objects) > wanted.limit)
+    page = objects[: request.limit]
+    return ObjectPage(tuple(reversed(page) if backwards else page), len(objects) > request.limit)
 
 
 def _is_there(kept: KeptObject, now: float) -> bool:

@@ -55,7 +55,7 @@ class Cipher(Protocol):
         ...
 
 
-class Clear:
+class NoCipher:
     """A cipher that changes nothing."""
 
     def encrypt(self, body: bytes, context: bytes) -> bytes:
@@ -75,7 +75,7 @@ class InventoryTable:
         self._most = most
 
     async def put(self, kept: KeptObject) -> None:
-        body = self._cipher.encrypt(kept.body, _bound(kept.owner, kept.collection, kept.id))
+        body = self._cipher.encrypt(kept.body, _context_of(kept.owner, kept.collection, kept.id))
         of = {"owner": kept.owner, "collection": kept.collection}
 
         def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
@@ -95,7 +95,7 @@ class InventoryTable:
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
         rows = await self._read(_GET, owner=owner, collection=collection, id=id)
-        return self._numbered(owner, collection, rows[0]) if rows else None
+        return self._numbered_object(owner, collection, rows[0]) if rows else None
 
     async def remove(self, owner: str, collection: Collection, id: str) -> None:
         await self._write(lambda run: run(_REMOVE, owner=owner, collection=collection, id=id))
@@ -105,14 +105,14 @@ class InventoryTable:
     ) -> Sequence[NumberedObject]:
         start = _ENDS[order] if behind is None else behind
         rows = await self._read(_SOME[order], owner=owner, collection=collection, behind=start, most=self.at_once)
-        return [self._numbered(owner, collection, row) for row in rows]
+        return [self._numbered_object(owner, collection, row) for row in rows]
 
     async def aclose(self) -> None:
         await self._database.aclose()
 
-    def _numbered(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
+    def _numbered_object(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
         number, id, until, encrypt = row
-        body = self._cipher.decrypt(bytes(encrypt), _bound(owner, collection, id))
+        body = self._cipher.decrypt(bytes(encrypt), _context_of(owner, collection, id))
         if body is None:
             raise Unavailable("the inventory cannot be decrypted: it was written with another encryption_key")
         return NumberedObject(number, KeptObject(owner, collection, id, body, until))
@@ -129,7 +129,7 @@ class InventoryTable:
         return session.rows(self._database.notation.render(statement), **values)
 
 
-def _bound(owner: str, collection: Collection, id: str) -> bytes:
+def _context_of(owner: str, collection: Collection, id: str) -> bytes:
     return "\0".join(("kept object", owner, collection, id)).encode("utf-8", "surrogatepass")
 
 
@@ -164,7 +164,7 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None) -> In
 
 def _cipher(keys: Sequence[bytes]) -> Cipher:
     if not keys:
-        return Clear()
+        return NoCipher()
     from gateway.stores.encrypted import BodyCipher
 
     return BodyCipher(keys)

@@ -7,9 +7,9 @@ from typing import Final
 import attrs
 
 from gateway.config.settings import Config
-from gateway.kept_objects.accounts import Account, accounts_of, marked
+from gateway.kept_objects.accounts import Account, account_of_mark, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces, IdText, id_texts, with_texts
-from gateway.kept_objects.ids import read_tag, tagged
+from gateway.kept_objects.ids import read_tag, tagged_id
 from providers.endpoints.endpoint import EndpointName, Place
 from streams.errors import GatewayError, invalid
 
@@ -40,7 +40,7 @@ class OwnIds:
     def find(self, text: str) -> FoundId | None:
         """Return the meaning of ``text`` if the gateway made this id for the owner, else ``None``."""
         tag = read_tag(text)
-        account = None if tag is None else marked(self.accounts, tag.mark)
+        account = None if tag is None else account_of_mark(self.accounts, tag.mark)
         if tag is None or account is None or not tag.is_signed(self.owner, account.secrets):
             return None
         return FoundId(text, account, tag.native)
@@ -50,7 +50,7 @@ class OwnIds:
         ids."""
         found = self.find(text)
         if found is None and not self.native:
-            raise no_such(text, param)
+            raise unknown_id_error(text, param)
         return found
 
     def shown(self, native: str, account: Account) -> str:
@@ -58,8 +58,8 @@ class OwnIds:
         if self.native:
             return native
         if not account.secrets:
-            raise unsigned(account)
-        return tagged(native, self.owner, account.mark, account.secrets[0])
+            raise unsigned_error(account)
+        return tagged_id(native, self.owner, account.mark, account.secrets[0])
 
     def read_all(self, body: bytes, places: IdPlaces) -> "ReadIds":
         """Return all ids in ``body``. Raises ``GatewayError`` (404) for ids of others."""
@@ -86,7 +86,7 @@ class OwnIds:
             if read_tag(id) is None:
                 continue
             if (one := self.find(id)) is None:
-                raise no_such(id, place.path[-1])
+                raise unknown_id_error(id, place.path[-1])
             found.append((place, one))
         return ReadIds(body, tuple(found), places.addresses)
 
@@ -145,13 +145,13 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
     return None if first is None else first.account
 
 
-def no_such(text: str, param: str | None = None) -> GatewayError:
+def unknown_id_error(text: str, param: str | None = None) -> GatewayError:
     """Return the error for an unknown id, equal whether or not it exists for another owner."""
     message = f"there is nothing with the id {text[:_SHOWN]!r}: it does not exist, or it was not made with this key"
     return GatewayError("not_found", message, param=param)
 
 
-def unsigned(account: Account) -> GatewayError:
+def unsigned_error(account: Account) -> GatewayError:
     return GatewayError(
         "unsupported",
         f"{account.entry.name} has no key to sign ids with, and without that one client could name what another one "
@@ -164,7 +164,7 @@ def choices(accounts: Sequence[Account]) -> str:
     return ", ".join(one.entry.name for one in accounts)
 
 
-KEEPING: Final[tuple[EndpointName, ...]] = (
+STORING_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
     "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos",
 )  # fmt: skip
 """Endpoints whose objects outlive a request."""
@@ -189,14 +189,14 @@ class AccountDirectory:
         self._closed = config.asks_for_key
         self._foreign = frozenset(key.name for key in config.client_keys if key.foreign_ids)
         self._accounts = accounts_of(config.entries, config.signing_key, several=config.asks_for_key)
-        self.wraps = self._closed or len(self._keeping(frozenset(SHAPES))) > 1
+        self.wraps = self._closed or len(self._storing_accounts(frozenset(SHAPES))) > 1
         """Whether clients get different ids than the provider's."""
 
     def may_be_in(self, body: bytes) -> bool:
         """Return whether ``body`` may contain a gateway id, by a byte search."""
         return any(mark in body for mark in MARKS)
 
-    def having(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
+    def with_endpoint(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
         """Return the accounts that have ``endpoint`` in one of ``shapes``."""
         return tuple(one for one in self._accounts if _place(one, endpoint, frozenset(shapes)) is not None)
 
@@ -210,17 +210,19 @@ class AccountDirectory:
 
     def ids(self, owner: str, client: str | None, shapes: Iterable[str]) -> OwnIds:
         """Return the ids of ``owner`` for objects stored in one of ``shapes``, as ``client`` writes them."""
-        keeping = self._keeping(frozenset(shapes))
-        alone = not self._closed and len(keeping) <= 1
-        return OwnIds(keeping, owner, native=alone or client in self._foreign)
+        accounts = self._storing_accounts(frozenset(shapes))
+        alone = not self._closed and len(accounts) <= 1
+        return OwnIds(accounts, owner, native=alone or client in self._foreign)
 
     def all_ids(self, owner: str, client: str | None) -> OwnIds:
         """Return the ids of ``owner`` for objects stored in any shape."""
         return self.ids(owner, client, SHAPES)
 
-    def _keeping(self, shapes: frozenset[str]) -> tuple[Account, ...]:
+    def _storing_accounts(self, shapes: frozenset[str]) -> tuple[Account, ...]:
         return tuple(
-            one for one in self._accounts if any(_place(one, endpoint, shapes) is not None for endpoint in KEEPING)
+            one
+            for one in self._accounts
+            if any(_place(one, endpoint, shapes) is not None for endpoint in STORING_ENDPOINTS)
         )
 
 

@@ -73,7 +73,7 @@ class PendingBatches:
         row = KeptObject(_OWNER, PENDING, _id_of(owner, batch), msgspec.json.encode(pending), until)
         await self._write(lambda inventory: inventory.put(row))
 
-    async def cross_out(self, owner: str, batch: str) -> None:
+    async def remove(self, owner: str, batch: str) -> None:
         """Remove a batch that is billed or costs nothing."""
         await self._write(lambda inventory: inventory.remove(_OWNER, PENDING, _id_of(owner, batch)))
 
@@ -88,15 +88,15 @@ class PendingBatches:
         if self._inventory is not None and self._reserves.is_wanted:
             async with self._reading:
                 if (now := trio.current_time()) - self._read_at >= fresh:
-                    await self._guarded(self._read, self._inventory, shield=False)
+                    await self._run_guarded(self._read, self._inventory, shield=False)
                     self._read_at = now
 
     async def _write(self, step: Callable[[Inventory], Awaitable[None]]) -> None:
         if self._inventory is not None:
-            await self._guarded(step, self._inventory, shield=True)  # even if its client leaves
+            await self._run_guarded(step, self._inventory, shield=True)  # even if its client leaves
             await self.read()
 
-    async def _guarded(
+    async def _run_guarded(
         self, step: Callable[[Inventory], Awaitable[None]], inventory: Inventory, *, shield: bool
     ) -> None:
         try:

@@ -1,5 +1,7 @@
 """The log for people at a terminal: one line per exchange, and a second one in case of trouble.
+
     09:41:07 200 messages→chat fast → openai/gpt-4o-mini             1234→567   2.31s stop
+
 The JSON log has everything else (``docs/log.md``)."""
 
 import calendar

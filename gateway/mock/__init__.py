@@ -1,4 +1,5 @@
 """The stand-in provider of ``trigate serve --demo`` and ``trigate mock``, which speaks all APIs without a model.
+
 - ``server``: the ASGI app; ``script``: the responses; ``words``: their texts; ``tools``: the tool calls.
 - ``schemas``, ``filling``: JSON Schemas, and values that match them.
 - ``faults``: faulty responses; ``failures``: faults by reason, for testing routes, with a model for each.

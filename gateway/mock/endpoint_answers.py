@@ -39,7 +39,7 @@ def vector(text: str, width: int = WIDTH) -> list[float]:
     return [value / length for value in total]
 
 
-def nearness(one: str, other: str) -> float:
+def similarity_of(one: str, other: str) -> float:
     """Return the similarity of two texts, from 0 to 1."""
     return max(0.0, sum(a * b for a, b in zip(vector(one), vector(other), strict=True)))
 
@@ -54,7 +54,7 @@ def _of_word(word: str, width: int) -> tuple[float, ...]:
     return tuple(byte / 127.5 - 1 for byte in hashlib.shake_128(word.encode(errors="replace")).digest(width))
 
 
-Answering: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
+AnswerCall: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 
 SAID: Final = f"{words.WHO} It heard nothing."
 _MOST_CHOICES: Final = 32
@@ -62,15 +62,15 @@ _MOST_PICTURES: Final = 10
 _PIECE: Final = 4096  # bytes of audio per write
 
 
-def in_json(value: object) -> ScriptedAnswer:
+def json_answer(value: object) -> ScriptedAnswer:
     return ScriptedAnswer(None, (Piece(msgspec.json.encode(value)),), JSON_HEADERS)
 
 
-def in_bytes(content: bytes, type: str) -> ScriptedAnswer:
+def bytes_answer(content: bytes, type: str) -> ScriptedAnswer:
     return ScriptedAnswer(None, (Piece(content),), (("content-type", type),))
 
 
-def in_events(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
+def event_answer(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
     """Return a stream of ``events``, with event names if ``named``, and Chat's ``[DONE]`` if ``done``."""
     pieces = [
         Piece(b"".join((*_name(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
@@ -102,7 +102,7 @@ def embeddings(call: EndpointCall) -> ScriptedAnswer:
     ]
     used = tokens(texts)
     usage = {"prompt_tokens": used, "total_tokens": used}
-    return in_json({"object": "list", "data": data, "model": call.model, "usage": usage})
+    return json_answer({"object": "list", "data": data, "model": call.model, "usage": usage})
 
 
 def embed(call: EndpointCall) -> ScriptedAnswer:
@@ -115,17 +115,17 @@ def embed(call: EndpointCall) -> ScriptedAnswer:
     if kinds is not None:
         found = {kind: [in_base64(one) if kind == "base64" else one for one in vectors] for kind in kinds}
     meta = {"api_version": {"version": call.path[2:3]}, "billed_units": {"input_tokens": tokens(texts)}}
-    return in_json({"id": new_id(""), "texts": texts, "embeddings": found, "meta": meta})
+    return json_answer({"id": new_id(""), "texts": texts, "embeddings": found, "meta": meta})
 
 
 def embed_content(call: EndpointCall) -> ScriptedAnswer:
     """Return the embedding of one text in Gemini's shape."""
-    return in_json({"embedding": {"values": _of_content(call.members)}})
+    return json_answer({"embedding": {"values": _of_content(call.members)}})
 
 
 def batch_embed_contents(call: EndpointCall) -> ScriptedAnswer:
     """Return the embeddings of several texts in Gemini's shape."""
-    return in_json({"embeddings": [{"values": _of_content(one)} for one in call.members.get("requests", [])]})
+    return json_answer({"embeddings": [{"values": _of_content(one)} for one in call.members.get("requests", [])]})
 
 
 def _of_content(request: Mapping[str, Any]) -> list[float]:
@@ -135,7 +135,7 @@ def _of_content(request: Mapping[str, Any]) -> list[float]:
 
 def embed_bare(call: EndpointCall) -> ScriptedAnswer:
     """Return embeddings in TEI's shape, a list of vectors."""
-    return in_json([vector(text) for text in call.texts("inputs")])
+    return json_answer([vector(text) for text in call.texts("inputs")])
 
 
 # Rerank
@@ -144,19 +144,19 @@ def embed_bare(call: EndpointCall) -> ScriptedAnswer:
 def rerank(call: EndpointCall) -> ScriptedAnswer:
     """Return a ranking in the shape of Cohere and Jina, of TEI with ``texts``, or of Voyage with ``top_k``."""
     query, documents = call.texts("query")[0], call.texts("texts" if "texts" in call.members else "documents")
-    scored = sorted(((nearness(query, text), -at) for at, text in enumerate(documents)), reverse=True)
+    scored = sorted(((similarity_of(query, text), -at) for at, text in enumerate(documents)), reverse=True)
     if "texts" in call.members:
-        return in_json([{"index": -at, "score": score} for score, at in scored])
+        return json_answer([{"index": -at, "score": score} for score, at in scored])
     most = call.number("top_k" if "top_k" in call.members else "top_n", len(documents) or 1, len(documents) or 1)
     results: list[dict[str, Any]] = [{"index": -at, "relevance_score": score} for score, at in scored[:most]]
     if call.members.get("return_documents") is True:
         results = [{**one, "document": {"text": documents[one["index"]]}} for one in results]
     used = tokens([query, *documents])
     if "top_k" in call.members:
-        return in_json({"object": "list", "data": results, "model": call.model, "usage": {"total_tokens": used}})
+        return json_answer({"object": "list", "data": results, "model": call.model, "usage": {"total_tokens": used}})
     meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
     answer = {"id": new_id(""), "model": call.model, "results": results, "usage": {"total_tokens": used}}
-    return in_json({**answer, "meta": meta} if call.path.startswith("/v2") else answer)
+    return json_answer({**answer, "meta": meta} if call.path.startswith("/v2") else answer)
 
 
 def score(call: EndpointCall) -> ScriptedAnswer:
@@ -164,8 +164,8 @@ def score(call: EndpointCall) -> ScriptedAnswer:
     first = call.texts("text_1" if "text_1" in call.members else "queries")
     second = call.texts("text_2" if "text_2" in call.members else "documents")
     pairs = zip(first * len(second) if len(first) == 1 else first, second, strict=False)
-    data = [{"index": at, "object": "score", "score": nearness(*pair)} for at, pair in enumerate(pairs)]
-    return in_json({"id": new_id("score-"), "object": "list", "model": call.model, "data": data, "usage": {
+    data = [{"index": at, "object": "score", "score": similarity_of(*pair)} for at, pair in enumerate(pairs)]
+    return json_answer({"id": new_id("score-"), "object": "list", "model": call.model, "data": data, "usage": {
         "prompt_tokens": tokens(first + second), "total_tokens": tokens(first + second),
     }})  # fmt: skip
 
@@ -175,16 +175,16 @@ def classify(call: EndpointCall) -> ScriptedAnswer:
     texts = call.texts("input" if "input" in call.members else "inputs")
     labels = ["short" if len(text) < 80 else "long" for text in texts]
     if call.path.endswith("/predict"):
-        return in_json([[{"label": label, "score": 1.0}] for label in labels])
+        return json_answer([[{"label": label, "score": 1.0}] for label in labels])
     data = [{"index": at, "label": label, "probs": [1.0, 0.0], "num_classes": 2} for at, label in enumerate(labels)]
-    return in_json({"id": new_id("classify-"), "object": "list", "model": call.model, "data": data})
+    return json_answer({"id": new_id("classify-"), "object": "list", "model": call.model, "data": data})
 
 
 def similarity(call: EndpointCall) -> ScriptedAnswer:
     """Return similarity scores in TEI's shape, of one sentence with several."""
     inputs = call.members.get("inputs")
     inner = EndpointCall(inputs if isinstance(inputs, dict) else {})
-    return in_json([nearness(inner.texts("source_sentence")[0], text) for text in inner.texts("sentences")])
+    return json_answer([similarity_of(inner.texts("source_sentence")[0], text) for text in inner.texts("sentences")])
 
 
 # Texts
@@ -200,14 +200,16 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
     usage = {**used, "total_tokens": sum(used.values())}
     end = {"logprobs": None, "finish_reason": "stop"}
     if not call.stream:
-        return in_json({**first, "choices": [{"index": at, "text": said, **end} for at in places], "usage": usage})
+        return json_answer({**first, "choices": [{"index": at, "text": said, **end} for at in places], "usage": usage})
     events = [
         {**first, "choices": [{"index": at, "text": f" {word}", "logprobs": None, "finish_reason": None}]}
         for word in said.split() for at in places
     ]  # fmt: skip
     events += [{**first, "choices": [{"index": at, "text": "", **end}]} for at in places]
     counts = call.members.get("stream_options") == {"include_usage": True}
-    return in_events([*events, *([{**first, "choices": [], "usage": usage}] if counts else [])], named=False, done=True)
+    return event_answer(
+        [*events, *([{**first, "choices": [], "usage": usage}] if counts else [])], named=False, done=True
+    )
 
 
 def fill_in(call: EndpointCall) -> ScriptedAnswer:
@@ -223,10 +225,10 @@ def fill_in(call: EndpointCall) -> ScriptedAnswer:
             {**first, "object": "chat.completion.chunk", "choices": [
                 {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": used},
         ]  # fmt: skip
-        return in_events(events, named=False, done=True)
+        return event_answer(events, named=False, done=True)
     message = {"role": "assistant", "content": said}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return in_json({**first, "object": "chat.completion", "choices": choices, "usage": used})
+    return json_answer({**first, "object": "chat.completion", "choices": choices, "usage": used})
 
 
 _CATEGORIES: Final = ("harassment", "hate", "self-harm", "sexual", "violence")
@@ -244,7 +246,7 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
         found = {name: name in text.lower() for name in _CATEGORIES}
         scores = {name: 0.9 if there else 0.01 for name, there in found.items()}
         results.append({"flagged": any(found.values()), "categories": found, "category_scores": scores})
-    return in_json({"id": new_id("modr-"), "model": call.model, "results": results})
+    return json_answer({"id": new_id("modr-"), "model": call.model, "results": results})
 
 
 def labels(call: EndpointCall) -> ScriptedAnswer:
@@ -253,13 +255,15 @@ def labels(call: EndpointCall) -> ScriptedAnswer:
     results = [
         {"length": {"scores": {"long": float(len(text) >= 80), "short": float(len(text) < 80)}}} for text in texts
     ]
-    return in_json({"id": new_id(""), "model": call.model, "results": results})
+    return json_answer({"id": new_id(""), "model": call.model, "results": results})
 
 
 def pages(call: EndpointCall) -> ScriptedAnswer:
     """Return a document of one page in Mistral's OCR shape."""
     page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt reads nothing.", "images": [], "dimensions": None}
-    return in_json({"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}})
+    return json_answer(
+        {"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}}
+    )
 
 
 # Pictures
@@ -276,14 +280,14 @@ def images(call: EndpointCall) -> ScriptedAnswer:
         "text_tokens": used["input_tokens"], "image_tokens": 0}}  # fmt: skip
     if not call.stream:
         data = [{"b64_json": encoded} for _ in range(count)]
-        return in_json({"created": int(time.time()), "data": data, "usage": usage, "output_format": "png"})
+        return json_answer({"created": int(time.time()), "data": data, "usage": usage, "output_format": "png"})
     about = {"created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png"}
     partial = 0 if call.members.get("partial_images") in (0, "0", None) else call.number("partial_images", 0, 3)
     events: list[dict[str, Any]] = [
         {"type": f"{kind}.partial_image", "b64_json": encoded, "partial_image_index": at, **about}
         for at in range(partial)
     ]
-    return in_events([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
+    return event_answer([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
 
 
 # Audio
@@ -303,7 +307,7 @@ def speech(call: EndpointCall) -> ScriptedAnswer:
         events: list[dict[str, Any]] = [
             {"type": "speech.audio.delta", "audio": base64.b64encode(one).decode()} for one in pieces
         ]
-        return in_events(
+        return event_answer(
             [*events, {"type": "speech.audio.done", "usage": {**used, "total_tokens": sum(used.values())}}]
         )
     type = "audio/pcm" if sound is samples else "audio/wav"
@@ -318,20 +322,20 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
     usage = {"type": "duration", "seconds": seconds}
     if call.stream:
         events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in text.split()]
-        return in_events([*events, {"type": "transcript.text.done", "text": text, "usage": usage}])
+        return event_answer([*events, {"type": "transcript.text.done", "text": text, "usage": usage}])
     match call.members.get("response_format", "json"):
         case "text":
-            return in_bytes(text.encode() + b"\n", "text/plain; charset=utf-8")
+            return bytes_answer(text.encode() + b"\n", "text/plain; charset=utf-8")
         case "srt":
-            return in_bytes(f"1\n{_clock(0, ',')} --> {_clock(seconds, ',')}\n{text}\n\n".encode(), "text/plain")
+            return bytes_answer(f"1\n{_clock(0, ',')} --> {_clock(seconds, ',')}\n{text}\n\n".encode(), "text/plain")
         case "vtt":
-            return in_bytes(f"WEBVTT\n\n{_clock(0)} --> {_clock(seconds)}\n{text}\n\n".encode(), "text/vtt")
+            return bytes_answer(f"WEBVTT\n\n{_clock(0)} --> {_clock(seconds)}\n{text}\n\n".encode(), "text/vtt")
         case "verbose_json" | "diarized_json":
             segment = {"id": 0, "start": 0.0, "end": float(seconds), "text": text}
             about = {"task": "transcribe", "language": "english", "duration": float(seconds)}
-            return in_json({**about, "text": text, "segments": [segment], "usage": usage})
+            return json_answer({**about, "text": text, "segments": [segment], "usage": usage})
         case _:
-            return in_json({"text": text, "usage": usage})
+            return json_answer({"text": text, "usage": usage})
 
 
 def _file(call: EndpointCall) -> UploadedFile:
@@ -345,11 +349,11 @@ def _clock(seconds: int, mark: str = ".") -> str:
 
 
 def voices(call: EndpointCall) -> ScriptedAnswer:
-    return in_json({"voices": [{"id": name, "name": name} for name in ("alloy", "tone")]})
+    return json_answer({"voices": [{"id": name, "name": name} for name in ("alloy", "tone")]})
 
 
 def voice_models(call: EndpointCall) -> ScriptedAnswer:
-    return in_json({"models": [{"id": "mock-small"}]})
+    return json_answer({"models": [{"id": "mock-small"}]})
 
 
 def client_secret(call: EndpointCall) -> ScriptedAnswer:
@@ -361,10 +365,12 @@ def client_secret(call: EndpointCall) -> ScriptedAnswer:
     if type(seconds) is not int or not 10 <= seconds <= 7200:
         raise invalid("expires_after.seconds must be a number from 10 to 7200", "expires_after.seconds")
     about = {"type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": "mock-small"}
-    return in_json({"value": new_id("ek_"), "expires_at": int(time.time()) + seconds, "session": {**about, **session}})
+    return json_answer(
+        {"value": new_id("ek_"), "expires_at": int(time.time()) + seconds, "session": {**about, **session}}
+    )
 
 
-ANSWERS: Final[Mapping[str, Answering]] = {
+ANSWERS: Final[Mapping[str, AnswerCall]] = {
     "/v1/embeddings": embeddings, "/v1beta/openai/embeddings": embeddings,
     **dict.fromkeys(("/v1/embed", "/v2/embed"), embed), "/embed": embed_bare,
     **dict.fromkeys(("/v1/models/{model}:embedContent", "/v1beta/models/{model}:embedContent"), embed_content),
@@ -386,5 +392,5 @@ ANSWERS: Final[Mapping[str, Answering]] = {
 }  # fmt: skip
 """Responses to ``POST`` by path."""
 
-TOLD: Final[Mapping[str, Answering]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
+TOLD: Final[Mapping[str, AnswerCall]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
 """Responses to ``GET`` by path."""

@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 
 from gateway.http.response import Response
 from gateway.mock.called import EndpointCall, read_call
-from gateway.mock.endpoint_answers import ANSWERS, TOLD, Answering
+from gateway.mock.endpoint_answers import ANSWERS, TOLD, AnswerCall
 from gateway.mock.kept import AnswerLine, MockShelf
 from gateway.mock.realtime import PATH, MockSession
 from gateway.serving.quart_requests import read_body
@@ -18,11 +18,11 @@ from gateway.serving.quart_views import View, add_view
 ANTHROPICS: Final = "/v1/messages/"
 """The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""
 
-Sending: TypeAlias = Callable[[Answering, Callable[[], EndpointCall]], Awaitable[Response]]
+SendAnswer: TypeAlias = Callable[[AnswerCall, Callable[[], EndpointCall]], Awaitable[Response]]
 """A function that sends the response to a request, with the fault that its model's name selects."""
 
 
-def add_endpoints(app: QuartTrio, send: Sending, answer_line: AnswerLine) -> None:
+def add_endpoints(app: QuartTrio, send: SendAnswer, answer_line: AnswerLine) -> None:
     """Add the endpoints to ``app``; ``answer_line`` answers lines of batches, which are conversations."""
     for method, path, answering in _routes(MockShelf(answer_line)):
         rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>").replace("{part}", "<part>")
@@ -41,7 +41,7 @@ async def _session() -> None:
             await websocket.send(event)
 
 
-def _view(answering: Answering, path: str, send: Sending) -> View:
+def _view(answering: AnswerCall, path: str, send: SendAnswer) -> View:
     async def answer(**named: str) -> Response:
         body, type = await read_body(), request.headers.get("content-type", "")
         origin = request.host_url.rstrip("/")
@@ -55,7 +55,7 @@ def _view(answering: Answering, path: str, send: Sending) -> View:
     return answer
 
 
-def _routes(shelf: MockShelf) -> Iterator[tuple[str, str, Answering]]:
+def _routes(shelf: MockShelf) -> Iterator[tuple[str, str, AnswerCall]]:
     yield from (("POST", path, answering) for path, answering in ANSWERS.items())
     yield from (("GET", path, answering) for path, answering in TOLD.items())
     for root, prefixes, making in (

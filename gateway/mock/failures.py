@@ -22,7 +22,7 @@ _BLOCKED = "Output blocked by content filtering policy"
 _UNIFIED = "anthropic-ratelimit-unified-status"
 
 
-def _alike(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
+def _for_all_apis(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
     return {api: other.get(api, failed) for api in CODECS}
 
 
@@ -38,27 +38,27 @@ REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
     "rate_limited": ("429 with retry-after: 2", FAULTS["429"].refusals),
     "quota": (
         "429, insufficient_quota; Messages: 400, an empty account",
-        _alike(
+        _for_all_apis(
             ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
             messages=_mistake(_NO_CREDIT),
         ),
     ),
     "overloaded": (
         "503; Messages: 529",
-        _alike(
+        _for_all_apis(
             _full("overloaded"), messages=FAULTS["529"].refusals["messages"], responses=_full("server_is_overloaded")
         ),
     ),
     "server_error": ("500", FAULTS["500"].refusals),
-    "timeout": ("504", _alike(ErrorInfo("timeout", "Gateway timeout"))),
-    "credential": ("401", _alike(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
-    "gone": ("404, model_not_found", _alike(ErrorInfo("not_found", "No such model", code="model_not_found"))),
+    "timeout": ("504", _for_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
+    "credential": ("401", _for_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
+    "gone": ("404, model_not_found", _for_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
     "context_too_long": ("400, in the words for a prompt that is too long", FAULTS["context-overflow"].refusals),
     "content_filter": (
         "400, content_policy_violation; Messages: in words",
-        _alike(_mistake("It was rejected", "content_policy_violation"), messages=_mistake(_BLOCKED)),
+        _for_all_apis(_mistake("It was rejected", "content_policy_violation"), messages=_mistake(_BLOCKED)),
     ),
-    "invalid": ("400, for a mistake in the request", _alike(_mistake("The stand-in takes it for a mistake"))),
+    "invalid": ("400, for a mistake in the request", _for_all_apis(_mistake("The stand-in takes it for a mistake"))),
 }
 """The status and messages by reason."""
 
@@ -71,7 +71,7 @@ _NO_EVENT: Final = ("timeout",)
 """Reasons without an error event in any API."""
 
 
-def _refusing(reason: FailureReason) -> Mapping[str, Fault]:
+def _faults_for(reason: FailureReason) -> Mapping[str, Fault]:
     """Return the faults for ``reason`` by name."""
     says, refusals = REFUSALS[reason]
     found = {
@@ -86,16 +86,16 @@ def _refusing(reason: FailureReason) -> Mapping[str, Fault]:
     return found
 
 
-def _saying_nothing(reason: Reason) -> Callable[[Sequence[Event], int], Sequence[Event]]:
+def _empty_answer(reason: Reason) -> Callable[[Sequence[Event], int], Sequence[Event]]:
     return lambda events, _: [next(iter(events)), Usage(input=1), AnswerEnd(reason)]
 
 
 FAILURES: Final[Mapping[str, Fault]] = {
-    **{name: fault for reason in REFUSALS for name, fault in _refusing(reason).items()},
+    **{name: fault for reason in REFUSALS for name, fault in _faults_for(reason).items()},
     "quota-window": Fault(
         "status 429, a plan's window that is used up for 5 seconds",
         0,
-        refusals=_alike(_WINDOW),
+        refusals=_for_all_apis(_WINDOW),
         counted=True,
     ),
     "connection": Fault(
@@ -105,8 +105,8 @@ FAILURES: Final[Mapping[str, Fault]] = {
         counted=True,
     ),
     "bad_answer": Fault("status 200 and a page of HTML", 0, answer=FAULTS["html"].answer, counted=True),
-    "empty": Fault("an answer that ends well, with nothing in it", 0, events=_saying_nothing("stop"), counted=True),
-    "refusal": Fault("an answer that is refused without a word", 0, events=_saying_nothing("refusal"), counted=True),
+    "empty": Fault("an answer that ends well, with nothing in it", 0, events=_empty_answer("stop"), counted=True),
+    "refusal": Fault("an answer that is refused without a word", 0, events=_empty_answer("refusal"), counted=True),
 }
 
 
@@ -127,11 +127,13 @@ def fault_of(model: str) -> tuple[str, Fault, int] | None:
         if fault is not None and (number is None or fault.number is not None):
             return stem, fault, int(number or fault.number or 0)
     if model.startswith(PREFIX):
-        raise GatewayError("not_found", f"there is no {model}; there are {', '.join(listed())}", param="model")
+        raise GatewayError(
+            "not_found", f"there is no {model}; there are {', '.join(fault_descriptions())}", param="model"
+        )
     return None
 
 
-def listed() -> dict[str, str]:
+def fault_descriptions() -> dict[str, str]:
     """Return the models of all faults with their descriptions."""
     return {
         f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number else ""): fault.says for name, fault in MODELS.items()

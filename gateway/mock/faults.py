@@ -87,7 +87,7 @@ class Fault:
 # Changed events
 
 
-def _failing(events: Sequence[Event], words: int) -> list[Event]:
+def _with_error(events: Sequence[Event], words: int) -> list[Event]:
     """Return the events up to ``words`` pieces of content, then an error."""
     said = [i for i, event in enumerate(events) if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)][
         :words
@@ -103,18 +103,18 @@ def _large(events: Sequence[Event], mebibytes: int) -> list[Event]:
 # Changed bytes
 
 
-def _begun(answer: ScriptedAnswer, words: int) -> int:
+def _pieces_up_to(answer: ScriptedAnswer, words: int) -> int:
     """Return the number of pieces up to ``words`` pieces of content."""
     said = [i for i, piece in enumerate(answer.pieces) if piece.content][:words]
     return said[-1] + 1 if said else 0
 
 
-def _stopping(end: Ending) -> Change:
+def _stop_with(end: Ending) -> Change:
     """Return a change that stops after some pieces of content, or after half of a whole response, with ``end``."""
 
     def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
         if answer.stream:
-            return attrs.evolve(answer, pieces=answer.pieces[: _begun(answer, words)], end=end)
+            return attrs.evolve(answer, pieces=answer.pieces[: _pieces_up_to(answer, words)], end=end)
         return attrs.evolve(answer, pieces=(_half(answer.pieces[0]),), end=end)
 
     return stop
@@ -122,30 +122,30 @@ def _stopping(end: Ending) -> Change:
 
 def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
     """Return ``answer`` with its head and no content; half of a whole response."""
-    return _stopping("cut")(answer, 0)
+    return _stop_with("cut")(answer, 0)
 
 
 def _half(piece: Piece) -> Piece:
     return Piece(piece.data[: len(piece.data) // 2])
 
 
-def _next(answer: ScriptedAnswer) -> int:
+def _next_piece(answer: ScriptedAnswer) -> int:
     """Return the index of the first piece after ``WORDS`` pieces of content, in a whole response of the only one."""
-    at = _begun(answer, WORDS)
+    at = _pieces_up_to(answer, WORDS)
     return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
 
 
 def _stall(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    return _stopping("silence")(answer, WORDS)
+    return _stop_with("silence")(answer, WORDS)
 
 
 def _half_an_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    at = _next(answer)
+    at = _next_piece(answer)
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], _half(answer.pieces[at])))
 
 
 def _garbage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    at = _next(answer)
+    at = _next_piece(answer)
     broken = b"".join(_each_event(answer, answer.pieces[at], _without_brace))
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
 
@@ -164,13 +164,13 @@ def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], 
             yield answer.framing.change_payload(raw, change)
 
 
-def _unfinished(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _without_end(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     """Return a stream up to its last word."""
-    pieces = answer.pieces[: _begun(answer, len(answer.pieces))] if answer.stream else answer.pieces
+    pieces = answer.pieces[: _pieces_up_to(answer, len(answer.pieces))] if answer.stream else answer.pieces
     return attrs.evolve(answer, pieces=pieces)
 
 
-def _later(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
+def _delayed(answer: ScriptedAnswer, seconds: int) -> ScriptedAnswer:
     return attrs.evolve(answer, wait=seconds)
 
 
@@ -204,16 +204,16 @@ def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
 def _each(change: Callable[[bytes], bytes]) -> Change:
     """Return a change that applies ``change`` to every piece of a text stream, and to nothing else."""
 
-    def changed(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    def apply(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
         if answer.framing is None or not answer.framing.media_type.startswith("text/"):
             return answer
         pieces = tuple(attrs.evolve(piece, data=change(piece.data)) for piece in answer.pieces)
         return attrs.evolve(answer, pieces=pieces)
 
-    return changed
+    return apply
 
 
-def _commented(data: bytes) -> bytes:
+def _with_comment(data: bytes) -> bytes:
     return b": one moment\n\n" + data if data else data
 
 
@@ -221,7 +221,7 @@ def _crlf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def _uncounted(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+def _without_usages(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     pieces = (attrs.evolve(piece, data=b"".join(_each_event(answer, piece, _without_usage))) for piece in answer.pieces)
     return attrs.evolve(answer, pieces=tuple(pieces))
 
@@ -256,21 +256,23 @@ _TOO_LONG = ErrorInfo(
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "cut-after": Fault(
-        "the connection closes (FIN) after N words, without the end of the body", WORDS, answer=_stopping("cut")
+        "the connection closes (FIN) after N words, without the end of the body", WORDS, answer=_stop_with("cut")
     ),
-    "reset-after": Fault("the connection is reset (RST) after N words", WORDS, answer=_stopping("reset")),
+    "reset-after": Fault("the connection is reset (RST) after N words", WORDS, answer=_stop_with("reset")),
     "half-an-event": Fault("the body ends, well by HTTP, in the middle of an event", answer=_half_an_event),
     "stall": Fault("silent after 3 words, until you leave", answer=_stall),
-    "slow-first-byte": Fault("N seconds of silence, then a good answer", 20, answer=_later),
+    "slow-first-byte": Fault("N seconds of silence, then a good answer", 20, answer=_delayed),
     "silent": Fault("no answer at all, until you leave", answer=_never),
     "garbage": Fault("after 3 words an event that is not JSON, then the rest", answer=_garbage),
     "html": Fault("status 200 and a page of HTML", answer=_html),
     "empty-stream": Fault("status 200 and an empty body", answer=_empty),
     "wrong-content-type": Fault("a good answer that says it is text/plain", answer=_as_text),
-    "error-event": Fault("an error event after 3 words; whole: 200 with an error", events=lambda e, _: _failing(e, 3)),
-    "error-first": Fault("an error in place of the first event, status 200", events=lambda e, _: _failing(e, 0)),
+    "error-event": Fault(
+        "an error event after 3 words; whole: 200 with an error", events=lambda e, _: _with_error(e, 3)
+    ),
+    "error-first": Fault("an error in place of the first event, status 200", events=lambda e, _: _with_error(e, 0)),
     "no-finish": Fault(
-        "a stream that ends, well by HTTP, behind its last word; whole: a good answer", answer=_unfinished
+        "a stream that ends, well by HTTP, behind its last word; whole: a good answer", answer=_without_end
     ),
     "429": Fault(
         "status 429 with retry-after: 2",
@@ -289,6 +291,6 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "gzip": Fault("a good answer, compressed though nobody asked for that", answer=_gzip),
     "big-event": Fault("a good answer with one event of N MiB", 8, events=_large),
     "crlf": Fault("a good stream whose lines end in CR LF", answer=_each(_crlf)),
-    "comments": Fault("a good stream with a comment before each event", answer=_each(_commented)),
-    "no-usage": Fault("a good answer that counts no tokens", answer=_uncounted),
+    "comments": Fault("a good stream with a comment before each event", answer=_each(_with_comment)),
+    "no-usage": Fault("a good answer that counts no tokens", answer=_without_usages),
 }

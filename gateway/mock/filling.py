@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 from gateway.mock.schemas import (
     DEEP,
     Flat,
-    GivenUp,
     Meanings,
     Path,
+    TooManySteps,
     listed,
     matches,
     members,
@@ -38,7 +38,7 @@ def fill(schema: object, say: Say, *, complete: bool = True) -> Any:
     ``Unfillable``."""
     try:  # keywords may have arbitrary values
         return _Filling(Meanings(schema), say, complete).value(schema, "", 0, ())
-    except (GivenUp, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
+    except (TooManySteps, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
         raise Unfillable from None
 
 
@@ -61,7 +61,7 @@ class _Filling:
                     continue
         raise Unfillable
 
-    def _spares(self, path: Path) -> bool:
+    def _omits_optional(self, path: Path) -> bool:
         """Return whether optional parts are left out."""
         return not self._complete or len(path) >= DEEP
 
@@ -79,7 +79,7 @@ class _Filling:
         known, least = members(flat, "properties"), number(flat, "minProperties", 0)
         needed = [one for one in listed(flat, "required") if isinstance(one, str)]
         found = {one: self.value(_member(flat, one), one, nth, path) for one in needed}
-        wanted = least if self._spares(path) else number(flat, "maxProperties", math.inf)
+        wanted = least if self._omits_optional(path) else number(flat, "maxProperties", math.inf)
         for one in known:
             if one not in found and len(found) < wanted:
                 self._add(found, flat, one, nth, path)
@@ -99,7 +99,7 @@ class _Filling:
     def array(self, flat: Flat, name: str, nth: int, path: Path) -> list[Any]:
         least, most = number(flat, "minItems", 0), number(flat, "maxItems", math.inf)
         least = max(least, 1 if "contains" in flat else 0)
-        wanted = least if self._spares(path) else min(most, max(least, len(listed(flat, "prefixItems")), 1))
+        wanted = least if self._omits_optional(path) else min(most, max(least, len(listed(flat, "prefixItems")), 1))
         found: dict[str, Any] = {}
         while len(found) < wanted:
             try:
@@ -134,7 +134,7 @@ class _Filling:
             plain = f"{self._say(name)} {nth + 1}" if nth else self._say(name)
             own = (plain + "." * min(int(least) - len(plain), LONGEST))[: int(most)]
         samples = SAMPLES if "pattern" in flat else ()
-        offered = _offered(flat, nth) if template is None else ()
+        offered = _proposed_values(flat, nth) if template is None else ()
         candidates = (*offered, own, *samples)
         text = next((text for text in candidates if isinstance(text, str) and _is_text(flat, text)), None)
         if text is None and (template is not None or not least <= len(own) <= most):
@@ -148,7 +148,7 @@ class _Filling:
         (low, _), (high, _) = _limits(flat)
         grid = number(flat, "multipleOf", 0) or 1
         start = 1 if low < 1 < high and grid == 1 else math.floor(max(low, min(high, 0)) / grid) * grid
-        candidates = [*_offered(flat, nth), *(start + grid * (nth + n) for n in (0, 1, 2))]
+        candidates = [*_proposed_values(flat, nth), *(start + grid * (nth + n) for n in (0, 1, 2))]
         candidates += [start - grid * (nth + n) for n in (0, 1, 2)]
         if math.isfinite(high - low):
             candidates.append(low + (high - low) * (nth % 7 + 1) / 8)
@@ -212,7 +212,7 @@ def _allowed(flat: Flat, value: object) -> bool:
     return _is_text(flat, value) if isinstance(value, str) else type(value) is bool or _is_number(flat, value)
 
 
-def _offered(flat: Flat, nth: int) -> list[Any]:
+def _proposed_values(flat: Flat, nth: int) -> list[Any]:
     """Return the value that the schema proposes, if any."""
     return [] if nth else list(filter(None, (flat.get("default"), *listed(flat, "examples"))))
 

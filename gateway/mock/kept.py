@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from gateway.mock.called import EndpointCall, UploadedFile
-from gateway.mock.endpoint_answers import in_bytes, in_json
+from gateway.mock.endpoint_answers import bytes_answer, json_answer
 from gateway.mock.faults import ScriptedAnswer
 from gateway.mock.media import picture
 from providers.neutral.codec import new_id
@@ -47,7 +47,7 @@ class MockShelf:
             raise invalid("file is required, as a file of the form", "file")
         file = call.files["file"][0]
         purpose = call.members.get("purpose")
-        return in_json(self._file(file, "file-" if purpose else "file_", purpose).about)
+        return json_answer(self._file(file, "file-" if purpose else "file_", purpose).about)
 
     def _file(self, file: UploadedFile, prefix: str, purpose: Any) -> MockObject:
         about: dict[str, Any] = {"id": new_id(prefix), "filename": file.name}
@@ -68,13 +68,13 @@ class MockShelf:
             "status": "pending",
             "parts": [],
         }
-        return in_json(self._put(MockObject(about)).about)
+        return json_answer(self._put(MockObject(about)).about)
 
     def add_part(self, call: EndpointCall) -> ScriptedAnswer:
         upload = self._get(call)
         part = {"id": new_id("part_"), "object": "upload.part", "upload_id": upload.about["id"]}
         content = b"".join(file.content for file in call.files.get("data", ()))
-        return in_json(self._put(MockObject(part, content)).about)
+        return json_answer(self._put(MockObject(part, content)).about)
 
     def end_upload(self, call: EndpointCall) -> ScriptedAnswer:
         upload, parts = self._get(call), call.members.get("part_ids", [])
@@ -83,7 +83,7 @@ class MockShelf:
             UploadedFile(upload.about["filename"], content), "file-", upload.about["purpose"] or "user_data"
         )
         upload.about.update(status="completed", file=file.about)
-        return in_json(upload.about)
+        return json_answer(upload.about)
 
     # All kinds
 
@@ -91,27 +91,27 @@ class MockShelf:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
             known = {name: call.members[name] for name in ("name", "model", "prompt") if name in call.members}
-            return in_json(self._put(MockObject({**about, **known}, picture(call.model))).about)
+            return json_answer(self._put(MockObject({**about, **known}, picture(call.model))).about)
 
         return answer
 
     def show(self, call: EndpointCall) -> ScriptedAnswer:
-        return in_json(self._get(call).about)
+        return json_answer(self._get(call).about)
 
     def content(self, call: EndpointCall) -> ScriptedAnswer:
-        return in_bytes(self._get(call).content, "application/octet-stream")
+        return bytes_answer(self._get(call).content, "application/octet-stream")
 
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
         del self._objects[call.named["id"]]
         if call.is_anthropics:
-            return in_json({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
-        return in_json({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
+            return json_answer({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
+        return json_answer({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
 
     def cancel(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
         about.update({"processing_status": "canceling"} if "processing_status" in about else {"status": "cancelled"})
-        return in_json(about)
+        return json_answer(about)
 
     def list_of(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
         within = any("/" in prefix for prefix in prefixes)
@@ -122,17 +122,19 @@ class MockShelf:
             if len(prefixes) > 1:  # files: the client's API selects which
                 data = [about for about in data if call.is_anthropics == ("type" in about)]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-            return in_json({"object": "list", "data": data, "has_more": False, **ends})
+            return json_answer({"object": "list", "data": data, "has_more": False, **ends})
 
         return answer
 
     def change(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
         about.update({name: call.members[name] for name in ("name", "metadata") if name in call.members})
-        return in_json(about)
+        return json_answer(about)
 
     def search(self, call: EndpointCall) -> ScriptedAnswer:
-        return in_json({"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None})
+        return json_answer(
+            {"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None}
+        )
 
     # Files within a vector store or container
 
@@ -150,7 +152,7 @@ class MockShelf:
                 "vector_store_id": outer, "container_id": outer, "path": f"/mnt/data/{file.about['filename']}",
                 "bytes": len(file.content), "usage_bytes": len(file.content), "source": "user", "last_error": None,
             }  # fmt: skip
-            return in_json(self._put(MockObject(about, file.content), _within(outer, about["id"])).about)
+            return json_answer(self._put(MockObject(about, file.content), _within(outer, about["id"])).about)
 
         return answer
 
@@ -188,7 +190,7 @@ class MockShelf:
                       "total_tokens": (len(file.content) + len(content)) // 4},
         }  # fmt: skip
         kept = self._put(MockObject(about))
-        return in_json({**kept.about, "status": "validating", "output_file_id": None})
+        return json_answer({**kept.about, "status": "validating", "output_file_id": None})
 
     def _line(self, line: bytes) -> dict[str, Any]:
         try:
@@ -221,7 +223,7 @@ class MockShelf:
         }  # fmt: skip
         kept = self._put(MockObject(about, content))
         begun = {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-        return in_json({
+        return json_answer({
             **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
             "results_url": None,
         })  # fmt: skip

@@ -54,30 +54,31 @@ class MockSession:
                 yield _error(f"unknown event {str(kind)[:80]}")
 
     def _answer(self, asked: Mapping[str, Any]) -> Iterator[str]:
-        spoken = "audio" in (asked.get("output_modalities") or self._session["output_modalities"])
+        without_program_text = "audio" in (asked.get("output_modalities") or self._session["output_modalities"])
         response: dict[str, Any] = {"id": new_id("resp_"), "object": "realtime.response", "status": "in_progress"}
         item = {"id": new_id("item_"), "object": "realtime.item", "type": "message", "role": "assistant"}
         place = {"response_id": response["id"], "item_id": item["id"], "output_index": 0, "content_index": 0}
-        said = "output_audio_transcript" if spoken else "output_text"
+        said = "output_audio_transcript" if without_program_text else "output_text"
         yield _event("response.created", response={**response, "output": []})
         yield _event("response.output_item.added", item=item, response_id=response["id"], output_index=0)
         for word in words.WHO.split():
             yield _event(f"response.{said}.delta", delta=f"{word} ", **place)
-        if spoken:
+        if without_program_text:
             sound = tone(words.WHO)
             for at in range(0, len(sound), _PIECE):
                 yield _event(
                     "response.output_audio.delta", delta=base64.b64encode(sound[at : at + _PIECE]).decode(), **place
                 )
             yield _event("response.output_audio.done", **place)
-        yield _event(f"response.{said}.done", **place, **{"transcript" if spoken else "text": words.WHO})
+        yield _event(f"response.{said}.done", **place, **{"transcript" if without_program_text else "text": words.WHO})
         yield _event(
-            "response.done", response={**response, "status": "completed", "output": [item], "usage": _usage(spoken)}
+            "response.done",
+            response={**response, "status": "completed", "output": [item], "usage": _usage(without_program_text)},
         )
 
 
-def _usage(spoken: bool) -> dict[str, Any]:
-    text, sound = len(words.WHO.split()), _SOUND_TOKENS if spoken else 0
+def _usage(without_program_text: bool) -> dict[str, Any]:
+    text, sound = len(words.WHO.split()), _SOUND_TOKENS if without_program_text else 0
     return {
         "total_tokens": 10 + text + sound, "input_tokens": 10, "output_tokens": text + sound,
         "input_token_details": {"text_tokens": 10, "audio_tokens": 0, "cached_tokens": 0},

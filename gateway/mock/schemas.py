@@ -19,7 +19,7 @@ TWICE: Final = 2  # how often a reference may occur within itself
 _COMBINING: Final = {"$ref", "allOf", "anyOf", "oneOf", "$defs", "definitions"}
 
 
-class GivenUp(Exception):
+class TooManySteps(Exception):
     """An error: more than ``STEPS`` steps were needed."""
 
 
@@ -31,10 +31,10 @@ class Meanings:
         self._steps = 0
 
     def of(self, schema: object, path: Path) -> Iterator[tuple[Flat, Path]]:
-        """Yield the flat schemas that ``schema`` can mean, the first choice first. Raises ``GivenUp``."""
+        """Yield the flat schemas that ``schema`` can mean, the first choice first. Raises ``TooManySteps``."""
         self._steps += 1
         if self._steps > STEPS:
-            raise GivenUp
+            raise TooManySteps
         if schema is False:
             return
         if not isinstance(schema, Mapping):
@@ -129,7 +129,7 @@ def both(one: Flat, other: Flat) -> Flat | None:
         if merged is None:
             return None
         found[key] = merged
-    if properties := _all_of(_known(one, other), _known(other, one)):
+    if properties := _all_of(_constrained_members(one, other), _constrained_members(other, one)):
         found["properties"] = properties
     first = range(max(len(listed(each, "prefixItems")) for each in (one, other)))
     if first:
@@ -143,7 +143,7 @@ def place(flat: Flat, index: int) -> object:
     return first[index] if index < len(first) else flat.get("items", True)
 
 
-def _known(one: Flat, other: Flat) -> Mapping[str, Any]:
+def _constrained_members(one: Flat, other: Flat) -> Mapping[str, Any]:
     """Return the members of ``one`` with the constraints that ``other`` sets for unlisted members."""
     own, rest = members(one, "properties"), other.get("additionalProperties", True)
     if rest is True:

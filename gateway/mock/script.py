@@ -70,11 +70,11 @@ def _text(request: Request) -> str:
         return _json(request, request.format)
     if words.wants_title(request):
         return words.title(request)
-    said = words.shown(words.said(request))
+    said = words.shortened(words.user_text(request))
     if (called := _result(request)) is not None:
         asked, result = called
-        input = words.shown(asked.input)
-        return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.repeated(result))
+        input = words.shortened(asked.input)
+        return words.CALLED.format(said=said, tool=asked.name, input=input, result=words.result_sentence(result))
     mode, tools = offered(request)
     if (
         mode == "auto"
@@ -101,7 +101,7 @@ def _result(request: Request) -> tuple[ToolCallPart, ToolResultPart] | None:
         if results:
             calls = (part for message in request.messages for part in message.parts if isinstance(part, ToolCallPart))
             return next(((part, results[-1]) for part in calls if part.id == results[-1].call_id), None)
-        if turn.role == "user" and words.said_in(turn):
+        if turn.role == "user" and words.user_text_in(turn):
             return None
     return None
 

@@ -14,9 +14,9 @@ from quart_trio import QuartTrio
 
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.called import EndpointCall
-from gateway.mock.endpoint_answers import ANSWERS, Answering
+from gateway.mock.endpoint_answers import ANSWERS, AnswerCall
 from gateway.mock.endpoints import add_endpoints
-from gateway.mock.failures import fault_of, listed
+from gateway.mock.failures import fault_descriptions, fault_of
 from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
 from gateway.mock.script import script
 from gateway.serving.quart_connections import configure
@@ -51,7 +51,8 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
 
     async def models() -> Response:
         data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"} for name in (*MODELS, *listed())
+            {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
+            for name in (*MODELS, *fault_descriptions())
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
@@ -74,7 +75,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
 
         return answer
 
-    add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answered_line)
+    add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answer_line)
     add_view(app, "/v1/models", "models", models, ["GET"])
     for codec in CODECS.values():
         for route in codec.wire.routes():
@@ -92,7 +93,7 @@ async def _call_endpoint(
     failures: Counter[tuple[Api, str, int]],
     pace: float,
     reset: Callable[[], None],
-    answering: Answering,
+    answering: AnswerCall,
     read: Callable[[], EndpointCall],
 ) -> Response:
     """Return the response to a request other than a conversation; errors and faults have Chat's format."""
@@ -142,7 +143,7 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
         )
         framing = codec.wire.framing_for(request.query_string.decode("latin-1"))
         answer = ScriptedAnswer(codec.wire.framing, pieces, stream_headers(framing))
-        return answer if framing is codec.wire.framing else _reframed(answer, codec.wire.framing, framing)
+        return answer if framing is codec.wire.framing else _reframe(answer, codec.wire.framing, framing)
     try:
         body = codec.write_answer(fold(events), reply)
     except GatewayError as error:
@@ -150,7 +151,7 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
     return ScriptedAnswer(None, (Piece(body),), JSON_HEADERS)
 
 
-def _answered_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
     """Return the response to a line of a batch: a conversation or embeddings."""
     if path in ANSWERS:
         answer = ANSWERS[path](EndpointCall(body, path=path))
@@ -164,7 +165,7 @@ def _answered_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
     return 200, msgspec.json.decode(answer.pieces[0].data)
 
 
-def _reframed(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:
+def _reframe(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:
     """Return the same events in another framing."""
     assert framing.writer is not None
     splitter, writer = own.splitter(LONGEST), framing.writer()

@@ -84,7 +84,7 @@ def choose(request: Request) -> Pick | None:
         return _first(tools, request, forced=True)
     called = {part.name for message in request.messages for part in message.parts if isinstance(part, ToolCallPart)}
     fresh = [tool for tool in tools if tool.name not in called]
-    looking = [] if _goes_on(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
+    looking = [] if _has_called_tool(request, mode) else [tool for tool in fresh if rank(tool) < NEVER]
     answering = [tool for tool in fresh if _is_final(tool)]
     found = _first([*sorted(looking, key=rank), *answering], request)
     if found is None and mode == "required":
@@ -103,7 +103,7 @@ def offered(request: Request) -> tuple[str, list[Tool]]:
     return choice.mode, [tool for tool in tools if choice.allowed is None or tool.name in choice.allowed]
 
 
-def _goes_on(request: Request, mode: str) -> bool:
+def _has_called_tool(request: Request, mode: str) -> bool:
     """Return whether a tool was called before, for any question, so that it is not called endlessly.
 
     A program may add its own text after the result, and one that requires calls may send results as the user's text."""

@@ -42,12 +42,14 @@ EXAMPLES: Final[Mapping[str, str]] = {
 }
 """Example texts by the last word of a member's name."""
 
-SAID: Final = 80  # characters shown of the user's text
+MOST_USER_TEXT: Final = 80  # characters shown of the user's text
 TITLE: Final = 50  # characters of a title
-TOLD: Final = 600  # characters shown of a tool's result
+MOST_RESULT_TEXT: Final = 600  # characters shown of a tool's result
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_ASIDE: Final = re.compile(r"<([a-z]+[-_][a-z_-]+)\b[^>]*>.*?</\1>", re.S)  # <system-reminder>, <environment_context>
+_PROGRAM_TEXT: Final = re.compile(
+    r"<([a-z]+[-_][a-z_-]+)\b[^>]*>.*?</\1>", re.S
+)  # <system-reminder>, <environment_context>
 _QUOTE: Final = re.compile(r"<(task|user_query|session|user_message|conversation)>(.*?)</\1>", re.S)
 _TITLE: Final = re.compile(
     r"\btitle generator\b|\b(?:generate|write|create|suggest|come up with)\b[^.\n]{0,60}\btitle\b", re.I
@@ -73,7 +75,7 @@ def text_for(name: str, request: Request) -> str:
         case "title" | "topic" | "subject" | "headline":
             return title(request)
         case "query" | "question" | "prompt":
-            return said(request) or GREETING
+            return user_text(request) or GREETING
         case last:
             return EXAMPLES.get(last) or " ".join(["example", *words_of(name)])
 
@@ -81,52 +83,54 @@ def text_for(name: str, request: Request) -> str:
 # The user
 
 
-def said(request: Request) -> str:
+def user_text(request: Request) -> str:
     """Return the user's last words without the text that programs add."""
     return next(
-        filter(None, (said_in(message) for message in reversed(request.messages) if message.role == "user")), ""
+        filter(None, (user_text_in(message) for message in reversed(request.messages) if message.role == "user")), ""
     )
 
 
-def said_in(message: Message) -> str:
+def user_text_in(message: Message) -> str:
     """Return the user's last words in a turn, which follow any hidden text."""
-    texts = [spoken(part.text) for part in message.parts if isinstance(part, TextPart)]
+    texts = [without_program_text(part.text) for part in message.parts if isinstance(part, TextPart)]
     return next(filter(None, reversed(texts)), "")
 
 
-def spoken(text: str) -> str:
+def without_program_text(text: str) -> str:
     """Return the user's words in a text that a program sends for them."""
     quote = _QUOTE.search(text)
-    return _ASIDE.sub("", quote[2] if quote else text).strip().strip('"')
+    return _PROGRAM_TEXT.sub("", quote[2] if quote else text).strip().strip('"')
 
 
-def shown(text: str, most: int = SAID) -> str:
+def shortened(text: str, most: int = MOST_USER_TEXT) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def title(request: Request) -> str:
     """Return a title for the user's words."""
-    first = next(iter(said(request).splitlines()), "").rstrip(" .?!:")
-    return shown(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
+    first = next(iter(user_text(request).splitlines()), "").rstrip(" .?!:")
+    return shortened(first[:1].upper() + first[1:], TITLE) or "A talk with the stand-in"
 
 
 def wants_title(request: Request) -> bool:
     """Return whether a program requests only a title for a conversation."""
-    repeated = (part.text for message in request.messages for part in message.parts if isinstance(part, TextPart))
-    return not request.tools and any(map(_TITLE.search, repeated))
+    result_sentence = (
+        part.text for message in request.messages for part in message.parts if isinstance(part, TextPart)
+    )
+    return not request.tools and any(map(_TITLE.search, result_sentence))
 
 
 # Tools
 
 
-def repeated(result: ToolResultPart) -> str:
+def result_sentence(result: ToolResultPart) -> str:
     """Return a sentence that repeats a tool's result."""
     text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     text = f"{text}\n".rpartition("\nOutput:\n")[2].strip()  # Codex adds its report before the output
     if not text:
         return "which gave back nothing."
     how = "which failed" if result.is_error else "which gave back"
-    return f"{how}:\n\n```\n{shown(text, TOLD)}\n```"
+    return f"{how}:\n\n```\n{shortened(text, MOST_RESULT_TEXT)}\n```"
 
 
 def names(tools: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
 """Realtime sessions: websockets between a client and a provider, read for their usage.
+
 - ``routes``: the paths; ``serving``: their handlers; ``opening``: the handshake that they share.
 - ``models`` selects the target, ``dialing`` opens its websocket, a ``session`` passes messages in both directions,
   and a ``meter`` bills them.

@@ -11,11 +11,11 @@ import attrs
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.kept_objects.accounts import Account, accounts_of
-from gateway.kept_objects.owned_ids import OwnIds, no_such
+from gateway.kept_objects.owned_ids import OwnIds, unknown_id_error
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import ENDPOINT
 from gateway.realtime.notices import ModelRule
-from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.realtime.objects import ExaminedObject, Tree, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
@@ -59,7 +59,7 @@ class CallIds:
         if found is not None:
             entry = found.account.entry_for(lambda one: authenticator.can_use(client, one.name))
         if found is None or entry is None:
-            raise no_such(text, "call_id")
+            raise unknown_id_error(text, "call_id")
         place = entry.place_of(ENDPOINT, entry.model)
         assert place is not None, "it has calls"
         path = f"/calls/{quote(found.native, safe='')}{rest}" if rest else ""
@@ -77,7 +77,7 @@ def _with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
 # The beginning of a call
 
 
-def session_of(body: bytes, content_type: str) -> Unfolded | None:
+def session_of(body: bytes, content_type: str) -> ExaminedObject | None:
     """Return the session settings in a multipart body, ``None`` without any. Raises ``GatewayError``."""
     parts = [raw for name, raw in _fields(body, content_type) if name == "session"]
     if len(parts) > 1:
@@ -87,10 +87,10 @@ def session_of(body: bytes, content_type: str) -> Unfolded | None:
     members = read_object(parts[0])
     if members is None:
         raise invalid("session must be a JSON object", "session")
-    return Unfolded(members, SESSION, "session.")
+    return ExaminedObject(members, SESSION, "session.")
 
 
-def with_session(body: bytes, content_type: str, session: Unfolded | None) -> bytes:
+def with_session(body: bytes, content_type: str, session: ExaminedObject | None) -> bytes:
     """Return the multipart ``body`` with replaced session settings, if any; everything else keeps its bytes."""
     out: list[bytes] = []
     inside = False
@@ -100,7 +100,7 @@ def with_session(body: bytes, content_type: str, session: Unfolded | None) -> by
                 out.append(event.raw)
                 inside = session is not None and name == "session"
                 if session is not None and inside:
-                    out.append(session.folded())
+                    out.append(session.encode())
             case MultipartData():
                 if not inside:
                     out.append(event.raw)
@@ -131,7 +131,7 @@ def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartDat
     return events
 
 
-def check_models(session: Unfolded, own: str, models: ModelRule) -> None:
+def check_models(session: ExaminedObject, own: str, models: ModelRule) -> None:
     """Set the provider's name for the model at ``own``, and check the other models. Raises ``GatewayError``."""
     for at, name in session.texts.items():
         if at == own:

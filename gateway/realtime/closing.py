@@ -38,18 +38,18 @@ STALLED: Final = Closing(1011, "the provider takes nothing any more")
 OUR_MISTAKE: Final = 1011
 
 
-def passed_on(code: int, reason: str, lost: Closing, secrets: Secrets = ()) -> Closing:
+def closing_for_other_side(code: int, reason: str, lost: Closing, secrets: Secrets = ()) -> Closing:
     """Return the close for the other side after a close with ``code`` and ``reason``.
 
     ``lost`` is returned for a connection that ended without a close. ``secrets`` are removed from the reason."""
     if code == NO_CODE:
         return Closing(NO_CODE)
     if code in _SENDABLE or 3000 <= code <= 4999:
-        return Closing(code, fitting(redact_spelled(reason.encode(), secrets).decode(errors="replace")))
+        return Closing(code, fit_reason(redact_spelled(reason.encode(), secrets).decode(errors="replace")))
     return lost
 
 
-def fitting(reason: str) -> str:
+def fit_reason(reason: str) -> str:
     """Return as much of ``reason`` as a close frame can contain, cut between characters."""
     encoded = reason.encode("utf-8", "replace")
     return encoded[:LONGEST_REASON].decode("utf-8", "ignore")

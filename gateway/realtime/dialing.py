@@ -30,7 +30,9 @@ ERROR_BODY: Final = 2**20  # bytes read of a rejection
 
 BETA_HEADER: Final = "openai-beta"
 
-NOT_TAKEN: Final = "the provider answered the handshake of a websocket with {} and no refusal: does it have one here?"
+NOT_UPGRADED: Final = (
+    "the provider answered the handshake of a websocket with {} and no refusal: does it have one here?"
+)
 
 
 @attrs.frozen
@@ -60,7 +62,7 @@ class Dialing:
         attempt = context.service.health.begin(target, context.passed_on(target), added=False)
         try:
             with trio.move_on_after(timeouts.first_byte or math.inf):
-                socket = await self._opened(context.observer.outgoing(request))
+                socket = await self._open(context.observer.outgoing(request))
                 attempt.mark_started()
                 return OpenProvider(socket, target, self._secrets())
             raise GatewayError("timeout", f"the provider did not answer within {timeouts.first_byte:g} s")
@@ -87,18 +89,18 @@ class Dialing:
         )
         return (*headers, *target.configured)
 
-    async def _opened(self, request: UpstreamRequest) -> UpstreamWebSocket:
+    async def _open(self, request: UpstreamRequest) -> UpstreamWebSocket:
         """Open the websocket, and retry with a renewed credential if the provider says that it expired. Raises
         ``GatewayError``."""
         source = self._context.service.credentials.get(self._target.entry.name)
         credential = self._context.credential_for(self._target) if source is None else await source.credential()
-        response = await self._asked(request, credential)
+        response = await self._send(request, credential)
         if response.status != 101:
             failed, ended = await self._refusal(response)
             renewed = await source.renewed(credential) if source and credential and ended else None
             if renewed is None:
                 raise GatewayError.of(failed)
-            response = await self._asked(request, renewed)
+            response = await self._send(request, renewed)
             if response.status != 101:
                 raise GatewayError.of((await self._refusal(response))[0])
         try:
@@ -107,7 +109,7 @@ class Dialing:
             await response.aclose()
             raise
 
-    async def _asked(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
+    async def _send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
         context = self._context
         if credential is not None:
             self._sent += secret_parts(credential)
@@ -135,7 +137,7 @@ class Dialing:
         finally:
             await response.aclose()
         if response.status < 400:  # redirects are not followed with a credential
-            return ErrorInfo("upstream", NOT_TAKEN.format(response.status)), False
+            return ErrorInfo("upstream", NOT_UPGRADED.format(response.status)), False
         api = self._context.codec.api
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, failed, response.headers)

@@ -13,12 +13,12 @@ from gateway.realtime.notices import (
     FrameReader,
     ModelRule,
     Notice,
-    ResponseBegun,
+    OutputPiece,
     ResponseEnded,
-    Spoken,
+    ResponseStarted,
     TranscriptBilled,
 )
-from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
+from gateway.realtime.objects import ExaminedObject, Tree, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
@@ -46,8 +46,8 @@ _TREE: Final[Tree] = {
 }
 _NAMES: Final = frozenset(_TREE) - {"type", "event_id"}
 
-HEARD: Final = 1600
-OUTSPOKEN: Final = 800
+CHARACTERS_HEARD: Final = 1600
+CHARACTERS_SPOKEN: Final = 800
 """Characters of base64 audio equivalent to one character of text, which is a quarter of a token.
 
 A second of 24 kHz 16-bit audio has 64,000 characters: about 10 tokens of input and 20 of output."""
@@ -96,14 +96,14 @@ class OpenAiFrames(FrameReader):
     def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
         if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
-            return ClientFrame(message, characters=len(body) // HEARD)  # raw audio, not an event
+            return ClientFrame(message, characters=len(body) // CHARACTERS_HEARD)  # raw audio, not an event
         members = read_object(body)
         if members is None:
             raise invalid("a frame must be a JSON object")
         check_members(body, members)
-        event = Unfolded(members, _TREE)
+        event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
-        characters = len(body) // HEARD if kind == "input_audio_buffer.append" else len(body)
+        characters = len(body) // CHARACTERS_HEARD if kind == "input_audio_buffer.append" else len(body)
         for at, name in event.texts.items():
             if at in _OWN:
                 event.put(at, models.own(at, name))
@@ -111,7 +111,7 @@ class OpenAiFrames(FrameReader):
                 models.further(at, name)
                 self._transcriber = name
         if not _NAMES.isdisjoint(members):  # written once even if it was duplicated, because only one copy was checked
-            body = event.folded()
+            body = event.encode()
             message = body.decode() if isinstance(message, str) else body
         return ClientFrame(message, kind == "response.create", characters, event_id)
 
@@ -126,12 +126,12 @@ class OpenAiFrames(FrameReader):
 
     def _notices(self, message: bytes, kind: str) -> tuple[Notice, ...]:
         if kind in _AUDIO_DELTAS:
-            return (Spoken(len(message) // OUTSPOKEN),)
+            return (OutputPiece(len(message) // CHARACTERS_SPOKEN),)
         if kind in _DELTAS:
-            return (Spoken(len(_ABOUT(message).delta or "")),)
+            return (OutputPiece(len(_ABOUT(message).delta or "")),)
         if kind == "response.created":
             response = _ABOUT(message).response
-            return (ResponseBegun(None if response is None else response.id),)
+            return (ResponseStarted(None if response is None else response.id),)
         if kind == "response.done":
             response = _ABOUT(message).response or _Response()
             return (ResponseEnded(response.id, read_usage(response.usage), response.status),)
@@ -145,7 +145,7 @@ class OpenAiFrames(FrameReader):
             return (Complaint(id, str(about.get("message", "")), log_message(None, about)),)
         return ()
 
-    def cancelling(self, id: str | None) -> Piece | None:
+    def cancel_frame(self, id: str | None) -> Piece | None:
         about = {} if id is None else {"response_id": id}
         return msgspec.json.encode({"type": "response.cancel", **about}).decode()
 

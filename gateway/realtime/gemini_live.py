@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, ResponseEnded, Resumable, Spoken
-from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
+from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, OutputPiece, ResponseEnded, Resumable
+from gateway.realtime.objects import ExaminedObject, Tree, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
@@ -57,7 +57,7 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
 _SERVER: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
 
 
-def asked_for(message: Piece) -> tuple[str, str | None]:
+def read_setup(message: Piece) -> tuple[str, str | None]:
     """Return the model in a client's first message, and the handle of the session to resume.
 
     Raises ``GatewayError`` (400) if it is no ``setup``."""
@@ -68,13 +68,13 @@ def asked_for(message: Piece) -> tuple[str, str | None]:
     return model, texts.get("setup.sessionResumption.handle")
 
 
-def _read(message: Piece) -> tuple[bytes, Unfolded]:
+def _read(message: Piece) -> tuple[bytes, ExaminedObject]:
     body = message.encode() if isinstance(message, str) else bytes(message)
     members = read_object(body)
     if members is None:
         raise invalid("a message must be a JSON object")
     check_members(body, members)
-    return body, Unfolded(members, _TREE)
+    return body, ExaminedObject(members, _TREE)
 
 
 class GeminiFrames(FrameReader):
@@ -91,7 +91,7 @@ class GeminiFrames(FrameReader):
         if (name := event.texts.get("setup.model")) is None:
             return ClientFrame(message, characters=characters)
         event.put("setup.model", PREFIX + models.own("setup.model", name.removeprefix(PREFIX)))
-        written = event.folded()
+        written = event.encode()
         return ClientFrame(written.decode() if isinstance(message, str) else written, characters=characters)
 
     def from_provider(self, message: Piece) -> tuple[Notice, ...]:
@@ -111,7 +111,7 @@ class GeminiFrames(FrameReader):
             return self._ended("tool_call") if said.tool_call is not None and self._usage is not None else ()
         if content.turn_complete:
             return self._ended("complete")
-        return (Spoken(len(message) // _HEARD),)
+        return (OutputPiece(len(message) // _HEARD),)
 
     def _ended(self, status: str) -> tuple[Notice, ...]:
         usage, self._usage = self._usage, None

@@ -17,10 +17,10 @@ from gateway.ledger.record import Record
 from gateway.realtime.notices import (
     Complaint,
     Notice,
-    ResponseBegun,
+    OutputPiece,
     ResponseEnded,
+    ResponseStarted,
     Resumable,
-    Spoken,
     TranscriptBilled,
 )
 from gateway.routing.target import Target
@@ -49,11 +49,11 @@ class Meter:
         self._prompt = 0  # tokens of the last response's input, which the next one repeats
         self._heard = 0  # characters received since
 
-    def heard(self, characters: int) -> None:
+    def add_input(self, characters: int) -> None:
         """Count ``characters`` of client input."""
         self._heard += characters
 
-    async def look(self) -> None:
+    async def check_allowed(self) -> None:
         """Check that the client may use any more, and reserve nothing but the request itself. Raises
         ``GatewayError``."""
         reservation = await self._reserve(self._session)
@@ -71,26 +71,26 @@ class Meter:
 
         Raises ``GatewayError`` for a response that began unrequested if the client may use no more."""
         match notice:
-            case ResponseBegun(id=id):
-                (await self._beginning(id)).answered(200)
-            case Spoken(characters=characters):
-                record = await self._spoken_by()
+            case ResponseStarted(id=id):
+                (await self._starting_record(id)).answered(200)
+            case OutputPiece(characters=characters):
+                record = await self._current_record()
                 record.bill.said += characters
                 record.writes()
                 record.wrote()
             case ResponseEnded(id=id, usage=usage, status=status):
                 if id is None or id not in self._ended:
-                    self._end(await self._ending(id), usage, status)
+                    self._end(await self._ended_record(id), usage, status)
                     self._ended.append(id)
             case TranscriptBilled(usage=usage, model=model):
-                await self._transcribed(usage, model)
+                await self._bill_transcript(usage, model)
             case Resumable():
                 pass  # free of charge
             case Complaint():
                 if self._asked:  # a requested response will not begin
                     self._drop(self._asked.popleft(), notice)
 
-    async def quiet(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no response is in progress or requested."""
         while self._asked or self._running:
             await self._settled.wait()
@@ -167,14 +167,14 @@ class Meter:
     def _expected(self) -> int:
         return max(1, self._prompt + self._heard // CHARACTERS_PER_TOKEN)
 
-    async def _spoken_by(self) -> Record:
+    async def _current_record(self) -> Record:
         """Return the record of the current response."""
         if self._running:
             return next(reversed(self._running.values()))
-        await self.note(ResponseBegun())
+        await self.note(ResponseStarted())
         return self._running[None]
 
-    async def _beginning(self, id: str | None) -> Record:
+    async def _starting_record(self, id: str | None) -> Record:
         """Return the record of response ``id``, which begins now, or began with an earlier piece. Raises
         ``GatewayError``."""
         if id not in self._running:
@@ -183,7 +183,7 @@ class Meter:
             self._running[id] = unnamed or asked or await self._open()
         return self._running[id]
 
-    async def _ending(self, id: str | None) -> Record:
+    async def _ended_record(self, id: str | None) -> Record:
         """Return the record of response ``id``, which has ended, perhaps without a beginning; it is billed in any
         case."""
         if id in self._running:
@@ -214,7 +214,7 @@ class Meter:
             self._prompt, self._heard = usage.prompt, 0
         self._settle(record)
 
-    async def _transcribed(self, usage: Usage | None, model: str | None) -> None:
+    async def _bill_transcript(self, usage: Usage | None, model: str | None) -> None:
         record = await self._open_anyway()
         if model is not None:
             self._begin(record, model, price_of(self._target.entry.provider.id, model))

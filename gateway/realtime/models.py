@@ -16,7 +16,7 @@ from streams.errors import GatewayError, invalid
 
 ENDPOINT: Final = "realtime"
 
-MOST_LOOKED_AT: Final = 200
+MOST_SEARCHED: Final = 200
 """Model names searched for the only entry with realtime."""
 
 WHICH: Final = (
@@ -30,7 +30,7 @@ _NOT_SPOKEN: Final = "the provider of {!r} has realtime sessions of another API:
 def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:
     """Return the target of a session for ``model`` in one of ``shapes``: the first available one. Raises
     ``GatewayError``."""
-    plan = _planned(context, model, shapes)
+    plan = _plan(context, model, shapes)
     service = context.service
     if plan.route is not None:
         plan = service.balancer.arrange(plan, None, service.health.clock())
@@ -43,7 +43,7 @@ def session_target(context: ExchangeContext, model: str | None, shapes: Collecti
     return target
 
 
-def _planned(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
+def _plan(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
     may = partial(context.service.authenticator.can_use, context.asked.client)
     plan = allowed_plan(context, context.service.router.endpoint_plan(model, ENDPOINT, frozenset(shapes), may))
     spoken = tuple(
@@ -65,15 +65,15 @@ def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
 
 def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
     service, client = context.service, context.asked.client
-    for model in service.router.models()[:MOST_LOOKED_AT]:
+    for model in service.router.models()[:MOST_SEARCHED]:
         if service.authenticator.can_use(client, model.id):
             try:
-                yield _planned(_aside(context), model.id, shapes).first
+                yield _plan(_with_throwaway_record(context), model.id, shapes).first
             except GatewayError:
                 continue
 
 
-def _aside(context: ExchangeContext) -> ExchangeContext:
+def _with_throwaway_record(context: ExchangeContext) -> ExchangeContext:
     """Return ``context`` with a throwaway record, because planning writes to it."""
     return attrs.evolve(context, record=Record(context.record.id, context.record.api))
 
@@ -90,7 +90,7 @@ class SessionModels:
     def own(self, at: str, name: str) -> str:
         if name in (self.target.asked, self.target.model):
             return self.target.model
-        plan = _planned(_aside(self.context), name, self.shapes)
+        plan = _plan(_with_throwaway_record(self.context), name, self.shapes)
         for one in plan.targets:
             if one.entry == self.target.entry and (one.model == self.target.model or not self.named):
                 return one.model

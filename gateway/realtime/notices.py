@@ -9,14 +9,14 @@ from streams.events import ErrorInfo, Usage
 
 
 @attrs.frozen
-class ResponseBegun:
+class ResponseStarted:
     """The model starts a response."""
 
     id: str | None = None
 
 
 @attrs.frozen
-class Spoken:
+class OutputPiece:
     """A piece of a response, equivalent to ``characters`` of text."""
 
     characters: int
@@ -57,7 +57,7 @@ class Resumable:
     handle: str
 
 
-Notice: TypeAlias = ResponseBegun | Spoken | ResponseEnded | TranscriptBilled | Complaint | Resumable
+Notice: TypeAlias = ResponseStarted | OutputPiece | ResponseEnded | TranscriptBilled | Complaint | Resumable
 
 
 @attrs.frozen
@@ -105,7 +105,7 @@ class FrameReader:
         """Return the known events of a response that the end of the session interrupted."""
         return ()
 
-    def cancelling(self, id: str | None) -> Piece | None:
+    def cancel_frame(self, id: str | None) -> Piece | None:
         """Return the frame that stops response ``id``, ``None`` if the API has none."""
         return None
 

@@ -51,13 +51,13 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
         return None
 
 
-class Unfolded:
+class ExaminedObject:
     """An object examined along ``tree``; ``texts`` are the strings at its leaves by path."""
 
     def __init__(self, members: Members, tree: Tree, at: str = "") -> None:
         """Raise ``GatewayError`` (400) for a member of the tree in another case, or a leaf without a string."""
         self._members = members
-        self._inner: dict[str, Unfolded] = {}
+        self._inner: dict[str, ExaminedObject] = {}
         self.texts: dict[str, str] = {}
         self._leaves: dict[str, str] = {}
         for name in members:
@@ -68,14 +68,14 @@ class Unfolded:
                 continue
             if below is not None:
                 if (inner := read_object(members[name])) is not None:
-                    self._unfold(name, Unfolded(inner, below, f"{at}{name}."))
+                    self._examine(name, ExaminedObject(inner, below, f"{at}{name}."))
             elif (text := text_of(members[name])) is not None:
                 self.texts[f"{at}{name}"] = text
                 self._leaves[f"{at}{name}"] = name
             elif members[name] != msgspec.Raw(b"null"):
                 raise invalid(f"{at}{name} must be a string", f"{at}{name}")
 
-    def _unfold(self, name: str, inner: "Unfolded") -> None:
+    def _examine(self, name: str, inner: "ExaminedObject") -> None:
         self._inner[name] = inner
         self.texts |= inner.texts
 
@@ -88,11 +88,11 @@ class Unfolded:
             if at in inner.texts:
                 inner.put(at, text)
 
-    def folded(self) -> bytes:
+    def encode(self) -> bytes:
         """Return the object with examined members written once; all others keep their bytes."""
         return msgspec.json.encode(
             {name: self._inner[name].raw() if name in self._inner else raw for name, raw in self._members.items()}
         )
 
     def raw(self) -> msgspec.Raw:
-        return msgspec.Raw(self.folded())
+        return msgspec.Raw(self.encode())

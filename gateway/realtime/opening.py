@@ -20,7 +20,7 @@ from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT
 from gateway.realtime.session import LARGEST, ClientInbox, RealtimeSession, ResumableSessions, SessionLimits
-from gateway.realtime.subprotocols import Offered, with_key
+from gateway.realtime.subprotocols import OfferedProtocols, with_key
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
@@ -45,7 +45,7 @@ class Opening:
 
     context: ExchangeContext
     arrival: WebSocketArrival
-    offered: Offered
+    offered: OfferedProtocols
     inbox: ClientInbox
     replaced: trio.Event
     resumable: ResumableSessions
@@ -74,14 +74,14 @@ async def open_websocket(
     """Serve the current websocket of Quart, or reject its handshake: a view."""
     arrival = WebSocketArrival()
     query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
-    offered = Offered.in_headers(arrival.headers)
-    arrival.headers = with_key(_spelled(as_text(named)), offered)
+    offered = OfferedProtocols.in_headers(arrival.headers)
+    arrival.headers = with_key(_with_usual_key(as_text(named)), offered)
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
     record.stream, record.bill.billed = True, False
     try:
         admitted = admit_websocket(service, arrival)
         record.client = admitted.client
-        asked = ClientRequest(_carried(arrival.headers), query.decode("latin-1"), admitted.client)
+        asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), LARGEST)
@@ -95,12 +95,12 @@ async def open_websocket(
     return None
 
 
-def _spelled(headers: Headers) -> Headers:
+def _with_usual_key(headers: Headers) -> Headers:
     """Return ``headers`` with the key of Azure's clients under the usual name."""
     return tuple(("x-api-key" if name == "api-key" else name, value) for name, value in headers)
 
 
-def _carried(headers: Headers) -> Headers:
+def _without_handshake(headers: Headers) -> Headers:
     """Return ``headers`` without those of the handshake between client and gateway."""
     return tuple(pair for pair in headers if not pair[0].startswith("sec-websocket-"))
 
@@ -146,10 +146,10 @@ async def run_session(
         record.failed = MISTAKE
     finally:
         service.lifecycle.in_flight -= 1
-        _put_on_record(record, session)
+        _record_end(record, session)
 
 
-def _put_on_record(record: Record, session: RealtimeSession) -> None:
+def _record_end(record: Record, session: RealtimeSession) -> None:
     """Record how the session has ended."""
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):

@@ -12,11 +12,11 @@ from quart import websocket
 from gateway.exchange.service import Service
 from gateway.realtime.calls import CallIds, require_calls
 from gateway.realtime.dialing import Dialing
-from gateway.realtime.gemini_live import asked_for
+from gateway.realtime.gemini_live import read_setup
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import WHICH, SessionModels, only_target, session_target
 from gateway.realtime.opening import Opening, open_websocket, run_session
-from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, refused_for
+from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
 from gateway.routing.target import Target
@@ -70,7 +70,7 @@ async def _run_openai(opening: Opening, target: Target, query: str, *, named: bo
     """Open a websocket to ``target`` with ``query``, and pass messages on; ``named`` means that the client chose the
     model."""
     meter, shape = Meter(opening.service, opening.record, target), _shape(target)
-    await meter.look()
+    await meter.check_allowed()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
     provider = await Dialing(opening.context, target, shape).dial(query, protocols)
     models = SessionModels(opening.context, target, OF_OPENAI, named=named)
@@ -92,17 +92,17 @@ async def _serve_gemini(opening: Opening) -> None:
     await opening.accept(opening.offered.chosen)
     try:
         first = await _first_message(opening.inbox)
-        model, handle = asked_for(first)
+        model, handle = read_setup(first)
         target = session_target(opening.context, model, OF_GEMINI)
         meter = Meter(opening.service, opening.record, target)
-        await meter.look()
+        await meter.check_allowed()
         if handle is not None:
             await opening.resumable.wait(handle)
         shape = _shape(target)
         provider = await Dialing(opening.context, target, shape).dial("", ())
     except (GatewayError, RecursionError) as error:
         opening.record.failed = failed = error.failed if isinstance(error, GatewayError) else TOO_DEEP
-        closing = opening.inbox.closing or refused_for(failed)
+        closing = opening.inbox.closing or closing_for(failed)
         await websocket.close(closing.code, closing.reason)
         return
     models = SessionModels(opening.context, target, OF_GEMINI)

@@ -28,11 +28,11 @@ from gateway.realtime.closing import (
     TOO_LARGE,
     TRY_AGAIN,
     Closing,
-    fitting,
-    passed_on,
+    closing_for_other_side,
+    fit_reason,
 )
 from gateway.realtime.meter import Meter
-from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseBegun, Resumable
+from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseStarted, Resumable
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
@@ -56,7 +56,7 @@ class ClientInbox:
         self._put, self._taken = trio.open_memory_channel[Piece](0)
         self.closing: Closing | None = None
         """The close sent to the client before the session started, if any."""
-        self._on_end: ClientEnd = _nobody_listens
+        self._on_end: ClientEnd = _ignore
         self._on_refusal: Refuse = self._note
 
     def follow(self, on_end: ClientEnd, on_refusal: Refuse) -> None:
@@ -84,7 +84,7 @@ class ClientInbox:
         try:
             self._held.arrive(size)
         except GatewayError as error:
-            self._on_refusal(Closing(TRY_AGAIN, fitting(error.failed.message)))
+            self._on_refusal(Closing(TRY_AGAIN, fit_reason(error.failed.message)))
 
     def _refuse_size(self) -> None:
         self._on_refusal(Closing(TOO_LARGE, f"a message is larger than the limit of {self._largest} bytes"))
@@ -98,7 +98,7 @@ class ClientInbox:
         self._taken.close()
 
 
-def _nobody_listens(code: int, reason: str) -> None:
+def _ignore(code: int, reason: str) -> None:
     return
 
 
@@ -211,7 +211,7 @@ class RealtimeSession:
         self.end("refused", closing, Closing(1000))
 
     def _client_closed(self, code: int, reason: str) -> None:
-        self.end("client_closed", self._to_client, passed_on(code, reason, CLIENT_LOST))
+        self.end("client_closed", self._to_client, closing_for_other_side(code, reason, CLIENT_LOST))
 
     # The session
 
@@ -230,7 +230,7 @@ class RealtimeSession:
                     nursery.start_soon(self._watch)
                     await replaced.wait()
                     with trio.move_on_after(LAST_ANSWER_SECONDS):
-                        await self._meter.quiet()
+                        await self._meter.wait_until_idle()
                         await self._delivering.acquire()  # the end of the response is billed before it is sent
                     self.end("replaced", REPLACED, REPLACED)
             if drained.cancelled_caught:
@@ -256,7 +256,7 @@ class RealtimeSession:
             self._heard = trio.current_time()
             try:
                 frame = await offload(len(message), self._reader.from_client, message, self._models)
-                self._meter.heard(frame.characters)
+                self._meter.add_input(frame.characters)
             except GatewayError as error:
                 await self._complain(error.failed, None)
                 continue
@@ -277,7 +277,7 @@ class RealtimeSession:
     async def _complain(self, failed: ErrorInfo, event_id: str | None) -> None:
         """Report an error in the client's frame, which is not passed on."""
         if (error := self._reader.error(failed, event_id)) is None:
-            self.refuse(refused_for(failed))
+            self.refuse(closing_for(failed))
         else:
             await websocket.send(error)
 
@@ -286,7 +286,7 @@ class RealtimeSession:
             try:
                 message = await self._provider.receive()
             except WebSocketEnded as ended:
-                closing = passed_on(ended.code, ended.reason, LOST, self._secrets)
+                closing = closing_for_other_side(ended.code, ended.reason, LOST, self._secrets)
                 self.end("upstream_lost" if closing is LOST else "provider_closed", closing, Closing(1000))
                 return
             self._heard = trio.current_time()
@@ -303,7 +303,7 @@ class RealtimeSession:
             try:
                 await self._meter.note(notice)
             except GatewayError as error:
-                await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseBegun) else None)
+                await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseStarted) else None)
         await websocket.send(message)
 
     async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
@@ -313,11 +313,11 @@ class RealtimeSession:
         frames, the session ends."""
         if (error := self._reader.error(failed, None)) is not None:
             await websocket.send(error)
-        cancelling = self._reader.cancelling(id)
-        if cancelling is None or failed.kind == "billing":
-            self.refuse(refused_for(failed))
+        cancel_frame = self._reader.cancel_frame(id)
+        if cancel_frame is None or failed.kind == "billing":
+            self.refuse(closing_for(failed))
         else:
-            await self._provider.send(cancelling)
+            await self._provider.send(cancel_frame)
 
     def _without_secrets(self, message: Piece) -> Piece:
         if isinstance(message, bytes):
@@ -345,12 +345,12 @@ class RealtimeSession:
         self.end("expired", closing, closing)
 
 
-def refused_for(failed: ErrorInfo) -> Closing:
+def closing_for(failed: ErrorInfo) -> Closing:
     """Return the close that reports an error if no frame can."""
     match failed.kind:
         case "rate_limited" | "overloaded" | "timeout":
-            return Closing(TRY_AGAIN, fitting(failed.message))
+            return Closing(TRY_AGAIN, fit_reason(failed.message))
         case "internal" | "upstream":
-            return Closing(OUR_MISTAKE, fitting(failed.message))
+            return Closing(OUR_MISTAKE, fit_reason(failed.message))
         case _:
-            return Closing(NOT_ALLOWED, fitting(failed.message))
+            return Closing(NOT_ALLOWED, fit_reason(failed.message))

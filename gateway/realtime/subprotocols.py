@@ -21,14 +21,14 @@ _OTHERS: Final = ("openai-organization.", "openai-project.")
 
 
 @attrs.frozen
-class Offered:
+class OfferedProtocols:
     """A client's subprotocols: ``names`` without credentials, and the ``keys``."""
 
     names: tuple[str, ...] = ()
     keys: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
-    def in_headers(cls, headers: Headers) -> "Offered":
+    def in_headers(cls, headers: Headers) -> "OfferedProtocols":
         values = (value for name, value in headers if name == HEADER)
         words = [word.strip() for value in values for word in value.split(",")]
         keys = tuple(word.removeprefix(_KEY) for word in words if word.startswith(_KEY))
@@ -41,19 +41,19 @@ class Offered:
         return CHOSEN if CHOSEN in self.names else None
 
 
-def with_key(headers: Headers, offered: Offered) -> Headers:
+def with_key(headers: Headers, offered: OfferedProtocols) -> Headers:
     """Return ``headers`` with the keys as regular headers, and without them in the subprotocols."""
     rest = tuple(pair for pair in headers if pair[0] != HEADER)
     names = ((HEADER, ", ".join(offered.names)),) if offered.names else ()
     return (*rest, *names, *(("authorization", f"Bearer {key}") for key in offered.keys))
 
 
-def upstream_protocols(offered: Offered, *, beta: bool) -> tuple[str, ...]:
+def upstream_protocols(offered: OfferedProtocols, *, beta: bool) -> tuple[str, ...]:
     """Return the subprotocols for the provider, with the beta mark only if it is honoured."""
-    return tuple(_kept(offered.names, beta))
+    return tuple(_passed_on(offered.names, beta))
 
 
-def _kept(names: Iterable[str], beta: bool) -> Iterable[str]:
+def _passed_on(names: Iterable[str], beta: bool) -> Iterable[str]:
     for name in names:
         if name == CHOSEN or (name == BETA and beta):
             yield name

@@ -187,7 +187,7 @@ class BatchRequest(KeptRequest):
             if record.reservation is not None:  # before it is crossed out: its reader may take its time
                 record.reservation.settle(record)
         if is_over and self.service.allowances.batch_reserves.is_wanted:
-            await self.service.pending.cross_out(self.owner, id)
+            await self.service.pending.remove(self.owner, id)
 
     @property
     def _paid_for(self) -> str:

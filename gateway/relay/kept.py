@@ -127,8 +127,8 @@ class KeptRequest:
 
     def usable(self) -> tuple[Account, ...]:
         """The accounts that have the endpoint, and that the client may use."""
-        having = self.service.accounts.having(self.endpoint, self.form.shapes)
-        return tuple(one for one in having if one.entry_for(self._may) is not None)
+        with_endpoint = self.service.accounts.with_endpoint(self.endpoint, self.form.shapes)
+        return tuple(one for one in with_endpoint if one.entry_for(self._may) is not None)
 
     @property
     def named(self) -> str | None:

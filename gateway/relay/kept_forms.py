@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.inventory import Collection, KeptObject, ObjectPage, Wanted
+from gateway.kept_objects.inventory import Collection, KeptObject, ListRequest, ObjectPage
 from gateway.kept_objects.owned_ids import OPENAI
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import invalid
@@ -85,24 +85,24 @@ FORMS: Final[Mapping[Api, KeptForm]] = {
 
 def list_asked(
     api: Api, collection: Collection, query: Mapping[str, str], headers: Headers
-) -> tuple[Wanted, Callable[[ObjectPage], bytes]]:
+) -> tuple[ListRequest, Callable[[ObjectPage], bytes]]:
     """What a client wants listed, and how it wants to see it. Raises ``GatewayError`` (400)."""
     if api == "gemini":
-        wanted = Wanted(collection, _limit(query, "pageSize", 10, 100), after=query.get("pageToken") or None)
+        wanted = ListRequest(collection, _limit(query, "pageSize", 10, 100), after=query.get("pageToken") or None)
         return wanted, _googles
     if api == "messages":
         limit = _limit(query, "limit", 20, 1000)
         betas = {beta.strip() for name, value in headers if name == "anthropic-beta" for beta in value.split(",")}
         if FILES_BETA in betas or collection != "messages files":
             after, before = query.get("after_id"), query.get("before_id")
-            return Wanted(collection, limit, after=after or None, before=before or None), _with_cursors
-        return Wanted(collection, limit, after=query.get("page") or None), _with_pages
+            return ListRequest(collection, limit, after=after or None, before=before or None), _with_cursors
+        return ListRequest(collection, limit, after=query.get("page") or None), _with_pages
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise invalid("order must be asc or desc", "order")
     limit = _limit(query, "limit", 10_000 if collection == "files" else 20, 10_000 if collection == "files" else 100)
     return (
-        Wanted(
+        ListRequest(
             collection, limit, "asc" if order == "asc" else "desc", query.get("after") or None,
             query.get("before") or None, _of_purpose(query.get("purpose")),
         ),

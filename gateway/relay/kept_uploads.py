@@ -11,8 +11,8 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
-from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, written_token
-from gateway.kept_objects.owned_ids import FoundId, unsigned
+from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, write_token
+from gateway.kept_objects.owned_ids import FoundId, unsigned_error
 from gateway.relay.kept import KeptRequest, member_of
 from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.routing.target import Target
@@ -80,13 +80,13 @@ class UploadRequest(KeptRequest):
         """The gateway's address for the provider's ``url``. Raises ``GatewayError`` for one that is elsewhere: the
         provider's key would go there."""
         if self.service.accounts.is_forgeable(account):
-            raise unsigned(account)
+            raise unsigned_error(account)
         parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
         if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not parts.path.startswith("/upload/"):
             raise GatewayError("upstream", "the provider wants the file sent to another address than its own")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
-        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={written_token(token, account.secrets[0])}"
+        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={write_token(token, account.secrets[0])}"
 
 
 def _token(service: Service, query: str) -> UploadToken | None:

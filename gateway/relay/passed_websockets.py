@@ -16,7 +16,7 @@ from gateway.realtime.dialing import Dialing
 from gateway.realtime.events import OpenAiFrames
 from gateway.realtime.gemini_live import GeminiFrames
 from gateway.realtime.meter import Meter
-from gateway.realtime.notices import FrameReader, ResponseBegun
+from gateway.realtime.notices import FrameReader, ResponseStarted
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.session import ResumableSessions
 from gateway.realtime.shapes import RealtimeShape
@@ -57,9 +57,9 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _reader(rest), Meter(service, record, target)
     if reader.is_metered:
-        await meter.look()
+        await meter.check_allowed()
     else:
-        await meter.note(ResponseBegun())  # one answer, as far as anybody knows
+        await meter.note(ResponseStarted())  # one answer, as far as anybody knows
     try:
         provider = await Dialing(opening.context, target, _SHAPE).dial("", opening.offered.names)
     except BaseException:

@@ -26,7 +26,7 @@ from gateway.realtime.calls import (
 )
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import SessionModels
-from gateway.realtime.objects import Members, Tree, Unfolded, read_object
+from gateway.realtime.objects import ExaminedObject, Members, Tree, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import PassedAnswer, Unread
 from gateway.relay.relaying import JSON, RelayedRequest, Relaying
@@ -79,9 +79,9 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     record.provider_api = target.api
     body, kind = await relaying.body(), relaying.header("content-type") or JSON
     if action == "accept":
-        session = Unfolded(dict(_members(body)), SESSION)
+        session = ExaminedObject(dict(_members(body)), SESSION)
         check_models(session, "model", SessionModels(context, target, OF_OPENAI))
-        body = session.folded()
+        body = session.encode()
     incoming = relaying.noted(Incoming(context.codec.api, body, {}, target.asked, False))
     return _relayed(relaying, incoming, target, body, kind, "")
 
@@ -141,7 +141,7 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     if not context.service.authenticator.realtime_grant(client).client_secrets:
         raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
     incoming = await relaying.json()
-    session = Unfolded(dict(incoming.members), _TREE)
+    session = ExaminedObject(dict(incoming.members), _TREE)
     if not (model := session.texts.get(_MODEL)):
         raise invalid("session.model is required: it says whose credential this is to be", _MODEL)
     context.record.asked = model
@@ -154,6 +154,6 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.passed())
 
 
-def _prepared(session: Unfolded, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def _prepared(session: ExaminedObject, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     session.put(_MODEL, target.model)
-    return Prepared(Outgoing(session.folded()), left=left)
+    return Prepared(Outgoing(session.encode()), left=left)

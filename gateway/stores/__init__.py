@@ -1,4 +1,5 @@
 """Storage of data that outlives a request: trees of nodes, each with an owner. Stores do not interpret contents.
+
 - ``store``: the protocol; ``nodes``: properties of nodes and sizes by owner.
 - ``memory``: a store in this process; ``sql``: a store in a database (``sqlite``, ``postgres``), over a ``pool`` of
   connections for threads.

@@ -80,11 +80,11 @@ class LiveExchange:
 class OtherLiveViews(Protocol):
     """The live views of the other workers of one supervisor. Each ``send`` gets server-sent events."""
 
-    async def tell_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
+    async def send_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send what every other worker has to tell ``client`` (``None``: all of it), until cancelled."""
         ...
 
-    async def tell_stream(
+    async def send_stream(
         self, worker: str, number: int, client: str | None, send: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """One stream of ``worker``, which is a process id."""

@@ -1,4 +1,4 @@
-"""The pages of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
+"""The pages of the live view, which are read-only and not recorded in the ledger."""
 
 import base64
 import binascii
@@ -23,7 +23,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.paths import EVENTS, FILES, GUARDED, MODELS, STREAM, TEXT
-from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
+from gateway.endpoints.ui.telling import Say, Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
@@ -40,8 +40,9 @@ _KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, 
 
 @attrs.frozen
 class Visitor:
-    """``client`` is whose exchanges may be seen, ``None`` for all; ``by`` is what let it in, for the audit, and is good
-    for ``seconds_left``."""
+    """A viewer: ``client`` limits its view to a client's exchanges, ``None`` means all.
+
+    ``by`` is its kind of access for the audit, valid for ``seconds_left``."""
 
     client: str | None = None
     by: str = "this machine"
@@ -49,10 +50,10 @@ class Visitor:
 
 
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
-    """The visitor whose request has ``headers``. ``ui_key`` is the digest of the key for everything; ``keys`` says
-    that there are client keys, whose holders see their own exchanges.
+    """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
 
-    Raises ``GatewayError`` (401), which never repeats a key."""
+    ``ui_key`` is the digest of the key for everything. ``keys`` says that client keys exist, whose holders see their
+    own exchanges."""
     return _holder(headers, authenticator, ui_key, keys) if ui_key is not None or keys else Visitor()
 
 
@@ -71,7 +72,7 @@ def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None
 
 
 def _as_bearer(name: str, value: str) -> tuple[str, str]:
-    """A browser can show a key as a password only (RFC 7617)."""
+    """Return the header with a password as a bearer key: browsers can only send a key that way (RFC 7617)."""
     if name != "authorization" or value[:6].lower() != "basic ":
         return name, value
     try:
@@ -88,7 +89,7 @@ _NO_STREAM: Final = "there is no such stream in flight, nor among the last that 
 
 
 def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:
-    """Return the views of the live view's pages, by their paths."""
+    """Return the views of the live view's pages by path."""
 
     def guarded(view: Callable[..., Awaitable[Response]]) -> View:
         async def answer(**variables: Any) -> Response:
@@ -100,7 +101,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
         return answer
 
-    say = saying(config, service.ledger.mask)
+    say = event_maker(config, service.ledger.mask)
     return {
         **{path: guarded(partial(_file, *file)) for path, file in FILES.items()},
         EVENTS: guarded(partial(_news, service, live_view, say)),
@@ -110,7 +111,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
 
 
 def _visitor(service: Service, config: Config) -> Visitor:
-    """Raises ``GatewayError`` (401, 429)."""
+    """Return the viewer of the current request. Raises ``GatewayError`` (401, 429)."""
     try:
         return admit(client_headers(), service.authenticator, config.ui_key, config.asks_for_key)
     except KeyRefused as error:
@@ -127,50 +128,52 @@ def _content(name: str) -> bytes:
 
 
 async def _models(config: Config, router: Router, authenticator: Authenticator, visitor: Visitor) -> Response:
-    """Every name that the visitor may ask for, and how a request of each API would go."""
-    wished = names(config, router).items()
-    may_see = [(name, asked) for name, asked in wished if authenticator.can_use(visitor.client, asked)]
+    """Return every model name that the viewer may use, with the route of requests in each API."""
+    displayed = names(config, router).items()
+    may_see = [(name, asked) for name, asked in displayed if authenticator.can_use(visitor.client, asked)]
     wall = authenticator.wall(visitor.client)
-    found = [reached(router, name, asked, wall, urls=visitor.client is None) for name, asked in may_see]
+    found = [model_row(router, name, asked, wall, urls=visitor.client is None) for name, asked in may_see]
     return Response(200, _JSON, redact(msgspec.json.encode(found), (*findable(secrets_in(config)), *FETCHED.words)))
 
 
 async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visitor) -> Response:
-    """The news of this worker, and of the others."""
-    _tell_audit(service, "ui_opened", visitor)
+    """Return a stream of news from this worker and the others."""
+    _log_audit(service, "ui_opened", visitor)
 
     async def tell(send: Send) -> None:
         async with trio.open_nursery() as nursery:
             if service.others is not None:
-                nursery.start_soon(service.others.tell_news, visitor.client, send)
-            await tell_news(service, live_view, say, visitor.client, send)
+                nursery.start_soon(service.others.send_news, visitor.client, send)
+            await send_news(service, live_view, say, visitor.client, send)
             nursery.cancel_scope.cancel()
 
     return _events_for(service, visitor, tell)
 
 
 async def _stream(service: Service, live_view: LiveView, say: Say, visitor: Visitor, number: int) -> Response:
-    """One stream: what has passed, what passes, and how it ended. ``worker`` says whose it is."""
+    """Return one stream's past and future events, and its end; ``worker`` selects its process."""
     worker = request.args.get("worker", "")
-    _tell_audit(service, "ui_stream_opened", visitor)
+    _log_audit(service, "ui_stream_opened", visitor)
     if service.others is not None and worker not in ("", str(os.getpid())):
-        return _events_for(service, visitor, partial(service.others.tell_stream, worker, number, visitor.client))
+        return _events_for(service, visitor, partial(service.others.send_stream, worker, number, visitor.client))
     found = live_view.tap(number, visitor.client)
     if found is None:
         raise GatewayError("not_found", _NO_STREAM)
     tap, off = found
     current_scope().on_close(lambda _: off())
-    return _events_for(service, visitor, partial(tell_stream, tap, say))
+    return _events_for(service, visitor, partial(send_stream, tap, say))
 
 
-def _tell_audit(service: Service, event: str, visitor: Visitor) -> None:
+def _log_audit(service: Service, event: str, visitor: Visitor) -> None:
     address, path = current_scope().address, request.path
     service.ledger.audit.log_limited(event, address, path=path, client=visitor.client, by=visitor.by)
 
 
 def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Awaitable[None]]) -> Response:
-    """A stream that ``tell`` sends, until the visitor's key ends. Each waits for its own viewer alone: no exchange ever
-    does. Raises ``GatewayError`` (429, 503) if there are too many."""
+    """Return a stream that ``tell`` sends until the viewer's key expires. Raises ``GatewayError`` (429, 503) for too
+    many.
+
+    Each stream waits only for its viewer and never delays an exchange."""
     scope = current_scope()
     service.admission.take("viewers", visitor.client or NOBODY, scope)
 
@@ -188,19 +191,20 @@ def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Await
 
 
 ANY: Final = "MODEL"
-"""What stands for the name that a client would ask of a wildcard."""
+"""A placeholder for the name that a client would request from a wildcard."""
 
 
 def names(config: Config, router: Router) -> Mapping[str, str]:
-    """The models as they are shown, each with a name to ask for: those that are listed, and the wildcards."""
+    """Return the displayed models, each with a name to request: listed ones and wildcards."""
     wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
     return {**{model.id: model.id for model in router.models()}, **wildcards}
 
 
-def reached(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
-    """For the page of models: the name, its first target inside of the ``wall``, why that, and the ways of requests.
-    Clients of several APIs whose requests go the same way are told together; of a URL everything that may be secret is
-    masked, and without ``urls`` there is none: where an operator's servers are is not for every client to know."""
+def model_row(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
+    """Return a model's name, its first target within ``wall`` with the reason, and the routes of requests.
+
+    Clients of several APIs with equal routes share an entry. Secrets in URLs are masked; without ``urls``, none are
+    shown, because addresses of an operator's servers are not for all clients."""
     found: list[tuple[str, Explanation]] = []
     for api in APIS:
         try:

@@ -5,7 +5,7 @@ from typing import Final
 from gateway.http.headers import Headers
 
 PREFIX: Final = "ui."
-"""What the names of its endpoints begin with: who may look is asked here."""
+"""The prefix of its route names; its views check access themselves."""
 
 FILES: Final = {
     "/ui": ("index.html", "text/html; charset=utf-8"),

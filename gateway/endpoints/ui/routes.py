@@ -1,4 +1,4 @@
-"""The routes of the live view. What serves them is imported with the first request."""
+"""The routes of the live view. Handlers are imported with the first request."""
 
 from collections.abc import Mapping
 from functools import cache, partial
@@ -15,7 +15,7 @@ from gateway.telemetry.live import LiveView
 
 
 def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
-    """Serve the live view of ``service``, if there is one."""
+    """Add the live view of ``service``, if it has one."""
     live_view = service.live_view
     if not isinstance(live_view, LiveView):
         return

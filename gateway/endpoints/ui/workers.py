@@ -1,9 +1,8 @@
-"""All workers in one view: whoever a viewer asks tells it what the others have, too.
+"""All workers in one view: the worker that a viewer reaches also sends the events of the others.
 
-Each worker answers on a Unix socket of its own in a directory that only its user can look into, and asks the others on
-theirs while somebody looks. Nothing is shared, and nothing asked, while nobody does. One that dies leaves a socket that
-refuses: it is taken away, and the page forgets that worker.
-"""
+Each worker listens on a Unix socket in a directory of its user, and queries the others while a viewer is connected;
+otherwise nothing is exchanged. A dead worker leaves a socket that refuses connections: it is deleted, and the page
+forgets that worker."""
 
 import contextlib
 import errno
@@ -21,7 +20,7 @@ import msgspec
 import trio
 
 from gateway.config.loading import Config
-from gateway.endpoints.ui.telling import Send, saying, tell_news, tell_stream
+from gateway.endpoints.ui.telling import Send, event_maker, send_news, send_stream
 from gateway.exchange.service import Service
 from gateway.telemetry.live import LiveView
 from streams import sse
@@ -29,24 +28,24 @@ from streams.surrogates import NOT_JSON
 
 log = logging.getLogger("trigate")
 
-LOOK: Final = 1.0
-"""Seconds between two looks for workers that have come."""
+SEARCH_SECONDS: Final = 1.0
+"""Seconds between searches for new workers."""
 
-ASKING: Final = 5.0
-"""Seconds for a question to come in whole."""
+QUESTION_SECONDS: Final = 5.0
+"""Seconds for a whole question to arrive."""
 
 LONGEST: Final = 4096
-"""Bytes of a question."""
+"""The longest question in bytes."""
 
 CHUNK: Final = 64 * 1024
 
 _NAME: Final = "{}.view"
-_CREDENTIALS: Final = struct.Struct("3i")  # of Linux: process, user, group
+_CREDENTIALS: Final = struct.Struct("3i")  # process, user and group on Linux
 
 
 @attrs.frozen
 class Question:
-    """A question of one worker to another: for the news, or a stream by its number, as ``client`` may see them."""
+    """A question to another worker: for news, or a stream by number, limited to what ``client`` may see."""
 
     client: str | None
     number: int | None = None
@@ -54,14 +53,14 @@ class Question:
 
 @attrs.frozen
 class OtherWorkers:
-    """The other workers of a supervisor, which all have their sockets in ``folder``."""
+    """The other workers of a supervisor, whose sockets are in ``folder``."""
 
     folder: Path
 
-    # Asking
+    # Questions
 
-    async def tell_news(self, client: str | None, send: Send) -> None:
-        """Send what every other worker has to tell, until cancelled; one that has gone is said to be ``gone``."""
+    async def send_news(self, client: str | None, send: Send) -> None:
+        """Send the news of every other worker until cancelled; one that ends is reported as ``gone``."""
         asked: set[str] = set()
 
         async def follow(worker: str) -> None:
@@ -74,19 +73,19 @@ class OtherWorkers:
                 for worker in self._names() - asked - {str(os.getpid())}:
                     asked.add(worker)
                     nursery.start_soon(follow, worker)
-                await trio.sleep(LOOK)
+                await trio.sleep(SEARCH_SECONDS)
 
-    async def tell_stream(self, worker: str, number: int, client: str | None, send: Send) -> None:
-        """Send what ``worker`` tells of a stream; nothing if there is no such stream, or no such worker."""
+    async def send_stream(self, worker: str, number: int, client: str | None, send: Send) -> None:
+        """Send a stream's events of ``worker``; nothing if the stream or worker is unknown."""
         if worker in self._names():
             await self._ask(worker, Question(client, number), send)
 
     def _names(self) -> set[str]:
-        """The process ids of workers that answer."""
+        """Return the process ids of listening workers."""
         return {path.stem for path in self.folder.glob(_NAME.format("*")) if path.stem.isdecimal()}
 
     async def _ask(self, worker: str, question: Question, send: Send) -> None:
-        """Pass the answer on, event by event, as long as there is that worker."""
+        """Pass on the reply, event by event, while the worker lives."""
         path, splitter = self.folder / _NAME.format(worker), sse.Splitter()
         try:
             stream = await trio.open_unix_socket(path)
@@ -97,64 +96,63 @@ class OtherWorkers:
         async with stream:
             with contextlib.suppress(trio.BrokenResourceError):
                 await stream.send_all(msgspec.json.encode(question) + b"\n")
-            while data := await _received(stream):
+            while data := await _receive(stream):
                 for event in splitter.feed(data):
                     await send(event)
 
-    # Answering
+    # Replies
 
     async def answer(self, current: Callable[[], tuple[Config, Service]]) -> None:
-        """Tell the others what they ask, by the configuration that is ``current``; until cancelled."""
+        """Answer other workers' questions by the ``current`` configuration, until cancelled."""
         path = self.folder / _NAME.format(os.getpid())
         new = path.with_suffix(".new")
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 sock.bind(str(new))
                 sock.listen()
-                new.rename(path)  # whoever finds one that refuses takes it away
+                new.rename(path)  # a refusing socket is deleted by whoever finds it
                 listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
                 await trio.serve_listeners(partial(_answer, current), [listener])
-        except OSError as error:  # a path that is too long for a socket, for one
+        except OSError as error:  # such as a path too long for a socket
             log.warning("the other workers' live views do not show this one: %s", error)
         finally:
             path.unlink(missing_ok=True)
 
 
 async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.SocketStream) -> None:
-    """Until the one who asks leaves, or nothing is left to be told. Raises nothing but for cancellation."""
+    """Answer until the questioner leaves, or nothing is left to send. Raises nothing but cancellation."""
     try:
         async with stream, trio.open_nursery() as nursery:
             question = await _question(stream) if _is_ours(stream) else None
             if question is not None:
                 nursery.start_soon(_wait_for_end, stream, nursery.cancel_scope)
-                await _tell(question, *current(), stream.send_all)
+                await _reply(question, *current(), stream.send_all)
             nursery.cancel_scope.cancel()
-    except* trio.BrokenResourceError:  # it has left
+    except* trio.BrokenResourceError:  # the questioner left
         pass
-    except* Exception:  # the border: our own mistake must not end the process
+    except* Exception:  # a bug must not end the process
         log.exception("another worker's question was not answered")
 
 
-async def _tell(question: Question, config: Config, service: Service, send: Send) -> None:
+async def _reply(question: Question, config: Config, service: Service, send: Send) -> None:
     live_view = service.live_view
     if not isinstance(live_view, LiveView):
         return
-    say = saying(config, service.ledger.mask)
+    say = event_maker(config, service.ledger.mask)
     if question.number is None:
-        await tell_news(service, live_view, say, question.client, send)
+        await send_news(service, live_view, say, question.client, send)
         return
     found = live_view.tap(question.number, question.client)
     if found is not None:
         tap, off = found
         try:
-            await tell_stream(tap, say, send)
+            await send_stream(tap, say, send)
         finally:
             off()
 
 
 def _is_ours(stream: trio.SocketStream) -> bool:
-    """True if a process of the same user asks. The directory lets nobody else in; this is for one that is not as it
-    was made."""
+    """Return whether the questioner has the same user, in case the directory's permissions were changed."""
     if not hasattr(socket, "SO_PEERCRED"):  # not on Linux
         return True
     found = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -164,9 +162,9 @@ def _is_ours(stream: trio.SocketStream) -> bool:
 
 async def _question(stream: trio.SocketStream) -> Question | None:
     line = b""
-    with trio.move_on_after(ASKING):
+    with trio.move_on_after(QUESTION_SECONDS):
         while not line.endswith(b"\n") and len(line) < LONGEST:
-            if not (data := await _received(stream)):
+            if not (data := await _receive(stream)):
                 return None
             line += data
     try:
@@ -176,13 +174,13 @@ async def _question(stream: trio.SocketStream) -> Question | None:
 
 
 async def _wait_for_end(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    while await _received(stream):
+    while await _receive(stream):
         pass
     scope.cancel()
 
 
-async def _received(stream: trio.SocketStream) -> bytes:
-    """The bytes that come next; none at the end, also where the connection broke off."""
+async def _receive(stream: trio.SocketStream) -> bytes:
+    """Return the next bytes; none at the end, also after a broken connection."""
     try:
         return bytes(await stream.receive_some(CHUNK))
     except trio.BrokenResourceError:

@@ -1,3 +1,4 @@
-"""Responses over a WebSocket: ``route`` has the path, ``connection`` serves one behind its ``handshake``, ``envelopes``
-says what is in its frames, ``prewarm`` answers what is sent ahead, ``remembered`` bounds what all of them hold of
-earlier turns."""
+"""Responses over a WebSocket.
+
+- ``route``: the path; ``handshake``: its admission; ``connection`` serves one.
+- ``envelopes``: the contents of frames; ``prewarm``: requests sent ahead."""

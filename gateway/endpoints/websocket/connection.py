@@ -1,12 +1,10 @@
-"""Responses over a WebSocket: ``GET /v1/responses`` with an upgrade, as Codex and OpenAI's SDKs speak it
+"""Responses over a WebSocket: ``GET /v1/responses`` with an upgrade, as Codex and OpenAI's SDKs use it
 (https://developers.openai.com/api/docs/guides/websocket-mode, experientiallabs/experiential#706).
 
-A text frame ``response.create`` holds the body of a POST, and is an exchange of its own: a nursery, an id, a line in
-the ledger. Its answer comes as the events of the stream, one a frame, up to the terminal one; what fails before that is
-a frame ``error`` with the status that a POST would have got, and the connection stays usable. Frames that come while an
-answer is under way wait for its end, as those of one lane do at OpenAI. What is not stored can be continued as long as
-the connection lives.
-"""
+A text frame ``response.create`` contains the body of a POST and is an exchange with its own nursery, id and ledger
+line. Its response is sent as the stream's events, one per frame. Earlier failures are a frame ``error`` with the POST's
+status, and the connection stays usable. Frames during a response wait for its end, as at OpenAI. Unstored turns can be
+continued while the connection lives."""
 
 import contextlib
 import logging
@@ -31,7 +29,7 @@ from gateway.endpoints.websocket.envelopes import (
     read_envelope,
 )
 from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
-from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
+from gateway.endpoints.websocket.prewarm import Prewarms, prewarm
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
@@ -53,16 +51,18 @@ from streams.errors import GatewayError
 class RememberingConnection(Protocol):
     """A connection that remembers turns."""
 
-    def let_go(self) -> None:
-        """End as soon as what it was asked is answered: its client connects again, and sends what it goes on from. To
-        forget turns and stay open would be an unknown ``previous_response_id``, which some clients take for the end
-        (can1357/oh-my-pi#925)."""
+    def end_when_idle(self) -> None:
+        """End after the current responses: the client reconnects, and sends the whole conversation.
+
+        Forgetting turns without closing would cause errors about unknown ``previous_response_id``, which some clients
+        take for the conversation's end (can1357/oh-my-pi#925)."""
         ...
 
 
 class RememberedBytes:
-    """What the connections of a process remember: ``most`` bytes. Beyond that the connections of whoever has most go,
-    those first that were used least recently, but never the one that has just been used."""
+    """The memory of a process's connections, at most ``most`` bytes.
+
+    Beyond it, the least recently used connections of the largest holder are closed, but never the one just used."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -71,16 +71,16 @@ class RememberedBytes:
         self._owners = OwnerBytes()
 
     def remember(self, connection: RememberingConnection, holder: str, size: int) -> None:
-        """``connection`` of ``holder`` has been used, and remembers ``size`` bytes by now."""
+        """Record that ``connection`` of ``holder`` was used and now remembers ``size`` bytes."""
         self.forget(connection)
         self._held[connection] = (holder, size)
         self._count(holder, size)
-        while self._total > self._most and (first := self._first_to_go(connection)) is not None:
+        while self._total > self._most and (first := self._next_to_end(connection)) is not None:
             self.forget(first)
-            first.let_go()
+            first.end_when_idle()
 
     def forget(self, connection: RememberingConnection) -> None:
-        """``connection`` has ended."""
+        """Forget a closed connection."""
         if connection in self._held:
             holder, size = self._held.pop(connection)
             self._count(holder, -size)
@@ -89,7 +89,7 @@ class RememberedBytes:
         self._total += size
         self._owners.add(holder, size)
 
-    def _first_to_go(self, used: RememberingConnection) -> RememberingConnection | None:
+    def _next_to_end(self, used: RememberingConnection) -> RememberingConnection | None:
         passed: set[str] = set()
         while (owner := self._owners.largest_owner(passed)) is not None:
             for connection, (holder, size) in self._held.items():
@@ -105,21 +105,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("trigate")
 
 WAITING: Final = 32
-"""Frames that may wait for the end of the answer under way; beyond it, or beyond ``limits.request_body`` bytes of them,
-the connection is closed: whoever does not wait for answers must not fill our memory."""
+"""Frames that may wait for the current response.
+
+Beyond it, or beyond ``limits.request_body`` bytes, the connection is closed: clients that do not wait must not fill the
+memory."""
 
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
 IDLE: Final = (1001, "nothing was asked for a while (websocket_idle): connect again")
-LET_GO: Final = (1001, "other connections need the memory that this one holds: connect again")
+OUT_OF_MEMORY: Final = (1001, "other connections need the memory that this one holds: connect again")
 REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
 TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
 TRY_AGAIN: Final = 1013
-OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
+OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
 
 Remembering: TypeAlias = Callable[[str, bool], StateScope]
-"""Makes the memory of one connection, for that owner ("" where the door is open to all), who is a client with a name or
-not."""
+"""A function that makes a connection's memory for an owner ("" without keys), who is a named client or not."""
 
 
 def responses_view(service: Service, remembering: Remembering) -> Callable[[], Awaitable[QuartResponse | None]]:
@@ -141,7 +142,7 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
             connection = _Connection(service, asked, memory, arrival, admitted, remembered)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
-        except* Exception:  # the border where our own mistake becomes the client's close
+        except* Exception:  # a bug here becomes the client's close
             log.exception("websocket %s: failed, and is closed", arrival.scope.id)
         await websocket.close(*closing)
         return None
@@ -153,7 +154,7 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
 
 
 def _without_beta(headers: Headers) -> Headers:
-    """``headers`` as a POST would have them, without the mark of this transport."""
+    """Return ``headers`` as those of a POST, without the mark of the websocket."""
     return tuple((name, value) for name, value in headers if not (name == "openai-beta" and "websocket" in value))
 
 
@@ -161,7 +162,7 @@ def _without_beta(headers: Headers) -> Headers:
 
 
 class _Connection:
-    """One client's websocket from the upgrade on."""
+    """One client's websocket after the upgrade."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class _Connection:
         self._arrival = arrival
         self._holder = admitted.holder
         self._scope = arrival.scope
-        self._prewarmed = Prewarmed(service.limits.request_body)
+        self._prewarms = Prewarms(service.limits.request_body)
         self._held = service.admission.body(admitted.holder, arrival.scope)
         self._count = 0
         self._ended_by = GOING_AWAY
@@ -189,8 +190,9 @@ class _Connection:
         self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
 
     async def run(self) -> tuple[int, str]:
-        """Answer one frame after the other, until the gateway shuts down or the client asks for too much: the code and
-        the reason to close with. The client leaving cancels it."""
+        """Answer frames in order until the connection must end, and return the code and reason to close with.
+
+        The client leaving cancels it."""
         async with trio.open_nursery() as nursery:
             if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
                 cast("OnArriving", on_arriving)(partial(self._arrives, nursery.cancel_scope))
@@ -219,29 +221,28 @@ class _Connection:
     async def _remember(self) -> None:
         local = self._memory.local
         size = 0 if local is None else (await local.size()).bytes
-        self._remembered.remember(self, self._holder, size + self._prewarmed.size)
+        self._remembered.remember(self, self._holder, size + self._prewarms.size)
 
-    def let_go(self) -> None:
-        """End once what was asked is answered."""
-        self._ended_by = LET_GO
+    def end_when_idle(self) -> None:
+        """End after the frames received so far are answered."""
+        self._ended_by = OUT_OF_MEMORY
         self._put.close()
 
     def _arrives(self, scope: trio.CancelScope, size: int) -> None:
-        """Note that ``size`` bytes of the next frame are there."""
+        """Count the bytes of the next frame that have arrived."""
         self._arriving_size = size
         if size:
             self._hold(scope)
 
     def _hold(self, scope: trio.CancelScope) -> None:
-        """Hold the memory of frames that arrive or wait and of what was sent ahead, or end the connection where there
-        is none for them."""
+        """Count the memory of arriving and waiting frames and of prewarms, or end the connection if it is exceeded."""
         try:
-            self._held.arrive(self._arriving_size + self._waiting_size + self._prewarmed.size)
+            self._held.arrive(self._arriving_size + self._waiting_size + self._prewarms.size)
         except GatewayError as error:
             self._end(scope, (TRY_AGAIN, error.failed.message))
 
     async def _listen(self, scope: trio.CancelScope) -> None:
-        """Always receives: a disconnect is not seen behind frames that nobody has taken."""
+        """Receive continuously: a disconnect is only visible after frames in front of it were taken."""
         while True:
             frame: str | bytes | None = await websocket.receive()
             if is_processed(frame):
@@ -254,7 +255,7 @@ class _Connection:
                 self._put.send_nowait(frame)
             except trio.WouldBlock:
                 self._end(scope, TOO_MANY)
-            except trio.ClosedResourceError:  # shutting down: what waits is still answered, nothing more
+            except trio.ClosedResourceError:  # shutting down: waiting frames are answered, new ones are not
                 self._waiting_size -= len(frame or b"")
 
     def _end(self, scope: trio.CancelScope, closing: tuple[int, str]) -> None:
@@ -268,7 +269,7 @@ class _Connection:
         self._put.close()
 
     async def _answer(self, frame: str | bytes | None) -> None:
-        """One exchange, from its frame to its line in the ledger."""
+        """Perform one exchange, from its frame to its ledger line."""
         self._count += 1
         lifecycle = self._service.lifecycle
         lifecycle.in_flight += 1
@@ -280,7 +281,7 @@ class _Connection:
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})
                 try:
-                    self._service.admission.authenticate(self._arrival)  # the key may have ended by now
+                    self._service.admission.authenticate(self._arrival)  # the key may have expired
                     self._service.admission.take("in_flight", self._holder, scope)
                     envelope = await self._read(frame, self._service.admission.body(self._holder, scope))
                     response = await self._response(exchange, envelope)
@@ -288,29 +289,28 @@ class _Connection:
                     response = exchange.refuse(error.failed)
                 except RecursionError:
                     response = exchange.refuse(too_deep().failed)
-                await _tell(response, envelope.stream_id, record)
+                await _send_response(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1
 
     async def _response(self, exchange: Exchange, envelope: Envelope) -> Response:
-        """Raises ``GatewayError``."""
+        """Return the response to a frame. Raises ``GatewayError``."""
         size = sum(map(len, envelope.members.values()))
-        members, body = await offload(size, self._continued, envelope.members)
+        members, body = await offload(size, self._with_prewarm, envelope.members)
         if envelope.generate:
             return await exchange.answer(body)
         return await self._prewarm(exchange, members, body)
 
     async def _read(self, frame: str | bytes | None, held: HeldBody) -> Envelope:
-        """Raises ``GatewayError``: 400 for what is no request, 413 for too much of one, 429 or 503 where no memory is
-        left for it."""
+        """Return the frame's contents. Raises ``GatewayError``: 400 if invalid, 413 if too large, 429 or 503 without
+        memory."""
         size = len(frame or b"")
         held.decode(size, await offload(size // 4, _elements, frame, self._service.limits.elements))
         return await offload(size // 4, read_envelope, frame)
 
-    def _continued(self, members: Members) -> tuple[Members, bytes]:
-        """The members with what was sent ahead, and the body of the POST that asks for the same. Raises
-        ``GatewayError``."""
-        members = self._prewarmed.continued(members)
+    def _with_prewarm(self, members: Members) -> tuple[Members, bytes]:
+        """Return the members with those of a prewarm, and the equivalent POST's body. Raises ``GatewayError``."""
+        members = self._prewarms.with_prewarm(members)
         body = body_of(members)
         check_structure(body, len(body), self._service.limits.elements)
         return members, body
@@ -319,24 +319,24 @@ class _Connection:
         planned = await exchange.read(body)
         id = own_id("resp_")
         events = prewarm(id, planned.incoming, planned.plan.first)
-        self._prewarmed.remember(id, members)
+        self._prewarms.remember(id, members)
         exchange.record.bill.whole = True
         return exchange.respond(events, 200, STREAM_HEADERS)
 
 
 def _elements(frame: str | bytes | None, most: int) -> int:
-    """Raises ``GatewayError`` (413) for more than ``most``."""
+    """Return the frame's number of elements. Raises ``GatewayError`` (413) for more than ``most``."""
     if not isinstance(frame, str) or len(frame) <= COUNTED:
         return 0
     body = frame.encode()
     return check_structure(body, len(body), most)
 
 
-# The answer
+# The response
 
 
-async def _tell(response: Response, stream_id: str | None, record: Record) -> None:
-    """The response as frames. A client that does not read holds up its own stream only."""
+async def _send_response(response: Response, stream_id: str | None, record: Record) -> None:
+    """Send the response as frames. A client that does not read delays only its own stream."""
     if response.status >= 400 and isinstance(response.body, bytes):
         await websocket.send(error_frame(response.status, response.body, response.headers, stream_id))
         return

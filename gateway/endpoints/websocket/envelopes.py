@@ -1,9 +1,8 @@
-"""Envelopes of requests and answers on a websocket: client frames in, server frames out. Pure.
+"""The envelopes of requests and responses on a websocket: client frames in, server frames out. Pure.
 
-Every frame is a JSON text. The client's is the body of a POST with ``type`` and, if it likes, ``generate`` and
-``stream_id``; the server's are the events of the stream, each with that ``stream_id``, and ``error`` with a status
-(https://developers.openai.com/api/reference/resources/responses/websocket-events).
-"""
+Every frame is a JSON text. A client's is the body of a POST with ``type`` and optionally ``generate`` and
+``stream_id``. The server's are the stream's events, each with that ``stream_id``, and ``error`` with a status
+(https://developers.openai.com/api/reference/resources/responses/websocket-events)."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,7 @@ class _Typed(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    """An error in a stream: OpenAI puts its members into the event itself, others into ``error``."""
+    """An error in a stream: OpenAI puts its members into the event, others into ``error``."""
 
     error: Any = None
     code: Any = None
@@ -47,7 +46,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 
 
 def is_processed(frame: str | bytes | None) -> bool:
-    """True if ``frame`` only says that an answer was taken note of (openai/codex#21284): nothing is to be done."""
+    """Return whether ``frame`` only acknowledges a response (openai/codex#21284), so requires nothing."""
     if not isinstance(frame, str) or PROCESSED not in frame[:200]:
         return False
     try:
@@ -58,7 +57,7 @@ def is_processed(frame: str | bytes | None) -> bool:
 
 @attrs.frozen
 class Envelope:
-    """A client's frame. ``members`` are those of a POST's body, each value's bytes untouched."""
+    """A client's frame; ``members`` are those of a POST's body with unchanged bytes."""
 
     members: Members
     generate: bool = True
@@ -66,7 +65,7 @@ class Envelope:
 
 
 def read_envelope(frame: str | bytes | None) -> Envelope:
-    """Raises ``GatewayError`` (400) for what is no ``response.create``."""
+    """Return the contents of a ``response.create`` frame. Raises ``GatewayError`` (400) for any other."""
     if not isinstance(frame, str):
         raise invalid("a frame must be text: send the JSON as a text frame, not as a binary one")
     try:
@@ -88,7 +87,7 @@ def read_envelope(frame: str | bytes | None) -> Envelope:
 
 
 def body_of(members: Members) -> bytes:
-    """The body of the POST that asks for the same. Raises ``GatewayError`` (400) for what a websocket does not have."""
+    """Return the equivalent POST's body. Raises ``GatewayError`` (400) for options that a websocket lacks."""
     if _member(members, "background", bool | None, "a boolean"):
         raise invalid("background is not supported over a WebSocket: use POST /v1/responses", "background")
     return msgspec.json.encode({**members, "stream": True})
@@ -102,14 +101,14 @@ def _member(members: Members, name: str, type: Any, kind: str) -> Any:
 
 
 def error_frame(status: int, body: bytes, headers: Headers, stream_id: str | None) -> str:
-    """The frame for an error response. Codex reads the ``headers`` as those of the response."""
+    """Return the frame for an error response; Codex reads ``headers`` as the response's."""
     named = {name.lower(): value for name, value in headers if name.lower() not in _ABOUT_CONNECTION}
-    error = _coded(msgspec.json.decode(body, type=_Error).error)
+    error = _with_code(msgspec.json.decode(body, type=_Error).error)
     return _frame({"type": "error", "status": status, "error": error, "headers": named}, stream_id)
 
 
-def _coded(error: Any) -> Any:
-    """``error`` with a code, which Open Responses requires in a frame though not in the body of an HTTP response."""
+def _with_code(error: Any) -> Any:
+    """Return ``error`` with a code, which Open Responses requires in frames but not in HTTP bodies."""
     if not isinstance(error, dict) or isinstance(error.get("code"), str):
         return error
     return {**error, "code": error.get("type") or "server_error"}
@@ -121,12 +120,13 @@ def _frame(members: dict[str, Any], stream_id: str | None) -> str:
 
 
 class Frames:
-    """One stream as frames. The first one carries the ``headers`` that a response would have, as OpenAI's do: the id of
-    the request, and what was left out of it. A stream has exactly one terminal frame, and nothing behind it: the next
-    one would be taken for the next answer's."""
+    """The frames of one stream.
+
+    The first one has the ``headers`` of a response, as OpenAI's does: the request's id, and losses. A stream has
+    exactly one terminal frame, the last one: a later frame would count for the next response."""
 
     def __init__(self, headers: Headers, stream_id: str | None) -> None:
-        self._splitter = sse.Splitter(sys.maxsize)  # the lanes bound the size of events
+        self._splitter = sse.Splitter(sys.maxsize)  # the lanes limit the size of events
         self._stream_id = stream_id
         self._error: bytes | None = None
         self._over = False
@@ -135,7 +135,7 @@ class Frames:
         self._extra = b',"headers":' + msgspec.json.encode(own)
 
     def take(self, data: bytes) -> Iterator[str]:
-        """The frames for the next bytes of the stream; comments are left out."""
+        """Yield the frames for the next bytes of the stream, without comments."""
         for raw in self._splitter.feed(data):
             parsed = sse.parse(raw)
             if parsed is not None and not self._over and (frame := self._event(parsed[1].strip())) is not None:
@@ -147,20 +147,27 @@ class Frames:
         except msgspec.MsgspecError:  # [DONE]
             return None
         if not isinstance(kind, str) or kind == "error":
-            self._error = data  # OpenAI's stream says it again, in the event that ends the response
+            self._error = data  # OpenAI's stream repeats it in the terminal event
             return None
         self._over = kind in TERMINAL
         extra, self._extra = self._extra, b""
         return (data[:-1] + self._tail + extra + b"}").decode()
 
     def end(self, status: int) -> str | None:
-        """The frame that is still missing at the end of the stream, if one is: an error of which the response itself
-        has not spoken, with ``status``. Raises ``GatewayError`` if the stream has no end at all."""
+        """Return the frame missing at the end: an error with ``status`` that the response did not contain, else
+        ``None``.
+
+        Raises ``GatewayError`` if the stream has no end."""
         if self._over:
             return None
         if self._error is None:
             raise GatewayError("internal", "the stream ended without an end")
         said = _ERROR.decode(self._error)
         error = said.error or {"type": "server_error", "code": said.code, "message": said.message, "param": said.param}
-        members = {"type": "error", "status": status, "error": _coded(error), "sequence_number": said.sequence_number}
+        members = {
+            "type": "error",
+            "status": status,
+            "error": _with_code(error),
+            "sequence_number": said.sequence_number,
+        }
         return _frame(members, self._stream_id)

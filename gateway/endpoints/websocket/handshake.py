@@ -14,7 +14,7 @@ from gateway.serving.quart_views import websocket_scope
 from streams.errors import invalid
 
 CLOSES: Final[Headers] = (("connection", "close"),)
-"""Headers of the response to a handshake that is refused."""
+"""Headers of the response to a rejected handshake."""
 
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 
@@ -30,8 +30,8 @@ class WebSocketArrival:
 
 @attrs.frozen
 class AdmittedWebSocket:
-    """A websocket that was admitted: the name of its client, the ``holder`` of its places, and the event of the
-    configuration being ``replaced``."""
+    """An admitted websocket: its client, the ``holder`` that it counts for, and the event of its configuration being
+    ``replaced``."""
 
     client: str | None
     holder: str
@@ -39,11 +39,11 @@ class AdmittedWebSocket:
 
 
 def admit_websocket(service: Service, arrival: WebSocketArrival) -> AdmittedWebSocket:
-    """Admit the handshake by the key of its client, and keep a place for its connection. Raises ``GatewayError``: 400,
-    401, 429, 503."""
+    """Admit the handshake by its client's key, and count its connection. Raises ``GatewayError`` (400, 401, 429,
+    503)."""
     admission = service.admission
     client = admission.authenticate(arrival)
-    replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
+    replaced = service.replaced.of(client)  # before any other task runs, which may revoke the key
     _check_key(arrival.headers)
     holder = admission.holder(client, arrival.headers)
     CLIENT.set(holder)

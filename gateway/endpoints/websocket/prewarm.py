@@ -1,9 +1,8 @@
 """``generate: false`` on a websocket: a turn that is sent ahead and answered without the model.
 
-Codex sends its instructions and tools that way while the user is still typing, and then only what is new, with the
-prewarm's id in ``previous_response_id`` (router-for-me/CLIProxyAPI#1901). What was sent ahead is remembered with the
-connection and put before the input of the turn that refers to it: no provider has to know of it.
-"""
+Codex sends its instructions and tools that way while the user is typing, and then only the new items with the prewarm's
+id in ``previous_response_id`` (router-for-me/CLIProxyAPI#1901). The connection remembers the prewarm, and puts it
+before the input of the turn that refers to it; providers never see it separately."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,20 +24,21 @@ _CONTEXT = ("previous_response_id", "conversation")
 
 
 MOST = 32
-"""The prewarms that one connection has, of whatever size. Codex goes on from its last."""
+"""The most prewarms of a connection; Codex continues its last."""
 
 
 @attrs.frozen
-class _Ahead:
-    """A request that was sent ahead: its input as an array of items, and the members that say what is before them.
-    Copies, for a ``Raw`` keeps all of the frame alive that it is a part of."""
+class _Prewarm:
+    """A prewarm: its input as an array of items, and the members that refer to earlier turns.
+
+    These are copies, because a ``Raw`` keeps its whole frame in memory."""
 
     input: msgspec.Raw
     context: Mapping[str, msgspec.Raw]
 
     @classmethod
-    def of(cls, members: Members) -> "_Ahead":
-        """Raises ``GatewayError`` (400)."""
+    def of(cls, members: Members) -> "_Prewarm":
+        """Return the prewarm with ``members``. Raises ``GatewayError`` (400)."""
         context = {name: members[name].copy() for name in _CONTEXT if name in members}
         return cls(_array(_items(members)), context)
 
@@ -47,40 +47,40 @@ class _Ahead:
         return len(self.input) + sum(map(len, self.context.values()))
 
 
-class Prewarmed:
-    """The prewarms of one connection, at most ``MOST`` and of ``limit`` bytes; the oldest go first, but never the
+class Prewarms:
+    """The prewarms of one connection, at most ``MOST`` and ``limit`` bytes; the oldest are dropped, never the
     newest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ahead: dict[str, _Ahead] = {}
+        self._prewarms: dict[str, _Prewarm] = {}
 
-    def continued(self, members: Members) -> Members:
-        """``members`` with all that was sent ahead, if it goes on from a prewarm."""
+    def with_prewarm(self, members: Members) -> Members:
+        """Return ``members`` including those of the prewarm that they continue, if any."""
         try:
             previous = _STRING.decode(members.get("previous_response_id", b"null"))
         except msgspec.ValidationError:
-            return members  # whoever reads it refuses it
-        ahead = self._ahead.get(previous or "")
-        if ahead is None:
+            return members  # rejected later
+        prewarm_found = self._prewarms.get(previous or "")
+        if prewarm_found is None:
             return members
         own = {name: raw for name, raw in members.items() if name != "previous_response_id"}
-        items = (*_items({"input": ahead.input}), *_items(members))
-        return {**ahead.context, **own, "input": _array(items)}
+        items = (*_items({"input": prewarm_found.input}), *_items(members))
+        return {**prewarm_found.context, **own, "input": _array(items)}
 
     def remember(self, id: str, members: Members) -> None:
-        """Keep what was sent ahead in ``members``. Raises ``GatewayError`` (400)."""
-        self._ahead[id] = _Ahead.of(members)
-        while len(self._ahead) > 1 and self._is_too_much():
-            del self._ahead[next(iter(self._ahead))]
+        """Remember the prewarm with ``members``. Raises ``GatewayError`` (400)."""
+        self._prewarms[id] = _Prewarm.of(members)
+        while len(self._prewarms) > 1 and self._is_too_much():
+            del self._prewarms[next(iter(self._prewarms))]
 
     @property
     def size(self) -> int:
-        """Bytes of all that was sent ahead."""
-        return sum(ahead.size for ahead in self._ahead.values())
+        """The size of all prewarms in bytes."""
+        return sum(prewarm_found.size for prewarm_found in self._prewarms.values())
 
     def _is_too_much(self) -> bool:
-        return len(self._ahead) > MOST or self.size > self._limit
+        return len(self._prewarms) > MOST or self.size > self._limit
 
 
 def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
@@ -88,7 +88,7 @@ def _array(items: Sequence[msgspec.Raw]) -> msgspec.Raw:
 
 
 def _items(members: Members) -> tuple[msgspec.Raw, ...]:
-    """The input as items. Raises ``GatewayError`` (400)."""
+    """Return the input as items. Raises ``GatewayError`` (400)."""
     try:
         value = _INPUT.decode(members.get("input", b"null"))
     except msgspec.MsgspecError:
@@ -100,8 +100,8 @@ def _items(members: Members) -> tuple[msgspec.Raw, ...]:
 
 
 def prewarm(id: str, incoming: Incoming, target: Target) -> bytes:
-    """The events of a response without output, which nobody was asked for and which costs nothing. Raises
-    ``GatewayError`` (400)."""
+    """Return the events of a response without output, made without a provider or cost. Raises ``GatewayError``
+    (400)."""
     call = attrs.evolve(incoming.request, model=target.asked)
     writer = CODECS["responses"].writer(Reply(call, target.recipient.issuer, int(time.time()), id=id))
     events: tuple[Event, ...] = (AnswerStart(), Usage(), AnswerEnd("stop"))

@@ -1,4 +1,4 @@
-"""The path of Responses over a WebSocket. What serves it is imported with the first connection."""
+"""The path of Responses over a WebSocket. Its handler is imported with the first connection."""
 
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -11,8 +11,9 @@ from gateway.exchange.service import Service
 
 
 def add_websocket(app: QuartTrio, service: Service, remembering: Callable[[str, bool], StateScope]) -> None:
-    """Serve ``GET /v1/responses`` with an upgrade. ``remembering`` makes the memory of one connection, for its
-    owner and whether that is a client with a name."""
+    """Add ``GET /v1/responses`` with an upgrade.
+
+    ``remembering`` makes a connection's memory for its owner, who is a named client or not."""
 
     @cache
     def responses_view() -> Callable[[], Awaitable[QuartResponse | None]]:

@@ -11,7 +11,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.rates import RootLimits, root_allowances
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import RateCounter
-from gateway.endpoints.health import limits_seen
+from gateway.endpoints.health import visible_limits
 from tests.support.in_process import CountingProvider, gateway, providers
 
 ALICE, BOB = ("alice-0123456789-0123456789-0123456789", "bob-0123456789-0123456789-0123456789-0")
@@ -84,9 +84,9 @@ async def test_limits_of_the_root_are_seen_by_the_operator_and_where_there_are_n
         "client_keys": CLIENTS, "budgets": ["5 usd/day"], "ratelimits": {"concurrent": 4},
     }  # fmt: skip
     allowances = Allowances(from_mapping(content))
-    seen = {(str(one.holder), one.text) for one in await limits_seen(allowances, None)}
+    seen = {(str(one.holder), one.text) for one in await visible_limits(allowances, None)}
     assert seen == {("everybody", "5 usd/day"), ("everybody", "4")}
-    assert await limits_seen(allowances, "alice") == []
+    assert await visible_limits(allowances, "alice") == []
 
 
 ENDPOINTS = {

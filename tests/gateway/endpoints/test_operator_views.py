@@ -9,7 +9,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.config.changes import changes, key_changes
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import Claim, Debit
-from gateway.endpoints.health import limit_fields, limits_seen
+from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.logs.masking import MASKED, Mask
 from tests.support.cases import case
 from tests.support.in_process import gateway
@@ -136,7 +136,7 @@ async def test_all_are_told_to_who_may_see_all_and_their_own_to_clients():
     """Who saw a tenth of the bill learned of it from the provider (managoat/fountain#1038)."""
     allowances = Allowances(from_mapping(CONFIG))
     await spend(allowances, "alice", 1200, 400)
-    everything = await limits_seen(allowances, None)
+    everything = await visible_limits(allowances, None)
     assert limit_fields(everything[0]) == {
         "holder": "client_keys.alice", "limit": "budgets", "text": "2k tokens/day", "measure": "tokens", "used": 1200,
         "held": 400, "most": 2000,
@@ -144,6 +144,6 @@ async def test_all_are_told_to_who_may_see_all_and_their_own_to_clients():
     assert sorted(str(one.holder) for one in everything) == [
         "client_groups.team", "client_keys.alice", "client_keys.ben", "model_providers.small",
     ]  # fmt: skip
-    own = await limits_seen(allowances, "alice")
+    own = await visible_limits(allowances, "alice")
     assert [str(one.holder) for one in own] == ["client_keys.alice", "client_groups.team"]
-    assert await limits_seen(allowances, "nobody") == []
+    assert await visible_limits(allowances, "nobody") == []

@@ -362,7 +362,7 @@ class Sweep:
     async def _let_fail(self, name: str) -> None:
         """Its time is over, and the next request tries it."""
         before = self.service.health.begin(self.service.router.resolve(name, "chat"), None, added=False)
-        before.failed(ErrorInfo("overloaded", "later", reason="overloaded"))
+        before.mark_failed(ErrorInfo("overloaded", "later", reason="overloaded"))
         before.close()
         await eventually(lambda: self._outage(name) is None, "it is not due")
 

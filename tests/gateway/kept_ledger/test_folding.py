@@ -60,7 +60,7 @@ async def test_a_sum_keeps_its_runs_for_a_week_and_its_days_for_ever(table):
     lines = [line(attempt(1), began=AT + place * DAY // 4, run=f"run {place}") for place in range(60)]
     await table.add(list(enumerate(lines)))
     await table.cut(0, 20)
-    quarters, days = await table.folded(EVER)
+    quarters, days = await table.folded_parts(EVER)
     assert (quarters.level, days.level) == (QUARTER_SUM, DAY_SUM)
     assert quarters.exchanges + days.exchanges == 40
     newest = lines[-1].began
@@ -87,7 +87,7 @@ async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of
     lines = [line(attempt(1), began=AT + place * 1000, run=f"run {place}") for place in range(400)]
     await table.add(list(enumerate(lines)))
     await table.cut(0, 40)
-    quarters, days = await table.folded(EVER)
+    quarters, days = await table.folded_parts(EVER)
     assert (quarters.exchanges, days.exchanges) == (10, 350)
     (found,) = await sums_of(table, ("run",))
     assert found[None,] == LedgerSum((None,), 350, 0, Usage(3500, 1750, 350, output=2450), 350, 0)
@@ -149,7 +149,9 @@ async def test_a_sum_that_crosses_a_bound_belongs_to_its_end(table):
     noon = MIDNIGHT + DAY // 2
     first, second = await sums_of(table, (), (MIDNIGHT, noon), (noon, MIDNIGHT + DAY))
     assert (first[()].nanos, second[()].nanos) == (0, 8)
-    assert await table.folded((noon, MIDNIGHT + DAY)) == [FoldedPart(DAY_SUM, 8, MIDNIGHT, MIDNIGHT + 7 * DAY // 8)]
+    assert await table.folded_parts((noon, MIDNIGHT + DAY)) == [
+        FoldedPart(DAY_SUM, 8, MIDNIGHT, MIDNIGHT + 7 * DAY // 8)
+    ]
     await table.aclose()
 
 

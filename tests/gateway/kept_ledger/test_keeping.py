@@ -12,7 +12,7 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.kept_ledger import keeping, overflow
 from gateway.kept_ledger.keeping import KeptLedger
-from gateway.kept_ledger.table import LedgerTable, Shortened, total
+from gateway.kept_ledger.table import CutResult, LedgerTable, total
 from gateway.ledger.bill import Tried
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
@@ -44,7 +44,7 @@ class Telling(LedgerTable):
         await super().add(*given)
         self.added.set()
 
-    async def cut(self, *given: Any) -> Shortened:
+    async def cut(self, *given: Any) -> CutResult:
         gone = await super().cut(*given)
         self.was_cut.set()
         return gone
@@ -261,7 +261,7 @@ async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp
     found = table_in(tmp_path)
     assert await found.broken_marks(EVER[0], 2**62) == [AT]
     assert await found.broken_marks(EVER[0], AT) == [], "a mark that is fresh is no gap"
-    assert (await found.sums(("key",), EVER), await found.folded(EVER[0])) == ([[]], []), "a mark is no line"
+    assert (await found.sums(("key",), EVER), await found.folded_parts(EVER[0])) == ([[]], []), "a mark is no line"
 
 
 async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path, caplog):

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.kept_objects.inventory import Inventory, MemoryInventory
-from gateway.kept_objects.inventory_table import Clear, InventoryTable
+from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
 
@@ -15,8 +15,8 @@ def inventory(request, tmp_path) -> Inventory:
     if request.param == "memory":
         return MemoryInventory(MOST, at_once=AT_ONCE)
     if request.param != "postgres":
-        cipher = BodyCipher([b"k" * 32]) if request.param == "encrypted" else Clear()
+        cipher = BodyCipher([b"k" * 32]) if request.param == "encrypted" else NoCipher()
         return InventoryTable(SqliteDatabase(tmp_path / "state.sqlite"), cipher, MOST, AT_ONCE)
     from gateway.stores.postgres import PostgresDatabase
 
-    return InventoryTable(PostgresDatabase(request.getfixturevalue("database")), Clear(), MOST, AT_ONCE)
+    return InventoryTable(PostgresDatabase(request.getfixturevalue("database")), NoCipher(), MOST, AT_ONCE)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.kept_objects.id_texts import IdPlaces, id_texts, with_texts
-from gateway.kept_objects.ids import PREFIXES, AccountMark, read_tag, short_digest, tagged
+from gateway.kept_objects.ids import PREFIXES, AccountMark, read_tag, short_digest, tagged_id
 
 HERE = AccountMark(short_digest("openai"), short_digest("main"))
 SECRET = b"s" * 32
@@ -21,7 +21,7 @@ NATIVE = (
 
 def test_an_id_keeps_its_prefix_and_comes_back_for_its_owner_alone():
     for native in NATIVE:
-        text = tagged(native, "team-a", HERE, SECRET)
+        text = tagged_id(native, "team-a", HERE, SECRET)
         assert text.isascii(), native
         assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-/"), native
         prefix = next((one for one in PREFIXES if native.startswith(one)), "")
@@ -42,7 +42,7 @@ def test_an_id_of_a_provider_has_no_tag():
 
 
 def test_every_changed_character_makes_it_nobodys():
-    text = tagged("file-abc123", "team-a", HERE, SECRET)
+    text = tagged_id("file-abc123", "team-a", HERE, SECRET)
     for at in range(len(text)):
         for other in "AQgwx-_9z":
             changed = text[:at] + other + text[at + 1 :]
@@ -54,15 +54,15 @@ def test_every_changed_character_makes_it_nobodys():
 
 
 def test_owner_and_id_cannot_be_shifted_into_one_another():
-    text = tagged("file-abc", "team", HERE, SECRET)
-    other = read_tag(tagged("file-abc", "teamfile-", HERE, SECRET))
+    text = tagged_id("file-abc", "team", HERE, SECRET)
+    other = read_tag(tagged_id("file-abc", "teamfile-", HERE, SECRET))
     assert not other.is_signed("team", (SECRET,))
     assert text != other.text
 
 
 @given(st.text(max_size=60), st.text(max_size=10))
 def test_any_text_is_an_id(native, owner):
-    found = read_tag(tagged(native, owner, HERE, SECRET))
+    found = read_tag(tagged_id(native, owner, HERE, SECRET))
     assert found.native == native
     assert found.is_signed(owner, (SECRET,))
 

@@ -9,12 +9,12 @@ from gateway.kept_objects.inventory import (
     LARGEST,
     Inventory,
     KeptObject,
+    ListRequest,
     MemoryInventory,
-    Wanted,
     kept_object,
     read_page,
 )
-from gateway.kept_objects.inventory_table import Clear, InventoryTable
+from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Unavailable
@@ -29,7 +29,7 @@ def of(owner: str, id: str, collection="files", **members) -> KeptObject:
 
 
 async def listed(inventory: Inventory, owner: str, limit: int = 100, **wanted) -> tuple[list[str], bool]:
-    page = await read_page(inventory, owner, Wanted("files", limit, **wanted), clock=lambda: 1000.0)
+    page = await read_page(inventory, owner, ListRequest("files", limit, **wanted), clock=lambda: 1000.0)
     return [one.value["id"] for one in page.objects], page.more
 
 
@@ -47,8 +47,8 @@ async def test_a_list_holds_its_owners_objects_alone_and_goes_on_by_cursor(inven
     assert await listed(inventory, "a", 9, order="asc", after="f4") == (["f5", "f6"], False)
     assert await listed(inventory, "a", 2, order="asc", before="f3") == (["f1", "f2"], True)
     assert await listed(inventory, "nobody") == ([], False)
-    assert await read_page(inventory, "a", Wanted("files", 5, after="s1")) is None
-    assert await read_page(inventory, "a", Wanted("files", 5, after="unknown")) is None
+    assert await read_page(inventory, "a", ListRequest("files", 5, after="s1")) is None
+    assert await read_page(inventory, "a", ListRequest("files", 5, after="unknown")) is None
     await inventory.aclose()
 
 
@@ -121,7 +121,7 @@ def test_what_is_no_object_is_not_kept():
         b'{"id":"a","x":"' + b"y" * LARGEST,
     ):
         assert kept_object("a", "files", body) is None, body[:40]
-    assert Clear().decrypt(b"x", b"") == b"x"
+    assert NoCipher().decrypt(b"x", b"") == b"x"
 
 
 async def test_what_a_batch_costs_is_claimed_once_for_each_owner(inventory):

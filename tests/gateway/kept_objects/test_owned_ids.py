@@ -7,7 +7,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
-from gateway.kept_objects.owned_ids import OwnIds, no_such, only_account
+from gateway.kept_objects.owned_ids import OwnIds, only_account, unknown_id_error
 from streams.errors import GatewayError
 
 PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
@@ -46,7 +46,7 @@ def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
         for other in (OwnIds(here, "b"), OwnIds(here, ""), OwnIds(tuple(one for one in here if one != account), "a")):
             with pytest.raises(GatewayError) as raised:
                 other.read(text, "file_id")
-            assert raised.value.failed == no_such(text, "file_id").failed
+            assert raised.value.failed == unknown_id_error(text, "file_id").failed
         with pytest.raises(GatewayError, match="does not exist"):
             ids.read("file-abc")
 
@@ -104,8 +104,8 @@ def test_one_owner_and_one_account_keep_the_ids_of_the_provider():
     assert ids.shown("file-abc", account) == "file-abc"
     assert ids.show_all(b'{"id":"file-1"}', PLACES, account) == b'{"id":"file-1"}'
     assert ids.read_all(b'{"file_id":"file-1"}', PLACES).found == ()
-    tagged = OwnIds(here, "").shown("file-abc", account)
-    found = ids.read(tagged)
+    tagged_id = OwnIds(here, "").shown("file-abc", account)
+    found = ids.read(tagged_id)
     assert found.native == "file-abc"
 
 

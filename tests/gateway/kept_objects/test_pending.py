@@ -28,9 +28,9 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
     assert seen.of(AGENTS, "usd") == 0
     await other.read()
     assert seen.of(AGENTS, "usd") == 1600
-    await other.cross_out("a", "b1")
-    await other.cross_out("a", "b1")
-    await other.cross_out("a", "never made")
+    await other.remove("a", "b1")
+    await other.remove("a", "b1")
+    await other.remove("a", "never made")
     assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(PAID, "usd")) == (500, 1500, 1000)
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 500

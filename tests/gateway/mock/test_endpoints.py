@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.mock.called import EndpointCall, UploadedFile, read_call
-from gateway.mock.endpoint_answers import ANSWERS, TOLD, nearness, vector
+from gateway.mock.endpoint_answers import ANSWERS, TOLD, similarity_of, vector
 from gateway.mock.faults import ScriptedAnswer
 from gateway.mock.kept import MOST, MockShelf
 from gateway.mock.realtime import PATH, MockSession
@@ -38,7 +38,7 @@ def test_every_endpoint_is_served_at_one_of_its_paths():
 def test_vectors_are_the_same_each_time_and_near_where_words_are_shared():
     assert vector("A cat") == vector("a CAT") != vector("dogs")
     assert abs(sum(value * value for value in vector("some words here")) - 1) < 1e-9
-    assert nearness("food for a cat", "cat food") > 0.5 > nearness("cat food", "quantum physics")
+    assert similarity_of("food for a cat", "cat food") > 0.5 > similarity_of("cat food", "quantum physics")
 
 
 def test_vectors_in_each_makers_shape():

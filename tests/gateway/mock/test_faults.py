@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.mock.failures import FAILURES, MODELS, fault_of, listed
+from gateway.mock.failures import FAILURES, MODELS, fault_descriptions, fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -128,7 +128,7 @@ def test_a_fault_that_there_is_not_is_a_404_that_names_those_there_are(model):
 
 
 def test_every_listed_name_means_its_own_row():
-    assert [fault_of(name)[1] for name in listed()] == list(MODELS.values())
+    assert [fault_of(name)[1] for name in fault_descriptions()] == list(MODELS.values())
 
 
 # A good answer
@@ -197,7 +197,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", CODECS)
 async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
-    quick = [name for name in listed() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
+    quick = [name for name in fault_descriptions() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
     heads = {}
     async with mock() as served:
         for model in quick:
@@ -291,11 +291,11 @@ def test_the_mock_lists_its_faults():
         models = [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]]
         refused = request(served.url, "POST", PATHS["messages"], {
             "model": "fault/429", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
-    assert models[2:] == list(listed())
+    assert models[2:] == list(fault_descriptions())
     assert (refused.status, refused.headers["retry-after"]) == (429, "2")
     assert refused.json["error"]["type"] == "rate_limit_error"
     shown = run("mock", "--faults").stdout.splitlines()
-    assert [tuple(line.split(maxsplit=1)) for line in shown] == list(listed().items())
+    assert [tuple(line.split(maxsplit=1)) for line in shown] == list(fault_descriptions().items())
 
 
 @pytest.mark.process

@@ -4,10 +4,18 @@ import json
 
 import pytest
 
-from gateway.realtime.closing import CLIENT_LOST, LONGEST_REASON, LOST, NO_CODE, Closing, fitting, passed_on
+from gateway.realtime.closing import (
+    CLIENT_LOST,
+    LONGEST_REASON,
+    LOST,
+    NO_CODE,
+    Closing,
+    closing_for_other_side,
+    fit_reason,
+)
 from gateway.realtime.events import OpenAiFrames, error_event
-from gateway.realtime.notices import Complaint, ResponseBegun, ResponseEnded, Spoken, TranscriptBilled
-from gateway.realtime.subprotocols import BETA, Offered, upstream_protocols, with_key
+from gateway.realtime.notices import Complaint, OutputPiece, ResponseEnded, ResponseStarted, TranscriptBilled
+from gateway.realtime.subprotocols import BETA, OfferedProtocols, upstream_protocols, with_key
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
@@ -123,13 +131,13 @@ def test_what_is_metered_is_found_in_both_generations():
     assert ended == ResponseEnded("r1", Usage(input=68, cache_read=64, output=121), "completed")
     assert isinstance(ended, ResponseEnded)
     assert ended.usage.units == (("input_audio_token", 13), ("output_audio_token", 91))
-    assert notices({"type": "response.created", "response": {"id": "r1"}}) == (ResponseBegun("r1"),)
+    assert notices({"type": "response.created", "response": {"id": "r1"}}) == (ResponseStarted("r1"),)
     for kind in ("response.audio.delta", "response.output_audio.delta"):
         (said,) = notices({"type": kind, "delta": "A" * 8000})
-        assert isinstance(said, Spoken)
+        assert isinstance(said, OutputPiece)
         assert said.characters == 10
     for kind in ("response.text.delta", "response.output_text.delta", "response.output_audio_transcript.delta"):
-        assert notices({"type": kind, "delta": "hello"}) == (Spoken(5),)
+        assert notices({"type": kind, "delta": "hello"}) == (OutputPiece(5),)
     assert notices({"type": "error", "error": {"event_id": "e1", "message": "m"}}) == (Complaint("e1", "m"),)
 
 
@@ -201,21 +209,21 @@ def test_what_is_nested_too_deeply_is_no_event():
 def test_every_code_becomes_one_that_may_be_sent():
     reserved = {999, 1004, 1006, 1015, 1016, 2000, 2999, 5000, 65535, 0}
     for code in reserved:
-        assert passed_on(code, "why", LOST) == LOST, code
-        assert passed_on(code, "why", CLIENT_LOST) == CLIENT_LOST, code
+        assert closing_for_other_side(code, "why", LOST) == LOST, code
+        assert closing_for_other_side(code, "why", CLIENT_LOST) == CLIENT_LOST, code
     for code in (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 4000, 4999):
-        assert passed_on(code, "why", LOST) == Closing(code, "why"), code
-    assert passed_on(NO_CODE, "", LOST) == Closing(NO_CODE, "")
+        assert closing_for_other_side(code, "why", LOST) == Closing(code, "why"), code
+    assert closing_for_other_side(NO_CODE, "", LOST) == Closing(NO_CODE, "")
 
 
 def test_a_reason_fits_and_is_cut_between_characters():
-    assert fitting("é" * 62) == "é" * 61
-    assert len(passed_on(1008, "x" * 500, LOST).reason) == LONGEST_REASON
-    assert fitting("\ud800") == "?"
+    assert fit_reason("é" * 62) == "é" * 61
+    assert len(closing_for_other_side(1008, "x" * 500, LOST).reason) == LONGEST_REASON
+    assert fit_reason("\ud800") == "?"
 
 
 def test_a_reason_holds_no_credential():
-    closing = passed_on(1008, "the key sk-upstream-0123456789 is wrong", LOST, ("sk-upstream-0123456789",))
+    closing = closing_for_other_side(1008, "the key sk-upstream-0123456789 is wrong", LOST, ("sk-upstream-0123456789",))
     assert "0123456789" not in closing.reason
     assert closing.code == 1008
 
@@ -228,7 +236,7 @@ OFFER = "realtime, openai-insecure-api-key.sk-ours-1, openai-organization.org-1,
 
 def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
     headers = (("host", "h"), ("sec-websocket-protocol", OFFER))
-    offered = Offered.in_headers(headers)
+    offered = OfferedProtocols.in_headers(headers)
     assert offered.keys == ("sk-ours-1",)
     assert "sk-ours-1" not in repr(offered)
     assert with_key(headers, offered) == (
@@ -240,14 +248,14 @@ def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
 
 
 def test_the_provider_is_offered_what_it_heeds():
-    offered = Offered.in_headers((("sec-websocket-protocol", OFFER), ("sec-websocket-protocol", "other")))
+    offered = OfferedProtocols.in_headers((("sec-websocket-protocol", OFFER), ("sec-websocket-protocol", "other")))
     assert upstream_protocols(offered, beta=False) == ("realtime",)
     assert upstream_protocols(offered, beta=True) == ("realtime", BETA)
 
 
 def test_programs_offer_nothing():
-    offered = Offered.in_headers((("authorization", "Bearer k"),))
-    assert offered == Offered()
+    offered = OfferedProtocols.in_headers((("authorization", "Bearer k"),))
+    assert offered == OfferedProtocols()
     assert offered.chosen is None
     assert upstream_protocols(offered, beta=True) == ()
     assert with_key((("authorization", "Bearer k"),), offered) == (("authorization", "Bearer k"),)

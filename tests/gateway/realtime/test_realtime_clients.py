@@ -15,8 +15,8 @@ from h2.settings import SettingCodes
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
-from gateway.realtime.gemini_live import GeminiFrames, asked_for
-from gateway.realtime.notices import ResponseEnded, Resumable, Spoken
+from gateway.realtime.gemini_live import GeminiFrames, read_setup
+from gateway.realtime.notices import OutputPiece, ResponseEnded, Resumable
 from streams.errors import GatewayError
 from streams.events import Usage
 from tests.support.asgi_app import Client, eventually
@@ -264,7 +264,7 @@ class Rule:
 def test_the_model_is_in_the_first_message_text_or_binary():
     setup = {"setup": {"model": "models/live", "generationConfig": {"n": 1}}}
     for message in (json.dumps(setup), json.dumps(setup).encode()):
-        assert asked_for(message) == ("live", None)
+        assert read_setup(message) == ("live", None)
         sent = GeminiFrames().from_client(message, Rule()).message
         assert type(sent) is type(message)
         assert json.loads(sent) == {"setup": {"model": "models/gemini-live-2.5", "generationConfig": {"n": 1}}}
@@ -278,9 +278,9 @@ def test_the_model_is_in_the_first_message_text_or_binary():
         '{"Setup":{"model":"x"}}',
     ):
         with pytest.raises(GatewayError):
-            asked_for(wrong)
+            read_setup(wrong)
     resumed = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
-    assert asked_for(json.dumps(resumed)) == ("live", "h1")
+    assert read_setup(json.dumps(resumed)) == ("live", "h1")
     assert GeminiFrames().from_client('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
 
 
@@ -291,7 +291,7 @@ def test_a_turn_took_what_its_last_usage_says():
     assert frames.from_provider('{"sessionResumptionUpdate":{}}') == ()
     assert frames.from_provider('{"goAway":{"timeLeft":"50s"}}') == ()
     (said,) = frames.from_provider(json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 3200}]}}}))
-    assert isinstance(said, Spoken)
+    assert isinstance(said, OutputPiece)
     first = {"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 1}}
     last = {"promptTokenCount": 10, "cachedContentTokenCount": 4, "responseTokenCount": 7, "thoughtsTokenCount": 2}
     assert frames.from_provider(json.dumps(first)) == ()

@@ -19,7 +19,7 @@ from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
 from gateway.endpoints.ui.pages import admit
-from gateway.endpoints.ui.telling import saying
+from gateway.endpoints.ui.telling import event_maker
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.bill import Tried
 from gateway.ledger.ledger import Ledger
@@ -553,7 +553,7 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
     keys = config([provider("groq/*", "http://x")], 1, client_keys=[{"name": "alice", "sha256": digest}])
     mask = Mask()
     mask.apply_config(from_mapping(keys))
-    say = saying(from_mapping(keys), mask)
+    say = event_maker(from_mapping(keys), mask)
     line = {"model": "groq/alices-key-0123456789", "target": "groq/sk-ant-somebodys-0123456789"}
     for name in ("all", "news", "ended"):
         told = say(name, {"recent": [line]})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.endpoints.websocket.envelopes import read_envelope
-from gateway.endpoints.websocket.prewarm import MOST, Prewarmed
+from gateway.endpoints.websocket.prewarm import MOST, Prewarms
 from streams.errors import GatewayError
 
 MEGABYTE = 2**20
@@ -22,15 +22,15 @@ def message(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def is_known(ahead: Prewarmed, id: str) -> bool:
-    return "input" in ahead.continued(members(previous_response_id=id))
+def is_known(ahead: Prewarms, id: str) -> bool:
+    return "input" in ahead.with_prewarm(members(previous_response_id=id))
 
 
 def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     frame = '{"type":"response.create","input":[{"n": 1.0,"t":"caf\\u00e9"}],"conversation": "conv_1","model":"other"}'
     ahead.remember("resp_1", read_envelope(frame).members)
-    told = ahead.continued(members(previous_response_id="resp_1", input=[message("next")]))
+    told = ahead.with_prewarm(members(previous_response_id="resp_1", input=[message("next")]))
     assert bytes(told["input"]).startswith(b'[{"n": 1.0,"t":"caf\\u00e9"},{')
     assert json.loads(bytes(told["input"]))[1:] == [message("next")]
     assert (bytes(told["conversation"]), bytes(told["model"])) == (b'"conv_1"', b'"m"')
@@ -38,32 +38,32 @@ def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
 
 
 def test_what_was_before_a_turn_that_was_sent_ahead_stays_before_it():
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input="hello", previous_response_id="resp_0"))
-    told = ahead.continued(members(previous_response_id="resp_1"))
+    told = ahead.with_prewarm(members(previous_response_id="resp_1"))
     assert bytes(told["previous_response_id"]) == b'"resp_0"'
 
 
 @pytest.mark.parametrize("previous", ["unknown", None, 5])
 def test_other_requests_are_left_alone(previous):
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=[]))
     asked = members(input="x", previous_response_id=previous)
-    assert ahead.continued(asked) is asked
+    assert ahead.with_prewarm(asked) is asked
 
 
 @pytest.mark.parametrize(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
 def test_every_form_of_input_is_gone_on_from(input, count):
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=input))
-    told = ahead.continued(members(previous_response_id="resp_1", input="next"))
+    told = ahead.with_prewarm(members(previous_response_id="resp_1", input="next"))
     items = json.loads(bytes(told["input"]))
     assert len(items) == count + 1
     assert items[-1]["content"] == "next"
 
 
 def test_input_that_is_none_is_refused():
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     with pytest.raises(GatewayError) as caught:
         ahead.remember("resp_1", members(input={"a": 1}))
     assert caught.value.failed.status == 400
@@ -71,7 +71,7 @@ def test_input_that_is_none_is_refused():
 
 
 def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
-    ahead = Prewarmed(16 * MEGABYTE)
+    ahead = Prewarms(16 * MEGABYTE)
     tracemalloc.start()
     try:
         for i in range(MOST):
@@ -85,7 +85,7 @@ def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
 
 
 def test_so_many_are_remembered_however_small_they_are():
-    ahead = Prewarmed(MEGABYTE)
+    ahead = Prewarms(MEGABYTE)
     for i in range(MOST + 5):
         ahead.remember(f"resp_{i}", members())
     assert [i for i in range(MOST + 5) if is_known(ahead, f"resp_{i}")] == list(range(5, MOST + 5))
@@ -93,7 +93,7 @@ def test_so_many_are_remembered_however_small_they_are():
 
 @pytest.mark.parametrize("name", ["input", "conversation", "previous_response_id"])
 def test_all_that_is_remembered_counts_towards_the_limit_and_the_newest_stays(name):
-    ahead = Prewarmed(2500)
+    ahead = Prewarms(2500)
     for i in range(3):
         ahead.remember(f"resp_{i}", members(**{name: "x" * 1000}))
     assert [is_known(ahead, f"resp_{i}") for i in range(3)] == [False, True, True]
