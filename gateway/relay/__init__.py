@@ -1,15 +1,10 @@
-"""Requests that are no conversation, relayed to a provider.
+"""Requests other than conversations, relayed to a provider.
 
-``routes`` are their paths. ``relaying`` reads and plans a request, ``relay`` carries it to a provider and its answer
-back, through one of the filters in ``answers``; ``cached_answers`` are those that the cache gives again.
-
-``completions``, ``embeddings`` (in three shapes, and in several requests where a list is longer than a provider takes),
-``rerank``, ``images``, ``audio``, ``videos`` and ``plain_json`` (of which only the model is read) are endpoints.
-``uploads`` passes multipart bodies on while they come. ``realtime`` is for realtime sessions that go past the gateway.
-
-``pass_through`` takes any path of a provider's, ``passed_websockets`` upgrades there.
-
-``kept`` passes requests about what providers keep, in the forms of ``kept_forms``, with the ids of their owner;
-``kept_uploads`` are Google's. ``batches`` are lists of requests, whose ``batch_models`` say where they go, and which
-are paid for once (``batch_costs``).
-"""
+- ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response
+  through a filter of ``answers``; ``cached_answers``: responses from the cache.
+- ``completions``, ``embeddings``, ``rerank``, ``images``, ``audio``, ``videos``, ``plain_json``: endpoints.
+- ``uploads`` passes multipart bodies on while they arrive.
+- ``realtime``: calls, and credentials for realtime sessions.
+- ``pass_through``: any path of a provider; ``passed_websockets``: upgrades there.
+- ``kept``: objects that providers store, in the forms of ``kept_forms``; ``kept_uploads``: Google's uploads.
+- ``batches``: lists of requests; ``batch_models``: their models; ``batch_costs``: their costs."""

@@ -1,4 +1,4 @@
-"""What makes the client's bytes from a provider's in a relayed answer, and reads its usage. Nothing here waits."""
+"""Filters that make the client's bytes from a provider's response and read its usage. Nothing here waits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from providers.neutral.codec import Reader
 
 Rewrite: TypeAlias = Callable[[bytes], tuple[bytes, Usage | None]]
-"""Returns the client's form of a provider's whole answer, and its usage. Raises ``GatewayError``."""
+"""A function that returns the client's form of a provider's whole response, and its usage. Raises ``GatewayError``."""
 
 AT_HAND: Final = 2**20
-"""Bytes of an answer in JSON that is read whole before its head goes out: the head can state its cost then, and a
-failure still has its own status."""
+"""Bytes of a JSON response that is read completely before its head is sent, so that the head can state the cost and a
+failure has its own status."""
 
 KEPT: Final = ("content-type", "content-disposition", "content-length", "content-range", "accept-ranges", "etag",
                "last-modified")  # fmt: skip
-"""Headers about the body, which pass with an unchanged body."""
+"""Headers about the body, passed on with an unchanged body."""
 
 
 UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 class AnswerFilter(Protocol):
-    """Makes the client's bytes from a provider's answer; each attempt has its own.
+    """The conversion of one attempt's provider response into the client's bytes.
 
-    An answer of up to ``held`` bytes goes out whole, with its length. ``ping`` is a keep-alive that may go out between
-    events, ``b""`` for an answer that is no stream of events."""
+    A response of up to ``held`` bytes is sent whole with its length. ``ping`` is a keep-alive for use between events,
+    ``b""`` if the response is no event stream."""
 
     @property
     def held(self) -> int: ...
@@ -48,45 +48,48 @@ class AnswerFilter(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """The usage that the answer has reported so far."""
+        """The usage reported so far."""
         ...
 
     def head(self, status: int, headers: Headers) -> Headers:
-        """Return the client's headers about the body, from the provider's ``status`` and ``headers`` (names in lower
-        case). Called first for each response. Raises ``GatewayError`` for a response that is no answer."""
+        """Return the client's headers about the body, from the provider's ``status`` and ``headers`` (lower-case
+        names).
+
+        It is called first for each response. Raises ``GatewayError`` for a response that is no answer."""
         ...
 
     def take(self, piece: bytes) -> bytes:
-        """Return the client's bytes for a piece, perhaps none yet. Raises ``GatewayError`` if the answer fails."""
+        """Return the client's bytes for a piece, possibly none. Raises ``GatewayError`` if the response fails."""
         ...
 
     def close(self) -> bytes:
-        """Return the client's last bytes. Raises ``GatewayError`` for an answer that is not whole."""
+        """Return the client's last bytes. Raises ``GatewayError`` if the response is incomplete."""
         ...
 
 
 class AnswerReading(Protocol):
-    """Reads the usage of an answer that passes unchanged, and whether the answer is whole. Its methods raise
-    ``GatewayError`` for an answer that has failed, and nothing else, whatever a provider sends."""
+    """A reader of the usage and completeness of a response that passes unchanged.
+
+    Its methods raise ``GatewayError`` for a failed response, and nothing else, whatever the provider sends."""
 
     @property
     def usage(self) -> Usage | None: ...
 
     def event(self, name: str, data: bytes) -> None:
-        """Read a server-sent event; ``name`` is "" if it has none."""
+        """Read a server-sent event; ``name`` is "" without one."""
         ...
 
     def whole(self, value: object) -> None:
-        """Read a whole answer in JSON, decoded."""
+        """Read a whole decoded JSON response."""
         ...
 
     def close(self, *, streamed: bool) -> None:
-        """Note the end of the answer, which consisted of events if it was ``streamed``."""
+        """Record the end of the response, which was an event stream if ``streamed``."""
         ...
 
 
 class Unread:
-    """The ``AnswerReading`` that reads nothing, and the base of others."""
+    """A reader that reads nothing, and the base class of others."""
 
     @property
     def usage(self) -> Usage | None:
@@ -103,7 +106,7 @@ class Unread:
 
 
 class NativeUsage(Unread):
-    """Reads the usage of answers in ``api``, and of others that have a member ``usage``. It judges none."""
+    """A reader of the usage of responses in ``api``, and of others with a member ``usage``; never fails a response."""
 
     usage: Usage | None = None
 
@@ -132,7 +135,7 @@ class NativeUsage(Unread):
 
 
 class PassedBytes:
-    """The ``AnswerFilter`` of bytes that pass unread, and the base of others."""
+    """The filter of bytes that pass unread, and the base class of others."""
 
     held = 0
     ping = b""
@@ -152,16 +155,17 @@ class PassedBytes:
 
 
 class PassedAnswer(PassedBytes):
-    """The ``AnswerFilter`` of an answer that passes unchanged, events each as a whole. ``hides`` returns true for the
-    data of an event that is meant for the gateway alone."""
+    """The filter of a response that passes unchanged, whole events at a time.
+
+    ``hides`` returns true for the data of events that only the gateway requested."""
 
     def __init__(self, reading: AnswerReading, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
-        self._hidden = False  # the last event is
+        self._hidden = False  # whether the last event was hidden
         self._reading = reading
         self._splitter = SSE.splitter(event_limit)
         self._streamed = False
-        self._parts: list[bytes] | None = None  # of JSON that is read once it is whole
+        self._parts: list[bytes] | None = None  # of JSON that is read once it is complete
         self._size = 0
 
     @property
@@ -208,7 +212,7 @@ class PassedAnswer(PassedBytes):
 
 
 class HeldAnswer(PassedBytes):
-    """The ``AnswerFilter`` of a whole answer of up to ``limit`` bytes, and what ``rewrite`` makes of it."""
+    """The filter of a whole response of up to ``limit`` bytes, converted by ``rewrite``."""
 
     usage: Usage | None = None
 
@@ -236,8 +240,9 @@ class HeldAnswer(PassedBytes):
 
 
 class ObjectAnswer(HeldAnswer):
-    """The ``AnswerFilter`` of an object that a provider keeps, or of a list: ``shown`` writes the ``body`` that its
-    owner gets; ``more`` returns other headers of the client's response from the provider's."""
+    """The filter of a stored object or list.
+
+    ``shown`` returns the ``body`` for its owner; ``more`` returns additional response headers from the provider's."""
 
     def __init__(
         self, limit: int, shown: Callable[[bytes], bytes], more: Callable[[Mapping[str, str]], Headers] = lambda _: ()
@@ -256,8 +261,8 @@ class ObjectAnswer(HeldAnswer):
 
 
 class RewrittenEvents(PassedBytes):
-    """The ``AnswerFilter`` of an answer that is rewritten: each event by ``event``, a whole answer by ``whole``.
-    ``reading`` reads the provider's bytes."""
+    """The filter of a rewritten response: each event by ``event``, a whole response by ``whole``; ``reading`` reads the
+    provider's bytes."""
 
     def __init__(
         self,
@@ -315,7 +320,7 @@ class RewrittenEvents(PassedBytes):
 
 
 def decoded(body: bytes) -> object:
-    """``None`` for what is no JSON, or would be too much of it."""
+    """Return decoded JSON, ``None`` if it is invalid or has too many elements."""
     if has_more_elements(body, MAX_ELEMENTS):
         return None
     try:
@@ -325,5 +330,5 @@ def decoded(body: bytes) -> object:
 
 
 def bad_answer(message: str) -> GatewayError:
-    """The error of an answer that a provider should not have given."""
+    """Return the error for an invalid response of a provider."""
     return GatewayError.of(ErrorInfo("upstream", message, reason="bad_answer"))

@@ -1,4 +1,4 @@
-"""Speech, transcripts and translations of recordings."""
+"""Speech, transcriptions and translations of recordings."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +23,7 @@ from streams.events import Usage
 
 
 async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """A text, to be spoken."""
+    """Read a request for speech."""
     incoming = await relaying.json()
     draft = Draft(incoming.json)
     text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
@@ -36,7 +36,7 @@ async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest
 
 @attrs.frozen
 class SpokenText:
-    """A text that is to be spoken at a ``speed``: what that takes, in characters or in tokens."""
+    """A text to speak at a ``speed``, and its cost in characters or tokens."""
 
     text: str
     speed: float = 1.0
@@ -46,11 +46,11 @@ class SpokenText:
         return (("character", len(self.text)),)
 
     def tokens(self, model: str, reserve: Reserve) -> Usage:
-        """Return the tokens of the sound: a ``MediaUsage``."""
+        """Return the tokens of the audio: a ``MediaUsage``."""
         return speech_usage(self.text, self.speed, most=reserve == "max")
 
     def usage(self, target: Target) -> Usage:
-        """Return what ``target`` bills where its answer does not say it: raw sound has no place for that."""
+        """Return the usage that ``target`` bills if its response does not report it: raw audio cannot."""
         spoken = Usage(units=self.units)
         if target.price is None or not target.price.is_by_tokens:
             return spoken
@@ -62,7 +62,7 @@ _SAYS_NOTHING: Final = ("", "application/octet-stream", "binary/octet-stream")
 
 
 class TypedAnswer(PassedAnswer):
-    """An answer whose content type is ``otherwise`` where its provider says none, or one that says nothing
+    """A response that gets the content type ``otherwise`` if the provider's is missing or meaningless
     (BerriAI/litellm#4332, langgenius/dify#39582)."""
 
     def __init__(self, reading: AnswerReading, event_limit: int, otherwise: str) -> None:
@@ -81,8 +81,10 @@ def _speech_answer(kind: str, event_limit: int, spoken: SpokenText, target: Targ
 
 
 async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """A recording, to be written down, in its language or in English. Its length is read from the file as it passes:
-    of the formats that a client may ask for, some say nothing of it (api7/aisix#868)."""
+    """Read a request for a transcription or translation.
+
+    The recording's length is read from the file as it passes, because some response formats do not report it
+    (api7/aisix#868)."""
     length = AudioLength()
     upload = await arriving_upload(relaying, length.feed)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
@@ -97,13 +99,13 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
 _TRUE: Final = ("true", "True", "1")
 
 BYTES_A_SECOND: Final = 16_000
-"""Of a recording that is usually compressed, for what is reserved before its length is known."""
+"""Bytes per second of a usually compressed recording, for reservations before its length is known."""
 
 UNSTATED: Final = 25 * 2**20
-"""Bytes of a recording that comes in chunks, so that nobody knows its length: as many as OpenAI takes."""
+"""Assumed bytes of a recording without a stated length: OpenAI's limit."""
 
 _FORMS: Final = ("openai", "cohere")
-"""Both are forms with `file` and `model`, and answer with `text`."""
+"""Both forms have `file` and `model`, and their responses have `text`."""
 
 
 def _transcript_answer(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:

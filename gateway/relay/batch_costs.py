@@ -1,5 +1,5 @@
-"""What batches cost, out of what their providers say of them: the whole batch's usage, or that of each line of its
-results, at the price for batches."""
+"""The costs of batches, from the usage that providers report for a batch or for each line of its results, at batch
+prices."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -18,14 +18,15 @@ from streams.events import Api, Usage
 from streams.surrogates import NOT_JSON, any_json
 
 FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed"))
-"""The states in which a batch of OpenAI's stays."""
+"""The final states of OpenAI batches."""
 
 
 @attrs.frozen
 class EndedBatch:
-    """A batch of OpenAI's that has come to its end: what it used and cost, ``None`` where its object does not say it,
-    and the file of its results, if it has one. ``has_tools``: the provider's own may have run, whose calls the lines of
-    that file alone tell."""
+    """A finished OpenAI batch.
+
+    ``booking`` is its usage and cost, ``None`` if its object does not report them; ``output`` the file of its results,
+    if any. ``has_tools`` means that provider tools may have run, whose calls only the file's lines report."""
 
     id: str
     booking: Booking | None
@@ -34,8 +35,7 @@ class EndedBatch:
 
 
 def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None:
-    """The batch of which ``body`` is the object; ``None`` where it has not come to its end, or does not say what that
-    was."""
+    """Return the batch in the object ``body``, ``None`` if it is not finished or unreadable."""
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -48,7 +48,7 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         return EndedBatch(id, None, output)
     known = tuple(entries)
     price = price_in(known, _text(value.get("model")) or _only_model(known), "chat")
-    # What a long prompt costs each line alone tells, and of which model it is where that is not said of all.
+    # Only the lines reveal long-prompt prices, and the model if the batch does not state it.
     by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
     if by_lines and output:
         return EndedBatch(id, None, output)
@@ -57,12 +57,12 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
 
 
 def _only_model(entries: tuple[ModelEntry, ...]) -> str | None:
-    """The model of a batch that names none, where it can have been of no other."""
+    """Return the only possible model of a batch that does not state it, if there is one."""
     return entries[0].model if len(entries) == 1 and not entries[0].wildcard else None
 
 
 def _has_given_nothing(batch: Mapping[str, Any]) -> bool:
-    """Whether a batch of Anthropic's has ended without a good answer: what any other cost, its results alone tell."""
+    """Return whether an Anthropic batch ended without any success; other costs only its results report."""
     counts = batch.get("request_counts")
     return batch.get("processing_status") == "ended" and isinstance(counts, dict) and counts.get("succeeded") == 0
 
@@ -72,17 +72,18 @@ def _text(value: object) -> str | None:
 
 
 def booking(price: Price | None, usage: Usage) -> Booking:
-    """What ``usage`` costs in a batch."""
+    """Return the cost of ``usage`` in a batch."""
     tier = "" if usage.tier is None or usage.tier.lower() in USUAL_TIERS else usage.tier
-    if not tier.startswith(BATCH):  # Anthropic says it
+    if not tier.startswith(BATCH):  # Anthropic reports it
         usage = attrs.evolve(usage, tier=f"{BATCH} {tier}".rstrip())
     known = price is not None or usage.reported_nanos is not None
     return Booking(usage.with_all_steps, cost_of(price, usage) if known else None)
 
 
 def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Price | None:
-    """The price of a ``model`` of a provider's, in its own words, by the configuration or else by the list of prices.
-    Answers name a model with its date, and entries without."""
+    """Return the price of a provider's ``model``, from the configuration or else the price list.
+
+    Responses contain dated model names, entries undated ones."""
     if model is None:
         return None
     fits: tuple[Callable[[ModelEntry], bool], ...] = (
@@ -98,8 +99,9 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
 
 
 class ResultLines(PassedBytes):
-    """The ``AnswerFilter`` of a batch's results: they pass as they come, and what each line used is added up, or of
-    that ``only_calls`` of the provider's tools, where the rest is booked."""
+    """The filter of a batch's results, which passes them and adds up the usage of each line.
+
+    With ``only_calls``, it adds up only calls of provider tools, because the rest was billed."""
 
     def __init__(self, entries: Iterable[ModelEntry], *, only_calls: bool = False) -> None:
         self._entries = tuple(entries)
@@ -117,7 +119,7 @@ class ResultLines(PassedBytes):
 
     @property
     def booking(self) -> Booking | None:
-        """What all lines used and cost; ``None`` where none did."""
+        """The usage and cost of all lines, ``None`` without any."""
         if not self.lines:
             return None
         cost = self._cost
@@ -137,7 +139,7 @@ class ResultLines(PassedBytes):
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size <= LONGEST_LINE:  # a longer one only passes
+        if self._size <= LONGEST_LINE:  # longer lines only pass
             self._held.append(piece)
         else:
             self._held.clear()
@@ -156,8 +158,9 @@ class ResultLines(PassedBytes):
 
 
 def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bool = False) -> Booking | None:
-    """What a line of results has used and cost; ``None`` for one that failed or is none, or has no calls where
-    ``only_calls`` are wanted."""
+    """Return the usage and cost of a result line, ``None`` if it failed or is invalid.
+
+    With ``only_calls``, return only calls of tools, ``None`` without any."""
     try:
         value = any_json(line)
     except NOT_JSON:
@@ -176,7 +179,7 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
 
 
 def _answer(value: Mapping[str, Any]) -> tuple[Any, Api]:
-    """The answer in a line of OpenAI's results or of Anthropic's."""
+    """Return the response in a line of OpenAI's or Anthropic's results, and its API."""
     result, response = value.get("result"), value.get("response")
     if isinstance(result, dict):
         return result.get("message"), "messages"

@@ -1,5 +1,4 @@
-"""The models that the requests of a batch name: where they are, who may use them, and what their answers are expected
-to cost."""
+"""The models in a batch's requests: their account, the permission to use them, and their expected costs."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -40,12 +39,11 @@ _ENDPOINTS: Final[Mapping[str, EndpointName]] = {
 _PICTURES: Final = frozenset(("image_generations", "image_edits"))
 
 MOST_NAMED: Final = 100
-"""Models of a batch's file that are looked at again when a batch is made of it."""
+"""Models of a batch's file that are checked again when a batch is created."""
 
 
 class BatchNote(msgspec.Struct, frozen=True):
-    """What is known of the requests of a batch: the first models that they name, each with its path, and what they will
-    use and cost, about, in tokens and in nano-dollars."""
+    """A summary of a batch's requests: the first models with their paths, and the expected tokens and nano-dollars."""
 
     named: tuple[tuple[str, str], ...]
     tokens: int = 0
@@ -56,14 +54,15 @@ _NOTE: Final = msgspec.json.Decoder(BatchNote | tuple[tuple[str, str], ...])
 
 
 def read_note(body: bytes) -> BatchNote:
-    """A note that was kept of a file. Older ones have the models alone."""
+    """Return the summary stored for a file; older ones have only the models."""
     found = _NOTE.decode(body)
     return found if isinstance(found, BatchNote) else BatchNote(found)
 
 
 class BatchModels:
-    """The one account to which all requests of a batch go: that which is named, else that of the first model. Their
-    models are resolved as those of other requests are; ``note`` is what is known of all of them."""
+    """The one account for all requests of a batch: the ``named`` one, else that of the first model.
+
+    Models resolve as in other requests; ``note`` summarises all requests."""
 
     def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
         self.account = named
@@ -77,7 +76,7 @@ class BatchModels:
         return BatchNote(tuple(self._named), self._tokens, self._usd)
 
     def resolve(self, model: str, url: str, body: bytes) -> str:
-        """The provider's name for ``model``: a ``ResolveModel``."""
+        """Return the provider's name for ``model``: a ``ResolveModel``."""
         if len(self._named) < MOST_NAMED:
             self._named[model, url] = None
         plan = self._plan(model, url)
@@ -105,8 +104,7 @@ class BatchModels:
         return target.model
 
     def _expect(self, incoming: Incoming, target: Target, url: str) -> None:
-        """Add what an answer of ``target`` will take, as it is reserved for other requests, at the price of
-        batches."""
+        """Add the expected usage of a response of ``target``, as reserved for other requests, at batch prices."""
         allowances, body = self._request.service.allowances, incoming.body
         asked = _asked(incoming, url)
         given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= LOOKED_THROUGH else expected_tokens(body, 0)
@@ -117,8 +115,7 @@ class BatchModels:
         self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
 
     def _check(self, incoming: Incoming, first: Target) -> None:
-        """Look through a body as through that of any other request: for members that stand twice, and for models beside
-        its own."""
+        """Check a body like any other request's: for duplicate members, and for additional models."""
         check_members(incoming.body, incoming.members)
         authenticator, client = self._request.service.authenticator, self._request.client
         if authenticator.is_limited(client):
@@ -136,7 +133,7 @@ class BatchModels:
 
 
 def _asked(incoming: Incoming, url: str) -> RequestedOutput:
-    """What a line's request says of its output."""
+    """Return the output that a line's request allows."""
     if url in ROUTES:
         return requested_output(incoming)
     endpoint = _ENDPOINTS.get(url)

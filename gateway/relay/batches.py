@@ -1,5 +1,7 @@
-"""Batches: a file of requests, or a list of them, that a provider works off by and by. A batch belongs to the account
-that has its file, from there to its results, and is paid for once, when its owner first hears of what it took."""
+"""Batches: files or lists of requests that a provider processes over time.
+
+A batch belongs to the account of its file, results included. It is billed once, when its owner first receives its
+usage."""
 
 import contextlib
 import logging
@@ -38,14 +40,14 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class OutputNote(msgspec.Struct, frozen=True):
-    """Of which ``batch`` a file has the results, and whether all of it is booked but ``only_calls`` of tools."""
+    """The ``batch`` whose results a file contains, and whether only calls of tools remain to be billed."""
 
     batch: str
     only_calls: bool = False
 
     @property
     def paid_as(self) -> str:
-        """The name by which it is paid for once."""
+        """The key under which it is billed once."""
         return f"calls of {self.batch}" if self.only_calls else self.batch
 
 
@@ -53,13 +55,13 @@ _OUTPUT: Final = msgspec.json.Decoder(OutputNote | str)
 
 
 def read_output_note(body: bytes) -> OutputNote:
-    """A note that was kept of a file of results. Older ones have the batch alone."""
+    """Return the note stored for a results file; older ones have only the batch."""
     found = _OUTPUT.decode(body)
     return found if isinstance(found, OutputNote) else OutputNote(found)
 
 
 class FileRequest(KeptRequest):
-    """A file that is uploaded, perhaps for a batch."""
+    """A file upload, possibly for a batch."""
 
     _upload: FileUpload | None = None
     _models: BatchModels | None = None
@@ -73,8 +75,9 @@ class FileRequest(KeptRequest):
         return await super().answer()
 
     async def remember(self, body: bytes) -> None:
-        """Besides, which models a batch's file names: its client may not use all of them any more when it makes a batch
-        of it. And what that will cost."""
+        """Store the object, and for a batch's file its models and expected cost.
+
+        When a batch is created, the client may no longer be allowed to use all of them."""
         await super().remember(body)
         id, inventory = member_of(body, "id"), self.service.inventory
         if self._models is not None and self._models.note.named and inventory is not None and id:
@@ -97,7 +100,7 @@ class FileRequest(KeptRequest):
 
 
 class BatchRequest(KeptRequest):
-    """A batch of OpenAI's, or of whoever is like it."""
+    """A batch of OpenAI or a compatible provider."""
 
     _account_asked: Account | None = None
     _note: BatchNote | None = None  # of the requests with which it begins
@@ -117,8 +120,10 @@ class BatchRequest(KeptRequest):
         return body
 
     async def _check_models(self, body: bytes, inventory: Inventory) -> None:
-        """Raises ``GatewayError``: 403 where the file names a model that its client may not use any more, 400 where a
-        budget is to pay for it and nobody knows how much that will be."""
+        """Check the models of the batch's file.
+
+        Raises ``GatewayError``: 403 for a model that the client may no longer use, 400 if a budget applies and the cost
+        is unknown."""
         try:
             file = _TEXT.decode(member_of(body, "input_file_id") or b'""')
         except msgspec.MsgspecError:
@@ -130,7 +135,7 @@ class BatchRequest(KeptRequest):
             for model, url in self._note.named:
                 models.resolve(model, url, b"{}")
         if self.ids.native or (file and self.ids.find(file) is None):
-            return  # the provider's own, or nobody's
+            return  # native, or unknown
         if (self._note is None or not self._note.tokens) and self.has_budget:
             raise invalid(
                 "a budget is to pay for this batch, and what its lines will cost is not known, or not any more: upload "
@@ -148,7 +153,7 @@ class BatchRequest(KeptRequest):
         return super().read_on or self._is_results
 
     async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
-        """Besides, what a batch that was made will cost, and what one that has ended has cost."""
+        """Store the object, the expected cost of a new batch, and the cost of a finished one."""
         await super().note_answer(filter, target)
         if self._note is not None and isinstance(filter, ObjectAnswer):
             await self._set_aside(self._note, filter, target)
@@ -156,7 +161,7 @@ class BatchRequest(KeptRequest):
             await self._pay(filter)
 
     async def _set_aside(self, note: BatchNote, filter: ObjectAnswer, target: Target) -> None:
-        """Keep what the batch will cost from whatever else its budgets pay for, until it has ended."""
+        """Reserve the expected cost of the batch from the budgets that will pay, until it ends."""
         id, payers = _id_in(filter.body), self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
             await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
@@ -166,7 +171,7 @@ class BatchRequest(KeptRequest):
         return self.method == "GET" and self.behind_root()[-1:] == ["results"]
 
     async def _pay(self, filter: AnswerFilter) -> None:
-        """Book what the answer tells of, unless that was done before."""
+        """Bill what the response reports, unless it was billed before."""
         assert self._account_asked is not None, "it was asked"
         booking, id, is_over = None, self._paid_for, False
         if isinstance(filter, ResultLines):
@@ -184,25 +189,26 @@ class BatchRequest(KeptRequest):
             record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
-            if record.reservation is not None:  # before it is crossed out: its reader may take its time
+            if record.reservation is not None:  # before it is removed: a reader may be slow
                 record.reservation.settle(record)
         if is_over and self.service.allowances.batch_reserves.is_wanted:
             await self.service.pending.remove(self.owner, id)
 
     @property
     def _paid_for(self) -> str:
-        """The batch that is paid for by what is asked for here."""
+        """The batch that this request's response bills."""
         return self.texts[0] if self.texts else ""
 
     async def _note_output(self, file: str, known: OutputNote) -> None:
-        """Remember of which batch ``file`` has the results: what they used, its lines alone tell."""
+        """Store that ``file`` contains a batch's results, whose lines report its usage."""
         note = KeptObject(self.owner, OUTPUTS, _of_file(OUTPUTS, file), msgspec.json.encode(known))
         if self.service.inventory is not None:
             await self.note(partial(self.service.inventory.put, note))
 
     async def _is_first(self, id: str) -> bool:
-        """Whether nobody has paid for the batch ``id`` before. Where nothing is kept it is not known, and every look
-        would be paid for: none is then."""
+        """Return whether batch ``id`` is billed for the first time.
+
+        Without state storage this is unknown, and each query would bill it, so none does."""
         if self.service.inventory is None:
             return False
         try:
@@ -213,7 +219,7 @@ class BatchRequest(KeptRequest):
 
 
 class ContentRequest(BatchRequest):
-    """The content of a file, perhaps that of the results of a batch whose provider has not said what it used."""
+    """The content of a file, which may contain results of a batch with unknown usage."""
 
     _results: OutputNote | None = None
 
@@ -254,12 +260,12 @@ def _id_in(body: bytes) -> str | None:
 
 
 def _of_file(collection: Collection, file: str) -> str:
-    """The id of a note about ``file``: ids are one owner's once, whatever they are of."""
+    """Return the id of a note about ``file``; an owner's ids are unique across collections."""
     return f"{collection} {file}"
 
 
 class MessageBatchRequest(BatchRequest):
-    """A batch of Anthropic's: its requests come as a list, and its results at an address of their own."""
+    """An Anthropic batch: its requests are a list in the body, its results have their own URL."""
 
     _own_account: Account | None = None
 
@@ -274,7 +280,7 @@ class MessageBatchRequest(BatchRequest):
         return body
 
     async def _check_models(self, body: bytes, inventory: Inventory) -> None:
-        """Its requests come in no file."""
+        """Do nothing: its requests are not in a file."""
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
         return super()._account(found) if self._own_account is None else self._own_account
@@ -292,7 +298,7 @@ class MessageBatchRequest(BatchRequest):
         return self._with_address(shown)
 
     def _with_address(self, body: bytes) -> bytes:
-        """A batch whose ``results_url`` leads here: SDKs call it as it stands, with the gateway's key
+        """Return a batch whose ``results_url`` leads to the gateway: SDKs send the gateway's key to it
         (stdapi-ai/stdapi.ai#161)."""
         try:
             members = _MEMBERS.decode(body)
@@ -305,7 +311,7 @@ class MessageBatchRequest(BatchRequest):
 
     @property
     def _passed(self) -> tuple[str, ...]:
-        """No ``range`` of results: they are paid for by their lines, all of them."""
+        """No ``range`` for results: billing needs all lines."""
         return () if self._is_results else super()._passed
 
     def _filter(self, account: Account) -> AnswerFilter:
@@ -313,8 +319,9 @@ class MessageBatchRequest(BatchRequest):
 
 
 def rewritten(body: bytes, models: BatchModels) -> bytes:
-    """Anthropic's request for a batch with the names of models that its provider has. Raises ``GatewayError``, which
-    names the request in the list."""
+    """Return Anthropic's batch request with the provider's model names.
+
+    Raises ``GatewayError`` that identifies the request in the list."""
     try:
         members = _MEMBERS.decode(body)
         check_members(body, members)
@@ -329,7 +336,7 @@ def rewritten(body: bytes, models: BatchModels) -> bytes:
 
 
 def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
-    """A request of the list with another name for its model, ``None`` where that stays."""
+    """Return a request of the list with the provider's model name, ``None`` if it stays unchanged."""
     try:
         members = _MEMBERS.decode(one)
         check_members(one, members)

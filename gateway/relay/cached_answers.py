@@ -1,8 +1,7 @@
-"""Relayed answers out of the cache: those of endpoints that ask a model for nothing but an answer.
+"""Cached responses of relayed requests, for endpoints that only query a model.
 
-A list of embeddings is one answer, and is kept as one: vectors that are kept and fresh ones in one answer have been put
-at the wrong texts (BerriAI/litellm#2990, #29284, run-llama/llama_index#19537).
-"""
+A list of embeddings is one cached response: mixing cached and fresh vectors has assigned them to the wrong texts
+elsewhere (BerriAI/litellm#2990, #29284, run-llama/llama_index#19537)."""
 
 import re
 from collections.abc import Callable
@@ -28,10 +27,10 @@ CACHED: Final[frozenset[EndpointName]] = frozenset(
     ("embeddings", "completions", "fim", "rerank", "score", "moderations", "pooling", "classify", "predict",
      "similarity", "chat_moderations", "classifications", "chat_classifications")
 )  # fmt: skip
-"""The endpoints whose answers may be cached."""
+"""Endpoints whose responses may be cached."""
 
 SAMPLED: Final[frozenset[EndpointName]] = frozenset(("completions", "fim"))
-"""Those of them whose answers depend on a temperature."""
+"""Cached endpoints whose responses depend on a temperature."""
 
 _ANSWER: Final = MediaTypes("application/json", "application/json")
 _ENDS: Final = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
@@ -39,7 +38,7 @@ _ENDS: Final = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
 
 @attrs.frozen
 class RelayedAnswers:
-    """The ``AnswerKind`` of ``relayed``, which is asked of ``endpoint``."""
+    """The cache rules for ``relayed``, a request to ``endpoint``: an ``AnswerKind``."""
 
     relayed: RelayedRequest
     endpoint: str | None
@@ -69,7 +68,7 @@ def _is_cold(incoming: Incoming) -> bool:
 
 
 def _is_good(filter: AnswerFilter, headers: Headers, limited: bool, body: bytes) -> bool:
-    """Whether ``body`` is whole and good, by the filter of its like."""
+    """Return whether ``body`` is complete and successful, judged by the response's filter."""
     try:
         filter.head(200, headers)
         filter.take(body)

@@ -1,5 +1,7 @@
-"""Completions without roles (``/v1/completions``), and fill-in-the-middle in both its shapes (``/v1/fim/completions``,
-or a ``suffix``). They are never turned into a conversation: no template, no role (envoyproxy/ai-gateway#1231)."""
+"""Completions without roles (``/v1/completions``), and fill-in-the-middle in both forms (``/v1/fim/completions``, or a
+``suffix``).
+
+They never become conversations: no template, no role (envoyproxy/ai-gateway#1231)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -47,9 +49,10 @@ async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> 
 
 @attrs.frozen
 class CompletionWanted:
-    """What a request for a completion says of its answer, in the shape of its ``client``. ``expected`` choices come of
-    ``written`` ones, each of ``most`` tokens; its prompts hold ``ids`` and ``characters``, and ``asked`` tokens, about;
-    ``counts``: it asks for the token counts of a stream."""
+    """The output that a completion request allows, in the shape of its ``client``.
+
+    ``expected`` choices are returned of ``written`` ones, each of up to ``most`` tokens. Its prompts have ``ids`` and
+    ``characters``, about ``asked`` tokens. ``counts`` means that it requests a stream's usage."""
 
     client: FimShape
     expected: int
@@ -69,7 +72,7 @@ class CompletionWanted:
 
     @classmethod
     def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":
-        """Raises ``GatewayError`` (400)."""
+        """Return the output that ``incoming`` allows. Raises ``GatewayError`` (400)."""
         draft = Draft(incoming.json)
         prompt, most, options = draft.value("prompt"), draft.value("max_tokens"), draft.value("stream_options")
         return cls(
@@ -84,8 +87,9 @@ class CompletionWanted:
 
 
 def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Target, left: Omissions) -> Prepared:
-    """The client's own bytes for a provider of its shape, else the request in that provider's. Raises ``GatewayError``
-    (400) for what the provider cannot be told."""
+    """Return the client's bytes for a provider with its shape, else a translated request.
+
+    Raises ``GatewayError`` (400) for options that the provider lacks."""
     draft = Draft(incoming.json)
     if target.lane == "hub":
         body, edits = fim.write_fim(draft, "openai" if wanted.client == "mistral" else "mistral", target.model)

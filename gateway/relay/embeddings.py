@@ -1,4 +1,4 @@
-"""Embeddings: asked for in OpenAI's shape, in Cohere's or in Gemini's, of a provider that has any of them."""
+"""Embeddings in the shape of OpenAI, Cohere or Gemini, from providers with any of these."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,7 +32,7 @@ _BATCH, _ONE = ":batchEmbedContents", ":embedContent"
 
 
 class EmbeddingFilter(PassedBytes):
-    """The ``AnswerFilter`` of a call: what it holds of answers is at most ``most`` bytes."""
+    """The filter of embeddings, which holds at most ``most`` bytes of responses."""
 
     def __init__(self, plan: AnswerPlan, most: int) -> None:
         self._answer = EmbeddingAnswer(plan)
@@ -57,8 +57,8 @@ class EmbeddingFilter(PassedBytes):
 
 
 class EmbeddingCalls:
-    """What is asked of each target, as long as its answer may be read: the plan of its answer, and the requests behind
-    the first."""
+    """The calls to each target while its response may be read: the plan of the response, and the requests after the
+    first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -90,7 +90,7 @@ async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str
 
 
 def _check_names(incoming: Incoming) -> None:
-    """Raise a 400 for a model inside the request that is another than that of its path."""
+    """Raise ``GatewayError`` (400) for a model in the body that differs from the path's."""
     draft = Draft(incoming.json)
     inside = [("model", draft.raw("model"))]
     inside.extend((f"requests[{index}].model", one.get("model")) for index, one in draft.items("requests"))
@@ -101,7 +101,7 @@ def _check_names(incoming: Incoming) -> None:
 
 
 def _asked_alone(plan: Plan) -> Plan:
-    """``plan`` with the method for one text, where the provider has it too."""
+    """Return ``plan`` with the method for a single text, if the provider has it."""
     return plan.among(
         tuple(
             attrs.evolve(one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH, _ONE)))
@@ -119,7 +119,7 @@ def _prepare(
     assert place is not None, "it is planned for an endpoint"
     draft = Draft(incoming.json)
     encodings = [path for path in left.paths if path[0] in ENCODINGS]
-    if encodings:  # the provider refuses base64, and the gateway encodes
+    if encodings:  # the provider rejects base64, so the gateway encodes
         traits = attrs.evolve(traits, base64=False)
         for name in ENCODINGS:
             if draft.value(name) == "float":

@@ -1,4 +1,4 @@
-"""Pictures: drawn from words, edited, varied."""
+"""Pictures: generations, edits, variations."""
 
 import base64
 import ipaddress
@@ -33,13 +33,13 @@ from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 
 SAID: Final = ("size", "quality", "n")
-"""What a request says of its pictures, and their price may depend on."""
+"""Request members on which a picture's price may depend."""
 LONGEST: Final = 40
-"""Characters of these that are kept."""
+"""Characters of these that are recorded."""
 
 
 async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
-    """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
+    """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
     plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
     said, wanted = _said(draft), wanted_pictures(draft)
@@ -48,7 +48,7 @@ async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
 
 
 def wanted_pictures(draft: Draft) -> WantedPictures:
-    """Read what a request in JSON wants, also one in a batch."""
+    """Return the pictures that a JSON request, also in a batch, requests."""
     given = draft.value("images"), draft.value("image"), draft.value("mask")
     inputs = sum(len(one) if isinstance(one, list) else 1 for one in given if one)
     return WantedPictures.of(_said(draft), inputs)
@@ -59,7 +59,7 @@ def _said(draft: Draft) -> dict[str, str]:
 
 
 async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
-    """Pictures that are sent along, with up to 16 files and a mask."""
+    """Read a request to edit uploaded pictures, up to 16 files and a mask."""
     if (relaying.header("content-type") or "").lower().startswith("application/json"):
         return await generation(relaying, names)
     upload = await arriving_upload(relaying)
@@ -73,7 +73,7 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
 
 
 async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
-    """``request``, or its answer with the pictures in it where an entry that may answer is to have them there."""
+    """Return ``request``, or its response with inlined pictures if an entry that may respond is configured so."""
     if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
     answered: list[Target] = []
@@ -92,7 +92,7 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
 
 
 class ImageAnswer(PassedAnswer):
-    """An answer with pictures, whose usage stands at one end of it however long it is."""
+    """A response with pictures, whose usage is at its beginning or end, whatever its length."""
 
     def __init__(self, reader: ImageReader, event_limit: int) -> None:
         super().__init__(reader, event_limit)
@@ -105,8 +105,9 @@ class ImageAnswer(PassedAnswer):
 
 
 def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """``incoming`` with the target's model, also where it names none: a ``Preparation``, but for its first argument.
-    What a provider takes for the model then need not be the one that was chosen here."""
+    """Return ``incoming`` with the target's model, also if it has none: a ``Preparation`` but for its first argument.
+
+    The provider's default need not be the model that was chosen here."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
@@ -115,7 +116,7 @@ def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared
 
 
 def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str], number: int) -> RelayedRequest:
-    """``fields`` are what the request says of its pictures; those of an upload may still be coming."""
+    """Return the relayed request; ``fields`` describe its pictures, and may still be arriving."""
 
     async def note() -> None:
         relaying.context.record.picture = {name: fields[name][:LONGEST] for name in SAID if name in fields}
@@ -125,26 +126,25 @@ def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, s
 
 
 def asked_pictures(wanted: WantedPictures) -> RequestedOutput:
-    """Return what is reserved for pictures, which are billed by their number or by their tokens."""
+    """Return the output to reserve for pictures, which are billed by number or tokens."""
     units = (("image", wanted.number),)
     return RequestedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
 
 
-# Pictures at addresses
-#
-# A provider may give the address of a picture; the picture is fetched into the answer where the entry says so. An
-# address from a provider is no reason to send a request anywhere: only https, only public addresses (or the provider's
-# own host), no redirects, no credentials, only pictures, within the size of an answer. Others keep their address.
+# Pictures at URLs: a provider may return the URL of a picture, which is fetched into the response if the entry says so.
+# To prevent misuse, only https URLs of public addresses (or of the provider's own host) are fetched, without redirects
+# and credentials, only pictures, within the size limit. Others keep their URL.
 
 SECONDS: Final = 60.0
-"""For all pictures of one answer."""
+"""Seconds for all pictures of a response."""
 MOST: Final = 128
-"""Pictures of one answer that are fetched."""
+"""The most pictures fetched for a response."""
 
 
 async def inlined(upstream: Upstream, body: bytes, limit: int, own: Origin | None) -> bytes:
-    """``body`` with the pictures themselves in place of addresses, ``limit`` bytes of them at most. ``own`` is the
-    provider's server, which may be at a private address."""
+    """Return ``body`` with pictures instead of URLs, at most ``limit`` bytes of them.
+
+    ``own`` is the provider's server, which may have a private address."""
     answer = await offload(len(body), decoded, body)
     items = answer.get("data") if isinstance(answer, dict) else None
     wanted = [one for one in items[:MOST] if _address(one)] if isinstance(items, list) else []
@@ -168,7 +168,7 @@ def _address(item: Any) -> str:
 
 
 async def _fetched(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
-    """The picture at ``url``, ``b""`` where it is not to be had."""
+    """Return the picture at ``url``, ``b""`` if it is unavailable."""
     origin = parse_origin(url)
     if origin is None or "@" in url.partition("?")[0] or not (origin == own or await _is_public(origin)):
         return b""
@@ -182,7 +182,7 @@ async def _fetched(upstream: Upstream, url: str, limit: int, own: Origin | None)
 
 
 async def _is_public(origin: Origin) -> bool:
-    """Whether all that its name leads to is on the public internet."""
+    """Return whether all addresses of the host are public."""
     if not origin.secure:
         return False
     try:

@@ -1,8 +1,7 @@
-"""Files, uploads, vector stores, containers and whatever else providers keep: passed on to the account that an id or
-the client names, with ids that only their owner can use.
+"""Requests about objects that providers store: files, uploads, vector stores, containers and others.
 
-Where ids are the provider's own (one owner and one account, or ``foreign_ids``) everything passes as it is, lists too.
-"""
+They go to the account that an id or the client selects. Clients see ids that only their owner can use. Where ids are
+the provider's own (one owner and one account, or ``foreign_ids``), everything passes unchanged, lists too."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -54,17 +53,17 @@ _CONTENTS: Final = ("content", "results", "url")
 _PASSED: Final = ("range", "if-range")
 
 _MAKERS: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
-"""Whose form the paths of an API are in. What is not named is in that of OpenAI's."""
+"""The owner of an API's form in error messages; others have OpenAI's form."""
 
 _OF_LIST: Final = (["cancel"], ["remix"])
-"""Steps behind an id whose answers are objects of the same list: the same one, or one that was made of it."""
+"""Steps after an id whose responses are objects of the same list."""
 
 _BYTES: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
-"""What may come with a file."""
+"""Paths whose requests may include a file."""
 
 
 class KeptRequest:
-    """One request about what a provider keeps. ``texts`` are the ids in its path."""
+    """One request about stored objects; ``texts`` are the ids in its path."""
 
     def __init__(self, relaying: Relaying, endpoint: EndpointName, texts: tuple[str, ...]) -> None:
         context = relaying.context
@@ -83,7 +82,7 @@ class KeptRequest:
 
     @property
     def origin(self) -> str:
-        """Where the client reaches the gateway."""
+        """The gateway's address for the client."""
         arrival = self.relaying.arrival
         return self.service.accounts.public_url or origin_of(dict(arrival.asgi), arrival.headers)
 
@@ -92,7 +91,7 @@ class KeptRequest:
         return self.method == "GET" and not self.texts and self.endpoint in self.form.collections
 
     async def answer(self) -> Response:
-        """Raises ``GatewayError``."""
+        """Return the response. Raises ``GatewayError``."""
         self.relaying.context.record.bill.billed = False
         if self.is_list and not self.ids.native:
             return await self._listed()
@@ -104,7 +103,7 @@ class KeptRequest:
         account = self._account((*found, *(() if read is None else (one for _, one in read.found))))
         return await self._asked_of(account, found, b"" if read is None else read.native())
 
-    # Whose it is
+    # The account
 
     def _in_path(self) -> tuple[FoundId, ...]:
         try:
@@ -113,20 +112,20 @@ class KeptRequest:
             raise self._nothing_there() from None
 
     def _nothing_there(self) -> GatewayError:
-        """The error for a path whose ids are nobody's, somebody else's, or gone: one and the same."""
+        """Return the error for a path with unknown ids, equal for those of others and deleted ones."""
         path = self.path if len(self.path) <= 600 else self.path[:600] + "…"
         return GatewayError(
             "not_found", f"there is nothing at {path}: it does not exist, or it was not made with this key"
         )
 
     def _may(self, entry: ModelEntry) -> bool:
-        """Whether ``entry`` has the endpoint in a form of this API, and the client may use it."""
+        """Return whether ``entry`` has the endpoint in a shape of this API, and the client may use it."""
         place = entry.place_of(self.endpoint, entry.model)
         is_here = place is not None and place.shape in self.form.shapes
         return is_here and self.service.authenticator.reaches(self.client, entry)
 
     def usable(self) -> tuple[Account, ...]:
-        """The accounts that have the endpoint, and that the client may use."""
+        """Return the accounts that have the endpoint and that the client may use."""
         with_endpoint = self.service.accounts.with_endpoint(self.endpoint, self.form.shapes)
         return tuple(one for one in with_endpoint if one.entry_for(self._may) is not None)
 
@@ -135,8 +134,7 @@ class KeptRequest:
         return self.relaying.header(PROVIDER) or dict(self.query).get("provider")
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
-        """The account that is asked: that of the ids, the one that the client names, or the only one. Raises
-        ``GatewayError``."""
+        """Return the account of the ids, the one that the client names, or the only one. Raises ``GatewayError``."""
         usable, by_id = self.usable(), only_account(found)
         if by_id is not None:
             account = next((one for one in usable if one.mark == by_id.mark), None)
@@ -162,16 +160,18 @@ class KeptRequest:
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether it may come with a file. Whatever else does not say that it is JSON is none: a provider that reads it
-        as JSON all the same would find ids and models that nobody has looked at."""
+        """Whether the request may include a file.
+
+        Any other body must be declared as JSON: otherwise a provider that reads it as JSON would find unchecked ids and
+        models."""
         return (self.endpoint, *self.behind_root()[1:]) in _BYTES
 
     @property
     def _root(self) -> str:
-        """The step of the path behind which the ids stand."""
+        """The step of the path after which ids follow."""
         return self.endpoint
 
-    # What it asks for
+    # The request
 
     @property
     def is_json(self) -> bool:
@@ -192,7 +192,7 @@ class KeptRequest:
         return body
 
     def _check_purpose(self, members: Mapping[str, msgspec.Raw]) -> None:
-        """The lines of a batch's file are read here as they come by, and the parts of an upload are no lines."""
+        """Reject parts of a file for batches: only whole files can be checked line by line."""
         try:
             purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
         except msgspec.MsgspecError:
@@ -203,12 +203,12 @@ class KeptRequest:
 
     @property
     def has_budget(self) -> bool:
-        """Whether a budget pays for what it begins."""
+        """Whether a budget pays for the work that it starts."""
         entries = (entry for account in self.usable() for entry in account.entries)
         return self.service.allowances.has_budget(self.client, entries)
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
-        """Where it is asked: the same path below the endpoint's place, with the provider's own ids."""
+        """Return the target: the same path below the endpoint's URL, with native ids."""
         entry = account.entry_for(self._may)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
@@ -221,7 +221,7 @@ class KeptRequest:
         return attrs.evolve(target, url=url)
 
     def behind_root(self) -> list[str]:
-        """The steps of the path behind the endpoint's own name."""
+        """Return the steps of the path after the endpoint's name."""
         steps = self.path.strip("/").split("/")
         root = next((at for at, step in enumerate(steps) if step == self._root), len(steps) - 1)
         if any(step in ("", ".", "..") for step in steps):
@@ -234,7 +234,7 @@ class KeptRequest:
         return quote(natives.get(whole, whole).removeprefix(self.form.before_id), safe="") + mark + method
 
     def _own_query(self, target: Target) -> list[tuple[str, str]]:
-        """The client's query as the provider gets it."""
+        """Return the client's query for the provider."""
         twice = CODECS[target.api].wire.query_members
         kept = []
         for name, value in self.query:
@@ -245,9 +245,9 @@ class KeptRequest:
         return kept
 
     async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
-        """The answer of ``account``, as the owner gets it."""
+        """Return the response of ``account`` with its owner's ids."""
         if not self.ids.native:
-            self.ids.shown("", account)  # before anything is made whose id nobody could be given
+            self.ids.shown("", account)  # fails before creating an object whose id could not be signed
         target = self._target(account, found)
         filter = self._filter(account)
         request = self.relayed(await self._planned(target, body), filter)
@@ -262,12 +262,12 @@ class KeptRequest:
 
     @property
     def read_on(self) -> bool:
-        """Whether the answer is read to its end though its client has left: an object that was made or removed at the
-        provider has to be so in its owner's list, too."""
+        """Whether the response is read to its end without its client, because it creates or removes an object in the
+        owner's list."""
         return self.method != "GET" and self.behind_root()[-1:] != ["search"]
 
     async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
-        """Note what the whole answer of ``target`` shows, before its client gets it."""
+        """Store the object in a whole response before the client gets it."""
         if isinstance(filter, ObjectAnswer):
             await self.remember(filter.body)
 
@@ -316,11 +316,11 @@ class KeptRequest:
 
     @property
     def _passed(self) -> tuple[str, ...]:
-        """The headers of the client's that mean something to the provider of a kept object."""
+        """The client's headers that are passed on about stored objects."""
         return _PASSED
 
     def _uploaded(self, target: Target) -> UploadedBody:
-        """The client's body, which is sent as it comes."""
+        """Return the client's body, passed on as it arrives."""
         pieces, length = self.relaying.arrival.pieces(self.relaying.most), self.relaying.stated_length
         kind = self.relaying.header("content-type") or ""
         if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
@@ -329,17 +329,16 @@ class KeptRequest:
         return UploadedBody(Edited(pieces, ids.feed, ids.close))
 
     def _native(self, target: Target, text: str) -> str:
-        """The provider's id for one of the owner's in a field. Raises ``GatewayError``."""
+        """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
         found = self.ids.read(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
             raise invalid(f"{text[:200]} is kept by {found.account.entry.name}, and the container is not", "file_id")
         return text if found is None else found.native
 
-    # What becomes of it
+    # The response
 
     async def _told(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
-        """``error`` as the owner may hear of it: whether a thing is gone or somebody else's is told in the same words,
-        and no provider's own id."""
+        """Return ``error`` for the owner: equal for deleted and others' objects, without native ids."""
         failed = error.failed
         if self.ids.native:
             return error
@@ -358,7 +357,7 @@ class KeptRequest:
         return None if self.ids.native else self.service.inventory
 
     async def remember(self, body: bytes) -> None:
-        """Note in the inventory what ``body`` shows, which is the answer to a good request."""
+        """Store the object in ``body``, the response to a successful request, in the inventory."""
         collection, steps = self.form.collections.get(self.endpoint), self.behind_root()
         if self.endpoint == "uploads":
             collection, body = "files", member_of(body, "file")
@@ -377,7 +376,7 @@ class KeptRequest:
             await self.note(partial(self._inventory.remove, self.owner, collection, id))
 
     async def note(self, step: Callable[[], Awaitable[None]]) -> None:
-        """A list that lacks something is no reason to take back what was made."""
+        """Write to the inventory; failures are only logged, because the object already exists."""
         try:
             with store_deadline("note what was made"):
                 await step()
@@ -387,7 +386,7 @@ class KeptRequest:
     # Lists
 
     async def _listed(self) -> Response:
-        """The owner's objects, from the inventory."""
+        """Return the owner's objects from the inventory."""
         collection = self.form.collections[self.endpoint]
         await self.relaying.nothing()
         if self._inventory is None:
@@ -417,7 +416,7 @@ class KeptRequest:
 
 
 def _object(body: bytes) -> Mapping[str, msgspec.Raw]:
-    """The members of ``body``, each of which stands once. Raises ``GatewayError`` (400)."""
+    """Return the members of ``body``, without duplicates. Raises ``GatewayError`` (400)."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):
@@ -427,7 +426,7 @@ def _object(body: bytes) -> Mapping[str, msgspec.Raw]:
 
 
 def member_of(body: bytes, name: str) -> bytes:
-    """A member of the JSON object ``body`` as it stands there, b"" where there is none."""
+    """Return the raw member ``name`` of the JSON object ``body``, b"" if it is missing."""
     try:
         return bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name, b""))
     except msgspec.MsgspecError:
@@ -435,7 +434,7 @@ def member_of(body: bytes, name: str) -> bytes:
 
 
 def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> ReadRequest:
-    """Reads requests to ``endpoint``, each as one of that ``kind``."""
+    """Return a reader of requests to ``endpoint``, each as a ``kind``."""
 
     async def read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
         return await kind(relaying, endpoint, tuple(names.values())).answer()

@@ -1,8 +1,7 @@
-"""Three APIs that keep files, as data: which members of their bodies are ids, and how their lists look.
+"""The forms of three APIs with files, as data: which members are ids, and the form of lists.
 
-OpenAI's, Anthropic's (in two forms: with the beta header of 2025 lists have cursors, without it pages) and Gemini's all
-stand under ``/v1/files``; the client's headers say which is meant (anthropics/anthropic-sdk-python, google-genai 3.4).
-"""
+OpenAI's, Anthropic's (lists have cursors with the beta header of 2025, pages without) and Gemini's are all at
+``/v1/files``; the client's headers decide (anthropics/anthropic-sdk-python, google-genai 3.4)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -29,7 +28,7 @@ ASKED: Final = IdPlaces(
     ),
     ends=frozenset((("container", "id"),)),
 )  # fmt: skip
-"""Where ids stand in requests, those of conversations included."""
+"""Positions of ids in requests, conversations included."""
 
 TOLD: Final = IdPlaces(
     frozenset(
@@ -40,22 +39,24 @@ TOLD: Final = IdPlaces(
     ),
     frozenset((("id",), ("data", "id"), ("file", "id"))),
 )  # fmt: skip
-"""Where ids stand in objects and lists of what is kept."""
+"""Positions of ids in stored objects and lists."""
 
 GOOGLES: Final = IdPlaces(
     paths=frozenset((("name",), ("file", "name"), ("files", "name"))),
     addresses=frozenset(("uri", "downloaduri")),
 )  # fmt: skip
-"""The same in Gemini's."""
+"""The same for Gemini."""
 
 GOOGLES_ASKED: Final = IdPlaces(addresses=frozenset(("fileuri", "file_uri")))
 
 
 @attrs.frozen
 class KeptForm:
-    """What is to be known of an API that keeps objects: the ``shapes`` of places that speak it, what its lists are
-    called, where ids stand in what is ``asked`` and ``told``, what precedes an id in its path's place, and in which
-    member an object has its id."""
+    """The form of an API with stored objects.
+
+    ``shapes`` are those of endpoints that speak it, ``collections`` the names of its lists. ``asked`` and ``told``
+    are positions of ids in requests and responses. ``before_id`` precedes an id in paths, ``id_member`` is an
+    object's id."""
 
     shapes: frozenset[str]
     collections: Mapping[EndpointName, Collection]
@@ -86,7 +87,7 @@ FORMS: Final[Mapping[Api, KeptForm]] = {
 def list_asked(
     api: Api, collection: Collection, query: Mapping[str, str], headers: Headers
 ) -> tuple[ListRequest, Callable[[ObjectPage], bytes]]:
-    """What a client wants listed, and how it wants to see it. Raises ``GatewayError`` (400)."""
+    """Return the client's list request, and the function that formats its page. Raises ``GatewayError`` (400)."""
     if api == "gemini":
         wanted = ListRequest(collection, _limit(query, "pageSize", 10, 100), after=query.get("pageToken") or None)
         return wanted, _googles

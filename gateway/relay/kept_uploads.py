@@ -1,4 +1,4 @@
-"""Google's uploads: the address to which a file's bytes go is the gateway's, with a token that stands for the key."""
+"""Google's uploads: clients send a file's bytes to an address of the gateway, with a token that replaces the key."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -26,12 +26,12 @@ _OVER: Final = "this upload has ended, or was never begun here: begin it again"
 
 
 class UploadRequest(KeptRequest):
-    """One step of an upload: its beginning, or some of the bytes, with the ``token`` of that."""
+    """One step of an upload: its start, or some bytes with the upload's ``token``."""
 
     token: UploadToken | None = None
 
     def continue_with(self, token: UploadToken) -> None:
-        """Go on with the upload of ``token``."""
+        """Continue the upload of ``token``."""
         self.token = token
         self.owner = token.owner
         self.query = []
@@ -69,7 +69,7 @@ class UploadRequest(KeptRequest):
         return self.token is None and super().is_json
 
     async def remember(self, body: bytes) -> None:
-        """The file is inside of the answer to the last step."""
+        """Store the file in the response to the last step."""
         await super().remember(member_of(body, "file"))
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
@@ -77,8 +77,9 @@ class UploadRequest(KeptRequest):
         return told if _URL not in headers else (*told, (_URL, self._address(account, headers[_URL])))
 
     def _address(self, account: Account, url: str) -> str:
-        """The gateway's address for the provider's ``url``. Raises ``GatewayError`` for one that is elsewhere: the
-        provider's key would go there."""
+        """Return the gateway's address for the provider's ``url``.
+
+        Raises ``GatewayError`` for a URL elsewhere, which would receive the provider's key."""
         if self.service.accounts.is_forgeable(account):
             raise unsigned_error(account)
         parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
@@ -102,7 +103,7 @@ def _token(service: Service, query: str) -> UploadToken | None:
 
 
 def admit_step(service: Service, incoming: IncomingRequest) -> str | None:
-    """Let a step in by the token in its address, which names a client that is still there, or by a key."""
+    """Admit a step by the token in its address, whose client must still exist, or by a key."""
     if _TOKEN not in dict(parse_qsl(incoming.query)):
         return service.admission.admit(incoming)
     token = _token(service, incoming.query)

@@ -1,6 +1,7 @@
-"""Any path of a provider's, below the name of its entry: what no route of the gateway knows, with the entry's
-credential and with all that holds for other requests. Nothing that a request says chooses a host
-(Portkey-AI/gateway#1718)."""
+"""Pass-through of any provider path below an entry's name, with the entry's credential and the same limits and checks
+as other requests.
+
+Nothing in a request chooses a host (Portkey-AI/gateway#1718)."""
 
 import codecs
 import re
@@ -36,18 +37,17 @@ from streams.errors import GatewayError, invalid
 from streams.events import Api
 
 FETCHING: Final = ("GET", "DELETE")
-"""Methods of requests that no model answers: what an answer tells of was paid for by another, and would be each time
-that somebody looks how a batch is getting on."""
+"""Methods that query no model: the usage in their responses was billed before, and would be again with each query."""
 
 ASKED: Final = ("range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since",
                 "accept-language", "x-goog-upload-*", "prefer")  # fmt: skip
-"""Headers of requests that go along beside those that always may: they are about the thing that is asked for."""
+"""Additional request headers that pass: they concern the requested resource."""
 
 TOLD: Final = ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
-"""The same of answers."""
+"""The same for responses."""
 
 REDIRECTED: Final = frozenset((301, 302, 303, 304, 307, 308))
-"""Statuses that a client hears of as they are: nothing is followed here."""
+"""Statuses passed to the client unchanged: the gateway follows no redirects."""
 
 
 async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -84,8 +84,9 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
 
 
 def rest_of_path(raw: bytes, name: str) -> str:
-    """What follows the name in the path, in the client's own bytes. Raises ``GatewayError`` (400) for a path that
-    would lead out of where it begins, or means another thing to each who reads it."""
+    """Return the path after the name, in the client's bytes.
+
+    Raises ``GatewayError`` (400) for a path that leads outside, or that servers may read differently."""
     start = f"/{name}/".encode()
     if not raw.startswith(start) or not raw.isascii():
         raise invalid(f"write the path as /{name}/… without escapes in the name")
@@ -101,7 +102,7 @@ _HOSTILE: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a
 
 
 def address_below(entry: ModelEntry, rest: str, query: str) -> str:
-    """The address at the entry's own host, below the path of its ``base_url``."""
+    """Return the URL at the entry's host, below the path of its ``base_url``."""
     parts = _base_of(entry)
     own = "&".join(filter(None, (parts.query, query)))
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
@@ -115,7 +116,7 @@ def _base_of(entry: ModelEntry) -> SplitResult:
 
 
 def passed_query(query: str, headers: Headers) -> str:
-    """The client's query without credentials, by name and by value."""
+    """Return the client's query without credentials, by name and by value."""
     shown = _credentials(headers)
     pairs = without_credentials(query).split("&")
     return "&".join(
@@ -124,13 +125,14 @@ def passed_query(query: str, headers: Headers) -> str:
 
 
 def _credentials(headers: Headers) -> tuple[str, ...]:
-    """What the client has shown to be let in, wherever it stood."""
+    """Return the credentials that the client sent, wherever they are."""
     found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
     return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
 
 
 def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -> Headers:
-    """Those of ``headers`` that ``names`` name (``*`` stands for any end), none with a credential in it."""
+    """Return those of ``headers`` that ``names`` list (a final ``*`` matches anything), except those with a
+    credential."""
     shown = (*_credentials(headers), *((credential,) if credential else ()))
     return tuple(
         (name, value)
@@ -141,14 +143,15 @@ def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -
 
 
 Found = tuple[tuple[str, str], ...]
-"""Names of models, each with its place in the request."""
+"""Names of models with their positions in the request."""
 
 
 async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, Found]:
-    """The request, with its model where JSON names one; any other body is sent as it comes. Raises ``GatewayError``."""
+    """Return the request with the model in its JSON body; other bodies are passed on as they arrive. Raises
+    ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
     length, most = relaying.header("content-length"), relaying.most
-    untold = length is None and relaying.arrival.asgi["http_version"] == "2"  # there the frames say where it ends
+    untold = length is None and relaying.arrival.asgi["http_version"] == "2"  # HTTP/2 frames delimit the body
     if not (untold or relaying.header("transfer-encoding") is not None or length not in (None, "", "0")):
         return await relaying.nothing(), None, ()
     if kind == JSON or kind.endswith("+json"):
@@ -166,8 +169,8 @@ async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedB
 
 
 def _model(body: bytes) -> tuple[str | None, bool]:
-    """The model that a body in JSON names, and whether it asks for a stream. Raises ``GatewayError`` (400) where it
-    names two."""
+    """Return the model in a JSON body, and whether it requests a stream. Raises ``GatewayError`` (400) for
+    duplicates."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -186,8 +189,7 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
 
 
 class _PassedThrough(PassedAnswer):
-    """The ``AnswerFilter`` of a request for ``url`` that was passed on below ``base``: redirects lead back to the
-    gateway, or nowhere."""
+    """The filter of a request for ``url`` passed on below ``base``: redirects lead to the gateway, or fail."""
 
     def __init__(self, api: Api, event_limit: int, url: str, base: SplitResult, name: str) -> None:
         super().__init__(NativeUsage(api), event_limit)
@@ -203,8 +205,10 @@ class _PassedThrough(PassedAnswer):
         return (*super().head(status, headers), *own)
 
     def _here(self, location: str) -> str:
-        """The address at the gateway that leads to ``location``. Raises ``GatewayError`` (502) where it is another
-        host's, because a credential went along with what is redirected, or where no path of the entry leads there."""
+        """Return the gateway's address for ``location``.
+
+        Raises ``GatewayError`` (502) for another host, because a credential was sent with the request, or if no path of
+        the entry leads there."""
         try:
             to = urlsplit(urljoin(self._url, location))
         except ValueError:
@@ -221,10 +225,8 @@ class _PassedThrough(PassedAnswer):
         return urlunsplit(("", "", f"/{self._name}/{to.path.removeprefix(root)}", query, to.fragment))
 
 
-# The models that a request names
-#
-# A provider may read a model in several places. A client that may use some models only has each of them checked, and
-# sends nothing in which one could be hidden.
+# Models in a request. A provider may read the model in several positions. For a client with limited models, each is
+# checked, and nothing passes that could hide one.
 
 _WORDS: Final = frozenset(("models", "model", "deployments", "engines", "tunedmodels"))
 _METHOD: Final = re.compile(r":[A-Za-z]+$")
@@ -235,8 +237,9 @@ _LOOKED_AT: Final = 64 * 1024
 
 
 def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
-    """The models that a path names, as Google's, Amazon's and Azure's do, however its steps are escaped. Raises
-    ``GatewayError`` (400) for one that could be hidden where the client is ``limited``."""
+    """Yield the models in a path as Google, Amazon and Azure write them, however escaped.
+
+    Raises ``GatewayError`` (400) for one that could be hidden if the client is ``limited``."""
     before = ""
     for step in map(unquote, rest.split("/")):
         if before in _WORDS and step:
@@ -247,13 +250,12 @@ def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
 
 
 def models_in_query(query: str) -> Found:
-    """The models that a query names, as Azure's, Deepgram's and realtime sessions' do."""
+    """Return the models in a query, as in Azure, Deepgram and realtime sessions."""
     return tuple((f"?{name}=", value) for name, value in parse_qsl(query) if name.casefold() in _IN_QUERY)
 
 
 async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | None, Found]:
-    """The request of a client that may use some models only, with the models that its body names. Raises
-    ``GatewayError``."""
+    """Return the request of a client with limited models, and the models in its body. Raises ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         upload = await arriving_upload(relaying)
@@ -294,7 +296,7 @@ def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, Found]:
 
 
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
-    """The body until something other than blanks has come, or there is no more."""
+    """Return the body up to its first non-blank byte."""
     seen = b""
     async for piece in pieces:
         seen += piece

@@ -1,5 +1,6 @@
-"""Websockets on paths that are passed through, below the name of an entry with ``passthrough: true``: in OpenAI's and
-Gemini's realtime APIs they are read and metered as ever, in others they are passed on unread."""
+"""Websockets on pass-through paths, below the name of an entry with ``passthrough: true``.
+
+Sessions of OpenAI's and Gemini's realtime APIs are read and metered as usual, others pass unread."""
 
 from functools import partial
 from typing import Final
@@ -28,7 +29,7 @@ _LIVE: Final = "BidiGenerateContent"
 
 
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
-    """Pass upgrades on below each entry to which requests pass."""
+    """Pass on upgrades below each entry with pass-through."""
     resumable = ResumableSessions()
     for name, entry in service.router.passing().items():
         view = partial(_view, service, resumable, entry, name)
@@ -43,7 +44,7 @@ async def _view(
 
 
 async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
-    """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
+    """Serve a session. Raises ``GatewayError`` before the client's handshake is answered."""
     service, asked, record = opening.service, opening.context.asked, opening.record
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
@@ -59,7 +60,7 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     if reader.is_metered:
         await meter.check_allowed()
     else:
-        await meter.note(ResponseStarted())  # one answer, as far as anybody knows
+        await meter.note(ResponseStarted())  # counts as one response
     try:
         provider = await Dialing(opening.context, target, _SHAPE).dial("", opening.offered.names)
     except BaseException:
@@ -74,7 +75,7 @@ _SHAPE: Final = RealtimeShape(FrameReader, None, beta=True)
 
 
 def _reader(rest: str) -> FrameReader:
-    path = unquote(unquote(rest)).casefold()  # more than one provider's server reads it so
+    path = unquote(unquote(rest)).casefold()  # several providers' servers decode it twice, ignoring case
     if _LIVE.casefold() in path:
         return GeminiFrames()
     return OpenAiFrames() if path.rstrip("/").endswith("realtime") else FrameReader()
@@ -82,7 +83,7 @@ def _reader(rest: str) -> FrameReader:
 
 @attrs.frozen
 class PassedModels:
-    """The ``ModelRule`` of paths that are passed through: models are called as the provider calls them."""
+    """The models of pass-through sessions, which have the provider's names."""
 
     context: ExchangeContext
     target: Target

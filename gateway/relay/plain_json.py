@@ -1,5 +1,5 @@
-"""Endpoints that take JSON and give JSON, of which nothing but the model's name changes: moderations, scores, classes,
-vectors of each token, and what a provider's row names beside."""
+"""Endpoints with JSON requests and responses, in which only the model's name changes: moderations, scores,
+classifications, token vectors, and others in providers' rows."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,7 +12,7 @@ from providers.endpoints.usage import read_usage
 from streams.events import Usage
 
 FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderations"))
-"""Endpoints whose answers take nothing where they do not say it."""
+"""Endpoints whose responses cost nothing unless they report usage."""
 
 
 async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -24,7 +24,7 @@ async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> Relay
 
 
 class UsageReading(Unread):
-    """Reads the token counts of an answer in JSON. ``free``: where it has none, it took none."""
+    """A reader of the usage in a JSON response; without one, a ``free`` endpoint used nothing."""
 
     usage: Usage | None = None
 

@@ -1,11 +1,8 @@
-"""Realtime sessions that go past the gateway: calls, and credentials of a provider for browsers.
+"""Realtime sessions that bypass the gateway: calls, and provider credentials for browsers.
 
-Calls over WebRTC and SIP (``POST /v1/realtime/calls``): their offers and answers pass here, and what is
-done with them by id.
-
-The sound does not: a client needs ``realtime: {calls: true}``, and what a call uses is known here only where a
-websocket with its ``?call_id=`` is open through the gateway (ENTERPILOT/GoModel#500, openai/openai-agents-js#483).
-"""
+For calls over WebRTC and SIP (``POST /v1/realtime/calls``), offers, answers and later actions pass here, audio does
+not. A client needs ``realtime: {calls: true}``. A call's usage is known only while a websocket with its ``?call_id=``
+is open through the gateway (ENTERPILOT/GoModel#500, openai/openai-agents-js#483)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -44,7 +41,7 @@ _SDP: Final = "application/sdp"
 
 
 async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """The beginning of a call: an offer alone with ``?model=``, or beside the settings of its session."""
+    """Read the start of a call: an offer with ``?model=``, or with its session's settings."""
     context = relaying.context
     require_calls(context)
     kind, body = relaying.header("content-type") or "", await relaying.body()
@@ -69,7 +66,7 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
 
 
 async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """What is done with a call, which goes to where that is."""
+    """Read an action on a call, for the call's provider."""
     context = relaying.context
     require_calls(context)
     action = relaying.arrival.asgi["path"].rpartition("/")[2]
@@ -104,7 +101,7 @@ def _relayed(
 
 
 class _CallAnswer(PassedAnswer):
-    """The ``AnswerFilter`` of a call that has begun: its id is the client's, its address the gateway's."""
+    """The filter of a call's start: the id becomes the client's, the URL the gateway's."""
 
     def __init__(self, event_limit: int, ids: CallIds, target: Target) -> None:
         super().__init__(Unread(), event_limit)
@@ -135,7 +132,7 @@ NO_KEY: Final = (
 
 
 async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """A request for a credential, with the model of its session in the provider's words."""
+    """Read a request for a credential, with the session's model replaced by the provider's name."""
     context = relaying.context
     client = context.asked.client
     if not context.service.authenticator.realtime_grant(client).client_secrets:

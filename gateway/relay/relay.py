@@ -1,8 +1,7 @@
-"""The way of a relayed request to a provider, and of its response back to the client.
+"""Sending a relayed request to a provider, and its response back to the client.
 
-A relayed answer is delivered like a stream of a conversation. Its ``AnswerFilter`` works where the provider is read,
-because it may take long and span several responses.
-"""
+A relayed response is delivered like a conversation's stream. Its ``AnswerFilter`` runs where the provider is read,
+because it may be slow and span several responses."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -35,15 +34,14 @@ from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.sse import SSE, SseEvents
 
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # of the last, the LF may still come
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # after the last one, the LF may still follow
 
 
 class RelayedAnswer:
-    """The answer of one attempt, through its filter: a ``BegunAnswer``.
+    """The response of one attempt, through its filter: a ``BegunAnswer``.
 
     ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
-    (``is_held``).
-    ``status`` and ``headers`` are those of the client's response."""
+    (``is_held``). ``status`` and ``headers`` are those of the client's response."""
 
     headers: Headers
     came: Pieces
@@ -63,7 +61,7 @@ class RelayedAnswer:
         self._on_whole = request.on_whole
         self._own_headers = made.request.headers
         self._further = iter(request.further(made.target))
-        self._kept = 0  # bytes that the filter holds, about
+        self._kept = 0  # approximate bytes in the filter
         self._is_over = False
         self._response: UpstreamResponse | None = None
         self._pieces: AsyncIterator[bytes]
@@ -74,7 +72,7 @@ class RelayedAnswer:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer is a stream of events."""
+        """Whether the response is an event stream."""
         return bool(self.filter.ping)
 
     @property
@@ -111,7 +109,7 @@ class RelayedAnswer:
             while not self._is_over:
                 if out := await self._next():
                     return out
-        finally:  # cancelled, too: the client may have left before its lane has seen as much
+        finally:  # also on cancellation: the client may have left before its lane has seen as much
             bill.usage = self.usage
         bill.whole = True
         if self._on_whole is not None:
@@ -134,7 +132,7 @@ class RelayedAnswer:
         self._pieces = response.chunks()
 
     async def _next(self, came: Pieces | None = None) -> bytes:
-        """Return the filter's next bytes for the client, perhaps none; add the provider's to ``came``."""
+        """Return the filter's next bytes for the client, possibly none, and add the provider's to ``came``."""
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
@@ -156,10 +154,10 @@ class RelayedAnswer:
 
 
 class RelayedLane:
-    """The lane of a relayed answer, whose bytes are the client's already.
+    """The lane of a relayed response, whose bytes are already the client's.
 
-    ``answer`` is ``None`` until there is one: a stream may be opened for keep-alives before that. An answer that then
-    turns out to be no stream is the one event of that stream: it is held, ``most`` bytes of it."""
+    ``answer`` is ``None`` until there is a response: a stream may be opened for keep-alives before. If the response is
+    then no stream, it becomes a single event of up to ``most`` bytes."""
 
     source = SSE
 
@@ -171,7 +169,7 @@ class RelayedLane:
         redact: Callable[[bytes], bytes] | None = None,
         most: int = 0,
     ) -> None:
-        """``redact`` is there for an answer that becomes an event."""
+        """``redact`` is set for a response that becomes an event."""
         self.seen = StreamProgress()
         self.seen.plain = answer is not None and not answer.is_stream and redact is None
         self._last_event = last_event
@@ -223,7 +221,7 @@ class RelayedLane:
 
 
 class ReadOn:
-    """The survival of an answer that is read to its end: it outlives its client once its provider has the whole
+    """The survival of a response that is read to its end without its client, once its provider has the whole
     request."""
 
     def __init__(self, nursery: trio.Nursery, target: Target) -> None:
@@ -232,19 +230,19 @@ class ReadOn:
         self._survive: Callable[[], None] | None = None
 
     def begin(self) -> None:
-        """Note that the provider is about to have the whole request."""
+        """Start the survival: the provider is about to have the whole request."""
         if self._survive is not None:
             self._survive()
 
     @contextmanager
     def outliving(self, left: Callable[[], object]) -> Iterator[None]:
-        """A ``Survival``."""
+        """Make the response survive its client in this block: a ``Survival``."""
         with survive_disconnect_later(self._nursery, self._target, left) as self._survive:
             yield
 
 
 class Relay(DeliveredAnswer[RelayedAnswer]):
-    """The delivery of a relayed answer. ``head`` are the status and headers of the client's response."""
+    """The delivery of a relayed response; ``head`` is the status and headers for the client."""
 
     def __init__(
         self,
@@ -258,7 +256,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         lane, clock, keep_alive = RelayedLane(request.last_event), trio.current_time, context.service.keep_alive
         delivery = Delivery(lane, context.record, keep_alive, clock, may_open=streams)
         super().__init__(context, origin, scope, delivery, survival)
-        self.head = 200, stream_headers(SSE)  # of a stream that is opened before there is an answer
+        self.head = 200, stream_headers(SSE)  # for a stream opened before there is a response
         self._request = request
 
     def make(self, source: AnswerSource) -> RelayedAnswer:
@@ -267,7 +265,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.made.disclosure, None
         if self.delivery.state is DeliveryState.HELD:
-            kept = answer.headers  # what is held may be redacted, which changes its length
+            kept = answer.headers  # redaction may change the length
             if answer.is_held:
                 kept = tuple(pair for pair in kept if pair[0] != "content-length")
             self.head = answer.status, kept
@@ -279,8 +277,9 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
 
 
 async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest) -> Response:
-    """Return the response to ``request``; the rest of its body follows from tasks in the nursery of ``scope``. Raises
-    ``GatewayError``. Cancellation (the client has left) closes the connection to the provider and passes on."""
+    """Return the response to ``request``; the rest of its body follows from tasks in the nursery of ``scope``.
+
+    Raises ``GatewayError``. Cancellation, because the client has left, closes the connection to the provider."""
     nursery, first = scope.nursery, request.planned.plan.first
     read_on = ReadOn(nursery, first)
     planned = attrs.evolve(request.planned, before_end=read_on.begin if request.read_on else None)

@@ -1,4 +1,4 @@
-"""A request to an endpoint while it is read and planned: what the modules of the endpoints need for that."""
+"""A request to an endpoint while it is read and planned, with what the endpoints' modules need."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -36,7 +36,7 @@ from streams.events import AnswerStart, ErrorInfo
 JSON = "application/json"
 
 NO_OUTPUT = RequestedOutput(most=0)
-"""The output of a request whose answer has no tokens."""
+"""The output of a request whose response has no tokens."""
 
 
 class Relaying:
@@ -49,7 +49,7 @@ class Relaying:
         self.context = exchange.context
 
     def at(self, endpoint: EndpointName) -> "Relaying":
-        """Return the same request for another endpoint than that of its path."""
+        """Return the same request for another endpoint than the path's."""
         return Relaying(endpoint, self.arrival, self.exchange)
 
     @property
@@ -58,36 +58,35 @@ class Relaying:
 
     @property
     def headers(self) -> Headers:
-        """The client's headers, names in lower case."""
+        """The client's headers with lower-case names."""
         return self.arrival.headers
 
     def header(self, name: str) -> str | None:
         return self.context.asked.header(name)
 
-    # Its body
+    # The body
 
     async def body(self) -> bytes:
         """Read the whole body, decompressed. Raises ``GatewayError``."""
         return await whole_body(self.context, self.arrival, self.endpoint.elements)
 
     def held_body(self) -> HeldBody:
-        """Return the memory that the body takes."""
+        """Return the memory account of the body."""
         return held_body(self.context, self.arrival)
 
     @property
     def most(self) -> int:
-        """The largest body in bytes that is sent on while it comes, by the endpoint or the configuration."""
+        """The largest body in bytes that is passed on as it arrives, for this endpoint or by the configuration."""
         return self.context.service.limits.body_on(self.endpoint.most)
 
     @property
     def stated_length(self) -> int | None:
-        """The length that the client states of its body."""
+        """The length of its body that the client states."""
         length = self.header("content-length") or ""
         return int(length) if length.isdecimal() else None
 
     async def json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
-        """Read the body as a JSON object, with the model and ``stream`` of ``path`` if that has them.
-        Raises ``GatewayError``."""
+        """Read the body as a JSON object, with model and ``stream`` of ``path`` if set. Raises ``GatewayError``."""
         body = await self.body()
         incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
         return self.noted(incoming)
@@ -102,15 +101,15 @@ class Relaying:
         return self.unread(None, False)
 
     def noted(self, incoming: Incoming) -> Incoming:
-        """Put ``incoming`` on record and return it."""
+        """Record ``incoming`` and return it."""
         record = self.context.record
         record.asked, record.stream, record.bill.asked_size = incoming.model, incoming.stream, incoming.size
         return incoming
 
-    # Where it goes
+    # The target
 
     def model_of(self, incoming: Incoming) -> str:
-        """The model that ``incoming`` names, else the one that is meant here. Raises ``GatewayError`` (400)."""
+        """Return the model of ``incoming``, else the endpoint's default. Raises ``GatewayError`` (400)."""
         service, client = self.context.service, self.context.asked.client
         if incoming.model:
             return incoming.model
@@ -118,13 +117,14 @@ class Relaying:
 
     @property
     def default_model(self) -> str | None:
-        """The model that a request means which has to name one, where the configuration marks a default for it."""
+        """The model configured as default for requests that require one, if any."""
         service, client = self.context.service, self.context.asked.client
         return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
-        """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane. Raises
-        ``GatewayError``: also where the client may not use it, or nobody has the endpoint for it."""
+        """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
+
+        Raises ``GatewayError``, also if the client may not use the model or no entry has the endpoint for it."""
         service, client = self.context.service, self.context.asked.client
         may = partial(service.authenticator.can_use, client)
         plan = allowed_plan(
@@ -142,33 +142,33 @@ class Relaying:
                 plan = plan.among(plan.candidates[:1])
         return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))
 
-    # What becomes of it
+    # The request
 
     def planned(
         self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: RequestedOutput | None = NO_OUTPUT
     ) -> PlannedRequest:
-        """``incoming`` as JSON for the places of ``plan``; ``asks`` is what it says of its output, ``None`` where that
-        is in its members."""
+        """Return ``incoming`` as a planned JSON request; ``asks`` is the output that it allows, ``None`` if its members
+        say."""
         media = MediaTypes(JSON, self.header("accept") or "*/*")
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
 
     def uploaded(
         self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: RequestedOutput = NO_OUTPUT
     ) -> PlannedRequest:
-        """The same for a body of the content type ``kind`` that is sent as it comes, once."""
+        """Return a planned request with a body of the content type ``kind`` that is sent once, as it arrives."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
         plan = Plan.to(target, ONCE)
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media, upload=upload)
 
     def passed(self, reading: Callable[[], AnswerReading] = Unread) -> Callable[[Target], AnswerFilter]:
-        """The filter of answers that pass as they are, in each of which a new ``reading`` reads along."""
+        """Return a function that makes filters of unchanged responses, each with a new ``reading``."""
         limit = self.context.service.limits.event
         return lambda target: PassedAnswer(reading(), limit)
 
 
 def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """``incoming`` with nothing changed in it but the model's name: a ``Preparation``, but for its first argument."""
+    """Return ``incoming`` with only its model's name replaced: a ``Preparation`` but for its first argument."""
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
         draft.put("model", target.model)
@@ -176,7 +176,7 @@ def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
 
 
 def with_own_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """The same, also where ``incoming`` names no model: what its provider takes for that may be another."""
+    """Return ``incoming`` with the target's model even if it has none, because the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
@@ -184,16 +184,16 @@ def with_own_model(incoming: Incoming, target: Target, left: Omissions) -> Prepa
 
 
 def without_credentials(query: str) -> str:
-    """Return a client's ``query`` without members that may hold a key, or are meant for the gateway."""
+    """Return a client's ``query`` without parameters that may contain a key or are for the gateway."""
     return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in KEPT_BACK)
 
 
 KEPT_BACK = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
-"""Members of a query that may hold a key, or are meant for the gateway."""
+"""Query parameters that may contain a key or are for the gateway."""
 
 
 LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
-"""Returns the event that ends a failed stream, in the shape of the client's API."""
+"""A function that returns the event that ends a failed stream, in the client's API."""
 
 
 def openai_error(failed: ErrorInfo) -> bytes:
@@ -202,24 +202,24 @@ def openai_error(failed: ErrorInfo) -> bytes:
 
 
 def nothing_further(target: Target) -> Sequence[bytes]:
-    """Return no other bodies: the request is sent as one."""
+    """Return no further bodies: the request is sent as one."""
     return ()
 
 
 OnWhole: TypeAlias = Callable[[], Awaitable[object]]
-"""Runs once the answer is whole: before a short answer goes to the client, after the last piece of a long one. Raises
-nothing."""
+"""A callback for the whole response: before a short one goes to the client, after the last piece of a long one. Never
+raises."""
 
 
 @attrs.frozen(eq=False)
 class RelayedRequest:
     """A request to an endpoint, ready for its providers.
 
-    ``planned`` goes to them. Each attempt's answer goes to the client through a new filter, which ``filter`` makes. A
-    stream that fails ends in ``last_event``; any other answer is cut. ``further`` returns the bodies of the requests
-    that follow the first one of an attempt; one filter takes the answers to all of them. ``on_whole`` runs once the
-    answer is whole. If ``read_on`` is set, the answer is read to its end even without its client, as soon as the
-    provider has the whole request: the answer says what was made, or what that costs."""
+    ``planned`` is sent to them. ``filter`` makes a new filter for each attempt's response. A failed stream ends with
+    ``last_event``; other responses are cut. ``further`` returns the bodies of an attempt's requests after the first;
+    one filter takes all responses. ``on_whole`` runs once the response is complete. With ``read_on``, the response is
+    read to its end even without its client, once the provider has the whole request, because it reports what was
+    created or its cost."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
@@ -230,5 +230,6 @@ class RelayedRequest:
 
 
 ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
-"""Reads a request, given the variables of its path (``{"id": …}``), or returns the response if no provider is needed.
-Raises ``GatewayError``."""
+"""A function that reads a request, given its path's variables (``{"id": …}``).
+
+It returns the response instead if no provider is needed. Raises ``GatewayError``."""

@@ -1,4 +1,4 @@
-"""Rerank, in each client's shape before each provider's (``/v1/rerank``, ``/v2/rerank`` and their like)."""
+"""Rerank, in each client's shape and each provider's (``/v1/rerank``, ``/v2/rerank`` and others)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -51,12 +51,12 @@ def _wanted(incoming: Incoming, shape: RerankShape) -> RerankWanted:
 
 
 def _alike(shape: RerankShape) -> frozenset[str]:
-    """The names of the shapes whose requests and answers are those of ``shape``."""
+    """Return the names of the shapes with the same form as ``shape``."""
     return frozenset(name for name, other in SHAPES.items() if other.form == shape.form)
 
 
 def shape_of(target: Target) -> RerankShape:
-    """The shape in which ``target`` is asked."""
+    """Return the shape of ``target``'s endpoint."""
     place = target.endpoint_place
     return SHAPES["openai" if place is None or place.shape not in SHAPES else place.shape]
 
@@ -65,7 +65,7 @@ ONE_SEARCH: Final = RequestedOutput(most=0, units=(("search", 1),))
 
 
 def prepare_rerank(incoming: Incoming, wanted: RerankWanted, target: Target, left: Omissions) -> Prepared:
-    """The request in the shape of ``target``. Raises ``GatewayError`` (400)."""
+    """Return the request in the shape of ``target``. Raises ``GatewayError`` (400)."""
     body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
     return Prepared(Outgoing(body, edits=edits), left=left)
 
@@ -78,7 +78,7 @@ def _translated(
 
 
 class RerankReading(Unread):
-    """Reads the usage of an answer that passes unchanged."""
+    """A reader of the usage of a response that passes unchanged."""
 
     usage: Usage | None = None
 
@@ -87,7 +87,7 @@ class RerankReading(Unread):
 
 
 def usage_of(costs: RerankCosts) -> Usage:
-    """``costs`` as they are settled: searches where they are told, one where nothing is."""
+    """Return ``costs`` as usage: the reported searches, one if nothing is reported."""
     searches = 1 if costs.searches is None else costs.searches
     untold = costs.searches is None and costs.tokens is None and costs.nanos is None
     units = (("search", searches),)

@@ -1,4 +1,4 @@
-"""The paths of the endpoints. None of them is Quart's: bodies of any size pass, and are read as they come."""
+"""The paths of relayed endpoints, outside Quart: bodies of any size pass, and are read as they arrive."""
 
 import re
 from collections import defaultdict
@@ -25,9 +25,11 @@ from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 
 @attrs.frozen
 class RelayRoute:
-    """A route of an endpoint. In ``path``, ``{id}`` matches one step, ``{model}`` one or more; a second variable of the
-    same name gets a number: ``id``, ``id2``. ``read`` and ``admit`` are functions of modules of this package, such as
-    ``audio.speech``, that are imported with the first request: few gateways serve all endpoints."""
+    """A route of an endpoint.
+
+    In ``path``, ``{id}`` matches one step, ``{model}`` one or more; repeated variables are numbered: ``id``, ``id2``.
+    ``read`` and ``admit`` name functions in this package, such as ``audio.speech``, imported with the first request,
+    because few gateways serve all endpoints."""
 
     endpoint: EndpointName
     method: str
@@ -35,14 +37,14 @@ class RelayRoute:
     read: str
     admit: str | None = None
     passing: tuple[ModelEntry, str] | tuple[()] = ()
-    """The entry to which all requests below its name pass, with that name."""
+    """The entry and its name, if all requests below that name pass to it."""
 
 
 PLAIN: Final[tuple[EndpointName, ...]] = (
     "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
     "chat_classifications", "ocr",
 )  # fmt: skip
-"""One more is a line here, one in ``ENDPOINTS`` and one in the row of whoever has it."""
+"""Another one requires a line here, one in ``ENDPOINTS`` and one in the provider's row."""
 
 _ID: Final = "/{id}"
 _KEPT: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
@@ -125,7 +127,7 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
         for path in ("/upload/v1beta/files", "/upload/v1/files")
     ),
 )  # fmt: skip
-"""The routes of all endpoints that are relayed."""
+"""The routes of all relayed endpoints."""
 
 PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in route.path))
 """The paths that the error for an unknown path may suggest."""
@@ -137,8 +139,8 @@ _STEPS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
 
 @lru_cache(maxsize=1024)
 def pattern_of(path: str) -> re.Pattern[str]:
-    """What matches the ``path`` of a route, with its names as groups."""
-    parts = _NAME.split(path)  # a name stands at each odd place
+    """Return the pattern of a route's ``path``, with its variables as groups."""
+    parts = _NAME.split(path)  # odd positions are variables
     return re.compile(
         "".join(
             f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
@@ -147,20 +149,21 @@ def pattern_of(path: str) -> re.Pattern[str]:
 
 
 class RelayedPaths:
-    """The paths that one configuration relays. They are no routes of Quart's: adding a hundred routes to Quart takes
-    longer than the rest of an app's start."""
+    """The paths that one configuration relays.
+
+    They are not Quart routes: adding a hundred to Quart takes longer than the rest of an app's start."""
 
     def __init__(self, service: Service) -> None:
         self.routes = (*ROUTES, *_pass_through_routes(service))
 
     def methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods that ``path`` has a route for."""
+        """Return the methods with a route for ``path``."""
         found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
         return tuple(sorted(set(found)))
 
 
 def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
-    """Return the routes of the entries to which requests pass, the longest beginning first."""
+    """Return the routes of entries with pass-through, the longest prefix first."""
     return tuple(
         RelayRoute("passthrough", method, f"/{name}/{{rest}}", "pass_through.read_passed", passing=(entry, name))
         for name, entry in service.router.passing().items()
@@ -169,13 +172,13 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
 
 
 def _imported(name: str) -> Any:
-    """Return a function of a module of this package, such as ``audio.speech``."""
+    """Import and return a function of this package, such as ``audio.speech``."""
     module, _, function = name.partition(".")
     return getattr(import_module(f"gateway.relay.{module}"), function)
 
 
 def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
-    """Serve ``paths``."""
+    """Add ``paths`` to ``app``."""
     alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
         serving = _ServedRoute(route, pattern_of(route.path), service, cors)
@@ -200,7 +203,7 @@ class _ServedRoute:
         return await self.answer_named(incoming, {})
 
     async def answer_named(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
-        """The answer, with what lets a browser's page read it."""
+        """Return the response with CORS headers."""
         response = await self._answer(incoming, names)
         if not self.cors:
             return response
@@ -228,7 +231,7 @@ class _ServedRoute:
 
 
 class _RoutesAlike:
-    """Routes with the same beginning; the first one whose pattern matches answers."""
+    """Routes with the same prefix; the first matching one responds."""
 
     def __init__(self, routes: Iterable[_ServedRoute], paths: RelayedPaths) -> None:
         self._routes = tuple(routes)
@@ -242,7 +245,7 @@ class _RoutesAlike:
         return self._unknown(incoming, path)
 
     def _unknown(self, incoming: PiecesRequest, path: str) -> Response:
-        """Nothing here has that path."""
+        """Return the error for an unknown path."""
         service, api = self._routes[0].service, api_of(path, incoming.headers)
         record = open_record(api, service.ledger, incoming.scope, served=False)
         method, headers = incoming.asgi["method"], incoming.headers

@@ -1,9 +1,8 @@
-"""Multipart bodies that go on to a provider while they come: with another ``model``, or with other ids, or, where they
-are files for batches, once every line is read.
+"""Multipart bodies passed to a provider as they arrive: with another ``model``, with other ids, or, for batch files,
+after every line is read.
 
-What a file is for is said in the field ``purpose``, which may come after it: until that is known the file waits in the
-spool, as one for a batch does to its end, because a mistake in its last line is one of the whole file.
-"""
+The field ``purpose`` may follow the file. Until it is known, the file waits in the spool; a batch file waits to its
+end, because a mistake in its last line rejects the whole file."""
 
 import tempfile
 from collections import deque
@@ -34,7 +33,7 @@ T = TypeVar("T")
 
 
 class Chained:
-    """The pieces of several parts of a body, one part after the other."""
+    """The pieces of several parts of a body, in order."""
 
     def __init__(self, *parts: bytes | AsyncIterator[bytes]) -> None:
         self._parts = deque(parts)
@@ -54,7 +53,7 @@ class Chained:
 
 
 class Edited:
-    """The pieces that ``feed`` makes of others; ``close`` is called at their end. Both may raise ``GatewayError``."""
+    """The pieces that ``feed`` makes of others; ``close`` is called at the end. Both may raise ``GatewayError``."""
 
     def __init__(
         self, pieces: AsyncIterator[bytes], feed: Callable[[bytes], bytes], close: Callable[[], object]
@@ -75,21 +74,20 @@ class Edited:
 
 
 def _arriving(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
-    """Return the pieces of the client's body, and its length where the client states it. Raises ``GatewayError``
-    (413)."""
+    """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413)."""
     most, length = relaying.most, relaying.stated_length
     if length is not None and length > most:
         raise too_large(most)
     return relaying.arrival.pieces(most), length
 
 
-# What waits
+# The spool
 
 
 MEMORY: Final = 2**20
 """Bytes of one upload that wait in memory."""
 BATCH: Final = 256 * 1024
-"""Bytes that are written to the file, or read from it, at a time."""
+"""Bytes written to or read from the file at a time."""
 
 _FULL: Final = "uploads whose model comes behind the file fill the disk space that the gateway's limits.spool allows"
 _TOO_LARGE: Final = (
@@ -101,9 +99,10 @@ _WAIT: Final = (("retry-after", "5"),)
 
 
 class Spool:
-    """The pieces of one upload in the order in which they came: all are added before the first is read. ``most`` are
-    the bytes of files that all uploads may have in this process. ``close`` lets the file go. ``source`` is the spool of
-    the same upload that this one is written from, if there is one."""
+    """The pieces of one upload in order: all are added before the first is read.
+
+    ``most`` limits the disk space of all uploads of the process. ``close`` deletes the file. ``source`` is the spool of
+    the same upload from which this one is written, if any."""
 
     def __init__(self, held: HeldBody, shares: Shares, most: int, source: "Spool | None" = None) -> None:
         self.size = 0
@@ -118,7 +117,7 @@ class Spool:
         self._unread = 0
 
     async def add(self, piece: bytes) -> None:
-        """Raises ``GatewayError``: 413 for an upload that never fits, 503 and 429 where there is no room now."""
+        """Add a piece. Raises ``GatewayError``: 413 if the upload can never fit, 503 or 429 without room now."""
         if not piece:
             return
         self.size += len(piece)
@@ -143,18 +142,18 @@ class Spool:
         raise StopAsyncIteration
 
     async def rewind(self) -> None:
-        """All has been added: it is read from here on."""
+        """Switch from adding to reading."""
         if self._file is not None:
             await _on_disk(lambda file=self._file: file.seek(0))  # type: ignore[misc]
             self._unread = self._on_disk
 
     def close(self) -> None:
-        """Let go of all of it."""
+        """Delete everything."""
         self._parts.clear()
         self._let_go()
 
     def _let_go(self) -> None:
-        """Give the disk back: of an answer that takes minutes the upload is long gone."""
+        """Free the disk space: a response may take minutes longer than the upload."""
         self._shares.spooled -= self._on_disk
         self._on_disk = self._unread = 0
         if self._file is not None:
@@ -178,7 +177,7 @@ class Spool:
 
 
 async def _on_disk(work: Callable[[], T]) -> T:
-    """``work`` in a thread: a disk may be slow. Raises ``GatewayError`` (503) where it fails."""
+    """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) on failure."""
     try:
         return await trio.to_thread.run_sync(work)
     except OSError as error:
@@ -197,14 +196,14 @@ def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
 
 
 LOOKED_AHEAD: Final = 64 * 1024
-"""Bytes behind ``model`` in which further fields are looked for before a provider is asked: SDKs send files last."""
+"""Bytes after ``model`` that are searched for more fields before a request is sent: SDKs send files last."""
 
 NOTED: Final = frozenset(("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity"))
-"""Fields that say something of the answer, or of what it costs."""
+"""Fields that affect the response or its cost."""
 
 
 class ArrivingUpload:
-    """An upload of which as much has come as tells where it goes; ``length`` is that of its body, where it is known."""
+    """An upload whose model is known; ``length`` is that of its body, if stated."""
 
     def __init__(
         self, editor: MultipartEditor, spool: Spool, arriving: AsyncIterator[bytes], kind: str, length: int | None
@@ -217,16 +216,16 @@ class ArrivingUpload:
 
     @property
     def model(self) -> str | None:
-        """The model's name in the client's words, ``None`` where the body has none."""
+        """The model in the client's words, ``None`` without one."""
         return self._editor.model
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The fields that have come by, of those that are noted."""
+        """The fields in ``NOTED`` that have arrived."""
         return self._editor.fields
 
     async def body(self, model: str) -> UploadedBody:
-        """The body as it goes to a provider that calls the model ``model``. It is called once."""
+        """Return the body for a provider with ``model`` as its name of the model. Call once."""
         await self._spool.rewind()
         if self._editor.model is None:
             before, behind = self._editor.added(model), b""
@@ -235,7 +234,7 @@ class ArrivingUpload:
         return self._body(before, behind)
 
     async def as_it_came(self) -> UploadedBody:
-        """The same in place of ``body``, with the model, or none, that the client names."""
+        """Return the body with the client's model or without one. Call instead of ``body``."""
         if self._editor.model is not None:
             return await self.body(self._editor.model)
         await self._spool.rewind()
@@ -251,8 +250,10 @@ class ArrivingUpload:
 
 
 async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignored) -> ArrivingUpload:
-    """Read the client's body until its model is known, or to its end. Raises ``GatewayError``: 400 for what is no
-    multipart body, 413, 415, and 503 where there is no room for what comes before the model."""
+    """Read the client's body until its model is known, or to its end.
+
+    Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
+    model."""
     kind = relaying.header("content-type") or ""
     if (coding := relaying.header("content-encoding")) not in (None, "", "identity"):
         raise GatewayError(
@@ -279,13 +280,13 @@ _LONGEST_ID: Final = 1024
 
 
 class NativeIds:
-    """Replaces the ids in fields of a multipart body by what ``native`` returns for each. Raises ``GatewayError``, also
-    of ``native``."""
+    """Replaces ids in fields of a multipart body by the results of ``native``. Raises ``GatewayError``, also from
+    ``native``."""
 
     def __init__(self, boundary: bytes, native: Callable[[str], str]) -> None:
         self._parser = MultipartParser(boundary)
         self._native = native
-        self._id: bytes | None = None  # what has come of one
+        self._id: bytes | None = None  # the part of an id that has arrived
 
     def feed(self, piece: bytes) -> bytes:
         return b"".join(map(self._changed, self._parser.feed(piece)))
@@ -318,15 +319,17 @@ _LONGEST: Final = 100  # bytes of a purpose
 
 
 class _Purpose:
-    """Looks for the field in the events of a multipart body. One that is there twice, or in a way that not everybody
-    reads, is refused: the file would be for something else at the provider."""
+    """A search for the purpose in a multipart body's events.
+
+    Duplicates, and forms that servers read differently, are rejected: the provider could use the file for something
+    else."""
 
     def __init__(self) -> None:
         self.value: bytes | None = None
         self._coming: bytes | None = None
 
     def passed(self, events: Iterable[MultipartEvent]) -> bytes:
-        """The bytes of ``events``, which are looked through. Raises ``GatewayError``."""
+        """Search ``events``, and return their bytes. Raises ``GatewayError``."""
         found = list(events)
         for event in found:
             self.see(event)
@@ -346,15 +349,16 @@ class _Purpose:
 
 @attrs.frozen(eq=False)
 class FileUpload:
-    """An upload of which it is known what it is for: ``lines`` have read it whole where that is a batch."""
+    """An upload with a known purpose; ``lines`` has read it completely if it is for a batch."""
 
     body: UploadedBody
     lines: BatchLines | None = None
 
 
 async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> FileUpload:
-    """The client's upload as it goes to a provider; ``lines`` makes the reader of a batch's file. Raises
-    ``GatewayError``: 400 for what is no multipart body or a line that is wrong, 403 for a model in one, 413, 503."""
+    """Return the client's upload for a provider; ``lines`` makes the reader of a batch file.
+
+    Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
     boundary = boundary_of(relaying.header("content-type") or "")
     arriving, length = _arriving(relaying)
     parser, purpose, spool = MultipartParser(boundary), _Purpose(), _spool(relaying)
@@ -374,14 +378,14 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
 
 
 async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
-    """The body of which ``source`` holds the client's, with the lines of its file as ``lines`` says."""
+    """Return the body in ``source`` with the lines of its file rewritten by ``lines``."""
     spool, size, in_file = _spool(relaying, source), 0, False
     async for piece in source:
         for event in parser.feed(piece):
             out = event.raw
             if isinstance(event, MultipartHead):
                 in_file = event.file_name is not None
-                if event.name == FILE and not in_file:  # lines that nobody has read
+                if event.name == FILE and not in_file:  # lines that were not read
                     raise invalid("give the part of the body that has the lines a file name", FILE)
             elif isinstance(event, MultipartData) and in_file:
                 out = lines.feed(event.raw)

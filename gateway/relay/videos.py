@@ -1,5 +1,6 @@
-"""Videos, at providers that make them in the form that OpenAI's had: by their model, and then by their ids. The films
-themselves come through here, with the provider's credential, which its addresses would want (decolua/9router#3966,
+"""Videos at providers with OpenAI's former API: created by model, then identified by id.
+
+The films pass through the gateway with the provider's credential, which their URLs require (decolua/9router#3966,
 api7/aisix#820)."""
 
 from functools import partial
@@ -18,13 +19,13 @@ from gateway.routing.target import Target
 
 
 class VideoRequest(KeptRequest):
-    """A video that is to be made: its model says where, and it is asked for once."""
+    """A request to create a video: its model selects the provider, and it is sent once."""
 
     async def answer(self) -> Response:
         planned = await (self._written() if self.is_json else self._form())
         account = self._account_of(planned.plan.first)
         if not self.ids.native:
-            self.ids.shown("", account)  # before anything is made whose id nobody could be given
+            self.ids.shown("", account)  # fails before creating an object whose id could not be signed
         filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
         return await relay(self.relaying.exchange, self.relaying.scope, self.relayed(planned, filter))
 
@@ -34,7 +35,7 @@ class VideoRequest(KeptRequest):
         return self.relaying.planned(incoming, Plan.to(target, ONCE), partial(with_model, incoming))
 
     async def _form(self) -> PlannedRequest:
-        """As it comes, with a picture that it is to begin with."""
+        """Return the planned request for a form, which may include a first picture."""
         upload = await arriving_upload(self.relaying)
         incoming = self.relaying.unread(upload.model, False)
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
