@@ -157,7 +157,7 @@ RUNS = (
     Row("trigate load http://.* --log requests.jsonl .*", says=(LOADED,), leaves=("requests.jsonl", '"events":')),
     Row("trigate load http://.* --csv figures.csv .*", says=(LOADED, r"p99\.9"),
         leaves=("vllm.json", "median_ttft_ms")),
-    Row("trigate load http://.* --otlp .*", says=(LOADED, r"lost:\s+nothing\s+listens\s+there")),
+    Row("trigate load http://.* --otlp .*", says=(LOADED, r"lost:\s+nothing\s+is\s+listening\s+there")),
     Row(r"trigate load --compare .*", says=("×1.00",), leaves=("compared.html", "<html")),
     Row("trigate load .* --api embeddings .*", says=(LOADED,)),
     Row("trigate load .* --api responses --websocket .*", says=(LOADED,)),
