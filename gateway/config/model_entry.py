@@ -22,7 +22,7 @@ from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.provider import Provider, Speaks, best_for
-from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openais_vocabulary
+from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openai_vocabulary
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.endpoints.model_types import ModelType, model_type
 from providers.neutral.quirks import Ability, Quirks
@@ -300,7 +300,7 @@ class ModelEntry:
         known = self.row(model).embeddings
         if known.token_arrays and not self._is_at_makers_address:
             known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
-        if not known.token_arrays and has_openais_vocabulary(model):
+        if not known.token_arrays and has_openai_vocabulary(model):
             known = attrs.evolve(known, token_arrays=True)
         return attrs.evolve(known, **self.embeddings) if self.embeddings else known
 

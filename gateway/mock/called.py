@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.endpoints.multipart import MultipartData, MultipartHead, MultipartParser, boundary_of
+from providers.endpoints.multipart import MultipartData, MultipartHead, MultipartParser, parse_boundary
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 
@@ -84,7 +84,7 @@ def read_call(body: bytes, content_type: str, named: Mapping[str, str], path: st
 
 
 def _form(body: bytes, content_type: str) -> tuple[dict[str, Any], dict[str, list[UploadedFile]]]:
-    parser = MultipartParser(boundary_of(content_type))
+    parser = MultipartParser(parse_boundary(content_type))
     parts: list[tuple[MultipartHead, list[bytes]]] = []
     for event in parser.feed(body):
         if isinstance(event, MultipartHead):

@@ -20,7 +20,13 @@ from gateway.realtime.shapes import OF_OPENAI
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
 from providers.catalog.provider import endpoint_url
-from providers.endpoints.multipart import MultipartBoundary, MultipartData, MultipartHead, MultipartParser, boundary_of
+from providers.endpoints.multipart import (
+    MultipartBoundary,
+    MultipartData,
+    MultipartHead,
+    MultipartParser,
+    parse_boundary,
+)
 from streams.errors import GatewayError, invalid
 
 CALLS: Final = "/v1/realtime/calls"
@@ -125,7 +131,7 @@ def _fields(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
 
 def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartData | MultipartBoundary]:
     """Return the parts of a multipart body. Raises ``GatewayError`` (400) for an incomplete one."""
-    parser = MultipartParser(boundary_of(content_type))
+    parser = MultipartParser(parse_boundary(content_type))
     events = parser.feed(body)
     parser.close()
     return events

@@ -12,7 +12,7 @@ from gateway.ledger.bill import Booking
 from gateway.relay.answers import NativeUsage, PassedBytes
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
-from providers.endpoints.batch_lines import LONGEST_LINE
+from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.usage import read_usage
 from streams.events import Api, Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -139,7 +139,7 @@ class ResultLines(PassedBytes):
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size <= LONGEST_LINE:  # longer lines only pass
+        if self._size <= MAX_LINE:  # longer lines only pass
             self._held.append(piece)
         else:
             self._held.clear()

@@ -78,10 +78,10 @@ class CompletionWanted:
         return cls(
             client,
             expected=completions.expected_choices(draft),
-            written=min(completions.written_choices(draft), MOST_ANSWERS),
+            written=min(completions.billed_choices(draft), MOST_ANSWERS),
             most=min(most, MOST_ASKED) if type(most) is int and most >= 0 else None,
-            ids=completions.token_ids(prompt),
-            characters=sum(map(len, completions.texts_of(prompt))),
+            ids=completions.count_token_ids(prompt),
+            characters=sum(map(len, completions.prompt_texts(prompt))),
             counts=isinstance(options, dict) and options.get("include_usage") is True,
         )
 

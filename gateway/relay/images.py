@@ -26,7 +26,7 @@ from gateway.routing.target import Target
 from gateway.upstream.address import Origin, parse_origin
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
-from providers.endpoints.images import ImageReader, leave_out_format
+from providers.endpoints.images import ImageReader, drop_response_format
 from providers.endpoints.media_tokens import WantedPictures
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
@@ -111,7 +111,7 @@ def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    leave_out_format(draft, target.model)
+    drop_response_format(draft, target.model)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 

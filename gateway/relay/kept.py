@@ -40,7 +40,7 @@ from gateway.stores.store import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
-from providers.endpoints.multipart import boundary_of
+from providers.endpoints.multipart import parse_boundary
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 
@@ -325,7 +325,7 @@ class KeptRequest:
         kind = self.relaying.header("content-type") or ""
         if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
-        ids = NativeIds(boundary_of(kind), partial(self._native, target))
+        ids = NativeIds(parse_boundary(kind), partial(self._native, target))
         return UploadedBody(Edited(pieces, ids.feed, ids.close))
 
     def _native(self, target: Target, text: str) -> str:

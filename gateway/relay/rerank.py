@@ -16,9 +16,9 @@ from providers.endpoints.rerank import (
     SHAPES,
     RerankCosts,
     RerankShape,
-    RerankWanted,
+    WantedRanking,
     read_costs,
-    read_wanted,
+    read_wanted_ranking,
     shape_of_client,
     translate_answer,
     translates_answer,
@@ -46,8 +46,8 @@ async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     return RelayedRequest(planned, filter)
 
 
-def _wanted(incoming: Incoming, shape: RerankShape) -> RerankWanted:
-    return read_wanted(Draft(incoming.json), shape)
+def _wanted(incoming: Incoming, shape: RerankShape) -> WantedRanking:
+    return read_wanted_ranking(Draft(incoming.json), shape)
 
 
 def _alike(shape: RerankShape) -> frozenset[str]:
@@ -64,14 +64,14 @@ def shape_of(target: Target) -> RerankShape:
 ONE_SEARCH: Final = RequestedOutput(most=0, units=(("search", 1),))
 
 
-def prepare_rerank(incoming: Incoming, wanted: RerankWanted, target: Target, left: Omissions) -> Prepared:
+def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, left: Omissions) -> Prepared:
     """Return the request in the shape of ``target``. Raises ``GatewayError`` (400)."""
     body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
     return Prepared(Outgoing(body, edits=edits), left=left)
 
 
 def _translated(
-    body: bytes, wanted: RerankWanted, source: RerankShape, target: Target, id: str
+    body: bytes, wanted: WantedRanking, source: RerankShape, target: Target, id: str
 ) -> tuple[bytes, Usage | None]:
     out, costs = translate_answer(body, source, wanted, target.model, id)
     return out, usage_of(costs)

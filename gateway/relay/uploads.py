@@ -18,14 +18,14 @@ from gateway.relay.relaying import Relaying
 from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
-from providers.endpoints.model_field import MultipartEditor, ignored
+from providers.endpoints.model_field import MultipartEditor
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,
     MultipartEvent,
     MultipartHead,
     MultipartParser,
-    boundary_of,
+    parse_boundary,
 )
 from streams.errors import GatewayError, invalid
 
@@ -228,7 +228,7 @@ class ArrivingUpload:
         """Return the body for a provider with ``model`` as its name of the model. Call once."""
         await self._spool.rewind()
         if self._editor.model is None:
-            before, behind = self._editor.added(model), b""
+            before, behind = self._editor.model_part(model), b""
         else:
             before, behind = b"", self._editor.replace(model)
         return self._body(before, behind)
@@ -249,7 +249,7 @@ class ArrivingUpload:
         )
 
 
-async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignored) -> ArrivingUpload:
+async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
     """Read the client's body until its model is known, or to its end.
 
     Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
@@ -259,7 +259,7 @@ async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object]
         raise GatewayError(
             "invalid_request", f"an upload cannot be compressed as a whole (content-encoding: {coding})", status=415
         )
-    editor = MultipartEditor(boundary_of(kind), NOTED, on_file)
+    editor = MultipartEditor(parse_boundary(kind), NOTED, on_file)
     arriving, length, spool, size = *_arriving(relaying), _spool(relaying), 0
     async for piece in arriving:
         size += len(piece)
@@ -359,7 +359,7 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
     """Return the client's upload for a provider; ``lines`` makes the reader of a batch file.
 
     Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
-    boundary = boundary_of(relaying.header("content-type") or "")
+    boundary = parse_boundary(relaying.header("content-type") or "")
     arriving, length = _arriving(relaying)
     parser, purpose, spool = MultipartParser(boundary), _Purpose(), _spool(relaying)
     async for piece in arriving:

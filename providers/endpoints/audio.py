@@ -31,16 +31,17 @@ def speech_type(response_format: object) -> str:
 
 
 class AudioReader:
-    """A reader of speech or a transcript that is forwarded. ``otherwise`` returns the usage if the answer has none."""
+    """A reader of speech or a transcript that is forwarded. ``default_usage`` returns the usage if the
+    answer has none."""
 
-    def __init__(self, otherwise: Callable[[], Usage | None]) -> None:
-        self._told: Usage | None = None
-        self._otherwise = otherwise
+    def __init__(self, default_usage: Callable[[], Usage | None]) -> None:
+        self._reported: Usage | None = None
+        self._default_usage = default_usage
         self._done = False
 
     @property
     def usage(self) -> Usage | None:
-        return self._told or self._otherwise()
+        return self._reported or self._default_usage()
 
     def event(self, name: str, data: bytes) -> None:
         """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""
@@ -72,4 +73,4 @@ class AudioReader:
         if tokens is not None or seconds is not None:
             known = tokens or Usage()
             units = known.units if seconds is None else (*known.units, ("second", seconds))
-            self._told = attrs.evolve(known, units=units)
+            self._reported = attrs.evolve(known, units=units)

@@ -15,10 +15,10 @@ import msgspec
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
 
-LONGEST_LINE: Final = 16 * 2**20
+MAX_LINE: Final = 16 * 2**20
 """The most bytes of a line, which is buffered until it is complete."""
 
-MOST_LINES: Final = 100_000
+MAX_LINES: Final = 100_000
 
 ResolveModel: TypeAlias = Callable[[str, str, bytes], str]
 """A function that returns the provider's name for a line's model, given its ``url`` and ``body``.
@@ -29,7 +29,7 @@ Raises ``GatewayError`` if the client may not use the model there.
 CheckMembers: TypeAlias = Callable[[bytes, Mapping[str, msgspec.Raw]], None]
 """A function that raises ``GatewayError`` if an object has a duplicate member."""
 
-_DECIDED: Final = frozenset(("custom_id", "method", "url", "body"))
+_CHECKED_MEMBERS: Final = frozenset(("custom_id", "method", "url", "body"))
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -71,8 +71,8 @@ class BatchLines:
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size > LONGEST_LINE:
-            raise self._wrong(f"is longer than {LONGEST_LINE} bytes")
+        if self._size > MAX_LINE:
+            raise self._line_error(f"is longer than {MAX_LINE} bytes")
         if piece:
             self._held.append(piece)
 
@@ -80,20 +80,20 @@ class BatchLines:
         if not line.strip():
             return line
         self.count += 1
-        if self.count > MOST_LINES:
-            raise invalid(f"the file has more than {MOST_LINES} lines: make several batches of it", "file")
+        if self.count > MAX_LINES:
+            raise invalid(f"the file has more than {MAX_LINES} lines: make several batches of it", "file")
         if has_more_elements(line, MAX_ELEMENTS):
-            raise self._wrong("unfolds to too many values")
+            raise self._line_error("unfolds to too many values")
         members = self._object(line, "is no JSON object")
         self._check_once(line, members)
-        self._note(members)
+        self._record_id(members)
         body = bytes(members.get("body", b""))
         fields = self._object(body, "has no `body`, a JSON object")
         model = self._text(fields.get("model"), "names no model in `body`")
         url = self._text(members.get("url"), "has no `url`")
         self.urls.add(url)
         if len(self.urls) > 1:
-            raise self._wrong(f"has another `url` than those before it, {url[:100]!r}: a batch is for one")
+            raise self._line_error(f"has another `url` than those before it, {url[:100]!r}: a batch is for one")
         try:
             name = self._resolve(model, url, body)
         except GatewayError as error:
@@ -102,40 +102,40 @@ class BatchLines:
                 failed.kind, f"line {self.count} of the file: {failed.message}", status=failed.status,
                 code=failed.code, param="file", headers=failed.headers,
             ) from None  # fmt: skip
-        return line if name == model else _placed(line, body, with_model(body, fields, name))
+        return line if name == model else _replace_body(line, body, with_model(body, fields, name))
 
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
         """Reject members that appear twice or differ only in case, because readers would interpret them differently."""
-        if any(name not in _DECIDED and name[:20].casefold() in _DECIDED for name in members):
-            raise self._wrong("has a member that is custom_id, method, url or body but for its case")
+        if any(name not in _CHECKED_MEMBERS and name[:20].casefold() in _CHECKED_MEMBERS for name in members):
+            raise self._line_error("has a member that is custom_id, method, url or body but for its case")
         try:
             self._check(line, members)
         except GatewayError as error:
-            raise self._wrong(f"is not to be read: {error.failed.message}") from None
+            raise self._line_error(f"is not to be read: {error.failed.message}") from None
 
-    def _note(self, members: dict[str, msgspec.Raw]) -> None:
+    def _record_id(self, members: dict[str, msgspec.Raw]) -> None:
         id = self._text(members.get("custom_id"), "has no `custom_id`")
         digest = hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in self._ids:
-            raise self._wrong(f"has the `custom_id` {id[:100]!r} of a line before it")
+            raise self._line_error(f"has the `custom_id` {id[:100]!r} of a line before it")
         self._ids.add(digest)
 
-    def _object(self, text: bytes, otherwise: str) -> dict[str, msgspec.Raw]:
+    def _object(self, text: bytes, fault: str) -> dict[str, msgspec.Raw]:
         try:
             return _MEMBERS.decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            raise self._wrong(otherwise) from None
+            raise self._line_error(fault) from None
 
-    def _text(self, raw: Any, otherwise: str) -> str:
+    def _text(self, raw: Any, fault: str) -> str:
         try:
             text = _TEXT.decode(raw if raw is not None else b"null")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise self._wrong(otherwise) from None
+            raise self._line_error(fault) from None
         if not text:
-            raise self._wrong(otherwise)
+            raise self._line_error(fault)
         return text
 
-    def _wrong(self, what: str) -> GatewayError:
+    def _line_error(self, what: str) -> GatewayError:
         return invalid(f"line {max(1, self.count)} of the file {what}", "file")
 
 
@@ -160,7 +160,7 @@ def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
 _NAME: Final = re.compile(rb'[ \t\r\n,]*+("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 
 
-def _placed(line: bytes, body: bytes, changed: bytes) -> bytes:
+def _replace_body(line: bytes, body: bytes, changed: bytes) -> bytes:
     """Return ``line`` with its member ``body`` replaced."""
     at = line.rfind(body)
     if line.count(body) != 1:

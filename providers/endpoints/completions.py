@@ -19,14 +19,14 @@ from streams.surrogates import NOT_JSON, reading
 
 CHARACTERS_PER_TOKEN: Final = 4  # approximately, in English prose
 
-MOST_CHOICES: Final = 2**12
+MAX_CHOICES: Final = 2**12
 """The most choices whose ends are tracked; a request may ask for more, whose ends are ignored."""
 
 
 # Requests
 
 
-def prompts(prompt: Any) -> int:
+def count_prompts(prompt: Any) -> int:
     """Return the number of prompts in ``prompt``: a text or token ids are one; a list of texts or id lists
     has several."""
     if not isinstance(prompt, list) or not prompt or type(prompt[0]) is int:
@@ -34,7 +34,7 @@ def prompts(prompt: Any) -> int:
     return len(prompt)
 
 
-def token_ids(prompt: Any) -> int:
+def count_token_ids(prompt: Any) -> int:
     """Return the number of token ids in ``prompt``."""
     if not isinstance(prompt, list):
         return 0
@@ -43,15 +43,15 @@ def token_ids(prompt: Any) -> int:
 
 def expected_choices(draft: Draft) -> int:
     """Return the number of choices in a whole answer: ``n`` for each prompt."""
-    return prompts(draft.value("prompt")) * _several(draft.value("n"))
+    return count_prompts(draft.value("prompt")) * _positive(draft.value("n"))
 
 
-def written_choices(draft: Draft) -> int:
+def billed_choices(draft: Draft) -> int:
     """Return the number of billed choices: ``best_of`` for each prompt, of which the answer contains ``n``."""
-    return prompts(draft.value("prompt")) * max(_several(draft.value("n")), _several(draft.value("best_of")))
+    return count_prompts(draft.value("prompt")) * max(_positive(draft.value("n")), _positive(draft.value("best_of")))
 
 
-def _several(value: Any) -> int:
+def _positive(value: Any) -> int:
     return value if type(value) is int and value > 0 else 1
 
 
@@ -67,7 +67,7 @@ class _Choice(msgspec.Struct):
     error: Any = None
 
     @property
-    def said(self) -> int:
+    def text_length(self) -> int:
         """The number of characters of its text."""
         message = self.delta or self.message
         text = message.get("content") if isinstance(message, dict) else self.text
@@ -88,38 +88,38 @@ _chunk: Final = reading(msgspec.json.Decoder(_Chunk).decode)
 class CompletionReader:
     """A reader of a completion with ``expected`` choices, which is forwarded.
 
-    Raises only ``GatewayError``, for a failed or incomplete answer. Without reported usage it estimates it; ``asked``
-    is an estimate of the prompt's tokens. A stream is complete when each choice has its ``finish_reason``, or at
-    ``[DONE]`` if no choice is partial: some providers ignore ``n``, and some send no reason.
+    Raises only ``GatewayError``, for a failed or incomplete answer. Without reported usage it estimates it;
+    ``prompt_tokens`` is an estimate of the prompt's tokens. A stream is complete when each choice has its
+    ``finish_reason``, or at ``[DONE]`` if no choice is partial: some providers ignore ``n``, and some send no reason.
     """
 
-    def __init__(self, expected: int, asked: int = 0) -> None:
-        self._told: Usage | None = None
-        self._asked = asked
-        self._said = 0
+    def __init__(self, expected: int, prompt_tokens: int = 0) -> None:
+        self._reported: Usage | None = None
+        self._prompt_tokens = prompt_tokens
+        self._text_length = 0
         self._done = False
-        self._expected = min(expected, MOST_CHOICES)
-        self._begun: set[int] = set()
+        self._expected = min(expected, MAX_CHOICES)
+        self._started: set[int] = set()
         self._finished: set[int] = set()
 
     @property
     def usage(self) -> Usage | None:
         """The usage so far."""
-        if self._told is not None or not self._said:
-            return self._told
-        return Usage(input=self._asked, output=-(-self._said // CHARACTERS_PER_TOKEN), estimated=True)
+        if self._reported is not None or not self._text_length:
+            return self._reported
+        return Usage(input=self._prompt_tokens, output=-(-self._text_length // CHARACTERS_PER_TOKEN), estimated=True)
 
     def event(self, name: str, data: bytes) -> None:
         """Read one event of a stream: its name ("" for none) and its data."""
         if data.startswith(b"[DONE]"):
-            if not self._begun or (self._finished and self._begun - self._finished):
+            if not self._started or (self._finished and self._started - self._finished):
                 raise GatewayError.of(EARLY)
             self._done = True
             return
         try:
             chunk = _chunk(data)
         except NOT_JSON:
-            raise GatewayError.of(_odd(name, data)) from None
+            raise GatewayError.of(_unexpected_event(name, data)) from None
         if name == "error" or chunk.error or (chunk.choices is None and isinstance(chunk.message, str)):
             raise GatewayError.of(read_event_failure(load(data)))
         self._read(chunk)
@@ -131,9 +131,9 @@ class CompletionReader:
         if value.get("error") and "choices" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(usage := value.get("usage"), dict):
-            self._told = read_tokens(usage, OLDER)
+            self._reported = read_tokens(usage, OLDER)
         elif isinstance(choices := value.get("choices"), list):
-            self._said = sum(_said(choice) for choice in choices)
+            self._text_length = sum(_text_length(choice) for choice in choices)
 
     def close(self, *, streamed: bool) -> None:
         """End the answer. Raises ``GatewayError`` if a stream is incomplete."""
@@ -142,24 +142,24 @@ class CompletionReader:
 
     def _read(self, chunk: _Chunk) -> None:
         if isinstance(chunk.usage, dict):
-            self._told = read_tokens(chunk.usage, OLDER)
+            self._reported = read_tokens(chunk.usage, OLDER)
         for choice in chunk.choices or ():
-            self._said += choice.said
+            self._text_length += choice.text_length
             if choice.error:
                 raise GatewayError.of(read_event_failure({"error": choice.error}))
             index = choice.index if type(choice.index) is int else 0
-            if len(self._begun) < MOST_CHOICES:
-                self._begun.add(index)
-            if choice.finish_reason and index in self._begun:
+            if len(self._started) < MAX_CHOICES:
+                self._started.add(index)
+            if choice.finish_reason and index in self._started:
                 self._finished.add(index)
 
 
-def _said(choice: Any) -> int:
+def _text_length(choice: Any) -> int:
     known = {name: choice.get(name) for name in ("text", "message")} if isinstance(choice, dict) else {}
-    return _Choice(**known).said
+    return _Choice(**known).text_length
 
 
-def _odd(name: str, data: bytes) -> ErrorInfo:
+def _unexpected_event(name: str, data: bytes) -> ErrorInfo:
     """Return the failure that an event other than a chunk means."""
     failed, value = array_failure(data), load(data)
     if failed is None and (name == "error" or isinstance(value, dict)):
@@ -167,8 +167,8 @@ def _odd(name: str, data: bytes) -> ErrorInfo:
     return failed or NO_OBJECT
 
 
-def texts_of(prompt: Any) -> Sequence[str]:
-    """Return the texts in ``prompt``, for estimates of its tokens; ``token_ids`` counts ids."""
+def prompt_texts(prompt: Any) -> Sequence[str]:
+    """Return the texts in ``prompt``, for estimates of its tokens; ``count_token_ids`` counts ids."""
     if isinstance(prompt, str):
         return (prompt,)
     return [one for one in prompt if isinstance(one, str)] if isinstance(prompt, list) else ()

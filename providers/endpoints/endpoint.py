@@ -69,14 +69,14 @@ class Place:
         return where if self.shape == "openai" else f"{where} ({self.shape})"
 
 
-_SLOW: Final = 600.0
+_SLOW_SECONDS: Final = 600.0
 """Seconds until the first byte of images, transcripts and batch results, which may take minutes
 (CookSleep/gpt_image_playground#7, DEEIX-AI/DEEIX-Chat#326)."""
 
-_GOOGLES: Final = ("/v1beta", "/v1")  # google-genai uses both
+_GOOGLE_ROOTS: Final = ("/v1beta", "/v1")  # google-genai uses both
 
 
-def _below(root: str, *rest: str) -> tuple[str, ...]:
+def _paths(root: str, *rest: str) -> tuple[str, ...]:
     return (root, *(root + end for end in rest))
 
 
@@ -85,7 +85,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
         "embeddings",
         (
             "/v1/embeddings", "/v1/embed", "/v2/embed",
-            *(f"{root}/models/{{model}}:{method}" for root in _GOOGLES for method in (
+            *(f"{root}/models/{{model}}:{method}" for root in _GOOGLE_ROOTS for method in (
                 "embedContent", "batchEmbedContents"
             )),
         ),
@@ -106,30 +106,30 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint("chat_moderations", ("/v1/chat/moderations",), fallback="same_model"),
     Endpoint("classifications", ("/v1/classifications",), fallback="same_model"),
     Endpoint("chat_classifications", ("/v1/chat/classifications",), fallback="same_model"),
-    Endpoint("ocr", ("/v1/ocr",), first_byte=_SLOW),
-    Endpoint("image_generations", ("/v1/images/generations",), first_byte=_SLOW),
+    Endpoint("ocr", ("/v1/ocr",), first_byte=_SLOW_SECONDS),
+    Endpoint("image_generations", ("/v1/images/generations",), first_byte=_SLOW_SECONDS),
     # Up to 16 images of 50 MB.
-    Endpoint("image_edits", ("/v1/images/edits",), first_byte=_SLOW, most=1024 * MIB),
-    Endpoint("image_variations", ("/v1/images/variations",), first_byte=_SLOW, most=128 * MIB),
+    Endpoint("image_edits", ("/v1/images/edits",), first_byte=_SLOW_SECONDS, most=1024 * MIB),
+    Endpoint("image_variations", ("/v1/images/variations",), first_byte=_SLOW_SECONDS, most=128 * MIB),
     Endpoint("speech", ("/v1/audio/speech",)),
-    Endpoint("transcriptions", ("/v1/audio/transcriptions", "/v2/audio/transcriptions"), first_byte=_SLOW,
+    Endpoint("transcriptions", ("/v1/audio/transcriptions", "/v2/audio/transcriptions"), first_byte=_SLOW_SECONDS,
              most=100 * MIB),
-    Endpoint("translations", ("/v1/audio/translations",), first_byte=_SLOW, most=100 * MIB),
+    Endpoint("translations", ("/v1/audio/translations",), first_byte=_SLOW_SECONDS, most=100 * MIB),
     Endpoint(
         "files",
         (
-            *_below("/v1/files", "/{id}", "/{id}/content"),
-            *_below("/v1beta/files", "/{id}"), "/upload/v1beta/files", "/upload/v1/files",
+            *_paths("/v1/files", "/{id}", "/{id}/content"),
+            *_paths("/v1beta/files", "/{id}"), "/upload/v1beta/files", "/upload/v1/files",
         ),
-        fallback="never", first_byte=_SLOW, most=2048 * MIB,
+        fallback="never", first_byte=_SLOW_SECONDS, most=2048 * MIB,
     ),
     Endpoint(
-        "uploads", _below("/v1/uploads", "/{id}", "/{id}/parts", "/{id}/complete", "/{id}/cancel"), fallback="never",
+        "uploads", _paths("/v1/uploads", "/{id}", "/{id}/parts", "/{id}/complete", "/{id}/cancel"), fallback="never",
         most=80 * MIB,
     ),
     Endpoint(
         "vector_stores",
-        _below(
+        _paths(
             "/v1/vector_stores", "/{id}", "/{id}/search", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content",
             "/{id}/file_batches", "/{id}/file_batches/{id}", "/{id}/file_batches/{id}/cancel",
             "/{id}/file_batches/{id}/files",
@@ -137,20 +137,20 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
         fallback="never",
     ),
     Endpoint(
-        "containers", _below("/v1/containers", "/{id}", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content"),
+        "containers", _paths("/v1/containers", "/{id}", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content"),
         fallback="never", most=1024 * MIB,
     ),
-    Endpoint("batches", _below("/v1/batches", "/{id}", "/{id}/cancel"), fallback="never"),
+    Endpoint("batches", _paths("/v1/batches", "/{id}", "/{id}/cancel"), fallback="never"),
     Endpoint(
-        "message_batches", _below("/v1/messages/batches", "/{id}", "/{id}/cancel", "/{id}/results"), shape="messages",
-        fallback="never", first_byte=_SLOW, most=256 * MIB,
+        "message_batches", _paths("/v1/messages/batches", "/{id}", "/{id}/cancel", "/{id}/results"), shape="messages",
+        fallback="never", first_byte=_SLOW_SECONDS, most=256 * MIB,
     ),
-    Endpoint("videos", _below("/v1/videos", "/{id}", "/{id}/content", "/{id}/remix"), fallback="never",
+    Endpoint("videos", _paths("/v1/videos", "/{id}", "/{id}/content", "/{id}/remix"), fallback="never",
              most=1024 * MIB),
     Endpoint(
         "realtime",
         (
-            *_below(
+            *_paths(
                 "/v1/realtime", "/client_secrets", "/sessions", "/transcription_sessions", "/calls", "/calls/{id}",
                 "/calls/{id}/accept", "/calls/{id}/reject", "/calls/{id}/refer", "/calls/{id}/hangup",
             ),
@@ -166,7 +166,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     # Open WebUI requests both at a custom speech address.
     Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
     # Any path of a provider, below the name of its entry.
-    Endpoint("passthrough", (), fallback="never", first_byte=_SLOW, most=1024 * MIB),
+    Endpoint("passthrough", (), fallback="never", first_byte=_SLOW_SECONDS, most=1024 * MIB),
 )})  # fmt: skip
 
 STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(

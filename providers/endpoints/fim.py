@@ -19,7 +19,7 @@ from streams.errors import GatewayError, invalid
 
 FimShape: TypeAlias = Literal["openai", "mistral"]
 
-_SAME: Final = ("prompt", "suffix", "max_tokens", "temperature", "top_p", "stop", "stream")
+_SHARED: Final = ("prompt", "suffix", "max_tokens", "temperature", "top_p", "stop", "stream")
 _RENAMED: Final[Mapping[FimShape, Mapping[str, str]]] = {
     "mistral": {"seed": "random_seed"},
     "openai": {"random_seed": "seed"},
@@ -34,7 +34,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 """Members that may be omitted if they have this value."""
 
-_NEVER: Final = frozenset(("n", "best_of", "echo", "logprobs"))
+_REJECTED: Final = frozenset(("n", "best_of", "echo", "logprobs"))
 """Members that change the answer and that the other format lacks."""
 
 
@@ -50,10 +50,10 @@ def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[
     for name, value in draft.values().items():
         if name == "model" or value is None or (name in _DEFAULTS and value == _DEFAULTS[name]):
             continue
-        if name in _NEVER:
+        if name in _REJECTED:
             raise invalid(f"{name} is not known where the model fills in the middle: leave it out", name)
         other = _RENAMED[target].get(name, name)
-        if name in _SAME or other in _OWN[target]:
+        if name in _SHARED or other in _OWN[target]:
             body[other] = value
             if other != name:
                 edits.append(Edit(name, lost=False, form=f"->{other}"))
@@ -69,7 +69,7 @@ def translate_whole(body: bytes, client: FimShape) -> bytes:
 
     Raises ``GatewayError`` (502) for any other answer.
     """
-    answer = _decoded(body)
+    answer = _decode(body)
     if answer is None or not isinstance(answer.get("choices"), list):
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
     choices = [_WHOLE[client](choice) for choice in answer["choices"] if isinstance(choice, dict)]
@@ -86,22 +86,22 @@ def translate_event(data: bytes, client: FimShape, *, usage: bool) -> bytes:
     """
     if data.startswith(sse.DONE):
         return b"data: [DONE]\n\n"
-    chunk = _decoded(data)
+    chunk = _decode(data)
     if chunk is None or not isinstance(chunk.get("choices"), list):
         return b""
     counts = chunk.pop("usage", None)
     choices = [_STREAMED[client](choice) for choice in chunk["choices"] if isinstance(choice, dict)]
-    told: dict[str, Any] = {**chunk, "object": _OBJECT[client] + (".chunk" if client == "mistral" else "")}
+    chunk_head: dict[str, Any] = {**chunk, "object": _OBJECT[client] + (".chunk" if client == "mistral" else "")}
     if client == "mistral":
-        return sse.data({**told, "choices": choices, **({"usage": counts} if isinstance(counts, dict) else {})})
-    out = sse.data({**told, "choices": choices}) if choices else b""
+        return sse.data({**chunk_head, "choices": choices, **({"usage": counts} if isinstance(counts, dict) else {})})
+    out = sse.data({**chunk_head, "choices": choices}) if choices else b""
     if usage and isinstance(counts, dict):
-        out += sse.data({**told, "choices": [], "usage": counts})
+        out += sse.data({**chunk_head, "choices": [], "usage": counts})
     return out
 
 
-def _to_text(choice: Mapping[str, Any], said: str) -> dict[str, Any]:
-    message = choice.get(said)
+def _to_text(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
+    message = choice.get(member)
     content = message.get("content") if isinstance(message, dict) else None
     finish = choice.get("finish_reason")
     return {
@@ -117,10 +117,10 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _to_message(choice: Mapping[str, Any], said: str) -> dict[str, Any]:
+def _to_message(choice: Mapping[str, Any], member: str) -> dict[str, Any]:
     text = choice.get("text")
     message = {"role": "assistant", "content": text if isinstance(text, str) else ""}
-    return {"index": choice.get("index", 0), said: message, "finish_reason": choice.get("finish_reason")}
+    return {"index": choice.get("index", 0), member: message, "finish_reason": choice.get("finish_reason")}
 
 
 _WHOLE: Final = {
@@ -133,6 +133,6 @@ _STREAMED: Final = {
 }
 
 
-def _decoded(data: bytes) -> dict[str, Any] | None:
+def _decode(data: bytes) -> dict[str, Any] | None:
     value = load(data)
     return value if isinstance(value, dict) else None

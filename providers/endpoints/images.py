@@ -31,7 +31,7 @@ _ALWAYS_INLINE: Final = re.compile(r"(?:chat)?gpt-image")
 """Models that accept no `response_format` and always return base64."""
 
 
-def leave_out_format(draft: Draft, model: str) -> None:
+def drop_response_format(draft: Draft, model: str) -> None:
     """Remove `response_format` if ``model`` rejects it.
 
     Clients decide by the model's name whether to send it, and an alias hides that name (langwatch/langwatch#7769,
@@ -54,13 +54,13 @@ class ImageReader:
         self._expected = expected
         self._head = b""
         self._tail = bytearray()
-        self._told: Usage | None = None
+        self._reported: Usage | None = None
         self._done = 0
 
     @property
     def usage(self) -> Usage | None:
         """The number of images, and tokens if reported, because an entry may have a price for either."""
-        told = self._told or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
+        told = self._reported or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
         units = (("image", max(self._done, self._expected)),)
         return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
 
@@ -68,18 +68,18 @@ class ImageReader:
         """Read an event of a stream; one may have megabytes of an image."""
         ends = data if len(data) <= 2 * ENDS else data[:ENDS] + data[-ENDS:]
         if name == "error" or _ERROR.search(ends[:ENDS]):
-            raise GatewayError.of(read_event_failure(_any(data) if len(data) <= ENDS else None))
+            raise GatewayError.of(read_event_failure(_decode_bounded(data) if len(data) <= ENDS else None))
         if _COMPLETED.search(ends) or name.endswith(".completed"):
             self._done += 1
             found = token_usage(_usage_in(ends))
-            self._told = found if self._told is None or found is None else self._told + found
+            self._reported = found if self._reported is None or found is None else self._reported + found
 
     def whole(self, value: object) -> None:
         """Read a whole answer that was short enough to decode."""
         if isinstance(value, dict) and value.get("error") and "data" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(value, dict):
-            self._told = token_usage(value.get("usage"))
+            self._reported = token_usage(value.get("usage"))
 
     def bytes(self, piece: bytes) -> None:
         """Scan a piece of a whole answer."""
@@ -105,12 +105,12 @@ def _usage_in(data: bytes) -> Any:
     for brace in _BRACE.finditer(data, match.end()):
         depth += 1 if brace[0] == b"{" else -1
         if not depth:
-            return _any(data[match.end() : brace.end()])
+            return _decode_bounded(data[match.end() : brace.end()])
     return None
 
 
 _BRACE: Final = re.compile(rb"[{}]")
 
 
-def _any(data: bytes) -> Any:
+def _decode_bounded(data: bytes) -> Any:
     return None if has_more_elements(data, MAX_ELEMENTS) else load(data)

@@ -15,13 +15,13 @@ import attrs
 from providers.endpoints.usage import TOKENS_A_SECOND
 from streams.events import Usage
 
-MOST_IMAGES: Final = 128
+MAX_IMAGES: Final = 128
 """The most images that one request counts for."""
 
-MOST_INPUTS: Final = 16
+MAX_INPUTS: Final = 16
 """The most images that one edit accepts."""
 
-_LARGEST: Final = 16_384  # pixels of an edge, beyond any model's limit
+_MAX_EDGE: Final = 16_384  # pixels of an edge, beyond any model's limit
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 _USUAL_SIZES: Final = ((1024, 1024), (1024, 1536), (1536, 1024))
 """The sizes that a model chooses from if the request sets none."""
@@ -32,7 +32,7 @@ _BEST: Final = "high"
 
 _PARTIAL: Final = 100
 """Tokens of a partial image."""
-_MOST_PARTIALS: Final = 3
+_MAX_PARTIALS: Final = 3
 _INPUT: Final = 65 + 4 * 129 + 6240
 """The most tokens of an input image: base, tiles and the surcharge of high fidelity."""
 _PLAIN_INPUT: Final = 65 + 4 * 129
@@ -44,26 +44,26 @@ _BYTES_A_SECOND: Final = 15
 """Bytes of UTF-8 text spoken per second: 150 words a minute, or five Chinese characters a second."""
 _SPOKEN: Final = 21
 """Tokens per second of speech."""
-_SLOWEST: Final = 0.25
+_MIN_SPEED: Final = 0.25
 _WRITTEN: Final = 5
 """Tokens of transcript per second, of a fast speaker."""
 
 
-def _in_rows(width: int, height: int, quality: str) -> int:
+def _tokens_by_rows(width: int, height: int, quality: str) -> int:
     """Return the tokens of an image of the first GPT Image models: one per square, and one at the end of each row."""
     square = _SQUARES[quality]
     return math.ceil(height / square) * (math.ceil(width / square) + 1)
 
 
-def _by_area(width: int, height: int, quality: str) -> int:
+def _tokens_by_area(width: int, height: int, quality: str) -> int:
     """Return the tokens of an image of GPT Image 2, whose squares grow with the image."""
     factor, long, short = _FACTORS[quality], max(width, height), min(width, height)
     return math.ceil(factor * round(factor * short / long) * (2_000_000 + width * height) / 4_000_000)
 
 
 _GRIDS: Final[tuple[tuple[re.Pattern[str], Callable[[int, int, str], int]], ...]] = (
-    (re.compile(r"gpt-image-[2-9]"), _by_area),
-    (re.compile(""), _in_rows),
+    (re.compile(r"gpt-image-[2-9]"), _tokens_by_area),
+    (re.compile(""), _tokens_by_rows),
 )
 """Functions that count an image's tokens, by model name; the first match applies."""
 
@@ -78,7 +78,7 @@ def picture_tokens(model: str, size: str | None, quality: str | None) -> int:
 
 
 def _edge(text: str) -> int:
-    return min(max(int(text), 1), _LARGEST)
+    return min(max(int(text), 1), _MAX_EDGE)
 
 
 @attrs.frozen
@@ -95,20 +95,20 @@ class WantedPictures:
     @classmethod
     def of(cls, fields: Mapping[str, str], inputs: int | None = 0) -> "WantedPictures":
         """Return the images described by a request's fields; the provider rejects invalid ones."""
-        partials = min(_number(fields.get("partial_images"), 0), _MOST_PARTIALS)
+        partials = min(_number(fields.get("partial_images"), 0), _MAX_PARTIALS)
         return cls(
-            min(max(_number(fields.get("n"), 1), 1), MOST_IMAGES), fields.get("size"), fields.get("quality"), partials,
-            fields.get("input_fidelity"), inputs if inputs is None else min(inputs, MOST_INPUTS),
+            min(max(_number(fields.get("n"), 1), 1), MAX_IMAGES), fields.get("size"), fields.get("quality"), partials,
+            fields.get("input_fidelity"), inputs if inputs is None else min(inputs, MAX_INPUTS),
         )  # fmt: skip
 
     def usage(self, model: str, *, most: bool) -> Usage:
         """Return the estimated tokens of these images of ``model``, or with ``most`` the upper limit."""
         output = self.number * (picture_tokens(model, self.size, self.quality) + self.partials * _PARTIAL)
-        inputs = self.inputs if self.inputs is not None else MOST_INPUTS + 1 if most else 1
-        given = inputs * (_PLAIN_INPUT if self.fidelity == "low" else _INPUT)
+        inputs = self.inputs if self.inputs is not None else MAX_INPUTS + 1 if most else 1
+        input_tokens = inputs * (_PLAIN_INPUT if self.fidelity == "low" else _INPUT)
         prompt = _PROMPT if most and self.inputs is None else 0  # it is not known before the request is forwarded
-        units = (("output_image_token", output), *((("input_image_token", given),) if given else ()))
-        return Usage(input=given + prompt, output=output, units=units, estimated=True)
+        units = (("output_image_token", output), *((("input_image_token", input_tokens),) if input_tokens else ()))
+        return Usage(input=input_tokens + prompt, output=output, units=units, estimated=True)
 
 
 def _number(text: str | None, otherwise: int) -> int:
@@ -120,8 +120,8 @@ def speech_usage(text: str, speed: float, *, most: bool = False) -> Usage:
 
     The limit is twice as high, because a voice can be told to speak slowly.
     """
-    slowly = 1 / min(max(speed, _SLOWEST), 1.0)
-    tokens = math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_A_SECOND * _SPOKEN * slowly) * (2 if most else 1)
+    slowdown = 1 / min(max(speed, _MIN_SPEED), 1.0)
+    tokens = math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_A_SECOND * _SPOKEN * slowdown) * (2 if most else 1)
     return Usage(output=tokens, units=(("output_audio_token", tokens),), estimated=True)
 
 

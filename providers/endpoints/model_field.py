@@ -30,7 +30,7 @@ class ModelPhase(Enum):
     REPLACED = auto()
 
 
-def ignored(piece: bytes) -> None:
+def ignore_bytes(piece: bytes) -> None:
     """Ignore a file's bytes."""
 
 
@@ -38,11 +38,12 @@ class MultipartEditor:
     """An editor that replaces only the value of ``model`` in a multipart body, while it is forwarded.
 
     ``feed`` returns the bytes to forward. Once ``model`` is known, later bytes wait until ``replace`` sets its
-    replacement. ``fields`` are the short fields of ``noted`` so far, ``on_file`` receives the bytes of each file.
+    replacement. ``fields`` are the short fields of ``wanted_fields`` so far, ``on_file`` receives the bytes of each
+    file.
     """
 
     def __init__(
-        self, boundary: bytes, noted: Set[str] = frozenset(), on_file: Callable[[bytes], object] = ignored
+        self, boundary: bytes, wanted_fields: Set[str] = frozenset(), on_file: Callable[[bytes], object] = ignore_bytes
     ) -> None:
         self.model: str | None = None
         self.fields: dict[str, str] = {}
@@ -53,7 +54,7 @@ class MultipartEditor:
         self.waiting = 0
         """Bytes that are held behind ``model``."""
         self._parser = MultipartParser(boundary)
-        self._noted = noted
+        self._wanted_fields = wanted_fields
         self._on_file = on_file
         self._phase = ModelPhase.AWAITED
         self._held: list[bytes] = []
@@ -73,7 +74,7 @@ class MultipartEditor:
         held, self._held = self._held, []
         return b"".join([name, *held])
 
-    def added(self, model: str) -> bytes:
+    def model_part(self, model: str) -> bytes:
         """Return a part with ``model``, to precede a body without one."""
         assert self._phase is ModelPhase.AWAITED
         part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
@@ -95,7 +96,7 @@ class MultipartEditor:
             case MultipartHead():
                 self._begin(event)
             case MultipartData(raw):
-                self._note(raw)
+                self._read_data(raw)
                 if self._phase is ModelPhase.READ:
                     return b""
             case MultipartBoundary():
@@ -112,20 +113,20 @@ class MultipartEditor:
         if part.name != "model":
             return
         if self._phase is not ModelPhase.AWAITED:
-            raise _wrong("stands twice in the multipart body: send it once")
+            raise _model_error("stands twice in the multipart body: send it once")
         if part.file_name is not None or part.encoding not in _PLAIN:
-            raise _wrong("is a file in the multipart body, or encoded: send it as a plain field")
+            raise _model_error("is a file in the multipart body, or encoded: send it as a plain field")
         self._phase = ModelPhase.READ
 
-    def _note(self, raw: bytes) -> None:
+    def _read_data(self, raw: bytes) -> None:
         assert self._part is not None
         if self._part.file_name is not None:
             self._on_file(raw)
         elif self._phase is ModelPhase.READ:
             self._value += raw
             if len(self._value) > FIELD_BYTES:
-                raise _wrong(f"has more than {FIELD_BYTES} bytes in the multipart body")
-        elif self._part.name in self._noted and len(self._value) <= FIELD_BYTES:
+                raise _model_error(f"has more than {FIELD_BYTES} bytes in the multipart body")
+        elif self._part.name in self._wanted_fields and len(self._value) <= FIELD_BYTES:
             self._value += raw
 
     def _end(self) -> None:
@@ -135,12 +136,12 @@ class MultipartEditor:
             try:
                 self.model = self._value.decode()
             except UnicodeDecodeError:
-                raise _wrong("is not UTF-8 in the multipart body") from None
+                raise _model_error("is not UTF-8 in the multipart body") from None
             if not self.model.isprintable():  # a replaced name could otherwise become a line, or even a boundary
-                raise _wrong("has line ends or other control characters in the multipart body")
-        elif part is not None and part.name in self._noted and 0 < len(self._value) <= FIELD_BYTES:
+                raise _model_error("has line ends or other control characters in the multipart body")
+        elif part is not None and part.name in self._wanted_fields and 0 < len(self._value) <= FIELD_BYTES:
             self.fields[part.name] = self._value.decode("utf-8", "replace")
 
 
-def _wrong(what: str) -> GatewayError:
+def _model_error(what: str) -> GatewayError:
     return invalid(f"model {what}", "model")

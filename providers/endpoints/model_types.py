@@ -21,7 +21,7 @@ ModelType: TypeAlias = Literal[
 ]
 MODEL_TYPES: Final[tuple[ModelType, ...]] = get_args(ModelType)
 
-_LONGEST: Final = 200  # characters of a model's id; a client may send megabytes
+_MAX_NAME: Final = 200  # characters of a model's id; a client may send megabytes
 
 ROWS: Final[tuple[tuple[str, ModelType], ...]] = (
     *((pattern, "rerank") for pattern in ("rerank-*", "*-rerank", "*-rerank-*", "*reranker*")),
@@ -68,4 +68,4 @@ def model_type(model: str) -> ModelType:
 
 def bare_name(model: str) -> str:
     """Return ``model`` in lower case without a vendor's prefix."""
-    return model[:_LONGEST].lower().rpartition("/")[2]
+    return model[:_MAX_NAME].lower().rpartition("/")[2]

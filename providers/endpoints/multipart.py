@@ -40,7 +40,7 @@ _READINGS: Final = (
     re.compile(rb'(?<![0-9A-Za-z_-])([Nn][Aa][Mm][Ee](?:\*[0-9]*\*?)?)\s*=\s*(?:"([^"]*)"|([^;"]*))'),
 )
 
-_DECIDED: Final = frozenset((b"model", b"purpose"))
+_CHECKED_MEMBERS: Final = frozenset((b"model", b"purpose"))
 
 _AMBIGUOUS: Final = (
     "a line of the multipart body begins with its boundary, and not as RFC 2046 has it (CRLF before; CRLF or -- "
@@ -81,7 +81,7 @@ class MultipartBoundary:
 MultipartEvent: TypeAlias = MultipartHead | MultipartData | MultipartBoundary
 
 
-def boundary_of(content_type: str) -> bytes:
+def parse_boundary(content_type: str) -> bytes:
     """Return the boundary in a ``content-type``. Raises ``GatewayError`` (400) unless it has exactly one."""
     media_type, _, _ = content_type.partition(";")
     if media_type.strip().lower() != "multipart/form-data":
@@ -117,7 +117,7 @@ class MultipartParser:
         # A line that starts with the boundary, followed by anything that some server reads as the line's end.
         self._line = re.compile(rb"(?<![^\r\n])" + re.escape(self.mark) + rb"(?=[ \t\r\n-]|\Z)")
         self._buffer = bytearray()
-        self._out = 0  # bytes of the buffer that were already returned: the preceding line end
+        self._returned = 0  # bytes of the buffer that were already returned: the preceding line end
         self.preamble = 0
         self._searched = 0  # bytes of the buffer without the end of a head or preamble
         self._parts = 0
@@ -162,26 +162,26 @@ class MultipartParser:
             return None
         raw = bytes(buffer[: blank + 2])
         del buffer[:blank]
-        self._state, self._out = MultipartState.DATA, 2
+        self._state, self._returned = MultipartState.DATA, 2
         return _read_head(raw)
 
     def _data(self) -> MultipartEvent | None:
         buffer, mark = self._buffer, self.mark
-        at = buffer.find(mark, self._out)
+        at = buffer.find(mark, self._returned)
         if at >= 0 and (line := self._line.search(buffer, at)):
             begin = line.start() - 2
-            if begin < self._out or not buffer.startswith(b"\r\n", begin):
+            if begin < self._returned or not buffer.startswith(b"\r\n", begin):
                 raise invalid(_AMBIGUOUS)
             return self._piece(begin) or self._boundary(begin, line.end())
         return self._piece(len(buffer) - len(mark) - 2)
 
     def _piece(self, end: int) -> MultipartEvent | None:
         """Return the data up to ``end``, if any, and remove it from the buffer except for two bytes."""
-        if end <= self._out:
+        if end <= self._returned:
             return None
-        raw = bytes(self._buffer[self._out : end])
+        raw = bytes(self._buffer[self._returned : end])
         del self._buffer[: end - 2]
-        self._out = 2
+        self._returned = 2
         return MultipartData(raw)
 
     def _boundary(self, begin: int, end: int) -> MultipartEvent | None:
@@ -193,7 +193,7 @@ class MultipartParser:
             raise invalid(_AMBIGUOUS)
         raw = bytes(self._buffer[begin : end + 2])
         del self._buffer[: end + 2]
-        self._out = self._searched = 0
+        self._returned = self._searched = 0
         self._state = MultipartState.HEAD if behind == b"\r\n" else MultipartState.END
         self._parts += 1
         if self._parts > PARTS and self._state is MultipartState.HEAD:
@@ -235,19 +235,19 @@ def _read_head(raw: bytes) -> MultipartHead:
     parameters = {match[1].lower(): match[2] or match[3] or b"" for match in _READINGS[0].finditer(disposition)}
     file_name = parameters.get(b"filename", parameters.get(b"filename*"))
     return MultipartHead(
-        raw, _name(disposition), None if file_name is None else file_name.decode("utf-8", "replace"), encoding
+        raw, _field_name(disposition), None if file_name is None else file_name.decode("utf-8", "replace"), encoding
     )
 
 
-def _name(disposition: bytes) -> str:
+def _field_name(disposition: bytes) -> str:
     """Return the field's name. Raises ``GatewayError`` if servers could disagree on whether it is a field
     that matters."""
     found = [
         {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
         for reading in _READINGS
     ]
-    meant = {name.replace(b"\\", b"").strip() for names in found for name in names} & _DECIDED
-    starred = any(b"*" in match[1] for match in _READINGS[2].finditer(disposition))
-    if starred or (meant and any(names != meant for names in found)):
+    decisive = {name.replace(b"\\", b"").strip() for names in found for name in names} & _CHECKED_MEMBERS
+    has_extended_name = any(b"*" in match[1] for match in _READINGS[2].finditer(disposition))
+    if has_extended_name or (decisive and any(names != decisive for names in found)):
         raise invalid('the name of a part of the multipart body can be read in several ways: write name="NAME" once')
     return min(found[0], default=b"").decode("utf-8", "replace")

@@ -88,13 +88,13 @@ def shape_of_client(path: str, members: Collection[str]) -> RerankShape:
     return COHERE if path.endswith("/v2/rerank") else JINA
 
 
-Written: TypeAlias = tuple[bytes, tuple[Edit, ...]]
+WrittenRequest: TypeAlias = tuple[bytes, tuple[Edit, ...]]
 
 _ECHO: Final = ("return_documents", "return_text")
 
 
 @attrs.frozen
-class RerankWanted:
+class WantedRanking:
     """The answer that a client wants: ``number`` ranked documents, at most ``most`` of them returned.
 
     ``echoed`` are the documents that the answer must include, which may be megabytes.
@@ -106,7 +106,7 @@ class RerankWanted:
     echoed: Sequence[Any] | None
 
 
-def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
+def read_wanted_ranking(draft: Draft, shape: RerankShape) -> WantedRanking:
     """Return the wanted answer of a client's request.
 
     Raises ``GatewayError`` (400) if the documents are not a list or the number of results is invalid.
@@ -118,25 +118,25 @@ def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
     if most is not None and (type(most) is not int or most < 0):
         raise invalid(f"{shape.most} must be a whole number", shape.most)
     echoed = documents if any(draft.value(name) is True for name in _ECHO) else None
-    return RerankWanted(shape, len(documents), most, echoed)
+    return WantedRanking(shape, len(documents), most, echoed)
 
 
-def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
+def translates_answer(wanted: WantedRanking, source: RerankShape) -> bool:
     """Return whether an answer of the format ``source`` must be rewritten for the client."""
     return wanted.shape.form != source.form or (wanted.echoed is not None and source.echo is None)
 
 
-def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+def write_rerank(draft: Draft, wanted: WantedRanking, target: RerankShape, model: str) -> WrittenRequest:
     """Return the request as body and edits for a provider of the format ``target``, with its name ``model``.
 
     Raises ``GatewayError`` (400) for a query that it cannot express.
     """
     if wanted.shape.form == target.form:
-        return _edited(draft, wanted, target, model)
-    return _translated(draft, wanted, target, model)
+        return _edit_own(draft, wanted, target, model)
+    return _translate(draft, wanted, target, model)
 
 
-def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+def _edit_own(draft: Draft, wanted: WantedRanking, target: RerankShape, model: str) -> WrittenRequest:
     """Return the client's own bytes without members that the provider is known to reject."""
     if ("model" in draft or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
@@ -148,17 +148,17 @@ def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str)
         if name not in draft:
             continue
         draft.put(name, None)
-        draft.note(Edit(name, lost=name not in _DONE_HERE))
+        draft.note(Edit(name, lost=name not in _APPLIED_HERE))
     return draft.encode(), draft.edits
 
 
-_DONE_HERE: Final = frozenset(
+_APPLIED_HERE: Final = frozenset(
     ("return_documents", "rank_fields")
 )  # the gateway applies the first to the answer, the second to the documents
 _AS_TEXTS: Final = Edit("documents[]", lost=False, form="=text")
 
 
-def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+def _translate(draft: Draft, wanted: WantedRanking, target: RerankShape, model: str) -> WrittenRequest:
     own, edits = wanted.shape, list[Edit]()
     documents: Sequence[Any] = draft.value(own.documents)
     if not target.objects and any(isinstance(one, dict) for one in documents):
@@ -172,7 +172,7 @@ def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: 
     body[target.documents] = documents
     if wanted.most is not None and target.most is not None:
         body[target.most] = wanted.most
-    done = {"model", own.query, own.documents, own.most, *_DONE_HERE, *_ECHO}
+    done = {"model", own.query, own.documents, own.most, *_APPLIED_HERE, *_ECHO}
     for name, value in draft.values().items():
         if name in done or value is None:
             continue
@@ -192,10 +192,10 @@ def _rank_fields(draft: Draft) -> Sequence[str]:
 
 
 def _texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
-    return [text_of(one, fields) if isinstance(one, dict) else one for one in documents]
+    return [document_text(one, fields) if isinstance(one, dict) else one for one in documents]
 
 
-def text_of(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
+def document_text(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
     """Return the text of a document that is an object.
 
     It is the member ``text`` if only that is meant, else all members or ``fields`` as YAML
@@ -239,29 +239,29 @@ class _Ranked:
 
 def read_costs(answer: object) -> RerankCosts:
     """Return the usage in a decoded answer; empty for anything else."""
-    said = as_object(answer)
-    usage, meta, status = (as_object(said.get(name)) for name in ("usage", "meta", "inference_status"))
+    value = as_object(answer)
+    usage, meta, status = (as_object(value.get(name)) for name in ("usage", "meta", "inference_status"))
     units, counted = as_object(meta.get("billed_units")), as_object(meta.get("tokens"))
     tokens = (usage.get("total_tokens"), usage.get("prompt_tokens"), units.get("input_tokens"),
-              counted.get("input_tokens"), said.get("input_tokens"))  # fmt: skip
+              counted.get("input_tokens"), value.get("input_tokens"))  # fmt: skip
     nanos = reported_nanos(usage)
     if nanos is None and "cost" in status:
         nanos = reported_nanos({"cost": status["cost"]})  # DeepInfra
     return RerankCosts(
-        searches=_first((units.get("search_units"), usage.get("search_units")), _MOST_SEARCHES),
-        tokens=_first(tokens, MOST_TOKENS),
+        searches=_first_count((units.get("search_units"), usage.get("search_units")), _MOST_SEARCHES),
+        tokens=_first_count(tokens, MOST_TOKENS),
         nanos=nanos,
     )
 
 
-def _first(counts: Sequence[Any], most: int) -> int | None:
+def _first_count(counts: Sequence[Any], most: int) -> int | None:
     """Return the first valid count as an integer; Cohere's are floats (``1.0``)."""
     whole = (one for one in counts if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= most)
     return next((int(one) for one in whole), None)
 
 
 def translate_answer(
-    body: bytes, source: RerankShape, wanted: RerankWanted, model: str, id: str
+    body: bytes, source: RerankShape, wanted: WantedRanking, model: str, id: str
 ) -> tuple[bytes, RerankCosts]:
     """Return an answer of the format ``source`` for the client, the best results first, and its usage.
 
@@ -273,7 +273,7 @@ def translate_answer(
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
     costs = _costs(body)
-    return msgspec.json.encode(_written(results, wanted.shape, costs, model, id)), costs
+    return msgspec.json.encode(_write_body(results, wanted.shape, costs, model, id)), costs
 
 
 def _costs(body: bytes) -> RerankCosts:
@@ -283,7 +283,7 @@ def _costs(body: bytes) -> RerankCosts:
         return RerankCosts()
 
 
-def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, id: str) -> Any:
+def _write_body(results: Any, shape: RerankShape, costs: RerankCosts, model: str, id: str) -> Any:
     if shape.form == "list":
         return results
     if shape.form == "data":
@@ -301,20 +301,22 @@ def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]
     """Return the results, each for a different document. Raises ``GatewayError``."""
     try:
         if source.form == "scores":
-            ranked = [_ranked(index, score) for index, score in enumerate(_listed(body, "scores"))]
+            ranked = [_make_ranked(index, score) for index, score in enumerate(_find_list(body, "scores"))]
         else:
-            ranked = [_object_ranked(raw, source.score) for raw in _listed(body, source.form)]
+            ranked = [_parse_ranked(raw, source.score) for raw in _find_list(body, source.form)]
     except (*NOT_JSON, TypeError, KeyError):
-        raise _bad(f"is no list of results as {source.name} servers give it") from None
+        raise _bad_answer_error(f"is no list of results as {source.name} servers give it") from None
     places = [one.index for one in ranked]
     if len(set(places)) < len(places) or any(not 0 <= place < documents for place in places):
-        raise _bad(f"does not rank the {documents} documents: its indices are {str(places[:20]).strip('[]')}")
+        raise _bad_answer_error(
+            f"does not rank the {documents} documents: its indices are {str(places[:20]).strip('[]')}"
+        )
     if source.form == "scores" and len(places) < documents:
-        raise _bad(f"has {len(places)} scores for {documents} documents")
+        raise _bad_answer_error(f"has {len(places)} scores for {documents} documents")
     return ranked
 
 
-def _listed(body: bytes, member: str) -> list[msgspec.Raw]:
+def _find_list(body: bytes, member: str) -> list[msgspec.Raw]:
     """Return the list in ``member``, or the answer itself if it is a list."""
     if body.lstrip()[:1] == b"[":
         return msgspec.json.decode(body, type=list[msgspec.Raw])
@@ -322,17 +324,17 @@ def _listed(body: bytes, member: str) -> list[msgspec.Raw]:
     return msgspec.json.decode(raw, type=list[msgspec.Raw])
 
 
-def _object_ranked(raw: msgspec.Raw, score: str) -> _Ranked:
+def _parse_ranked(raw: msgspec.Raw, score: str) -> _Ranked:
     item = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     found = item[score] if score in item else item["score" if score == "relevance_score" else "relevance_score"]
-    return _ranked(msgspec.json.decode(item["index"], type=int), found)
+    return _make_ranked(msgspec.json.decode(item["index"], type=int), found)
 
 
-def _ranked(index: int, score: msgspec.Raw) -> _Ranked:
+def _make_ranked(index: int, score: msgspec.Raw) -> _Ranked:
     return _Ranked(index, score, msgspec.json.decode(score, type=float))
 
 
-def _result(one: _Ranked, wanted: RerankWanted) -> Mapping[str, Any]:
+def _result(one: _Ranked, wanted: WantedRanking) -> Mapping[str, Any]:
     shape, result = wanted.shape, {"index": one.index, wanted.shape.score: one.score}
     if wanted.echoed is None:
         return result
@@ -342,5 +344,5 @@ def _result(one: _Ranked, wanted: RerankWanted) -> Mapping[str, Any]:
     return {**result, "text" if shape.form == "list" else "document": document}
 
 
-def _bad(what: str) -> GatewayError:
+def _bad_answer_error(what: str) -> GatewayError:
     return GatewayError("upstream", f"the provider's answer {what}", reason="bad_answer")

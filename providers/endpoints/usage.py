@@ -21,7 +21,7 @@ def read_usage(usage: Any) -> Usage | None:
         return None
     if usage.get("type") == "duration":
         seconds: Any = usage.get("seconds")
-        return Usage(units=(("second", math.ceil(min(seconds, _LONGEST))),)) if is_count(seconds) else None
+        return Usage(units=(("second", math.ceil(min(seconds, _MAX_SECONDS))),)) if is_count(seconds) else None
     if not any(is_count(usage.get(name)) for name in _COUNTS):
         return None
     found = read_tokens(usage, NEWER, senses=ALL_SENSES)
@@ -30,7 +30,7 @@ def read_usage(usage: Any) -> Usage | None:
     return found
 
 
-_LONGEST: Final = 7 * 86_400  # seconds of a recording; larger numbers are invalid
+_MAX_SECONDS: Final = 7 * 86_400  # seconds of a recording; larger numbers are invalid
 
 _COUNTS: Final = (NEWER.input, NEWER.output, OLDER.input, OLDER.output, "total_tokens")
 
@@ -55,8 +55,8 @@ def seconds_of(answer: Mapping[str, Any]) -> int | None:
     """Return the seconds that a whole transcript reports, in OpenAI's ``usage`` or ``duration`` or in
     Mistral's form."""
     usage = answer.get("usage")
-    told = [usage.get("seconds"), usage.get("prompt_audio_seconds")] if isinstance(usage, dict) else []
-    for value in (*told, answer.get("duration")):
+    reported = [usage.get("seconds"), usage.get("prompt_audio_seconds")] if isinstance(usage, dict) else []
+    for value in (*reported, answer.get("duration")):
         try:
             found = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):

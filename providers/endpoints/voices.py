@@ -8,7 +8,7 @@ https://console.groq.com/docs/text-to-speech/orpheus; November 2026.
 import fnmatch
 from typing import Final
 
-_LONGEST: Final = 200  # characters of a model's id
+_MAX_NAME: Final = 200  # characters of a model's id
 
 _OLDER: Final = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
 
@@ -22,5 +22,5 @@ ROWS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 def voices_of(model: str) -> tuple[str, ...]:
     """Return the known voices of ``model``, a provider's id."""
-    name = model[:_LONGEST].lower().rpartition("/")[2]
+    name = model[:_MAX_NAME].lower().rpartition("/")[2]
     return next((voices for pattern, voices in ROWS if fnmatch.fnmatchcase(name, pattern)), ())

@@ -27,7 +27,7 @@ _FLOATS: Final = msgspec.json.Decoder(list[float])
 _STRING: Final = msgspec.json.Decoder(str)
 
 
-def bad_answer(found: str) -> GatewayError:
+def bad_answer_error(found: str) -> GatewayError:
     """Return the 502 for an invalid answer of embeddings; ``found`` describes the fault."""
     message = f"the provider's answer {found}; vectors at wrong texts are worse than none"
     return GatewayError("upstream", message, code="bad_answer", reason="bad_answer")
@@ -50,7 +50,7 @@ def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
     try:
         singles = array("f", _FLOATS.decode(vector))
     except (msgspec.MsgspecError, OverflowError):
-        raise bad_answer("has a vector that is no array of numbers") from None
+        raise bad_answer_error("has a vector that is no array of numbers") from None
     return msgspec.Raw(b'"%b"' % b2a_base64(_little_endian(singles).tobytes(), newline=False))
 
 
@@ -62,10 +62,10 @@ def as_numbers(vector: msgspec.Raw) -> msgspec.Raw:
     try:
         singles.frombytes(b64decode(_STRING.decode(vector), validate=True))
     except (msgspec.MsgspecError, Base64Error, ValueError):
-        raise bad_answer("has a vector that is no base64 of singles") from None
+        raise bad_answer_error("has a vector that is no base64 of singles") from None
     numbers = _little_endian(singles).tolist()
     if not all(map(math.isfinite, numbers)):
-        raise bad_answer("has a vector with a number that is none in JSON (NaN or infinite)")
+        raise bad_answer_error("has a vector with a number that is none in JSON (NaN or infinite)")
     return msgspec.Raw(msgspec.json.encode(numbers))
 
 
@@ -77,7 +77,7 @@ def _little_endian(singles: "array[float]") -> "array[float]":
 
 Vectors: TypeAlias = tuple[msgspec.Raw, ...]
 
-MOST: Final = 10**6
+MAX_MARKS: Final = 10**6
 """The most strings, objects and arrays in one answer, each."""
 
 _VECTORS: Final = re.compile(rb'\s*+\[\s*+(?:(?:\[[^][{}"]*+\]|"[^"\\]*+")\s*+,?+\s*+)*+\]\s*+')
@@ -107,34 +107,34 @@ class Embeddings:
         """Return the vectors as ``type``. Raises ``GatewayError`` (502) if the provider has sent other types."""
         if type in self.vectors:
             if not all(is_array(vector) or is_text(vector) for vector in self.vectors[type]):
-                raise bad_answer("has a vector that is none")
+                raise bad_answer_error("has a vector that is none")
             return self.vectors[type]
         if type == "base64" and "float" in self.vectors:
             return tuple(map(as_base64, self.vectors["float"]))
         if type == "float" and "base64" in self.vectors:
             return tuple(map(as_numbers, self.vectors["base64"]))
-        raise bad_answer(f"has no vectors of the type {type}, which was asked for")
+        raise bad_answer_error(f"has no vectors of the type {type}, which was asked for")
 
 
-def joined(answers: Sequence[Embeddings]) -> Embeddings:
+def join_answers(answers: Sequence[Embeddings]) -> Embeddings:
     """Return the answer to a list that was sent in several requests, in their order."""
     types = answers[0].vectors.keys()
     vectors = {type: tuple(one for answer in answers for one in answer.of_type(type)) for type in types}
-    return attrs.evolve(answers[0], vectors=vectors, usage=total(answer.usage for answer in answers))
+    return attrs.evolve(answers[0], vectors=vectors, usage=sum_usages(answer.usage for answer in answers))
 
 
-def total(usages: Iterable[Usage | None]) -> Usage | None:
+def sum_usages(usages: Iterable[Usage | None]) -> Usage | None:
     """Return the sum of ``usages``, or ``None`` if one is unknown."""
     known = list(usages)
     counted = [usage for usage in known if usage is not None]
     if len(counted) < len(known):
         return None
     costs = [usage.reported_nanos for usage in counted]
-    told = sum(cost for cost in costs if cost is not None) if None not in costs else None
+    nanos = sum(cost for cost in costs if cost is not None) if None not in costs else None
     units: Counter[str] = Counter()
     for usage in counted:
         units.update(dict(usage.units))
-    return Usage(input=sum(usage.input for usage in counted), reported_nanos=told, units=tuple(units.items()))
+    return Usage(input=sum(usage.input for usage in counted), reported_nanos=nanos, units=tuple(units.items()))
 
 
 def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -142,7 +142,7 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _MEMBERS(bytes(memoryview(data)))
     except NOT_JSON:
-        raise bad_answer("is no JSON object of embeddings") from None
+        raise bad_answer_error("is no JSON object of embeddings") from None
 
 
 def check_size(data: bytes) -> None:
@@ -150,27 +150,27 @@ def check_size(data: bytes) -> None:
 
     Numbers are only decoded inside vectors, by ``elements`` and ``objects``.
     """
-    if any(data.count(mark) > MOST for mark in (b'"', b"{", b"[")):
-        raise bad_answer("has more in it than vectors")
+    if any(data.count(mark) > MAX_MARKS for mark in (b'"', b"{", b"[")):
+        raise bad_answer_error("has more in it than vectors")
 
 
 def objects(data: msgspec.Raw | None) -> list[dict[str, msgspec.Raw]]:
     """Return the objects in a JSON array in an answer. Raises as ``members`` does."""
-    found: list[dict[str, msgspec.Raw]] = decoded(b"null" if data is None else data, list[dict[str, msgspec.Raw]])
+    found: list[dict[str, msgspec.Raw]] = decode(b"null" if data is None else data, list[dict[str, msgspec.Raw]])
     return found
 
 
 def elements(data: msgspec.Raw | None) -> list[msgspec.Raw]:
     """Return the vectors in a JSON array in an answer. Raises as ``members`` does."""
     if data is None or _VECTORS.fullmatch(data) is None:
-        raise bad_answer("is no array of vectors")
-    found: list[msgspec.Raw] = decoded(data, list[msgspec.Raw])
+        raise bad_answer_error("is no array of vectors")
+    found: list[msgspec.Raw] = decode(data, list[msgspec.Raw])
     return found
 
 
-def decoded(data: bytes | msgspec.Raw, kind: Any) -> Any:
+def decode(data: bytes | msgspec.Raw, kind: Any) -> Any:
     """Return a value in an answer. Raises as ``members`` does."""
     try:
         return msgspec.json.decode(data, type=kind)
     except NOT_JSON:
-        raise bad_answer("is no answer of embeddings") from None
+        raise bad_answer_error("is no answer of embeddings") from None

@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from providers.endpoints.embeddings import gemini, openai, shapes
-from providers.endpoints.embeddings.answer import Embeddings, check_size, is_text, joined
+from providers.endpoints.embeddings.answer import Embeddings, check_size, is_text, join_answers
 from providers.endpoints.embeddings.openai import DTYPE, ENCODINGS
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
@@ -17,7 +17,7 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
-    unknown_token_ids,
+    unknown_vocabulary_error,
 )
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
 from providers.endpoints.embeddings.traits import EmbeddingTraits
@@ -32,14 +32,14 @@ T = TypeVar("T")
 Span: TypeAlias = tuple[int, int]
 """The indices of a piece's first input and of the input after its last."""
 
-USUAL: Final = 4.0
+USUAL_BYTES: Final = 4.0
 """Bytes per token of English prose, for estimated bills. ``BYTES_PER_TOKEN`` estimates high, for limits."""
 
 _QUOTE: Final = b'"'
 _BRACKET: Final = b"["
 
 
-def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
+def split_points(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
     """Return the pieces of a list with inputs of ``sizes`` in tokens: one if it fits or must not be split."""
     if not traits.splits or (traits.inputs is None and traits.tokens is None):
         return ((0, len(sizes)),)
@@ -54,21 +54,21 @@ def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
     return (*found, (start, len(sizes)))
 
 
-def cut(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
+def split(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
     """Return ``items`` split into ``pieces``."""
     return [items[start:end] for start, end in pieces]
 
 
-def size_of(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
+def estimate_tokens(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
     """Return the estimated tokens of an input; an image counts the same whatever its bytes (BerriAI/litellm#30046)."""
     match one:
         case TokenIds(ids):
-            return raw_size(ids)
+            return estimate_raw_tokens(ids)
         case EmbeddedContent(parts):
             return sum(IMAGE if isinstance(part, EmbeddedImage) else len(part.encode()) / per_token for part in parts)
 
 
-def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
+def estimate_raw_tokens(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
     """Return the estimated tokens of an undecoded input: a text, token ids, or an object, which counts as an image if
     long."""
     first, size = bytes(memoryview(value)[:1]), len(value)
@@ -79,7 +79,7 @@ def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
     return min(size / per_token, IMAGE)
 
 
-_WHOLE: Final = ("late_chunking",)
+_UNSPLITTABLE: Final = ("late_chunking",)
 """Members that join the inputs of a list into one text; splitting it would change the vectors."""
 
 
@@ -108,14 +108,14 @@ class AnswerPlan:
         """The estimated usage."""
         return Usage(input=self.tokens, estimated=True)
 
-    def passed(self, data: bytes) -> tuple[bytes, Usage | None]:
+    def checked_answer(self, data: bytes) -> tuple[bytes, Usage | None]:
         """Return the answer to forward, if it ``passes``, and its usage.
 
         Raises ``GatewayError`` (502) for an incomplete or incorrect answer.
         """
         check_size(data)
         if self.family == "openai":
-            return openai.checked(data, self.request.types[0], self.counts[0])
+            return openai.check_answer(data, self.request.types[0], self.counts[0])
         return data, shapes.read_answer(self.shape, data, self.request, self.counts[0]).usage
 
     def read(self, place: int, data: bytes) -> Embeddings:
@@ -129,9 +129,9 @@ class AnswerPlan:
 
     def write(self, answers: Sequence[Embeddings]) -> tuple[bytes, Usage | None]:
         """Return the client's answer made of all of a provider's, and its usage."""
-        whole = joined(answers)
-        told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client always sums these
-        return shapes.write_answer(self.client, told, self.request, self.model), whole.usage
+        whole = join_answers(answers)
+        counted = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client always sums these
+        return shapes.write_answer(self.client, counted, self.request, self.model), whole.usage
 
 
 @attrs.frozen
@@ -150,22 +150,22 @@ def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: Embe
     (400) if the provider cannot express it.
     """
     if shapes.is_own_shape(client, shape):
-        return _edited(client, draft, model, shape, traits)
-    return _translated(client, draft, model, shape, traits)
+        return _edit_own(client, draft, model, shape, traits)
+    return _translate(client, draft, model, shape, traits)
 
 
 # Another family
 
 
-def _translated(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+def _translate(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
     request = shapes.read_request(client, draft.values())
     if family_of(shape) == "tei":
         check_token_ids(draft, model, traits)
-    sizes = [size_of(one) for one in request.inputs]
-    pieces = spans(sizes, traits)
+    sizes = [estimate_tokens(one) for one in request.inputs]
+    pieces = split_points(sizes, traits)
     bodies: list[bytes] = []
     edits: tuple[Edit, ...] = ()
-    for inputs in cut(request.inputs, pieces):
+    for inputs in split(request.inputs, pieces):
         part = attrs.evolve(request, inputs=tuple(inputs))
         body, edits = shapes.write_request(shape, part, model, traits)
         bodies.append(msgspec.json.encode(body))
@@ -177,7 +177,7 @@ def _translated(client: ClientShape, draft: Draft, model: str, shape: str, trait
         request,
         counts,
         passes=False,
-        tokens=_total(size_of(one, USUAL) for one in request.inputs),
+        tokens=_sum_tokens(estimate_tokens(one, USUAL_BYTES) for one in request.inputs),
     )
     return EmbeddingCall(tuple(bodies), (*draft.edits, *edits), plan)
 
@@ -185,12 +185,12 @@ def _translated(client: ClientShape, draft: Draft, model: str, shape: str, trait
 # The same family
 
 
-def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
-    member, items = _list(client, draft)
+def _edit_own(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+    member, items = _find_list(client, draft)
     if client == "openai":
         check_token_ids(draft, model, traits)
     types = _types(draft) if client == "openai" else ("float",)
-    tokens = _total(_sizes(draft, items))
+    tokens = _sum_tokens(_sizes(draft, items))
     pieces = _pieces(draft, items, traits)
     request = EmbeddingRequest((), types)
     if len(pieces) > 1:
@@ -199,7 +199,7 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
         case "openai":
             openai.edit_request(draft, model, names_of(shape), traits)
         case "gemini":
-            gemini.name_model(draft, model)
+            gemini.set_model(draft, model)
         case "cohere":
             if draft.value("model") != model:
                 draft.put("model", model)
@@ -207,13 +207,13 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
             raise AssertionError("no client asks so")
     plan = partial(AnswerPlan, client, shape, model, request, tokens=tokens)
     if len(pieces) == 1:
-        counts: tuple[int | None, ...] = (_count(client, draft, items),)
+        counts: tuple[int | None, ...] = (_expected_count(client, draft, items),)
         return EmbeddingCall(
             (draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True, tokens)
         )
-    items = _list(client, draft)[1] or []
+    items = _find_list(client, draft)[1] or []
     bodies: list[bytes] = []
-    for part in cut(items, pieces):
+    for part in split(items, pieces):
         draft.put(member, part)
         bodies.append(draft.encode())
     counts = tuple(end - start for start, end in pieces)
@@ -225,7 +225,7 @@ _LISTS: Final[dict[Family, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-def _list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | None]:
+def _find_list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | None]:
     """Return the member with the inputs, and the inputs if they are a list."""
     for name in _LISTS[FAMILY[client]]:
         raw = draft.raw(name)
@@ -235,12 +235,12 @@ def _list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | N
 
 
 def _pieces(draft: Draft, items: list[msgspec.Raw] | None, traits: EmbeddingTraits) -> tuple[Span, ...]:
-    if not items or _is_id(items[0]) or any(draft.value(name) for name in _WHOLE):
+    if not items or _is_id(items[0]) or any(draft.value(name) for name in _UNSPLITTABLE):
         return ((0, 1),)
-    return spans([raw_size(item) for item in items], traits)
+    return split_points([estimate_raw_tokens(item) for item in items], traits)
 
 
-def _total(sizes: Iterable[float]) -> int:
+def _sum_tokens(sizes: Iterable[float]) -> int:
     return max(1, round(sum(sizes)))
 
 
@@ -248,12 +248,14 @@ def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
     """Return the sizes of all inputs in tokens, including token ids."""
     if items is None:
         return [
-            raw_size(raw, USUAL) for name in ("input", "messages", "content") if (raw := draft.raw(name)) is not None
+            estimate_raw_tokens(raw, USUAL_BYTES)
+            for name in ("input", "messages", "content")
+            if (raw := draft.raw(name)) is not None
         ]
-    return [len(items)] if items and _is_id(items[0]) else [raw_size(item, USUAL) for item in items]
+    return [len(items)] if items and _is_id(items[0]) else [estimate_raw_tokens(item, USUAL_BYTES) for item in items]
 
 
-def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:
+def _expected_count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:
     """Return the expected number of vectors, or ``None`` if unknown."""
     if client == "gemini_one":
         return 1
@@ -265,9 +267,9 @@ def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -
 
 def check_token_ids(draft: Draft, model: str, traits: EmbeddingTraits) -> None:
     """Raise ``GatewayError`` (400) if a request in OpenAI's format has token ids that ``model`` may not understand."""
-    _, items = ("", None) if traits.token_arrays else _list("openai", draft)
+    _, items = ("", None) if traits.token_arrays else _find_list("openai", draft)
     if any(_is_id(item) or bytes(memoryview(item)[:1]) == b"[" for item in items or ()):
-        raise unknown_token_ids(model)
+        raise unknown_vocabulary_error(model)
 
 
 def _is_id(item: msgspec.Raw) -> bool:
@@ -276,5 +278,7 @@ def _is_id(item: msgspec.Raw) -> bool:
 
 
 def _types(draft: Draft) -> tuple[VectorType, ...]:
-    said = next((value for name in (DTYPE, *ENCODINGS) if (value := draft.value(name)) not in (None, "float")), None)
-    return (said,) if said in ("base64", "int8", "uint8", "binary", "ubinary") else ("float",)
+    value_type = next(
+        (value for name in (DTYPE, *ENCODINGS) if (value := draft.value(name)) not in (None, "float")), None
+    )
+    return (value_type,) if value_type in ("base64", "int8", "uint8", "binary", "ubinary") else ("float",)

@@ -5,7 +5,15 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, Vectors, bad_answer, decoded, elements, is_array, members
+from providers.endpoints.embeddings.answer import (
+    Embeddings,
+    Vectors,
+    bad_answer_error,
+    decode,
+    elements,
+    is_array,
+    members,
+)
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
@@ -13,9 +21,9 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
-    no_token_ids,
-    said,
+    setting_names,
     text_input,
+    token_ids_error,
 )
 from providers.endpoints.embeddings.traits import COHERE, EmbeddingTraits, purpose_of
 from providers.neutral.billing import MOST_TOKENS
@@ -48,7 +56,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
         dimensions,
         purpose,
         truncate,
-        said(
+        setting_names(
             dimensions=("output_dimension", dimensions), types=("embedding_types", types or None),
             purpose=("input_type", purpose), truncate=("truncate", truncate),
         ),
@@ -94,7 +102,7 @@ def write_request(
     request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
     """Return ``request`` for a provider, with the edits made. Raises ``GatewayError`` (400)."""
-    edits = list(request.untold)
+    edits = list(request.losses)
     body: dict[str, Any] = {"model": model, **_write_inputs(request)}
     purpose = request.purpose or traits.purpose
     if request.purpose is not None and request.purpose not in COHERE:
@@ -124,7 +132,7 @@ def _write_inputs(request: EmbeddingRequest) -> dict[str, Any]:
 
 def _content(one: EmbeddingInput) -> EmbeddedContent:
     if isinstance(one, TokenIds):
-        raise no_token_ids()
+        raise token_ids_error()
     return one
 
 
@@ -149,13 +157,13 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
             vectors[type] = tuple(elements(by_type[type]))
     found = {len(some) for some in vectors.values()}
     if not found or (count is not None and found != {count}):
-        raise bad_answer(f"has {max(found, default=0)} vectors for {'its' if count is None else count} inputs")
+        raise bad_answer_error(f"has {max(found, default=0)} vectors for {'its' if count is None else count} inputs")
     return Embeddings(vectors, read_usage(answer.get("meta")), id=_text(answer.get("id")))
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the tokens and images billed in ``meta.billed_units``, or ``None``."""
-    meta = None if raw is None else decoded(raw, Any)
+    meta = None if raw is None else decode(raw, Any)
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     if not isinstance(billed, dict):
         return None
@@ -170,7 +178,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
 
 
 def _text(raw: msgspec.Raw | None) -> str:
-    value = None if raw is None else decoded(raw, Any)
+    value = None if raw is None else decode(raw, Any)
     return value if isinstance(value, str) else ""
 
 

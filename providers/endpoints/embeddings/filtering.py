@@ -12,12 +12,12 @@ import attrs
 import msgspec
 
 from providers.endpoints.embeddings import cohere, gemini, openai
-from providers.endpoints.embeddings.answer import bad_answer, total
+from providers.endpoints.embeddings.answer import bad_answer_error, sum_usages
 from providers.endpoints.embeddings.calling import AnswerPlan
 from streams.events import Usage
 
-_SOUGHT: Final = 16 * 2**10  # bytes at the start and the end that are searched for the usage
-_CARRIED: Final = 64  # bytes of a name that may be split between two pieces
+_SEARCHED: Final = 16 * 2**10  # bytes at the start and the end that are searched for the usage
+_OVERLAP: Final = 64  # bytes of a name that may be split between two pieces
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -46,30 +46,30 @@ class PassingAnswer:
     ``usage`` comes from its start or, once it is closed, from its end.
     """
 
-    __slots__ = ("_carry", "_count", "_form", "_seen", "_tail", "usage")
+    __slots__ = ("_carry", "_count", "_form", "_tail", "_vector_count", "usage")
 
     def __init__(self, family: str, count: int | None) -> None:
         self._form = FORMS[family]
         self._count = count
-        self._seen = -1
+        self._vector_count = -1
         self._carry = b""
         self._tail = bytearray()
         self.usage: Usage | None = None
 
     def take(self, piece: bytes) -> None:
         """Scan ``piece``, of any length."""
-        if self._seen < 0:
-            self._seen = 0
-            self.usage = self._usage(piece[:_SOUGHT])
+        if self._vector_count < 0:
+            self._vector_count = 0
+            self.usage = self._usage(piece[:_SEARCHED])
         if self._form.vector is not None:
             data, end = self._carry + piece, 0
             for found in self._form.vector.finditer(data):
-                self._seen += 1
+                self._vector_count += 1
                 end = found.end()
-            self._carry = data[max(end, len(data) - _CARRIED) :]
-        self._tail += piece[-_SOUGHT:]
-        if len(self._tail) > 2 * _SOUGHT:
-            del self._tail[:-_SOUGHT]
+            self._carry = data[max(end, len(data) - _OVERLAP) :]
+        self._tail += piece[-_SEARCHED:]
+        if len(self._tail) > 2 * _SEARCHED:
+            del self._tail[:-_SEARCHED]
 
     def _usage(self, data: bytes) -> Usage | None:
         at = data.rfind(self._form.usage)
@@ -85,16 +85,16 @@ class PassingAnswer:
     def close(self) -> None:
         """End the answer. Raises ``GatewayError`` (502) unless it is complete, with a vector for each input."""
         if self._tail.rstrip(b" \t\r\n")[-1:] != b"}":
-            raise bad_answer("ends in the middle")
+            raise bad_answer_error("ends in the middle")
         self.usage = self._usage(bytes(self._tail)) or self.usage
-        if self._form.vector is not None and self._count not in (None, self._seen):
-            raise bad_answer(f"has {self._seen} vectors for {self._count} inputs")
+        if self._form.vector is not None and self._count not in (None, self._vector_count):
+            raise bad_answer_error(f"has {self._vector_count} vectors for {self._count} inputs")
 
 
 if TYPE_CHECKING:
     from providers.endpoints.embeddings.answer import Embeddings
 
-HELD: Final = 2**20
+MAX_BUFFERED: Final = 2**20
 """The most bytes of an answer that are buffered to reorder its vectors; a longer one keeps its order."""
 
 _NUMBERS: Final = re.compile(rb'"embeddings?"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\[')
@@ -104,8 +104,8 @@ class EmbeddingAnswer:
     """The answers to the requests of an ``EmbeddingCall``; ``begin`` starts each of them.
 
     ``take`` returns the bytes for the client, none while the answer is buffered: whole if it must be converted, else up
-    to ``HELD`` bytes. ``close`` returns the rest, and raises ``GatewayError`` (502) for an incomplete or incorrect
-    answer.
+    to ``MAX_BUFFERED`` bytes. ``close`` returns the rest, and raises ``GatewayError`` (502) for an incomplete or
+    incorrect answer.
     """
 
     __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_read", "_size", "_usage")
@@ -122,7 +122,7 @@ class EmbeddingAnswer:
     @property
     def usage(self) -> Usage:
         """The reported usage, else an estimate."""
-        read = total(one.usage for one in self._read) if self._read else None
+        read = sum_usages(one.usage for one in self._read) if self._read else None
         return self._usage or read or self._plan.estimate
 
     @property
@@ -149,7 +149,7 @@ class EmbeddingAnswer:
             return piece
         self._held.append(piece)
         self._size += len(piece)
-        if self._size <= HELD or not self._may_pass:
+        if self._size <= MAX_BUFFERED or not self._may_pass:
             return b""
         return self._release()
 
@@ -172,7 +172,7 @@ class EmbeddingAnswer:
                 self._usage = self._passing.usage
             return b""
         if self._plan.passes:
-            body, self._usage = self._plan.passed(b"".join(self._held))
+            body, self._usage = self._plan.checked_answer(b"".join(self._held))
         else:
             self._end()
             body, self._usage = self._plan.write(self._read)

@@ -7,16 +7,16 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, bad_answer, decoded, members, objects
+from providers.endpoints.embeddings.answer import Embeddings, bad_answer_error, decode, members, objects
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
-    no_token_ids,
-    no_type,
-    said,
+    number_type_error,
+    setting_names,
+    token_ids_error,
 )
 from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits, purpose_of
 from providers.neutral.billing import MOST_TOKENS
@@ -42,7 +42,7 @@ def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
     if batch and not requests:
         raise invalid("requests must be an array of at least one request", "requests")
     whole.ignore("model")
-    read = [_Said.of(fields) for fields in requests]
+    read = [_BatchItem.of(fields) for fields in requests]
     for other, fields in zip(read, requests, strict=True):
         if (other.dimensions, other.purpose) != (read[0].dimensions, read[0].purpose):
             raise invalid(
@@ -56,7 +56,7 @@ def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
         ("float",),
         first.dimensions,
         purpose_of(first.purpose or ""),
-        places=said(
+        places=setting_names(
             dimensions=("outputDimensionality", first.dimensions),
             purpose=("taskType", first.purpose),
             title=("requests[].title" if batch else "title", next((one.content.title for one in read), None)),
@@ -66,7 +66,7 @@ def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
 
 
 @attrs.frozen
-class _Said:
+class _BatchItem:
     """One request of a batch."""
 
     content: EmbeddedContent
@@ -74,7 +74,7 @@ class _Said:
     purpose: str | None
 
     @classmethod
-    def of(cls, fields: Fields) -> "_Said":
+    def of(cls, fields: Fields) -> "_BatchItem":
         fields.ignore("model")
         content = Fields.of(fields.any("content"), fields.path("content"))
         parts = tuple(_part(part) for part in content.objects("parts"))
@@ -105,7 +105,7 @@ def write_request(
     getzep/graphiti#1848). Raises ``GatewayError`` (400).
     """
     if not {"float", "base64"}.issuperset(request.types):
-        raise no_type(request)
+        raise number_type_error(request)
     edits = [Edit(path, why="translation") for path in request.dropped]
     settings: dict[str, Any] = {}
     if request.purpose is not None:
@@ -124,7 +124,7 @@ def write_request(
 
 def _write_input(one: EmbeddingInput) -> dict[str, Any]:
     if isinstance(one, TokenIds):
-        raise no_token_ids()
+        raise token_ids_error()
     body: dict[str, Any] = {"content": {"parts": [_write_part(part) for part in one.parts]}}
     return body if one.title is None else {**body, "title": one.title}
 
@@ -137,15 +137,15 @@ def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
     return {"inlineData": {"mimeType": found[1], "data": part.url[found.end() :]}}
 
 
-def name_model(draft: Draft, model: str) -> None:
+def set_model(draft: Draft, model: str) -> None:
     """Set ``model`` in a client's own request, wherever another model is named."""
     name = f"models/{model}"
     if draft.value("model") not in (None, name):
         draft.put("model", name)
     raw = msgspec.Raw(msgspec.json.encode(name))
-    named = {index: {**one, "model": raw} for index, one in draft.items("requests") if one.get("model") != raw}
-    if named:
-        draft.put_items("requests", named)
+    changed = {index: {**one, "model": raw} for index, one in draft.items("requests") if one.get("model") != raw}
+    if changed:
+        draft.put_items("requests", changed)
 
 
 # A provider's answer
@@ -156,17 +156,17 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
     answer = members(data)
     found = [members(answer["embedding"])] if "embedding" in answer else objects(answer.get("embeddings"))
     if count is not None and len(found) != count:
-        raise bad_answer(f"has {len(found)} vectors for {count} inputs")
+        raise bad_answer_error(f"has {len(found)} vectors for {count} inputs")
     vectors = tuple(one.get("values") for one in found)
     if None in vectors:
-        raise bad_answer("has an embedding without values")
+        raise bad_answer_error("has an embedding without values")
     kept = tuple(vector for vector in vectors if vector is not None)
     return Embeddings({"float": kept}, read_usage(answer.get("usageMetadata")))
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the reported tokens, or ``None``."""
-    usage = None if raw is None else decoded(raw, Any)
+    usage = None if raw is None else decode(raw, Any)
     tokens = usage.get("promptTokenCount", usage.get("totalTokenCount")) if isinstance(usage, dict) else None
     return Usage(input=tokens) if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
 

@@ -14,8 +14,8 @@ from providers.endpoints import usage
 from providers.endpoints.embeddings.answer import (
     Embeddings,
     as_base64,
-    bad_answer,
-    decoded,
+    bad_answer_error,
+    decode,
     is_array,
     is_text,
     members,
@@ -28,10 +28,10 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
-    no_images,
-    no_type,
-    purpose_to_say,
-    said,
+    default_purpose,
+    images_error,
+    number_type_error,
+    setting_names,
     text_input,
 )
 from providers.endpoints.embeddings.traits import JINA, NIM, VOYAGE, EmbeddingTraits, Purpose, Words, purpose_of
@@ -50,14 +50,14 @@ _QUANTIZED: Final[tuple[VectorType, ...]] = ("int8", "uint8", "binary", "ubinary
 class MemberNames:
     """The member names of one provider.
 
-    ``encoding`` is ``float`` or ``base64``; if ``says_float`` is false, ``float`` is omitted. ``dtype`` is one of
+    ``encoding`` is ``float`` or ``base64``; if ``accepts_float`` is false, ``float`` is omitted. ``dtype`` is one of
     ``dtypes``, for other numbers than floats. ``purpose`` is one of ``words``. ``image`` is the member of an input that
     is an image.
     """
 
     dimensions: str = "dimensions"
     encoding: str = "encoding_format"
-    says_float: bool = True
+    accepts_float: bool = True
     dtype: str | None = None
     dtypes: tuple[VectorType, ...] = ()
     purpose: str | None = None
@@ -70,7 +70,7 @@ MEMBER_NAMES: Final[Mapping[str, MemberNames]] = MappingProxyType(
         "openai": MemberNames(),
         "mistral": MemberNames(dimensions="output_dimension", dtype="output_dtype", dtypes=_QUANTIZED),
         "voyage": MemberNames(
-            dimensions="output_dimension", says_float=False, dtype="output_dtype", dtypes=_QUANTIZED,
+            dimensions="output_dimension", accepts_float=False, dtype="output_dtype", dtypes=_QUANTIZED,
             purpose="input_type", words=VOYAGE,
         ),
         "jina": MemberNames(
@@ -115,7 +115,7 @@ def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
         ("float",) if type is None else (type,),
         dimensions,
         purpose,
-        places=said(
+        places=setting_names(
             dimensions=(dimensions_at, dimensions), types=(types_at, type), purpose=(purpose_at, purpose),
         ),
         dropped=tuple(fields.unread()),
@@ -200,7 +200,7 @@ def _edit_types(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> None:
         value = draft.value(name)
         if value in to.dtypes and to.dtype is not None:
             _rename(draft, (name,), to.dtype)
-        elif (value == "base64" and not traits.base64) or (value == "float" and not to.says_float):
+        elif (value == "base64" and not traits.base64) or (value == "float" and not to.accepts_float):
             draft.put(name, None)
         elif value in ("float", "base64"):
             _rename(draft, (name,), to.encoding)
@@ -215,7 +215,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
         return
     found = next((name for name in PURPOSES if draft.value(name) is not None), None)
     if found is None:
-        purpose = purpose_to_say(to.words, traits)
+        purpose = default_purpose(to.words, traits)
         if purpose is not None:
             _add(draft, to.purpose, to.words[purpose])
         return
@@ -238,12 +238,12 @@ def write_request(
     Raises ``GatewayError`` (400) if it lacks a feature that must not be dropped.
     """
     body: dict[str, Any] = {"model": model, "input": [_write_input(one, to) for one in request.inputs]}
-    edits = list(request.untold)
+    edits = list(request.losses)
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
     if dimensions is not None:
         body[to.dimensions] = dimensions
     body.update(_write_types(request, to, traits))
-    purpose = request.purpose or purpose_to_say(to.words, traits)
+    purpose = request.purpose or default_purpose(to.words, traits)
     if to.purpose is not None and purpose is not None and purpose in to.words:
         body[to.purpose] = to.words[purpose]
         if request.purpose is None:
@@ -265,19 +265,19 @@ def _write_input(one: EmbeddingInput, to: MemberNames) -> Any:
             match content.parts:
                 case [EmbeddedImage(url)] if to.image is not None:
                     return {to.image: url}
-            raise no_images()
+            raise images_error()
 
 
 def _write_types(request: EmbeddingRequest, to: MemberNames, traits: EmbeddingTraits) -> dict[str, Any]:
-    wanted = set(request.types)
-    if wanted <= {"float", "base64"}:
-        if "base64" in wanted and traits.base64:
+    expected = set(request.types)
+    if expected <= {"float", "base64"}:
+        if "base64" in expected and traits.base64:
             return {to.encoding: "base64"}
         return {}
-    if len(wanted) == 1 and (type := next(iter(wanted))) in to.dtypes:
+    if len(expected) == 1 and (type := next(iter(expected))) in to.dtypes:
         assert to.dtype is not None
         return {to.dtype: type}
-    raise no_type(request)
+    raise number_type_error(request)
 
 
 # A provider's answer
@@ -309,7 +309,7 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
     )
 
 
-def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Usage | None]:
+def check_answer(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Usage | None]:
     """Return a provider's answer for its client, and its usage.
 
     The bytes stay unchanged if correct; else the vectors are reordered, or encoded if ``type`` is base64. Raises as
@@ -317,10 +317,10 @@ def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Us
     """
     answer = members(data)
     usage = read_usage(answer.get("usage"))
-    came = _items(answer)
-    items = _in_order(came, count)
+    received = _items(answer)
+    items = _in_order(received, count)
     encodes = type == "base64" and any(is_array(item.vector) for item in items)
-    if items == came and not encodes:
+    if items == received and not encodes:
         return data, usage
     written = [{**item.members, "embedding": as_base64(item.vector)} if encodes else item.members for item in items]
     return msgspec.json.encode({**answer, "data": written}), usage
@@ -333,30 +333,30 @@ def _items(answer: Mapping[str, msgspec.Raw]) -> list[NumberedVector]:
 def _item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:
     vector = found.get("embedding", found.get("embeddings"))
     if vector is None:
-        raise bad_answer(f"has no embedding in data[{place}]")
+        raise bad_answer_error(f"has no embedding in data[{place}]")
     index = found.get("index")
-    return NumberedVector(place if index is None else decoded(index, int), vector, found)
+    return NumberedVector(place if index is None else decode(index, int), vector, found)
 
 
 def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[NumberedVector]:
-    wanted = len(items) if count is None else count
-    if len(items) != wanted:
-        raise bad_answer(f"has {len(items)} vectors for {wanted} inputs")
+    expected = len(items) if count is None else count
+    if len(items) != expected:
+        raise bad_answer_error(f"has {len(items)} vectors for {expected} inputs")
     found = sorted(items, key=lambda item: item.index)
-    if [item.index for item in found] != list(range(wanted)):
-        raise bad_answer("does not number its vectors from 0, each once")
+    if [item.index for item in found] != list(range(expected)):
+        raise bad_answer_error("does not number its vectors from 0, each once")
     return found
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """Return the reported tokens, or ``None``."""
-    found = None if raw is None else usage.read_usage(decoded(raw, Any))
+    found = None if raw is None else usage.read_usage(decode(raw, Any))
     # Embeddings have no output tokens, even if the total exceeds the prompt.
     return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
 
 
 def _text(raw: msgspec.Raw | None) -> str:
-    value = None if raw is None else decoded(raw, Any)
+    value = None if raw is None else decode(raw, Any)
     return value if isinstance(value, str) else ""
 
 

@@ -65,7 +65,7 @@ class EmbeddingRequest:
     dropped: tuple[str, ...] = ()
 
     @property
-    def untold(self) -> tuple[Edit, ...]:
+    def losses(self) -> tuple[Edit, ...]:
         """The losses in every API but its own."""
         titles = (self.place("title"),) if "title" in self.places else ()
         return losses_of((*self.dropped, *titles), "translation")
@@ -80,47 +80,47 @@ def text_input(text: str) -> EmbeddedContent:
     return EmbeddedContent((text,))
 
 
-def said(**settings: tuple[str, Any]) -> Mapping[Setting, str]:
-    """Return the names of those settings that have a value: ``said(dimensions=("output_dimension", 256))``."""
+def setting_names(**settings: tuple[str, Any]) -> Mapping[Setting, str]:
+    """Return the names of those settings that have a value: ``setting_names(dimensions=("output_dimension", 256))``."""
     found = {setting: name for setting, (name, value) in settings.items() if value is not None}
     return MappingProxyType(found)  # type: ignore[arg-type]  # the names of arguments are settings
 
 
-_LONGEST_NAME: Final = 200  # characters of a model's name
+_MAX_NAME: Final = 200  # characters of a model's name
 
 _SEND_TEXT: Final = "send text (in LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))"
 
 
-def unknown_token_ids(model: str) -> GatewayError:
+def unknown_vocabulary_error(model: str) -> GatewayError:
     """Return the 400 for token ids of an unknown vocabulary.
 
     A server that reads OpenAI's ids as another model's embeds other words (danny-avila/rag_api#104,
     veniceai/api-docs#423).
     """
     return invalid(
-        f"input holds token ids, and the name of the model {model[:_LONGEST_NAME]} does not say that its vocabulary is "
+        f"input holds token ids, and the name of the model {model[:_MAX_NAME]} does not say that its vocabulary is "
         f"OpenAI's: a model with another one would read other words in them. Either {_SEND_TEXT}, or set "
         "`embeddings: {token_arrays: true}` on its entry if the ids are of its own vocabulary",
         "input",
     )
 
 
-def no_token_ids() -> GatewayError:
+def token_ids_error() -> GatewayError:
     """Return the 400 for token ids if the provider's API does not support them."""
     return invalid(f"input holds token ids, and the API of this model's provider takes none: {_SEND_TEXT}", "input")
 
 
-def no_images() -> GatewayError:
+def images_error() -> GatewayError:
     """Return the 400 for images."""
     return invalid("input holds pictures, and this model's provider takes text alone: ask another model", "input")
 
 
-def no_type(request: EmbeddingRequest) -> GatewayError:
+def number_type_error(request: EmbeddingRequest) -> GatewayError:
     """Return the 400 for a number type that the provider lacks, because floats would be different vectors."""
     at, types = request.place("types"), ", ".join(request.types)
     return invalid(f"{at} asks for {types}, which this model's provider does not have: ask for float or base64", at)
 
 
-def purpose_to_say(words: Words, traits: EmbeddingTraits) -> Purpose | None:
+def default_purpose(words: Words, traits: EmbeddingTraits) -> Purpose | None:
     """Return the default purpose for a provider that requires one, or ``None``."""
     return traits.purpose if traits.takes_purpose == "required" and traits.purpose in words else None

@@ -117,14 +117,14 @@ class EmbeddingTraits:
     )
 
 
-_OPENAIS_WORDS: Final = ("text-embedding-3-*", "text-embedding-ada-*")
+_OPENAI_MODELS: Final = ("text-embedding-3-*", "text-embedding-ada-*")
 """Names of models with OpenAI's vocabulary. Google and Alibaba have others that start with ``text-embedding-``."""
 
 
-def has_openais_vocabulary(model: str) -> bool:
+def has_openai_vocabulary(model: str) -> bool:
     """Return whether ``model`` understands OpenAI's token ids, according to its name, at any host."""
     name = bare_name(model)
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OPENAIS_WORDS)
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _OPENAI_MODELS)
 
 
 OPENAIS: Final = EmbeddingTraits(inputs=2048, tokens=300_000, token_arrays=True, takes_purpose="never")

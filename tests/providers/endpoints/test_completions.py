@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from providers.endpoints.completions import CompletionReader, expected_choices, texts_of, token_ids, written_choices
+from providers.endpoints.completions import (
+    CompletionReader,
+    billed_choices,
+    count_token_ids,
+    expected_choices,
+    prompt_texts,
+)
 from providers.neutral.draft import Draft, ask_usage
 from streams.errors import GatewayError
 from streams.events import Usage
@@ -44,12 +50,12 @@ def _failure(events: Sequence[bytes], expected: int) -> str | None:
 )
 def test_choices_are_counted_for_each_prompt(prompt: object, n: object, best_of: object, expected: int, written: int):
     draft = Draft.of(json.dumps({"prompt": prompt, "n": n, "best_of": best_of}).encode())
-    assert (expected_choices(draft), written_choices(draft)) == (expected, written)
+    assert (expected_choices(draft), billed_choices(draft)) == (expected, written)
 
 
 def test_what_a_prompt_costs_is_known_by_its_ids_or_texts():
-    assert [token_ids(prompt) for prompt in ("ab", [1, 2], [[1], [2, 3]], ["a"], None)] == [0, 2, 3, 0, 0]
-    assert [list(texts_of(prompt)) for prompt in ("ab", ["a", "b"], [1], None)] == [["ab"], ["a", "b"], [], []]
+    assert [count_token_ids(prompt) for prompt in ("ab", [1, 2], [[1], [2, 3]], ["a"], None)] == [0, 2, 3, 0, 0]
+    assert [list(prompt_texts(prompt)) for prompt in ("ab", ["a", "b"], [1], None)] == [["ab"], ["a", "b"], [], []]
 
 
 def test_a_stream_is_whole_when_each_of_six_choices_has_its_end():

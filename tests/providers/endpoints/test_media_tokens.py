@@ -3,7 +3,7 @@
 import pytest
 
 from providers.catalog.prices import MODAL
-from providers.endpoints.media_tokens import MOST_IMAGES, WantedPictures, picture_tokens, speech_usage, transcript_usage
+from providers.endpoints.media_tokens import MAX_IMAGES, WantedPictures, picture_tokens, speech_usage, transcript_usage
 
 FIRST = {"low": (272, 408, 400), "medium": (1056, 1584, 1568), "high": (4160, 6240, 6208)}
 """https://platform.openai.com/docs/guides/image-generation#cost-and-latency"""
@@ -35,7 +35,7 @@ def test_what_a_request_leaves_open_takes_the_most(size, quality):
 @pytest.mark.parametrize("fields", [{"n": "-1", "size": "0x0"}, {"n": "9" * 9, "size": "99999x99999"}, {"n": "many"}])
 def test_no_request_takes_nothing_or_more_than_any_model_gives(fields):
     wanted = WantedPictures.of({**fields, "partial_images": "999999"}, inputs=10**6)
-    assert 1 <= wanted.number <= MOST_IMAGES
+    assert 1 <= wanted.number <= MAX_IMAGES
     assert 0 < wanted.usage("gpt-image-1", most=True).output < 10**9
 
 

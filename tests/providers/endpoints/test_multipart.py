@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.endpoints.model_field import FIELD_BYTES, MultipartEditor
-from providers.endpoints.multipart import HEAD_BYTES, PARTS, PREAMBLE_BYTES, MultipartHead, MultipartParser, boundary_of
+from providers.endpoints.multipart import (
+    HEAD_BYTES,
+    PARTS,
+    PREAMBLE_BYTES,
+    MultipartHead,
+    MultipartParser,
+    parse_boundary,
+)
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.growth import assert_steps_grow_linearly, assert_time_grows_linearly
@@ -276,7 +283,7 @@ def test_the_boundary_is_taken_from_the_content_type():
         ("multipart/form-data; charset=utf-8; boundary=----=_Part_1.2; x=y;", b"----=_Part_1.2"),
         ("multipart/form-data; boundary=------------------------d74496d66958873e", b"-" * 24 + b"d74496d66958873e"),
     ):
-        assert boundary_of(said) == found
+        assert parse_boundary(said) == found
         body = multipart([part("model", b"a")], found)
         assert edited(pieces(body, 3), "bcd", found) == body.replace(b"\r\na\r\n", b"\r\nbcd\r\n")
 
@@ -300,7 +307,7 @@ def test_a_content_type_without_one_clear_boundary_is_refused():
         "multipart/form-data; boundary=" + "a" * 201,
     ):
         with pytest.raises(GatewayError) as error:
-            boundary_of(said)
+            parse_boundary(said)
         assert error.value.failed.status == 400, said
 
 
@@ -328,7 +335,7 @@ def test_a_body_without_model_gets_one_before_all_else():
     body = multipart([FILE])
     assert editor.feed(body) == body
     editor.close()
-    added = editor.added("gpt-image-1")
+    added = editor.model_part("gpt-image-1")
     assert added + body == multipart([part("model", b"gpt-image-1"), FILE])
     assert editor.difference == len(added)
 

@@ -17,11 +17,11 @@ from providers.endpoints.rerank import (
     VOYAGE,
     RerankCosts,
     RerankShape,
-    RerankWanted,
+    WantedRanking,
+    document_text,
     read_costs,
-    read_wanted,
+    read_wanted_ranking,
     shape_of_client,
-    text_of,
     translate_answer,
     translates_answer,
     write_rerank,
@@ -54,11 +54,11 @@ def _draft(body: object) -> Draft:
     return Draft.of(json.dumps(body).encode())
 
 
-def _wanted(body: object, shape: RerankShape) -> RerankWanted:
-    return read_wanted(_draft(body), shape)
+def _wanted(body: object, shape: RerankShape) -> WantedRanking:
+    return read_wanted_ranking(_draft(body), shape)
 
 
-def _answered(answer: object, source: RerankShape, wanted: RerankWanted) -> Any:
+def _answered(answer: object, source: RerankShape, wanted: WantedRanking) -> Any:
     return json.loads(translate_answer(json.dumps(answer).encode(), source, wanted, "m", "req_1")[0])
 
 
@@ -89,7 +89,7 @@ def _documents(client: str, order: list[int]) -> list[Any]:
 
 def test_a_provider_of_the_clients_shape_gets_its_bytes():
     body = b'{ "query":"q", "model":"a","documents" : ["x", "y"], "top_n":1, "some_new_member": {"b": [1,  2]} }'
-    wanted = read_wanted(Draft.of(body), JINA)
+    wanted = read_wanted_ranking(Draft.of(body), JINA)
     assert write_rerank(Draft.of(body), wanted, JINA, "a") == (body, ())
     assert not translates_answer(wanted, JINA)
     renamed, _ = write_rerank(Draft.of(body), wanted, JINA, "m")
@@ -116,9 +116,9 @@ def test_cohere_gets_texts_and_the_client_its_documents():
 
 def test_rank_fields_choose_what_of_an_object_is_ranked():
     document = {"text": "t", "title": "a\nb", "tags": ["x"], "empty": ""}
-    assert text_of(document) == text_of(document, ["text"]) == "t"
-    assert text_of(document, ["title", "text", "none"]) == 'title: "a\\nb"\ntext: t'
-    assert text_of({"tags": ["x"], "empty": ""}) == 'tags: ["x"]\nempty: ""'
+    assert document_text(document) == document_text(document, ["text"]) == "t"
+    assert document_text(document, ["title", "text", "none"]) == 'title: "a\\nb"\ntext: t'
+    assert document_text({"tags": ["x"], "empty": ""}) == 'tags: ["x"]\nempty: ""'
     body = {"query": "q", "documents": [document], "rank_fields": ["tags"]}
     sent = json.loads(write_rerank(_draft(body), _wanted(body, JINA), TEI, "m")[0])
     assert sent == {"query": "q", "texts": ['tags: ["x"]']}
@@ -203,5 +203,5 @@ def test_what_an_answer_took_is_read_where_each_says_it():
 )
 def test_a_request_that_cannot_be_ranked_is_refused(body: object, param: str):
     with pytest.raises(GatewayError) as raised:
-        read_wanted(_draft(body), JINA)
+        read_wanted_ranking(_draft(body), JINA)
     assert (raised.value.failed.status, raised.value.failed.param) == (400, param)

@@ -28,7 +28,7 @@ def sent(*args: Any, **kwargs: Any) -> Any:
     return json.loads(body)
 
 
-def texts_of(batch: Any) -> list[str]:
+def prompt_texts(batch: Any) -> list[str]:
     return [one["content"]["parts"][0]["text"] for one in batch["requests"]]
 
 
@@ -234,10 +234,10 @@ def test_a_list_over_the_limit_is_cut_in_order():
     for client, shape, body, read in (
         ("openai", "openai", {"input": texts}, lambda body: body["input"]),
         ("openai", "cohere", {"input": texts}, lambda body: body["texts"]),
-        ("openai", "gemini", {"input": texts}, texts_of),
+        ("openai", "gemini", {"input": texts}, prompt_texts),
         ("cohere_v2", "cohere", {"texts": texts}, lambda body: body["texts"]),
         ("gemini_batch", "gemini", {"requests": [{"content": {"parts": [{"text": text}]}} for text in texts]},
-         texts_of),
+         prompt_texts),
     ):  # fmt: skip
         found = called({"model": "m", **body, "dimensions": 8} if client == "openai" else {"model": "m", **body},
                        shape, traits, client)  # fmt: skip

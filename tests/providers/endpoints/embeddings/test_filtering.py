@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.endpoints.embeddings.calling import EmbeddingCall, call
-from providers.endpoints.embeddings.filtering import HELD, EmbeddingAnswer
+from providers.endpoints.embeddings.filtering import MAX_BUFFERED, EmbeddingAnswer
 from providers.endpoints.embeddings.shapes import ClientShape
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.draft import Draft
@@ -270,7 +270,7 @@ def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
     body = {"input": ["x"] * 1500, **({} if isinstance(vector, list) else BASE64)}
     for usage in ("first", "last"):
         data = long_answer(1500, vector, usage)
-        assert len(data) > 1.5 * HELD
+        assert len(data) > 1.5 * MAX_BUFFERED
         for piece in (997, 65536):
             assert passed(called(body), data, piece) == (data, Usage(input=5)), (usage, piece)
     for count, told in ((1499, "1499 vectors for 1500"), (1501, "1501 vectors for 1500")):
@@ -283,7 +283,7 @@ def test_no_more_is_held_than_the_bound():
     data, behind = long_answer(1500, [0.123456789] * 100), 0
     for at in range(0, len(data), 4096):
         behind += 4096 - len(reading.take(data[at : at + 4096]))
-        assert behind <= HELD + 4096
+        assert behind <= MAX_BUFFERED + 4096
 
 
 def test_a_long_answer_in_another_form_than_was_asked_for_is_read_whole():
