@@ -123,7 +123,7 @@ def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
 
 def test_what_nobody_counts_is_estimated():
     """A stream that breaks off has been paid for as far as it came (BerriAI/litellm#33736)."""
-    reader = CompletionReader(2, asked=7)
+    reader = CompletionReader(2, prompt_tokens=7)
     assert reader.usage is None
     for index, text in ((0, "abcd"), (1, "ef"), (0, "")):
         reader.event("", _chunk(index, text))
@@ -131,7 +131,7 @@ def test_what_nobody_counts_is_estimated():
     assert reader.usage.estimated
     reader.event("", b'{"choices": [{"index": 0, "delta": {"content": "ghijk"}}]}')
     assert reader.usage == Usage(input=7, output=3)
-    whole = CompletionReader(2, asked=7)
+    whole = CompletionReader(2, prompt_tokens=7)
     whole.whole({"choices": [{"text": "abcdefgh"}, {"message": {"content": "x"}}, None, {"text": 3}]})
     assert whole.usage == Usage(input=7, output=3)
 
