@@ -1,6 +1,6 @@
-"""A YAML file as a plain tree that remembers where everything stood, and the mistakes found in it.
+"""A YAML file as a plain tree with the position of every key, and the mistakes in it.
 
-YAML 1.1 by PyYAML's safe constructors: no Python objects, duplicate keys are refused, anchors and merge keys work.
+YAML 1.1 by PyYAML's safe constructors: no Python objects. Anchors and merge keys work; duplicate keys are mistakes.
 """
 
 import pathlib
@@ -22,8 +22,11 @@ MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "b
 
 @attrs.frozen
 class Mistake:
-    """One thing that is wrong. ``line`` and ``column`` count from 1; ``suggestion`` is the nearest right name. The keys
-    that may stand there, ``known``, are told once for all mistakes of the place."""
+    """One mistake in a file.
+
+    ``line`` and ``column`` count from 1. ``suggestion`` is the nearest valid name. ``known`` are the valid keys of the
+    place, listed once for all its mistakes.
+    """
 
     file: str
     path: str
@@ -44,7 +47,7 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. Holds every mistake that was found; its text names them all, one a line."""
+    """The error for a configuration with ``mistakes``; its text lists them all, one a line."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__(mistakes)
@@ -54,7 +57,7 @@ class ConfigError(Exception):
         return self.listed("mistakes in the configuration")
 
     def listed(self, what: str) -> str:
-        """Its text, where several are called ``what``."""
+        """List the mistakes, under the title ``what`` if there are several."""
         keys = tuple(dict.fromkeys(f"The keys {_holder(one.path)} are {', '.join(one.known)}."
                                    for one in self.mistakes if one.known))  # fmt: skip
         if len(self.mistakes) == 1:
@@ -67,14 +70,14 @@ def sentence(text: str) -> str:
 
 
 def _holder(path: str) -> str:
-    """The place that holds the key of ``path``, in words: all items of a list have the same keys."""
+    """Return words for the mapping that has the key at ``path``; all items of a list have the same keys."""
     holder, dot, _ = re.sub(r"\[\d+\]", "[]", re.sub(r"\['.*'\]$", ".x", path)).rpartition(".")
     return f"of {holder}" if dot and holder else "at the root"
 
 
 @attrs.frozen
 class Document:
-    """A file's content and the line and column of every key and element."""
+    """A file's content, with the line and column of every key and element."""
 
     file: str
     content: Any
@@ -93,7 +96,7 @@ class Document:
     def mistake(
         self, path: Path, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()
     ) -> Mistake:
-        """A mistake at ``path``, with the position of what is there or of the nearest thing around it."""
+        """Return a mistake at ``path``, with the position of its content or of the nearest parent."""
         line, column = None, None
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
@@ -103,7 +106,7 @@ class Document:
 
 
 def spell(path: Path) -> str:
-    """``model_providers[2].access_key``; keys that are no plain words stand in quotes."""
+    """Spell a path as ``model_providers[2].access_key``, with quotes around unusual keys."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -116,7 +119,7 @@ def spell(path: Path) -> str:
 
 
 def read_file(path: pathlib.Path) -> Document:
-    """The document in the file ``path``. Raises ``ConfigError``, also where the file cannot be read."""
+    """Read the document in the file ``path``. Raises ``ConfigError``, also for an unreadable file."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -126,7 +129,7 @@ def read_file(path: pathlib.Path) -> Document:
 
 
 def read(data: bytes, file: str) -> Document:
-    """The one document in ``data``. Raises ``ConfigError`` for everything that YAML or we do not allow."""
+    """Read the one document in ``data``. Raises ``ConfigError`` for invalid or unsupported YAML."""
     loader = None
     try:
         text = _untabbed(data.decode("utf-8-sig"))
@@ -149,7 +152,7 @@ def read(data: bytes, file: str) -> Document:
 
 
 def _untabbed(text: str) -> str:
-    """JSON is YAML, but for the tabs that it may be indented with."""
+    """Replace the tabs of indented JSON, the only JSON that is not YAML."""
     return re.sub(r"^\t+", lambda tabs: " " * len(tabs[0]), text, flags=re.M) if text.lstrip()[:1] == "{" else text
 
 
@@ -168,7 +171,7 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
 
 
 class _Document:
-    """The conversion of one node graph; collects what is wrong on the way."""
+    """The conversion of one node graph, with its mistakes."""
 
     def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
         self._loader = loader
@@ -231,8 +234,10 @@ class _Document:
         return found
 
     def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
-        """The members that ``<<`` brings; of several sources the first one wins. Not PyYAML's merging, which doubles
-        lists and can be made to fill the memory."""
+        """Add the members of a ``<<`` key; of several sources the first one wins.
+
+        PyYAML's own merging doubles lists, and can fill the memory.
+        """
         for source in reversed(node.value if isinstance(node, yaml.SequenceNode) else [node]):
             merged = self._value(source, path)
             if isinstance(merged, dict):

@@ -1,13 +1,13 @@
-"""Text in a configuration that does not stand in its file."""
+"""Types of text that variables changed."""
 
 
 class Expanded(str):
-    """Text that an environment variable went into: a message never repeats it."""
+    """Text with the value of an environment variable in it; messages never repeat it."""
 
     __slots__ = ()
 
 
 class Unresolved(Expanded):
-    """Text with a variable in it that has no value (or that nobody looked up)."""
+    """Text with a variable that has no value, or was not looked up."""
 
     __slots__ = ()

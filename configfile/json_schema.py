@@ -1,7 +1,7 @@
-"""A JSON Schema (2020-12) of declared classes.
+"""A JSON Schema (2020-12) of declared classes, for editors.
 
-It says of a file's shape what reading it says, so that an editor can say it while one types. Parts of a file that are
-wrong together only a check can find."""
+It has the rules of single values and keys. Rules between parts of a file need the check of the whole file.
+"""
 
 import re
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE: Final = r"^(?:[^$]|\$\$|\$(?![$A-Za-z_{]))*\$(?:[A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})"
 
 Rules: TypeAlias = Mapping[type, Shape]
-"""What the mapping of a class has to be beyond its keys."""
+"""The rules for the mapping of a class beyond its keys."""
 
 
 def json_schema(root: type, rules: Rules) -> dict[str, Any]:
-    """Return the schema of a whole file, whose root is read as ``root``, without a title."""
+    """Return the schema of a whole file with the root class ``root``, without a title."""
     defs: dict[str, Shape] = {
         "variable": {
             "description": "$NAME or ${NAME}: replaced from the environment. $$ is a dollar sign.",
@@ -42,7 +42,7 @@ def json_schema(root: type, rules: Rules) -> dict[str, Any]:
 
 @attrs.frozen
 class _Definitions:
-    """The classes that the schema has so far."""
+    """The schema's classes so far."""
 
     defs: dict[str, Shape]
     rules: Rules
@@ -97,13 +97,13 @@ class _Definitions:
 
 
 def _or_nothing(shape: Shape) -> Shape:
-    """A key whose value is null counts as one that is absent."""
+    """Allow null in a shape; a null value counts as an absent key."""
     nothing = {"type": "null"}
     return {"anyOf": [*shape["anyOf"], nothing] if set(shape) == {"anyOf"} else [shape, nothing]}
 
 
 def shown_default(field: Field) -> str:
-    """Return the default of a key as people see it, in Markdown: ``required``, a value in backticks, or words."""
+    """Return a key's default in Markdown: ``required``, a value in backticks, or words."""
     if field.key.shown is not None:
         return field.key.shown
     if field.required:
@@ -117,7 +117,7 @@ def shown_default(field: Field) -> str:
 
 
 def _default(text: str) -> Shape:
-    """The default, where it is one value."""
+    """Return the ``default`` member of a schema, if the default is one value."""
     found = re.fullmatch(r"`([^`]+)`", text)
     if found is None:
         return {}
@@ -126,5 +126,5 @@ def _default(text: str) -> Shape:
 
 
 def plain(markdown: str) -> str:
-    """Return ``markdown`` without links and code marks."""
+    """Remove links and code marks from Markdown."""
     return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown).replace("`", "").replace("; see below", "")

@@ -1,4 +1,4 @@
-"""The declaration of a key: an attribute of an attrs class, with what the key means and how people see it."""
+"""Declarations of keys: attributes of attrs classes with a meaning and a way to write the value."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -11,20 +11,26 @@ Shape: TypeAlias = Mapping[str, Any]
 """A part of a JSON Schema."""
 
 KEY: Final = "key"
-"""The member of an attribute's metadata that makes a key of it."""
+"""The member of an attribute's metadata with its ``Key``."""
 
 
 @attrs.frozen
 class Key:
-    """What is known of a key besides its type and its default.
+    """The properties of a key besides its type and default.
 
-    ``meaning`` is Markdown for the page of keys, and ``shown`` the default there; without it the page shows the default
-    value, in backticks. ``name`` is the word in the file where the attribute has another. ``ignored`` says why a key is
-    accepted without effect. ``shape`` narrows the JSON Schema that the type has, and ``needed`` says that null is no
-    value; a key is ``required`` in a file also where the program has a default. ``example``: messages name the key
-    where its mapping is missing. ``secret``: no output repeats a value. ``restart``: a running process keeps its value
-    until it starts again. Differences of two files leave out what is not ``compared``, and write ``absent`` for
-    ``None``."""
+    - ``meaning``: Markdown for the page of keys.
+    - ``shown``: the default on that page, if not the value in backticks.
+    - ``name``: the word in the file, if not the attribute's name.
+    - ``ignored``: the reason why the key has no effect.
+    - ``shape``: a narrower JSON Schema than the type's.
+    - ``needed``: null is no value.
+    - ``required``: the file needs the key, even if the program has a default.
+    - ``example``: messages about a missing mapping name the key.
+    - ``secret``: output never repeats the value.
+    - ``restart``: a change needs a restart.
+    - ``compared``: differences of two files include the key.
+    - ``absent``: the text for ``None`` in such differences.
+    """
 
     meaning: str = ""
     shown: str | None = None
@@ -48,26 +54,28 @@ def setting(
     eq: bool = True,
     **more: Any,
 ) -> Any:
-    """Return an attribute that is a key of a file; one without ``default`` is required. ``more`` are attributes of
-    ``Key``."""
+    """Return an attribute for a key of a file, required without a ``default``. ``more`` are attributes of ``Key``."""
     made = Key(meaning, **more)
     given = {"default": default} if factory is None else {"factory": factory}
     return attrs.field(**given, eq=eq, repr=not made.secret, metadata={KEY: made})
 
 
 def ignored(why: str) -> Any:
-    """Return a key that is accepted without effect, for the reason ``why``."""
+    """Return an attribute for a key without effect, with the reason ``why``."""
     return attrs.field(default=None, metadata={KEY: Key(ignored=why)})
 
 
 @attrs.frozen(eq=False)
 class Kind:
-    """How values of one kind are written in a file: ``Annotated[float, Kind(…)]`` is the type of a key.
+    """A way to write values in a file: ``Annotated[float, Kind(…)]`` is the type of a key.
 
-    ``words`` describe a value on the page of keys, and ``shape`` is its JSON Schema. ``read`` turns a value of the file
-    into one of the program, and raises ``Wrong``. Where a value may be of several types, ``pick`` returns the one to
-    read it as; ``read`` then gets the result. ``spell`` returns the text of a value as the file has it. A kind with
-    ``takes_text`` reads text with a variable in it that has no value; for others the key is then absent."""
+    - ``words``: a description of a value for the page of keys.
+    - ``read``: converts a value of the file, or raises ``Wrong``.
+    - ``shape``: the JSON Schema of a value.
+    - ``pick``: of several types, returns the one of a value; ``read`` then gets the result.
+    - ``spell``: returns the text of a value as in the file.
+    - ``takes_text``: reads text with an unresolved variable; for other kinds the key is then absent.
+    """
 
     words: str
     read: Callable[[Any], Any] | None = None
@@ -80,14 +88,14 @@ class Kind:
 
 @attrs.frozen
 class Given:
-    """The keys of ``cls`` that a file gives, as a mapping of attributes to values, in place of a whole ``cls``."""
+    """A mapping of attributes to values for the keys of ``cls`` in a file, instead of a whole ``cls``."""
 
     cls: type
 
 
 @attrs.frozen
 class Field:
-    """A key as a class has it: its ``name`` in the file, the ``attribute`` and its ``type``."""
+    """A key of a class: its ``name`` in the file, ``attribute`` and ``type``."""
 
     name: str
     attribute: str
@@ -101,18 +109,18 @@ class Field:
 
     @property
     def meaning(self) -> str:
-        """The meaning of the key, and whether a running process takes a change over, in Markdown."""
+        """The meaning of the key in Markdown, with a note if a change needs a restart."""
         return " ".join(filter(None, (self.key.meaning, "A change needs a restart." if self.key.restart else "")))
 
     @property
     def needs_restart(self) -> bool:
-        """True if a change of the key, or of one below it, needs a restart."""
+        """Whether a change of the key, or of one below it, needs a restart."""
         below = keys_of(self.type).values() if isinstance(self.type, type) and attrs.has(self.type) else ()
         return self.key.restart or any(field.key.restart for field in below)
 
 
 def keys_of(cls: type) -> Mapping[str, Field]:
-    """Return the keys that ``cls`` declares, by their names in a file."""
+    """Return the keys of ``cls`` by their names in a file."""
     return _keys_of(cls)
 
 
@@ -125,7 +133,7 @@ def _keys_of(cls: Any) -> Mapping[str, Field]:
 
 @cache
 def kind_of(of: Any) -> Kind | None:
-    """Return the ``Kind`` that a type is annotated with."""
+    """Return the ``Kind`` of an annotated type."""
     return next((one for one in getattr(of, "__metadata__", ()) if isinstance(one, Kind)), None)
 
 
@@ -140,7 +148,7 @@ def present(of: Any) -> Any:
 
 
 def is_optional(of: Any) -> bool:
-    """True if ``None`` is a value of the type."""
+    """Return whether ``None`` is a value of the type."""
     return get_origin(of) in (Union, UnionType) and type(None) in get_args(of)
 
 

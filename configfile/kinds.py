@@ -1,7 +1,7 @@
-"""The kinds of values that files of any purpose have: durations, sizes, numbers, URLs, secrets, …
+"""Kinds of values in files of any purpose: durations, sizes, numbers, URLs, secrets, …
 
-Each is a type of the program, annotated with how a file writes it. A reader of text returns a variable that nobody
-looked up (``Unresolved``) unchanged."""
+Each is a type of the program, annotated with its form in a file. Readers of text return unresolved variables unchanged.
+"""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +14,7 @@ from configfile.secret_files import SecretFile
 from configfile.wording import Wrong, describe, described_word, nearest, one_of, spelled
 
 VARIABLE: Final[Shape] = {"$ref": "#/$defs/variable"}
-"""Text that the environment decides on: it may be anything that is valid in its place."""
+"""Text with a variable, valid in place of any value."""
 
 FILE: Final[Shape] = {"$ref": "#/$defs/file"}
 """A secret in a file of its own."""
@@ -23,12 +23,12 @@ USER_NAME: Final = "a URL with a user name"
 
 
 def text_shape(pattern: str, **more: Any) -> Shape:
-    """The shape of text that all of ``pattern`` matches."""
+    """Return the shape of text that ``pattern`` matches completely."""
     return {"type": "string", "pattern": f"^(?:{pattern})$", **more}
 
 
 def any_of(*shapes: Shape) -> Shape:
-    """The shape of what has one of ``shapes``, or is a variable."""
+    """Return the shape of a value with one of ``shapes``, or of a variable."""
     return {"anyOf": [*shapes, VARIABLE]}
 
 
@@ -43,7 +43,10 @@ def read_text(value: Any) -> str:
 
 
 def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Callable[[Any], str]:
-    """Return a reader of text that all of ``pattern`` matches, which is ``what`` in messages, with a ``change``."""
+    """Return a reader of text that ``pattern`` matches completely.
+
+    ``what`` is its name in messages, and ``change`` converts the text.
+    """
 
     def read(value: Any) -> str:
         text = read_text(value)
@@ -57,12 +60,12 @@ def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Call
 
 
 def matching(pattern: str, what: str, words: str = "text", *, takes_text: bool = False) -> Kind:
-    """Return the kind of text that all of ``pattern`` matches."""
+    """Return the kind of text that ``pattern`` matches completely."""
     return Kind(words, text_of(pattern, what), any_of(text_shape(pattern)), takes_text=takes_text)
 
 
 def word_of(words: Collection[str]) -> Callable[[Any], str]:
-    """Return a reader of one of several ``words``."""
+    """Return a reader of one of ``words``."""
 
     def read(value: Any) -> str:
         if isinstance(value, str) and (value in words or isinstance(value, Unresolved)):
@@ -73,7 +76,7 @@ def word_of(words: Collection[str]) -> Callable[[Any], str]:
 
 
 def secret_text(value: Any) -> Any:
-    """The text of the file where ``value`` names one. Raises ``Wrong``."""
+    """Return the text of a secret, also from a file. Raises ``Wrong``."""
     return value.text() if isinstance(value, SecretFile) else value
 
 
@@ -110,15 +113,14 @@ def _whole(least: int, most: int | None, what: str) -> Callable[[Any], int]:
 
 
 def whole_number(least: int, most: int | None, what: str, words: str, digits: str) -> Kind:
-    """Return the kind of whole numbers from ``least`` to ``most``; ``digits`` is the pattern of such a number as
-    text."""
+    """Return the kind of whole numbers from ``least`` to ``most``; ``digits`` is their pattern as text."""
     bound = {} if most is None else {"maximum": most}
     shape = any_of({"type": "integer", "minimum": least, **bound}, text_shape(digits, maxLength=12))
     return Kind(words, _whole(least, most, what), shape)
 
 
 def read_amount_of(value: Any, units: Mapping[str, float], expected: str, least: float = 0.0) -> float:
-    """Read a number with one of ``units``. Raises ``Wrong``, with what is ``expected``."""
+    """Read a number with one of ``units``. Raises ``Wrong`` with ``expected``."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     text = format(value, "f") if isinstance(value, float) else spelled(value) if number else value
     match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
@@ -138,7 +140,7 @@ def _duration(value: Any) -> float:
 
 
 def read_wait(value: Any) -> float:
-    """Return the seconds of a duration above 0, as files spell it. Raises ``Wrong``."""
+    """Return the seconds of a duration above 0. Raises ``Wrong``."""
     return read_amount_of(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
@@ -161,14 +163,14 @@ def _weight(value: Any) -> float:
 
 
 def spell_duration(seconds: float) -> str:
-    """``5m`` for 300.0: in the largest unit that divides it."""
+    """Spell a duration in the largest unit that divides it: ``5m`` for 300.0."""
     units = (("d", 86400), ("h", 3600), ("m", 60))
     unit, size = next(((unit, size) for unit, size in units if seconds and seconds % size == 0), ("s", 1))
     return f"{seconds / size:g}{unit}"
 
 
 def spell_size(size: int) -> str:
-    """``64MiB`` for 2**26: in the largest unit that divides it."""
+    """Spell a size in the largest unit that divides it: ``64MiB`` for 2**26."""
     units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
     unit, bytes_of = next(((unit, of) for unit, of in units if size and size % of == 0), ("", 1))
     return f"{size // bytes_of}{unit}"
@@ -194,8 +196,7 @@ def _url(value: Any) -> str:
 
 
 def _no_url(text: str) -> str:
-    """The value that is where a URL should be, fit for a message. What a URL has before ``@``, or after ``?``, may be a
-    credential in this, too."""
+    """Describe an invalid URL. The parts before ``@`` and after ``?`` may be credentials, even here."""
     if isinstance(text, Expanded):
         return describe(text)
     return "something that may hold a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))
@@ -224,7 +225,7 @@ PLAIN: Final[Mapping[Any, Kind]] = {
     bool: Kind("true or false", _boolean, {"type": "boolean"}, spell=lambda value: str(value).lower()),
     int: whole_number(0, None, "a whole number", "whole number", r"[0-9]{1,12}"),
 }
-"""The kinds of types that are not annotated."""
+"""The kinds of types without an annotation."""
 
 Count: TypeAlias = Annotated[
     int, whole_number(0, 10**6, "a whole number, 0 or more", "whole number", r"0*(?:[0-9]{1,6}|1000000)")
@@ -269,7 +270,7 @@ TimeLimit: TypeAlias = Annotated[
         spell=lambda time: spell_duration(time or 0),
     ),
 ]
-"""Seconds; 0 is no limit, which is ``None``."""
+"""Seconds; 0 is no limit (``None``)."""
 
 Size: TypeAlias = Annotated[
     int,
@@ -307,4 +308,4 @@ HeaderName: TypeAlias = Annotated[
     str,
     Kind("name of a header", text_of(HEADER, "the name of a header", str.lower), any_of(text_shape(HEADER))),
 ]
-"""In lower case."""
+"""Lower case."""

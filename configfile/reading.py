@@ -1,4 +1,4 @@
-"""The reader: plain content into declared classes, or every mistake that keeps it from being that."""
+"""The reader of plain content into declared classes, with all mistakes."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ from configfile.wording import Wrong, describe, nearest, one_of
 T = TypeVar("T")
 
 Advise = Callable[[type, str], Wrong]
-"""Returns the advice on a key that a class does not have."""
+"""A function that returns the advice on an unknown key of a class."""
 
 HIDDEN: Final = "something else"
 
 
 @attrs.frozen
 class Misread:
-    """A ``Wrong`` with its place. ``missing``: something required is absent."""
+    """A ``Wrong`` with its place; ``missing`` is true for an absent required key."""
 
     path: Path
     wrong: Wrong
@@ -33,9 +33,12 @@ class Misread:
 
 @attrs.frozen
 class Reading(Generic[T]):
-    """The ``value`` that content was read into, without the members that were ``faults``; ``None`` where a required one
-    was. ``given`` are the attributes that the content gives, by the places of their mappings; ``ignored`` are keys
-    without effect, each with the reason."""
+    """The result of reading.
+
+    - ``value``: the content without the faulty members; ``None`` if a required one is faulty.
+    - ``given``: the attributes in the content, by the places of their mappings.
+    - ``ignored``: the keys without effect, each with the reason.
+    """
 
     value: T | None
     faults: tuple[Misread, ...]
@@ -44,7 +47,7 @@ class Reading(Generic[T]):
 
 
 def read(content: Any, cls: type[T], advise: Advise | None = None) -> Reading[T]:
-    """Read ``content`` as a ``cls``; ``advise`` knows more about keys that people try."""
+    """Read ``content`` as a ``cls``; ``advise`` returns advice on unknown keys."""
     reader = _Reader(advise or unknown_key)
     token = _READER.set(reader)
     try:
@@ -55,8 +58,7 @@ def read(content: Any, cls: type[T], advise: Advise | None = None) -> Reading[T]
 
 
 def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
-    """Return the message about a key that ``cls`` does not have: the name that looks alike, else ``advice``, else all
-    names."""
+    """Return the message about an unknown key: the most similar name, else ``advice``, else all names."""
     names = tuple(field.name for field in keys_of(cls).values() if field.key.ignored is None)
     if (near := nearest(name, names)) is not None:
         return Wrong("unknown key", "", near)
@@ -64,15 +66,14 @@ def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
 
 
 class _Unusable:
-    """The value of what could not be read: the fault is reported already."""
+    """The value of unreadable content, after its fault is reported."""
 
 
 _UNUSABLE: Final = _Unusable()
 
 
 class _Reader:
-    """One run over the content: the hooks of the converter, which know the place of what they read and continue after
-    a fault."""
+    """One run over the content: the converter's hooks, with the current place and the faults so far."""
 
     def __init__(self, advise: Advise) -> None:
         self._advise = advise
@@ -82,7 +83,7 @@ class _Reader:
         self.ignored: list[tuple[Path, str]] = []
 
     def member(self, value: Any, of: Any, path: Path) -> Any:
-        """The value as the type ``of``, or ``_UNUSABLE`` once its faults are reported."""
+        """Read the value as the type ``of``, or report its faults and return ``_UNUSABLE``."""
         before, self._path = self._path, path
         try:
             return _converter().structure(value, of)
@@ -109,7 +110,7 @@ class _Reader:
         return members if members is _UNUSABLE else of(**members)
 
     def _members(self, value: Any, cls: Any, path: Path) -> Any:
-        """The attributes of ``cls`` that the mapping ``value`` gives."""
+        """Return the attributes of ``cls`` in the mapping ``value``."""
         fields = keys_of(cls)
         if not isinstance(value, dict):
             raise Wrong(_found(value, cls), f"this must be a mapping{_example(fields)}")
@@ -141,7 +142,7 @@ class _Reader:
             self.faults.append(Misread((*path, name), self._advise(cls, name)))
 
     def _items(self, value: Any, of: Any) -> Any:
-        """A list of items of one type. One that cannot be read spoils it, unless ``None`` may take its place."""
+        """Read a list. An unreadable item spoils it, unless ``None`` can replace the item."""
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
             raise Wrong(_found(value, parts[0]), "this must be a list")
@@ -167,7 +168,7 @@ _READER: ContextVar[_Reader] = ContextVar("_READER")
 
 @functools.cache
 def _converter() -> cattrs.Converter:
-    """Return the converter of all readers: it looks up the hook of each type once, which costs more than to read."""
+    """Return the converter of all readers: a type's hook is expensive to find, and found only once."""
     converter = cattrs.Converter(detailed_validation=False)
     for takes, hook in (
         (attrs.has, _of_run(_Reader._whole)), (is_literal, _word), (_is_mapping, _of_run(_Reader._pairs)),
@@ -181,7 +182,7 @@ def _converter() -> cattrs.Converter:
 
 
 def _of_run(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """Return a hook of the converter that calls ``hook`` of the reader that runs."""
+    """Return a hook of the converter that calls ``hook`` of the current reader."""
     return lambda value, of: hook(_READER.get(), value, of)
 
 
@@ -210,7 +211,7 @@ def _unchanged(value: Any, of: Any) -> Any:
 
 
 def _is_absent(member: Any, field: Field) -> bool:
-    """True for null, and for text with a variable in it that nobody looked up where no text goes."""
+    """Return whether a member is null, or has an unresolved variable where text is invalid."""
     return member is None or (isinstance(member, Unresolved) and not _takes_text(present(field.type)))
 
 
@@ -220,7 +221,7 @@ def _takes_text(of: Any) -> bool:
 
 
 def _found(value: Any, of: Any) -> str:
-    """The value in a few words, unless it may be a secret out of its place."""
+    """Describe a value, unless it may be a misplaced secret."""
     return HIDDEN if getattr(present(of), "holds_secrets", False) else describe(value)
 
 

@@ -1,5 +1,7 @@
-"""Secrets in files of their own, as Docker, Kubernetes and systemd hand them over: ``{file: PATH}`` where a secret may
-stand in a configuration, and ``NAME_FILE`` in the environment for ``$NAME``."""
+"""Secrets in files of their own, as Docker, Kubernetes and systemd provide them.
+
+``{file: PATH}`` replaces a secret in a configuration, and ``NAME_FILE`` in the environment replaces ``$NAME``.
+"""
 
 import os
 import stat
@@ -10,26 +12,30 @@ from configfile.expanded import Expanded, Unresolved
 from configfile.wording import Wrong
 
 LONGEST: Final = 64 * 1024
-"""Bytes of a file: a whole chain of certificates is less."""
+"""The most bytes of a file; a whole chain of certificates is shorter."""
 
 _READABLE: Final = "give a file that trigate may read"
 
 _MOUNTED: Final = "/run/secrets/"
-"""Where Docker and Podman mount secrets for one container, by default readable for all users in it."""
+"""The folder of secrets in a container of Docker or Podman, by default readable for all users in it."""
 
 
 class SecretFiles:
-    """The files of secrets that one configuration names: each is read once. ``texts`` are what they held, by their
-    paths; those that are ``given`` are not read again. ``warnings`` are sentences on files that others can read."""
+    """The files of secrets in one configuration; each is read once.
+
+    ``texts`` are the contents by their paths, and start with ``given``. ``warnings`` are sentences on files that other
+    users can read.
+    """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
         self.texts: dict[str, str] = dict(given or {})
         self.warnings: list[str] = []
 
     def read(self, path: str, written: str) -> str:
-        """The text in ``path``, without the line break at its end. ``written`` is the path as a message may have it.
+        """Return the text in ``path``, without its final line break. Raises ``Wrong``.
 
-        Raises ``Wrong``."""
+        ``written`` is the path in messages.
+        """
         if path not in self.texts:
             self.texts[path] = self._text(path, written)
         return Expanded(self.texts[path])
@@ -58,21 +64,23 @@ class SecretFiles:
 
 
 class UnreadFiles(SecretFiles):
-    """The files of a configuration that is checked where they need not be."""
+    """The files of a configuration that is checked without them."""
 
     def read(self, path: str, written: str) -> str:
         return Unresolved(f"the file {written}")
 
 
 def named_file(value: Any) -> str | None:
-    """The path in ``{file: PATH}``; ``None`` for every other value."""
+    """Return the path in ``{file: PATH}``, or ``None`` for every other value."""
     path = value.get("file") if isinstance(value, dict) and len(value) == 1 else None
     return path if isinstance(path, str) else None
 
 
 class SecretFile(dict[str, Any]):
-    """``{file: PATH}``, as it stands in a configuration, with what reads it: only where a secret may stand is it a file
-    of one. ``written`` is the path before its variables were expanded."""
+    """``{file: PATH}`` in a configuration, with its reader; only kinds of secrets read the file.
+
+    ``written`` is the path with its variables unexpanded.
+    """
 
     def __init__(self, path: str, written: str, files: SecretFiles) -> None:
         super().__init__(file=path)
@@ -81,7 +89,7 @@ class SecretFile(dict[str, Any]):
         self._files = files
 
     def text(self) -> str:
-        """Raises ``Wrong``."""
+        """Return the text of the file. Raises ``Wrong``."""
         if isinstance(self._path, Unresolved):
             return Unresolved(self._path)
         return self._files.read(self._path, self._written)

@@ -1,4 +1,4 @@
-"""Environment variables, and files of secrets, in the values of a configuration."""
+"""Environment variables and files of secrets in the values of a configuration."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @attrs.frozen
 class Use:
-    """One use of a variable, or of a file, by its ``name``: where it stands, and in which text."""
+    """One use of a variable or file: its ``name``, its place and the whole text."""
 
     name: str
     path: Path
@@ -29,9 +29,11 @@ class Use:
 
 
 class Variables:
-    """``$NAME`` and ``${NAME}`` in values, ``$$`` for a dollar; expanded after parsing, so that no value can change the
-    file's structure. With ``files``, ``NAME_FILE`` may stand in the environment for ``NAME``, and ``{file: PATH}``
-    becomes a ``SecretFile``."""
+    """The variables of a configuration: ``$NAME`` and ``${NAME}``, with ``$$`` for a dollar.
+
+    They are expanded after parsing, so that no value can change the file's structure. With ``files``, ``NAME_FILE`` in
+    the environment replaces ``NAME``, and ``{file: PATH}`` becomes a ``SecretFile``.
+    """
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class Variables:
         files: SecretFiles | None = None,
         within: Collection[str] | None = None,
     ) -> None:
-        """``within`` are the keys of the root below which anything is looked up, ``None`` for all of them."""
+        """Only the keys ``within`` of the root are expanded; with ``None``, all of them."""
         self._within = within
         self._env = env
         self._skip = skip
@@ -52,13 +54,13 @@ class Variables:
 
     @property
     def mistakes(self) -> Iterator[tuple[Path, tuple[str, str]]]:
-        """Complaints: every missing variable once, where it is first used."""
+        """The mistakes, with every missing variable once, at its first use."""
         yield from self._faults
         for name, path in self._missing.items():
             yield path, (f"the environment variable {name} is not set", f"set {name}, or write $$ for a dollar sign")
 
     def expand(self, value: Any, path: Path) -> Any:
-        """A copy of ``value`` with its variables expanded."""
+        """Return a copy of ``value`` with its variables expanded."""
         if self._files is not None and (written := named_file(value)) is not None:
             file = self.expand(written, (*path, "file"))
             self.files.append(Use(file, path, written))

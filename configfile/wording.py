@@ -1,5 +1,4 @@
-"""The words of messages about a wrong value: what stands there, what may stand there, and the
-right name that was probably meant."""
+"""Words of messages about a wrong value: its description, the valid values, and the most similar name."""
 
 import difflib
 import re
@@ -11,10 +10,10 @@ from configfile.expanded import Expanded
 
 
 class Wrong(ValueError):
-    """A value that may not stand where it does."""
+    """The error for a value that is wrong in its place."""
 
     def __init__(self, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()) -> None:
-        """``known`` are the keys that may stand there, for a key that is none of them and has no better advice."""
+        """``known`` are the valid keys, for an unknown key without better advice."""
         super().__init__(found)
         self.found = found
         self.expected = expected
@@ -23,16 +22,16 @@ class Wrong(ValueError):
 
     @property
     def words(self) -> tuple[str, str, str | None, tuple[str, ...]]:
-        """The words that ``Document.mistake`` takes, behind the place."""
+        """The arguments of ``Document.mistake`` after the path."""
         return self.found, self.expected, self.suggestion, self.known
 
 
 _CREDENTIALS: Final = re.compile(r"://.*@", re.DOTALL)
-"""What stands before the host of an address: a password, where it is one of a store."""
+"""The part before the host of an address, which may have a password."""
 
 
 def describe(value: Any) -> str:
-    """The value in a few words. Text that came from the environment is not repeated."""
+    """Describe a value in a few words, without text from the environment."""
     if isinstance(value, Expanded):
         return "what the variable holds"
     if isinstance(value, str):
@@ -46,25 +45,26 @@ def describe(value: Any) -> str:
 
 
 def described_word(value: Any) -> str:
-    """``describe`` for the place of a word: what stands there may have been one that YAML 1.1 takes for something
-    else."""
+    """Describe a value in place of a word, with a note if YAML 1.1 may have converted the word."""
     words = {True: "on, yes and true", False: "off, no and false"}
     return f"{describe(value)} (YAML reads {words[value]} as this)" if isinstance(value, bool) else describe(value)
 
 
 def spelled(value: float) -> str:
-    """A number as text; one that nobody writes by hand (0x and thousands of digits) is not spelled out."""
+    """Spell a number, unless it is huge, such as one in hexadecimal with thousands of digits."""
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
 
 
 def spelled_time(time: datetime) -> str:
-    """A time in UTC, as RFC 3339 writes it."""
+    """Spell a time in UTC, as in RFC 3339."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None:
-    """The right name that ``word`` was probably meant to be: it differs in a letter or two, or it is most of the name.
-    What is less alike is as often something else, and a wrong guess costs more than none."""
+    """Return the most similar of ``words``: a letter or two differ, or ``word`` is most of the name.
+
+    Less similar names are often wrong, and a wrong guess is worse than none.
+    """
     return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=cutoff)), None)
 
 
