@@ -18,7 +18,7 @@ from gateway.relay.relaying import Relaying
 from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
-from providers.endpoints.model_field import MultipartEditor
+from providers.endpoints.model_field import MultipartEditor, ignore_bytes
 from providers.endpoints.multipart import (
     MultipartBoundary,
     MultipartData,
