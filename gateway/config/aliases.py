@@ -1,4 +1,4 @@
-"""The names of ``model_aliases``, and Plano's preferences: names that stand for several targets."""
+"""The names in ``model_aliases`` and in Plano's preferences, which can each have several targets."""
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -17,8 +17,8 @@ Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheape
 
 @attrs.frozen
 class RouteTarget:
-    """A place in a route: the ``target``, an entry's name or a model that a wildcard takes, its share within its group,
-    and the failures of those before it that lead here."""
+    """A target of a route: an entry's name or a wildcard's model, its share within its group, and the failures of
+    earlier targets that lead to it."""
 
     target: str = setting("A `name`, a `provider/model id` or a bare model id of `model_providers`.")
     weight: Weight = setting(
@@ -62,7 +62,7 @@ TargetGroups: TypeAlias = Annotated[
         parts=(tuple[_Target, ...],),
     ),
 ]
-"""The targets of a name: a list in the list is a group."""
+"""The targets of a name; a list within the list is a group."""
 
 
 def _sticky(value: Any) -> Any:
@@ -82,14 +82,15 @@ Stickiness: TypeAlias = Annotated[
         parts=(Literal[False], HeaderName),
     ),
 ]
-"""The header by which turns of a conversation stay with their target, ``auto``, or ``None`` for not at all."""
+"""The header that pins a conversation's turns to a target, ``auto``, or ``None`` for no pinning."""
 
 
 @attrs.frozen
 class Route:
-    """A name for one model, its ``target``, or for several in ``groups``, which are tried in order; in each group
-    ``balance`` decides. ``first_content`` is the patience with each target but the last, in seconds. ``retries`` of
-    ``None`` are those of the configuration."""
+    """A name for one ``target``, or for ``groups`` that are tried in order, each balanced by ``balance``.
+
+    ``first_content`` is the wait for each target but the last, in seconds. ``retries`` of ``None`` means the
+    configuration's."""
 
     target: str | None = setting(
         "One model: a `name`, a `provider/model id` or a bare model id of `model_providers`.",
@@ -140,13 +141,13 @@ class Route:
 
     @property
     def places(self) -> tuple[tuple[int, RouteTarget], ...]:
-        """Each target with the number of its group."""
+        """Return each target with the number of its group."""
         return tuple((number, one) for number, group in enumerate(self.groups) for one in group)
 
 
 @attrs.frozen
 class EntryPreference:
-    """A use that the model of an entry is preferred for."""
+    """A use for which an entry's model is preferred."""
 
     name: str = setting("The name of a route with this entry as a target.")
     description: Any = ignored(BY_NAME)
@@ -154,7 +155,7 @@ class EntryPreference:
 
 @attrs.frozen
 class SelectionPolicy:
-    """How one of the preferred models is chosen."""
+    """The choice between preferred models."""
 
     prefer: Literal["cheapest", "fastest", "none"] = setting(
         "`cheapest` and `fastest` make one group of all models, with `balance: cheapest` or `lowest_latency`. "
@@ -165,7 +166,7 @@ class SelectionPolicy:
 
 @attrs.frozen
 class RoutingPreference:
-    """A use, and the models that are preferred for it."""
+    """A use, and its preferred models."""
 
     name: str = setting("The name of the route.")
     models: tuple[str, ...] = setting("Its targets.")

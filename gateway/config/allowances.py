@@ -1,4 +1,4 @@
-"""The amounts that a holder may use: rates, simultaneous requests, the queue before them, and budgets."""
+"""The limits of a holder: rates, simultaneous requests, their queue, and budgets."""
 
 import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -10,15 +10,15 @@ from configfile.kinds import HeaderName, Natural, Wait, any_of, text_shape
 from configfile.wording import Wrong, describe
 
 Currency: TypeAlias = Literal["usd", "tokens"]
-"""The unit of a budget. Dollars are held as whole nano-dollars."""
+"""The unit of a budget; dollars are stored as integer nano-dollars."""
 
 Calendar: TypeAlias = Literal["hour", "day", "week", "month"]
-"""A period that begins by the clock of ``timezone``; weeks begin on Mondays."""
+"""A calendar period in ``timezone``; weeks begin on Mondays."""
 
 
 @attrs.frozen
 class Rate:
-    """So much in so many ``seconds``, refilled evenly; ``text`` is its spelling in the file (``600/m``)."""
+    """An amount per ``seconds``, refilled evenly; ``text`` is its spelling in the file (``600/m``)."""
 
     amount: int
     seconds: float
@@ -34,7 +34,7 @@ _TIMES: Final = {
 }  # fmt: skip
 _MULTIPLES: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
 _RATE: Final = re.compile(rf"([0-9]{{1,15}})(?:\.([0-9]{{1,3}}))?([kKM]?)\s*/\s*({'|'.join(_TIMES)})")
-"""A fraction has to come to a whole number: ``1.5M`` does, ``0.5`` does not."""
+"""A fraction must give an integer: ``1.5M`` does, ``0.5`` does not."""
 
 
 def _rate(value: Any) -> Rate:
@@ -67,8 +67,9 @@ RateAmount: TypeAlias = Annotated[
 
 @attrs.frozen
 class RateLimits:
-    """The rates of one holder, and how many simultaneous requests it may have; ``None`` is no limit. With
-    ``count_cached`` tokens that were read from a cache count, too."""
+    """The rates of one holder, and its simultaneous requests; ``None`` is no limit.
+
+    With ``count_cached``, tokens read from a cache also count."""
 
     requests: RateAmount | None = setting("Requests per time, such as `600/m`.", None, shown="no limit")
     tokens: RateAmount | None = setting(
@@ -86,7 +87,7 @@ class RateLimits:
 
 @attrs.frozen
 class HeaderSelector:
-    """The requests that a limit by a header applies to."""
+    """The requests to which a header limit applies."""
 
     key: HeaderName = setting("The header's name. Requests without it are not limited.")
     value: str | None = setting(
@@ -96,7 +97,7 @@ class HeaderSelector:
 
 @attrs.frozen
 class TokenLimit:
-    """The tokens of a limit by a header."""
+    """The tokens of a header limit."""
 
     tokens: int = setting("Tokens of prompts and answers together, as in [ratelimits](#ratelimits).")
     unit: Literal["second", "minute", "hour", "day"] = setting("The period.")
@@ -104,7 +105,7 @@ class TokenLimit:
 
 @attrs.frozen
 class HeaderLimit:
-    """A limit by a header, as Plano writes it."""
+    """A header limit in Plano's format."""
 
     model: str = setting("The model: as requests name it, as `provider/model id`, or as a bare id.")
     selector: HeaderSelector = setting("The requests that count.")
@@ -113,8 +114,9 @@ class HeaderLimit:
 
 @attrs.frozen
 class RootLimit:
-    """A rate of tokens for the requests to ``model`` that have the header ``header``: with ``value`` in it, or, where
-    that is ``None``, for each value of its own. It is made of a ``HeaderLimit``, whose parts have a rate together."""
+    """A token rate for requests to ``model`` with the header ``header``, made from a ``HeaderLimit``.
+
+    It applies to the header value ``value``, or, if that is ``None``, to each value separately."""
 
     model: str
     header: str
@@ -139,15 +141,16 @@ RatesOrHeaderLimits: TypeAlias = Annotated[
 
 @attrs.frozen
 class Rolling:
-    """The last so many ``seconds`` at any moment."""
+    """A rolling period of the last ``seconds``."""
 
     seconds: float
 
 
 @attrs.frozen
 class SpendingBudget:
-    """The amount that may be spent in a period: ``most`` nano-dollars or tokens. ``text`` is its spelling in the file
-    (``5 usd/run``). Clients name their runs."""
+    """The amount that may be spent in a period: ``most`` nano-dollars or tokens.
+
+    ``text`` is its spelling in the file (``5 usd/run``). Clients name their runs."""
 
     most: int
     currency: Currency
@@ -160,7 +163,7 @@ class SpendingBudget:
 
 @attrs.frozen
 class QueueSettings:
-    """The requests that may wait at a target, ``size`` at most and for ``wait`` seconds each."""
+    """The requests that may wait for a target, at most ``size``, each for ``wait`` seconds."""
 
     size: Natural = setting(
         "The largest number of waiting requests. Others go to the next target immediately.", 0, required=True

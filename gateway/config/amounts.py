@@ -1,4 +1,4 @@
-"""Amounts of money and of tokens, and the periods for which they may be spent, as files and headers spell them."""
+"""Amounts of money and tokens, and their periods, as written in files and headers."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from providers.catalog.prices import NANOS
 Period: TypeAlias = Calendar | Rolling | Literal["run"]
 
 MOST: Final = 9 * 10**15
-"""Nano-dollars (nine million dollars) or tokens: a shared store may count in floating point, exactly up to 2^53."""
+"""Nano-dollars (nine million dollars) or tokens: shared stores may use floating point, exact up to 2^53."""
 
 _HUNDREDTH_OF_A_CENT: Final = NANOS // 10**4
 
@@ -36,7 +36,7 @@ _SUCH_AS: Final = "such as 20 usd/day, 500 usd/month, 100 usd/30d, 5 usd/run or 
 
 
 def read_budget(value: Any) -> Any:
-    """A budget as the file spells it. Raises ``Wrong``."""
+    """Return a budget from its text in the file. Raises ``Wrong``."""
     if isinstance(value, Unresolved):
         return value
     if not isinstance(value, str):
@@ -53,17 +53,17 @@ Budget: TypeAlias = Annotated[SpendingBudget, Kind("amounts", read_budget, any_o
 
 
 def read_amount(text: str) -> tuple[int, Currency]:
-    """An amount without a period, such as ``2 usd``. Raises ``Wrong``."""
+    """Return an amount without a period, such as ``2 usd``. Raises ``Wrong``."""
     return _read_amount(text.strip(), text, "this must be an amount such as 2 usd or 500k tokens", text.strip())
 
 
 def spelled_amount(amount: int, currency: Currency) -> str:
-    """``amount`` (nano-dollars or tokens) for people: ``19.9984 usd``, ``4,812,000 tokens``."""
+    """Return ``amount`` (nano-dollars or tokens) as text: ``19.9984 usd``, ``4,812,000 tokens``."""
     return f"{amount:,} tokens" if currency == "tokens" else f"{dollars(amount)} usd"
 
 
 def dollars(nanos: int) -> str:
-    """Nano-dollars in dollars: to a hundredth of a cent, or exactly below that; no exponent and no zeros at the end."""
+    """Return nano-dollars as dollars: to a hundredth of a cent, exactly below; without exponent and trailing zeros."""
     size = abs(nanos)
     if size >= NANOS // 10**3:
         size = (size + _HUNDREDTH_OF_A_CENT // 2) // _HUNDREDTH_OF_A_CENT * _HUNDREDTH_OF_A_CENT
@@ -102,6 +102,6 @@ def _period(word: str, value: Any) -> Period:
 
 
 def _in_words(text: str) -> str | None:
-    """``$5/day`` in the one way in which it is written."""
+    """Return ``$5/day`` in the canonical spelling, ``None`` for other texts."""
     match = _DOLLARS.match(text)
     return None if match is None else f"{match[1]} usd{text[match.end() :]}"

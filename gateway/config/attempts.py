@@ -1,4 +1,4 @@
-"""How often providers are asked for one request, and when a target is left alone."""
+"""Retries, and the circuit breaker of targets."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,9 +14,11 @@ from gateway.config.findings import Findings
 
 @attrs.frozen
 class Retries:
-    """How often and how long the gateway sends one request of a client to providers: ``attempts`` requests in all,
-    until the ``deadline`` (seconds from its arrival), with no longer ``wait`` between two of them. ``budget`` is the
-    share of a provider's other requests that repeated ones may reach."""
+    """The retries of one client request: at most ``attempts`` in total until the ``deadline`` (seconds from its
+    arrival).
+
+    ``wait`` is the longest pause between two. ``budget`` is the ratio of retries to other requests that a provider may
+    receive."""
 
     attempts: Natural = setting(
         "The largest number of provider requests for one client request, the first one included.", 4
@@ -36,8 +38,9 @@ class Retries:
 
 @attrs.frozen
 class CircuitSettings:
-    """When a target is unavailable: after so many ``failures`` in a row or such a share of them, for ``cooldown``
-    seconds at first and the ``longest`` time at most."""
+    """The circuit breaker: a target is unavailable after so many consecutive ``failures`` or such an ``error_rate``.
+
+    It lasts ``cooldown`` seconds at first, up to ``longest``."""
 
     failures: Natural = setting("Failures in a row.", 5)
     error_rate: Share = setting("The share of failures within 30 seconds, from ten requests on.", 0.5)
@@ -46,7 +49,7 @@ class CircuitSettings:
 
 
 def _wait_or_p95(value: object) -> float | Literal["p95"]:
-    if value == "p95" or isinstance(value, Unresolved):  # a variable may represent it, and one of the two is required
+    if value == "p95" or isinstance(value, Unresolved):  # a variable may stand for it, and one of the two is required
         return "p95"
     try:
         return read_wait(value)
@@ -68,8 +71,10 @@ WaitOrP95: TypeAlias = Annotated[
 
 @attrs.frozen
 class Hedge:
-    """A second attempt while the first one is slow: ``after`` so many seconds without content, or the time within which
-    95 of 100 answers begin; for the share ``at_most`` of a route's requests."""
+    """A second attempt while the first is slow: after ``after`` seconds without content, or the time in which 95 % of
+    responses start.
+
+    ``at_most`` is the largest share of a route's requests."""
 
     after: WaitOrP95 = setting(
         "The time without content: a duration, or `p95` for the time within which 95 % of the target's answers begin.",
@@ -78,14 +83,15 @@ class Hedge:
 
 
 def build_retries(retries: Retries | None, max_retries: int | None, findings: Findings) -> Retries | None:
-    """Return the root's; ``None`` where the file says nothing. ``max_retries`` of a listener is Plano's name for
-    further attempts; ``attempts`` outranks it."""
+    """Return the root's retries, ``None`` if the file has none.
+
+    ``max_retries`` of a listener is Plano's name for additional attempts; ``attempts`` overrides it."""
     base = Retries(attempts=max_retries + 1) if max_retries else None
     return base if retries is None else findings.laid_over(base or Retries(), retries, ("retries",))
 
 
 def changed_circuit(base: CircuitSettings, circuit: CircuitSettings, path: Path, findings: Findings) -> CircuitSettings:
-    """Return ``base`` with what the file gives. A longer first time alone makes the longest one as long."""
+    """Return ``base`` with the file's settings; a longer ``cooldown`` alone also raises ``longest``."""
     made = findings.laid_over(base, circuit, path)
     if not made.error_rate:
         findings.wrong((*path, "error_rate"), "0%, at which every target would be out", "write a share such as 50%")

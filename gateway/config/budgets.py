@@ -1,4 +1,4 @@
-"""Budgets of clients, of groups of them and of entries."""
+"""Budgets of clients, client groups and entries."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ _KEEP_MORE: Final = "raise `state_storage.ledger.keep`"
 
 
 def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Findings) -> tuple[SpendingBudget, ...]:
-    """The budgets that the file gives at ``path``. Two for the same period are a mistake: they would be one sum."""
+    """Return the budgets at ``path``; two for the same period are an error, because they would share a counter."""
     budgets: dict[object, SpendingBudget] = {}
     for i, budget in enumerate(given):
         if isinstance(budget, Unresolved):
@@ -37,7 +37,7 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
 
 
 def doubtful_budgets(config: Config) -> Iterator[str]:
-    """Warn of budgets by the day or longer that a restart of the process resets."""
+    """Yield a warning about budgets of a day or longer that a restart resets."""
     if config.counters.type != "memory":
         return
     storage = config.state_storage
@@ -52,8 +52,9 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
 
 
 def _is_forgotten(budget: SpendingBudget, kept: float) -> bool:
-    """Return whether a restart resets the budget, where the ledger is kept for so many seconds. Budgets by the hour or
-    by the run are too short to warn of."""
+    """Return whether a restart resets the budget if the ledger is kept for ``kept`` seconds.
+
+    Budgets by the hour or run are too short for a warning."""
     if budget.period == "run":
         return False
     seconds = budget.period.seconds if isinstance(budget.period, Rolling) else _LENGTHS[budget.period]
@@ -61,7 +62,7 @@ def _is_forgotten(budget: SpendingBudget, kept: float) -> bool:
 
 
 def _held(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
-    """Return each budget with the name of its holder; a group's once."""
+    """Yield each budget with the name of its holder, a group's once."""
     yield from (("everybody", budget) for budget in config.budgets)
     groups = {key.group.name: key.group for key in config.client_keys if key.group is not None}
     holders: tuple[ClientKey | ClientGroup | ModelEntry, ...] = (

@@ -1,4 +1,4 @@
-"""Which answers are kept to be given again, for whom, and where."""
+"""The response cache: which responses are stored, for whom, and where."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -10,18 +10,18 @@ from configfile.wording import Wrong, describe
 from gateway.config.kinds import FilePath
 
 CacheScope: TypeAlias = Literal["key", "group", "all"]
-"""Who shares a cached answer: the requests of one client key, of its group, or everybody for whom this holds."""
+"""The clients that share a cached response: those with the same key, the same group, or all with this setting."""
 
 CacheWhen: TypeAlias = Literal["always", "deterministic"]
-"""Whether all requests are answered from the cache, or only those that say ``temperature: 0``."""
+"""Whether all requests use the cache, or only those with ``temperature: 0``."""
 
 CachePace: TypeAlias = Literal["none", "recorded"]
-"""Whether a cached stream comes immediately, or with the pauses in which it came first."""
+"""Whether a cached stream is sent without pauses, or with the original ones."""
 
 
 @attrs.frozen
 class CacheUse:
-    """The use of the response cache for a name or a client."""
+    """The cache settings of a model name or a client."""
 
     ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
@@ -51,13 +51,12 @@ CacheSwitch: TypeAlias = (
     Annotated[CacheUse | Literal[False], Kind("mapping, or `false`", pick=_switch, parts=(Literal[False], CacheUse))]
     | None
 )
-"""The use of the cache for a client; ``False`` where none of its requests is answered from it, ``None`` where it is as
-the name says."""
+"""The cache settings of a client; ``False`` disables the cache, ``None`` leaves the model name's settings."""
 
 
 @attrs.frozen
 class AnswerCacheSettings:
-    """Where answers are kept, and how many. ``path`` is set for sqlite and ``url`` for redis."""
+    """The store of cached responses and its size; ``path`` is set for sqlite, ``url`` for redis."""
 
     type: Literal["memory", "sqlite", "redis"] = setting(
         "`memory`: a cache in each worker, until it ends. `sqlite`: one for all workers of this machine. `redis` "

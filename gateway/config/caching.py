@@ -1,4 +1,4 @@
-"""The response cache in a configuration file: where it is, and for which names and clients it is used."""
+"""Checks of the response cache in a configuration file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -26,7 +26,7 @@ def build_answer_cache(
     clients: Sequence[ClientKey | None],
     findings: Findings,
 ) -> AnswerCacheSettings:
-    """Return the settings with the defaults of their type, and report what is wrong with them and with their uses."""
+    """Return the settings with their type's defaults, and report errors in them and in their uses."""
     given = findings.given(("cache",))
     for kind, (key, such_as) in _NEEDS.items():
         place: document.Path = ("cache", key)
@@ -54,7 +54,7 @@ def build_answer_cache(
 def _uses(
     aliases: Mapping[str, Route], clients: Sequence[ClientKey | None]
 ) -> Iterator[tuple[document.Path, CacheUse]]:
-    """Where the file says that answers are cached, and how."""
+    """Yield the cache settings in the file with their paths."""
     for name, alias in aliases.items():
         if alias.cache is not None:
             yield ("model_aliases", name, "cache"), alias.cache
@@ -66,5 +66,5 @@ def _uses(
 def _is_address(url: str) -> bool:
     try:
         return urlsplit(url).scheme in _SCHEMES and urlsplit(url).port != 0
-    except ValueError:  # brackets that nothing closes, a port that is no number
+    except ValueError:  # an unclosed bracket, or a port that is no number
         return False

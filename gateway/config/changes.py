@@ -1,4 +1,4 @@
-"""The differences between two configurations, in words for people: no line repeats a secret."""
+"""The differences between two configurations, as text without secrets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,15 +21,15 @@ _NO_KEYS: Final[Mapping[str, Key]] = {
     "price": Key(absent="the list's"),
     "digest": Key(secret=True),
 }
-"""What is known of attributes that are no keys: they are made of some."""
+"""Metadata of attributes that are computed from keys."""
 
 _DERIVED: Final = ("provider", "model", "name", "pinned")
-"""Of an entry: they are in its key ``model``, in its name and in ``speaks``."""
+"""Attributes of an entry that follow from its ``model``, its name and ``speaks``."""
 
 
 @attrs.frozen
 class Change:
-    """One line; ``mark`` is ``+``, ``-`` or ``~``. ``restart``: a running process does not take it over."""
+    """One line about a difference; ``mark`` is ``+``, ``-`` or ``~``. ``restart`` means that it requires a restart."""
 
     mark: str
     text: str
@@ -40,7 +40,7 @@ class Change:
 
 
 def changes(old: Config, new: Config) -> tuple[Change, ...]:
-    """The changes that ``new`` brings, models first."""
+    """Return the changes that ``new`` makes, models first."""
     return (
         *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
         *_named("alias", old.aliases, new.aliases, _plain),
@@ -54,8 +54,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
 
 
 def key_changes(old: Config, new: Config) -> Mapping[str, tuple[str, ...]]:
-    """The names of clients whose keys were ``added``, ``removed`` and ``changed``, and of the
-    operator."""
+    """Return the names of clients whose keys were ``added``, ``removed`` and ``changed``, and of the operator."""
     before, after = _holders(old), _holders(new)
     return {
         "added": tuple(name for name in after if name not in before),
@@ -70,7 +69,7 @@ def _holders(config: Config) -> Mapping[str, Any]:
 
 
 def kept(old: Config, new: Config) -> Config:
-    """Return ``new`` as a process that was started with ``old`` can take it over: without what needs a restart."""
+    """Return ``new`` as a process started with ``old`` can apply it: without settings that require a restart."""
     fixed = (field.attribute for field in keys_of(type(new)).values() if field.needs_restart)
     return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
 
@@ -129,7 +128,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
 
 
 def _ends(client: ClientKey) -> dict[bytes, datetime | None]:
-    """The end of each key, by the key's digest."""
+    """Return the expiry of each key, by its digest."""
     return {key.digest: key.until for key in client.keys}
 
 
@@ -166,7 +165,7 @@ def _default(old: Config, new: Config) -> Iterator[Change]:
 
 
 def setting_changes(old: Config, new: Config) -> Iterator[Change]:
-    """Yield the changes of settings that have no name of their own, as models and clients have."""
+    """Yield the changes of settings other than models and clients."""
     fixed = {field.attribute for field in keys_of(type(new)).values() if field.needs_restart}
     for attribute, key in _compared(type(new)):
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
@@ -176,7 +175,7 @@ def setting_changes(old: Config, new: Config) -> Iterator[Change]:
 
 
 def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:
-    """The attributes of a class by which two values are compared."""
+    """Yield the attributes of a class in which two values are compared."""
     for attribute in attrs.fields(cls):
         key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
         if key.compared and key.ignored is None:
@@ -184,7 +183,7 @@ def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute
 
 
 def _members(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
-    """The members that differ between two values of a class."""
+    """Yield the members that differ between two values of a class."""
     for attribute, key in _compared(type(old)):
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
         if attribute.name not in without and before != after:

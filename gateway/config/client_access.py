@@ -1,4 +1,4 @@
-"""The models that clients may use, the entries that may serve them, and the groups in which both hold for several."""
+"""The models that clients may use, the entries that may serve them, and client groups."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,7 +21,7 @@ from streams.errors import GatewayError
 
 @attrs.frozen(slots=False)
 class AccessNames:
-    """What the access of a client may name: entries, models by other names, and groups."""
+    """The names that a client's access may contain: entries, other model names, and groups."""
 
     entries: Entries
     aliases: frozenset[str]
@@ -29,7 +29,7 @@ class AccessNames:
 
     @classmethod
     def of(cls, config: Config) -> "AccessNames":
-        """Those of a configuration that is good."""
+        """Return the names of a valid configuration."""
         entries = Entries(config.entries, Names(config.entries, {}), True)
         groups = {group.name: group for group in config.client_groups}
         return cls(entries, frozenset((*config.aliases, *config.routes)), groups)
@@ -39,18 +39,18 @@ class AccessNames:
         return self.aliases | {entry.name for entry in self.entries.made if entry.wildcard}
 
     def is_model(self, name: str) -> bool:
-        """True if requests may ask for ``name``. Raises ``GatewayError`` where two entries offer it."""
+        """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
         return name in self._others or self.entries.names.direct(name) is not None
 
 
 def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
-    """The names of a file, with its groups."""
+    """Return the names in a file, with its groups."""
     names = AccessNames(entries, frozenset(config.model_aliases))
     return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
 def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dict[str, ClientGroup]:
-    """The groups by their names."""
+    """Return the groups by name."""
     groups: dict[str, ClientGroup] = {}
     items: Sequence[ClientGroup | None] = config.client_groups
     for i, item in enumerate(items):
@@ -73,7 +73,7 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
 
 
 def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
-    """The group that ``item`` names."""
+    """Return the group of ``item``."""
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
     if item.group_name not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
@@ -83,7 +83,7 @@ def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], fin
 
 
 def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
-    """Report what is wrong with the models that may be used, and the entries that may serve them."""
+    """Report errors in its models and entries."""
     _check_models(item.models, (*path, "models"), names, findings)
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
     if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
@@ -91,7 +91,7 @@ def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, 
 
 
 def check_wall(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
-    """Report a client that no entry may serve, because its own and its group's have none in common."""
+    """Report a client that no entry may serve, because its settings and its group's exclude each other."""
     walls = client.walls
     if len(walls) < 2 or not all(walls) or not entries.complete:
         return

@@ -1,4 +1,4 @@
-"""The keys of clients: what is wrong with them, and when they end."""
+"""Client keys: checks, and warnings before they expire."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,13 +16,13 @@ from gateway.config.listening import Listener
 from gateway.config.ratelimits import build_ratelimits
 
 SOON: Final = timedelta(days=14)
-"""The time before a key's end in which that is a warning."""
+"""The time before a key's expiry from which on a warning is given."""
 
 
 def build_client_keys(
     items: Sequence[ClientKey | None], listeners: Sequence[Listener], names: AccessNames, findings: Findings
 ) -> tuple[ClientKey, ...]:
-    """Return the clients of a file. An empty list is a mistake and does not open the gateway."""
+    """Return the clients of a file. An empty list is an error: it does not open the gateway."""
     if not items and "client_keys" in findings.given(()):
         findings.wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
     clients: dict[str, ClientKey] = {}
@@ -50,8 +50,9 @@ def build_client_keys(
 def build_client(
     item: ClientKey, path: Path, names: AccessNames, holders: dict[bytes, str], findings: Findings
 ) -> ClientKey | None:
-    """Return one client, ``None`` without a way in. ``holders`` are the names of clients by the digests of keys; its
-    own are added."""
+    """Return one client, ``None`` without a key or certificate.
+
+    ``holders`` has the clients' names by key digest, to which its own are added."""
     group = group_of(item, path, names.groups, findings)
     check_access(item, path, names, findings)
     if not item.name:
@@ -73,7 +74,7 @@ def build_client(
 
 
 def _keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
-    """The keys of a client with their places: its one key, or those of its list."""
+    """Yield a client's keys with their paths: its single key, or those of its list."""
     has_list = bool(item.keys) or "keys" in findings.given(path)
     has_own = item.key is not None or item.sha256 is not None
     if not has_list:
@@ -89,7 +90,7 @@ def _keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Pat
 
 
 def _key(written: AcceptedKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
-    """The key, if it is one."""
+    """Yield the key if it is valid."""
     if (written.key is None) == (written.sha256 is None):
         if path[:2] not in findings.faulty:
             found = "neither key nor sha256" if written.key is None else "key and sha256"
@@ -119,7 +120,7 @@ def _check_certificate(
 def _unlike(
     keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes, str], findings: Findings
 ) -> Iterator[AcceptedKey]:
-    """The ``keys`` of ``name``, each reported that somebody has already: ``holders`` are the names by digests."""
+    """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:
         if key.digest in holders:
             findings.wrong(path, f"the same key as {holders[key.digest]}'s", "each client needs keys of its own")

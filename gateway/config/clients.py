@@ -1,4 +1,4 @@
-"""The clients that may use the gateway, their keys and their groups."""
+"""The clients of the gateway, their keys and groups."""
 
 import hashlib
 from typing import Literal, TypeAlias
@@ -18,7 +18,7 @@ KeySource: TypeAlias = Literal["file", "state storage"]
 
 
 def _digest_of(key: "AcceptedKey") -> bytes:
-    """The SHA-256 digest of a key; nothing without one."""
+    """Return the SHA-256 digest of a key, empty without one."""
     if key.sha256 is not None:
         return key.sha256.encode() if isinstance(key.sha256, Unresolved) else bytes.fromhex(key.sha256)
     return hashlib.sha256(key.key.encode()).digest() if key.key else b""
@@ -26,8 +26,9 @@ def _digest_of(key: "AcceptedKey") -> bytes:
 
 @attrs.frozen
 class AcceptedKey:
-    """A key of a client, by its SHA-256 ``digest``; refused from ``until`` on, ``None`` for never. ``key`` is the key
-    itself where the file has it, for the log to leave it out."""
+    """A client's key as its SHA-256 ``digest``, rejected from ``until`` on (``None``: never).
+
+    ``key`` is the key itself if the file has it, so that the log can mask it."""
 
     holds_secrets = True
 
@@ -44,7 +45,7 @@ class AcceptedKey:
 
 @attrs.frozen
 class ClientGroup:
-    """Several clients to which the same applies; ``ratelimits`` and ``budgets`` are for all of them together."""
+    """A group of clients with common settings, ``ratelimits`` and ``budgets``."""
 
     holds_secrets = True
 
@@ -65,7 +66,7 @@ class ClientGroup:
 
 @attrs.frozen
 class RealtimeGrant:
-    """What a client may use of realtime sessions that bypass the gateway."""
+    """A client's permissions for realtime sessions that bypass the gateway."""
 
     client_secrets: bool = setting(
         "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
@@ -81,10 +82,10 @@ class RealtimeGrant:
 
 @attrs.frozen
 class ClientKey:
-    """A client: a name for the log, which also owns its state, and its keys, several of them while one replaces
-    another, or a name in its ``certificate``. ``models`` and ``only`` of ``None`` are all of them. ``only`` and
-    ``passthrough`` are shell patterns over the names of entries. ``group_name`` is what the file says, ``group`` the
-    group of that name, and ``source`` where the client is written."""
+    """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
+
+    ``models`` and ``only`` of ``None`` mean all. ``only`` and ``passthrough`` are shell patterns over entry names.
+    ``group_name`` is the name in the file, ``group`` that group. ``source`` is where the client is stored."""
 
     holds_secrets = True
 
@@ -182,12 +183,12 @@ class ClientKey:
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
-        """Its own and its group's: it may use what is in each of them."""
+        """Its own list of models and its group's: it may use models in both."""
         both = (self.models, None if self.group is None else self.group.models)
         return tuple(models for models in both if models is not None)
 
     @property
     def walls(self) -> tuple[tuple[str, ...], ...]:
-        """The patterns of its own and of its group's: what serves it matches one in each of them."""
+        """Its own entry patterns and its group's: an entry must match both."""
         both = (self.only, None if self.group is None else self.group.only)
         return tuple(patterns for patterns in both if patterns is not None)

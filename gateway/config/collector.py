@@ -1,4 +1,4 @@
-"""Where metrics and traces go: who may read ``/metrics``, and the collector of traces."""
+"""Metrics and traces: the access to ``/metrics``, and the collector of traces."""
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -15,12 +15,12 @@ GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 
 Scraping: TypeAlias = Literal["off", "keyed", "open"]
-"""Who may read ``/metrics``: nobody, clients with a key for everything, all."""
+"""Who may read ``/metrics``: nobody, clients with a key for everything, or all."""
 
 
 @attrs.frozen
 class MetricsSettings:
-    """Who may read ``/metrics``, where it is not simply on or off."""
+    """The access to ``/metrics``, if it is not just on or off."""
 
     open: bool = setting("Let everyone who can connect read `/metrics`, even with `client_keys`.", False)
 
@@ -51,13 +51,15 @@ Sampling: TypeAlias = Annotated[
         spell=lambda share: f"{share * 100:g}",
     ),
 ]
-"""A share, 0 to 1, which the file has in percent."""
+"""A ratio from 0 to 1, written in percent."""
 
 
 @attrs.frozen
 class TracingSettings:
-    """Tracing of exchanges: the share, 0 to 1, of those whose clients do not say, and the ``endpoint`` of a collector
-    for OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
+    """Tracing: the ratio (0 to 1) of exchanges whose clients do not decide, and the ``endpoint`` of an OTLP/HTTP
+    collector.
+
+    ``None`` means as in OpenTelemetry's environment variables."""
 
     sampling: Sampling | None = setting(
         "The percentage of exchanges to trace, if the client's `traceparent` does not decide it. `0` turns traces off.",
@@ -84,7 +86,7 @@ class TracingSettings:
 
 
 def collector(tracing: TracingSettings | None, findings: Findings) -> TracingSettings | None:
-    """Return the settings with the ``endpoint`` that Plano's key for a collector in gRPC means."""
+    """Return the settings, with the ``endpoint`` derived from Plano's key for a gRPC collector."""
     if tracing is None or tracing.endpoint is not None or tracing.opentracing_grpc_endpoint is None:
         return tracing
     given = urlsplit(tracing.opentracing_grpc_endpoint)

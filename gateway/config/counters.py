@@ -1,4 +1,4 @@
-"""Where limits are counted, and what that needs."""
+"""The store of limit counters, and its requirements."""
 
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -20,8 +20,9 @@ _SCHEMES: Final = {"redis": ("redis", "rediss", "unix"), "postgres": ("postgresq
 
 @attrs.frozen
 class CounterSettings:
-    """Where rates, budgets and slots are counted. ``when_down``: while that is unavailable each gateway continues with
-    its share, or refuses requests with limits."""
+    """The store of rates, budgets and slots.
+
+    ``when_down`` decides whether gateways use their share or refuse limited requests while the store is unavailable."""
 
     type: Literal["memory", "redis", "postgres"] = setting(
         "`memory` is shared by all workers of this machine and ends with them. `redis` (or Valkey) and `postgres` "
@@ -43,7 +44,7 @@ class CounterSettings:
 
 
 def check_counters(counters: CounterSettings, findings: Findings) -> None:
-    """Report an address that is missing, wrong or without effect."""
+    """Report an address that is missing, invalid or without effect."""
     url, place = counters.url, ("counters", "url")
     if counters.type == "memory":
         if url is not None:
@@ -61,7 +62,7 @@ def check_counters(counters: CounterSettings, findings: Findings) -> None:
 def _is_address(url: str, kind: str) -> bool:
     try:
         parts = urlsplit(url)
-        # PostgreSQL's may have several hosts, each with its port
+        # PostgreSQL URLs may have several hosts, each with a port
         return url.partition("://")[0] in _SCHEMES[kind] and (kind == "postgres" or parts.port != 0)
-    except ValueError:  # brackets that nothing closes, a port that is no number
+    except ValueError:  # an unclosed bracket, or a port that is no number
         return False

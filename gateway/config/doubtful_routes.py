@@ -1,4 +1,4 @@
-"""Routes that probably do less than their author means: a sentence on each. Warnings, for each may be meant."""
+"""Warnings about routes that probably do less than intended."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -14,11 +14,11 @@ from gateway.config.spelling import spelled_value
 from streams.events import UNAVAILABLE
 
 NEARLY: Final = 0.9
-"""The share of a larger context window that is as good as all of it."""
+"""A context window of at least this fraction of a larger one counts as equal."""
 
 
 def doubtful(config: Config) -> Iterator[str]:
-    """A sentence on everything that is odd about the routes of ``config``."""
+    """Yield a warning for each doubtful route of ``config``."""
     names = Names(config.entries, config.aliases, config.routes)
     for route in config.routes.values():
         found = names.meaning(route.name).found
@@ -39,7 +39,7 @@ def _first_with_conditions(route: Route) -> Iterator[str]:
 
 
 def _one_account(found: tuple[Found, ...]) -> Iterator[str]:
-    """A credential that is refused or used up is so for every target that shares it (openclaw/openclaw#30030)."""
+    """Warn of targets that share a credential: if it is rejected or exhausted, all fail (openclaw/openclaw#30030)."""
     if len(found) > 1 and len({_account(one.entry) for one in found}) == 1 and _account(found[0].entry)[2]:
         yield (
             "all of its targets are asked with one credential, and none of them answers once that is used up or "
@@ -52,8 +52,7 @@ def _account(entry: ModelEntry) -> tuple[str, str | None, str | bool | SignIn | 
 
 
 def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
-    """A fallback of 8k got a prompt of 10k, and the client read of a window that was never its own
-    (BerriAI/litellm#31557)."""
+    """Warn of fallbacks with smaller context windows, whose errors would confuse clients (BerriAI/litellm#31557)."""
     windows = [one.entry.quirks_of(one.model).context_window for one in found]
     for i, (group, place) in enumerate(route.places):
         before = [window for window, (number, _) in zip(windows, route.places, strict=True) if number < group]

@@ -1,4 +1,4 @@
-"""What entries and providers of the configuration say of endpoints: which there are, where, and how they behave."""
+"""The endpoints that entries and providers configure: their addresses and behaviour."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointNam
 
 @attrs.frozen
 class EndpointPlace:
-    """Where an endpoint is, and in whose form."""
+    """The address and shape of an endpoint."""
 
     path: EndpointPath | None = setting(
         "A path, appended to `base_url`, or a whole URL. `{model}` is replaced with the model's id.",
@@ -47,11 +47,11 @@ _OwnPlace: TypeAlias = Annotated[
     EndpointPlace | None, Kind("", _as_place, pick=_own_place, parts=(bool, EndpointPath, EndpointPlace))
 ]
 OwnEndpoints: TypeAlias = Mapping[EndpointWord, _OwnPlace]
-"""Endpoints by their names: ``None`` for one that is absent."""
+"""Endpoints by name; ``None`` for an absent one."""
 
 
 def _with_purpose(given: dict[str, Any]) -> dict[str, Any]:
-    """Whoever names an input type wants it to be sent."""
+    """Require the input type if one is configured."""
     return {**given, "takes_purpose": "required"} if "purpose" in given else given
 
 
@@ -64,7 +64,7 @@ EmbeddingChanges: TypeAlias = Annotated[
 
 @attrs.frozen
 class RealtimeLimits:
-    """How long a realtime session may be silent (``None``: as any websocket) and open, in seconds."""
+    """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
 
     idle: Wait | None = setting("The longest silence, of both sides together.", None, shown="`websocket_idle`")
     max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
@@ -72,7 +72,7 @@ class RealtimeLimits:
 
 @attrs.frozen
 class ImageSettings:
-    """How a place answers with pictures."""
+    """The form of an entry's picture responses."""
 
     inline: bool = setting(
         "Download images that the provider returns as URLs, without any credential, and return them as `b64_json`. "
@@ -88,8 +88,7 @@ def build_endpoints(
     path: Path,
     findings: Findings,
 ) -> Mapping[EndpointName, Place | None]:
-    """Return the endpoints that are ``given`` of ``row``, below ``base_url``; ``None`` for those that it does not
-    have."""
+    """Return the endpoints ``given`` for ``row`` below ``base_url``; ``None`` for absent ones."""
     base = base_url or row.base_url
     found: dict[EndpointName, Place | None] = {}
     for name in (name for name in ENDPOINTS if name in given):
@@ -106,13 +105,13 @@ def build_endpoints(
 
 
 def _place(own: EndpointPlace, usual: Place, base: str | None) -> Place:
-    """The place that is an entry's ``own``, in the form of the ``usual`` one where nothing else is given."""
+    """Return an entry's ``own`` endpoint, with defaults from the ``usual`` one."""
     place = usual if own.shape is None else attrs.evolve(usual, shape=own.shape)
     return place if own.path is None else attrs.evolve(place, path=_behind(base, own.path), prefix=None)
 
 
 def _behind(base: str | None, path: str) -> str:
-    """The whole address of ``path``: right after the base URL as it is written."""
+    """Return the whole URL of ``path``, appended directly to the base URL."""
     if base is None or "://" in path:
         return path
     parts, (end, _, query) = urlsplit(base), path.partition("?")

@@ -1,4 +1,4 @@
-"""The entries of ``model_providers``: what follows from a provider's row, and what is wrong with them."""
+"""The entries of ``model_providers``: their derived values, and their checks."""
 
 import re
 from collections.abc import Mapping
@@ -43,8 +43,9 @@ _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trai
 
 @attrs.frozen
 class Entries:
-    """The entries that could be made, with the ``paths`` of where they stand, by their names. Where they are not
-    ``complete``, a name that is none of theirs may be good."""
+    """The valid entries by name, and the ``paths`` of all.
+
+    If not ``complete``, some are invalid, and an unknown name may belong to one of them."""
 
     made: tuple[ModelEntry, ...]
     names: Names
@@ -57,14 +58,14 @@ TAKEN_STEPS: Final = frozenset(
      "live", "upload", "download", "ws", "model", "models", "chat", "messages", "responses", "conversations",
      "projects", "publishers", "")
 )  # fmt: skip
-"""Steps with which paths of the gateway's own begin, so that no entry's can."""
+"""First steps of the gateway's own paths, which entries cannot use."""
 
 _PATH_NAME: Final = re.compile(r"[A-Za-z0-9._-]+(?:/(?:[A-Za-z0-9._:@-]+|\*))*")
 
 
 @attrs.frozen
 class EntryDefaults:
-    """What holds for an entry that says nothing else: the root's settings."""
+    """The root's settings that apply to entries without their own."""
 
     timeouts: Timeouts
     retries: Retries | None
@@ -73,7 +74,7 @@ class EntryDefaults:
 
 
 def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -> Entries:
-    """Return the entries of a file, and report what is wrong with them."""
+    """Return the entries of a file, and report errors in them."""
     key, items = _items(config, findings)
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
@@ -110,7 +111,7 @@ def _items(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | 
 
 
 def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
-    """The entry of an ``item`` as the file has it."""
+    """Return the entry of an ``item`` in the file."""
     prefix, slash, model = item.written.partition("/")
     if not (prefix and slash and model):
         if not isinstance(item.written, Unresolved):
@@ -159,7 +160,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
 
 
 def _of_own_provider(item: ModelEntry, own: OwnProvider) -> ModelEntry:
-    """``item`` with what its provider says for all of its entries."""
+    """Return ``item`` with the defaults of its configured provider."""
     bare = item.written_sign_in is None and item.key is None and not item.passthrough_auth
     return attrs.evolve(
         item,
@@ -170,7 +171,7 @@ def _of_own_provider(item: ModelEntry, own: OwnProvider) -> ModelEntry:
 
 
 def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None:
-    """Report an entry whose name cannot be the beginning of a path."""
+    """Report an entry whose name cannot begin a path."""
     if item.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
         found = f"{item.name} cannot stand at the beginning of a path"
         advice = "give the entry a `name` of letters, digits, `-`, `_` and `.` that no path of the gateway begins with"
@@ -180,8 +181,10 @@ def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None
 def _provider(
     item: ModelEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings
 ) -> tuple[Provider | None, ModelEntry]:
-    """Return the configuration's ``own`` row or the catalogue's for the address of an entry, or for an unknown provider
-    one that speaks like its ``provider_interface``; and the entry with its whole address."""
+    """Return the provider row of an entry, and the entry with its whole address.
+
+    The row is the configuration's ``own``, the catalogue's, or for an unknown provider one like its
+    ``provider_interface``."""
     provider = _known(item, prefix) if own is None else own.row
     if provider is None or (provider.local and item.provider_interface is not None):
         provider = _own_provider(item, path, prefix, provider, findings)
@@ -194,7 +197,7 @@ def _provider(
     _check_settings(settings, path, provider, findings)
     at = _of_entry(provider.with_settings(settings).at_base_url(item.base_url), item)
     if path in findings.faulty:
-        return (at if item.base_url is not None or at.base_url is not None else None), item  # the mistake is reported
+        return (at if item.base_url is not None or at.base_url is not None else None), item  # the error is reported
     if at.base_url is None and item.base_url is None:
         like = f", such as {at.address}" if at.address else ""
         found = f"{at.display_name} has no address that is the same for all"
@@ -206,7 +209,7 @@ def _provider(
 
 
 def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> ModelEntry:
-    """Return ``item`` with the whole of its ``base_url``, and report what is doubtful about that."""
+    """Return ``item`` with its whole ``base_url``, and report doubts about it."""
     base_url = item.base_url
     if base_url is None or isinstance(base_url, Unresolved):
         return item
@@ -221,8 +224,9 @@ def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> Mode
 
 
 def _known(item: ModelEntry, prefix: str) -> Provider | None:
-    """The catalogue's row; ``None`` where the name is a server's of one's own, which has an interface and an address
-    that is none of the row's: files have such names from before there was a row."""
+    """Return the catalogue's row, ``None`` if the name means a self-hosted server.
+
+    Such an entry has an interface and an address outside the row's: files may predate the row."""
     provider = catalog.find(prefix)
     if provider is None or item.provider_interface is None or item.base_url is None:
         return provider
@@ -230,7 +234,7 @@ def _known(item: ModelEntry, prefix: str) -> Provider | None:
 
 
 def _settings(item: ModelEntry) -> dict[str, str]:
-    """What the entry says for the addresses of its provider."""
+    """Return the entry's settings for its provider's addresses."""
     found = {"region": item.region, "project": item.project, "location": item.location}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -245,7 +249,7 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
 
 
 def _of_entry(row: Provider, item: ModelEntry) -> Provider:
-    """``row`` for the entry's model, where it has one alone."""
+    """Return ``row`` for the entry's model, if it has only one."""
     model = item.model
     return row if model == "*" else row.for_model(model)
 
@@ -253,7 +257,7 @@ def _of_entry(row: Provider, item: ModelEntry) -> Provider:
 def _own_provider(
     item: ModelEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
 ) -> Provider | None:
-    """A provider that the catalogue does not know, or a ``local`` server that is said to speak otherwise."""
+    """Return a row for a provider that the catalogue lacks, or for a ``local`` server with another interface."""
     near = _near(prefix)
     if local is None and item.base_url is None:
         if path not in findings.faulty:
@@ -274,8 +278,8 @@ def _own_provider(
 
 
 def _near(word: str) -> str | None:
-    """The provider that was probably meant: it differs in a letter or two, and not in the first. ``my-openai`` is a
-    name of one's own."""
+    """Return the provider that was probably meant: it differs by a letter or two, but not the first. ``my-openai`` is a
+    valid own name."""
     near = nearest(word.lower(), (*catalog.CATALOG, *catalog.ALIASES), 0.8)
     return None if near is None or near in word or near[0] != word[0].lower() else near
 
@@ -298,7 +302,7 @@ def _keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) ->
 
 
 def _check_probe(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> None:
-    """A provider is asked nothing that no client has asked for (BerriAI/litellm#7000)."""
+    """Report a probe of a vendor's service: the gateway sends no requests of its own there (BerriAI/litellm#7000)."""
     if item.probe is not None and item.base_url is None and not provider.local:
         found = f"{provider.display_name} is nobody's own server"
         findings.wrong((*path, "probe"), found, "leave it out: its health is known by the requests that it gets")
@@ -336,8 +340,9 @@ def _note(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings
 
 
 def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
-    """The sign-in of an entry: its own, else that of the provider's row where the entry has no credential and its
-    address is the vendor's own. ``None`` where requests go with a key, or with nothing."""
+    """Return an entry's sign-in: its own, else the row's if the entry has no credential and uses the vendor's address.
+
+    Return ``None`` if requests carry a key or nothing."""
     host = urlsplit(item.base_url or provider.base_url or "").hostname or ""
     written = item.written_sign_in
     if written is None:
@@ -360,7 +365,7 @@ def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Finding
 
 
 def _taken(provider: Provider) -> tuple[SignInName, ...]:
-    """The sign-ins that a provider takes, the usual one first."""
+    """Return the sign-ins that a provider accepts, the usual one first."""
     return tuple(name for name in MODULES if name in provider.sign_in)
 
 

@@ -6,8 +6,9 @@ from providers.catalog.prices import SUBSCRIPTION, Price, price_of
 
 
 def entry_price(entry: ModelEntry, model: str) -> Price | None:
-    """Return the price of ``model`` at ``entry``: the configuration's, ``SUBSCRIPTION`` where the provider or the key
-    belongs to one, else the list's; ``None`` where nobody knows it."""
+    """Return the price of ``model`` at ``entry``: the configured one, ``SUBSCRIPTION``, or that of the price list.
+
+    Return ``None`` if it is unknown."""
     if entry.price is not None:
         return entry.price
     if entry.provider.is_subscription or is_subscription_token(entry.key):

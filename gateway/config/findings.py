@@ -1,4 +1,4 @@
-"""Findings about a configuration: mistakes, and what its author should know though it is good."""
+"""Findings about a configuration: errors, and warnings about valid settings."""
 
 from collections.abc import Collection, Mapping
 from typing import TypeVar
@@ -12,9 +12,10 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 class Findings:
-    """The findings in one file. ``faulty`` are the places, two steps deep at most, that its shape was wrong in: what
-    was there is reported already, and is gone. ``given`` are the attributes that the file gives, by the places of their
-    mappings."""
+    """The findings in one file.
+
+    ``faulty`` has the paths (at most two steps) of values with the wrong type, which are reported and dropped.
+    ``given`` has the attributes in the file by the path of their mapping."""
 
     def __init__(
         self, read: Document, mistakes: list[Mistake], faulty: Collection[Path], given: Mapping[Path, frozenset[str]]
@@ -29,19 +30,19 @@ class Findings:
         self._said: set[str] = set()
 
     def given(self, path: Path) -> frozenset[str]:
-        """Return the attributes that the mapping at ``path`` gives."""
+        """Return the attributes that the mapping at ``path`` has in the file."""
         return self._given.get(path, frozenset())
 
     def laid_over(self, base: T, value: T, path: Path) -> T:
-        """Return ``base`` with what the file gives of ``value``, which is at ``path``."""
+        """Return ``base`` with the attributes of ``value`` that the file has at ``path``."""
         return attrs.evolve(base, **{name: getattr(value, name) for name in self.given(path)})  # type: ignore[misc]
 
     def is_list(self, path: Path) -> bool:
-        """True if the file has a list at ``path``."""
+        """Return whether the file has a list at ``path``."""
         return isinstance(self._read.at(path), list)
 
     def first(self, what: str) -> bool:
-        """True if ``what`` comes up for the first time: some things hold for several entries, and are said once."""
+        """Return whether ``what`` was not reported before: some findings concern several entries."""
         new = what not in self._said
         self._said.add(what)
         return new
@@ -50,7 +51,7 @@ class Findings:
         self.mistakes.append(self._read.mistake(path, found, expected, suggestion))
 
     def no_effect(self, path: Path, why: str) -> None:
-        """A setting that is accepted and changes nothing: a warning, and a mistake for those who ask for it."""
+        """Report a setting without effect: a warning, and in strict checks an error."""
         self.ineffective.append(self._read.mistake(path, why, ""))
         self.warn(f"{generic(spell(path))}: {why}")
 

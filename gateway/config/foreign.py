@@ -1,4 +1,4 @@
-"""Configurations of other gateways, recognised by their shape, and what to do with each."""
+"""Configurations of other gateways, recognised by their structure, with advice."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -8,7 +8,7 @@ import attrs
 
 @attrs.frozen
 class Foreign:
-    """``owner`` is whose file it is; ``advice`` has ``{file}`` for its name."""
+    """Another gateway's configuration: its ``owner``, and ``advice`` with ``{file}`` for the file's name."""
 
     owner: str
     advice: str
@@ -20,12 +20,12 @@ def _holds(value: Any, *keys: str) -> bool:
 
 
 def _litellm(content: Mapping[str, Any]) -> bool:
-    """https://docs.litellm.ai/docs/proxy/configs; a file for ``include`` may have one section alone."""
+    """Recognise LiteLLM's files, also partial ones (https://docs.litellm.ai/docs/proxy/configs)."""
     return _holds(content, "model_list", "litellm_settings", "router_settings", "general_settings")
 
 
 def _bifrost(content: Mapping[str, Any]) -> bool:
-    """``config.json``: https://docs.getbifrost.ai/deployment-guides/config-json"""
+    """Recognise Bifrost's ``config.json`` (https://docs.getbifrost.ai/deployment-guides/config-json)."""
     providers = content.get("providers")
     return (
         "getbifrost.ai" in str(content.get("$schema"))
@@ -35,7 +35,7 @@ def _bifrost(content: Mapping[str, Any]) -> bool:
 
 
 def _portkey(content: Mapping[str, Any]) -> bool:
-    """A config object of one target or several: https://portkey.ai/docs/product/ai-gateway/configs"""
+    """Recognise Portkey's config objects (https://portkey.ai/docs/product/ai-gateway/configs)."""
     targets = content.get("targets")
     several = isinstance(targets, list) and any(_holds(one, "provider", "targets", *_PORTKEYS) for one in targets)
     alone = "provider" in content and _holds(content, "api_key", "apiKey")
@@ -61,8 +61,9 @@ FOREIGN: Final = (
 
 
 def recognised(content: Mapping[str, Any]) -> Foreign | None:
-    """The gateway whose file has this content, if it is another one's. A file with keys of ours is ours, whatever else
-    it has: its mistakes are told one by one."""
+    """Return the other gateway whose file has this content, if any.
+
+    A file with any of trigate's keys is trigate's, and its errors are reported individually."""
     if _OWN & set(content):
         return None
     return next((one for one in FOREIGN if one.shaped(content)), None)

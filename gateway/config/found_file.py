@@ -1,9 +1,8 @@
-"""What a configuration may take from the environment and from files that was only found in the current directory.
+"""Restrictions on a configuration that was found in the current directory.
 
-Whoever enters a folder of somebody else's (a repository that was cloned, an archive) has not read its ``trigate.yaml``,
-which may name any variable and any host. So a variable that is known to be somebody's goes to that somebody alone, and
-files are those of the folder. A file that the command line or ``$TRIGATE_CONFIG`` names is trusted, as one's own is.
-"""
+Its author may be a stranger (a cloned repository, an extracted archive) who names any variable and host. Such a file
+may send variables with known owners only to these, and may read only files in its directory. A file on the command
+line, in ``$TRIGATE_CONFIG`` or in the user's own folder is trusted."""
 
 import os
 import re
@@ -34,7 +33,7 @@ _NOBODYS: Final = """
     DD_API_KEY NEW_RELIC_* GRAFANA_TOKEN SNOWFLAKE_* DATABRICKS_TOKEN WANDB_API_KEY KAGGLE_KEY LANGFUSE_SECRET_KEY
     LANGSMITH_API_KEY LANGCHAIN_API_KEY LINEAR_API_KEY NOTION_TOKEN JIRA_API_TOKEN SSH_* GPG_* SUDO_PASSWORD
 """.split()  # noqa: SIM905  # a list of so many is harder to read
-"""Patterns of variables that hold somebody's credential, and no provider's of models."""
+"""Patterns of variables with credentials that belong to no model provider."""
 
 _THEIRS: Final[Mapping[str, str]] = {
     "ANTHROPIC_AUTH_TOKEN": "anthropic",
@@ -45,7 +44,7 @@ _THEIRS: Final[Mapping[str, str]] = {
     "GH_TOKEN": "github",
     **{row.key_env: row.id for row in reversed([*catalog.CATALOG.values()]) if row.key_env},
 }
-"""Providers by the variables of their keys, those of other programs included."""
+"""Providers by the variables of their keys, also as other programs call them."""
 
 _HOSTS: Final[Mapping[str, str]] = {
     "azure_openai": r"[a-z0-9-]+\.(openai|services\.ai|cognitiveservices)\.azure\.(com|us|cn)",
@@ -61,10 +60,10 @@ _HOSTS: Final[Mapping[str, str]] = {
     "stepfun": r"api\.stepfun\.(com|ai)",
     "zhipu": r"open\.bigmodel\.cn|api\.z\.ai",
 }
-"""A provider's hosts, where they are more than that of its row and those below it."""
+"""Hosts of providers beyond that of their row and its subdomains."""
 
 _HARMLESS: Final = frozenset(("type", "region"))
-"""Keys of a sign-in that do not say who signs in."""
+"""Keys of a sign-in that do not identify anyone."""
 
 _SIGNS_IN: Final = "a file that was only found in this folder signs in elsewhere, or as somebody else"
 _UNSENT: Final = ("client_keys", "ui_key", "metrics_key")
@@ -74,8 +73,9 @@ _DATABASE: Final = ("state_storage", "connection_string")
 def check_found(
     content: Mapping[str, Any], variables: Iterable[Use], files: Iterable[Use], file: FilePath, findings: Findings
 ) -> None:
-    """Complain about what a ``file`` that was only found may not have. ``content`` is what stands in it, with its
-    ``variables`` expanded, and ``files`` are the secrets that it takes from others."""
+    """Report what a ``file`` that was only found must not contain.
+
+    ``content`` is its content with expanded ``variables``, and ``files`` are the secrets that it reads."""
     advice = f"if you trust this file, name it: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
     for use in variables:
         if (whose := _owner(use.name)) is not None and not _may_have(whose, use, content):
@@ -94,7 +94,7 @@ def check_found(
 
 
 def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
-    """The providers that the file lets sign in."""
+    """Yield the paths of providers that sign in."""
     providers = content.get("providers")
     for name, own in providers.items() if isinstance(providers, dict) else ():
         if isinstance(own, dict) and own.get("sign_in") not in (None, "none"):
@@ -102,7 +102,7 @@ def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The entries with their places."""
+    """Yield the entries with their paths."""
     for key in ("model_providers", "llm_providers"):
         items = content.get(key)
         for i, item in enumerate(items if isinstance(items, list) else ()):
@@ -111,8 +111,8 @@ def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, An
 
 
 def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
-    """True if this machine's identity goes to its own cloud alone. One that the file describes may name files and
-    servers of its author's."""
+    """Return whether this machine's identity is sent only to its own cloud: other sign-ins may name files and
+    servers."""
     given = entry.get("sign_in")
     if given in (None, "none"):
         return True
@@ -123,15 +123,15 @@ def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
 
 
 def _owner(variable: str) -> str | None:
-    """The provider whose credential a variable holds, "" for somebody else's, ``None`` for nobody's that is known."""
+    """Return the provider that owns a variable's credential, "" for other owners, ``None`` if unknown."""
     if variable in _THEIRS:
         return _THEIRS[variable]
     return "" if any(fnmatchcase(variable, pattern) for pattern in _NOBODYS) else None
 
 
 def _may_have(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
-    """True if what is used leaves this machine for its owner alone, or not at all. The whole address of a database says
-    itself where it goes."""
+    """Return whether a secret goes only to its owner or stays on this machine; a database URL contains its
+    destination."""
     path = use.path
     if path[0] in _UNSENT or (path == _DATABASE and use.is_whole):
         return True
@@ -148,14 +148,14 @@ def _entry(content: Any, path: Path) -> Mapping[str, Any]:
 
 
 def _described(content: Mapping[str, Any], id: str) -> Mapping[str, Any]:
-    """What the file says of a provider itself."""
+    """Return the file's own description of a provider."""
     providers = content.get("providers")
     found = providers.items() if isinstance(providers, dict) else ()
     return next((own for name, own in found if id_of(str(name)) == id and isinstance(own, dict)), {})
 
 
 def _url(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
-    """Where an entry is asked; a URL without a host where that is not known."""
+    """Return the URL of an entry, without a host if unknown."""
     name = str(entry.get("model", "")).partition("/")[0]
     given = entry.get("base_url") or _described(content, id_of(name)).get("base_url")
     if given is None:

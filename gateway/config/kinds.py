@@ -1,4 +1,4 @@
-"""The kinds of values that only the gateway's configuration has; ``configfile.kinds`` has the others."""
+"""The value types of the gateway's configuration; ``configfile.kinds`` has the others."""
 
 import base64
 import ipaddress
@@ -91,7 +91,7 @@ SealingKeys: TypeAlias = Annotated[
         takes_text=True,
     ),
 ]
-"""Keys for AES-256; ``Unresolved`` text where nobody looked one up."""
+"""Keys for AES-256; ``Unresolved`` text if variables were not expanded."""
 
 
 def _certificate_name(value: Any) -> str:
@@ -128,20 +128,20 @@ CertificateName: TypeAlias = Annotated[
 
 
 def _timestamp(value: Any) -> datetime:
-    """A date lasts to its end, as people mean it. YAML has made a date or a time of most of them already."""
+    """Return a timestamp; a date includes its whole day. YAML has already converted most dates and times."""
     try:
         found = _parsed(value.strip()) if isinstance(value, str) else value
         if isinstance(found, datetime):
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         if isinstance(found, date):
             return datetime.combine(found, time(), UTC) + timedelta(days=1)
-    except (ValueError, OverflowError):  # the latter for what is beyond the year 9999 in UTC
+    except (ValueError, OverflowError):  # ``OverflowError`` for years beyond 9999 in UTC
         pass
     raise Wrong(describe(value), "this must be a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
 
 
 def _parsed(text: str) -> date:
-    """Raises ``ValueError``."""
+    """Return a date or time. Raises ``ValueError``."""
     if re.fullmatch(_DATE, text):
         return date.fromisoformat(text)
     if not re.fullmatch(rf"{_DATE}[Tt ]{_TIME}([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?", text):
@@ -160,7 +160,7 @@ Timestamp: TypeAlias = Annotated[
         any_of(text_shape(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*")),
     ),
 ]
-"""A moment, in UTC."""
+"""A moment in UTC."""
 
 ZoneName: TypeAlias = Annotated[
     str, Kind("name of a time zone", read_zone, any_of(text_shape(r"[A-Za-z0-9_+/-]{1,64}")))
@@ -179,7 +179,7 @@ FilePath: TypeAlias = Annotated[Path, Kind("text", _file_path, {"type": "string"
 
 
 def _mode(value: Any) -> int:
-    """In quotes alone: YAML takes 0660 for 432."""
+    """Return file permissions; they must be quoted, because YAML reads 0660 as 432."""
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
         return int(value, 8)
     raise Wrong(describe(value), 'this must be three octal digits in quotes, such as "0660"')
@@ -245,7 +245,7 @@ EndpointPath: TypeAlias = Annotated[
         "path or URL",
     ),
 ]
-"""A path after the base URL, or a whole address."""
+"""A path after the base URL, or a whole URL."""
 
 # Words
 
@@ -265,7 +265,7 @@ EndpointWord: TypeAlias = Annotated[str, Kind("text", word_of(ENDPOINTS), {"enum
 BodyShape: TypeAlias = Annotated[str, Kind("text", word_of(BODY_SHAPES), any_of({"enum": list(BODY_SHAPES)}))]
 
 REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) if reason != "invalid"))
-"""The failures that may lead to a target, and the word for those that are about the target itself."""
+"""The failures that may lead to a target, and the word for those of the target itself."""
 
 
 def _reason(value: Any) -> str:
@@ -278,7 +278,7 @@ _Reason: TypeAlias = Annotated[str, Kind("text", _reason, any_of({"enum": list(R
 
 
 def _reasons(words: tuple[str, ...]) -> frozenset[str]:
-    """The failures that ``words`` mean."""
+    """Return the failures that ``words`` mean."""
     named = frozenset(word for word in words if word != "unavailable")
     return named | UNAVAILABLE if "unavailable" in words else named
 
@@ -289,7 +289,7 @@ Reasons: TypeAlias = Annotated[
 ]
 
 SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse"]
-"""The APIs that a configuration can name; they are those of ``streams.events.APIS``."""
+"""The APIs that a configuration can name, equal to ``streams.events.APIS``."""
 
 _SPOKEN: Final[tuple[SpokenApi, ...]] = get_args(SpokenApi)
 _API: Final[Shape] = {"enum": list(APIS)}
@@ -317,7 +317,7 @@ Speaking: TypeAlias = Annotated[
         pick=lambda value: dict[SpokenApi, SpokenApi] if isinstance(value, dict) else tuple[SpokenApi, ...],
     ),
 ]
-"""The API that a provider receives for each client's API: a list of the APIs that are spoken, or a mapping."""
+"""The API that a provider receives for each client API: a list of supported APIs, or a mapping."""
 
 ApiPaths: TypeAlias = Annotated[
     Mapping[Api, str],
@@ -352,13 +352,13 @@ KeyHeader: TypeAlias = Annotated[
         pick=_key_header,
     ),
 ]
-"""The header of a key, in lower case, or ``bearer``; also by API."""
+"""The header of a key in lower case, or ``bearer``; also by API."""
 
 # Money
 
 
 def _dollars(value: Any) -> float:
-    """0 for a variable that nobody has looked up."""
+    """Return an amount in dollars, 0 for a variable that was not expanded."""
     if isinstance(value, Unresolved):
         return 0.0
     exact = f"{value:.9f}" if isinstance(value, float) else value  # as many digits as text may have
@@ -382,13 +382,13 @@ PromptLength: TypeAlias = Annotated[
 ]
 """Tokens of a prompt."""
 
-# Reasons for which a key is accepted without effect
+# Reasons for accepting a key without effect
 
 OUTSIDE: Final = "not part of the model gateway, ignored"
 
 
 def later(consequence: str) -> str:
-    """Return the reason of a key that is to work one day. ``consequence`` applies until then."""
+    """Return the reason for a key that is not implemented yet; ``consequence`` applies until then."""
     return f"accepted, not enforced yet: {consequence}"
 
 

@@ -1,4 +1,4 @@
-"""How much may pass at the same time, and how large: in all, and of one client."""
+"""Limits on the size and number of requests, for all clients and for each."""
 
 from typing import Final
 
@@ -10,8 +10,7 @@ from configfile.kinds import Count, Size
 
 @attrs.frozen
 class ClientLimits:
-    """The shares of one client. The gateway refuses requests beyond them. 0 is no limit, ``None`` the limit of all
-    clients."""
+    """The limits of one client; requests beyond them are refused. 0 is no limit, ``None`` the limit for all clients."""
 
     in_flight: Count | None = setting(
         "Simultaneous requests, including turns in the background and requests on WebSockets. More get 429 with "
@@ -55,7 +54,7 @@ _ELEMENTS: Final = 200_000
 
 @attrs.frozen
 class Limits:
-    """The sizes of requests and answers, and how many there may be at the same time."""
+    """The largest sizes of requests and responses, and numbers of simultaneous ones."""
 
     request_body: Size = setting(
         "The size of a request, before and after decompression. A larger one gets 413.", _REQUEST_BODY
@@ -109,9 +108,9 @@ class Limits:
     )
 
     def body_on(self, own: int | None) -> int:
-        """Return the bytes of a request on a path that takes ``own`` where the configuration says nothing."""
+        """Return the largest request body on a path whose default is ``own``."""
         return self.request_body if own is None or self.request_body != _REQUEST_BODY else own
 
     def with_elements(self, own: int | None) -> "Limits":
-        """Return the limits on a path whose requests may have ``own`` elements where the configuration says nothing."""
+        """Return the limits on a path whose default number of elements is ``own``."""
         return self if own is None or self.elements != _ELEMENTS else attrs.evolve(self, elements=own)

@@ -1,4 +1,4 @@
-"""The addresses that requests arrive at."""
+"""The addresses on which the gateway listens."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from gateway.config.findings import Findings
 from gateway.config.kinds import OUTSIDE, FilePath, Mode
 
 Serving: TypeAlias = Literal["all", "health"]
-"""The requests that a listener takes: all, or health checks alone."""
+"""The requests that a listener accepts: all, or health checks only."""
 
 
 @attrs.frozen
 class TlsSettings:
-    """The files of a listener's TLS, in PEM."""
+    """The PEM files of a listener's TLS."""
 
     certificate: FilePath = setting("The certificate file in PEM, followed by the intermediate certificates.")
     key: FilePath | None = setting("The key file in PEM, without a passphrase.", None, shown="the certificate's file")
@@ -31,7 +31,7 @@ class TlsSettings:
 
 @attrs.frozen
 class Listener:
-    """An address that requests arrive at, or the Unix ``socket`` in its place."""
+    """An address or Unix ``socket`` on which the gateway listens."""
 
     type: Literal["model", "prompt", "agent"] = setting("Only `model` is served.", "model")
     name: str = setting("A label for people.", "models")
@@ -88,13 +88,13 @@ class Listener:
 
     @property
     def is_unguarded(self) -> bool:
-        """True if it takes requests of clients and asks for no certificate."""
+        """Whether it accepts client requests without a certificate."""
         return self.serves == "all" and (self.tls is None or self.tls.client_ca is None)
 
 
 @attrs.frozen
 class LegacyListener:
-    """A listener of the legacy form."""
+    """A listener in the legacy format."""
 
     address: str = setting("", "127.0.0.1")
     port: Port = setting("", 12000)
@@ -104,14 +104,14 @@ class LegacyListener:
 
 @attrs.frozen
 class LegacyListeners:
-    """The legacy form of ``listeners``: a mapping with one listener for models."""
+    """The legacy format of ``listeners``: a mapping with one listener for models."""
 
     egress_traffic: LegacyListener | None = setting("The model listener.", None)
     ingress_traffic: Any = ignored(OUTSIDE)
 
 
 def _current(value: tuple[Listener, ...] | LegacyListeners) -> tuple[Listener, ...]:
-    """The listeners in the form of today."""
+    """Return the listeners in the current format."""
     if not isinstance(value, LegacyListeners):
         return value
     if (old := value.egress_traffic) is None:
@@ -132,8 +132,8 @@ Listeners: TypeAlias = Annotated[
 
 @attrs.frozen
 class ListenedTo:
-    """The listeners that serve, those for health checks last, and what the file gives for all of them: one timeout, one
-    number of retries."""
+    """The active listeners, those for health checks last, and their common settings: a timeout, and a number of
+    retries."""
 
     listeners: tuple[Listener, ...]
     timeout: float | None
@@ -141,7 +141,7 @@ class ListenedTo:
 
 
 def build_listeners(listeners: Sequence[Listener], findings: Findings) -> ListenedTo:
-    """Return the model listeners of the file, and report what is wrong with them."""
+    """Return the file's model listeners, and report errors in them."""
     if "listeners" not in findings.given(()):
         return ListenedTo((Listener(),), None, None)
     legacy = ("listeners", "egress_traffic")
@@ -187,7 +187,7 @@ def _common(found: Sequence[tuple[Any, Listener]], name: str, findings: Findings
 
 
 def is_local(listener: Listener) -> bool:
-    """True if only this machine reaches it. A name is not resolved."""
+    """Return whether only this machine can reach it. Names are not resolved."""
     try:
         return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
     except ValueError:
@@ -195,7 +195,7 @@ def is_local(listener: Listener) -> bool:
 
 
 def exposure(listener: Listener) -> str:
-    """Say who reaches ``listener``, which asks nobody for anything, and what they can do there."""
+    """Return a sentence about who can reach the unprotected ``listener``, and what they can do."""
     return (
         f"other machines can connect to {listener.place}, and there are no client_keys: "
         "each of them can use the keys in this config"

@@ -1,8 +1,7 @@
-"""The configuration file: YAML to frozen values, or every mistake in it at once.
+"""The configuration file: YAML to immutable values, or all its errors together.
 
-The format is that of Plano's model gateway, v0.1 to v0.4, with a few keys of our own. ``load`` reads a file,
-``from_mapping`` the same content from a program, ``discover`` finds the file.
-"""
+The format is that of Plano's model gateway, v0.1 to v0.4, with additional keys. ``load`` reads a file, ``from_mapping``
+the same content from a program, ``discover`` finds the file."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -62,21 +61,21 @@ FILE_VARIABLE = "TRIGATE_CONFIG"
 
 
 def users_file(env: Mapping[str, str]) -> Path | None:
-    """The path of a person's own configuration, for all folders; None where nothing says where a person's files are."""
+    """Return the path of a user's own configuration, ``None`` if the environment has no home directory."""
     given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
     folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
     return folders[0] / "trigate" / FILE_NAMES[0] if folders else None
 
 
 def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:
-    """The file to read: ``explicit``, else what ``$TRIGATE_CONFIG`` names, else the first of ``FILE_NAMES`` in ``cwd``,
-    else ``users_file``.
+    """Return the file to read: ``explicit``, ``$TRIGATE_CONFIG``, the first of ``FILE_NAMES`` in ``cwd``, or
+    ``users_file``.
 
-    Raises ``ConfigError`` that says what was looked for."""
+    Raises ``ConfigError`` that lists where it looked."""
     named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
     if named is not None:
         path = cwd / named
-        if path.exists():  # a pipe, too: check --diff <(git show HEAD:trigate.yaml)
+        if path.exists():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
             return path
         source = "the command line" if explicit else f"${FILE_VARIABLE}"
         raise ConfigError((Mistake(str(named), "", f"no such file (named by {source})", "give the path of a file"),))
@@ -94,8 +93,7 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
 
 
 def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -> Trust:
-    """Whether ``discover`` has taken ``path`` because somebody named it, or it is a person's own, or because it lies in
-    the current directory: then it may be anybody's."""
+    """Return whether ``path`` was named or is the user's own, or was only found in the current directory."""
     named = explicit is not None or bool(env.get(FILE_VARIABLE)) or path == users_file(env)
     return "named" if named else "found"
 
@@ -108,12 +106,12 @@ def load(
     trust: Trust = "named",
     within: Collection[str] | None = None,
 ) -> Config:
-    """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required,
-    nor are files of secrets, and with ``within`` only those below these keys of the root. ``data`` is what stands
-    there, and ``files`` what those hold, if it has been read already. A file that was only ``found`` may not have
-    everything (``found_file``).
+    """Return the configuration in ``path``, with variables from ``env``.
 
-    Raises ``ConfigError`` with every mistake in the file, and nothing else."""
+    With ``env`` of ``None``, variables are neither expanded nor required, and secret files are not read; with
+    ``within``, only those below these root keys are. ``data`` and ``files`` are contents read earlier. A file that was
+    only ``found`` is restricted (``found_file``). Raises ``ConfigError`` with every error in the file, and nothing
+    else."""
     written = document.read_file(path) if data is None else document.read(data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
     config = configure(written, env, files, path if trust == "found" else None, within)
@@ -122,15 +120,14 @@ def load(
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
-    """The configuration that a file with ``content`` would give. Values are taken as they are: no variables, but files
-    of secrets.
+    """Return the configuration of a file with ``content``.
 
-    Raises ``ConfigError``."""
+    Values are used unchanged: variables are not expanded, secret files are read. Raises ``ConfigError``."""
     return configure(Document("configuration", _with_text_as_keys(dict(content))), None, SecretFiles())
 
 
 def _with_text_as_keys(value: Any) -> Any:
-    """``value`` with keys as a file has them: other readers of YAML take ``on`` for true there, too."""
+    """Return ``value`` with keys as text: other YAML readers turn the key ``on`` into true."""
     if isinstance(value, dict):
         return {_key(key): _with_text_as_keys(member) for key, member in value.items()}
     return [_with_text_as_keys(item) for item in value] if isinstance(value, list | tuple) else value
@@ -147,8 +144,9 @@ def configure(
     unnamed: Path | None = None,
     within: Collection[str] | None = None,
 ) -> Config:
-    """A document checked and read, with the variables of ``env`` and the secrets in ``files``; ``unnamed`` is its path
-    where nobody has named it. Raises ``ConfigError``."""
+    """Return the configuration of a document, with the variables of ``env`` and the secrets in ``files``.
+
+    ``unnamed`` is its path if it was only found. Raises ``ConfigError``."""
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"{describe(written.content)} where keys should be"
         raise ConfigError((written.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
@@ -168,7 +166,7 @@ def configure(
     config, entries = _config(reading, findings)
     for one in unpriced(config):
         place = entries.paths[one.entry.name]
-        if place not in findings.faulty:  # its price may be what is wrong
+        if place not in findings.faulty:  # otherwise its price may be the error
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
@@ -181,21 +179,21 @@ def _place(mistake: Mistake) -> tuple[int, int]:
 
 
 WITHOUT_EFFECT: Final = frozenset(name for name, field in keys_of(Config).items() if field.key.ignored is not None)
-"""Root keys that nothing here reads: no variable in them is looked up."""
+"""Root keys without effect, whose variables are not expanded."""
 
 
 def advise(place: type, name: str) -> Wrong:
-    """Return the advice on an unknown key; the tables of it are loaded where a file has one."""
+    """Return the advice on an unknown key; its tables are imported only when needed."""
     from gateway.config.unknown import wrong_key
 
     return wrong_key(place, name)
 
 
-# What the shape alone cannot tell
+# Checks beyond types
 
 
 def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entries]:
-    """The configuration that was read, with what follows from its parts together."""
+    """Return the configuration, with what follows from its parts together."""
     assert reading.value is not None  # no key of the root is required
     config = reading.value
     for path, why in reading.ignored:
@@ -253,8 +251,10 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
 
 
 def _timeouts(config: Config, common: ListenedTo, findings: Findings) -> Timeouts:
-    """The time limits on a provider. A listener's ``timeout`` limits the wait for the first byte and any silence after
-    it, never a whole answer: long streams are not cut."""
+    """Return the time limits for providers.
+
+    A listener's ``timeout`` limits the wait for the first byte and later silence, never a whole response: long streams
+    are not cut."""
     base = Timeouts()
     if common.timeout is not None:
         base = attrs.evolve(base, first_byte=common.timeout or None, idle=common.timeout or None)

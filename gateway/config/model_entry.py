@@ -1,4 +1,4 @@
-"""The entries of ``model_providers``: each is a model, or all models, of a provider."""
+"""The entries of ``model_providers``: a model, or all models, of a provider."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
@@ -31,30 +31,26 @@ from streams.events import Api
 from streams.timeouts import Timeouts
 
 Keeper: TypeAlias = Literal["ours", "upstream"]
-"""Who keeps the responses that a client continues: trigate, or the provider."""
+"""Who stores the responses that a client continues: trigate, or the provider."""
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
-"""Whether the gateway requests the token counts of a streamed Chat answer though the client does not, or leaves the
-request alone."""
+"""Whether the gateway requests usage in Chat streams if the client does not."""
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
-"""What becomes of the provider's answer when the client leaves: closed immediately, or read to its end for the
-ledger."""
+"""The provider's response after the client leaves: closed immediately, or read to its end for the ledger."""
 
 UNKNOWN_PROVIDER = catalog.generic("unknown", None)
 
 
 @attrs.frozen
 class ModelEntry:
-    """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
+    """One item of ``model_providers``: a model of a provider (``*`` for all), and how to reach it.
 
-    An item is read without its provider's row; ``entries.py`` then adds the row and what follows from it. ``speaks``
-    and ``timeouts`` are what applies in the end: the provider's row or the root's setting with the item's own laid over
-    it; ``quirks`` are the item's own alone, and ``pinned`` the APIs of clients for which the item itself says what is
-    spoken. ``retries`` and ``circuit`` are ``None`` where those of the configuration apply. ``price``, ``sign_in`` and
-    ``endpoints`` are made of what the file says by these names (``written_price`` and so on). ``lists_all``: lists of
-    models have what the provider lists. With a ``sign_in`` there is no ``key``.
-    """
+    Items are read without their provider's row, which ``entries.py`` adds with everything that follows. ``speaks`` and
+    ``timeouts`` are the effective values, from the row or root and the item; ``quirks`` are the item's own. ``pinned``
+    has the client APIs for which the item sets what is spoken. ``retries`` and ``circuit`` of ``None`` mean the
+    configuration's. ``price``, ``sign_in`` and ``endpoints`` are built from ``written_price`` and so on. ``lists_all``
+    means that lists include the provider's models. With a ``sign_in``, ``key`` is ``None``."""
 
     written: str = setting(
         "`provider/model id`, or `provider/*` for all models of a provider. The provider receives everything after "
@@ -259,20 +255,21 @@ class ModelEntry:
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """The words before the slash under which its models can be asked for."""
+        """The prefixes under which its models can be requested."""
         own = (self.name.removesuffix("/*"),) if self.wildcard else ()
         return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
 
     @property
     def keeps_own(self) -> bool:
-        """True if trigate keeps the state of its responses. By default the provider does, where it can and is asked in
-        Responses."""
+        """Whether trigate stores the state of its responses; by default the provider does, if it can and Responses is
+        used."""
         if self.state is not None:
             return self.state == "ours"
         return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
 
     def api_for(self, client: Api, model: str) -> Api | None:
-        """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
+        """Return the API in which requests for ``model`` from ``client``'s API are sent, ``None`` if none is supported
+        yet."""
         speaks = self.speaks_of(model)
         spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
         if not self.may_ask_in_responses(client, model):
@@ -286,17 +283,19 @@ class ModelEntry:
                 return spoken
 
     def is_at_home(self, model: str) -> bool:
-        """True if ``model`` is asked at its maker's own service, and not at a server that is only like it."""
+        """Return whether ``model`` is used at its maker's own service, not at a compatible server."""
         return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
 
     def place_of(self, endpoint: EndpointName, model: str) -> Place | None:
-        """Where ``model`` has ``endpoint``; ``None`` where it has not."""
+        """Return the endpoint for ``model``, ``None`` if it has none."""
         own = self.endpoints
         return own[endpoint] if endpoint in own else self.row(model).place_of(endpoint)
 
     def embeddings_of(self, model: str) -> EmbeddingTraits:
-        """How ``model`` takes embeddings: the provider's row, and the item's own over it. A server that is only like
-        its maker's may know more members, and has OpenAI's vocabulary where the name of the model says so."""
+        """Return the embedding traits of ``model``: the row's, overridden by the item's.
+
+        A server that only resembles its maker's may support more members, and has OpenAI's vocabulary if the model's
+        name suggests so."""
         known = self.row(model).embeddings
         if known.token_arrays and not self._is_at_makers_address:
             known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
@@ -306,64 +305,66 @@ class ModelEntry:
 
     @property
     def _is_at_makers_address(self) -> bool:
-        """True for the service of the maker itself: another one may speak alike, and serve models of others."""
+        """Return whether the address is the maker's own: other services may serve other makers' models."""
         maker = catalog.find(self.provider.id)
         return maker is not None and _is_of(self.base_url or self.provider.base_url, maker.base_url)
 
     def row(self, model: str) -> Provider:
-        """The provider's row for ``model``."""
+        """Return the provider's row for ``model``."""
         return self.provider.for_model(model)
 
     def type_of(self, model: str) -> ModelType:
-        """What ``model`` is for."""
+        """Return the purpose of ``model``."""
         return self.type or model_type(model)
 
     def speaks_of(self, model: str) -> Speaks:
-        """``speaks`` for ``model``, where the provider has not the same APIs for all."""
+        """Return ``speaks`` for ``model``, if the provider's APIs differ by model."""
         if not self.provider.by_model:
             return self.speaks
         pinned = {client: self.speaks[client] for client in self.pinned if client in self.speaks}
         return {**self.row(model).speaks, **pinned}
 
     def may_ask_in_responses(self, client: Api, model: str) -> bool:
-        """True if requests of ``client`` can go to Responses where ``model`` wants that."""
+        """Return whether requests of ``client`` can use Responses if ``model`` prefers that."""
         if client in self.pinned or (self.provider.all_in_chat and "asked_in_responses" not in self.quirks):
             return False
         return self.speaks_of(model).get("responses") == "responses"
 
     def quirks_of(self, model: str) -> Quirks:
-        """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid
-        over it, and the item's own over both."""
+        """Return the quirks of ``model`` (a provider's id): the row's, overridden by the model's, overridden by the
+        item's."""
         known = with_facts(quirks_of(self.row(model).quirks, model), self.provider.id, model)
         found = attrs.evolve(known, **self.quirks)
         rule = found.asked_in_responses
         if rule == "to_keep_reasoning":
             rule = "with_tools" if self.is_at_home(model) else "by_responses_clients"
         if self.provider.local and "asked_in_responses" not in self.quirks:
-            rule = "by_responses_clients"  # whatever is called so on a server of one's own is no model of OpenAI's
+            rule = "by_responses_clients"  # on a self-hosted server, a model of that name is not OpenAI's
         return found if rule == found.asked_in_responses else attrs.evolve(found, asked_in_responses=rule)
 
     def never_takes(self, model: str) -> tuple[Ability, ...]:
-        """What ``model`` certainly cannot do: by the word of the item itself, or, of a model at its maker's own
-        service, by all that is known of it. Servers of one's own and routers may add what a model lacks."""
+        """Return the abilities that ``model`` certainly lacks, by the item, or by the model's facts at its maker's own
+        service.
+
+        Self-hosted servers and routers may add abilities."""
         if "cannot" in self.quirks:
             return tuple(self.quirks["cannot"])
         return self.quirks_of(model).cannot if self.is_at_home(model) else ()
 
     def known_of(self, model: str) -> Quirks:
-        """``quirks_of`` without what is only guessed of a provider that the catalogue does not know."""
+        """Return ``quirks_of`` without guesses about unknown providers."""
         meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
         return attrs.evolve(quirks_of(self.row(model).known, model), **{**meant, **self.quirks})
 
     @property
     def issuer(self) -> Issuer:
-        """The issuer that seals name: all entries of one provider account are one issuer, so that a change of model
-        keeps what the account itself can read again."""
+        """Return the issuer in seals: entries of one provider account share it, so that a change of model keeps them
+        readable."""
         return Issuer.of(self.provider.id, self.key if self.sign_in is None else self.sign_in.account)
 
 
 def _is_of(url: str | None, makers: str | None) -> bool:
-    """Whether ``url`` is of the same domain as a maker's own address: its regions have hosts of their own."""
+    """Return whether ``url`` has the domain of a maker's address; its regions have hosts of their own."""
     if url is None or makers is None:
         return True
     domain = ".".join((urlsplit(makers).hostname or "").rsplit(".", 2)[-2:])

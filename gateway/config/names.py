@@ -1,13 +1,12 @@
-"""From a model's name to a configured entry, or to the several of a route.
+"""Resolution of a model's name to an entry or route.
 
-The order is: alias or route, the entry's name, ``provider/id``, the bare id, ``provider/*``, then the well-known ids of
-wildcard providers, and last the families of ids that they have (``claude-*``). Exact names come first because ids hold
-slashes, colons and spaces of their own.
+The order is: alias or route, the entry's name, ``provider/id``, the bare id, ``provider/*``, the known ids of wildcard
+providers, and their families of ids (``claude-*``). Exact names come first, because ids contain slashes, colons and
+spaces.
 
-Claude Code marks a name with ``[1m]`` where it wants the window of a million tokens. It takes the mark off and sends a
-beta in its place, but other programs and older settings send the mark (Wei-Shaw/sub2api#4505, decolua/9router#2531),
-and no provider knows it: it is taken off here too, unless an entry has it in its name.
-"""
+Claude Code adds ``[1m]`` to a name for the million-token window, and removes it before sending. Other programs and
+older settings send it (Wei-Shaw/sub2api#4505, decolua/9router#2531), and no provider knows it: it is removed, unless an
+entry's name has it."""
 
 import difflib
 import heapq
@@ -28,19 +27,19 @@ from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]
-"""Whether a client may ask for a model by this name."""
+"""A function that returns whether a client may use a model name."""
 
 _NO_MODEL: Final = frozenset(("", "*", ".", ".."))
-"""What follows a wildcard's prefix and names no model: the last two would be steps in a path that holds the name."""
+"""Suffixes of a wildcard's prefix that are no models: the last two would be steps in a path."""
 
-_LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
+_LONGEST = 200  # characters of an unknown name that are compared and repeated
 _COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
-"""Of names that an unknown one may have been meant to be: the characters that one may have, how many are looked at, how
-many of these closely, how like they have to be, and for how many unknown names the result is remembered."""
+"""Bounds on suggestions for an unknown name: its characters, candidates, candidates compared closely, required
+similarity, and remembered results."""
 _ALIKE: Final = 0.85
-"""How like a provider's id a word has to be, where nothing else says that it was meant."""
+"""The similarity to a provider's id that suffices alone."""
 _REPEATED, _OFFERED = 100, 3
-"""Characters of a name that is told in other forms too, and how many of those are told."""
+"""Characters of a name whose other forms are suggested, and the number of suggestions."""
 
 
 _WORD: Final = re.compile(r"[a-z]{3,}")
@@ -48,21 +47,22 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _FORMS: Final = frozenset(
     ("latest", "preview", "beta", "exp", "experimental", "instruct", "chat", "mini", "nano", "small", "medium", "large")
 )
-"""Words that models of every maker have in their names."""
+"""Words in names of many makers' models."""
 
 _MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
-_MARKED = 32  # characters at the end of a name in which marks are looked for: a name may be megabytes
+_MARKED = 32  # characters at the end of a name that are searched for marks: names may be megabytes
 
 
 def unmarked(name: str) -> str:
-    """``name`` without the marks for a window of tokens at its end."""
+    """Return ``name`` without marks for a context window at its end."""
     return name[:-_MARKED] + _MARK.sub("", name[-_MARKED:]) if name.endswith("]") else name
 
 
 @attrs.frozen
 class Found:
-    """An entry, the provider's own id of the model, and in words why it is that. ``long_context``: the name was marked
-    for the window of a million tokens."""
+    """A resolved model: the entry, the provider's id, and the reason in words.
+
+    ``long_context`` means that the name was marked for the million-token window."""
 
     entry: ModelEntry
     model: str
@@ -72,15 +72,15 @@ class Found:
 
 @attrs.frozen
 class Meaning:
-    """What a name stands for: one entry, or all of a ``route``'s, in the order of its targets."""
+    """The meaning of a name: one entry, or all of a ``route``, in the order of its targets."""
 
     found: tuple[Found, ...]
     route: Route | None = None
 
 
 def _found(entry: ModelEntry, model: str, why: str) -> Found:
-    """``model`` of ``entry``, without marks that its provider cannot know: an id that the file gives for a server of
-    one's own may end with one (anthropics/claude-code#70419)."""
+    """Return ``model`` of ``entry`` without marks unknown to its provider; a self-hosted server's id may end with one
+    (anthropics/claude-code#70419)."""
     plain = unmarked(model)
     if plain == model or not (entry.wildcard or entry.provider.has(model)):
         return Found(entry, model, why)
@@ -92,15 +92,15 @@ def _long(name: str) -> bool:
 
 
 def listed_names(entry: ModelEntry, listed: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names that lists of models have for ``entry``: of a wildcard what its provider has ``listed``, else
-    what the catalogue lists."""
+    """Return the names of ``entry`` in model lists; for a wildcard, what its provider ``listed``, else the catalogue's
+    list."""
     if not entry.wildcard:
         return (entry.name,)
     return tuple(f"{entry.prefixes[0]}/{model}" for model in listed or entry.provider.models)
 
 
 class Names:
-    """The index over all entries, aliases and routes."""
+    """The index of all entries, aliases and routes."""
 
     def __init__(
         self, entries: Sequence[ModelEntry], aliases: Mapping[str, str], routes: Mapping[str, Route] | None = None
@@ -116,14 +116,14 @@ class Names:
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
         self.defaults: dict[ModelType, str] = {}
-        """The names that requests without a model mean, by what their models are for."""
+        """The names for requests without a model, by the model's purpose."""
         named: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
         for one in named:
             if one.default:
                 self.defaults.setdefault(self.type_of(one), one.name)
 
     def type_of(self, named: Route | ModelEntry) -> ModelType:
-        """Return what the models of a route or an entry are for."""
+        """Return the purpose of a route's or entry's models."""
         if not isinstance(named, Route):
             return named.type_of(named.model)
         found = self.direct(named.places[0][1].target)
@@ -141,19 +141,21 @@ class Names:
             self._known[model].append(entry)
 
     def find(self, asked: str | None, may: May | None = None) -> Found:
-        """The entry that ``asked`` means: of a route its first. Raises as ``meaning`` does."""
+        """Return the entry that ``asked`` means, for a route its first. Raises as ``meaning`` does."""
         return self.meaning(asked, may).found[0]
 
     def meaning(self, asked: str | None, may: May | None = None) -> Meaning:
-        """What ``asked`` stands for, the default if it is empty. Raises ``GatewayError``: 400 where a model is required
-        or the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
+        """Return the meaning of ``asked``, the default if it is empty.
+
+        Raises ``GatewayError``: 400 if a model is required or the name is ambiguous, 404 if it is unknown. ``may``
+        selects names that errors may contain."""
         name = self.configured(asked) if asked else self._required()
         if (route := self.routes.get(name)) is not None:
             return self._all_of(route, asked or "")
         return Meaning((self._one(asked, may),))
 
     def _required(self) -> str:
-        """The name of the default for conversations, where one is needed."""
+        """Return the default for conversations. Raises ``GatewayError`` without one."""
         if (default := self.defaults.get("chat")) is not None:
             return default
         others = ", ".join(f"{name} is one for {kind}" for kind, name in self.defaults.items())
@@ -183,7 +185,7 @@ class Names:
         raise self._unknown(asked, may)
 
     def direct(self, name: str, may: May | None = None) -> Found | None:
-        """The entry that ``name`` means without aliases. Raises a 400 where it means several entries."""
+        """Return the entry of ``name`` without aliases. Raises ``GatewayError`` (400) if it is ambiguous."""
         plain = unmarked(name)
         if plain == name or self._is_exact(name):
             return self._direct(name, may)
@@ -191,7 +193,7 @@ class Names:
         return None if found is None else attrs.evolve(found, long_context=found.long_context or _long(name))
 
     def configured(self, asked: str) -> str:
-        """``asked`` without marks, unless the configuration has a name with them."""
+        """Return ``asked`` without marks, unless the configuration has that name."""
         known = asked in self.aliases or asked in self.routes or self._is_exact(asked)
         return asked if known else unmarked(asked)
 
@@ -229,7 +231,7 @@ class Names:
         )
 
     def _advice(self, asked: str, may: May | None) -> str:
-        """Advice on what to ask for instead, or what to add to the configuration."""
+        """Return advice on what to request instead, or to add to the configuration."""
         prefix, slash, model = asked.partition("/")
         if slash and model in ("", "*") and prefix in self._wild:
             return f"put a model's name behind {prefix}/"
@@ -250,17 +252,17 @@ class Names:
         return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
 
     def _meant_provider(self, prefix: str) -> str | None:
-        """Return the beginning of a wildcard's names that ``prefix`` is a misspelling of, if it is one."""
+        """Return the prefix of a wildcard that ``prefix`` probably misspells, if any."""
         if prefix in self._wild or find(prefix) is not None or len(prefix) > _COMPARED:
             return None
         return nearest(prefix, self._wild)
 
     def _known_forms(self) -> tuple[str, ...]:
-        """The well-known ids with their provider before them: what somebody means who misspells a provider."""
+        """The known ids with their provider, as candidates for misspelled providers."""
         return tuple(_form(entry, model) for model, entries in self._known.items() for entry in entries)
 
     def _forms(self, asked: str, may: May | None) -> list[str]:
-        """Names under which a wildcard would take ``asked``: not those of makers of other models."""
+        """Return names under which a wildcard would accept ``asked``, except for other makers' models."""
         prefix, slash, model = asked.partition("/")
         if not asked.isprintable() or "*" in asked or len(asked) > _REPEATED or (slash and not (prefix and model)):
             return []
@@ -271,8 +273,9 @@ class Names:
 
 @lru_cache(_REMEMBERED)
 def _nearest(asked: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Up to three of ``names`` that are like ``asked``: those that have about the same letters are compared closely,
-    which takes a time that grows with the product of two lengths."""
+    """Return up to three of ``names`` similar to ``asked``.
+
+    Only those with about the same letters are compared closely, which takes quadratic time."""
     if len(asked) > _COMPARED:
         return ()
     matcher = difflib.SequenceMatcher(b=asked)
@@ -287,25 +290,25 @@ def _nearest(asked: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shares_word(asked: str, name: str) -> bool:
-    """True if ``name`` has something like a word of ``asked`` that says which model it is: ``opus-latest`` and
-    ``codestral-latest`` are no more alike than any two names of this form."""
+    """Return whether ``name`` has a word similar to a distinctive word of ``asked``: ``latest`` alone does not
+    count."""
     words = _words(asked)
     return not words or any(nearest(word, _words(name), _LIKE) for word in words)
 
 
 def _has_words(name: str, asked: str) -> bool:
-    """True if ``name`` has all words of ``asked``, which names a model without its version: ``opus-latest``."""
+    """Return whether ``name`` has all words of ``asked``, a model without its version: ``opus-latest``."""
     words = _words(asked)
     return bool(words) and not _DIGIT.search(asked) and words <= _words(name)
 
 
 def _words(name: str) -> set[str]:
-    """The words of a model's name that tell it from others."""
+    """Return the distinctive words of a model's name."""
     return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
 
 
 def _maker(asked: str) -> Provider | None:
-    """The provider that ``asked`` names or whose family it is of."""
+    """Return the provider that ``asked`` names, or whose family it belongs to."""
     prefix, slash, _ = asked.partition("/")
     if not slash or len(prefix) > _COMPARED:
         return maker(asked)
@@ -313,12 +316,12 @@ def _maker(asked: str) -> Provider | None:
 
 
 def _form(entry: ModelEntry, model: str) -> str:
-    """The name that means ``entry`` where several offer ``model``."""
+    """Return the unambiguous name of ``model`` at ``entry``."""
     return f"{entry.prefixes[0]}/{model}" if entry.wildcard else entry.name
 
 
 def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEntry:
-    """The one entry that offers ``model``, or a 400 that names them all, as far as it may."""
+    """Return the only entry with ``model``. Raises ``GatewayError`` (400) that lists all permitted ones."""
     if len(entries) == 1:
         return entries[0]
     forms = (_form(entry, model) for entry in entries)

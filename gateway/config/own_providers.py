@@ -1,5 +1,4 @@
-"""Providers of the configuration's own (``providers``): rows that are added to the catalogue, replace one of its rows,
-or change it."""
+"""Providers in the configuration (``providers``), which add, replace or change rows of the catalogue."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ SetHeaders: TypeAlias = Annotated[
 
 @attrs.frozen
 class ProviderSettings:
-    """A row of the catalogue: what is new in it, or all of it."""
+    """A row of the catalogue, whole or in part."""
 
     base_url: Url | None = setting(
         "The provider's address, as on an entry.", None, shown="the known provider's; otherwise each entry sets it"
@@ -98,20 +97,20 @@ class ProviderSettings:
 
 @attrs.frozen
 class OwnProvider:
-    """A ``row``, and what its entries have where they do not say it themselves."""
+    """A ``row``, and defaults for its entries."""
 
     row: Provider
     given: ProviderSettings
 
 
 def id_of(name: str) -> str:
-    """The id of the provider that is called ``name``, also by an alias."""
+    """Return the id of the provider ``name``, which may be an alias."""
     row = catalog.find(name)
     return name if row is None else row.id
 
 
 def build_providers(providers: Mapping[str, ProviderSettings], findings: Findings) -> Mapping[str, OwnProvider]:
-    """The configuration's own providers by their ids."""
+    """Return the configured providers by id."""
     found: dict[str, OwnProvider] = {}
     for name, given in providers.items():
         path = ("providers", name)
@@ -151,7 +150,7 @@ def _row(name: str, given: ProviderSettings, path: Path, findings: Findings) -> 
 
 
 def _placed(row: Provider, given: ProviderSettings) -> Provider:
-    """``row`` at the address that is given, and with the paths that are."""
+    """Return ``row`` with the given address and paths."""
     if given.base_url is not None:
         speaks: dict[Api, Api] = {**row.speaks, **given.speaks}
         base_url = given.base_url if given.paths else row.complete_base_url(given.base_url, speaks.values())
@@ -182,7 +181,7 @@ def _check_spoken(given: ProviderSettings, row: Provider, path: Path, findings: 
 
 
 def check_used(own: Mapping[str, OwnProvider], used: frozenset[str], findings: Findings) -> None:
-    """Tell of providers that no entry is for."""
+    """Report providers without an entry."""
     for id in own:
         if id not in used:
             findings.warn(f"providers.{id}: no entry is for it: add one such as `- model: {id}/*`")

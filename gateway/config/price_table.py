@@ -1,4 +1,4 @@
-"""The price of a model as an entry gives it."""
+"""The price of a model in an entry."""
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -12,10 +12,10 @@ from gateway.config.kinds import Dollars, PromptLength, UnitWord
 from providers.catalog.prices import NAMED_PRICES, Price, read_price
 
 IMPLAUSIBLE: Final = 0.0005
-"""Dollars for a million tokens, below which somebody has probably written the price of one token."""
+"""Dollars per million tokens below which the price was probably written per token."""
 
 IMPLAUSIBLE_UNIT: Final = 20
-"""Dollars for one unit, above which somebody has probably written the price of thousands or of an hour."""
+"""Dollars per unit above which the price was probably written per thousand or hour."""
 
 
 @attrs.frozen
@@ -43,8 +43,7 @@ class TierPrice:
 
 @attrs.frozen
 class PriceTable:
-    """The price of a model in dollars: of tokens, of units, or of both. The price list's ``Price`` is made of it, in
-    whole nano-dollars."""
+    """The price of a model in dollars, for tokens, units, or both, before conversion to a ``Price`` in nano-dollars."""
 
     input: Dollars | None = setting(
         "Prompt tokens that were neither read from a cache nor written to one.",
@@ -110,7 +109,7 @@ PriceOfModel: TypeAlias = Annotated[
 def build_price(
     table: PriceTable | Price | None, provider: str, model: str, path: Path, findings: Findings
 ) -> Price | None:
-    """Return the price of ``model``, and report what is wrong or odd about it."""
+    """Return the price of ``model``, and report errors and doubts."""
     if not isinstance(table, PriceTable):
         return table
     for kind in ("input", "output"):

@@ -1,4 +1,4 @@
-"""The models that have no price though money is limited."""
+"""Models without a price under budgets of money."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +16,7 @@ from streams.errors import GatewayError
 
 @attrs.frozen
 class Unpriced:
-    """A ``model`` of an ``entry`` that has no price, under a budget of ``holder``, as the file writes it."""
+    """A ``model`` of an ``entry`` without a price, under a budget of ``holder`` as the file writes it."""
 
     entry: ModelEntry
     model: str
@@ -35,18 +35,19 @@ ADVICE: Final = (
 
 
 def unpriced(config: Config) -> Iterator[Unpriced]:
-    """The models that can be asked for at an expense that nobody could count: a budget of money would never end
-    (BerriAI/litellm#10598). Of a wildcard only those that the file names are known."""
+    """Yield models whose costs cannot be counted, so that no budget would stop them (BerriAI/litellm#10598).
+
+    Of a wildcard, only models that the file names are known."""
     if config.unpriced == "refuse":
         yield from _without_price(config)
 
 
 _NAMED: Final = 5
-"""Models that the warning lists."""
+"""Models listed in the warning."""
 
 
 def uncounted(config: Config) -> Iterator[str]:
-    """Return a warning where the file allows models without a price and has budgets of money."""
+    """Yield a warning if the file allows models without a price and has budgets of money."""
     if config.unpriced != "allow" or not _has_money_budget(config):
         return
     models = list(dict.fromkeys(f"{one.entry.provider.id}/{one.model}" for one in _without_price(config)))
@@ -81,7 +82,7 @@ def _has_price(found: Found) -> bool:
 
 
 def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:
-    """Return the models that a budget of money limits: one of the root, an entry, a client or a client's group."""
+    """Yield the models that a budget of money limits, at the root, an entry, a client or its group."""
     names = Names(config.entries, config.aliases, config.routes)
     every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
     all_found = [found for name in every for found in _meant(names, name)]
@@ -110,7 +111,7 @@ def _askable(client: ClientKey, every: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _meant(names: Names, name: str) -> tuple[Found, ...]:
-    """What ``name`` stands for; nothing for that of a wildcard, which no client asks for."""
+    """Return the meaning of ``name``, empty for a wildcard, which no client requests."""
     try:
         return names.meaning(name).found
     except GatewayError:

@@ -1,4 +1,4 @@
-"""The rates of clients, groups and entries: what is odd about them, and Plano's limits by a header."""
+"""Rates of clients, groups and entries: warnings, and Plano's header limits."""
 
 from collections.abc import Collection
 from typing import Final
@@ -13,17 +13,17 @@ from gateway.config.names import Names
 from streams.errors import GatewayError
 
 _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tokens": 1000}
-"""Rates that come to less in a minute are slower than who writes ``50k/d`` may think."""
+"""Rates below these numbers per minute are slower than ``50k/d`` suggests."""
 
 _UNITS: Final = {"second": (1.0, "s"), "minute": (60.0, "m"), "hour": (3600.0, "h"), "day": (86400.0, "d")}
 
 _COUNTING: Final = ("tokens", "input_tokens")
-"""The measures that tokens from a cache may count towards."""
+"""The measures for which cached tokens may count."""
 
 
 def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, counts_cached: bool = False) -> RateLimits:
-    """Return the ``limits`` of a holder, and warn of odd ones. ``counts_cached``: so does the provider itself
-    (BerriAI/litellm#18728)."""
+    """Return a holder's ``limits``, and warn of odd ones; ``counts_cached`` means that the provider counts cached
+    tokens, too (BerriAI/litellm#18728)."""
     counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
     if limits.count_cached and not counting:
         findings.warn(f"{spell(path)}: count_cached has no effect: neither tokens nor input_tokens is limited")
@@ -38,7 +38,7 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
 def build_header_limits(
     items: RatesOrHeaderLimits | None, aliases: Collection[str], names: Names, findings: Findings
 ) -> tuple[RootLimit, ...]:
-    """Return Plano's limits by a header, which the root gives as a list."""
+    """Return Plano's header limits, a list at the root."""
     limits = items if isinstance(items, tuple) else ()
     found = (_root_limit(item, ("ratelimits", i), aliases, names, findings) for i, item in enumerate(limits))
     return tuple(limit for limit in found if limit is not None)
@@ -61,7 +61,7 @@ def _root_limit(
 def _is_model(name: str, names: Names) -> bool:
     try:
         return names.direct(name) is not None
-    except GatewayError:  # several have it
+    except GatewayError:  # several entries have it
         return True
 
 
@@ -72,6 +72,6 @@ def _pace(rate: Rate, measure: str) -> str:
 
 
 def check_queue(queue: QueueSettings, name: str, limits: RateLimits, findings: Findings) -> None:
-    """Warn of a queue at a place without limits."""
+    """Warn of a queue at an entry without limits."""
     if queue.size and limits == RateLimits():
         findings.warn(f"{name}: nobody ever waits in its queue: it has no ratelimits")

@@ -1,4 +1,4 @@
-"""Credentials of a configuration, and texts without them."""
+"""The credentials in a configuration, and their removal from texts."""
 
 import re
 from collections import deque
@@ -17,20 +17,21 @@ from gateway.http.headers import Headers
 REDACTED = b"[redacted]"
 
 SHORTEST = 8
-"""Characters of a credential that is looked for where nothing says that it must be one."""
+"""The shortest text that counts as a credential without further evidence."""
 
 LONGEST_SPELLED: Final = 256 * 1024
-"""Bytes in which other spellings are looked for, which takes about 50 ns for each of them."""
+"""Bytes in which other spellings are searched, at about 50 ns each."""
 
 Secrets: TypeAlias = tuple[str, ...]
 
-# Configured headers whose names hold one of these are credentials too.
+# Configured headers whose names contain one of these are also credentials.
 _SECRET = ("auth", "key", "token", "secret", "cookie")
 
 
 def secrets_in(config: Config) -> Secrets:
-    """All that ``config`` holds: what no line of the log and no recording may repeat. A client may have put its key
-    where a model's name belongs; of keys that the file has by their digest alone only the log can tell."""
+    """Return all credentials in ``config``, which no log line or recording may contain.
+
+    Clients mix up keys and model names. Keys stored only as digests are handled by the log alone."""
     found = [
         text
         for entry in config.entries
@@ -54,14 +55,14 @@ def _of_sign_in(entry: ModelEntry) -> Secrets:
 
 
 class FetchedSecrets:
-    """The credentials that were fetched lately: one list for the process, as its log is. ``words`` are ``findable``."""
+    """The recently fetched credentials of the process; ``words`` are ``findable``."""
 
     def __init__(self) -> None:
         self._kept: deque[str] = deque(maxlen=FETCHED_KEPT)
         self.words: Secrets = ()
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Leave ``secrets`` out of whatever is told from now on, in place of those that were fetched longest ago."""
+        """Mask ``secrets`` from now on, instead of those fetched longest ago."""
         self._kept.extend(one for one in secrets if one not in self._kept)
         self.words = findable(self._kept)
 
@@ -70,9 +71,12 @@ FETCHED_KEPT: Final = 256
 
 
 def findable(secrets: Iterable[str]) -> Secrets:
-    """The ``secrets`` that can be looked for in any text, also as JSON writes them, in the order in which to look: one
-    may be part of another. What is short is a placeholder such as ``none``, and would blot out words."""
-    long = {str(secret) for secret in secrets if len(secret) >= SHORTEST}  # a variable that nobody looked up is more
+    """Return the ``secrets`` to search for, also as JSON writes them, in search order: one may be part of another.
+
+    Short ones are placeholders such as ``none``, and would mask ordinary words."""
+    long = {
+        str(secret) for secret in secrets if len(secret) >= SHORTEST
+    }  # a variable that was not expanded is a special value
     spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
     return tuple(sorted(long | spelled, key=len, reverse=True))
 
@@ -81,22 +85,23 @@ FETCHED: Final = FetchedSecrets()
 
 
 def credentials_among(headers: Headers) -> Secrets:
-    """The values of those ``headers`` whose names say that they are credentials."""
+    """Return the values of ``headers`` whose names suggest credentials."""
     credentials = (value for name, value in headers if any(word in name.lower() for word in _SECRET))
     return tuple(text for value in credentials if (text := value.removeprefix("Bearer ").strip()))
 
 
 def redact(data: bytes, secrets: Secrets) -> bytes:
-    """``data`` without credentials, which some providers echo in their errors. ``secrets`` are ``findable``."""
+    """Return ``data`` without credentials, which some providers repeat in errors; ``secrets`` are ``findable``."""
     for secret in secrets:
         data = data.replace(secret.encode(), REDACTED)
     return data
 
 
 def redact_spelled(data: bytes, secrets: Secrets) -> bytes:
-    """``redact``, also of credentials in another spelling: any of their characters escaped as JSON does it
-    (``\\u002d``, also in JSON within JSON) or as a URL does (``%2d``). Nothing else of ``data`` is touched. It is for
-    what is short and seldom: errors and headers."""
+    r"""Return ``data`` without credentials in any spelling, escaped as in JSON (``\u002d``, also nested) or URLs
+    (``%2d``).
+
+    Everything else stays unchanged. It is for short, rare texts: errors and headers."""
     data = redact(data, secrets)
     if (b"\\" in data or b"%" in data) and len(data) <= LONGEST_SPELLED:
         for secret in secrets:
@@ -106,7 +111,7 @@ def redact_spelled(data: bytes, secrets: Secrets) -> bytes:
 
 @lru_cache(maxsize=64)
 def _spelled(secret: str) -> re.Pattern[bytes]:
-    """Every spelling of ``secret``. Repetitions are bounded, so that the search takes linear time."""
+    """Return a pattern for every spelling of ``secret``, with bounded repetitions for linear time."""
     return re.compile(b"".join(map(_spellings, secret.encode())))
 
 
@@ -118,5 +123,5 @@ def _spellings(byte: int) -> bytes:
 
 
 def redact_json(value: Any, secrets: Secrets) -> Any:
-    """``redact_spelled`` for a value of JSON."""
+    """Return a JSON value after ``redact_spelled``."""
     return None if value is None else msgspec.json.decode(redact_spelled(msgspec.json.encode(value), secrets))

@@ -1,4 +1,4 @@
-"""What the names of ``model_aliases`` and Plano's preferences stand for: one model, or a route."""
+"""The meanings of names in ``model_aliases`` and Plano's preferences: a model or a route."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -21,7 +21,7 @@ from streams.errors import GatewayError
 
 @attrs.frozen
 class Aliases:
-    """The names of a configuration besides those of its entries: ``single`` are aliases of one model."""
+    """The names of a configuration besides its entries'; ``single`` are aliases of one model."""
 
     single: dict[str, str] = attrs.field(factory=dict)
     routes: dict[str, Route] = attrs.field(factory=dict)
@@ -29,7 +29,7 @@ class Aliases:
 
 @attrs.frozen
 class _Item:
-    """An item of ``targets``, and where it is in the file."""
+    """An item of ``targets``, and its path in the file."""
 
     path: Path
     target: RouteTarget
@@ -39,7 +39,7 @@ _Groups: TypeAlias = tuple[tuple[_Item, ...], ...]
 
 
 def build_aliases(config: Config, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
-    """``retries`` are the root's."""
+    """Return the aliases and routes of a file; ``retries`` are the root's."""
     targets = _Targets(config.model_aliases, entries, findings)
     made = Aliases()
     for name, item in config.model_aliases.items():
@@ -80,7 +80,7 @@ _BALANCE: Final[Mapping[str, Balance]] = {"cheapest": "cheapest", "fastest": "lo
 
 @attrs.frozen
 class _Preference:
-    """One use: its ``targets``, all of them in one group where there is a ``balance``."""
+    """One use: its ``targets``, in a single group if there is a ``balance``."""
 
     name: str
     path: Path
@@ -89,7 +89,7 @@ class _Preference:
 
 
 def _preferences(config: Config) -> Iterator[_Preference]:
-    """The preferences at the root, then those of entries, which newer versions of Plano lift to the root."""
+    """Yield the preferences at the root, then those of entries, which newer Plano versions move to the root."""
     for i, item in enumerate(config.routing_preferences):
         path: Path = ("routing_preferences", i)
         targets = tuple(_Item((*path, "models", j), RouteTarget(model)) for j, model in enumerate(item.models))
@@ -111,7 +111,7 @@ def _of_entries(key: str, entries: Sequence[ModelEntry | None]) -> Iterator[_Pre
 
 
 def _prefer(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
-    """Add the route of a preference, unless its name is taken: names come before what Plano asks a model about."""
+    """Add a preference's route, unless its name is taken: names have priority."""
     name, findings = preference.name, targets.findings
     if name in targets.aliases or name in made.routes or targets.is_model(name):
         findings.no_effect((*preference.path, "name"), f"{describe(name)} is the name of something else already")
@@ -146,12 +146,11 @@ def _route(name: str, item: Route, groups: _Groups, retries: Retries | None, fin
     return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own)
 
 
-# Vectors of two models, or of two widths, cannot be compared
+# Vectors of different models or dimensions are not comparable
 
 
 def _check_vectors(targets: Iterable[tuple[Path, Found]], findings: Findings) -> None:
-    """Report a route, by its ``targets``, that would answer with vectors of several models
-    (tashfeenahmed/freellmapi#195)."""
+    """Report a route whose ``targets`` would return vectors of several models (tashfeenahmed/freellmapi#195)."""
     found = list(targets)
     embedders = [one for _, one in found if one.entry.type_of(one.model) == "embedding"]
     if not embedders:
@@ -173,15 +172,15 @@ def _width(found: Found) -> int | None:
 
 @attrs.frozen
 class _Targets:
-    """The check of the targets in one file."""
+    """The checks of targets in one file."""
 
     aliases: Mapping[str, Route]
     entries: Entries
     findings: Findings
 
     def known(self, groups: _Groups, path: Path) -> _Groups:
-        """The ``groups`` of a route, which stand at ``path``, with those of their targets that mean a model: others are
-        reported, or are variables that nobody looked up."""
+        """Return a route's ``groups`` at ``path`` with valid targets only; others are reported, or are variables not
+        expanded."""
         if not any(groups) and path[:2] not in self.findings.faulty:
             self.findings.wrong(path, "an empty list", "name at least one model")
             return ()
@@ -214,20 +213,20 @@ class _Targets:
         return True
 
     def found(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
-        """The places of ``groups``, with what each means."""
+        """Yield the targets of ``groups`` with their meanings."""
         for place in (place for group in groups for place in group):
             if (found := self.entries.names.direct(place.target.target)) is not None:
                 yield place.path, found
 
     def is_model(self, name: str) -> bool:
-        """Whether clients can ask for a model by ``name`` without aliases and routes."""
+        """Return whether clients can request ``name`` without aliases and routes."""
         try:
             return self.entries.names.direct(name) is not None
-        except GatewayError:  # of several entries
+        except GatewayError:  # several entries have it
             return True
 
     def meant(self, path: Path, name: str) -> tuple[str, str] | None:
-        """The entry and the model that the target ``name`` means, if it means one; else it is reported."""
+        """Return the entry and model of the target ``name``; report it if it is invalid."""
         try:
             found = self.entries.names.direct(name)
         except GatewayError as error:
@@ -240,7 +239,7 @@ class _Targets:
         return None
 
     def _unknown(self, name: str) -> tuple[str, str, str | None]:
-        """Why ``name`` is no target, what to write in its place, and what was probably meant."""
+        """Return why ``name`` is no target, what to write instead, and what was probably meant."""
         found, advice = f"{describe(name)} is no configured model", "name one of model_providers"
         if any(entry.name == name for entry in self.entries.made):
             return (

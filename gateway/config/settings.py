@@ -1,5 +1,4 @@
-"""The configuration of the service: the keys at the root of its file, and the values that the rest of the gateway
-reads."""
+"""The configuration of the service: the root keys of its file, and the values for the rest of the gateway."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -44,10 +43,10 @@ from streams.timeouts import Timeouts
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]
-"""Whether somebody has named the file of a configuration, or it was only found in the current directory."""
+"""Whether a configuration file was named, or only found in the current directory."""
 
 StoredKeys: TypeAlias = Literal["off", "unread", "read"]
-"""Whether the keys in the state storage let clients in, and whether they are among the ``client_keys`` yet."""
+"""Whether keys in the state storage admit clients, and whether they have been read into ``client_keys`` yet."""
 
 StoredKeysSwitch: TypeAlias = Annotated[
     StoredKeys,
@@ -57,23 +56,23 @@ StoredKeysSwitch: TypeAlias = Annotated[
 Remark: TypeAlias = Literal["warning", "note"]
 
 Unpriced: TypeAlias = Literal["refuse", "allow"]
-"""Whether requests may go to a model without a price where money is limited."""
+"""Whether models without a price may be used under budgets of money."""
 
 Reserve: TypeAlias = Literal["expected", "max"]
-"""The length of an answer for which a budget is reserved: the length of such answers, or the longest one."""
+"""The response length for which a budget is reserved: the usual length, or the maximum."""
 
 ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
-"""A form in which clients may say in a body where their request goes."""
+"""A format in which clients may put routing options into request bodies."""
 
 
 class KeyDigest(bytes):
-    """The SHA-256 digest of a key. ``is_short``: the key is easily guessed."""
+    """The SHA-256 digest of a key; ``is_short`` means that the key is easily guessed."""
 
     is_short: bool = False
 
 
 ENOUGH: Final = 16
-"""Characters of a key that can hardly be guessed, if nobody has made it up."""
+"""Characters of a random key that can hardly be guessed."""
 
 
 def _operator_key(text: str) -> KeyDigest:
@@ -88,7 +87,7 @@ OperatorKey: TypeAlias = Annotated[
     bytes,
     Kind("text or file", _operator_key, pick=lambda _: Secret, parts=(Secret,), takes_text=True),
 ]
-"""The digest of a key for operators."""
+"""The digest of an operator's key."""
 
 
 ClientKeys: TypeAlias = Annotated[
@@ -98,13 +97,12 @@ ClientGroups: TypeAlias = Annotated[
     tuple[ClientGroup, ...],
     Kind("list", pick=lambda _: tuple[ClientGroup | None, ...], parts=(tuple[ClientGroup, ...],)),
 ]
-"""Lists in which ``None`` takes the place of an item with a mistake until all mistakes are reported, so that the others
-keep their numbers."""
+"""Lists in which ``None`` replaces invalid items until all errors are reported, so that others keep their numbers."""
 
 
 @attrs.frozen
 class Overrides:
-    """Plano's place for a few settings. Keys that are not here are accepted, too, as Plano does."""
+    """Plano's mapping for a few settings; unknown keys are accepted, as in Plano."""
 
     accepts_unknown_keys: ClassVar[bool] = True
 
@@ -132,12 +130,13 @@ class Overrides:
 
 @attrs.frozen
 class Config:
-    """A whole configuration: the keys of the root, and what was made of them. ``entries``, ``aliases`` and ``routes``
-    are the models by all of their names, made of ``model_providers`` and ``model_aliases``. ``ineffective`` are the
-    settings that are accepted and change nothing, with their places; ``warnings`` list them and what else is probably
-    not meant, ``notes`` good defaults that may surprise: both are sentences for people. Durations are seconds. Without
-    ``retries`` names with one target are tried once. Without ``client_keys`` and ``stored_keys`` everybody may use the
-    gateway; without ``state_storage`` state ends with the process."""
+    """A whole configuration: the root keys, and the values built from them.
+
+    ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
+    ``model_aliases``. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other
+    doubts, ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
+    one target are tried once. Without ``client_keys`` and ``stored_keys``, everyone may use the gateway. Without
+    ``state_storage``, state ends with the process."""
 
     version: Version | None = setting(
         "`v0.3.0` or `v0.4.0`; also the older `v0.1`, `v0.1.0`, `0.1-beta` and `0.2.0`. All of them have the same "
@@ -413,30 +412,30 @@ class Config:
 
     @property
     def ca_path(self) -> Path | None:
-        """The certificates that providers are checked against."""
+        """The CA certificates for provider connections."""
         return self.overrides.upstream_tls_ca_path
 
     @property
     def asks_for_key(self) -> bool:
-        """True if nobody may come in without a key, whether or not there is one yet."""
+        """Whether every client needs a key, even if none exists yet."""
         return bool(self.client_keys) or self.stored_keys != "off"
 
     @property
     def exposed(self) -> tuple[Listener, ...]:
-        """The listeners that are meant for other machines and ask nobody for anything, though the file does not say
-        that this is meant."""
+        """The listeners open to other machines without any key, although the file does not say that this is
+        intended."""
         if self.asks_for_key or self.open:
             return ()
         return tuple(one for one in self.listeners if one.is_unguarded and not is_local(one))
 
     @property
     def default(self) -> str | None:
-        """The name of the route or the entry that conversations without a model are for."""
+        """The name of the default route or entry for conversations."""
         of_entries = (one for one in self.entries if one.default and one.type_of(one.model) == "chat")
         named: Iterator[Route | ModelEntry] = chain((one for one in self.routes.values() if one.default), of_entries)
         return next((one.name for one in named), None)
 
     @property
     def remarks(self) -> tuple[tuple[Remark, str], ...]:
-        """Findings that are no mistakes."""
+        """Warnings and notes."""
         return (*(("warning", text) for text in self.warnings), *(("note", text) for text in self.notes))

@@ -1,4 +1,4 @@
-"""Sign-ins of entries: the identity that their requests are from, where no key says so."""
+"""Sign-ins of entries: identities that authenticate requests instead of keys."""
 
 import importlib.util
 import re
@@ -19,14 +19,14 @@ from providers.auth.signer import Signer
 from providers.auth.sigv4 import SigV4
 
 MODULES: Final[Mapping[SignInName, str]] = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
-"""The module that each needs. The extra has the name of the sign-in."""
+"""The module required by each sign-in; the extra has the sign-in's name."""
 
 _HOSTS: Final[Mapping[SignInName, str]] = {
     "aws": r"(?:[a-z0-9-]+\.)?bedrock(?:-[a-z]+)*\.[a-z0-9-]+\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)",
     "google": r"(?:[a-z0-9-]+-)?(?:aiplatform|generativelanguage)(?:\.[a-z0-9-]+\.rep)?\.googleapis\.com",
     "azure": r"[a-z0-9-]+\.(?:openai|services\.ai|cognitiveservices)\.azure\.(?:com|us|cn)",
 }
-"""The vendor's own hosts of models: of others below the same names some belong to its customers."""
+"""The vendors' own hosts for models: other hosts in their domains belong to customers."""
 
 _AZURE_SCOPES: Final = (
     (r".*\.services\.ai\.azure\.com", "https://ai.azure.com/.default"),
@@ -41,8 +41,8 @@ https://learn.microsoft.com/azure/databricks/dev-tools/auth/azure-sp"""
 
 @attrs.frozen
 class AwsSignIn:
-    """A sign-in at AWS: by keys, else as the vendor's chain of credentials finds them, from ``profile`` if there is
-    one; then as the role ``role_arn``."""
+    """An AWS sign-in: with keys, or the vendor's credential chain, from ``profile`` if set; then as the role
+    ``role_arn``."""
 
     type: Literal["aws"] = setting("`aws`. It needs `pip install 'trigate[aws]'`.", "aws", required=True)
     region: str | None = setting(
@@ -83,7 +83,7 @@ class AwsSignIn:
 
     @property
     def account(self) -> str:
-        """The account by which seals tell it from others: no secret, and the same wherever it is configured so."""
+        """The account name in seals: not secret, and equal for equal configurations."""
         return f"aws {self.role_arn or self.profile or self.access_key_id or ''}"
 
     @property
@@ -96,7 +96,7 @@ class AwsSignIn:
 
 @attrs.frozen
 class GoogleSignIn:
-    """A sign-in at Google: by ``credentials_file``, else by application-default credentials."""
+    """A Google sign-in: with ``credentials_file``, or application-default credentials."""
 
     type: Literal["google"] = setting("`google`. It needs `pip install 'trigate[google]'`.", "google", required=True)
     credentials_file: str | None = setting(
@@ -128,8 +128,8 @@ class GoogleSignIn:
 
 @attrs.frozen
 class AzureSignIn:
-    """A sign-in at Azure: with ``client_secret`` as an application, else as one ``identity``, of which ``default`` is
-    the vendor's chain."""
+    """An Azure sign-in: with ``client_secret`` as an application, or as an ``identity``; ``default`` is the vendor's
+    chain."""
 
     type: Literal["azure"] = setting("`azure`. It needs `pip install 'trigate[azure]'`.", "azure", required=True)
     identity: Literal["default", "managed", "workload"] | None = setting(
@@ -176,17 +176,18 @@ class AzureSignIn:
 
 @attrs.frozen
 class _OfOneType:
-    """The key by which the types of sign-ins differ."""
+    """The key that distinguishes types of sign-ins."""
 
     type: Literal["aws", "google", "azure"] = setting("")
 
 
 SignIn: TypeAlias = AwsSignIn | GoogleSignIn | AzureSignIn
-"""The identity that requests of an entry are from: what its credentials are fetched by. ``signer`` signs with them;
-``secrets`` are what it contains itself that no output may repeat."""
+"""The identity of an entry's requests.
+
+``signer`` signs with its credentials; ``secrets`` are its own secrets, which no output may contain."""
 
 NO_SIGN_IN: Final = "none"
-"""The word in an entry that is not to sign in, where its provider's row does."""
+"""The word for an entry that does not sign in although its provider's row does."""
 
 _TYPES: Final[Mapping[Any, type[SignIn]]] = {"aws": AwsSignIn, "google": GoogleSignIn, "azure": AzureSignIn}
 _NAMES: Final = (*_TYPES, NO_SIGN_IN)
@@ -211,11 +212,11 @@ SigningIn: TypeAlias = Annotated[
         parts=(Literal["aws", "google", "azure", "none"], AwsSignIn, GoogleSignIn, AzureSignIn),
     ),
 ]
-"""A sign-in by its name alone, or with what it needs to know."""
+"""A sign-in by name, or with its settings."""
 
 
 def is_installed(name: SignInName) -> bool:
-    """Return whether the extra of this name is installed."""
+    """Return whether the extra for this sign-in is installed."""
     try:
         return importlib.util.find_spec(MODULES[name]) is not None
     except ModuleNotFoundError:
@@ -223,17 +224,17 @@ def is_installed(name: SignInName) -> bool:
 
 
 def is_of_vendor(name: SignInName, host: str) -> bool:
-    """Return whether ``host`` belongs to the vendor whose sign-in has this name."""
+    """Return whether ``host`` belongs to the vendor of this sign-in."""
     return re.fullmatch(_HOSTS[name], host.lower()) is not None
 
 
 def usual_sign_in(name: SignInName) -> SignIn:
-    """Return the sign-in that a file means by its name alone."""
+    """Return the sign-in with default settings."""
     return _TYPES[name]()
 
 
 def complete_sign_in(sign_in: SignIn, place: Path, host: str, region: str | None, findings: Findings) -> SignIn:
-    """Return a sign-in with what the entry's ``host`` and ``region`` decide, and report what is wrong with it."""
+    """Return a sign-in completed by the entry's ``host`` and ``region``, and report errors in it."""
     match sign_in:
         case AwsSignIn():
             _check_aws(sign_in, place, findings)

@@ -1,4 +1,4 @@
-"""Values of a configuration as they may be shown to people."""
+"""Configuration values as text for people."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -19,7 +19,7 @@ from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
 
 def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -> str:
-    """Return a value as output may show it, of URLs without possible credentials. ``of`` is the type of its key."""
+    """Return a value as text, without credentials in URLs; ``of`` is the type of its key."""
     if value is None:
         return absent
     if name in ("base_url", "probe"):
@@ -52,7 +52,7 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
 
 
 def _listed(value: Any) -> str:
-    """A member of a list; of a route's, a group of several stands in brackets."""
+    """Return a list member as text; a route's group is in brackets."""
     return f"[{spelled_value('', value)}]" if isinstance(value, tuple) and len(value) > 1 else spelled_value("", value)
 
 
@@ -64,7 +64,7 @@ def _target(target: RouteTarget) -> str:
 
 
 def _price(price: Price) -> str:
-    """In dollars; of longer prompts, tiers and tools only that they have prices."""
+    """Return a price in dollars; for longer prompts, tiers and tools, only that they have prices."""
     if price.origin in NAMED_PRICES:
         return price.origin
     kinds = {kind: getattr(price, kind) for kind in KINDS}
@@ -80,7 +80,7 @@ def _price(price: Price) -> str:
 
 
 def _ways(listener: Listener) -> Iterator[str]:
-    """How connections come in, where it is not as they are."""
+    """Yield how connections to a listener differ from the default."""
     if listener.tls is not None:
         yield f"with TLS ({', '.join(str(file) for file in attrs.astuple(listener.tls) if file is not None)})"
     if listener.proxy_protocol:

@@ -1,4 +1,4 @@
-"""The storage of conversations, and what it needs."""
+"""The storage of conversations, and its requirements."""
 
 import re
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 
 @attrs.frozen
 class KeptLedgerSettings:
-    """How much of the ledger is kept in a database: the lines of the last ``keep`` seconds (0: none), ``max_bytes`` of
-    them at most."""
+    """The part of the ledger kept in a database: the lines of the last ``keep`` seconds (0: none), at most
+    ``max_bytes``."""
 
     keep: Duration = setting("The lifetime of its lines. `0` keeps none.", 400 * 86400.0)
     max_bytes: Size = setting(
@@ -32,9 +32,11 @@ class KeptLedgerSettings:
 
 @attrs.frozen
 class StateStorage:
-    """The storage of responses, conversations and threads. ``ttl`` is seconds since the last turn of a conversation;
-    ``max_bytes`` None is no limit. ``path`` is set for sqlite and ``connection_string`` for postgres. The first
-    ``encryption_key`` writes and all read; without any nothing is encrypted. The ``ledger`` is kept in databases."""
+    """The storage of responses, conversations and threads.
+
+    ``ttl`` is in seconds since a conversation's last turn; ``max_bytes`` of ``None`` is no limit. ``path`` is set for
+    sqlite, ``connection_string`` for postgres. The first ``encryption_key`` encrypts, all decrypt; without keys, data
+    is not encrypted. Databases also have the ``ledger``."""
 
     type: StorageType = setting("`memory` ends with the process; `none` keeps nothing.", "memory", required=True)
     ttl: Wait = setting(
@@ -81,7 +83,7 @@ STORAGE: Final[Mapping[StorageType, StateStorage]] = {
 """The defaults of each type."""
 
 KEEPING_KEYS: Final[tuple[StorageType, ...]] = ("sqlite", "postgres")
-"""The types that have room for keys of clients, which all processes and the command line see."""
+"""The types that can store client keys for all processes and the command line."""
 
 _PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
 _PLACES_SUCH_AS: Mapping[StorageType, str] = {
@@ -91,7 +93,7 @@ _PLACES_SUCH_AS: Mapping[StorageType, str] = {
 
 
 def build_state_storage(storage: StateStorage | None, findings: Findings) -> StateStorage | None:
-    """Return the storage with the defaults of its type."""
+    """Return the storage with its type's defaults."""
     if storage is None:
         return None
     given = findings.given(("state_storage",))
@@ -123,11 +125,11 @@ def _check_connection_string(text: str, findings: Findings) -> None:
 
 
 def _is_connection_string(text: str) -> bool:
-    """True if ``text`` reads as a URL or as parameters of a connection: to libpq, where it is there."""
+    """Return whether ``text`` is a URL or connection parameters, checked by libpq if installed."""
     try:
         from psycopg import Error
         from psycopg.conninfo import conninfo_to_dict
-    except ImportError:  # a file may be checked elsewhere than it is served
+    except ImportError:  # a file may be checked on another machine
         return re.match(r"postgres(ql)?://|\s*[a-z_]+\s*=", text) is not None
     try:
         return bool(conninfo_to_dict(text))
@@ -140,8 +142,8 @@ _HOST: Final = re.compile(r"(?:^|\s)host(?:addr)?\s*=\s*'?([^'\s]*)")
 
 
 def _may_cross_in_clear(text: str) -> bool:
-    """True if a connection leaves this machine and nothing is said of its encryption: libpq then does without it where
-    the server, or who pretends to be it, has none."""
+    """Return whether a connection leaves this machine without required encryption: libpq then accepts an unencrypted
+    server, also an impostor's."""
     if _SAYS_SSLMODE.search(text):
         return False
     if "://" in text:

@@ -1,9 +1,8 @@
-"""Clients whose keys are kept in the state storage, beside those of the file: each is an item as one of ``client_keys``
-is, and is read by the same code.
+"""Clients in the state storage, in addition to the file's, read by the same code as ``client_keys``.
 
-What is kept was good when it was written, for the file of that time. Where it no longer fits, it never allows more: of
-the models and entries that it names those hold that are there, and a client of which none are, or whose group is gone
-and with it the limits that nobody knows any longer, stays out. A name that the file has, too, is the file's."""
+Stored items were valid for the file at that time. If the file has changed, they never gain access: unknown models and
+entries are ignored, and a client without any left, or without its group, is excluded. If a name is also in the file,
+the file's client counts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,20 +27,18 @@ _TAKEN: Final = "the file has a client of this name"
 
 @attrs.frozen
 class StoredClients:
-    """The clients of the state storage by one configuration, and what is wrong with those that stay out, by their
-    names."""
+    """The clients in the state storage under one configuration, and the errors of excluded ones, by name."""
 
     clients: tuple[ClientKey, ...]
     refused: Mapping[str, str]
 
     def beside(self, config: Config) -> Config:
-        """``config`` with these in place of those of the state storage that it has."""
+        """Return ``config`` with these clients instead of its stored ones."""
         return attrs.evolve(config, client_keys=(*_of_file(config), *self.clients), stored_keys="read")
 
 
 def kept_of(name: str, text: str) -> dict[str, Any]:
-    """What is kept of a client: its item as ``client``, and who has made it. Raises ``ConfigError`` for what nobody
-    here has written so."""
+    """Return a stored client: its item as ``client``, and its author. Raises ``ConfigError`` for foreign data."""
     try:
         kept = json.loads(text)
     except (ValueError, RecursionError):
@@ -52,7 +49,7 @@ def kept_of(name: str, text: str) -> dict[str, Any]:
 
 
 def read_item(name: str, item: Mapping[str, Any]) -> ClientKey:
-    """An item of one client. Raises ``ConfigError``."""
+    """Return a client's item. Raises ``ConfigError``."""
     found = read({**item, "name": name}, ClientKey, wrong_key)
     if found.faults or found.value is None:
         written = _document(name, item)
@@ -61,8 +58,9 @@ def read_item(name: str, item: Mapping[str, Any]) -> ClientKey:
 
 
 def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> ClientKey:
-    """Return the client of an ``item`` that is to be kept; ``of_file`` allows one that the file still has. Raises
-    ``ConfigError`` for whatever a file may not have, too."""
+    """Return the client of an ``item`` to be stored; ``of_file`` allows one that the file also has.
+
+    Raises ``ConfigError`` for everything that is invalid in a file."""
     if not of_file and any(client.name == item.name for client in _of_file(config)):
         advice = "give another name, or take it out of the file first"
         raise ConfigError((Mistake(_place(item.name), "", _TAKEN, advice),))
@@ -74,12 +72,12 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
 
 
 def stored_clients(items: Sequence[ClientKey], config: Config) -> StoredClients:
-    """The clients of the ``items`` that are kept, by ``config``."""
+    """Return the clients of the stored ``items`` under ``config``."""
     return StoredReader(config).read(items)
 
 
 class StoredReader:
-    """Makes clients of items by one configuration, each of them once: there may be thousands, of which one is new."""
+    """A reader of stored clients for one configuration that builds each once: there may be thousands with one new."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -90,7 +88,7 @@ class StoredReader:
         self._known: dict[ClientKey, ClientKey | str] = {}
 
     def fits(self, config: Config) -> bool:
-        """True if clients are the same by ``config``."""
+        """Return whether clients would be equal under ``config``."""
         named = ("entries", "aliases", "routes", "client_groups")
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _of_file(config) == self._others
@@ -103,7 +101,7 @@ class StoredReader:
         )
 
     def _made(self, item: ClientKey) -> ClientKey | str:
-        """The client, or why it is none."""
+        """Return the client, or the reason why it is invalid."""
         if item.name in self._taken:
             return f"{_TAKEN}, which goes before this one"
         try:
@@ -113,7 +111,7 @@ class StoredReader:
 
 
 def _built(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
-    """Raises ``ConfigError``."""
+    """Return the client. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
     client = build_client(item, (), names, holders, findings)
     if client is None or findings.mistakes:
@@ -126,7 +124,7 @@ def _of_file(config: Config) -> tuple[ClientKey, ...]:
 
 
 def _with_what_is_there(item: ClientKey, names: AccessNames) -> ClientKey:
-    """``item`` with those of its models and entries that are there, or as it is where none are."""
+    """Return ``item`` with its existing models and entries, unchanged if none exist."""
     models = tuple(model for model in item.models or () if _is_model(model, names)) or item.models
     there = [entry.name for entry in names.entries.made]
     only = tuple(one for one in item.only or () if any(matches_one(name, (one,)) for name in there)) or item.only
@@ -136,7 +134,7 @@ def _with_what_is_there(item: ClientKey, names: AccessNames) -> ClientKey:
 def _is_model(name: str, names: AccessNames) -> bool:
     try:
         return names.is_model(name)
-    except GatewayError:  # two entries offer it by now
+    except GatewayError:  # two entries have it by now
         return False
 
 

@@ -1,9 +1,7 @@
-"""Keys that people try and that are none here: those of features that are missing, and those that other gateways have
-for what is spelled differently here.
+"""Advice on unknown keys: missing features, and other gateways' spellings.
 
-A feature that arrives takes its row of ``ABSENT`` along, and with it its line in the README; a test fails while a key
-stands here that is read.
-"""
+When a feature is added, delete its row in ``ABSENT`` and its line in the README. A test fails if a listed key is
+read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,10 +30,10 @@ ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Lis
 
 @attrs.frozen
 class Absent:
-    """A feature that trigate does not have. ``title`` is its name, ``says`` a clause with the alternative.
+    """A feature that trigate lacks.
 
-    ``keys`` (in snake case, separated by spaces) select the advice in ``places``, and so does any key that contains one
-    of ``words``."""
+    ``title`` is its name, ``says`` a clause with the alternative. ``keys`` (snake case, separated by spaces) select the
+    advice in ``places``, as does any key that contains one of ``words``."""
 
     title: str
     says: str
@@ -51,7 +49,7 @@ class Absent:
 
 @attrs.frozen
 class Instead:
-    """``says`` what to write in place of ``keys``, or of any key with one of ``words``: a clause."""
+    """A clause that says what to write instead of ``keys``, or of any key that contains one of ``words``."""
 
     says: str
     keys: str
@@ -114,7 +112,7 @@ ABSENT: Final = (
         (ENTRY, ALIAS),
     ),
 )  # fmt: skip
-"""In the order of the README, where each is a line. Each key is tried in each of the places."""
+"""In the README's order; each key applies in each of the places."""
 
 _LITELLM = "it belongs to LiteLLM: `trigate import FILE` converts such a file"
 _ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDER/MODEL`"
@@ -268,7 +266,7 @@ INSTEAD: Final = (
     Instead("write it as `weight`", "share ratio", (RouteTarget,)),
     Instead("the order in `targets` is the order in which they are asked; those of a list inside it share the requests",
             "order priority rank", (RouteTarget,)),
-    # Routes, where others have them
+    # Routes, as other gateways write them
     Instead(_OF_A_NAME, "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks "
             "strategy targets load_balancing load_balance loadbalance lb balancer weight weights order priority "
             "routing_strategy router router_settings routes routing_rules conditional_routing model_groups pools pool "
@@ -292,7 +290,7 @@ INSTEAD: Final = (
             (CircuitSettings,)),
     Instead("write it as `cooldown`", "cooldown_time open_for timeout", (CircuitSettings,)),
     Instead("write it as `longest`", "max_cooldown max", (CircuitSettings,)),
-    # The rest
+    # Others
     Instead("an alias or a client key has it, `cache: {ttl: 1h}`; where answers are kept stands at the root, "
             "`cache: {type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
             "cache_ttl redis", (ROOT,), words="caching"),
@@ -380,7 +378,7 @@ INSTEAD: Final = (
     Instead("write it as `refused_fields`", "drop_params additional_drop_params dropped_fields drop_fields",
             (Quirks,)),
 )  # fmt: skip
-"""What is here under another name. Each key is tried in each of the places."""
+"""Features with another name here; each key applies in each of the places."""
 
 
 def _rows() -> Iterator[tuple[tuple[type, str], str]]:
@@ -391,17 +389,18 @@ def _rows() -> Iterator[tuple[tuple[type, str], str]]:
 
 
 ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
-"""By the class that reads the place, and the key in snake case."""
+"""Advice by the class that is read, and the key in snake case."""
 
 
 def advice(place: type, key: str) -> str | None:
-    """Return the advice on an unknown ``key`` where ``place`` is read, if it is one that people try."""
+    """Return the advice on an unknown ``key`` where ``place`` is read, ``None`` if there is none."""
     return ADVICE.get((place, _snake(key)))
 
 
 def wrong_key(place: type, key: str) -> Wrong:
-    """Return the message about an unknown ``key`` where ``place`` is read: what people mean by that name, else the name
-    that looks alike, else what a word of it is about, else all names."""
+    """Return the message about an unknown ``key`` where ``place`` is read.
+
+    It has the advice on that key, else a similar key, else advice on one of its words, else all keys."""
     if (advised := advice(place, key)) is not None:
         return Wrong("unknown key", advised)
     words = set(_snake(key).split("_"))

@@ -1,4 +1,4 @@
-"""Credentials in URLs (some servers take a key as ``?api_key=…``), and whose machine a host is."""
+"""Credentials in URLs (some servers accept ``?api_key=…``), and whether a host is this machine."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -8,32 +8,32 @@ MASK = "***"
 
 
 def credentials_in(url: str) -> tuple[str, ...]:
-    """The values in the query of ``url`` that may be credentials, as they stand there and as a server reads them."""
+    """Return possible credentials in the query of ``url``, as written and as servers decode them."""
     found = (value for name, value in _pairs(url.partition("?")[2]) if not _is_public(name))
     return tuple(text for value in found for text in (value, unquote_plus(value)))
 
 
 def masked(url: str) -> str:
-    """``url`` as it may be shown."""
+    """Return ``url`` with masked credentials."""
     where, mark, query = url.partition("?")
     shown = (f"{name}={value if _is_public(name) else MASK}" if name else MASK for name, value in _pairs(query))
     return where + mark + "&".join(shown)
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    """The names and values of a query. What stands alone is a value: it may be the key."""
+    """Yield the names and values of a query; a part without a name is a value, because it may be a key."""
     for part in filter(None, query.split("&")):
         name, found, value = part.partition("=")
         yield (name, value) if found else ("", part)
 
 
 def _is_public(name: str) -> bool:
-    """Azure's ``api-version``, a date: to mask it would blot out other dates, and what its errors are about."""
+    """Return whether the parameter is public, such as Azure's ``api-version``, whose masking would also mask dates."""
     return "version" in name.lower()
 
 
 def is_loopback(host: str) -> bool:
-    """True if ``host``, as it stands in a URL, is this machine for sure."""
+    """Return whether ``host`` in a URL is certainly this machine."""
     if host == "localhost":
         return True
     try:
@@ -43,5 +43,5 @@ def is_loopback(host: str) -> bool:
 
 
 def crosses_in_clear(url: str) -> bool:
-    """True if what is said to the Redis server at ``url`` leaves this machine without encryption."""
+    """Return whether traffic to the Redis server at ``url`` leaves this machine unencrypted."""
     return url.startswith("redis://") and not is_loopback(urlsplit(url).hostname or "localhost")

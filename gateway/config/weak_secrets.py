@@ -1,5 +1,4 @@
-"""Secrets that are less secret than they look: short ones, those that cross a network in clear, and those that stand in
-a file which anybody may read. Warnings, for each may be meant."""
+"""Warnings about weak secrets: short ones, those sent unencrypted, and those in files that everyone can read."""
 
 import ipaddress
 import re
@@ -33,8 +32,8 @@ _HOLDERS: Final = ("model_providers", "llm_providers", "providers", "client_keys
 
 
 def weak(config: Config) -> Iterator[str]:
-    """Yield a sentence on each client key that is easily guessed, on each provider's key that is easily read, and on
-    client keys that can read what concerns others."""
+    """Yield warnings about guessable client keys, readable provider keys, and client keys that reveal other clients'
+    data."""
     for client in config.client_keys:
         for key in client.keys:
             yield from short(f"client_keys: the key of {client.name}", key.key)
@@ -43,7 +42,7 @@ def weak(config: Config) -> Iterator[str]:
 
 
 def readers_of_metrics(config: Config) -> Iterator[str]:
-    """A sentence on client keys that can read what all other clients do and spend."""
+    """Yield a warning if client keys can read the activity and costs of all clients."""
     if config.metrics_key is not None or config.ui_key is not None:
         return
     able = [client.name for client in config.client_keys if not client.lists_of_models]
@@ -56,19 +55,18 @@ def readers_of_metrics(config: Config) -> Iterator[str]:
 
 
 def short(what: str, key: str | None) -> Iterator[str]:
-    """Yield a sentence on a ``key`` of clients that is easily guessed. Nobody can say that of one that the file has by
-    its digest."""
+    """Yield a warning about a guessable client ``key``; keys stored only as digests cannot be judged."""
     if key and len(key) < ENOUGH and not isinstance(key, Unresolved):
         yield guessed(what)
 
 
 def guessed(what: str) -> str:
-    """Return a sentence on a key of clients that is easily guessed."""
+    """Return the warning about a guessable key."""
     return f"{what} has fewer than {ENOUGH} characters and can be guessed: `openssl rand -hex 32` makes a good one"
 
 
 def in_clear(config: Config) -> Iterator[str]:
-    """A sentence on each provider on another machine that is sent its key without TLS."""
+    """Yield a warning for each provider on another machine that receives its key without TLS."""
     for entry in config.entries:
         if (host := _far(entry)) is not None:
             yield (
@@ -78,7 +76,7 @@ def in_clear(config: Config) -> Iterator[str]:
 
 
 def _far(entry: ModelEntry) -> str | None:
-    """The host that a key goes to by plain HTTP, unless its name says that it is near."""
+    """Return the remote host that receives a key by plain HTTP, ``None`` if its name suggests a nearby one."""
     sent = entry.key or entry.passthrough_auth or entry.sign_in
     if not entry.base_url or isinstance(entry.base_url, Unresolved) or not sent:
         return None
@@ -93,7 +91,7 @@ def _far(entry: ModelEntry) -> str | None:
 
 
 def readable(content: Any, path: Path) -> Iterator[str]:
-    """A sentence on the file in ``path`` if it has secrets in it and other users of the machine may read it."""
+    """Yield a warning if the file in ``path`` contains secrets and other users may read it."""
     if _has_secrets(content) and _others_may_read(path):
         yield (
             f"{path} has keys in it and can be read by every user of this machine: `chmod o-r {path}`, or name "
@@ -115,7 +113,7 @@ def _has_secrets(content: Any) -> bool:
 
 
 def _is_stand_in(base_url: Any) -> bool:
-    """True of a server on this machine, whose key opens nothing elsewhere."""
+    """Return whether the address is a local server, whose key is worthless elsewhere."""
     return (
         isinstance(base_url, str)
         and re.match(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?:[:/]|$)", base_url) is not None
@@ -123,7 +121,7 @@ def _is_stand_in(base_url: Any) -> bool:
 
 
 def _others_may_read(path: Path) -> bool:
-    """True if the modes of the file and of each directory above it let everybody in."""
+    """Return whether the modes of the file and its parent directories let everyone read it."""
     try:
         whole = path.resolve()
         return bool(whole.stat().st_mode & stat.S_IROTH) and all(

@@ -1,4 +1,4 @@
-"""Time zones, by their names in the IANA database."""
+"""Time zones by their IANA names."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -11,7 +11,7 @@ _UTC: Final = "UTC"
 
 
 def read_zone(value: Any) -> str:
-    """The name of a time zone that is known here. Raises ``Wrong``."""
+    """Return a known time zone's name. Raises ``Wrong``."""
     from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
     if isinstance(value, Unresolved):
@@ -30,7 +30,7 @@ def read_zone(value: Any) -> str:
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of a name; UTC needs no database. Raises what ``ZoneInfo`` raises."""
+    """Return the time zone of a name; UTC needs no database. Raises what ``ZoneInfo`` raises."""
     if name == _UTC:
         return UTC
     from zoneinfo import ZoneInfo
@@ -39,7 +39,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def _near(word: str, known: set[str]) -> Iterator[str]:
-    """Names that ``word`` was probably meant to be: in other letters' case, as a city alone, or misspelt."""
+    """Yield names that ``word`` probably means: other case, a city alone, or misspelled."""
     plain = word.strip().lower().replace(" ", "_")
     cities = [name for name in sorted(known) if name.lower() == plain or name.lower().rpartition("/")[2] == plain]
     yield from sorted(cities, key=lambda name: name.lower() != plain)
