@@ -1,9 +1,8 @@
-"""flake8-async of many files, in a sixth of its time. ``python .ci/async_lint.py [its options] FILE ...``
+"""flake8-async over many files, in a sixth of its time. ``python .ci/async_lint.py [its options] FILE ...``
 
-The tool reads each file twice: as a syntax tree, which is quick, and six times over as one that keeps every space, for
-three rules that look at cancel scopes and tasks alone. These are shown no more of a file than what names such a thing;
-a file of which either has something to say, or that names what only asyncio and its like have, is given to the tool
-whole.
+The tool reads each file twice: as a quick syntax tree, and six times as a tree that keeps all whitespace, for three
+rules about cancel scopes and tasks. This script shows those rules only the definitions that mention scopes or tasks.
+If a rule finds something, or a file uses asyncio or a similar library, the tool checks the whole file.
 """
 
 import ast
@@ -25,12 +24,12 @@ SCOPES: Final = "open_nursery|fail_after|fail_at|move_on_after|move_on_at|Cancel
 OTHERS: Final = "asyncio|anyio|trio_\\w+|qtrio|asgi_lifespan|apscheduler|mcp"
 NAMED: Final = re.compile(SCOPES)
 FOREIGN: Final = re.compile(rf"^\s*(?:import|from)\s+(?:{OTHERS})\b|\b(?:{SCOPES})\s+as\b", re.MULTILINE)
-"""What makes a scope or a task under another name than those."""
+"""Imports of other libraries, and scopes with an alias."""
 DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Runner(Flake8AsyncRunner):
-    """The tool's own, which asks each of its rules of each node. Here nodes that no rule is about are passed over."""
+    """The tool's runner, which skips nodes that no rule visits."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -45,7 +44,7 @@ class Runner(Flake8AsyncRunner):
 
 @cache
 def methods(rule: type) -> frozenset[str]:
-    """Those with which a rule looks at nodes, by what kind they are of."""
+    """Return the node types that a rule visits."""
     names = (name for name in dir(rule) if name.startswith("visit_"))
     return frozenset(name for name in names if getattr(rule, name) is not getattr(ast.NodeVisitor, name, None))
 
@@ -61,13 +60,13 @@ def main() -> int:
 
 
 def problems(source: str) -> list[Error]:
-    """What the tool says of a module."""
+    """Return the tool's problems with a module."""
     whole = FOREIGN.search(source) or any(suspicions(source, Plugin.from_source("").options))
     return sorted(Plugin.from_source(source).run()) if whole else []
 
 
 def suspicions(source: str, options: Options) -> Iterator[Error]:
-    """What it may say of a module, but for what a comment on the line takes back."""
+    """Yield possible problems with a module, without those that a ``noqa`` comment allows."""
     tree, lines = ast.parse(source), source.split("\n")
     for error in Runner.run(tree, options):
         if not re.search(rf"# noqa:.*\b{error.code}\b", lines[error.line - 1]):
@@ -77,12 +76,12 @@ def suspicions(source: str, options: Options) -> Iterator[Error]:
         shown = libcst.MetadataWrapper(libcst.parse_module("\n".join(lines)), unsafe_skip_copy=True)
         runner = Flake8AsyncRunner_cst(options, shown.module)
         for visitor in (*runner.utility_visitors, *runner.visitors):
-            shown.visit(visitor)  # each again, with what is known of positions, for none of them changes anything
+            shown.visit(visitor)  # visitors can share the positions, because none changes the tree
         yield from runner.state.problems
 
 
 def leave_scopes(body: list[ast.stmt], lines: list[str]) -> None:
-    """Of a module or a class, what names a scope and what imports. The rest of it does nothing, in as many lines."""
+    """Replace all statements that neither mention scopes nor import by ``pass``, without changing line numbers."""
     for node in body:
         decorators = getattr(node, "decorator_list", ())
         first = min((decorator.lineno for decorator in decorators), default=node.lineno) - 1
@@ -95,5 +94,5 @@ def leave_scopes(body: list[ast.stmt], lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # trees have no cycles to speak of, and very many nodes
+    gc.disable()  # trees have no reference cycles, and very many nodes
     sys.exit(main())

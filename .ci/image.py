@@ -1,8 +1,8 @@
-"""The image as far as it can be tried where no engine is: every line of the Dockerfile that does something, in a
-scratch root laid over this machine's, and at the end the server, asked as the image's own health check asks.
+"""Tests the image without a container engine: runs the Dockerfile's commands in a scratch root over this machine's,
+then starts the server and its health check.
 
-This machine's tools stand for the base image's: what is in only one of the two is not seen. Needs root, ``unshare``,
-overlayfs and a package index; where they are not it says so and ends well. ``python3 .ci/image.py``
+This machine's tools replace those of the base image, so differences between the two are missed. Needs root,
+``unshare``, overlayfs and a package index; without them it prints a message and succeeds. ``python3 .ci/image.py``
 """
 
 import json
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.image_file import Line, Stage, context, read_image, values_of  # noqa: E402
 
-PYTHON: Final = "/image-python"  # stands for the base image's own
+PYTHON: Final = "/image-python"  # the Python of the base image
 PATH: Final = f"{PYTHON}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_SECONDS: Final = 30
 INSIDE: Final = "--inside"
@@ -37,7 +37,7 @@ def main() -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         print("The Dockerfile's lines are not tried: that takes root and unshare")
         return
-    # Mounts that nobody else sees, and that go with it.
+    # The mounts are invisible to other processes, and end with this one.
     sys.exit(subprocess.run(["unshare", "--mount", sys.executable, __file__, INSIDE]).returncode)
 
 
@@ -66,7 +66,7 @@ def mounted(*options: str) -> bool:
 
 
 class Scratch:
-    """The root of one stage: this machine's, over which everything is written that the stage writes."""
+    """The root of one stage: this machine's, with an overlay for the stage's files."""
 
     def __init__(self, place: Path, stages: "dict[str, Scratch]") -> None:
         self.root = place / "root"
@@ -85,12 +85,12 @@ class Scratch:
             return False
         for name in ("proc", "dev"):
             subprocess.run(["mount", "--rbind", f"/{name}", str(self.root / name)], check=True)
-        (self.root / "root").chmod(0o711)  # an interpreter may live there, and the image's user is not root
+        (self.root / "root").chmod(0o711)  # it may contain an interpreter, and the image's user is not root
         self._lay_python(self._place.parent / "python")
         return True
 
     def _lay_python(self, made: Path) -> None:
-        """The base image's, which all stages have: made once, for pip takes long to be unpacked."""
+        """Copy the base image's Python for a stage. It is created once, because unpacking pip is slow."""
         inside = str(self.root / PYTHON.lstrip("/"))
         if made.exists():
             subprocess.run(["cp", "-a", str(made), inside], check=True)
@@ -157,7 +157,7 @@ class Scratch:
         return subprocess.Popen(chroot, stdout=subprocess.PIPE, text=True, **options)
 
     def serve(self) -> None:
-        """Start what the image starts, until its health check is content, then stop it as an engine does."""
+        """Start the server, wait for its health check, and stop it as an engine does."""
         self._inside("trigate.yaml").write_text(CONFIG)
         server = self.start([*self._command["ENTRYPOINT"], *self._command["CMD"]], stderr=subprocess.STDOUT)
         until = time.monotonic() + START_SECONDS

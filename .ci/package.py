@@ -1,6 +1,5 @@
-"""The package on a machine that has no clone of the repository: built as sdist, of which pip makes the wheel, as it
-does of any sdist that it installs; looked into, installed with nothing but requirements.txt, and driven from an empty
-directory.
+"""Tests the package on a machine without the repository: builds an sdist, lets pip build the wheel from it, checks
+their files, installs the wheel with only requirements.txt, and runs it from an empty directory.
 
 Needs Python, git and a package index. ``python3 .ci/package.py``
 """
@@ -34,19 +33,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Path(folder)
         python = fresh_environment(bench / "venv")
-        source = copied(bench / "source")
+        source = copy_sources(bench / "source")
         ours = {str(path.relative_to(source)) for package in OURS for path in (source / package).rglob("*.*")}
-        sdist, wheel = built(python, source, bench / "dist")
+        sdist, wheel = build(python, source, bench / "dist")
         beside = {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
-        look_into(names_of_sdist(sdist), "sdist", ours | beside)
-        look_into(names_of_wheel(wheel), "wheel", ours | {"licenses/LICENSE", "entry_points.txt"})
+        check_files(names_of_sdist(sdist), "sdist", ours | beside)
+        check_files(names_of_wheel(wheel), "wheel", ours | {"licenses/LICENSE", "entry_points.txt"})
         run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel))
         drive(python, bench / "empty")
         print(f"{sdist.name} builds {wheel.name}, which installs and serves", flush=True)
 
 
 def fresh_environment(path: Path) -> Path:
-    """Its interpreter. Only what requirements.txt has, and what builds: no tool of the tests is there to help."""
+    """Create an environment with only requirements.txt and the build tools, and return its interpreter."""
     venv.create(path, with_pip=True)
     python = path / "bin/python"
     pip = (python, "-m", "pip", "install", "-q")
@@ -54,8 +53,9 @@ def fresh_environment(path: Path) -> Path:
     return python
 
 
-def copied(source: Path) -> Path:
-    """What git would commit: what is built leaves nothing in the repository, and takes nothing that only lies there."""
+def copy_sources(source: Path) -> Path:
+    """Copy the files that git would commit, so that the build neither changes the repository nor includes stray
+    files."""
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
@@ -64,8 +64,8 @@ def copied(source: Path) -> Path:
     return source
 
 
-def built(python: Path, source: Path, dist: Path) -> tuple[Path, Path]:
-    """The sdist; and the wheel, from the sdist, which must therefore be complete."""
+def build(python: Path, source: Path, dist: Path) -> tuple[Path, Path]:
+    """Return the sdist, and the wheel build from it, which proves that the sdist is complete."""
     run(python, "-W", "ignore", "-c", BUILD.format(str(dist)), cwd=source)
     (sdist,) = dist.glob("*.tar.gz")
     run(python, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(dist), str(sdist))
@@ -83,8 +83,8 @@ def names_of_wheel(path: Path) -> set[str]:
         return {re.sub(r"^[^/]*\.dist-info/", "", name) for name in archive.namelist()}
 
 
-def look_into(names: set[str], kind: str, wanted: set[str]) -> None:
-    """All of our files are there, and no tests."""
+def check_files(names: set[str], kind: str, wanted: set[str]) -> None:
+    """Check that all files of ours are included, and no tests."""
     assert not wanted - names, f"not in the {kind}: {sorted(wanted - names)}"
     assert {f"{package}/py.typed" for package in OURS} <= names
     assert any(name.startswith("gateway/endpoints/ui/") and name.endswith(".html") for name in names)
@@ -93,7 +93,7 @@ def look_into(names: set[str], kind: str, wanted: set[str]) -> None:
 
 
 def drive(python: Path, cwd: Path) -> None:
-    """As its user would, from a directory that has nothing."""
+    """Run the installed package in an empty directory."""
     cwd.mkdir(exist_ok=True)
     trigate = python.with_name("trigate")
     (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M)
@@ -111,8 +111,8 @@ def drive(python: Path, cwd: Path) -> None:
     )  # fmt: skip
     try:
         port = listening_on(serving)
-        assert "[DONE]" in asked(port, "POST", "/v1/chat/completions", {"model": "demo-messages", "stream": True})
-        assert "<html" in asked(port, "GET", "/ui").lower()
+        assert "[DONE]" in request(port, "POST", "/v1/chat/completions", {"model": "demo-messages", "stream": True})
+        assert "<html" in request(port, "GET", "/ui").lower()
     finally:
         serving.send_signal(signal.SIGTERM)
         serving.communicate(timeout=START_SECONDS)
@@ -128,7 +128,7 @@ def listening_on(serving: "subprocess.Popen[str]") -> int:
     raise AssertionError(f"it did not start: {said}")
 
 
-def asked(port: int, method: str, path: str, members: dict[str, object] | None = None) -> str:
+def request(port: int, method: str, path: str, members: dict[str, object] | None = None) -> str:
     body = members and json.dumps({**members, "messages": [{"role": "user", "content": "Hello"}]})
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -146,13 +146,13 @@ def asked(port: int, method: str, path: str, members: dict[str, object] | None =
 
 
 def environment() -> dict[str, str]:
-    """Without what leads to the repository, or to another configuration."""
+    """Return the environment without variables that lead to the repository or to another configuration."""
     unwanted = {"PYTHONPATH", "TRIGATE_CONFIG", "VIRTUAL_ENV", "XDG_CONFIG_HOME"}
     return {name: value for name, value in os.environ.items() if name not in unwanted} | {"PYTHONUNBUFFERED": "1"}
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """The output of a command that must succeed."""
+    """Return the output of a command that must succeed."""
     done = subprocess.run(command, cwd=cwd, env=environment(), text=True, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")

@@ -1,7 +1,7 @@
-"""List the test files that a run on a bare machine could not run whole. ``python .ci/rest.py REPORT.xml``
+"""Lists the test files that a run on a bare machine skipped in part. ``python .ci/rest.py REPORT.xml``
 
-These are the files of which pytest's report (``--junitxml``) has a skipped test, and the files that read the recorded
-traffic beside the checkout: they have more cases where it is present.
+These are the files with a skipped test in pytest's report (``--junitxml``), and the files that read the recorded
+traffic next to the checkout, because it adds cases.
 """
 
 import re
@@ -29,7 +29,7 @@ def skipped_files(report: Path) -> Iterator[Path]:
 
 
 def readers_of_shared() -> Iterator[Path]:
-    """Yield the test files that read the shared folder, by themselves or through modules of ``tests/support``."""
+    """Yield the test files that read the shared folder, directly or through ``tests/support``."""
     texts = {path: path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
     readers = {path for path, text in texts.items() if READS_SHARED.search(text)}
     while True:

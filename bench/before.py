@@ -1,11 +1,11 @@
-"""What this tree costs beside another revision of it, in one run: both serve at the same time and take turns.
+"""Compares the cost of this tree with another revision: both serve simultaneously and take turns.
 
     python bench/before.py REVISION                    # such as v0.2.0; some five minutes
     python bench/before.py REVISION --cases unary,start --rounds 20
 
-It makes a worktree of the revision and a virtual environment with its dependencies in a temporary folder. Each row has
-the median of this tree, the median of the other, and the ratio of the two, by rounds: the median, and the half of all
-rounds in the middle. If that half has 1 in it, or the ratio is within 2 %, the verdict is noise.
+The revision gets a worktree and a virtual environment in a temporary folder. Each row has the medians of both, and
+their ratio by rounds: the median and the quartiles. The verdict is noise if the quartiles include 1, or if the ratio is
+within 2 %.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from pathlib import Path
 
 from cases import CASES, Case
 from comparison import Comparison
-from run import chosen, head, line, measured
-from servers import Standing, cpu, memory, standing
+from run import choose_cases, head, line, measure
+from servers import Standing, cpu, memory, run_servers
 
 ROOT = Path(__file__).parents[1]
 HEADS = ("case", "this tree", "before", "ratio", "middle half", "verdict")
@@ -34,8 +34,11 @@ START = "start", "start CPU", "memory"
 
 @contextlib.contextmanager
 def servers(revision: str, python: Path | None, folder: Path) -> Iterator[tuple[str, str]]:
-    """The commands of this tree and of ``revision``. Each has all its bytecode from one start on, as installed packages
-    do. ``python`` has the dependencies of the revision; ``None``: a new environment gets them."""
+    """Yield the commands of this tree and of ``revision``.
+
+    Both have their bytecode after one start, as installed packages do. ``python`` has the dependencies of the revision;
+    ``None`` means a new environment.
+    """
     tree = folder / "tree"
     subprocess.run(["git", "-C", ROOT, "worktree", "add", "-q", "--detach", tree, revision], check=True)
     try:
@@ -63,13 +66,13 @@ def in_turns(commands: Sequence[str], round: int) -> Sequence[str]:
 def requests(case: Case, commands: Sequence[str], rounds: int, seconds: float) -> Comparison:
     """Compare the CPU time of requests. Both servers run throughout."""
     with contextlib.ExitStack() as stack:
-        stands = [stack.enter_context(standing(case, one)) for one in commands]
+        stands = [stack.enter_context(run_servers(case, one)) for one in commands]
         for stand in stands:
             stand.load(seconds)  # warm
         found: list[Mapping[str, float]] = []
         for round in range(rounds):
             turns = stands if round % 2 == 0 else stands[::-1]
-            found.append({stand.server: measured(stand, seconds).cpu_ms for stand in turns})
+            found.append({stand.server: measure(stand, seconds).cpu_ms for stand in turns})
     return Comparison(case.name, "ms", *(tuple(one[name] for one in found) for name in ("this", "before")))
 
 
@@ -87,7 +90,7 @@ def starts(commands: Sequence[str], rounds: int) -> Iterator[Comparison]:
 
 def started(command: str) -> tuple[float, float, float]:
     """Start a server, and return the seconds to its first response, the CPU time of those, and MiB after a load."""
-    with standing(CASES[0], command) as stand:
+    with run_servers(CASES[0], command) as stand:
         begun = time.monotonic()
         first_response(stand)
         taken, used = stand.start + time.monotonic() - begun, cpu(stand.pid)
@@ -103,7 +106,7 @@ def first_response(stand: Standing) -> None:
 
 
 def compared(given: argparse.Namespace, commands: Sequence[str]) -> Iterator[Comparison]:
-    names = chosen(given, (*REQUESTS, "start"))
+    names = choose_cases(given, (*REQUESTS, "start"))
     for case in CASES:
         if case.name in names:
             yield requests(case, commands, given.rounds, given.seconds)

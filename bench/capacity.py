@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cases import Case
 from crowd import Crowd, fresh
-from servers import OWN, standing
+from servers import OWN, run_servers
 
 PACES = (10, 50)
 """Tokens a second of one stream, each in an event of its own, as providers send them."""
@@ -34,7 +34,7 @@ def capacities(
             for number in streams:
                 if each * number > count:
                     break
-                with standing(case, OWN, count, pinned=count == 1) as stand:
+                with run_servers(case, OWN, count, pinned=count == 1) as stand:
                     found = fresh(stand, number, rounds, seconds)
                 events = found.steady.events / (rounds * seconds)
                 cores = found.cpu_event * events / 1e6

@@ -1,4 +1,4 @@
-"""What is asked of a gateway, and what the provider behind it answers."""
+"""The requests to a gateway, and the provider's answers."""
 
 import json
 from typing import Any, NamedTuple
@@ -7,8 +7,10 @@ ENDS = {"/v1/chat/completions": "[DONE]", "/v1/messages": "message_stop", "/v1/r
 
 
 class Case(NamedTuple):
-    """``clients`` ask again and again for ``events`` events of ``size`` characters, ``gap`` seconds apart. The
-    provider speaks Chat: another path than Chat's is translated."""
+    """A measured case: ``clients`` repeatedly request ``events`` events of ``size`` characters, ``gap`` seconds apart.
+
+    The provider speaks Chat, so other paths are translated.
+    """
 
     name: str
     path: str = "/v1/chat/completions"

@@ -1,14 +1,14 @@
-"""Two programs that were measured in turns, and whether they differ."""
+"""Comparisons of two programs that were measured in turns."""
 
 import statistics
 from typing import NamedTuple
 
 SLIGHT = 0.02
-"""A ratio so near to 1 is noise."""
+"""A ratio closer to 1 is noise."""
 
 
 class Comparison(NamedTuple):
-    """The values of the same rounds, of this tree and of the other revision."""
+    """The values of the same rounds for this tree and the other revision."""
 
     case: str
     unit: str
@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``less`` or ``more`` where most rounds agree, else ``noise``."""
+        """``less`` or ``more`` if most rounds agree, otherwise ``noise``."""
         low, high = self.middle_half
         if len(self.this) < 3 or low <= 1 <= high or abs(statistics.median(self.ratios) - 1) < SLIGHT:
             return "noise"

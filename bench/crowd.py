@@ -1,5 +1,4 @@
-"""Many streams at once through one worker: the memory that each of them takes, the CPU time of an event, and how late
-events are, while all streams begin and after."""
+"""Many simultaneous streams through one worker: memory per stream, CPU time per event, and lateness of events."""
 
 import json
 import subprocess
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cases import Case
-from servers import Standing, cpu, memory, standing
+from servers import Standing, cpu, memory, run_servers
 
 GAP = 0.5  # seconds between the events of a stream
 CASES = tuple(
@@ -18,7 +17,7 @@ CASES = tuple(
 
 
 class Lateness(NamedTuple):
-    """Milliseconds from the provider's write to the client's read, for each of so many events."""
+    """Milliseconds from the provider's write to the client's read, over ``events`` events."""
 
     events: int
     p50: float
@@ -32,9 +31,12 @@ class Lateness(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """``memory`` is MiB of the server with all streams, ``memory_stream`` KiB that each added, ``cpu_event`` the
-    server's microseconds for an event once all had begun, which took ``begin`` seconds. The first three are 0 where
-    there is no server between the clients and the provider."""
+    """The measurement of many streams.
+
+    ``memory`` is MiB of the server with all streams, ``memory_stream`` KiB per stream, ``cpu_event`` the server's
+    microseconds per event once all streams had begun, which took ``begin`` seconds. The first three are 0 without a
+    server between clients and provider.
+    """
 
     case: str
     server: str
@@ -48,16 +50,16 @@ class Crowd(NamedTuple):
 
 
 def crowd(stand: Standing, streams: int, rounds: int, seconds: float, direct: bool = False) -> Crowd:
-    """The least CPU time of all ``rounds`` of ``seconds``, and the lateness of all of their events."""
+    """Measure the least CPU time of ``rounds`` rounds of ``seconds``, and the lateness of all events."""
     options = ("--clients", streams, "--seconds", seconds, "--rounds", rounds)
     command = stand.clients("crowd", stand.provider_port if direct else stand.port, *options)
     before = memory(stand.pid)
     costs, late = [], []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        first = told(process)
+        first = read_report(process)
         used = cpu(stand.pid)
         for _ in range(rounds):
-            heard = told(process)["late"]
+            heard = read_report(process)["late"]
             now = cpu(stand.pid)
             costs.append((now - used) / len(heard))
             used = now
@@ -71,8 +73,8 @@ def crowd(stand: Standing, streams: int, rounds: int, seconds: float, direct: bo
     return Crowd(stand.case.name, stand.server, streams, held, each, min(costs) * 1e6, *phases)
 
 
-def told(process: "subprocess.Popen[bytes]") -> Any:
-    """The next that the clients tell."""
+def read_report(process: "subprocess.Popen[bytes]") -> Any:
+    """Return the next report of the clients."""
     assert process.stdout is not None
     if line := process.stdout.readline():
         return json.loads(line)
@@ -80,17 +82,17 @@ def told(process: "subprocess.Popen[bytes]") -> Any:
 
 
 def crowds(streams: int, servers: Sequence[str], rounds: int, seconds: float) -> Iterator[Crowd]:
-    """The clients straight at the provider, then at each server in front of it."""
+    """Measure the clients directly at the provider, then through each server."""
     for case in CASES:
         for i, server in enumerate(servers):
-            with standing(case, server) as stand:
+            with run_servers(case, server) as stand:
                 if case is CASES[0] and not i:
                     yield crowd(stand, streams, rounds, seconds, direct=True)
                 yield fresh(stand, streams, rounds, seconds)
 
 
 def fresh(stand: Standing, streams: int, rounds: int, seconds: float) -> Crowd:
-    """After a few streams, which have loaded what every server loads once."""
+    """Measure after a few streams, which load everything that a server loads once."""
     crowd(stand, 16, 1, 0.2)
     return crowd(stand, streams, rounds, seconds)
 
@@ -100,7 +102,7 @@ HEADS = ("case", "", "streams", "KiB a stream", "CPU µs an event", "all begun a
 
 
 def row(one: Crowd) -> list[str]:
-    """A line of the table."""
+    """Return a row of the table."""
     late = [f"{each:.1f}" for phase in (one.beginning, one.steady) for each in phase[1:]]
     used = [f"{one.memory_stream:.0f}", f"{one.cpu_event:.0f}"] if one.cpu_event else ["-", "-"]
     return [one.case, one.server, str(one.streams), *used, f"{one.begin:.1f}", *late]

@@ -1,4 +1,4 @@
-"""How cost grows: with the events of a stream, their size, how many streams there are, tools and turns."""
+"""How cost grows with the events of a stream, their size, the number of streams, tools and turns."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from cases import Case
 from crowd import CASES as CROWDS
 from crowd import fresh
 from plots import Plot
-from servers import Standing, cpu, standing
+from servers import Standing, cpu, run_servers
 
 MESSAGES = "/v1/messages"
 CROWD = CROWDS[1]
@@ -16,12 +16,15 @@ STREAMS = (100, 250, 500, 750, 1000)
 
 
 def duration(seconds: float) -> str:
-    """Three figures, in the unit that suits."""
+    """Format a duration with three digits, in a suitable unit."""
     return f"{seconds * 1e6:.3g} µs" if abs(seconds) < 1e-3 else f"{seconds * 1e3:.3g} ms"
 
 
 class Growth(NamedTuple):
-    """A case of each size ``x``. ``share`` is what part of a request's cost is drawn; ``unit`` is what grows by one."""
+    """Cases of increasing size ``x``.
+
+    ``share`` is the drawn part of a request's cost; ``unit`` is the thing that grows.
+    """
 
     name: str
     title: str
@@ -45,17 +48,19 @@ NAMES = (*(growth.name for growth in GROWTHS), "streams")
 
 
 def cost(stand: Standing, seconds: float) -> float:
-    """Seconds of CPU for a request."""
+    """Return the CPU seconds per request."""
     before = cpu(stand.pid)
     done: int = stand.load(seconds)["done"]
     return (cpu(stand.pid) - before) / done
 
 
-def grown(growth: Growth, rounds: int, seconds: float) -> Plot:
-    """The least cost of several rounds for each case. All stand at the same time and take turns, so that a machine
-    that becomes slower does so for all of them."""
+def measure_growth(growth: Growth, rounds: int, seconds: float) -> Plot:
+    """Return the least cost of several rounds for each case.
+
+    The servers run simultaneously and take turns, so that a slowdown of the machine affects all.
+    """
     with contextlib.ExitStack() as stack:
-        stands = [stack.enter_context(standing(case)) for case in growth.cases.values()]
+        stands = [stack.enter_context(run_servers(case)) for case in growth.cases.values()]
         for stand in stands:
             stand.load(seconds)  # warm
         costs = [[cost(stand, seconds) for stand in stands] for _ in range(rounds)]
@@ -64,13 +69,15 @@ def grown(growth: Growth, rounds: int, seconds: float) -> Plot:
     return Plot(growth.title, growth.x_label, points, duration, growth.unit)
 
 
-def of_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple[Plot, Plot]:
-    """CPU time and memory of a worker with so many streams at once, each count with a worker of its own. A round is a
-    multiple of the gap between the events of a stream, so that each has as many events."""
+def measure_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple[Plot, Plot]:
+    """Return the CPU time and memory of a worker by the number of simultaneous streams, each with a separate worker.
+
+    A round is a multiple of the gap between events, so that each has equally many.
+    """
     seconds = CROWD.gap * max(1, round(seconds / CROWD.gap))
     found = []
     for count in counts:
-        with standing(CROWD) as stand:
+        with run_servers(CROWD) as stand:
             found.append(fresh(stand, count, rounds, seconds))
     used = [(float(one.streams), one.cpu_event * 1e-6 * one.streams / CROWD.gap) for one in found]
     held = [(float(one.streams), one.memory) for one in found]
@@ -82,14 +89,14 @@ def of_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple[Plot
 
 
 def mebibytes(value: float) -> str:
-    """Three figures, in the unit that suits."""
+    """Format memory with three digits, in a suitable unit."""
     return f"{value * 1024:.3g} KiB" if 0 < abs(value) < 1 else f"{value:.3g} MiB"
 
 
 def plots(names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> Iterator[Plot]:
-    """Those of ``NAMES`` that are wanted, each as soon as it is measured. ``counts`` are those of the streams."""
+    """Measure and yield the requested plots. ``counts`` are the numbers of streams."""
     for growth in GROWTHS:
         if growth.name in names:
-            yield grown(growth, rounds, seconds)
+            yield measure_growth(growth, rounds, seconds)
     if "streams" in names:
-        yield from of_streams(counts, rounds, seconds)
+        yield from measure_streams(counts, rounds, seconds)

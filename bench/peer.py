@@ -1,7 +1,7 @@
-"""The two ends between which a gateway is measured: a provider and its clients. Protocols of asyncio and bytes made
-beforehand, nothing else, so that they cost little and that nothing of the gateway's judges the gateway.
+"""The provider and the clients of a measurement.
 
-An event that is not sent at once with the others says when it was sent, by the clock that all processes share.
+They use asyncio protocols and prepared bytes, so that they cost little and share no code with the gateway. A separately
+sent event contains its sending time, by the clock that all processes share.
 """
 
 import argparse
@@ -28,14 +28,14 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    """One event of a Chat stream, as a chunk of its own."""
+    """Return one event of a Chat stream, as a separate chunk."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
     return chunk(b"data: " + json.dumps(head).encode() + b"\n\n")
 
 
 def whole(size: int) -> bytes:
-    """A whole answer with ``size`` characters of text."""
+    """Return a whole answer with ``size`` characters of text."""
     message = {"role": "assistant", "content": TEXT.ljust(size, "x")}
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -45,7 +45,7 @@ def whole(size: int) -> bytes:
 
 
 def is_whole(message: bytearray) -> bool:
-    """Whether a request or an answer has come to its end; nothing is behind it then, as nobody sends ahead."""
+    """Return whether a request or an answer is complete. Nothing may follow it."""
     body = message.find(b"\r\n\r\n") + 4
     if body < 4:
         return False
@@ -54,7 +54,7 @@ def is_whole(message: bytearray) -> bool:
 
 
 class Answers:
-    """What the provider says: a whole answer, or ``events`` events of ``size`` characters, ``gap`` seconds apart."""
+    """The provider's answers: whole, or ``events`` events of ``size`` characters, ``gap`` seconds apart."""
 
     def __init__(self, events: int, gap: float, size: int) -> None:
         self.events, self.gap, self.whole = events, gap, whole(size)
@@ -102,7 +102,10 @@ class Provider(asyncio.Protocol):
         self.transport.write(self.answers.end)
 
     async def paced(self) -> None:
-        """The second event comes at any time within the gap, so that streams that began together do not stay so."""
+        """Send the events at their times.
+
+        The second comes at a random time within the gap, so that streams do not stay synchronised.
+        """
         due = time.monotonic() + self.answers.gap * (random.random() - 1)
         self.transport.write(self.answers.head)
         for _ in range(self.answers.events):
@@ -124,7 +127,7 @@ async def provide(port: int, answers: Answers) -> None:
 
 
 class Asked(NamedTuple):
-    """What clients ask for. Only a good end of an answer has the mark."""
+    """A request of the clients. Only a complete answer contains the mark."""
 
     port: int
     request: bytes
@@ -132,7 +135,7 @@ class Asked(NamedTuple):
 
 
 class Client(asyncio.Protocol):
-    """Request after request on one connection, each answer read to its end."""
+    """A client that sends request after request on one connection."""
 
     transport: asyncio.Transport
 
@@ -170,11 +173,11 @@ class Client(asyncio.Protocol):
 
 
 class Listener(asyncio.Protocol):
-    """One stream that is read for as long as it lasts; ``late`` is how long each event was on its way, in seconds."""
+    """A client that reads one stream to its end. ``late`` collects the delay of each event in seconds."""
 
     def __init__(self, asked: Asked, late: list[float], begun: Callable[[], None]) -> None:
         self.asked, self.late, self.begun, self.heard = asked, late, begun, False
-        self.rest = b""  # of a line that has not come whole
+        self.rest = b""  # an incomplete line
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -196,7 +199,7 @@ class Listener(asyncio.Protocol):
 
 
 async def load(asked: Asked, clients: int, seconds: float) -> None:
-    """Prints how many answers there were, their latency in seconds, and the CPU time of this process for them."""
+    """Print the number of answers, their latency in seconds, and the CPU time of this process."""
     loop, done = asyncio.get_running_loop(), list[float]()
     begun, used = time.monotonic(), time.process_time()
     opening = [
@@ -212,8 +215,8 @@ async def load(asked: Asked, clients: int, seconds: float) -> None:
 
 
 async def crowd(asked: Asked, streams: int, seconds: float, rounds: int) -> None:
-    """Begins every stream at once. Prints how late the events were until all had begun, a line; then for each round of
-    ``seconds``. The streams stay until standard input ends."""
+    """Begin all streams simultaneously, and print the lateness of events until all have begun, then for each round
+    of ``seconds``. The streams stay open until standard input ends."""
     loop, late, all_began = asyncio.get_running_loop(), list[float](), asyncio.Event()
     left = streams
 
@@ -239,7 +242,7 @@ async def crowd(asked: Asked, streams: int, seconds: float, rounds: int) -> None
     since = tell(since)
     for _ in range(rounds):
         await asyncio.sleep(seconds)
-        while not late:  # noqa: ASYNC110  # a full machine may be longer without an event
+        while not late:  # noqa: ASYNC110  # a busy machine may pause for longer than a round
             await asyncio.sleep(seconds)
         since = tell(since)
     sys.stdin.read()

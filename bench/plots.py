@@ -1,4 +1,4 @@
-"""How cost grows, as pictures: what was measured and the straight line through it, in one HTML page or one SVG."""
+"""Plots of growing cost: the measured points and a straight line, as an HTML page or an SVG."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ COLUMNS = 2
 
 
 class Line(NamedTuple):
-    """``offset + slope * x``; ``off`` is how far the point that lies worst is from it, as a share of its y."""
+    """``offset + slope * x``. ``off`` is the greatest deviation of a point, relative to its y."""
 
     slope: float
     offset: float
@@ -38,13 +38,13 @@ class Line(NamedTuple):
 
     @classmethod
     def through(cls, points: Sequence[Point]) -> "Line":
-        """That of the least squares."""
+        """Return the line of least squares."""
         slope, offset = statistics.linear_regression(*zip(*points, strict=True))
         return cls(slope, offset, max(abs(offset + slope * x - y) / abs(y) for x, y in points))
 
 
 class Plot(NamedTuple):
-    """``show`` writes a y or a slope, ``unit`` says for what the slope is, like "an event"."""
+    """A plot. ``show`` formats a y or a slope, and ``unit`` is the unit of x, such as "an event"."""
 
     title: str
     x_label: str
@@ -58,21 +58,22 @@ class Plot(NamedTuple):
 
     @property
     def cost(self) -> str:
-        """In words."""
+        """The line in words."""
         slope, offset, off = self.line
         each = f"{self.show(offset)} and {self.show(slope)} {self.unit}"
         return f"{each}; no point is further than {100 * off:.0f} % from the line"
 
     def row(self) -> list[str]:
-        """A line of the table."""
+        """Return a row of the table."""
         slope, offset, off = self.line
         points = ", ".join(f"{x:g}: {self.show(y)}" for x, y in self.points)
         return [self.title, self.show(offset), f"{self.show(slope)} {self.unit}", f"{100 * off:.0f} %", points]
 
     def figure(self) -> str:
-        """An HTML ``<figure>``."""
+        """Return an HTML ``<figure>``."""
         line, most = self.line, max(x for x, _ in self.points)
-        dots = [each for point in self.points for each in (point, (point[0], NAN))]  # a gap after each: not joined
+        # A gap after each, so that they are not joined.
+        dots = [each for point in self.points for each in (point, (point[0], NAN))]
         fitted = [(x, line.offset + line.slope * x) for x in (0.0, most)]
         top = linear(max(y for _, y in (*self.points, *fitted)), self.show)
         series = (Series(self.cost, fitted, 1), Series("measured", dots, 0))
@@ -80,7 +81,7 @@ class Plot(NamedTuple):
 
 
 def page(plots: Sequence[Plot], heading: str, note: str) -> str:
-    """One document that holds all it needs, in light and in dark."""
+    """Return a self-contained HTML document for light and dark mode."""
     figures = "\n".join(plot.figure() for plot in plots)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(heading)}</title>'
@@ -91,7 +92,7 @@ def page(plots: Sequence[Plot], heading: str, note: str) -> str:
 
 
 def drawing(plots: Sequence[Plot], heading: str) -> str:
-    """One SVG that looks the same inside an ``<img>``, in light and in dark."""
+    """Return an SVG that looks the same inside an ``<img>``, for light and dark mode."""
     wide, high = WIDTH + 2 * MARGIN, HEIGHT + TOP + MARGIN
     panels = []
     for i, plot in enumerate(plots):

@@ -1,14 +1,14 @@
-"""What a request or a stream costs: CPU time of the gateway's processes, divided by what they served.
+"""Measures the cost of requests and streams: the CPU time of the gateway's processes per request.
 
     python bench/run.py                      # the table of docs/performance.md
     python bench/run.py --growth             # how cost grows; plots with --html FILE or --svg FILE
-    python bench/run.py --crowd              # a thousand streams at once: memory, and how late events are
+    python bench/run.py --crowd              # a thousand streams at once: memory and lateness of events
     python bench/run.py --workers            # what another worker adds
-    python bench/run.py --capacity           # how many streams of which pace a gateway carries
+    python bench/run.py --capacity           # streams that a gateway sustains, by pace
     python bench/run.py --peer 'NAME=COMMAND with {port} and {provider}'
 
-Everything is on 127.0.0.1. On Linux the gateway has the first core for itself and the rest another, as far as nobody
-else uses them: compare figures of one run only.
+Everything runs on 127.0.0.1. On Linux the gateway has the first core for itself, and the others run on the second. Only
+compare figures of one run.
 """
 
 import argparse
@@ -26,13 +26,13 @@ import growth
 import plots
 import scale
 from cases import CASES, Case
-from servers import CORES, OWN, Standing, cpu, many_sockets, memory, standing
+from servers import CORES, OWN, Standing, cpu, memory, raise_file_limit, run_servers
 
 HEADS = ("case", "", "CPU ms", "µs an event", "a second", "p50 ms", "p99 ms", "MiB", "start s")
 
 
 class Cost(NamedTuple):
-    """``cpu_event`` is nothing where the answer is no stream."""
+    """The cost of a case. ``cpu_event`` is ``None`` for an answer without a stream."""
 
     case: str
     server: str
@@ -45,7 +45,7 @@ class Cost(NamedTuple):
     start: float
 
 
-def measured(stand: Standing, seconds: float) -> Cost:
+def measure(stand: Standing, seconds: float) -> Cost:
     before = cpu(stand.pid)
     told = stand.load(seconds)
     used = (cpu(stand.pid) - before) / told["done"]
@@ -54,13 +54,13 @@ def measured(stand: Standing, seconds: float) -> Cost:
     return Cost(stand.case.name, stand.server, used * 1000, each, rate, *late, memory(stand.pid), stand.start)
 
 
-def compared(case: Case, servers: Sequence[str], rounds: int, seconds: float) -> list[Cost]:
-    """The round of each server in which it took least. The servers stand at the same time and take turns."""
+def compare_servers(case: Case, servers: Sequence[str], rounds: int, seconds: float) -> list[Cost]:
+    """Return the cheapest round of each server. The servers run simultaneously and take turns."""
     with contextlib.ExitStack() as stack:
-        stands = [stack.enter_context(standing(case, server)) for server in servers]
+        stands = [stack.enter_context(run_servers(case, server)) for server in servers]
         for stand in stands:
             stand.load(seconds)  # warm
-        found = [[measured(stand, seconds) for stand in stands] for _ in range(rounds)]
+        found = [[measure(stand, seconds) for stand in stands] for _ in range(rounds)]
     return [min(column, key=lambda one: one.cpu_ms) for column in zip(*found, strict=True)]
 
 
@@ -70,7 +70,7 @@ def row(one: Cost) -> list[str]:
     return [one.case, one.server, f"{one.cpu_ms:.2f}", each, *rest]
 
 
-# What is printed
+# Output
 
 
 def head(words: Sequence[str]) -> None:
@@ -81,8 +81,8 @@ def line(cells: Iterable[str]) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def chosen(given: argparse.Namespace, names: Sequence[str]) -> Sequence[str]:
-    """Those that were asked for; all, if none was."""
+def choose_cases(given: argparse.Namespace, names: Sequence[str]) -> Sequence[str]:
+    """Return the requested cases, or all of them."""
     asked = given.cases.split(",") if given.cases else names
     if unknown := set(asked) - set(names):
         sys.exit(f"No case is called {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
@@ -90,19 +90,21 @@ def chosen(given: argparse.Namespace, names: Sequence[str]) -> Sequence[str]:
 
 
 def costs(given: argparse.Namespace) -> Iterator[Any]:
-    names = chosen(given, [case.name for case in CASES])
+    names = choose_cases(given, [case.name for case in CASES])
     head(HEADS)
     for case in CASES:
         if case.name in names:
-            for one in compared(case, (OWN, *given.peer), given.rounds, given.seconds):
+            for one in compare_servers(case, (OWN, *given.peer), given.rounds, given.seconds):
                 line(row(one))
                 yield one._asdict()
 
 
-def grows(given: argparse.Namespace) -> Iterator[Any]:
+def print_growth(given: argparse.Namespace) -> Iterator[Any]:
     found = []
     head(plots.HEADS)
-    for plot in growth.plots(chosen(given, growth.NAMES), given.streams or growth.STREAMS, given.rounds, given.seconds):
+    for plot in growth.plots(
+        choose_cases(given, growth.NAMES), given.streams or growth.STREAMS, given.rounds, given.seconds
+    ):
         found.append(plot)
         line(plot.row())
         yield {"title": plot.title, "of": plot.x_label, "points": plot.points, **plot.line._asdict()}
@@ -114,14 +116,14 @@ def grows(given: argparse.Namespace) -> Iterator[Any]:
         given.svg.write_text(plots.drawing(found, "How cost grows"))
 
 
-def crowded(given: argparse.Namespace) -> Iterator[Any]:
+def print_crowd(given: argparse.Namespace) -> Iterator[Any]:
     head(crowd.HEADS)
     for one in crowd.crowds(given.crowd, (OWN, *given.peer), given.rounds, given.seconds):
         line(crowd.row(one))
         yield {**one._asdict(), "beginning": one.beginning._asdict(), "steady": one.steady._asdict()}
 
 
-def scaled(given: argparse.Namespace) -> Iterator[Any]:
+def print_scale(given: argparse.Namespace) -> Iterator[Any]:
     head(scale.HEADS)
     found = scale.scale(given.workers, given.rounds, given.seconds)
     for one in found:
@@ -129,7 +131,7 @@ def scaled(given: argparse.Namespace) -> Iterator[Any]:
         yield one._asdict()
 
 
-def carried(given: argparse.Namespace) -> Iterator[Any]:
+def print_capacity(given: argparse.Namespace) -> Iterator[Any]:
     head(capacity.HEADS)
     streams, paces = given.streams or capacity.STREAMS, given.paces
     for one in capacity.capacities(given.capacity, streams, paces, given.rounds, given.seconds):
@@ -139,11 +141,11 @@ def carried(given: argparse.Namespace) -> Iterator[Any]:
 
 
 ROUNDS = {
-    carried: (3, 2.0),
+    print_capacity: (3, 2.0),
     costs: (5, 0.6),
-    grows: (12, 0.3),
-    crowded: (5, 2.0),
-    scaled: (8, 1.0),
+    print_growth: (12, 0.3),
+    print_crowd: (5, 2.0),
+    print_scale: (8, 1.0),
 }  # and their seconds
 
 
@@ -174,8 +176,13 @@ def main() -> None:
     given = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("It reads what processes use from Linux's /proc: run it on Linux.")
-    many_sockets()
-    modes = ((given.growth, grows), (given.crowd, crowded), (given.workers, scaled), (given.capacity, carried))
+    raise_file_limit()
+    modes = (
+        (given.growth, print_growth),
+        (given.crowd, print_crowd),
+        (given.workers, print_scale),
+        (given.capacity, print_capacity),
+    )
     kind = next((mode for wanted, mode in modes if wanted), costs)
     rounds, seconds = ROUNDS[kind]
     given.rounds, given.seconds = given.rounds or rounds, given.seconds or seconds

@@ -1,5 +1,5 @@
-"""What another worker adds, under as many requests as there can be: throughput, and what share of the machine the
-workers had for it, because their clients and their provider need the same cores."""
+"""The effect of more workers at full load: throughput, and the workers' share of the machine, because clients and
+provider need the same cores."""
 
 import contextlib
 import time
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cases import Case
-from servers import CORES, OWN, Standing, busy, cpu, standing
+from servers import CORES, OWN, Standing, busy, cpu, run_servers
 
 CASE = Case("unary", stream=False, clients=32)
 
 
 class Throughput(NamedTuple):
-    """``rate`` is requests a second, ``cpu_ms`` the gateway's for each, ``per_cpu_second`` how many a second of it
-    serves. The shares are of the whole machine: the gateway's, that of clients and provider, of all else."""
+    """The throughput of a number of workers.
+
+    ``rate`` is requests a second, ``cpu_ms`` the gateway's CPU time per request, and ``per_cpu_second`` the requests
+    per CPU second. The shares are of the whole machine: the gateway's, that of clients and provider, and the rest.
+    """
 
     workers: int
     rate: float
@@ -38,10 +41,12 @@ def throughput(stand: Standing, workers: int, seconds: float) -> Throughput:
 
 
 def scale(counts: Sequence[int], rounds: int, seconds: float) -> list[Throughput]:
-    """For each number of workers the round in which the machine did least for all else. All stand at the same time and
-    take turns."""
+    """Return, for each number of workers, the round with the least other load.
+
+    The servers run simultaneously and take turns.
+    """
     with contextlib.ExitStack() as stack:
-        stands = [stack.enter_context(standing(CASE, OWN, workers, pinned=False)) for workers in counts]
+        stands = [stack.enter_context(run_servers(CASE, OWN, workers, pinned=False)) for workers in counts]
         for stand in stands:
             stand.load(0.5)  # warm
         found = [
@@ -56,7 +61,7 @@ HEADS = ("workers", "requests a second", "CPU ms a request", "requests a CPU sec
 
 
 def row(one: Throughput, first: Throughput) -> list[str]:
-    """A line of the table. ``first`` is what it is compared with."""
+    """Return a row of the table, with factors relative to ``first``."""
     shares = [f"{100 * share:.0f}" for share in (one.gateway, one.load, one.others)]
     factors = [f"{one.rate / first.rate:.2f}", f"{one.per_cpu_second / first.per_cpu_second:.2f}"]
     return [str(one.workers), f"{one.rate:.0f}", f"{one.cpu_ms:.2f}", f"{one.per_cpu_second:.0f}", *shares, *factors]

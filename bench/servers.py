@@ -1,4 +1,4 @@
-"""The processes of a measurement: a provider, the server in front of it, their clients; and what a process has used."""
+"""The processes of a measurement: a provider, a server and clients; and the resources that a process has used."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Standing(NamedTuple):
-    """A provider that answers as the case wants, and the server in front of it. ``start`` is the seconds it took."""
+    """A running provider for a case, and the server in front of it, which took ``start`` seconds to start."""
 
     case: Case
     server: str
@@ -42,26 +42,30 @@ class Standing(NamedTuple):
     pinned: bool
 
     def clients(self, role: str, port: int, *options: object) -> list[str]:
-        """The command of clients who ask for the case."""
+        """Return the command of clients for the case."""
         asked = ["--path", self.case.path, "--body", self.case.body, "--mark", self.case.mark]
         command = [*PEER, role, str(port), *asked, *map(str, options)]
         return on_core(1, command) if self.pinned else command
 
     def load(self, seconds: float) -> Any:
-        """What the clients tell after asking for so long."""
+        """Run the clients for ``seconds``, and return their report."""
         options = ("--clients", self.case.clients, "--seconds", seconds)
         command = self.clients("load", self.port, *options)
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def on_core(core: int, command: Sequence[str]) -> list[str]:
-    """On ``core`` alone where the machine has several and can say so."""
+    """Pin a command to ``core``, if the machine has several and the system allows it."""
     return ["taskset", "-c", str(core), *command] if sys.platform == "linux" and CORES > 1 else list(command)
 
 
 @contextlib.contextmanager
-def standing(case: Case, server: str = OWN, workers: int = 1, pinned: bool = True) -> Iterator[Standing]:
-    """``server`` is ``NAME=COMMAND``. ``pinned``: the server has the first core for itself, all others the second."""
+def run_servers(case: Case, server: str = OWN, workers: int = 1, pinned: bool = True) -> Iterator[Standing]:
+    """Run the processes of a case.
+
+    ``server`` is ``NAME=COMMAND``. With ``pinned``, the server runs on the first core alone, and all others on the
+    second.
+    """
     port, provider = free_port(), free_port()
     name, _, command = server.partition("=")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -89,8 +93,8 @@ def running(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[byt
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that a system gives out by itself: until a server that is told of it
-    has begun, nobody else gets it by chance."""
+    """Return a free port below the ephemeral range, so that no other program gets it by chance before its server
+    starts."""
     while True:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(10_000, 20_000))) as one:
             return int(one.getsockname()[1])
@@ -105,18 +109,18 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     sys.exit(f"it does not listen on {port}: {log.read_text()[-800:]}")
 
 
-def many_sockets() -> None:
-    """As many as the system gives, for this process and those it starts."""
+def raise_file_limit() -> None:
+    """Raise the limit of open files for this process and its children."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # a system whose "unlimited" is not to be had
+    with contextlib.suppress(ValueError, OSError):  # systems that refuse their own "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-# What a process has used
+# Resources of a process
 
 
 def tree(pid: int) -> list[int]:
-    """A process and its children's children."""
+    """Return a process and all its descendants."""
     found = [pid]
     for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
         with contextlib.suppress(OSError):
@@ -126,14 +130,14 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process and its children have used, in nanoseconds' steps where the system counts them."""
+    """Return the CPU seconds of a process and its descendants, in nanoseconds if the system supports it."""
     return sum(_seconds(one) for one in tree(pid))
 
 
 def _seconds(pid: int) -> float:
-    """Of one process. Its clock counts threads that have ended too, which their files in /proc do not."""
+    """Return the CPU seconds of one process. Its clock includes ended threads, which its files in /proc omit."""
     with contextlib.suppress(OSError):
-        return time.clock_gettime(~pid << 3 | 2)  # the clock's number as the kernel makes it: clock_getcpuclockid(3)
+        return time.clock_gettime(~pid << 3 | 2)  # the number of the clock in the kernel: clock_getcpuclockid(3)
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICK
@@ -150,7 +154,7 @@ def memory(pid: int) -> float:
 
 
 def busy() -> float:
-    """Seconds for which the machine's cores have been at work, for whomever."""
+    """Return the seconds of work by all cores of the machine."""
     with contextlib.suppress(OSError):
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
         user, nice, system, _idle, _wait, irq, soft, steal = map(int, fields[:8])

@@ -1,12 +1,12 @@
-"""Attacks on a real gateway, beside a client's paced stream whose lateness is measured.
+"""Attacks on a real gateway, while the lateness of a client's paced stream is measured.
 
     python tests/attacks.py                      # all of them
     python tests/attacks.py --only unfolding --trigate ../older/.venv/bin/trigate
 
-Each attack runs against a gateway of its own (one worker, two client keys, the default limits) while bob, the other
-key's holder, streams: an event every 10 ms. Printed are how late the latest of bob's events was, how many of bob's
-small requests were refused meanwhile, what memory the gateway took and what its log grew by, and what the attacker sent
-for all that. A machine that does other things, too, adds to each lateness: compare in one run.
+Each attack has a new gateway (one worker, two client keys, the default limits), while bob, the holder of the other key,
+streams an event every 10 ms. The output has the greatest lateness of bob's events, the number of his small requests
+that were refused, the growth of the gateway's memory and log, and the bytes that the attacker sent. Other load on the
+machine adds to the lateness: compare within one run.
 """
 
 import argparse
@@ -36,11 +36,11 @@ MB: Final = 2**20
 PATIENCE: Final = 60.0
 
 
-# The victim, in a process of its own so that the attack's work is not taken for the gateway's
+# The victim, in a separate process, so that its work does not count as the gateway's
 
 
 class Paced(BaseHTTPRequestHandler):
-    """A provider of endless paced streams, and of small answers."""
+    """A provider of endless paced streams and of small answers."""
 
     protocol_version = "HTTP/1.1"
 
@@ -76,7 +76,7 @@ class Paced(BaseHTTPRequestHandler):
 
 
 def victim(gateway: int, provider: int) -> None:
-    """Print, for each line that comes in, what happened since the last one."""
+    """Print, for each line of input, the events since the last one."""
     server = ThreadingHTTPServer(("127.0.0.1", provider), Paced)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
@@ -136,11 +136,11 @@ def ask(port: int, key: str | None, body: Any, path: str = "/v1/chat/completions
         connection.close()
 
 
-# The provider that the attacker's requests go to
+# The provider for the attacker's requests
 
 
 class Hostile(BaseHTTPRequestHandler):
-    """Answers as the asked model's name says, and keeps what it was sent."""
+    """A provider whose behaviour is selected by the model name. It records its requests."""
 
     protocol_version = "HTTP/1.1"
     requests: "list[tuple[dict[str, str], dict[str, Any]]]" = []  # noqa: RUF012
@@ -177,7 +177,7 @@ def _good(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
 
 
 def _quotes(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
-    """A provider that repeats in its 400 what it was sent."""
+    """Repeat the request in an error 400."""
     yield _head(400, "application/json")
     role = asked["messages"][0]["role"]
     message = f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user'."
@@ -185,7 +185,7 @@ def _quotes(asked: Mapping[str, Any], _: int) -> Iterator[bytes]:
 
 
 def _strict_about_metadata(asked: Mapping[str, Any], number: int) -> Iterator[bytes]:
-    """A provider that names each member of ``metadata`` that it does not know, in the words of Anthropic."""
+    """Reject unknown members of ``metadata`` in Anthropic's words."""
     unknown = [name for name in asked.get("metadata", {}) if name != "user_id"]
     if not unknown:
         yield from _good(asked, number)
@@ -208,14 +208,14 @@ def _messages_stream(events: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _blocks(*_: object) -> Iterator[bytes]:
-    """2 MB of tool calls that begin and do not end."""
+    """Send 2 MB of tool calls that begin and do not end."""
     tool = {"type": "tool_use", "name": "t", "input": {}}
     blocks = (_event("content_block_start", index=i, content_block={**tool, "id": f"t{i}"}) for i in range(13_000))
     yield from _messages_stream(blocks)
 
 
 def _signatures(*_: object) -> Iterator[bytes]:
-    """6 MB of one signature, in small pieces."""
+    """Send 6 MB of one signature, in small pieces."""
     start = _event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""})
     piece = _event("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "x" * 16}) * 64
 
@@ -228,7 +228,7 @@ def _signatures(*_: object) -> Iterator[bytes]:
 
 
 def _arrays(*_: object) -> Iterator[bytes]:
-    """A whole answer of 15 MB that is nothing but arrays."""
+    """Send a whole answer of 15 MB that only has arrays."""
     yield _head(200, "application/json")
     yield b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[],"more":[[]'
     for _ in range(15):
@@ -257,14 +257,14 @@ SCRIPTS: Final[Mapping[str, Callable[[Mapping[str, Any], int], Iterator[bytes]]]
 
 @attrs.frozen
 class Target:
-    """The gateway that is attacked."""
+    """The attacked gateway."""
 
     port: int
     pid: int
     log: Path
 
     def memory(self) -> float:
-        """MiB of the server that it has now; the largest that it had is ``peak``."""
+        """Return the present memory in MiB."""
         return self._status("VmRSS")
 
     def peak(self) -> float:
@@ -327,11 +327,11 @@ def _healthy(port: int) -> bool:
     return False
 
 
-# The attacks: each returns the bytes that it sent, and a word about what came of it
+# The attacks. Each returns the bytes that it sent, and a note on the result
 
 
 def zero_window(target: Target) -> tuple[int, str]:
-    """Without a key: answers that no window ever takes, on 16 connections of HTTP/2."""
+    """Request responses without a key, on 16 HTTP/2 connections whose windows stay closed."""
     sent, connections = 0, []
     for _ in range(16):
         frames, encoder = _preface([(4, 0)]), hpack.Encoder()
@@ -350,7 +350,7 @@ def zero_window(target: Target) -> tuple[int, str]:
 
 
 def resets(target: Target) -> tuple[int, str]:
-    """A stream opened and reset at once, 20,000 times (CVE-2023-44487)."""
+    """Open and reset a stream 20,000 times (CVE-2023-44487)."""
     sock = socket.create_connection(("127.0.0.1", target.port))
     encoder, sent, number = hpack.Encoder(), 0, 1
     fields = [(":method", "POST"), (":path", "/v1/models"), (":scheme", "http"), (":authority", "x")]
@@ -387,7 +387,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def idle_connections(target: Target) -> tuple[int, str]:
-    """As many silent connections as there are descriptors (256 here)."""
+    """Open as many silent connections as there are descriptors (256 here)."""
     connections = []
     with contextlib.suppress(OSError):
         for _ in range(300):
@@ -400,47 +400,47 @@ def idle_connections(target: Target) -> tuple[int, str]:
 
 
 def long_name(target: Target) -> tuple[int, str]:
-    """One unknown member with a name of 20 MB, gzipped, translated; three times."""
+    """Send an unknown member with a name of 20 MB, compressed, for translation; three times."""
     body = {"model": "hub", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "n" * (20 * MB): 1}
     return _gzipped(target, json.dumps(body).encode(), "/v1/messages", times=3)
 
 
 def unfolding(target: Target) -> tuple[int, str]:
-    """16 MB of tiny turns in 40 kB of gzip, translated."""
+    """Send 16 MB of tiny turns in 40 kB of gzip, for translation."""
     turn = '{"role":"user","content":"x"},'
     turns = turn * (16 * MB // len(turn))
     return _gzipped(target, f'{{"model":"hub","max_tokens":9,"messages":[{turns[:-1]}]}}'.encode(), "/v1/messages")
 
 
 def unfolding_kept(target: Target) -> tuple[int, str]:
-    """The same as a turn of Responses that is kept."""
+    """Send the same as a Responses turn that is kept."""
     turn = '{"role":"user","content":"x"},'
     turns = turn * (16 * MB // len(turn))
     return _gzipped(target, f'{{"model":"hub","input":[{turns[:-1]}]}}'.encode(), "/v1/responses")
 
 
 def nested(target: Target) -> tuple[int, str]:
-    """15 MB of empty arrays in an unknown member."""
+    """Send 15 MB of empty arrays in an unknown member."""
     body = b'{"model":"hub","max_tokens":9,"messages":[{"role":"user","content":"x"}],"more":[[]' + b",[]" * (5 * MB)
     return _gzipped(target, body + b"]}", "/v1/messages")
 
 
 def wide(target: Target) -> tuple[int, str]:
-    """60 MB of text in 600 turns, not compressed: what a large honest request looks like."""
+    """Send 60 MB of text in 600 turns, uncompressed, as a large honest request would."""
     turns = [{"role": "user", "content": "word " * 20_000} for _ in range(600)]
     body = json.dumps({"model": "hub", "max_tokens": 9, "messages": turns}).encode()
     return len(body), str(ask(target.port, MALLORY, body, "/v1/messages")[0])
 
 
 def names(target: Target) -> tuple[int, str]:
-    """150,000 unknown members, strictly."""
+    """Send 150,000 unknown members in strict mode."""
     body = {"model": "hub", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     body.update({f"n{i}": 1 for i in range(150_000)})
     return _gzipped(target, json.dumps(body).encode(), "/v1/messages", **{"x-trigate-strict": "1"})
 
 
 def schema(target: Target) -> tuple[int, str]:
-    """A strict tool with 25,000 properties."""
+    """Send a strict tool with 25,000 properties."""
     properties = {f"property_{i}": {"type": "string"} for i in range(25_000)}
     fields = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     tool = {"name": "t", "description": "t", "strict": True, "input_schema": fields}
@@ -450,14 +450,14 @@ def schema(target: Target) -> tuple[int, str]:
 
 
 def quoted(target: Target) -> tuple[int, str]:
-    """A role of 3,900 characters, which the provider repeats in its 400; ten times."""
+    """Send a role of 3,900 characters, which the provider repeats in its 400; ten times."""
     body = {"model": "quotes", "messages": [{"role": "a" * 3900, "content": "x"}]}
     statuses = [ask(target.port, MALLORY, body)[0] for _ in range(10)]
     return 10 * 4000, str(statuses[0])
 
 
 def poisoned(target: Target) -> tuple[int, str]:
-    """Words in a member's name that, quoted by the provider, name members of others' requests."""
+    """Send a member's name that, repeated by the provider, mentions members of others' requests."""
     name = " metadata: Extra inputs are not permitted, temperature: Extra inputs are not permitted, thinking"
     turn = {"model": "metadata", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     sent = {**turn, "temperature": 0.5, "thinking": {"type": "disabled"}, "metadata": {name: 1}}
@@ -487,7 +487,7 @@ def interim_heads(target: Target) -> tuple[int, str]:
 
 
 def _streams(target: Target, model: str) -> tuple[int, str]:
-    """Ask for a hostile stream in both lanes."""
+    """Request a hostile stream in both lanes."""
     turn = {"model": model, "stream": True, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     ends = []
     for path in ("/v1/messages", "/v1/chat/completions"):
@@ -529,7 +529,7 @@ def main() -> None:
 
 
 def run(attack: Callable[[Target], tuple[int, str]], trigate: Path, hostile: int) -> None:
-    """Run one attack beside a victim, and print its line."""
+    """Run one attack next to a victim, and print its result."""
     paced = free_port()
     with running(trigate, paced, hostile, 256 if attack is idle_connections else None) as target:
         command = [sys.executable, __file__, "--victim", str(target.port), str(paced)]

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures, options and checks for all tests."""
 
 import contextlib
 import gc
@@ -21,15 +21,15 @@ from tests.support.harness import Listening
 from tests.support.repository import ROOT
 from tests.support.upstreams import Upstream, fake_upstream
 
-# How fast examples are made says something about the machine, not about the code; and a run that finds what the last
-# did not find should be one that was asked to look: `pytest --hypothesis-profile=explore`.
+# Slow example generation depends on the machine, not on the code. A run that searches for new examples is only made on
+# request: `pytest --hypothesis-profile=explore`.
 _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared)
 settings.register_profile("shared", _shared, derandomize=True)
 settings.register_profile("fast", _shared, derandomize=True, max_examples=20)
 settings.load_profile("shared")
 
-# Python asks a program for this once in a process, whoever needs it first: libraries for their user agents.
+# Python runs a program for this, once in a process: libraries need it for their user agents.
 platform.processor()
 
 # A proxy between a test and its own servers would answer in their place.
@@ -74,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.option.loadscopereorder = False  # that files are handed out as they are ordered below
+    config.option.loadscopereorder = False  # keeps the order of files that is set below
     if config.getoption("fast") and not config.getoption("--hypothesis-profile"):
         settings.load_profile("fast")
 
@@ -84,7 +84,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Of ``-n auto``: half as many again as there are cores where processes are started, which tests wait for."""
+    """Return the number of workers for ``-n auto``: 1.5 per core if tests wait for processes."""
     cores = len(os.sched_getaffinity(0))
     return cores if config.getoption("fast") else cores + (cores + 1) // 2
 
@@ -116,7 +116,7 @@ def _passed_in(report: Path) -> set[tuple[str, str]]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """What is collected stays to the end: the collector of cycles would walk it again and again, in vain."""
+    """Exempt the collected tests from garbage collection, because they all stay to the end."""
     gc.disable()
     try:
         _import_others_later(session.config)
@@ -127,7 +127,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 def _import_others_later(config: pytest.Config) -> None:
-    """Import the tests, each worker from another place on, so that each of them is compiled by one worker only."""
+    """Import the tests, starting at another file in each worker, so that each file is compiled only once."""
     if (worker := getattr(config, "workerinput", None)) is None:
         return
     folders = [Path(argument) for argument in config.args if Path(argument).is_dir()]
@@ -135,7 +135,7 @@ def _import_others_later(config: pytest.Config) -> None:
     first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     for path in (*files[first:], *files[:first]):
         if not pytest_ignore_collect(END_TO_END if END_TO_END in path.parents else path, config):
-            with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it says what is wrong
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # its collection reports the error
                 importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
@@ -178,20 +178,20 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    """A provider that speaks every API, by script."""
+    """Run a scripted provider for every API."""
     with fake_upstream() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def by_hand() -> Iterator[Listening]:
-    """A provider that the test plays itself."""
+    """Open a socket with which the test plays a provider by hand."""
     with Listening() as listening:
         yield listening
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    """Paths of a self-signed certificate for localhost and 127.0.0.1, and of its key."""
+    """Return the paths of a self-signed certificate for localhost and 127.0.0.1, and of its key."""
     pair = Authority(tmp_path_factory.mktemp("tls"), "localhost", *LOOPBACK).itself
     return pair.certificate, pair.key

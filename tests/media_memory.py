@@ -1,10 +1,10 @@
-"""Large uploads and downloads through a real gateway, and the memory that it takes for them.
+"""Measures the memory of a real gateway for large uploads and downloads.
 
     python -m tests.media_memory [--megabytes 500]
 
-Prints by how much the gateway grew while a picture went up (its model first, and last: then it is kept in a file) and
-while speech came down, or 100 MB of vectors, and after how long the first of them was there; fails where it grew by 16
-MiB or more. Where as many bytes go up in 200 requests at once, they take what their connections do.
+Prints the growth of the gateway during an upload of a picture (with its model first, or last, which requires a file),
+and during a download of speech or 100 MB of vectors, with the time to the first byte. Fails at a growth of 16 MiB. With
+200 simultaneous uploads of the same total size, the memory is that of their connections.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from tests.support.media_traffic import BLOCK, VECTOR, Passage, download, media_gateway, upload, vectors
 
 MOST = 16
-"""MiB by which the gateway may grow, whatever passes."""
+"""The most MiB by which the gateway may grow, whatever the size of a body."""
 
 
 TOGETHER = 200
@@ -25,7 +25,7 @@ def main() -> None:
     megabytes = parser.parse_args().megabytes
     blocks = megabytes * 10**6 // len(BLOCK)
     with media_gateway() as (gateway, upstream):
-        upload(gateway, 8, model_first=True)  # what is loaded at the first request is no memory of the others
+        upload(gateway, 8, model_first=True)  # loads everything that the first request needs
         download(gateway, upstream, 8)
         vectors(gateway, upstream, 50)
         passages = {
@@ -36,11 +36,11 @@ def main() -> None:
             "vectors": vectors(gateway, upstream, min(2000, megabytes * 10**6 // len(VECTOR))),
         }
     for name, passage in passages.items():
-        sys.stdout.write(told(name, passage) + "\n")
+        sys.stdout.write(describe_passage(name, passage) + "\n")
     assert max(passage.grown for name, passage in passages.items() if "at once" not in name) < MOST
 
 
-def told(name: str, passage: Passage) -> str:
+def describe_passage(name: str, passage: Passage) -> str:
     first = f", first byte after {1000 * passage.first_byte:.0f} ms" if name == "down" else ""
     return f"{name}: grew by {passage.grown:.1f} MiB in {passage.seconds:.1f} s{first}"
 

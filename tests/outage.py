@@ -1,9 +1,8 @@
-"""One hour of provider trouble, on trio's mock clock: what clients see without retries, with retries alone, and with a
-route.
+"""Simulates an hour of provider outages on trio's mock clock: without retries, with retries, and with a route.
 
-Policy, health and balancing are the gateway's own, and so is the configuration; providers and clients are numbers here,
-and nothing opens a socket. ``python -m tests.outage --svg docs/outage.svg`` draws it, ``--away docs/away.svg`` what
-reaches providers that are all away, and both print the table for the page.
+Policy, health, balancing and configuration are the gateway's own. Providers and clients are simulated without sockets.
+``python -m tests.outage --svg docs/outage.svg`` draws the hour, ``--away docs/away.svg`` the requests to providers that
+are all unavailable, and both print the table for the page.
 """
 
 import argparse
@@ -41,11 +40,11 @@ MODES: Final[tuple[tuple[Mode, str], ...]] = (
 
 MINUTE: Final = 60.0
 PATIENCE: Final = 60.0
-"""Seconds after which a client leaves that has seen no content."""
+"""Seconds without content after which a client disconnects."""
 CACHED: Final = 300.0
-"""Seconds for which a provider keeps the prompt of a conversation."""
+"""Seconds for which a provider caches the prompt of a conversation."""
 STREAMING: Final = 5.0
-"""Seconds that an answer takes behind its first content."""
+"""Seconds of an answer after its first content."""
 
 CONFIG: Final = from_mapping(
     {
@@ -62,8 +61,8 @@ CONFIG: Final = from_mapping(
 
 @attrs.frozen
 class Fault:
-    """What happens to a ``share`` of the requests to a place: they fail for that reason after so many ``seconds``, or,
-    without one, begin to answer so much later. ``wait`` is what the provider tells."""
+    """The fate of a ``share`` of the requests to a target: fail for ``reason`` after ``seconds``, or, without a
+    reason, begin that much later. ``wait`` is the provider's ``retry-after``."""
 
     share: float
     reason: FailureReason | None
@@ -73,7 +72,7 @@ class Fault:
 
 @attrs.frozen
 class Trouble:
-    """The faults of some places from one minute to another."""
+    """The faults of some targets from one minute to another."""
 
     begins: float
     ends: float
@@ -86,7 +85,7 @@ ALL = BOTH | THIRD
 
 HOUR: Final = (
     Trouble(0, 60, ALL, (Fault(0.003, "connection", 0.2),)),
-    # Connections that break at once, for one command in ten: anthropics/claude-code#82500.
+    # Connections that break immediately, for a tenth of commands: anthropics/claude-code#82500.
     Trouble(5, 15, ONE, (Fault(0.106, "connection", 0.19),)),
     # Four minutes of nothing but 530: https://status.openai.com/incidents/55qs3vq1m35z (its first wave)
     Trouble(17, 21, BOTH, (Fault(1.0, "server_error", 0.1),)),
@@ -96,7 +95,7 @@ HOUR: Final = (
     # https://apicontext.com/openai-outage-chatgpt-down-apimetrics-tells-the-story/
     Trouble(37, 49, BOTH, (Fault(0.72, "server_error", 0.5), Fault(0.24, "overloaded", 0.5))),
     Trouble(49, 55, BOTH, (Fault(0.96, "rate_limited", 0.1, 10.0),)),
-    # Everybody goes to the other provider meanwhile, which says 529 to some (anthropics/claude-code#3547).
+    # Meanwhile, everyone uses the other provider, which returns 529 to some (anthropics/claude-code#3547).
     Trouble(38, 46, THIRD, (Fault(0.10, "overloaded", 0.3),)),
 )  # fmt: skip
 
@@ -106,7 +105,7 @@ AWAY: Final = (Trouble(2, 6, ALL, (Fault(1.0, "overloaded", 0.3),)),)
 
 @attrs.define
 class Minute:
-    """What was counted in one minute, by when the client asked."""
+    """The counts of one minute, by the time of the client's request."""
 
     offered: int = 0
     answered: int = 0
@@ -118,7 +117,7 @@ class Minute:
 
 @attrs.frozen
 class Conditions:
-    """What is known at a moment; ``health`` is ``None`` for clients that retry by themselves and know nothing."""
+    """The conditions of a decision. ``health`` is ``None`` for clients that retry without any knowledge of health."""
 
     health: Health | None
     random: random.Random
@@ -142,7 +141,7 @@ class Conditions:
 
 
 class Simulation:
-    """One run of ``troubles`` in one ``mode``, with ``rate`` requests a second, turns of so many ``conversations``."""
+    """One run of ``troubles`` in one ``mode``, with ``rate`` requests a second in ``conversations`` conversations."""
 
     def __init__(self, troubles: Sequence[Trouble], mode: Mode, rate: float, conversations: int = 200) -> None:
         self.minutes: defaultdict[int, Minute] = defaultdict(Minute)
@@ -152,18 +151,18 @@ class Simulation:
         self._cached: dict[tuple[str, str], float] = {}
         self._begun: set[str] = set()
         self._routed = mode == "route"
-        self._plan = self._planned(CONFIG, mode)
+        self._plan = self._plan_for(CONFIG, mode)
         self._random = random.Random(f"{mode} {rate}")
         self._balancer = Balancer(chance=self._random.random)
 
     @staticmethod
-    def _planned(config: Config, mode: Mode) -> Plan:
+    def _plan_for(config: Config, mode: Mode) -> Plan:
         if mode == "route":
             return Router(config).plan("best", "chat")
         return attrs.evolve(Router(config).plan("east", "chat"), retries=Retries(attempts=1 if mode == "none" else 4))
 
     def run(self, minutes: float) -> dict[int, Minute]:
-        """The minutes, by their number."""
+        """Return the minutes by their number."""
         trio.run(self._run, minutes * MINUTE, clock=trio.testing.MockClock(autojump_threshold=0))
         return dict(self.minutes)
 
@@ -187,10 +186,10 @@ class Simulation:
             scope.deadline = trio.current_time() + PATIENCE
             await _Request(self, own, name, minute, scope).answer()
 
-    # What a request needs of the whole
+    # The state that requests share
 
     def fault(self, target: Target, chance: random.Random) -> Fault | None:
-        """What happens to a request that goes to ``target`` now."""
+        """Return the fault of a request to ``target`` now, or ``None``."""
         now, drawn = (trio.current_time() - self._began) / MINUTE, chance.random()
         for trouble in self._troubles:
             if trouble.begins <= now < trouble.ends and target.place in trouble.places:
@@ -217,14 +216,17 @@ class _Request:
         self._conditions = Conditions(whole._health if whole._routed else None, own, self._is_warm)
 
     async def answer(self) -> None:
-        """Walk the plan as the gateway does."""
+        """Follow the plan as the gateway does."""
         while isinstance(step := self._plan.policy.next(self._plan, self._outcomes, self._conditions), Send):
             if await self._attempt(step):
                 return
         assert isinstance(step, GiveUp)
 
     async def _attempt(self, step: Send) -> bool:
-        """Whether it was answered. It begins before it waits, so that no other one waits for the same place."""
+        """Make one attempt, and return whether it was answered.
+
+        It counts while it waits, so that no other request waits for the same target.
+        """
         target, loads = step.target, self._whole._balancer.loads
         attempt = self._whole._health.begin(target, None, added=bool(self._outcomes))
         loads.opened(target)
@@ -242,7 +244,10 @@ class _Request:
             loads.closed(target)
 
     async def _wait(self, seconds: float, attempt: OpenAttempt) -> ErrorInfo | None:
-        """Wait until the place may be asked, which another failure may put off; ``None`` where it may be asked then."""
+        """Wait until the target may be used, which another failure may delay.
+
+        Return an error if the wait is too long.
+        """
         waited = 0.0
         while seconds:
             await trio.sleep(seconds)
@@ -292,7 +297,7 @@ class _Request:
 
 @attrs.frozen
 class Summary:
-    """An hour in four numbers: shares of 1, requests sent for each that was offered, and seconds."""
+    """The results of an hour: shares of 1, requests sent per offered request, and seconds."""
 
     answered: float
     sent: float
@@ -312,7 +317,7 @@ class Summary:
         )
 
     def row(self) -> tuple[str, ...]:
-        """In the words of the page."""
+        """Return the results in the format of the page."""
         late = f"{self.late:.1f} s"
         return f"{100 * self.answered:.1f} %", f"{self.sent:.2f}", late, f"{100 * self.hits:.0f} %"
 
@@ -321,7 +326,7 @@ HEADS: Final = ("answered", "provider requests for each", "added delay, 99th per
 
 
 def table(found: dict[Mode, dict[int, Minute]]) -> list[str]:
-    """Lines of the page's table."""
+    """Return the lines of the page's table."""
     rows = [(label, *Summary.of(found[mode]).row()) for mode, label in MODES]
     return [
         "| " + " | ".join(("", *HEADS)) + " |",
@@ -355,8 +360,8 @@ class Panel:
     y: Axis
     series: tuple[Series, ...]
 
-    def drawn(self, x: Axis, at: tuple[int, int]) -> str:
-        """A ``<g>`` with the panel at a place of the drawing."""
+    def draw(self, x: Axis, at: tuple[int, int]) -> str:
+        """Return a ``<g>`` with the panel at a position of the drawing."""
         figure = chart(self.title, x, self.y, self.series, "minutes")
         only = figure.partition('<svg class="chart"')[2].removesuffix("</figure>")
         keys = "".join(
@@ -373,11 +378,11 @@ class Panel:
 
 
 def drawing(heading: str, panels: Sequence[Panel], minutes: int) -> str:
-    """One SVG that looks the same inside an ``<img>``, in light and in dark."""
+    """Return an SVG that looks the same inside an ``<img>``, for light and dark mode."""
     x = linear(minutes, "{:g}".format)
     x = attrs.evolve(x, high=minutes, ticks=[tick for tick in x.ticks if tick <= minutes])
     wide, high = WIDTH + 2 * MARGIN + GAP, HEIGHT + TOP + MARGIN + GAP
-    drawn = [panel.drawn(x, (i % COLUMNS * wide, i // COLUMNS * high)) for i, panel in enumerate(panels)]
+    drawn = [panel.draw(x, (i % COLUMNS * wide, i // COLUMNS * high)) for i, panel in enumerate(panels)]
     width, height = min(COLUMNS, len(panels)) * wide - GAP, -(-len(panels) // COLUMNS) * high - GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -425,10 +430,10 @@ def away_drawn(found: dict[Mode, dict[int, Minute]], minutes: int) -> str:
     return drawing("All providers away for four minutes", panels, minutes)
 
 
-def simulated(
+def simulate(
     troubles: Sequence[Trouble], modes: Sequence[Mode], minutes: float, rate: float
 ) -> dict[Mode, dict[int, Minute]]:
-    """The minutes of each mode."""
+    """Return the minutes of each mode."""
     found: dict[Mode, dict[int, Minute]] = {}
     for mode in modes:
         run = Simulation(troubles, mode, rate).run(minutes)
@@ -442,13 +447,13 @@ def main() -> None:
     parser.add_argument("--away", type=Path, metavar="FILE", help="draw what reaches providers that are all away")
     parser.add_argument("--rate", type=float, default=5.0, help="requests a second (default: 5)")
     options = parser.parse_args()
-    logging.getLogger("trigate.health").disabled = True  # it would tell of each place that goes out and comes back
-    hour = simulated(HOUR, [mode for mode, _ in MODES], 60, options.rate)
+    logging.getLogger("trigate.health").disabled = True  # it would log each target's outages
+    hour = simulate(HOUR, [mode for mode, _ in MODES], 60, options.rate)
     print("\n".join(table(hour)))
     if options.svg is not None:
         options.svg.write_text(hour_drawn(hour, 60))
     if options.away is not None:
-        away = simulated(AWAY, ["retries", "route"], 10, 4 * options.rate)
+        away = simulate(AWAY, ["retries", "route"], 10, 4 * options.rate)
         options.away.write_text(away_drawn(away, 10))
 
 

@@ -1,8 +1,8 @@
-"""What a request costs the servers that gateways share: round trips and bytes to Redis and PostgreSQL, and CPU time.
+"""Measures the cost of a request for Redis and PostgreSQL: round trips, bytes and CPU time.
 
-The first table counts what passes between one gateway and each server, through a proxy that counts. The second one
-simulates gateways that do nothing but count, until the server has no more room, and states how many requests a second
-one core of the server carries. ``just shared`` or ``python -m tests.shared_parts [--requests 200] [--seconds 5]``
+The first table counts the traffic between one gateway and each server in a proxy. The second one simulates gateways
+that only count, until the server is at its limit, and states the requests per second for one core of the server.
+``just shared`` or ``python -m tests.shared_parts [--requests 200] [--seconds 5]``
 """
 
 import argparse
@@ -38,12 +38,12 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 AT_ONCE: Final = 64
 
 CpuSeconds: TypeAlias = Callable[[], float]
-"""Return the CPU time that a server has used."""
+"""Returns the CPU time that a server has used."""
 
 
 @attrs.define
 class Counted:
-    """The traffic of all connections to a server. A trip is a message of the gateway that the server has answered."""
+    """The traffic of all connections to a server. A trip is a message of the gateway with a response."""
 
     sent: int = 0
     received: int = 0
@@ -55,7 +55,7 @@ class Counted:
 
 @contextlib.contextmanager
 def counting_proxy(target: Path) -> Iterator[tuple[int, Counted]]:
-    """A TCP port that passes everything on to the Unix socket ``target``, and what has passed."""
+    """Yield a TCP port that forwards to the Unix socket ``target``, and its traffic."""
     counted = Counted()
     listener = socket.create_server(("127.0.0.1", 0))
     open_sockets: list[socket.socket] = [listener]
@@ -95,7 +95,7 @@ def counting_proxy(target: Path) -> Iterator[tuple[int, Counted]]:
 
 @attrs.frozen
 class Server:
-    """A running server, its socket, its URL without a proxy, and its URL through a proxy at ``{port}``."""
+    """A running server: its socket, its URL without a proxy, and its URL through a proxy at ``{port}``."""
 
     name: str
     socket: Path
@@ -134,7 +134,7 @@ def cpu_seconds(pid: int) -> float:
 
 @attrs.frozen
 class Part:
-    """One shared part: the server it needs, its settings with the server's URL, and the requests that use it."""
+    """One shared part: its server, its settings with the server's URL, and the requests that use it."""
 
     title: str
     server: str
@@ -143,21 +143,21 @@ class Part:
     varies: bool = True
 
 
-def keyed(**more: Any) -> dict[str, Any]:
+def with_key(**more: Any) -> dict[str, Any]:
     return {"client_keys": [{"name": "alice", "key": KEY, **more}]}
 
 
 def counters(type: str) -> Callable[[str], dict[str, Any]]:
-    return lambda url: keyed(**LIMITS) | {"counters": {"type": type, "url": url}}
+    return lambda url: with_key(**LIMITS) | {"counters": {"type": type, "url": url}}
 
 
 def cache(url: str) -> dict[str, Any]:
-    return keyed(cache={"ttl": "1h"}) | {"cache": {"type": "redis", "url": url}}
+    return with_key(cache={"ttl": "1h"}) | {"cache": {"type": "redis", "url": url}}
 
 
 def state(url: str, keep: str | int, **more: Any) -> dict[str, Any]:
     storage = {"type": "postgres", "connection_string": url, "ledger": {"keep": keep}}
-    return keyed() | {"state_storage": storage} | more
+    return with_key() | {"state_storage": storage} | more
 
 
 PARTS: Final = (
@@ -173,8 +173,10 @@ PARTS: Final = (
 
 @attrs.frozen
 class Cost:
-    """What one request costs: round trips, bytes to the server and back, and microseconds of the server's CPU. Idle
-    traffic has been subtracted; it is stated for each process and minute."""
+    """The cost of one request: round trips, bytes to the server and back, and microseconds of the server's CPU.
+
+    Idle traffic is subtracted, and listed per process and minute.
+    """
 
     trips: float
     sent: float
@@ -190,7 +192,7 @@ def measure(part: Part, server: Server, requests: int, idle: float) -> Cost:
         settings = config([entry], gateway_port, **part.settings(server.url.format(port=port)))
         with running(settings, gateway_port):
             send(part, gateway_port, upstream, 20, "warm-up")
-            time.sleep(2)  # what the warm-up has left is written
+            time.sleep(2)  # lets the effects of the warm-up be written
             quiet = counted.copy()
             time.sleep(idle)
             before, cpu, began = counted.copy(), server.cpu(), time.monotonic()
@@ -204,7 +206,7 @@ def measure(part: Part, server: Server, requests: int, idle: float) -> Cost:
 
 
 def send(part: Part, port: int, upstream: Any, number: int, word: str) -> None:
-    """Send requests one after the other over one connection."""
+    """Send requests one after another on one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     said = "input" if part.path.endswith("responses") else "messages"
     for index in range(number):
@@ -219,11 +221,11 @@ def send(part: Part, port: int, upstream: Any, number: int, word: str) -> None:
     connection.close()
 
 
-# How many requests a second a server carries
+# The requests per second that a server sustains
 
 
 def simulate_gateway(type: str, url: str, seconds: float, total: "multiprocessing.Queue[int]") -> None:
-    """Reserve and settle for 64 clients at once, as a busy gateway does, and report how many requests that were."""
+    """Reserve and settle for 64 simultaneous clients, as a busy gateway does, and report the number of requests."""
     done = 0
 
     async def one(counters: RemoteCounters, limits: tuple[SumCounter, RateCounter], until: float) -> None:
@@ -251,7 +253,7 @@ def simulate_gateway(type: str, url: str, seconds: float, total: "multiprocessin
 
 
 def saturate(type: str, server: Server, gateways: int, seconds: float) -> tuple[float, float]:
-    """Return the requests a second that simulated gateways got through, and the cores that the server used."""
+    """Return the requests per second of simulated gateways, and the cores that the server used."""
     context = multiprocessing.get_context("spawn")
     total: multiprocessing.Queue[int] = context.Queue()
     processes = [

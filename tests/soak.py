@@ -2,10 +2,9 @@
 
     python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10
 
-Reports what happened, then asserts that nothing was left of it: file descriptors, connections to the provider and
-memory are back where they were, every request has one ledger line at most and every answered one exactly one, no failed
-answer looked complete and no good one broken. Then the same load is met by signals: workers are killed, and at last the
-gateway is told to end in the midst of it.
+Reports the events, then asserts that nothing is left: file descriptors, connections to the provider and memory are as
+before, every request has at most one ledger line and every answered one exactly one, no failed answer looked complete,
+and no good one broken. Then the load continues while workers are killed, and finally the gateway gets a SIGTERM.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from pathlib import Path
 import attrs
 import trio
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a command
+sys.path.insert(0, str(Path(__file__).parents[1]))  # if run as a command
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import Gateway, config, free_port, provider, running
@@ -34,9 +33,9 @@ from tests.support.processes import is_running, peers, stop, workers
 from tests.support.traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally
 from tests.support.upstreams import PATHS
 
-SILENCE = 1.0  # seconds of the provider's silence that the gateway bears here, at least
-STARTS = 125  # paced streams that begin in a second
-MEMORY = 32  # MiB that the gateway may have grown by
+SILENCE = 1.0  # seconds of the provider's silence that the gateway tolerates here, at least
+STARTS = 125  # paced streams started per second
+MEMORY = 32  # MiB by which the gateway may grow
 DRAIN = 0.5
 MARGIN = 4.0  # seconds that a busy machine may add to an end; the supervisor kills its workers a second later
 
@@ -51,7 +50,7 @@ def settings(upstream: socket.socket, port: int, silence: float = SILENCE) -> di
     return config(entries, port, timeouts=limits, drain=DRAIN)
 
 
-# What the gateway holds
+# Resources of the gateway
 
 
 def fds(gateway: Gateway) -> int:
@@ -59,19 +58,19 @@ def fds(gateway: Gateway) -> int:
 
 
 def rss(gateway: Gateway) -> float:
-    """MiB."""
+    """Return the resident memory in MiB."""
     status = Path(f"/proc/{gateway.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def cpu(gateway: Gateway) -> float:
-    """Seconds so far."""
+    """Return the CPU seconds so far."""
     fields = Path(f"/proc/{gateway.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def at_rest(gateway: Gateway) -> int:
-    """The file descriptors that it has for good; it may still be closing the connection that found it ready."""
+    """Return the permanent file descriptors. The connection of the readiness check may still be closing."""
     seen = []
     for _ in range(20):
         seen.append(fds(gateway))
@@ -80,7 +79,7 @@ async def at_rest(gateway: Gateway) -> int:
 
 
 async def quiet(gateway: Gateway, provider: Provider, baseline: int) -> bool:
-    """Until the gateway's descriptors are the baseline and its connections to the provider, all of which are idle."""
+    """Wait until the gateway only has its initial descriptors and idle connections to the provider."""
     with trio.move_on_after(PATIENCE):
         while fds(gateway) != baseline + provider.connections:  # noqa: ASYNC110  # of another process
             await trio.sleep(0.05)
@@ -89,7 +88,7 @@ async def quiet(gateway: Gateway, provider: Provider, baseline: int) -> bool:
 
 @attrs.define
 class Soak:
-    """``streams`` mixed clients at once for ``seconds``, then ``concurrent`` paced streams, all there for ``hold``."""
+    """``streams`` mixed clients for ``seconds``, then ``concurrent`` paced streams, all open for ``hold``."""
 
     seconds: float
     streams: int
@@ -100,18 +99,18 @@ class Soak:
     provider: Provider = attrs.field(factory=Provider)
 
     def run(self) -> Tally:
-        """Raises ``AssertionError`` for whatever is left or was wrong."""
+        """Run the soak. Raises ``AssertionError`` for leftovers and violations."""
         more_files()
         upstream = socket.create_server(("127.0.0.1", 0), backlog=4096)
         port = free_port()
         with self._stopping_at_once(), running(settings(upstream, port), port) as gateway:
             tally = trio.run(self._soak, gateway, upstream)
-        self.say(settled(gateway, tally))
+        self.say(check_ledger(gateway, tally))
         return tally
 
     @contextlib.contextmanager
     def _stopping_at_once(self) -> Iterator[None]:
-        """A gateway that has tasks left goes on until the end of its drain."""
+        """Check that the gateway stops quickly: with tasks left, it would wait for the end of its drain."""
         yield
         took = time.monotonic() - self._over
         assert took < 3, f"with nothing in flight the gateway took {took:.1f} s to stop"
@@ -133,7 +132,7 @@ class Soak:
         return clients.tally
 
     async def _mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
-        await self._crowd(clients, min(2.0, self.seconds / 2))  # what is kept for good is made
+        await self._crowd(clients, min(2.0, self.seconds / 2))  # creates everything that stays
         assert await quiet(gateway, self.provider, baseline), self._left(gateway, baseline)
         before, busy = rss(gateway), cpu(gateway)
         await self._crowd(clients, self.seconds)
@@ -188,8 +187,10 @@ class Soak:
 
 @attrs.define
 class Signals:
-    """``streams`` mixed clients at once, while ``kills`` times one of the ``workers`` is killed. Then one SIGTERM, that
-    finds clients that do not read and providers that do not speak, too."""
+    """``streams`` mixed clients while one of the ``workers`` is killed, ``kills`` times.
+
+    Then one SIGTERM, with clients that do not read and providers that stall.
+    """
 
     workers: int
     streams: int
@@ -203,20 +204,20 @@ class Signals:
     _dice: random.Random = attrs.field(init=False, default=attrs.Factory(lambda self: random.Random(self.seed), True))
 
     def run(self) -> Tally:
-        """Raises ``AssertionError`` for whatever is left or was wrong."""
+        """Run the test. Raises ``AssertionError`` for leftovers and violations."""
         more_files()
         upstream = socket.create_server(("127.0.0.1", 0), backlog=4096)
         port = free_port()
-        # Processes that start are busy: the provider, in this one, may be late by more than it is where it stalls.
+        # Starting processes use CPU, so the provider in this one may send later than its stalls last.
         with running(settings(upstream, port, 5 * SILENCE), port, "--workers", str(self.workers)) as gateway:
             try:
                 tally = trio.run(self._soak, gateway, upstream)
                 left = [pid for pid in self._crew if is_running(pid)]
                 assert not left, f"the gateway has ended, its workers {left} have not"
-            finally:  # else whoever is left would live on, and the end of its log be waited for
+            finally:  # survivors would keep the log open, and its reader waiting
                 for pid in filter(is_running, self._crew | workers(gateway.pid)):
                     os.kill(pid, signal.SIGKILL)
-        self.say(settled(gateway, tally))
+        self.say(check_ledger(gateway, tally))
         assert sum("ended with status -9" in line for line in gateway.log) == self.kills
         return tally
 
@@ -243,14 +244,14 @@ class Signals:
         return tally
 
     async def _work(self, gateway: Gateway) -> None:
-        """For a while, once every worker has clients."""
+        """Wait until every worker has clients, and for the pause."""
         with trio.fail_after(PATIENCE):
             while not all(self._at_work(gateway)):  # noqa: ASYNC110  # of other processes
                 await trio.sleep(0.05)
         await trio.sleep(self.pause)
 
     def _at_work(self, gateway: Gateway) -> list[bool]:
-        """Of each worker, whether it has clients."""
+        """Return, for each worker, whether it has clients."""
         alive = crew(gateway) - self._killed
         return [bool(peers(pid, gateway.port)) for pid in alive] + [False] * (self.workers - len(alive))
 
@@ -263,7 +264,7 @@ class Signals:
         self._killed.add(victim)
 
     async def _end(self, gateway: Gateway, clients: Clients, nursery: trio.Nursery) -> None:
-        """SIGTERM, to those who wait and those who do not read, too: until the gateway is gone."""
+        """Send SIGTERM while clients wait or do not read, and wait for the end of the gateway."""
         over = await self._gather(clients, nursery)
         self._crew |= crew(gateway)
         clients.stopping = True
@@ -281,7 +282,10 @@ class Signals:
         )
 
     async def _gather(self, clients: Clients, nursery: trio.Nursery) -> trio.Event:
-        """Let those begin who will have to be interrupted, and be at their providers. They go when the event is set."""
+        """Start clients that must be interrupted, and wait until their requests are at the provider.
+
+        They end with the event.
+        """
         over, count = trio.Event(), 0
         for api in PATHS:
             for model in PATIENT:
@@ -296,12 +300,12 @@ class Signals:
 
 
 def crew(gateway: Gateway) -> set[int]:
-    """The processes that serve."""
+    """Return the serving processes."""
     return workers(gateway.pid) or {gateway.pid}
 
 
-def settled(gateway: Gateway, tally: Tally) -> str:
-    """What the ledger says of it; to be called when the gateway has ended."""
+def check_ledger(gateway: Gateway, tally: Tally) -> str:
+    """Check the ledger after the gateway has ended, and return a summary."""
     lines = Counter(json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"'))
     twice = [name for name, count in lines.items() if count > 1]
     without = [name for name in {*tally.answered, *tally.stalled} - lines.keys() if not tally.lost(name)]
@@ -313,7 +317,7 @@ def settled(gateway: Gateway, tally: Tally) -> str:
 
 
 def more_files() -> None:
-    """As many open files as this user may have; the gateway inherits it."""
+    """Raise the limit of open files, which the gateway inherits."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

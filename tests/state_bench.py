@@ -1,5 +1,5 @@
-"""What it costs that turns are kept: latency and CPU per turn for each store and several lengths of a conversation, set
-against ``store: false`` with the same conversation in the request; and what is stored.
+"""Measures the cost of stored turns: latency and CPU per turn for each store and several conversation lengths, compared
+with ``store: false`` and the whole conversation in the request; and the stored bytes.
 
     python -m tests.state_bench [--turns 100] [--lengths 1 10 100]
 """
@@ -31,21 +31,21 @@ KINDS = ("memory", "sqlite", "postgres")
 
 @attrs.frozen
 class Cost:
-    """Of one turn, in milliseconds."""
+    """The cost of one turn in milliseconds."""
 
     latency: float
     cpu: float
 
 
 class Client:
-    """One connection, as a program would hold it."""
+    """One connection, as a program would keep it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
         self._pid = gateway.pid
 
     def ask(self, **more: Any) -> str:
-        """One turn; its id."""
+        """Make one turn, and return its id."""
         body = json.dumps({"model": "m", **more})
         self._connection.request("POST", "/v1/responses", body, {"content-type": "application/json"})
         response = self._connection.getresponse()
@@ -68,7 +68,7 @@ class Client:
         return Cost(statistics.median(taken), (self._cpu() - before) / turns)
 
     def _cpu(self) -> float:
-        """Milliseconds that the gateway has computed so far, its threads included."""
+        """Return the CPU milliseconds of the gateway so far, including its threads."""
         fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         return TICK * (int(fields[11]) + int(fields[12]))
 
@@ -77,21 +77,21 @@ class Client:
 
 
 def history(length: int) -> list[dict[str, str]]:
-    """The input of the last of ``length`` turns, as a client sends it that keeps everything itself."""
+    """Return the input of the last of ``length`` turns, as a client without stored turns sends it."""
     turn = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID.text}]
     return [*(turn * (length - 1)), turn[0]]
 
 
 def ids(client: Client, lengths: Sequence[int]) -> Mapping[int, dict[str, str]]:
-    """For each length what a turn has to say so that it is the last of so many."""
+    """Return, for each length, the members of a request that make it the last of that many turns."""
     found: dict[int, dict[str, str]] = {1: {}}
     for number in range(2, max(lengths) + 1):
         found[number] = {"previous_response_id": client.ask(input=ASKED, store=True, **found[number - 1])}
     return found
 
 
-def measured(client: Client, lengths: Sequence[int], turns: int) -> Iterator[tuple[int, bool, Cost, Cost]]:
-    """For each length, streamed and whole: what a turn costs that is not stored, and one that is."""
+def measure_lengths(client: Client, lengths: Sequence[int], turns: int) -> Iterator[tuple[int, bool, Cost, Cost]]:
+    """Yield, for each length, streamed and whole, the cost of a turn without and with storage."""
     before = ids(client, lengths)
     for length in lengths:
         for stream in (True, False):
@@ -101,7 +101,7 @@ def measured(client: Client, lengths: Sequence[int], turns: int) -> Iterator[tup
 
 
 def stored_bytes(path: Path, lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Of one conversation in a SQLite store: a turn's number, its bytes, and those of all turns up to it."""
+    """Yield a turn's number, its bytes, and the bytes of all turns so far, for one conversation in a SQLite store."""
     with contextlib.closing(sqlite3.connect(path)) as db:
         size = dict(db.execute("SELECT id, size FROM nodes WHERE kind IN ('response', 'head')"))
         parents = dict(db.execute("SELECT parent, id FROM nodes WHERE kind = 'response' ORDER BY node DESC"))
@@ -127,7 +127,7 @@ def serving(storage: Mapping[str, str], upstream: Upstream) -> Iterator[Client]:
 
 
 def report(kind: str, client: Client, lengths: Sequence[int], turns: int) -> None:
-    for length, stream, plain, kept in measured(client, lengths, turns):
+    for length, stream, plain, kept in measure_lengths(client, lengths, turns):
         print(
             f"{kind:9} {length:5}  {'stream' if stream else 'whole':6}  "
             f"{plain.latency:8.2f} {kept.latency:8.2f} {kept.latency - plain.latency:+8.2f}   "

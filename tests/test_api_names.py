@@ -1,4 +1,4 @@
-"""No module of the core names a wire API: what differs between them, each says of itself (``WireApi``, ``Codec``)."""
+"""Modules of the core use no API's name: each API describes its differences itself (``WireApi``, ``Codec``)."""
 
 import ast
 import functools
@@ -15,8 +15,7 @@ ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
     "mock", "config", "__main__.py", "relay", "realtime",
 )  # fmt: skip
-"""What is about one API alone, about endpoints that vendors have beside it, or
-about the words in which people configure, try and ask for them."""
+"""Modules about one API, about vendors' endpoints, or about the words with which people configure and request them."""
 
 EXCEPTIONS: Final = {
     "exchange/cache_lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
@@ -38,7 +37,7 @@ EXCEPTIONS: Final = {
     "routing/router.py": "the providers that keep Responses themselves",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }
-"""Modules that name one, each with its reason."""
+"""Modules that use an API's name, each with its reason."""
 
 
 def modules() -> list[Path]:
@@ -47,8 +46,8 @@ def modules() -> list[Path]:
 
 
 @functools.cache
-def named(path: Path) -> set[str]:
-    """The names of APIs that stand in a module as texts, but for those that are members of a request (``messages``)."""
+def api_names_in(path: Path) -> set[str]:
+    """Return the API names among the texts of a module, except names of request members (``messages``)."""
     tree = ast.parse((GATEWAY / path).read_bytes())
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return texts & {*CODECS, TOY.api}
@@ -63,10 +62,10 @@ def test_the_registry_has_names_to_look_for():
 
 
 def test_a_module_of_the_core_names_no_api():
-    """But for those that are excepted, each of which does."""
-    assert {path.as_posix() for path in modules() if named(path)} - set(EXCEPTIONS) == set()
-    assert [name for name in EXCEPTIONS if not named(Path(name))] == []
+    """Exceptions must be needed."""
+    assert {path.as_posix() for path in modules() if api_names_in(path)} - set(EXCEPTIONS) == set()
+    assert [name for name in EXCEPTIONS if not api_names_in(Path(name))] == []
 
 
 def test_nobody_names_the_toy():
-    assert all(TOY.api not in named(path.relative_to(GATEWAY)) for path in GATEWAY.rglob("*.py"))
+    assert all(TOY.api not in api_names_in(path.relative_to(GATEWAY)) for path in GATEWAY.rglob("*.py"))

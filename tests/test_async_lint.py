@@ -1,4 +1,4 @@
-"""``.ci/async_lint.py`` says what flake8-async says, in a sixth of its time."""
+"""``.ci/async_lint.py`` reports the same as flake8-async, in a sixth of its time."""
 
 import importlib.util
 import sys
@@ -10,7 +10,7 @@ import pytest
 from tests.support.repository import ROOT
 
 SHOWN = {"ASYNC100", "ASYNC101", "ASYNC300"}
-"""The rules that are not shown a whole module."""
+"""The rules that only see parts of a module."""
 
 MODULE = '''
 from __future__ import annotations
@@ -127,8 +127,8 @@ def test_what_a_comment_takes_back_is_no_problem(lint):
 
 
 def test_no_other_rule_looks_at_the_tree_that_keeps_every_space(lint):
-    """A new one may look for something else than scopes and tasks: see what it must be shown."""
-    from flake8_async.visitors import ERROR_CLASSES_CST  # here, for not every worker needs it
+    """A new rule may be about other things than scopes and tasks: check which code it must see."""
+    from flake8_async.visitors import ERROR_CLASSES_CST  # here, because not every worker needs it
 
     enabled = lint.Plugin.from_source("").options.enabled_codes
     assert {code for rule in ERROR_CLASSES_CST for code in rule.error_codes} & enabled == SHOWN

@@ -1,4 +1,4 @@
-"""The benchmark that everyone can repeat: it runs, what it writes is whole, and its lines are of least squares."""
+"""The public benchmark: it runs, its output is complete, and its lines are those of least squares."""
 
 import json
 import re
@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def bench(folder, *options: str) -> tuple[str, list[dict]]:
-    """What it prints, and its figures."""
+    """Run the benchmark, and return its output and its figures."""
     command = [sys.executable, "bench/run.py", *QUICK, *options, "--json", str(folder / "figures.json")]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert not said.returncode, said.stderr
@@ -28,7 +28,7 @@ def bench(folder, *options: str) -> tuple[str, list[dict]]:
 
 
 def rows(printed: str) -> list[list[str]]:
-    """Of the table."""
+    """Return the cells of the printed table."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
     assert len({len(line) for line in cells}) == 1
     return cells[2:]
@@ -41,7 +41,7 @@ def test_a_line_through_points_on_a_line_is_that_line():
 
 def test_a_line_through_points_beside_it_is_that_of_the_least_squares_and_says_how_far_off_they_are():
     line = Line.through([(0, 1), (1, 1), (2, 4)])
-    assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 where 1 was measured
+    assert line == pytest.approx((1.5, 0.5, 1.0))  # 2 instead of a measured 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_capacity_for_streams_is_measured_by_their_number_and_pace(tmp_path)
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """The folder with a page and a drawing, and the figures."""
+    """Return the folder with a page and a drawing, and the figures."""
     folder = tmp_path_factory.mktemp("growth")
     files = ("--html", str(folder / "growth.html"), "--svg", str(folder / "growth.svg"))
     _, figures = bench(folder, "--growth", "--cases", "streams", "--streams", "4,8", "--seconds", "1", *files)
@@ -136,7 +136,7 @@ def test_growth_is_measured_and_fitted(grown):
 def test_the_page_of_growth_holds_all_it_needs(grown):
     page = (grown[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
-    assert page.count("<circle") == 2 * (2 + 2)  # a point measured, an end of the line
+    assert page.count("<circle") == 2 * (2 + 2)  # a measured point, an end of the line
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
 

@@ -1,4 +1,4 @@
-"""One noun, one meaning: a class's name stands in one module, so that it can be looked for."""
+"""A class name is unique in the code, so that it can be searched for."""
 
 import re
 from collections import defaultdict
@@ -8,11 +8,11 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 DEFINED: Final = re.compile(r"^ *class (\w+)[(:]", re.MULTILINE)
 PARALLEL: Final = tuple(f"providers/{api}/" for api in ("chat", "messages", "responses", "gemini", "converse"))
-"""The codecs: what is the same in each of them has the same name."""
+"""The codecs, which use the same names for the same things."""
 
 
 def classes() -> dict[str, set[str]]:
-    """The modules that define a class, by its name; the codecs' parallels count as one."""
+    """Return the modules that define each class. The codecs count as one."""
     found: dict[str, set[str]] = defaultdict(set)
     for package in ("configfile", "streams", "providers", "loadtest", "gateway"):
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -40,7 +40,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
 class Repeating(dict[str, Any]):
-    """Keys of a unit may be given several times."""
+    """A mapping in which the keys of a unit may be repeated."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         if isinstance(value, list) and key in self:
@@ -65,7 +65,7 @@ def megabytes(text: str) -> int:
 
 
 def whole_drain(config: Config | None = None) -> float:
-    """The longest time from SIGTERM to the end of the last worker."""
+    """Return the longest time from SIGTERM to the end of the last worker."""
     config = config or load(ROOT / "config_mock_llm.yaml", None)
     return config.drain_delay + config.drain + CUT_AFTER + KILL_AFTER
 
@@ -77,21 +77,21 @@ CONTAINER = POD["containers"][0]
 
 
 @pytest.fixture
-def mounted(tmp_path) -> Path:
+def config_path(tmp_path) -> Path:
     path = tmp_path / "trigate.yaml"
     path.write_text(KUBERNETES["ConfigMap"]["data"]["trigate.yaml"])
     return path
 
 
-def test_the_mounted_configuration_is_good_with_what_the_secret_holds(mounted):
+def test_the_mounted_configuration_is_good_with_what_the_secret_holds(config_path):
     (place,) = (one["mountPath"] for one in CONTAINER["volumeMounts"] if one["name"] == "secrets")
     given = KUBERNETES["Secret"]["stringData"]
     secrets = {f"{place}/{name}": text.replace("replace-me", "f" * 64) for name, text in given.items()}
     files = SecretFiles(secrets)
-    assert not load(mounted, {}, files=files).warnings
+    assert not load(config_path, {}, files=files).warnings
     assert files.texts == secrets
-    Draft202012Validator(schema()).validate(yaml.safe_load(mounted.read_text()))
-    assert set(re.findall(r"file: ([^}]+)}", mounted.read_text())) == set(secrets)
+    Draft202012Validator(schema()).validate(yaml.safe_load(config_path.read_text()))
+    assert set(re.findall(r"file: ([^}]+)}", config_path.read_text())) == set(secrets)
 
 
 def test_secrets_are_mounted_for_the_images_user_alone():
@@ -102,11 +102,11 @@ def test_secrets_are_mounted_for_the_images_user_alone():
 
 @pytest.mark.process
 def test_the_manifests_are_the_charts():
-    """Written by ``python -m tests.pages.kubernetes``."""
+    """``python -m tests.pages.kubernetes`` writes it."""
     assert (DEPLOY / "kubernetes.yaml").read_text() == kubernetes.page()
 
 
-def test_only_what_the_pods_need_passes_the_network(mounted):
+def test_only_what_the_pods_need_passes_the_network(config_path):
     policy = KUBERNETES["NetworkPolicy"]["spec"]
     assert policy["podSelector"] == KUBERNETES["Deployment"]["spec"]["selector"]
     requests, probes = policy["ingress"]
@@ -121,7 +121,7 @@ def test_only_what_the_pods_need_passes_the_network(mounted):
     assert any(metadata in ipaddress.ip_network(network) for network in blocked)
 
 
-def test_the_file_is_mounted_where_the_image_looks(mounted):
+def test_the_file_is_mounted_where_the_image_looks(config_path):
     where = {one["name"]: one for one in CONTAINER["volumeMounts"]}
     assert re.search(rf"^WORKDIR {where['config']['mountPath']}$", (ROOT / "Dockerfile").read_text(), re.M)
     assert {"configMap": KUBERNETES["ConfigMap"]["metadata"]} == {
@@ -131,18 +131,18 @@ def test_the_file_is_mounted_where_the_image_looks(mounted):
     assert CONTAINER["args"] == ["serve", f"{where['config']['mountPath']}/trigate.yaml"]
 
 
-def test_a_pod_has_the_time_to_drain(mounted):
-    assert POD["terminationGracePeriodSeconds"] > whole_drain(load(mounted, None))
+def test_a_pod_has_the_time_to_drain(config_path):
+    assert POD["terminationGracePeriodSeconds"] > whole_drain(load(config_path, None))
 
 
-def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(mounted):
+def test_a_pod_that_goes_is_out_of_the_service_before_it_stops_listening(config_path):
     probe = CONTAINER["readinessProbe"]
     noticed = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
-    assert load(mounted, None).drain_delay > noticed
+    assert load(config_path, None).drain_delay > noticed
 
 
-def test_probes_and_ports_are_there(mounted):
-    config = load(mounted, None)
+def test_probes_and_ports_are_there(config_path):
+    config = load(config_path, None)
     routes = {*ALIVE, *READY}
     probes = [CONTAINER[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
     assert {probe["path"] for probe in probes} <= routes
@@ -154,8 +154,8 @@ def test_probes_and_ports_are_there(mounted):
     assert [port["targetPort"] for port in KUBERNETES["Service"]["spec"]["ports"]] == [requests["name"]]
 
 
-def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(mounted):
-    config = load(mounted, None)
+def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(config_path):
+    config = load(config_path, None)
     assert KUBERNETES["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 2
     assert config.state_storage is not None
     assert config.state_storage.type == "postgres"
@@ -174,14 +174,14 @@ def test_labels_select_the_pods():
 
 
 def test_one_late_response_takes_no_pod_out():
-    """On a busy node all pods are late together. A Service without any pod turns late responses into failures."""
+    """On a busy node all pods are late together. A Service without pods would turn late responses into failures."""
     probe = CONTAINER["readinessProbe"]
     assert probe["failureThreshold"] >= 3
     assert probe["timeoutSeconds"] <= probe["periodSeconds"]
 
 
 def test_uploads_wait_on_a_disk_that_has_room_for_them():
-    """A spool that is smaller than ``limits.spool`` is full before the gateway refuses an upload."""
+    """A spool smaller than ``limits.spool`` fills up before the gateway refuses an upload."""
     (tmp,) = (one["emptyDir"] for one in POD["volumes"] if one["name"] == "tmp")
     assert megabytes(tmp["sizeLimit"]) > Limits().spool
     assert "medium" not in tmp, "memory"
@@ -194,8 +194,8 @@ def test_uploads_wait_on_a_disk_that_has_room_for_them():
 # Helm
 
 
-def rendered(*options: str) -> dict[str, Any]:
-    """Return what the chart becomes with these options, by kind."""
+def render(*options: str) -> dict[str, Any]:
+    """Return the chart, rendered with these options, by kind."""
     return {one["kind"]: one for one in yaml.safe_load_all(helm("template", "my-release", CHART, *options)) if one}
 
 
@@ -208,7 +208,7 @@ def test_helm_finds_nothing_wrong_with_the_chart():
 def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text("version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n")
-    found = rendered("--set-file", f"config={file}", "--set", "secrets.existing=mine")
+    found = render("--set-file", f"config={file}", "--set", "secrets.existing=mine")
     assert found["ConfigMap"]["data"]["trigate.yaml"] == file.read_text()
     assert "Secret" not in found
     volumes = found["Deployment"]["spec"]["template"]["spec"]["volumes"]
@@ -219,7 +219,7 @@ def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts(tmp_path):
 @pytest.mark.process
 def test_a_changed_configuration_makes_new_pods():
     def checksum(*options: str) -> str:
-        annotations = rendered(*options)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+        annotations = render(*options)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
         return str(annotations["checksum/config"])
 
     assert checksum() == checksum()
@@ -231,7 +231,7 @@ def test_the_operators_own_rules_and_scrapes_are_rendered():
     peer = "networkPolicy.from[0].namespaceSelector.matchLabels.team=ingress"
     scrapes = "podMonitor.enabled=true,podMonitor.labels.release=prometheus,podMonitor.key.secret=keys"
     rule = "networkPolicy.egress[0].to[0].ipBlock.cidr=10.1.2.0/24,networkPolicy.egress[0].ports[0].port=8000"
-    found = rendered("--set", peer, "--set", scrapes, "--set", rule)
+    found = render("--set", peer, "--set", scrapes, "--set", rule)
     policy = found["NetworkPolicy"]["spec"]
     assert {"namespaceSelector": {"matchLabels": {"team": "ingress"}}} in policy["ingress"][0]["from"]
     assert policy["egress"][-1] == {"to": [{"ipBlock": {"cidr": "10.1.2.0/24"}}], "ports": [{"port": 8000}]}
@@ -240,7 +240,7 @@ def test_the_operators_own_rules_and_scrapes_are_rendered():
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "METRICS_KEY"}
     assert endpoint["port"] in {port["name"] for port in CONTAINER["ports"]}
-    assert "NetworkPolicy" not in rendered("--set", "networkPolicy.enabled=false")
+    assert "NetworkPolicy" not in render("--set", "networkPolicy.enabled=false")
 
 
 @pytest.mark.process
@@ -328,7 +328,7 @@ def test_a_reload_is_checked_first():
 
 @pytest.fixture
 def here(tmp_path) -> Path:
-    """The unit with a program that this machine has."""
+    """Return the unit with a program that exists on this machine."""
     program = shutil.which("true")
     path = tmp_path / UNIT.name
     path.write_text(UNIT.read_text().replace("/opt/trigate/bin/trigate", str(program)))
@@ -416,7 +416,7 @@ def test_every_pod_of_a_load_makes_a_part_of_one_plan():
 
 @pytest.mark.process
 def test_the_reports_in_the_logs_of_pods_are_merged(tmp_path):
-    """The comment of the manifest says how, and is run as it stands but for ``kubectl``."""
+    """The manifest's comment has the command, which runs here except for ``kubectl``."""
     folder, port = tmp_path / "etc", free_port()
     folder.mkdir()
     plan = LOAD["ConfigMap"]["data"]["load.yaml"].replace("http://trigate:12000", f"http://127.0.0.1:{port}")

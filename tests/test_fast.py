@@ -1,4 +1,4 @@
-"""``pytest --fast``: what it leaves out, and that it stops a test which starts a process without saying so."""
+"""``pytest --fast``: which tests it omits, and that it stops a test that starts a process without its mark."""
 
 import subprocess
 import sys

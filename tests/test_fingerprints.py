@@ -1,7 +1,7 @@
-"""The parts of other people's libraries that are replaced or used although they are nobody's interface.
+"""Private or replaced parts of other packages, each with a fingerprint: a hash of its source.
 
-Each has a fingerprint, a hash of its source. One that has changed with an upgrade is no mistake yet: it has to be read
-beside the code of ours that the row names. ``docs/upgrading.md`` says how.
+A changed fingerprint after an upgrade is not an error yet. Compare the part with our code in its row.
+``docs/upgrading.md`` describes how.
 """
 
 import ast
@@ -36,10 +36,10 @@ How = Literal["replaced", "extended", "used"]
 @attrs.frozen
 class Row:
     ours: str
-    """The module that does it, where the reason stands."""
+    """The module that uses the part, with the reason."""
     how: How
     foreign: str
-    """``module:name`` of what it is done to, a class, a method or a function."""
+    """``module:name`` of the part: a class, a method or a function."""
     fingerprint: str
 
 
@@ -118,15 +118,15 @@ ROWS = [Row(ours, *row) for ours, rows in TABLE.items() for row in rows]
 
 SETTINGS = {
     "gateway/logs/setup.py": {
-        # What Python's Logging HOWTO ("Optimization") has one set.
+        # Python's Logging HOWTO ("Optimization") recommends these.
         "logging._srcfile", "logging.logThreads", "logging.logProcesses", "logging.logMultiprocessing",
     },
-    "gateway/__main__.py": {"sys.name"},  # what stands for a standard stream that was closed
+    "gateway/__main__.py": {"sys.name"},  # a replacement for a standard stream that was closed
 }  # fmt: skip
-"""The assignments into a module that is not ours, all of which its documentation tells one to make."""
+"""The allowed assignments into other packages' modules, all recommended by their documentation."""
 
 
-def found(foreign: str) -> Any:
+def load_part(foreign: str) -> Any:
     module, _, name = foreign.partition(":")
     thing: Any = importlib.import_module(module)
     for part in name.split("."):
@@ -135,14 +135,14 @@ def found(foreign: str) -> Any:
 
 
 def fingerprint(thing: Any) -> str:
-    """A hash of the source, without indentation, empty lines and lines of comment."""
+    """Return a hash of the source without indentation, empty lines and comments."""
     lines = (line.strip() for line in inspect.getsource(thing).splitlines())
     return hashlib.sha256("\n".join(line for line in lines if line and line[0] != "#").encode()).hexdigest()[:12]
 
 
 @pytest.fixture(scope="module")
 def packages() -> Mapping[str, list[str]]:
-    """The packages that each module comes from; to find them takes a look at every file that is installed."""
+    """Return the packages of each module. Finding them reads every installed file."""
     return packages_distributions()
 
 
@@ -150,7 +150,7 @@ def packages() -> Mapping[str, list[str]]:
 def test_a_foreign_part_is_as_it_was_when_ours_was_written(row, packages):
     top = row.foreign.partition(":")[0].partition(".")[0]
     name = packages[top][0]
-    now = fingerprint(found(row.foreign))
+    now = fingerprint(load_part(row.foreign))
     assert now == row.fingerprint, (
         f"{row.foreign} is not the same in {name} {version(name)}, and it is {row.how} by {row.ours}: read both, then "
         f"write {now} into its row (docs/upgrading.md)"
@@ -162,7 +162,7 @@ def test_the_module_of_ours_is_there(row):
     assert (ROOT / row.ours).is_file()
 
 
-# Nothing without a row
+# Completeness of the rows
 
 
 @cache
@@ -173,7 +173,7 @@ def modules() -> list[ModuleType]:
 
 
 def subclasses() -> Iterator[tuple[type, list[type]]]:
-    """The classes of ours over some of other packages (not Python's), with these."""
+    """Yield our subclasses of other packages' classes (except Python's), with these."""
     for module in modules():
         for one in vars(module).values():
             if isinstance(one, type) and one.__module__ == module.__name__:
@@ -192,8 +192,8 @@ def where(base: type, name: str) -> str:
 
 
 def overrides() -> dict[str, str]:
-    """The methods of other packages' classes that one of ours has in their place, but for abstract ones and those of
-    click, which are made for it."""
+    """Return the overridden methods of other packages' classes, except abstract ones and those of click, which are
+    meant to be overridden."""
     taken = {}
     for one, foreign in subclasses():
         for name, value in vars(one).items():
@@ -206,7 +206,7 @@ def overrides() -> dict[str, str]:
 
 
 def private_uses() -> dict[str, str]:
-    """The private members of other packages' classes that a subclass of ours uses."""
+    """Return the private members of other packages' classes that our subclasses use."""
     taken = {}
     for one, foreign in subclasses():
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(one)))):
@@ -242,15 +242,16 @@ def test_nothing_is_assigned_into_a_module_or_class_of_others():
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         }
-        targets = (target for node in ast.walk(tree) for target in assigned(node))
-        into = {ast.unparse(target) for target in targets if root(target) in imported - {"g"}}  # Quart's, for this
+        targets = (target for node in ast.walk(tree) for target in assignment_targets(node))
+        # Quart's, for this purpose.
+        into = {ast.unparse(target) for target in targets if root(target) in imported - {"g"}}
         if into:
             found[path.removeprefix(f"{ROOT}/")] = into
     assert found == SETTINGS
 
 
-def assigned(node: ast.AST) -> list[ast.expr]:
-    """The targets of a statement that sets or deletes something."""
+def assignment_targets(node: ast.AST) -> list[ast.expr]:
+    """Return the targets of a statement that sets or deletes something."""
     if isinstance(node, ast.Assign | ast.Delete):
         several = [one.elts if isinstance(one, ast.Tuple | ast.List) else [one] for one in node.targets]
         return [one for some in several for one in some if isinstance(one, ast.Attribute)]

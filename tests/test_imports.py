@@ -1,5 +1,5 @@
-"""Which module may know which: the arrows point one way, ``streams <- providers <- gateway`` with ``configfile`` below
-all of them, and within the last two from room to room along a table. A room is a package, or a module beside them."""
+"""Allowed imports between modules: ``streams <- providers <- gateway``, with ``configfile`` below all of them, and
+a table for the packages within the last two. A room is a package, or a module next to them."""
 
 import ast
 import re
@@ -104,17 +104,19 @@ ARROWS: Final = {
         providers.neutral providers.recordings reload routing serving shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
-"""What each room may import, beside ``streams``, ``configfile`` and the version that ``gateway`` states; lower rooms
-come first, and names without a package are rooms of ``gateway``. Imports for types alone and deferred ones count: who
-reads a room has to know what it names. Adding an arrow is a decision about the structure: ask first whether what is
-wanted belongs lower."""
+"""The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
+
+Lower rooms come first, and names without a package are rooms of ``gateway``. Type-only and deferred imports count,
+because a reader must know them. Adding an arrow is a decision about the structure: first consider moving the imported
+code to a lower room.
+"""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 @cache
-def imported(path: Path) -> set[str]:
-    """The dotted names that a module imports, anywhere in it, type-checking blocks included."""
+def imported_names(path: Path) -> set[str]:
+    """Return the dotted names of all imports in a module, including those for types."""
     names = set()
     for node in statements(path):
         if isinstance(node, ast.Import):
@@ -127,40 +129,40 @@ def imported(path: Path) -> set[str]:
 
 
 def room(module: str) -> str:
-    """The room of a dotted name: ``gateway.config`` for ``gateway.config.settings``."""
+    """Return the room of a dotted name: ``gateway.config`` for ``gateway.config.settings``."""
     return ".".join(module.split(".")[:2]) if module.startswith(("providers.", "gateway.")) else module.split(".")[0]
 
 
-def dotted(path: Path) -> str:
+def dotted_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache
 def arrows() -> dict[str, set[str]]:
-    """The rooms that each room imports."""
-    modules = {dotted(path) for path in MODULES}
+    """Return the imported rooms of each room."""
+    modules = {dotted_name(path) for path in MODULES}
     rooms: dict[str, set[str]] = {}
     for path in MODULES:
-        here = rooms.setdefault(room(dotted(path)), set())
-        here.update(room(name) for name in imported(path) if name in modules)
+        here = rooms.setdefault(room(dotted_name(path)), set())
+        here.update(room(name) for name in imported_names(path) if name in modules)
     return {name: others - {name, "configfile", "streams", "gateway"} for name, others in rooms.items()}
 
 
-def allowed(name: str) -> set[str]:
+def allowed_imports(name: str) -> set[str]:
     elsewhere = ("providers.", "loadtest")
     return {other if other.startswith(elsewhere) else f"gateway.{other}" for other in ARROWS[name].split()}
 
 
 def tops(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imported(path)}
+    return {name.partition(".")[0] for name in imported_names(path)}
 
 
 def module_id(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def found(sets: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Those of ``sets`` that hold anything. One look at all modules takes less time than a test for each would."""
+def non_empty(sets: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the sets that are not empty. One test over all modules is faster than a test for each."""
     return {name: names for name, names in sets.items() if names}
 
 
@@ -172,11 +174,11 @@ def test_imports_point_one_way():
     against = {
         module_id(path): tops(path) & set(PACKAGES) - ALLOWED[path.relative_to(ROOT).parts[0]] for path in MODULES
     }
-    assert found(against) == {}
+    assert non_empty(against) == {}
 
 
 def test_only_the_load_command_knows_the_load_tester():
-    """It is a product of its own: the service does not load it."""
+    """The load tester is a separate product that the service does not load."""
     ours = [path for path in MODULES if module_id(path).startswith("gateway/") and "loadtest" in tops(path)]
     assert [
         module_id(path) for path in ours if not re.fullmatch(r"gateway/commands/load\w*\.py", module_id(path))
@@ -184,18 +186,18 @@ def test_only_the_load_command_knows_the_load_tester():
 
 
 def test_only_commands_know_the_stand_in_provider():
-    """It is a tool that commands start, and no part of the service."""
+    """The stand-in is a tool that commands start, and not a part of the service."""
     importers = {name for name, others in arrows().items() if "gateway.mock" in others}
     assert importers <= {"gateway.commands", "gateway.__main__"}
 
 
 def test_a_room_imports_those_that_it_may():
-    assert found({name: arrows()[name] - allowed(name) for name in ARROWS}) == {}
+    assert non_empty({name: arrows()[name] - allowed_imports(name) for name in ARROWS}) == {}
 
 
 def test_the_table_allows_nothing_that_no_room_needs():
-    """Else an arrow that was cut could come back unseen."""
-    assert found({name: allowed(name) - arrows()[name] for name in ARROWS}) == {}
+    """Otherwise a removed arrow could return unnoticed."""
+    assert non_empty({name: allowed_imports(name) - arrows()[name] for name in ARROWS}) == {}
 
 
 def test_every_room_is_in_the_table():
@@ -203,33 +205,37 @@ def test_every_room_is_in_the_table():
 
 
 def test_no_rooms_import_one_another_in_a_circle():
-    assert list(TopologicalSorter(arrows()).static_order())  # it raises ``CycleError``, which names the circle
+    assert list(TopologicalSorter(arrows()).static_order())  # it raises ``CycleError`` with the circle
 
 
 def test_no_modules_import_one_another_in_a_circle():
-    """Not even by imports that a function holds or that types alone need."""
-    modules = {dotted(path) for path in MODULES}
-    ties = {dotted(path): imported(path) & modules - {dotted(path)} for path in MODULES if path.name != "__init__.py"}
+    """Imports inside functions and for types count."""
+    modules = {dotted_name(path) for path in MODULES}
+    ties = {
+        dotted_name(path): imported_names(path) & modules - {dotted_name(path)}
+        for path in MODULES
+        if path.name != "__init__.py"
+    }
     assert list(TopologicalSorter(ties).static_order())
 
 
 def test_nothing_imports_the_tests():
     ours = {"tests", "pytest", "hypothesis", "openai", "anthropic"}
-    assert found({module_id(path): tops(path) & ours for path in MODULES}) == {}
+    assert non_empty({module_id(path): tops(path) & ours for path in MODULES}) == {}
 
 
 def test_only_commands_know_another_http_client_than_ours():
     known = {module_id(path): tops(path) & HTTP_CLIENTS for path in MODULES}
     exporter = "loadtest/reports/otlp.py"  # which sets up the client of OpenTelemetry's exporter
-    assert set(found(known)) <= {"gateway/commands/fetching.py", exporter}
+    assert set(non_empty(known)) <= {"gateway/commands/fetching.py", exporter}
 
 
 def test_streams_and_providers_do_no_io():
-    assert found({module_id(path): tops(path) & not_for(path) for path in MODULES}) == {}
+    assert non_empty({module_id(path): tops(path) & not_for(path) for path in MODULES}) == {}
 
 
 def not_for(path: Path) -> set[str]:
-    """What of those that do input and output a module may not import."""
+    """Return the I/O modules that a module must not import."""
     if path.relative_to(ROOT).parts[0] in ("gateway", "loadtest"):
         return {"asyncio"}  # everything here runs on trio
     if module_id(path) in ("streams/garbage.py", "streams/handoff.py", "streams/pipe.py"):

@@ -1,4 +1,4 @@
-"""Tests lie as the code does, and what they share lies in ``tests/support``."""
+"""Tests mirror the folders of the code, and their helpers are in ``tests/support``."""
 
 import ast
 import functools
@@ -11,7 +11,7 @@ from tests.support.syntax import statements
 TESTS = ROOT / "tests"
 PACKAGES = ("configfile", "streams", "providers", "loadtest", "gateway")
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
-"""What does not mirror a package; ``tests/README.md`` says what each holds."""
+"""Folders that mirror no package, described in ``tests/README.md``."""
 
 COMMANDS = {"attacks.py", "media_memory.py", "outage.py", "shared_parts.py", "soak.py", "state_bench.py"}
 CODE = sorted(path for path in TESTS.rglob("*.py") if "programs" not in path.parts)
@@ -22,8 +22,8 @@ def module_id(path: Path) -> str:
 
 
 @functools.cache
-def imported(path: Path) -> tuple[tuple[str, str], ...]:
-    """What a module imports, anywhere in it: the module, and the name out of it or nothing."""
+def imports_in(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return all imports in a module: each with its module, and the imported name or ""."""
     found = []
     for node in statements(path):
         if isinstance(node, ast.Import):
@@ -50,7 +50,7 @@ def test_every_folder_mirrors_a_package_or_is_one_of_a_few():
 
 
 def test_tests_are_nowhere_but_in_their_folders():
-    """What tests share is in ``tests/support``."""
+    """Helpers of tests are in ``tests/support``."""
     assert [module_id(path) for path in CODE if not is_in_place(path)] == []
 
 
@@ -64,7 +64,7 @@ def is_in_place(path: Path) -> bool:
 
 
 def test_no_test_imports_a_test():
-    names = [(path, name) for path in CODE for name, _ in imported(path)]
+    names = [(path, name) for path in CODE for name, _ in imports_in(path)]
     assert [pair for pair in names if pair[1].rpartition(".")[2].startswith("test_")] == []
     assert [(path, name) for path, name in names if path.name != "conftest.py" and name.endswith("conftest")] == []
 
@@ -72,7 +72,7 @@ def test_no_test_imports_a_test():
 def test_helpers_have_one_way_to_be_imported():
     helpers = {path.stem for path in (TESTS / "support").glob("*.py")} - {"recordings", "postgres", "processes"}
     others = [path for path in CODE if TESTS / "clients" not in path.parents]
-    assert [(path, name) for path in others for name, _ in imported(path) if name in helpers] == []
+    assert [(path, name) for path in others for name, _ in imports_in(path) if name in helpers] == []
 
 
 def test_no_two_helpers_have_one_name():
@@ -81,7 +81,7 @@ def test_no_two_helpers_have_one_name():
 
 
 def test_what_is_private_to_the_code_is_not_imported():
-    assert [(path, pair) for path in CODE for pair in imported(path) if is_private(".".join(pair))] == []
+    assert [(path, pair) for path in CODE for pair in imports_in(path) if is_private(".".join(pair))] == []
 
 
 def is_private(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Trouble on a mock clock: what a route is for, and what it spares to providers."""
+"""Simulated outages: a route protects clients, and spares providers."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from tests.outage import (
     Trouble,
     away_drawn,
     hour_drawn,
-    simulated,
+    simulate,
     table,
 )
 from tests.support.repository import ROOT
@@ -37,12 +37,12 @@ def _quiet() -> Iterator[None]:
 
 
 def both_ways(*troubles: Trouble, minutes: int = 6, rate: float = 2) -> dict[Mode, dict[int, Minute]]:
-    return simulated(troubles, ("retries", "route"), minutes, rate)
+    return simulate(troubles, ("retries", "route"), minutes, rate)
 
 
 @pytest.mark.slow
 def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests():
-    """A provider's bad hour was everybody's: envoyproxy/ai-gateway#1866, BerriAI/litellm#28216."""
+    """An outage of one provider affected everyone: envoyproxy/ai-gateway#1866, BerriAI/litellm#28216."""
     found = both_ways(Trouble(1, 5, BOTH, GONE))
     alone, routed = Summary.of(found["retries"]), Summary.of(found["route"])
     assert alone.answered < 0.5
@@ -53,20 +53,20 @@ def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests
 
 @pytest.mark.slow
 def test_all_providers_away_are_asked_hardly_at_all_and_found_at_once_when_they_are_back():
-    """Retries turned one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
+    """Retries multiplied one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
     found = both_ways(Trouble(1, 4, ALL, GONE), rate=10)
     away = [found["route"][minute] for minute in (1, 2, 3)]
     offered, sent = sum(one.offered for one in away), sum(one.sent for one in away)
     assert sent < 0.1 * offered
     assert sum(found["retries"][minute].sent for minute in (1, 2, 3)) > 3 * offered
     back = found["route"][4]
-    assert back.answered > 0.6 * back.offered  # a trial every 20 s, at the longest
+    assert back.answered > 0.6 * back.offered  # a trial every 20 s at the latest
     assert found["route"][5].answered == found["route"][5].offered
 
 
 @pytest.mark.slow
 def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
-    """A fifth more than clients bring, and three a second beside that."""
+    """Retries add a fifth to the clients' requests, and three a second."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.2, "overloaded", 0.1),)), rate=10)
     for one in found["route"].values():
         assert one.sent <= one.offered * 1.2 + 3 * 3 * 60  # three providers' endpoints
@@ -76,12 +76,12 @@ def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
 @pytest.mark.slow
 @pytest.mark.parametrize("reason", ["server_error", "overloaded", "connection"])
 def test_providers_that_all_fail_often_are_not_taken_out_all_together(reason):
-    """A route answered 70 % of requests where plain retries answered 97 %, and 18 % at twenty a second."""
+    """A route answered 70 % of requests while plain retries answered 97 %, and 18 % at twenty a second."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.4, reason, 0.1),)), rate=4)
     assert Summary.of(found["retries"]).answered > 0.95
     assert Summary.of(found["route"]).answered > 0.9
-    busy = simulated((Trouble(0, 3, ALL, (Fault(0.4, reason, 0.1),)),), ("route",), 3, 20)["route"]
-    assert Summary.of(busy).answered > 0.6  # the budget of retries allows no more
+    busy = simulate((Trouble(0, 3, ALL, (Fault(0.4, reason, 0.1),)),), ("route",), 3, 20)["route"]
+    assert Summary.of(busy).answered > 0.6  # the retry budget allows no more
     for one in busy.values():
         assert one.sent <= one.offered * 1.2 + 3 * 3 * 60
 
@@ -91,7 +91,7 @@ def test_a_silent_provider_costs_patience_and_no_more():
     found = both_ways(Trouble(1, 5, BOTH, (Fault(1.0, None, 59.0),)))
     assert Summary.of(found["route"]).answered > 0.95
     late = sorted(seconds for one in found["route"].values() for seconds in one.late)
-    assert late[-1] <= 20.5  # twice the patience, where both accounts are silent
+    assert late[-1] <= 20.5  # twice the timeout, if both accounts are silent
 
 
 @pytest.mark.parametrize(("name", "panels"), [("outage", 4), ("away", 2)])

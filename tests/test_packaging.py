@@ -1,4 +1,4 @@
-"""What surrounds the code fits it and itself: the package's description, image, hosted CI, templates, release."""
+"""The files around the code are consistent: package metadata, image, hosted CI, templates and release."""
 
 import ast
 import re
@@ -57,7 +57,7 @@ def test_the_licence_is_named_as_tools_look_for_it_and_is_there():
 
 
 def third_party_modules() -> dict[str, str]:
-    """The modules that the product imports of other packages, deferred imports included, each with a place."""
+    """Return the imported third-party modules of the product, each with a place. Deferred imports count."""
     found = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for node in statements(path):
@@ -95,7 +95,7 @@ def test_the_image_takes_the_newest_python_in_each_of_its_stages():
     assert {re.match(r"python:(\S+?)-slim@", stage.image)[1] for stage in STAGES} == {PYTHONS[-1]}
 
 
-# What is built is what was looked at (https://slsa.dev: pinned, by digest)
+# Builds are reproducible (https://slsa.dev: pinned, by digest)
 
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
 PIP = re.compile(r"pip (?:--python \S+ )?(install|wheel)\b([^&|]*)")
@@ -123,7 +123,7 @@ def test_the_image_is_built_upon_one_image_by_its_digest():
 
 @pytest.mark.parametrize("page", ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"])
 def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
-    """A build in isolation fetches the newest setuptools there is, whatever ``--require-hashes`` says
+    """An isolated build would fetch the newest setuptools, even with ``--require-hashes``
     (https://github.com/pypa/pip/issues/13984)."""
     text = re.sub(r"\\\n", " ", (ROOT / page).read_text())
     commands = [(found[1], found[2]) for found in PIP.finditer(text) if re.search(r" (?:-r|\.|-e)(?: |$)", found[2])]

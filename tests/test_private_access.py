@@ -1,6 +1,6 @@
-"""No module reaches into the private parts of a library: an upgrade may change those without a word.
+"""No module uses private names of a library, because an upgrade may change them silently.
 
-What serves is left out: its overrides of Hypercorn and Quart are told apart by what they replace, in its own tests.
+``gateway/serving`` is exempt: its tests compare the parts of Hypercorn and Quart that it overrides.
 """
 
 import ast
@@ -20,7 +20,7 @@ EXCEPTIONS: Final = {
     ("gateway/telemetry/metrics.py", "_sum"): BULK,
     ("gateway/telemetry/metrics.py", "_buckets"): BULK,
 }
-"""A module and a name that it uses though it is private to a library, and why."""
+"""A module and a private name of a library that it uses, with the reason."""
 
 MODULES: Final = sorted(
     path
@@ -70,7 +70,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
 
 
 def test_what_is_private_to_a_library_is_left_alone():
-    """And what is to another module of ours."""
+    """Private names of our other modules are forbidden, too."""
     modules = [path for path in MODULES if path.parent.name != "serving"]
     found = {(module_id(path), name) for path in modules for name in private_names(ast.parse(path.read_bytes()))}
     assert found - set(EXCEPTIONS) == set()

@@ -27,7 +27,7 @@ def prose():
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A repository with one page and one module, both with offences that the ratchet allows."""
+    """Return a repository with one page and one module, both with offences that the ratchet allows."""
     (tmp_path / ".ci").mkdir()
     for script in SCRIPT.parent.glob("prose*.py"):
         shutil.copy(script, tmp_path / ".ci")

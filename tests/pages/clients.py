@@ -1,7 +1,7 @@
-"""The pages of ``docs/clients``, from the rows of ``gateway/commands/clients.py``. The text of sections under
-headings is written by hand and stays.
+"""Writes the pages of ``docs/clients`` from the rows of ``gateway/commands/clients.py``. Sections under headings are
+written by hand and stay.
 
-``python -m tests.pages.clients`` writes them; ``tests/gateway/commands/test_connect.py`` keeps them true.
+``python -m tests.pages.clients`` writes them; ``tests/gateway/commands/test_connect.py`` checks them.
 """
 
 import attrs
@@ -19,12 +19,12 @@ HIGHLIGHT = {"yaml": "yml", "yaml_list": "yml", "env": "sh"}  # "yaml" is for co
 
 
 def pages() -> dict[str, str]:
-    """Names of files and what is in them."""
+    """Return the content of each page by its file name."""
     return {"README.md": _index(), **{f"{row.name}.md": page(row) for row in CLIENTS.values()}}
 
 
 def _index() -> str:
-    """The page that lists all clients: its text stays, its table is written."""
+    """Return the page that lists all clients: its text stays, its table is generated."""
     text = (FOLDER / "README.md").read_text()
     lines = [
         "| client | API | settings in |",
@@ -48,23 +48,23 @@ def _path(file: SettingsFile) -> str:
 
 
 def page(client: Client) -> str:
-    """The page of ``client``: what its row says, then the sections that the page has of its own."""
+    """Return the page of ``client``: the generated part, then its own sections."""
     place = demo(client.chooses)
     parts = [f"# {client.title}", f"**API**: {client.speaks}"]
     if client.install:
-        parts.append(_fenced("sh", client.install))
+        parts.append(_code_block("sh", client.install))
     parts += _file(client, place)
     if client.snippet:
-        parts.append(_fenced(client.language, place.fill(client.snippet)))
+        parts.append(_code_block(client.language, place.fill(client.snippet)))
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = client.title if client.program else "a program"
         plain = client.environment or (client.file is not None and tuple(place.settings(client.file.settings)))
         given = "these settings" if plain else "the key, if there is one"
         parts.append(f"To start {starts} with {given}, without changing a file:")
-        parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
+        parts.append(_code_block("sh", f"trigate connect {client.name} -- {arguments}"))
     if client.then:
-        parts += ["Then try it:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
+        parts += ["Then try it:", _code_block("sh", "\n".join(map(place.fill, client.then)))]
     file = FOLDER / f"{client.name}.md"
     if file.exists() and (own := file.read_text().partition("\n## "))[1]:
         parts.append(f"## {own[2].rstrip()}")
@@ -72,7 +72,7 @@ def page(client: Client) -> str:
 
 
 def _file(client: Client, place: GatewayAddress) -> list[str]:
-    """The file, and what is else in it where the gateway asks for a key."""
+    """Return the parts about settings files, and about keys."""
     parts: list[str] = []
     for file in client.files:
         parts += _one_file(client, file, place)
@@ -84,14 +84,14 @@ def _file(client: Client, place: GatewayAddress) -> list[str]:
 
 
 def _login(client: Client, place: GatewayAddress) -> list[str]:
-    """The same for a program that keeps its own login."""
+    """Return the parts for a program that keeps its own login."""
     own = with_login(client, LOGINS[client.name])
     assert own.file is not None
     settings = tuple(attrs.evolve(place, models={}).settings(own.file.settings))
     return [
         f"`trigate connect {client.name} --login --write` sets only the address, and the program keeps its own login. "
         "[Subscriptions](../subscriptions.md) shows the entry that this needs, and what the provider's terms allow:",
-        _fenced(HIGHLIGHT.get(own.file.format, own.file.format), settings_text(own.file.format, settings)),
+        _code_block(HIGHLIGHT.get(own.file.format, own.file.format), settings_text(own.file.format, settings)),
     ]
 
 
@@ -101,18 +101,18 @@ def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list
     if plain:
         variable = f" (in the folder `${file.variable}`, if set)" if file.variable else ""
         parts.append(f"`trigate connect {client.name} --write` adds this to `{_path(file)}`{variable}:")
-        parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
+        parts.append(_code_block(HIGHLIGHT.get(file.format, file.format), settings_text(file.format, plain)))
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
-        rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
+        rows = ", ".join(f"`{'.'.join(path)}` {_describe_value(value)}" for path, value in more)
         parts.append(f"If the gateway requires a key, {rows}.")
     return parts
 
 
-def _told(value: object) -> str:
+def _describe_value(value: object) -> str:
     return "is your key" if value == KEY else f"is `{value}`"
 
 
-def _fenced(language: str, text: str) -> str:
+def _code_block(language: str, text: str) -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 

@@ -1,6 +1,6 @@
-"""The tables of ``docs/endpoints.md``, from the rows of the endpoints and of the catalogue.
+"""Writes the tables of ``docs/endpoints.md`` from the rows of the endpoints and of the catalogue.
 
-``python -m tests.pages.endpoints`` writes them; ``tests/docs/test_endpoints.py`` keeps them true.
+``python -m tests.pages.endpoints`` writes them; ``tests/docs/test_endpoints.py`` checks them.
 """
 
 import re
@@ -28,18 +28,18 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "videos": ("videos",),
     "others": ("classifications", "chat_classifications", "ocr"),
 }
-"""The columns of the table of providers. Voices are told by the gateway itself, and pass-through is an entry's."""
+"""The columns of the table of providers. The gateway lists voices itself, and pass-through belongs to an entry."""
 
 HEAD = ("provider", *GROUPS, "source", "checked on")
 
 
 def facts() -> str:
-    """What holds of each endpoint before there is a provider."""
+    """Return the table of facts about each endpoint."""
     return _table(FACTS, (_facts(row) for row in ENDPOINTS.values()))
 
 
 def table() -> str:
-    """Which provider has which."""
+    """Return the table of providers and their endpoints."""
     return _table(HEAD, (_cells(row) for row in CATALOG.values() if any(map(row.place_of, ENDPOINTS))))
 
 
@@ -64,13 +64,13 @@ def _cells(row: Provider) -> tuple[str, ...]:
     source = row.endpoint_source
     return (
         row.display_name,
-        *(", ".join(_told(row, names)) for names in GROUPS.values()),
+        *(", ".join(_describe_places(row, names)) for names in GROUPS.values()),
         "" if source is None else f"[{re.sub('^https?://|/.*', '', source.url)}]({source.url})",
         "" if source is None else source.read,
     )
 
 
-def _told(row: Provider, names: Iterable[EndpointName]) -> Iterable[str]:
+def _describe_places(row: Provider, names: Iterable[EndpointName]) -> Iterable[str]:
     for name in names:
         if (place := row.place_of(name)) is not None:
             yield _word(name, place)
@@ -85,7 +85,7 @@ def _word(name: EndpointName, place: Place) -> str:
 
 
 def page(text: str) -> str:
-    """``text`` with the tables as they should be. Raises ``LookupError`` where it lacks one."""
+    """Return ``text`` with the present tables. Raises ``LookupError`` if one is missing."""
     for head, made in ((FACTS, facts()), (HEAD, table())):
         start = re.escape("| " + " | ".join(head) + " |")
         text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)

@@ -1,6 +1,6 @@
-"""The table of metrics in ``docs/metrics.md``, from the rows that the metrics are made of.
+"""Writes the table of metrics in ``docs/metrics.md`` from the rows that define them.
 
-``python -m tests.pages.metrics`` writes it; ``tests/gateway/telemetry/test_metrics.py`` keeps it true.
+``python -m tests.pages.metrics`` writes it; ``tests/gateway/telemetry/test_metrics.py`` checks it.
 """
 
 from gateway.telemetry.rows import ROWS
@@ -12,7 +12,7 @@ TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greate
 
 
 def tables() -> dict[str, str]:
-    """The table under each heading."""
+    """Return the table under each heading."""
     metrics = [
         f"| `{row.name}` | {TYPES[row.kind]} | {' '.join(f'`{name}`' for name in row.labels)} | {row.meaning} |"
         for row in ROWS
@@ -21,7 +21,7 @@ def tables() -> dict[str, str]:
 
 
 def page(text: str) -> str:
-    """``text`` with its tables as they should be."""
+    """Return ``text`` with its present tables."""
     return with_tables(text, tables())
 
 

@@ -1,12 +1,12 @@
-"""The facts of models in ``providers/catalog/model_facts.json``, from the data that the package ``litellm`` carries.
+"""Writes the facts of models in ``providers/catalog/model_facts.json`` from the data in the package ``litellm``.
 
-Only facts are taken: the tokens that a model takes and gives, and what it can do. The package has 130 MiB and forty
-dependencies, so it is no requirement of anything here; to write the file, put it into a folder of its own:
+Only facts are used: the token limits and abilities of a model. The package has 130 MiB and forty dependencies, so it is
+not a requirement. To write the file, install it into a separate folder:
 
     pip install --no-deps --target /tmp/litellm litellm==1.109.1
     PYTHONPATH=/tmp/litellm:. python -m tests.pages.model_facts
 
-``tests/docs/test_model_facts.py`` keeps the file true where the package is there.
+``tests/docs/test_model_facts.py`` checks the file if the package is installed.
 """
 
 import json
@@ -35,7 +35,7 @@ PROVIDERS: Final = {
     "vertex_ai-deepseek_models": "vertex", "vertex_ai-qwen_models": "vertex", "vertex_ai-openai_models": "vertex",
     "vertex_ai-zai_models": "vertex", "xai": "xai", "zai": "zai",
 }  # fmt: skip
-"""The package's word for a provider, and the file's: of the others no row of ours has a use."""
+"""The package's names of providers, and ours. Rows of other providers are skipped."""
 
 PREFIXES: Final = (
     "anthropic/", "azure/", "azure_ai/", "bedrock/", "bedrock_converse/", "bedrock_mantle/", "cerebras/",
@@ -43,7 +43,7 @@ PREFIXES: Final = (
     "gemini/", "groq/", "minimax/", "mistral/", "moonshot/", "nvidia_nim/", "openai/", "openrouter/", "perplexity/",
     "snowflake/", "together_ai/", "vercel_ai_gateway/", "vertex_ai/", "xai/", "zai/",
 )  # fmt: skip
-"""What the package puts before a model's own id."""
+"""Prefixes of model ids in the package."""
 
 ABILITIES: Final = {
     "supports_vision": "images", "supports_pdf_input": "pdf", "supports_function_calling": "tools",
@@ -53,7 +53,7 @@ ABILITIES: Final = {
 
 
 def text() -> str:
-    """The file, a model a line."""
+    """Return the content of the file, with one line for each model."""
     known = json.loads(distribution("litellm").locate_file(DATA).read_text())  # type: ignore[attr-defined]
     lists: dict[str, dict[str, list[Any]]] = {}
     for name, row in known.items():
@@ -74,11 +74,11 @@ def _plain(name: str) -> str:
 
 
 def _facts(row: Mapping[str, Any]) -> list[Any] | None:
-    """The window, the longest answer, what the model can do and what it is said not to; ``None`` where nothing is."""
+    """Return the window, the longest answer, and the known abilities and inabilities, or ``None`` without any."""
     taken, given = _tokens(row.get("max_input_tokens")), _tokens(row.get("max_output_tokens"))
-    window = taken + (given or 0) if taken in SEPARATE_INPUTS else taken  # the package has the prompt alone
+    window = taken + (given or 0) if taken in SEPARATE_INPUTS else taken  # the package only has the prompt's limit
     if window is not None and given is not None and given >= window:
-        given = None  # no answer fills the window: it has no limit of its own
+        given = None  # no answer fills the window, so it has no separate limit
     can = " ".join(word for key, word in ABILITIES.items() if row.get(key) is True)
     cannot = " ".join(word for key, word in ABILITIES.items() if row.get(key) is False)
     facts = [window, given, can, cannot]

@@ -1,7 +1,7 @@
-"""The list of prices in ``providers/catalog/price_list.json``, from the package ``genai-prices``.
+"""Writes the price list ``providers/catalog/price_list.json`` from the package ``genai-prices``.
 
-``python -m tests.pages.prices`` writes it; ``tests/docs/test_prices.py`` keeps it true. That package is needed here
-alone: it takes half a second and 96 MiB to load, the list of its facts a few milliseconds.
+``python -m tests.pages.prices`` writes it; ``tests/docs/test_prices.py`` checks it. Only this module needs the
+package, which takes half a second and 96 MiB to load; the list takes a few milliseconds.
 """
 
 import json
@@ -17,7 +17,7 @@ from genai_prices.data import providers
 from providers.catalog.price_list import FILE
 
 AS_OF: Final = date(2026, 11, 21)
-"""The day of the list. Prices that held before it only are left out, what begins later is kept."""
+"""The day of the list. Prices that ended before are dropped, later ones are kept."""
 
 KINDS: Final = {
     "input": "input_mtok", "cached": "cache_read_mtok", "cache_write": "cache_write_mtok",
@@ -34,9 +34,12 @@ PER: Final = {
         "input": "input_{}_mtok", "cached": "cache_{}_read_mtok", "output": "output_{}_mtok",
     }.items()},
 }  # fmt: skip
-"""What is billed beside tokens of text: the keys of its price, the first that is there, and for how many that is."""
+"""Units other than text tokens: the keys of their price (the first present one counts), and its number of units."""
 TIERS: Final = ("service_tier", "processing", "speed")
-"""What a variant of a price depends on that an answer says of itself; others (routes, kinds of search) are left out."""
+"""Conditions of a price variant that an answer reports.
+
+Variants with other conditions (routes, kinds of search) are dropped.
+"""
 
 CLAUSES: Final = {
     types.ClauseStartsWith: "starts_with", types.ClauseEndsWith: "ends_with", types.ClauseContains: "contains",
@@ -45,7 +48,7 @@ CLAUSES: Final = {
 
 
 def text() -> str:
-    """The file, a model a line."""
+    """Return the content of the file, with one line for each model."""
     lists = {one.id: [row for model in one.models for row in _rows(model)] for one in providers}
     offers = {one.id: one.fallback_model_providers for one in providers if one.fallback_model_providers}
     lines = [f'{{"source": "genai-prices {version("genai-prices")}", "as_of": "{AS_OF}",']
@@ -55,7 +58,7 @@ def text() -> str:
 
 
 def _rows(model: types.ModelInfo) -> Iterator[str]:
-    yield f"[{json.dumps(_clause(model.match))}, {_written(_priced(model))}]"
+    yield f"[{json.dumps(_clause(model.match))}, {_to_json(_model_prices(model))}]"
 
 
 def _clause(clause: Any) -> Any:
@@ -68,8 +71,11 @@ def _clause(clause: Any) -> Any:
     return {CLAUSES[type(clause)]: getattr(clause, CLAUSES[type(clause)])}
 
 
-def _priced(model: types.ModelInfo) -> dict[str, Any] | None:
-    """``None`` for what has no price by the token; an empty one is none, but for the models that are called free."""
+def _model_prices(model: types.ModelInfo) -> dict[str, Any] | None:
+    """Return the prices of a model, or ``None`` without prices per token.
+
+    An empty price counts only for models marked as free.
+    """
     conditional = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
     if not any(_values(one.prices) for one in conditional):
         return {"input": 0, "output": 0, "tools": {}} if model.id.endswith(":free") else None
@@ -123,13 +129,13 @@ def _row(prices: types.ModelPrice, model: types.ModelInfo) -> dict[str, Any] | N
 
 
 def _tier(values: Mapping[str, Any], usual: Mapping[str, Decimal]) -> dict[str, Any] | None:
-    """The prices of a service tier, as far as they are not the ``usual`` ones."""
+    """Return the prices of a service tier that differ from the ``usual`` ones."""
     tokens, per = _lengths(values), _per(values)
     return None if tokens is None and per == usual else {**(tokens or {}), **({"per": per} if per != usual else {})}
 
 
 def _per(values: Mapping[str, Any]) -> dict[str, Decimal]:
-    """The prices of one unit, as far as a price is one number."""
+    """Return the prices of single units, if they are plain numbers."""
     found = ((unit, next((values[key] for key in keys if key in values), None), n) for unit, (keys, n) in PER.items())
     return {unit: round(_price(value, None) / n, 15) for unit, value, n in found if value is not None}
 
@@ -139,7 +145,7 @@ def _values(prices: types.ModelPrice) -> dict[str, Any]:
 
 
 def _variants(model: types.ModelInfo) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The prices of the service tiers. Those of a variant's keys are the first variant's that has them."""
+    """Return the prices of the service tiers. For each variant's keys, the first variant with them counts."""
     found: dict[str, dict[str, Any]] = {}
     for variant in model.price_variants or ():
         (name, tier), *more = variant.when.items()
@@ -149,7 +155,7 @@ def _variants(model: types.ModelInfo) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lengths(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The kinds of tokens, and for longer prompts all of them again. ``None`` without a price of the input."""
+    """Return the prices of token kinds, also for longer prompts, or ``None`` without a price of the input."""
     if "input_mtok" not in values:
         return None
     starts = {tier.start for key in KINDS.values() if key in values for tier in getattr(values[key], "tiers", ())}
@@ -169,12 +175,12 @@ def _price(value: Any, above: int | None) -> Decimal:
     return price
 
 
-def _written(value: Any) -> str:
-    """JSON, decimals as they are."""
+def _to_json(value: Any) -> str:
+    """Return JSON with exact decimals."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)}: {_written(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)}: {_to_json(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_written(one) for one in value) + "]"
+        return "[" + ", ".join(_to_json(one) for one in value) + "]"
     return f"{value.normalize():f}" if isinstance(value, Decimal) else json.dumps(value)
 
 

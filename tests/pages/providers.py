@@ -33,7 +33,7 @@ RECORDED = frozenset(
         ("vertex", "gemini"), ("xai", "responses"), ("zai", "chat"),
     }
 )  # fmt: skip
-"""The providers and APIs of which recorded answers are among those that the tests read."""
+"""The providers and APIs with recorded answers."""
 
 _DIFFERS: Sequence[tuple[str, Callable[[Provider], bool]]] = (
     ("no `stream_options`", lambda row: not row.known.stream_usage),
@@ -48,7 +48,7 @@ def table() -> str:
 
 
 def facts() -> str:
-    """What each provider speaks, a line for each API."""
+    """Return the APIs of each provider, one line for each."""
     return _table(FACTS, (cells for row in CATALOG.values() for cells in _facts(row)))
 
 
@@ -81,7 +81,7 @@ def _asked(row: Provider, api: Api) -> str:
 
 
 def _spoken(row: Provider) -> list[dict[Api, Api]]:
-    """By the model, where that makes a difference."""
+    """Return the APIs of a provider, by model if they differ."""
     return [dict(speaks) for speaks in (row.speaks, *(changes.get("speaks", {}) for _, changes in row.by_model))]
 
 
@@ -120,7 +120,7 @@ def _sign_in(row: Provider, api: Api) -> str:
 
 
 def page(text: str) -> str:
-    """``text`` with the tables as they should be. Raises ``LookupError`` where it lacks one."""
+    """Return ``text`` with the present tables. Raises ``LookupError`` if one is missing."""
     for head, made in ((HEAD, table()), (FACTS, facts())):
         start = re.escape("| " + " | ".join(head).rstrip() + " |")
         text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)

@@ -11,7 +11,7 @@ PAGE = ROOT / "docs/streams.md"
 
 
 def tables() -> dict[str, str]:
-    """The table under each heading."""
+    """Return the table under each heading."""
     rows = [
         f"| {state} | {trigger} | {reaction} | {after} |"
         for state, row in TRANSITIONS.items()
@@ -22,7 +22,7 @@ def tables() -> dict[str, str]:
 
 
 def page(text: str) -> str:
-    """``text`` with its tables as they should be."""
+    """Return ``text`` with its present tables."""
     return with_tables(text, tables())
 
 

@@ -28,7 +28,7 @@ ROW = "[...document.querySelectorAll('#streams tbody tr')].find(row => row.inner
 
 
 def pictures(into: Path, seconds: float) -> None:
-    """Taken after so many seconds of load: ``ui-light.webp`` and ``ui-dark.webp``."""
+    """Take pictures after ``seconds`` of load: ``ui-light.webp`` and ``ui-dark.webp``."""
     with (
         running_command("serve", "--demo", "--port", "0", "--pace", "0.1") as process,
         tempfile.TemporaryDirectory() as folder,
@@ -45,7 +45,7 @@ def pictures(into: Path, seconds: float) -> None:
 
 
 def take(page: Page, url: str, into: Path, seconds: float) -> None:
-    """A stream is opened once the charts have something to show, and seen in both colours."""
+    """Open a stream once the charts have data, and take a picture in each colour scheme."""
     page.look(height=HEIGHT)
     page.open(f"{url}/ui")
     page.until(f"performance.now() > {seconds * 1000} && {ROW}", seconds + 60)
