@@ -20,7 +20,7 @@ _QUOTED = re.compile(r"'(?!<)[^']{4,}'")
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Mistake:
     """One mistake in a file.
 

@@ -14,7 +14,7 @@ KEY: Final = "key"
 """The member of an attribute's metadata with its ``Key``."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Key:
     """The properties of a key besides its type and default.
 
@@ -65,7 +65,7 @@ def ignored(why: str) -> Any:
     return attrs.field(default=None, metadata={KEY: Key(ignored=why)})
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Kind:
     """A way to write values in a file: ``Annotated[float, Kind(…)]`` is the type of a key.
 
@@ -86,14 +86,14 @@ class Kind:
     takes_text: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Given:
     """A mapping of attributes to values for the keys of ``cls`` in a file, instead of a whole ``cls``."""
 
     cls: type
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Field:
     """A key of a class: its ``name`` in the file, ``attribute`` and ``type``."""
 

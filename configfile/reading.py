@@ -22,7 +22,7 @@ Advise = Callable[[type, str], Wrong]
 HIDDEN: Final = "something else"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Misread:
     """A ``Wrong`` with its place; ``missing`` is true for an absent required key."""
 
@@ -31,7 +31,7 @@ class Misread:
     missing: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Reading(Generic[T]):
     """The result of reading.
 

@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Use:
     """One use of a variable or file: its ``name``, its place and the whole text."""
 

@@ -69,7 +69,7 @@ class _ListObject(msgspec.Struct):
     nextPageToken: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ModelPage:
     """The names on a page, and the member of the query that gets the next; ``None`` at the end."""
 
@@ -105,7 +105,7 @@ class NoList(Exception):
     """The provider has not listed its models; the message is why, as the end of a sentence."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ListedPlace:
     """The list of an ``entry`` for all models, at ``url``, signed as requests of ``api`` are."""
 
@@ -175,7 +175,7 @@ AT_ONCE: Final = 4
 """Providers that are asked side by side."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Kept:
     """The names of a list, as they were last heard, until they are ``due``; never before the first time."""
 

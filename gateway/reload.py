@@ -128,7 +128,7 @@ def tell_refused(error: ConfigError | OSError, audit: TellAudit) -> None:
 # Workers
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Snapshot:
     """A configuration as it stood at one time: its file, and what the files of secrets held that it names."""
 
@@ -140,13 +140,13 @@ class Snapshot:
         return load(path, env, self.data, SecretFiles(self.secrets))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Held:
     first: Snapshot
     latest: Snapshot
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Copies:
     """Copies of the configuration that workers read in place of the real files, which may be broken, or different and
     not reloaded yet, when one of them has to be replaced: as the supervisor was started with it, and as it was good

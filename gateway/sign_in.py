@@ -40,7 +40,7 @@ LONGEST_MESSAGE: Final = 500  # characters of a library's message in the log
 Validity: TypeAlias = Literal["good", "due", "ended"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Fetched:
     """A credential and its end in Unix seconds; ``None`` where nobody has said when that is."""
 

@@ -53,7 +53,7 @@ class EventWriter(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Framing:
     """A framing: a way to encode events as bytes.
 

@@ -6,7 +6,7 @@ from configfile.keys import setting
 from configfile.kinds import TimeLimit, Wait
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Timeouts:
     """Limits on a provider's silence, in seconds; ``None`` is no limit."""
 

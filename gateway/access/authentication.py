@@ -58,7 +58,7 @@ _Grant: TypeAlias = str | tuple[str, str]
 """The name of an alias, route or wildcard entry, or the names of an entry and one of its models."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Holder:
     """A client of the configuration.
 
@@ -70,7 +70,7 @@ class _Holder:
     wall: frozenset[str] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Accepted:
     """A key of ``holder``, rejected from ``until`` on."""
 

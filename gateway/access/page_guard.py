@@ -116,7 +116,7 @@ _NOT_HERE: Final = (
 _OTHER_PAGE: Final = "the live view answers its own page only"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Ends:
     """Whether each end of a connection is on the loopback interface."""
 

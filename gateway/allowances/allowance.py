@@ -24,7 +24,7 @@ _TITLES: Final[Mapping[HolderKind, str]] = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Holder:
     """The owner of an allowance: all clients, a client key, a client group, an entry, or one of Plano's header
     limits."""
@@ -45,7 +45,7 @@ EVERYBODY: Final = Holder("everybody", "everybody")
 """The owner of the limits at the root of the file, which apply to every request."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Consumption:
     """The usage of a request, expected or actual: ``usage`` in tokens, ``nanos`` in nano-dollars."""
 

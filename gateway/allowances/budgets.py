@@ -57,7 +57,7 @@ _LATE: Final = 24 * 3600.0
 """Seconds that a sum is stored after its period: requests that began in the period may end later."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class BudgetAllowance:
     """The allowance of ``holder`` for one of its budgets, with periods in ``zone``.
 

@@ -54,7 +54,7 @@ MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
 """A function that returns the expected tokens of pictures or sound for a model name."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RequestedOutput:
     """The output that a request allows: ``most`` tokens for each of ``answers``, and ``units`` billed in addition to
     tokens.
@@ -91,7 +91,7 @@ def _number(incoming: Incoming, name: str) -> int | None:
     return found if found > 0 else None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Answers:
     """Recent output lengths of a model for one client, and the estimate for the next response."""
 

@@ -17,7 +17,7 @@ Refusals: TypeAlias = Numbers[tuple[Holder, Limit]]
 """Counts of refusals by holder and limit."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class AllowanceLevel:
     """The level of one allowance: ``used``, and ``held`` by requests in progress or set aside for batches, out of
     ``most``.

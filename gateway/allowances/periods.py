@@ -18,7 +18,7 @@ _STEP: Final = 900.0
 """Seconds: no time zone has ever changed its clocks twice within a shorter time."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CalendarPeriod:
     """The hour, day, week or month called ``name``, from ``start`` up to, but not including, ``end`` (Unix seconds)."""
 

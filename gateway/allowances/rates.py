@@ -16,7 +16,7 @@ LONGEST_BURST: Final = 60.0
 _RATES: Final[tuple[Measure, ...]] = ("requests", "tokens", "input_tokens", "output_tokens")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RateAllowance:
     """The allowance of ``holder`` for a rate or for simultaneous requests; it has one counter for all times and
     runs."""

@@ -72,7 +72,7 @@ SOMETHING: Final = Consumption(Usage(input=1), 1)
 """The budget required for work of unknown cost."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _ClaimPair:
     """Two claims and the allowances of their debits, in the same order.
 
@@ -160,7 +160,7 @@ class CountedAs(enum.Enum):
     """A request about earlier output: nothing is reserved, and usage in its response is charged."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Payer:
     """The client that pays for a request (``None`` without a name), and the run that the request belongs to."""
 

@@ -38,7 +38,7 @@ HolderOf: TypeAlias = Callable[[str | None], str | None]
 """A function that returns a holder's name for the value in the ledger lines."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SeededPart:
     """A part of a budget with its own counter: the current period, or a slice of a rolling one, which contains
     ``at``."""
@@ -141,7 +141,7 @@ def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
             yield SeededPart(budget, (_micro(period.start), _micro(period.end)), now)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OpenRun:
     """A run in progress and its sum so far.
 

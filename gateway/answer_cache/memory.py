@@ -12,7 +12,7 @@ ENTRY: Final = 300
 """The overhead of an entry in bytes."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Entry:
     owner: str
     value: bytes

@@ -12,7 +12,7 @@ import msgspec
 from providers.neutral.codec import ID_SOURCE
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class AnswerStamp:
     """The ids and the time that the gateway writes when it translates a response, equal for every translation.
 

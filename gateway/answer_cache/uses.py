@@ -12,7 +12,7 @@ from gateway.config.cached_answers import CacheUse
 from gateway.config.settings import Config
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class CacheUses:
     """The cache settings of a configuration by client name, and the clients' groups."""
 
@@ -48,7 +48,7 @@ class CacheUses:
 _MAX_AGE: Final = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class CacheDemand:
     """What a request demands of the cache.
 

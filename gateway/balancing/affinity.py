@@ -47,7 +47,7 @@ _ANY: Final = msgspec.json.Decoder()
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Affinity:
     """A conversation of one client.
 

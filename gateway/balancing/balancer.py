@@ -44,7 +44,7 @@ _CROWD: Final = 8
 Requests with equal beginnings may be one conversation, or a thousand copies of a prompt."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class BalancedGroup:
     """The members of the group ``number``, and their data for a choice, in the same order."""
 

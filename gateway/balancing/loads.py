@@ -184,7 +184,7 @@ class MeasuredLoads:
         return [0.0 if times is None or times.newest <= oldest else times.typical for times in found]
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.frozen(eq=False, repr=False, slots=False)
 class GroupLoads:
     """The loads of ``targets`` (with ``keys``) for one request of ``tokens``.
 

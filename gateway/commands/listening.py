@@ -20,7 +20,7 @@ log = logging.getLogger("trigate.server")
 LOCAL = "127.0.0.1"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OpenListener:
     """A listener and its socket."""
 

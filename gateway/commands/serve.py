@@ -61,7 +61,7 @@ SHOWN = 12  # models that the banner lists
 INTERVAL = 1.0  # seconds between a worker's checks for its supervisor
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Options:
     """The command-line options that apply to every worker."""
 

@@ -15,7 +15,7 @@ from streams.events import UNAVAILABLE
 Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RouteTarget:
     """A target of a route: an entry's name or a wildcard's model, its share within its group, and the failures of
     earlier targets that lead to it."""
@@ -85,7 +85,7 @@ Stickiness: TypeAlias = Annotated[
 """The header that pins a conversation's turns to a target, ``auto``, or ``None`` for no pinning."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Route:
     """A name for one ``target``, or for ``groups`` that are tried in order, each balanced by ``balance``.
 
@@ -145,7 +145,7 @@ class Route:
         return tuple((number, one) for number, group in enumerate(self.groups) for one in group)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EntryPreference:
     """A use for which an entry's model is preferred."""
 
@@ -153,7 +153,7 @@ class EntryPreference:
     description: Any = ignored(BY_NAME)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SelectionPolicy:
     """The choice between preferred models."""
 
@@ -164,7 +164,7 @@ class SelectionPolicy:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RoutingPreference:
     """A use, and its preferred models."""
 

@@ -16,7 +16,7 @@ Calendar: TypeAlias = Literal["hour", "day", "week", "month"]
 """A calendar period in ``timezone``; weeks begin on Mondays."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Rate:
     """An amount per ``seconds``, refilled evenly; ``text`` is its spelling in the file (``600/m``)."""
 
@@ -65,7 +65,7 @@ RateAmount: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RateLimits:
     """The rates of one holder, and its simultaneous requests; ``None`` is no limit.
 
@@ -85,7 +85,7 @@ class RateLimits:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class HeaderSelector:
     """The requests to which a header limit applies."""
 
@@ -95,7 +95,7 @@ class HeaderSelector:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TokenLimit:
     """The tokens of a header limit."""
 
@@ -103,7 +103,7 @@ class TokenLimit:
     unit: Literal["second", "minute", "hour", "day"] = setting("The period.")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class HeaderLimit:
     """A header limit in Plano's format."""
 
@@ -112,7 +112,7 @@ class HeaderLimit:
     limit: TokenLimit = setting("The limit for them.")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RootLimit:
     """A token rate for requests to ``model`` with the header ``header``, made from a ``HeaderLimit``.
 
@@ -139,14 +139,14 @@ RatesOrHeaderLimits: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Rolling:
     """A rolling period of the last ``seconds``."""
 
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SpendingBudget:
     """The amount that may be spent in a period: ``most`` nano-dollars or tokens.
 
@@ -161,7 +161,7 @@ class SpendingBudget:
         return self.text
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class QueueSettings:
     """The requests that may wait for a target, at most ``size``, each for ``wait`` seconds."""
 

@@ -12,7 +12,7 @@ from configfile.wording import Wrong
 from gateway.config.findings import Findings
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Retries:
     """The retries of one client request: at most ``attempts`` in total until the ``deadline`` (seconds from its
     arrival).
@@ -36,7 +36,7 @@ class Retries:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CircuitSettings:
     """The circuit breaker: a target is unavailable after so many consecutive ``failures`` or such an ``error_rate``.
 
@@ -69,7 +69,7 @@ WaitOrP95: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Hedge:
     """A second attempt while the first is slow: after ``after`` seconds without content, or the time in which 95 % of
     responses start.

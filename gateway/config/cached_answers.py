@@ -19,7 +19,7 @@ CachePace: TypeAlias = Literal["none", "recorded"]
 """Whether a cached stream is sent without pauses, or with the original ones."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CacheUse:
     """The cache settings of a model name or a client."""
 
@@ -54,7 +54,7 @@ CacheSwitch: TypeAlias = (
 """The cache settings of a client; ``False`` disables the cache, ``None`` leaves the model name's settings."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class AnswerCacheSettings:
     """The store of cached responses and its size; ``path`` is set for sqlite, ``url`` for redis."""
 

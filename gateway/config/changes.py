@@ -27,7 +27,7 @@ _DERIVED: Final = ("provider", "model", "name", "pinned")
 """Attributes of an entry that follow from its ``model``, its name and ``speaks``."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Change:
     """One line about a difference; ``mark`` is ``+``, ``-`` or ``~``. ``restart`` means that it requires a restart."""
 

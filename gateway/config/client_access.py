@@ -19,7 +19,7 @@ from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(repr=False, slots=False)
 class AccessNames:
     """The names that a client's access may contain: entries, other model names, and groups."""
 

@@ -43,7 +43,7 @@ class AcceptedKey:
     digest: bytes = attrs.field(default=attrs.Factory(_digest_of, takes_self=True), repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ClientGroup:
     """A group of clients with common settings, ``ratelimits`` and ``budgets``."""
 
@@ -64,7 +64,7 @@ class ClientGroup:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RealtimeGrant:
     """A client's permissions for realtime sessions that bypass the gateway."""
 
@@ -80,7 +80,7 @@ class RealtimeGrant:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ClientKey:
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 

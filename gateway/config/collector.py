@@ -18,7 +18,7 @@ Scraping: TypeAlias = Literal["off", "keyed", "open"]
 """Who may read ``/metrics``: nobody, clients with a key for everything, or all."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class MetricsSettings:
     """The access to ``/metrics``, if it is not just on or off."""
 
@@ -54,7 +54,7 @@ Sampling: TypeAlias = Annotated[
 """A ratio from 0 to 1, written in percent."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TracingSettings:
     """Tracing: the ratio (0 to 1) of exchanges whose clients do not decide, and the ``endpoint`` of an OTLP/HTTP
     collector.

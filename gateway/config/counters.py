@@ -18,7 +18,7 @@ _SUCH_AS: Final = {
 _SCHEMES: Final = {"redis": ("redis", "rediss", "unix"), "postgres": ("postgresql", "postgres")}
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CounterSettings:
     """The store of rates, budgets and slots.
 

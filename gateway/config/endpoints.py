@@ -17,7 +17,7 @@ from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EndpointPlace:
     """The address and shape of an endpoint."""
 
@@ -62,7 +62,7 @@ EmbeddingChanges: TypeAlias = Annotated[
 """Changes to a row's ``EmbeddingTraits``."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RealtimeLimits:
     """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
 
@@ -70,7 +70,7 @@ class RealtimeLimits:
     max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ImageSettings:
     """The form of an entry's picture responses."""
 

@@ -41,7 +41,7 @@ _CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Entries:
     """The valid entries by name, and the ``paths`` of all.
 
@@ -63,7 +63,7 @@ TAKEN_STEPS: Final = frozenset(
 _PATH_NAME: Final = re.compile(r"[A-Za-z0-9._-]+(?:/(?:[A-Za-z0-9._:@-]+|\*))*")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EntryDefaults:
     """The root's settings that apply to entries without their own."""
 

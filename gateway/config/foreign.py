@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Foreign:
     """Another gateway's configuration: its ``owner``, and ``advice`` with ``{file}`` for the file's name."""
 

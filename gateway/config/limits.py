@@ -8,7 +8,7 @@ from configfile.keys import setting
 from configfile.kinds import Count, Size
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ClientLimits:
     """The limits of one client; requests beyond them are refused. 0 is no limit, ``None`` the limit for all clients."""
 
@@ -52,7 +52,7 @@ _REQUEST_BODY: Final = 64 * 2**20
 _ELEMENTS: Final = 200_000
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Limits:
     """The largest sizes of requests and responses, and numbers of simultaneous ones."""
 

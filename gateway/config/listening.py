@@ -16,7 +16,7 @@ Serving: TypeAlias = Literal["all", "health"]
 """The requests that a listener accepts: all, or health checks only."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TlsSettings:
     """The PEM files of a listener's TLS."""
 
@@ -29,7 +29,7 @@ class TlsSettings:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Listener:
     """An address or Unix ``socket`` on which the gateway listens."""
 
@@ -92,7 +92,7 @@ class Listener:
         return self.serves == "all" and (self.tls is None or self.tls.client_ca is None)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class LegacyListener:
     """A listener in the legacy format."""
 
@@ -102,7 +102,7 @@ class LegacyListener:
     timeout: Duration | None = setting("As `timeout` of [listeners](#listeners).", None)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class LegacyListeners:
     """The legacy format of ``listeners``: a mapping with one listener for models."""
 
@@ -130,7 +130,7 @@ Listeners: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ListenedTo:
     """The active listeners, those for health checks last, and their common settings: a timeout, and a number of
     retries."""

@@ -42,7 +42,7 @@ OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 UNKNOWN_PROVIDER = catalog.generic("unknown", None)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ModelEntry:
     """One item of ``model_providers``: a model of a provider (``*`` for all), and how to reach it.
 

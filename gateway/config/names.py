@@ -58,7 +58,7 @@ def unmarked(name: str) -> str:
     return name[:-_MARKED] + _MARK.sub("", name[-_MARKED:]) if name.endswith("]") else name
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Found:
     """A resolved model: the entry, the provider's id, and the reason in words.
 
@@ -70,7 +70,7 @@ class Found:
     long_context: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Meaning:
     """The meaning of a name: one entry, or all of a ``route``, in the order of its targets."""
 

@@ -41,7 +41,7 @@ SetHeaders: TypeAlias = Annotated[
 """Headers with their values."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ProviderSettings:
     """A row of the catalogue, whole or in part."""
 
@@ -95,7 +95,7 @@ class ProviderSettings:
     display_name: str | None = setting("Its name for people.", None, shown="its name")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class OwnProvider:
     """A ``row``, and defaults for its entries."""
 

@@ -18,7 +18,7 @@ IMPLAUSIBLE_UNIT: Final = 20
 """Dollars per unit above which the price was probably written per thousand or hour."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TokenPrice:
     """The price of longer prompts."""
 
@@ -29,7 +29,7 @@ class TokenPrice:
     output: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TierPrice:
     """The price of a service tier."""
 
@@ -41,7 +41,7 @@ class TierPrice:
     above: dict[PromptLength, TokenPrice] = setting("As in [price](#price).", factory=dict, shown="none")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class PriceTable:
     """The price of a model in dollars, for tokens, units, or both, before conversion to a ``Price`` in nano-dollars."""
 

@@ -14,7 +14,7 @@ from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Unpriced:
     """A ``model`` of an ``entry`` without a price, under a budget of ``holder`` as the file writes it."""
 

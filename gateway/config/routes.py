@@ -19,7 +19,7 @@ from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Aliases:
     """The names of a configuration besides its entries'; ``single`` are aliases of one model."""
 
@@ -27,7 +27,7 @@ class Aliases:
     routes: dict[str, Route] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _Item:
     """An item of ``targets``, and its path in the file."""
 
@@ -78,7 +78,7 @@ def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
 _BALANCE: Final[Mapping[str, Balance]] = {"cheapest": "cheapest", "fastest": "lowest_latency"}
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _Preference:
     """One use: its ``targets``, in a single group if there is a ``balance``."""
 
@@ -170,7 +170,7 @@ def _width(found: Found) -> int | None:
     return found.entry.embeddings_of(found.model).dimensions
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _Targets:
     """The checks of targets in one file."""
 

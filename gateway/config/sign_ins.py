@@ -39,7 +39,7 @@ _AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 https://learn.microsoft.com/azure/databricks/dev-tools/auth/azure-sp"""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class AwsSignIn:
     """An AWS sign-in: with keys, or the vendor's credential chain, from ``profile`` if set; then as the role
     ``role_arn``."""
@@ -94,7 +94,7 @@ class AwsSignIn:
         return self.type
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class GoogleSignIn:
     """A Google sign-in: with ``credentials_file``, or application-default credentials."""
 
@@ -126,7 +126,7 @@ class GoogleSignIn:
         return self.type
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class AzureSignIn:
     """An Azure sign-in: with ``client_secret`` as an application, or as an ``identity``; ``default`` is the vendor's
     chain."""
@@ -174,7 +174,7 @@ class AzureSignIn:
         return self.type
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _OfOneType:
     """The key that distinguishes types of sign-ins."""
 

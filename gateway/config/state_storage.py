@@ -17,7 +17,7 @@ from gateway.config.urls import is_loopback
 StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class KeptLedgerSettings:
     """The part of the ledger kept in a database: the lines of the last ``keep`` seconds (0: none), at most
     ``max_bytes``."""
@@ -30,7 +30,7 @@ class KeptLedgerSettings:
     )
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StateStorage:
     """The storage of responses, conversations and threads.
 

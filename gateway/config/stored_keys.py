@@ -25,7 +25,7 @@ from streams.errors import GatewayError
 _TAKEN: Final = "the file has a client of this name"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoredClients:
     """The clients in the state storage under one configuration, and the errors of excluded ones, by name."""
 

@@ -28,7 +28,7 @@ from streams.timeouts import Timeouts
 ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Listener
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Absent:
     """A feature that trigate lacks.
 
@@ -47,7 +47,7 @@ class Absent:
         return f"trigate has no {self.title if acronym else self.title[0].lower() + self.title[1:]}: {self.says}"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Instead:
     """A clause that says what to write instead of ``keys``, or of any key that contains one of ``words``."""
 

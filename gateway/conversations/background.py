@@ -43,7 +43,7 @@ _LAST_EVENTS = tuple(b"event: response.%b\n" % word for word in (b"completed", b
 _LOST_ERROR = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class BackgroundTurn:
     """A turn to run without its client, whose request has ``scope``.
 

@@ -41,7 +41,7 @@ _VERSION = 1
 _LEVEL = 1  # zlib's lowest level compresses repeated text (tools, instructions, member names) well enough
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoredTurn:
     """A turn's input and output; an ``items`` node has only ``input``.
 
@@ -65,7 +65,7 @@ class StoredHead:
     log: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoredConversation:
     """A conversation. ``created_at`` is in Unix seconds; ``head`` is the id of the newest ``items`` node, ``None`` at
     first."""
@@ -75,7 +75,7 @@ class StoredConversation:
     head: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StoredThreadTurn:
     """A turn of a Messages thread: its ``messages`` including the answer, and the ``THREAD_MEMBERS`` members of its
     request."""

@@ -25,7 +25,7 @@ OWN_MEMBERS = tuple(_KINDS)
 """Members for the gateway, which providers of resolved requests must not receive."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StateOptions:
     """The state options of one request.
 
@@ -84,7 +84,7 @@ _STORED_OBJECTS: Final[Mapping[bytes, re.Pattern[bytes]]] = {
 """Members that refer to objects stored at OpenAI or Anthropic, and the beginnings of their ids."""
 
 
-@attrs.frozen(slots=False)  # one per request: cheaper to create
+@attrs.frozen(eq=False, repr=False, slots=False)  # one per request: cheaper to create
 class StateScope:
     """The stores for a client's turns.
 
@@ -98,7 +98,7 @@ class StateScope:
     named: bool = True
 
 
-@attrs.frozen(slots=False)  # one per request: cheaper to create
+@attrs.frozen(eq=False, repr=False, slots=False)  # one per request: cheaper to create
 class ResolvedRequest:
     """A request with its history, at least one of the ``candidates`` that can answer it, and its turn's recorder.
 

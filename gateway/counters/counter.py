@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 import attrs
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RateCounter:
     """A rate: ``amount`` units refill evenly in ``seconds``, up to ``burst``.
 
@@ -25,7 +25,7 @@ class RateCounter:
     by_clients: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SlotCounter:
     """A number of simultaneous requests; each debit is 1."""
 
@@ -34,7 +34,7 @@ class SlotCounter:
     most: int
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SumCounter:
     """A sum of one period that only grows, up to ``most``; other periods have other keys.
 
@@ -52,7 +52,7 @@ class SumCounter:
 Counter: TypeAlias = RateCounter | SlotCounter | SumCounter
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Debit:
     """An amount that a claim reserves of ``counter``; an amount of 0 always fits."""
 
@@ -60,7 +60,7 @@ class Debit:
     amount: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Claim:
     """Debits that are settled together. ``id`` is unique, so that a repeated step counts once."""
 
@@ -68,7 +68,7 @@ class Claim:
     debits: tuple[Debit, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Shortage:
     """A debit without room.
 
@@ -89,7 +89,7 @@ class Shortage:
         return isinstance(counter, SumCounter) and self.used + self.debit.amount > counter.most
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Level:
     """The level of a counter: ``used`` (for a rate, what has not refilled), and ``held`` by reservations."""
 

@@ -29,7 +29,7 @@ SWEEP_AFTER: Final = 256
 not slow down others."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _State:
     """The state of a counter.
 

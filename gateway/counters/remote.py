@@ -73,7 +73,7 @@ class CounterStore(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _PendingReservation:
     """A reservation in transit. ``short`` is the store's reply; ``given_up`` means that no request waits for it."""
 
@@ -84,7 +84,7 @@ class _PendingReservation:
     given_up: bool = False
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _OpenClaim:
     """An open claim, and its name in the store."""
 
@@ -92,7 +92,7 @@ class _OpenClaim:
     name: str
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class _Batch:
     """A sent step, with the reservations that wait for its reply."""
 

@@ -9,7 +9,7 @@ from gateway.counters.memory import LocalCounters
 from gateway.counters.steps import State
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class KnownState:
     """The last known state of ``counter``, received at ``received_at`` by the local clock."""
 

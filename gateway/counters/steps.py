@@ -9,7 +9,7 @@ import msgspec
 from gateway.counters.counter import Claim, Counter, Debit, RateCounter, SlotCounter
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class CountingStep:
     """The requests of a process that the store performs together, in this order.
 

@@ -131,7 +131,7 @@ def _stamped_lane(
 # Whole answers
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class FoldedAnswer:
     """A provider's whole answer. ``said`` are the characters of an answer whose tokens nobody has counted, ``lane`` is
     its way to the client."""

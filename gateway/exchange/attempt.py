@@ -29,7 +29,7 @@ from streams.pipe import Watch
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Refusal:
     """A provider's error as the client may hear of it. ``of_ended_credential``: another credential may mend it."""
 

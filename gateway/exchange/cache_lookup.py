@@ -79,7 +79,7 @@ class AnswerKind(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ConversationAnswers:
     """The ``AnswerKind`` of conversations; ``turn`` is what is stored of one."""
 

@@ -46,7 +46,7 @@ def tried_at(target: Target, reason: TriedReason, lane: LaneName, cause: Cause =
 STRICT: Final = "x-trigate-strict"
 
 
-@attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class ExchangeContext:
     """The sides of one exchange. ``codec`` is that of the client's API. ``record`` is only written: what is done never
     depends on it; ``tried`` writes the attempts on it. ``observer`` sees the calls to providers, ``recording`` what

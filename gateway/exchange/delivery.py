@@ -132,21 +132,21 @@ class Signal(Enum):
     """Break the body off, which must not look whole."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Refuse:
     """The action to answer with ``failed`` and its status, in place of a stream."""
 
     failed: ErrorInfo
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Whole:
     """The action to answer with all of ``data``, in place of a stream."""
 
     data: bytes
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoreTurn:
     """The action to store the turn, of which ``data`` are the events that wait for it, and to call
     ``Delivery.stored``."""
@@ -155,7 +155,7 @@ class StoreTurn:
     trigger: Trigger
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Ping:
     """The action to write a keep-alive, which is no part of the answer."""
 

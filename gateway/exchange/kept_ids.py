@@ -39,7 +39,7 @@ PLACES: Final = IdPlaces(
 """Where conversations hold such ids, in the words of all APIs."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class KeptPlace:
     """The request with the provider's own ids, and the ``account`` that keeps what they name."""
 

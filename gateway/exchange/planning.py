@@ -38,7 +38,7 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 
 
-@attrs.define(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.define(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class Planning:
     """A request while it is planned. Each of ``STEPS`` reads what those before it have found, and adds to it.
 

@@ -59,7 +59,7 @@ class Replaced:
                 event.set()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Service:
     """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator, an
     admission and settings of its own and all that lasts in common with this.

@@ -91,7 +91,7 @@ class Disclosure:
         )
 
 
-@attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class TargetRequest:
     """A client's request, written for the target of ``step``. ``sent`` are the client's headers with the betas that go
     along, ``dropped_betas`` the places of those that do not. ``disclosure`` says what the client may see of the

@@ -55,7 +55,7 @@ _LASTING_REASONS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "
 """Reasons for which a target would also reject the next request."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Circuit:
     """The state of one target, by one clock.
 
@@ -101,7 +101,7 @@ CLOSED: Final = Circuit()
 """The circuit of a target without known failures."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Failure:
     """A failed attempt: its reason, and the wait that the provider stated.
 

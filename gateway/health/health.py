@@ -79,7 +79,7 @@ ACCOUNT_REASONS: Final[frozenset[FailureReason]] = frozenset(("quota", "credenti
 """Reasons that concern all models of a credential (openclaw/openclaw#30030)."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TargetState:
     """The state of a target for operators, its reason, and its remaining ``seconds``.
 

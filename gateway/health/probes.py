@@ -32,7 +32,7 @@ TICK: Final = 2.5
 """Seconds between checks for due probes: workers take turns, so that a dead one is not missed."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ServerProbe:
     """A server to probe at ``url`` with the settings of ``entry``.
 

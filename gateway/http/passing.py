@@ -89,7 +89,7 @@ NEVER: Final[Rows] = {
 """What ``pass_headers`` cannot add, and why."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class HeaderNames:
     """A set of names of headers in lower case: ``exact`` ones, and all that begin with one of ``prefixes``, but for
     ``barred`` ones."""

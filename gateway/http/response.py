@@ -64,7 +64,7 @@ def _cut(headers: Iterable[tuple[str, str]]) -> Headers:
     return tuple([(name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER]) for name, value in headers])
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class Response:
     """An answer. Its ``headers`` name the content type; the server adds the length of a body that is at hand."""
 

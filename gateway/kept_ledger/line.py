@@ -24,7 +24,7 @@ UNIT_COLUMNS: Final[Mapping[str, str]] = {
 """The columns of units billed in addition to tokens; two providers' words for a search share one."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LineAttempt:
     """An attempt of an exchange: its ``target`` as configured, the provider's ``model``, and its bill.
 
@@ -38,7 +38,7 @@ class LineAttempt:
     grade: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LedgerLine:
     """One exchange.
 

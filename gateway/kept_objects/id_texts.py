@@ -29,7 +29,7 @@ FREE_FORM_OBJECTS: Final = frozenset(("input",))
 """Members that contain arbitrary data if their value is an object, a tool's input; a list is a conversation."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class IdText:
     """A string in JSON.
 
@@ -42,7 +42,7 @@ class IdText:
     text: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class IdPlaces:
     """The positions of ids in JSON.
 

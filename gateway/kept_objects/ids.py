@@ -38,7 +38,7 @@ def short_digest(*words: str) -> bytes:
     return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).digest()[:_SHORT]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class AccountMark:
     """The account in an id: short digests of the provider and the entry's name, which decides between several
     accounts."""
@@ -47,7 +47,7 @@ class AccountMark:
     entry: bytes
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TaggedId:
     """A client's id in parts, not yet verified."""
 
@@ -129,7 +129,7 @@ _LONGEST_TOKEN: Final = 8192
 _TOKEN_SIGNATURE: Final = 32
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class UploadToken:
     """An upload in several steps of ``owner``, whose client name is ``client``, valid until ``until`` (Unix seconds).
 

@@ -18,7 +18,7 @@ _ADDRESS: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z
 """The URL of a Gemini file."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FoundId:
     """An owner's id: its ``account``, its ``native`` form there, and the client's ``text``."""
 
@@ -27,7 +27,7 @@ class FoundId:
     native: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OwnIds:
     """The ids of ``owner`` at ``accounts``.
 
@@ -106,7 +106,7 @@ class OwnIds:
         return with_texts(body, ((one, shown(one)) for one in id_texts(body, places) if one.text))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ReadIds:
     """The ids in the ``body`` of a request with their positions."""
 

@@ -19,7 +19,7 @@ Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """Why an attempt was made: ``retry`` at a target that was asked before, ``fallback`` at another one."""
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class Tried:
     """One attempt of an exchange, as its record tells of it.
 
@@ -48,7 +48,7 @@ class Tried:
     price: Price | None = None
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class Charge:
     """What an attempt is billed for: tokens, and what they cost, ``None`` where nobody knows their price."""
 
@@ -57,7 +57,7 @@ class Charge:
     cost: Cost | None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Booking:
     """What an answer says that work has taken which was done before it, and what that costs: of a batch. ``cost`` is
     ``None`` where nobody knows a price."""
@@ -82,7 +82,7 @@ def _at_least(cost: Cost, price: Price | None) -> Cost:
     return attrs.evolve(cost, grade="at_least")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Bill:
     """What one exchange is billed for. One task at a time writes to it: the one that reads the answer.
 

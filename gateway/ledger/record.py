@@ -34,7 +34,7 @@ class Settlement(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Record:
     """What is known of one exchange for its log line, its headers, metrics and traces. The tasks of its own request
     write to it, and none of them reads it to decide anything."""

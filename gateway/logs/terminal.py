@@ -43,7 +43,7 @@ _COLOURS: Final[Mapping[str, str]] = {"complete": _GREEN, "refused": _YELLOW, "c
 _LEVELS: Final[Mapping[str, str]] = {"warning": _YELLOW, "error": _RED, "critical": _RED}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Printer:
     """A printer of lines for people, with or without ``colour``.
 

@@ -23,7 +23,7 @@ from gateway.serving.http_app import App
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RelayRoute:
     """A route of an endpoint.
 
@@ -192,7 +192,7 @@ def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> N
         add_named_route(app, start, end, _RoutesAlike(routes, paths).answer, method)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class _ServedRoute:
     route: RelayRoute
     pattern: re.Pattern[str]

@@ -10,7 +10,7 @@ from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class ClientRequest:
     """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, the name of
     the client whose key let it in, and what its path says."""

@@ -23,7 +23,7 @@ _BOOL = msgspec.json.Decoder(bool | None)
 _STRING = msgspec.json.Decoder(str | None)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PathParameters:
     """The model and the wish for a stream, as the path of a request says them. Most APIs say it in the body."""
 
@@ -34,7 +34,7 @@ class PathParameters:
 NO_PARAMETERS = PathParameters()
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, slots=False)  # one for each request, and made with fewer calls
 class Incoming:
     """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched; ``earlier``
     are the Responses items that its conversation holds already, ``earlier_size`` their bytes."""

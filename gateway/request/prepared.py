@@ -8,7 +8,7 @@ from gateway.routing.omissions import NOTHING, Omissions
 from providers.neutral.codec import Outgoing
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
 class Prepared:
     """``names``: from tool names that were shortened for the provider to the client's own."""
 

@@ -67,7 +67,7 @@ def check_text(body: bytes) -> None:
         raise invalid(f"the request body is not UTF-8 (byte {start + error.start})") from None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Bounds:
     """The bounds of a conversation, whether it comes whole or was kept: bytes of JSON, and elements in it."""
 

@@ -19,7 +19,7 @@ from providers.neutral.hosting import Hosting
 _JSON: Final = "application/json"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class MediaTypes:
     """The types of a request's ``body`` (``None`` without one) and of the answers that are ``accepted``."""
 

@@ -36,7 +36,7 @@ Word: TypeAlias = tuple[str, str]
 """A name that a client gives, behind its place in the request."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RequestBudget:
     """What one request may cost: ``most`` nano-dollars or tokens."""
 
@@ -44,7 +44,7 @@ class RequestBudget:
     currency: Currency
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Wishes:
     """What one request says of where it may go. ``names`` are the models to be asked in turn, in place of the one that
     the body names. Of the places that these stand for, those in ``order`` come first, nothing outside of ``only`` is

@@ -17,7 +17,7 @@ CONVERSATIONS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 """Where every model for conversations can be asked, whatever its provider speaks."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Description:
     """The facts of a name: tokens that it takes (``window``) and gives (``longest``), what it ``can`` do, the
     ``quirks`` of the first target, and all that it was ``found`` to stand for."""

@@ -8,7 +8,7 @@ import attrs
 from gateway.config.model_entry import ModelEntry
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Identity:
     """``endpoint`` is the provider's server, ``account`` a digest of it with the credential that requests have there,
     ``place`` one of both with the model. Both digests have 16 bytes, and are for memory alone."""

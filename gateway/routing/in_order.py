@@ -7,7 +7,7 @@ import attrs
 from gateway.routing.plan import Conditions, Outcome, Plan, Policy, PolicyRule, Step
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class InOrder:
     """Asks ``rules`` in turn, and takes the first step that one of them says; ``otherwise`` decides where none does."""
 

@@ -5,7 +5,7 @@ import attrs
 from providers.errors.rejected import Path
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Omissions:
     """The reasoning of earlier turns, and members and betas by their paths (``providers/errors/rejected.py``)."""
 

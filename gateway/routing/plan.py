@@ -35,7 +35,7 @@ class Stage(enum.Enum):
     """The provider had begun to answer, and nothing of that had gone to the client."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Outcome:
     """A failed attempt. ``failed`` is fit for the client. ``omissions`` are those of its step, ``refused`` is what the
     provider has named as its reason, where it stood in the request and may be left out; ``requests`` were sent for
@@ -54,7 +54,7 @@ def requests_sent(outcomes: Sequence[Outcome]) -> int:
     return sum([outcome.requests for outcome in outcomes if outcome.stage is not Stage.PREPARING])
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Outage:
     """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
     ``tried``: one request finds out how it is, or waits to do so. ``unsteady``: it has also answered well in the last
@@ -66,7 +66,7 @@ class Outage:
     unsteady: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Candidate:
     """A place in a plan: the ``target``, with its share within its ``group`` and the failures before it that lead
     here."""
@@ -77,7 +77,7 @@ class Candidate:
     when: frozenset[FailureReason] = UNAVAILABLE
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
 class Send:
     """The step that sends the request to ``target``, without ``omissions``, ``after`` so many seconds."""
 
@@ -86,7 +86,7 @@ class Send:
     after: float = 0.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class GiveUp:
     """The step that ends the plan: ``failed`` is the client's answer."""
 
@@ -138,7 +138,7 @@ class PolicyRule(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Plan:
     """``candidates`` in the order of preference, at least one. ``deadline`` is the moment, of the clock of
     ``Conditions``, by which an attempt has to commit. ``route`` is there where the client's name is one.

@@ -47,7 +47,7 @@ POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
 """How the attempts of every plan follow one another."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Model:
     """One line of ``GET /v1/models``."""
 
@@ -55,7 +55,7 @@ class Model:
     owned_by: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Explanation:
     """A plan, and why it begins where it does; fit to be shown: what may be secret in headers and URL is masked."""
 

@@ -25,7 +25,7 @@ from streams.framing import Framing
 LaneName: TypeAlias = Literal["byte", "hub"]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Target:
     """The destination of one request. ``asked`` is the name the client used (the entry's name if it used none),
     ``model`` the provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front

@@ -42,7 +42,7 @@ HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.
 """Of a peer's end; the first is Linux's alone, elsewhere it is seen once all before it is read."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ServerContext:
     """The parts of a server that its connections share."""
 
@@ -52,7 +52,7 @@ class ServerContext:
     worker: WorkerContext = attrs.field(factory=lambda: WorkerContext(None))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ConnectionContext:
     """The parts of a connection that its requests share: the server, the tasks, the addresses of both ends, the
     listener, whose it is."""

@@ -232,7 +232,7 @@ class NamedRoute(Protocol):
     async def __call__(self, incoming: PiecesRequest, name: str) -> Response: ...
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FastRoutes:
     """The fast routes of an app for one method: those with a path of their own, and those with a name between two parts
     of it."""

@@ -18,7 +18,7 @@ PREFACE: Final = 24
 """Bytes before a client's first frame (RFC 9113, section 3.4)."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class FrameBound:
     """The most frames of a kind in ``SECONDS``, far above what a client sends that means well."""
 

@@ -22,7 +22,7 @@ _OURS: Final = (b"connection", b"transfer-encoding")
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class RequestLine:
     """The parts of a request that decide the form of its answer."""
 

@@ -21,7 +21,7 @@ Serves: TypeAlias = Literal["all", "health"]
 """The requests that a listener takes: all, or health checks alone."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ListenerOptions:
     """What a connection has to know of the listener that it came in on. ``http2``: it may speak HTTP/2, without TLS too
     (RFC 9113, section 3.3)."""

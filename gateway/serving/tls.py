@@ -14,7 +14,7 @@ _PROTOCOLS: Final = {True: ["h2", "http/1.1"], False: ["http/1.1"]}
 """What is offered in the handshake (RFC 7301), by whether HTTP/2 is spoken."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class TlsFiles:
     """The PEM files of a listener: the certificate with those that lead to its root, its key (``None``: in the same
     file), and the roots that clients' certificates must come from (``None``: none are asked for)."""

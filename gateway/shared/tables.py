@@ -19,7 +19,7 @@ _NOT_WORKERS: Final = 2
 """Seats for other processes: the supervisor, and one that it uses briefly for cleanup."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SharedTables:
     """The shared tables of ``workers``, as used by one process.
 

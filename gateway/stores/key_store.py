@@ -41,7 +41,7 @@ _CHANGES: Final = """
 """
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoredItem:
     """A stored client: its ``name``, and its settings as the text ``item``."""
 
@@ -49,7 +49,7 @@ class StoredItem:
     item: str
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class KeyChange:
     """A change: its time (``at``, Unix seconds), its author (``by``), and the client's settings then, without keys."""
 
@@ -61,7 +61,7 @@ class KeyChange:
     about: str
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class KeyTable:
     """All clients, and the changes after a given one."""
 

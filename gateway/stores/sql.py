@@ -40,7 +40,7 @@ _TABLE: Final = re.compile(r"\{(\w+)\}")
 _PARAMETER: Final = re.compile(r":(\w+)")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SqlNotation:
     """The SQL notation of one database.
 
@@ -84,7 +84,7 @@ LEDGER_SCRIPTS: Final = (
 """The scripts of both databases for columns added to the ledger later."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Dialect:
     """The SQL statements of one database; comments list their parameters and results.
 

@@ -34,7 +34,7 @@ class Changed(Exception):
     """An error: the node that a write expected was changed by another writer."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Size:
     """The size of a store. ``bytes`` counts as ``max_bytes`` does, ``limit`` is that limit; expired nodes count until
     swept."""

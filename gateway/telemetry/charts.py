@@ -17,7 +17,7 @@ OTHERS: Final = "(others)"
 """The model under which all further ones of a client are."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Step:
     """Exchanges that began and ended in one step of a chart; ``first`` are seconds to the first byte."""
 
@@ -82,7 +82,7 @@ def current_step() -> int:
 # Tokens
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Sum:
     """The use that a client's exchanges have made of one model. ``order`` is that of the last one that was added.
     ``dollars`` are what is known of its cost: of ``guessed`` exchanges an estimate, of ``short`` ones at least that."""

@@ -60,7 +60,7 @@ COLUMNS: Final = (
 Line: TypeAlias = dict[str, Any]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class LiveExchange:
     """An exchange in flight. ``number`` names it: clients choose request ids themselves, the same for several."""
 
@@ -91,7 +91,7 @@ class OtherLiveViews(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class LiveStream:
     """A stream under way, what finds the credentials that nobody may see in it, and the pump's way to it, which is
     blocked where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
@@ -101,7 +101,7 @@ class LiveStream:
     chunks: Handoff[Chunk]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Past:
     """An exchange that has ended: its log line, when it began, of a stream both sides, and the request where it is
     kept."""
@@ -113,7 +113,7 @@ class Past:
     prompt: KeptPrompt | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LiveEvent:
     """Bytes that have passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were
     dropped before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no

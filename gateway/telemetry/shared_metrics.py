@@ -22,7 +22,7 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The client library's own name for the directory; under another ASGI server's workers it can be set by hand."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Shared:
     """Metrics that workers share: what a supervisor adds to their environment, and what it calls with the process id of
     one that has ended."""
@@ -94,7 +94,7 @@ def whole(folder: Path) -> Iterator[None]:
         yield
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class WorkersCollector:
     """The counts of all that share ``folder``, for a registry of the client library."""
 

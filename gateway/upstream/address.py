@@ -21,7 +21,7 @@ _QUERY: Final = "".join(char for char in map(chr, range(0x21, 0x7F)) if char not
 _PATH: Final = "".join(char for char in _QUERY if char not in "?`{}")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Origin:
     """A server, as a connection needs it (RFC 6454). ``host`` is a name or an address, without brackets."""
 
@@ -48,7 +48,7 @@ class Origin:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Address:
     """A URL. ``target`` is its path with its query, which stands in the first line of a request, ``host_header`` that
     of its origin."""

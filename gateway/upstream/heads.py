@@ -24,7 +24,7 @@ _LENGTH = re.compile(rb"[0-9]{1,20}")
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
 class Head:
     """``headers`` have their names in lower case; ``length`` is that of the body where they say one. ``lasts``: the
     server leaves the connection open. ``rest`` is what has come behind the head."""

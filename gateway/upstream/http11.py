@@ -25,7 +25,7 @@ PIECE: Final = 256 * 1024
 TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.answer allows ({} bytes)"
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
 class WireRequest:
     """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer; ``upgrades``: the answer
     may be that the connection speaks another protocol from here on. An ``upload`` follows what ``wire`` says.
@@ -63,7 +63,7 @@ class BodySource(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class WireAnswer:
     """The head of an answer. Its ``body`` must be closed. ``has_arrived``: it came with the head."""
 

@@ -58,7 +58,7 @@ MAX_IDLE: Final = 64
 IDLE_SECONDS: Final = 30.0
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class PoolStats:
     """Connections at this moment, and requests that wait for one. ``active`` includes those being made."""
 

@@ -44,7 +44,7 @@ def proxy_headers(proxy: Proxy) -> tuple[tuple[bytes, bytes], ...]:
     return () if proxy.authorization is None else ((b"Proxy-Authorization", proxy.authorization),)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Exemption:
     """One entry of ``NO_PROXY``: a network, or a name with all below it. What is empty or ``None`` fits everything."""
 
@@ -111,7 +111,7 @@ class ProxyRules:
         return self._parsed[url]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class UpstreamRoute:
     """The way to ``origin``, straight or through ``proxy``. A connection serves all requests of one route."""
 

@@ -17,7 +17,7 @@ _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class UploadedBody:
     """A request's body that is sent as it comes: ``length`` bytes, in chunks where that is ``None``. Its ``pieces`` are
     read once, so that the request goes out once."""
@@ -26,7 +26,7 @@ class UploadedBody:
     length: int | None = None
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, slots=False)  # one for each request, and made with fewer calls
 class UpstreamRequest:
     """One request to a provider.
 

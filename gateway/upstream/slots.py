@@ -39,7 +39,7 @@ class Slot:
         self._limit.release(self.holder)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Waiter:
     slot: Slot
     granted: trio.Event = attrs.field(factory=trio.Event)

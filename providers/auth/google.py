@@ -10,7 +10,7 @@ PROJECT = "x-goog-user-project"
 """The header of the quota project (https://cloud.google.com/docs/quotas/set-quota-project)."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class GoogleToken:
     """A signer that sends a bearer token, with its project if it has one, which personal tokens require."""
 

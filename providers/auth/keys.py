@@ -6,7 +6,7 @@ from providers.auth.credential import Credential
 from providers.auth.signer import UnsignedRequest
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class HeaderKey:
     """A signer that sends the credential in the header ``name``, after ``prefix``."""
 

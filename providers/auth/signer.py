@@ -7,7 +7,7 @@ import attrs
 from providers.auth.credential import Credential
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
 class UnsignedRequest:
     """A request to a provider, complete except for the signer's headers. Header names are in lower case."""
 

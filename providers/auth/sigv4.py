@@ -35,7 +35,7 @@ _SIGNED_PREFIX: Final = "x-amz"
 NO_REGION: Final = "the provider's region is not known: give sign_in a region, such as {type: aws, region: us-east-1}"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SigV4:
     """A signer for ``AwsKeys``; it sends a Bedrock API key as a bearer token.
 

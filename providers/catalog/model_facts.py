@@ -50,7 +50,7 @@ For other models prompt and answer share the window.
 _PROTOTYPE: Final = Quirks()
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ModelFacts:
     """The list's facts about a model.
 

@@ -14,7 +14,7 @@ from providers.catalog.provider import Provider, url_for
 from streams.events import Api
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ListPlace:
     """The location of a model list.
 

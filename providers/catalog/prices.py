@@ -56,7 +56,7 @@ SAME_AS: Final[Mapping[str, str]] = {"query": "search", "search": "query"}
 """Units that two makers name differently; the price of one applies to the other."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Cost:
     """A cost in nano-dollars. ``computed`` is the price list's cost if the provider reported ``nanos`` itself."""
 
@@ -70,7 +70,7 @@ class Cost:
         return f"{self.nanos // NANOS}.{self.nanos % NANOS:09}".rstrip("0").removesuffix(".")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Validity:
     """A period of a price schedule: from Unix second ``since`` on, daily between two seconds of the day in UTC."""
 
@@ -86,7 +86,7 @@ class Validity:
         return at >= self.since and self.start <= second < self.end
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Price:
     """The price of a model, in nano-dollars for a million tokens, so that every price is a whole number.
 

@@ -71,7 +71,7 @@ ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """The quirks of a service that forwards requests to model makers."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Source:
     """The documentation of a provider's API, and the day on which it was read."""
 

@@ -29,7 +29,7 @@ from providers.neutral.tool_names import short_call_id
 from streams.errors import invalid
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PartsTarget:
     """The facts that decide how parts are written; ``drops`` collects what Chat cannot express."""
 

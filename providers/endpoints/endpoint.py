@@ -31,7 +31,7 @@ EndpointFallback: TypeAlias = Literal["same_model", "any", "never"]
 MIB: Final = 2**20
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Endpoint:
     """One endpoint, at any provider.
 
@@ -51,7 +51,7 @@ class Endpoint:
     elements: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Place:
     """The location of an endpoint at a provider: its ``path`` after the row's prefix, or after an own ``prefix``.
 

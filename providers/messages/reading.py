@@ -77,7 +77,7 @@ TakePiece: TypeAlias = Callable[[OpenAnswer, OpenBlock, str], Sequence[Event]]
 TakeDelta: TypeAlias = Callable[[OpenAnswer, OpenBlock, Mapping[str, Any]], Sequence[Event]]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class BlockKind:
     """The functions that read one kind of content block."""
 

@@ -37,7 +37,7 @@ class AnswerStage(enum.Enum):
 WAITING, ANSWERING, ENDED = AnswerStage
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
 class Outgoing:
     """A request as it goes to a provider. ``edits`` are what is not as the client said it."""
 
@@ -58,7 +58,7 @@ class Outgoing:
         return adapted(self.edits)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Recipient:
     """What a codec needs to know of the provider it writes for."""
 
@@ -71,7 +71,7 @@ class Recipient:
     """Whether the token counts of streams are asked for where the client does not."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Reply:
     """What a writer needs to know to answer ``request``. It keeps of it what it needs and not the request, which may be
     megabytes and is of no more use once the answer has begun."""

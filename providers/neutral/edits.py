@@ -17,7 +17,7 @@ Why: TypeAlias = Literal["translation", "provider", "rejected", "seal"]
 it; the provider has rejected it; it is sealed reasoning of another provider."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Edit:
     """One change. ``path`` is the client's place, array indices as ``[]``. ``lost``: something that the client said
     does not reach the provider as it was meant. ``form`` says how it goes out instead: ``->NAME`` or ``=VALUE``."""

@@ -18,7 +18,7 @@ BESIDE: Final = ".."
 model."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Hosting:
     """``operations`` are the ends of the paths there; one that is missing is not served. ``without`` are members of a
     request that stay away, ``adds`` such as are put in, and ``betas_member`` the one that takes the names of betas, in

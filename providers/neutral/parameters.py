@@ -18,7 +18,7 @@ from streams.events import Api
 _COLUMNS: Final = frozenset(("chat", "messages", "responses", "gemini", "converse"))
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Row:
     name: str
     kind: type

@@ -18,7 +18,7 @@ Skill: TypeAlias = Literal["images", "pdf", "audio", "video", "tools", "structur
 """What lists of models say that one can do."""
 
 
-@attrs.frozen(cache_hash=True)  # tables have it as a key
+@attrs.frozen(repr=False, cache_hash=True)  # tables have it as a key
 class Quirks:
     """Defaults are what OpenAI and Anthropic themselves do."""
 

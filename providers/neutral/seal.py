@@ -76,7 +76,7 @@ class Issuer:
         return seal.issuer.provider == self.provider and seal.issuer.account in (self.account, self.earlier)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Seal:
     issuer: Issuer
     api: Api  # the API in which ``item`` is native

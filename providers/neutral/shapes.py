@@ -13,7 +13,7 @@ import attrs
 from streams.errors import GatewayError
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ByType:
     """An object whose member ``type`` chooses the shape; an unknown type has none."""
 

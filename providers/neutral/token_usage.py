@@ -14,7 +14,7 @@ from providers.neutral.billing import count, reported_nanos, tier_of, tool_calls
 from streams.events import Usage
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class TokenWords:
     """How an API names its counts, and the objects with the parts of each."""
 

@@ -38,7 +38,7 @@ _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763
 _KEPT = 55  # characters of the name before "_" and 8 of its hash
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ToolNaming:
     """The names of tools in an API: those that ``fits`` matches. ``before`` is what its models may put before the name
     of a tool that they call."""

@@ -19,7 +19,7 @@ Operation: TypeAlias = Literal["answer", "count", "compact"]
 """What can be asked of a model with one request: an answer, the number of its tokens, a summary in its place."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OperationPath:
     """The end of an operation's path. ``streamed`` is that of a streamed answer where it has one of its own; where it
     has none, the request's body says whether a stream is wanted."""
@@ -28,7 +28,7 @@ class OperationPath:
     streamed: str | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class RequestPath:
     """A path that clients of an API ask at, ``{model}`` standing for the model's name. ``streamed`` is ``None`` where
     the request's body says it."""
@@ -38,7 +38,7 @@ class RequestPath:
     streamed: bool | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Conversation:
     """The member of a request without which there is nothing to ask: its name, the bytes that its JSON may begin with,
     the same in words, and whether it may be absent."""
@@ -49,7 +49,7 @@ class Conversation:
     optional: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class StreamWords:
     """The events by which an API's clients understand how a stream ends. An event is known by the name that its framing
     gives it, else by the member ``type`` of its JSON.
@@ -91,7 +91,7 @@ def _type(data: bytes) -> str:
     return as_string(as_object(load(data)).get("type"))
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class WireApi:
     """One wire API. ``label`` names it together with its maker.
 

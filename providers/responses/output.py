@@ -103,7 +103,7 @@ CODE_OF_KIND: Mapping[ErrorKind, str] = {"rate_limited": "rate_limit_exceeded", 
 INTERRUPTED = ErrorInfo("upstream", "the answer broke off before it was whole")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ResponseTemplate:
     """The members that all response objects of one answer share."""
 

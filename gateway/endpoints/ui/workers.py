@@ -43,7 +43,7 @@ _NAME: Final = "{}.view"
 _CREDENTIALS: Final = struct.Struct("3i")  # process, user and group on Linux
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Question:
     """A question to another worker: for news, or a stream by number, limited to what ``client`` may see."""
 
@@ -51,7 +51,7 @@ class Question:
     number: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OtherWorkers:
     """The other workers of a supervisor, whose sockets are in ``folder``."""
 

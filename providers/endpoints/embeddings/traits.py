@@ -69,7 +69,7 @@ _ConfiguredPurpose: TypeAlias = Annotated[
 """The purposes that a configuration may set."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EmbeddingTraits:
     """The embedding features of a provider.
 
