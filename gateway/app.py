@@ -56,12 +56,13 @@ def app_of(config: Config, service: Service) -> App:
     relayed, cors = RelayedPaths(service), Cors(config.cors)
 
     def is_served(path: str) -> bool:
-        return has_path(app, path) or bool(relayed.methods(path)) or any(one.fullmatch(path) for one in named)
+        if has_path(app, path) or relayed.methods(path):
+            return True
+        return any(pattern_of(one).fullmatch(path) for one in exchanges)
 
     door = GuardedDoor(config, service.ledger, is_served)
     app = App(config.limits.request_body, door, QuartPart(config, service).app)
     exchanges = () if cors else add_exchanges(app, service)  # the hooks for CORS are Quart's
-    named = [pattern_of(path) for path in exchanges]
     add_relays(app, service, cors, relayed)
     add_open_routes(app, (*health_routes(service, config), *metrics_routes(service, config)))
     lifecycle = service.lifecycle

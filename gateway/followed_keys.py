@@ -7,7 +7,7 @@ is answered with a 503, for nobody knows whether it is good."""
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -16,8 +16,10 @@ from configfile.document import ConfigError
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.stored_keys import StoredClients, StoredReader, kept_of, read_item
-from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
 from gateway.stores.store import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
 
 log = logging.getLogger("trigate.keys")
 
@@ -28,7 +30,7 @@ LOOK: Final = 0.4
 class FollowedKeys:
     """What is in ``store``, which is ``None`` where the configuration has no place for keys. ``clock`` is monotonic."""
 
-    def __init__(self, store: KeyStore | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: "KeyStore | None", clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         self._table: KeyTable | None = None
@@ -86,7 +88,7 @@ class FollowedKeys:
                 log.warning("the stored keys cannot be read, %s: %s", known, error)
             return False
 
-    async def _look(self, store: KeyStore) -> bool:
+    async def _look(self, store: "KeyStore") -> bool:
         if self._table is not None and await store.mark() == self._table.mark:
             self._well()
             return False
@@ -99,7 +101,7 @@ class FollowedKeys:
             log.info("the stored keys can be read again")
         self._since = None
 
-    def _stored(self, config: Config, table: KeyTable) -> StoredClients:
+    def _stored(self, config: Config, table: "KeyTable") -> StoredClients:
         self._known = {item: self._known.get(item) or _read(item) for item in table.clients}
         if self._reader is None or not self._reader.fits(config):
             self._reader = StoredReader(config)
@@ -114,7 +116,7 @@ class FollowedKeys:
         self._told = dict(found.refused)
 
 
-def _read(item: StoredItem) -> ClientKey | str:
+def _read(item: "StoredItem") -> ClientKey | str:
     """What an item says, or why it cannot be understood."""
     try:
         return read_item(item.name, kept_of(item.name, item.item)["client"])

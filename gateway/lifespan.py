@@ -6,7 +6,6 @@ from typing import Final
 
 import trio
 
-from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.metrics import watch
 from gateway.exchange.service import Service
 from gateway.serving.http_app import App
@@ -45,8 +44,8 @@ def add_life(app: App, service: Service) -> None:
         await service.pending.read()
         app.nursery.start_soon(partial(trio.to_thread.run_sync, service.router.hash_keys, abandon_on_cancel=True))
         app.nursery.start_soon(observe)
-        if isinstance(counters, RemoteCounters):
-            app.nursery.start_soon(counters.run)
+        if counters.remote is not None:
+            app.nursery.start_soon(counters.remote.run)
         app.nursery.start_soon(recorder.run)
         app.nursery.start_soon(caching)
         background.nursery = app.nursery
@@ -57,8 +56,8 @@ def add_life(app: App, service: Service) -> None:
         watching.cancel()
         service.ledger.audit.summarise()
         await background.finish()
-        if isinstance(counters, RemoteCounters):
-            await counters.finish()
+        if counters.remote is not None:
+            await counters.remote.finish()
         await recorder.finish()
         await service.kept_ledger.finish()
         await service.tracing.aclose()

@@ -3,6 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -12,8 +13,6 @@ from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
-from gateway.allowances.seeds import budgets_of, seed_budgets
-from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
 from gateway.answer_cache.cache import AnswerCache
 from gateway.answer_cache.opening import open_answers
 from gateway.answer_cache.store import AnswerStore
@@ -21,31 +20,31 @@ from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.redaction import secrets_in
+from gateway.config.state_storage import KEEPING_KEYS
 from gateway.conversations.background import Background, NoBackground
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
-from gateway.counters.workers import WorkerCounters
 from gateway.exchange.service import Replaced, Service
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
-from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping
-from gateway.kept_ledger.table import BYTES, open_table
-from gateway.kept_objects.inventory_table import open_inventory
+from gateway.kept_ledger.ledger_keeping import LedgerKeeping
+from gateway.kept_objects.inventory import Inventory, MemoryInventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists import ProviderLists
 from gateway.open_store import WORKERS_FILE
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
-from gateway.shared.tables import SharedTables
 from gateway.sign_in import sources_of
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
-from gateway.telemetry.metrics import Metrics, open_metrics
-from gateway.telemetry.observer import ExchangeRecorder
-from gateway.telemetry.tracing import Tracing, open_tracing
+from gateway.telemetry.metrics import Metrics, NoMetrics, open_metrics
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
+
+if TYPE_CHECKING:
+    from gateway.shared.tables import SharedTables
 
 
 def open_service(
@@ -55,7 +54,7 @@ def open_service(
     check_streams: bool,
     record: Path | None = None,
     readable: bool | None = None,
-    shared: SharedTables | None = None,
+    shared: "SharedTables | None" = None,
 ) -> Service:
     """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else.
     ``shared`` is what it knows in common with other workers. Raises as ``create_app`` does."""
@@ -72,15 +71,12 @@ def open_service(
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
     kept_ledger = _kept_ledger(config, ledger, store, lifecycle)
-    tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(metrics, Metrics):
         ledger.observers.append(metrics)
-    if isinstance(tracing, Tracing):
-        ledger.observers.append(tracing)
+    tracing = _tracing(config, metrics, ledger)
     counters = _counters(config, shared)
     allowances = Allowances(config, counters, queues=_queues(counters, shared))
-    if budgets := budgets_of(allowances):
-        kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
+    _seed_budgets(config, kept_ledger, allowances)
     authenticator, shares = Authenticator(config), Shares()
     health = Health() if shared is None else Health(shared.clock, SharedStates(shared.circuits), shared.workers)
     health.apply_config(config)
@@ -118,7 +114,7 @@ def open_service(
         answer_cache=AnswerCache(config.cache, _answers(config)),
         cache_uses=CacheUses.of(config),
         accounts=AccountDirectory(config),
-        inventory=open_inventory(config.state_storage, os.environ.get(WORKERS_FILE)),
+        inventory=_inventory(config),
     )
 
 
@@ -136,8 +132,13 @@ def _answers(config: Config) -> AnswerStore:
 def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
     """What keeps the lines of ``ledger``, where there is a database for them."""
     storage = config.state_storage
-    table = None if store is None else open_table(storage)
-    if table is None or storage is None:
+    if store is None or storage is None or storage.type not in KEEPING_KEYS:
+        return LedgerKeeping()
+    from gateway.kept_ledger.keeping import KeptLedger
+    from gateway.kept_ledger.table import BYTES, open_table
+
+    table = open_table(storage)
+    if table is None:
         return LedgerKeeping()
     kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
     kept.follow(config)
@@ -146,7 +147,41 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle:
     return kept
 
 
-def _counters(config: Config, shared: SharedTables | None) -> Counters:
+def _seed_budgets(
+    config: Config, kept_ledger: LedgerKeeping, allowances: Allowances, before: Allowances | None = None
+) -> None:
+    """Raise the budgets that are new since ``before`` to what the kept ledger says is spent."""
+    if kept_ledger.keeps:
+        from gateway.allowances.seeds import budgets_of, seed_budgets
+
+        if budgets := budgets_of(allowances, before):
+            kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
+
+
+def _tracing(config: Config, metrics: Metrics | NoMetrics, ledger: Ledger) -> ExchangeTracer:
+    """Return what traces exchanges, added to the observers of ``ledger``, if the configuration or the environment names
+    a collector."""
+    if config.tracing is None and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        return ExchangeTracer()
+    from gateway.telemetry.tracing import Tracing, open_tracing
+
+    tracing = open_tracing(config, metrics, ledger.mask)
+    if isinstance(tracing, Tracing):
+        ledger.observers.append(tracing)
+    return tracing
+
+
+def _inventory(config: Config) -> Inventory | None:
+    """Return the inventory of what providers keep for clients. Raises ``ImportError`` for a missing package."""
+    storage, workers_file = config.state_storage, os.environ.get(WORKERS_FILE)
+    if workers_file is None and (storage is None or storage.type == "memory"):
+        return MemoryInventory()
+    from gateway.kept_objects.inventory_table import open_inventory
+
+    return open_inventory(storage, workers_file)
+
+
+def _counters(config: Config, shared: "SharedTables | None") -> Counters:
     try:
         return open_counters(config.counters, shared)
     except ImportError:
@@ -155,12 +190,14 @@ def _counters(config: Config, shared: SharedTables | None) -> Counters:
         raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
 
 
-def _queues(counters: Counters, shared: SharedTables | None) -> Queueing | None:
+def _queues(counters: Counters, shared: "SharedTables | None") -> Queueing | None:
     """The queues over all workers, where this is one of several."""
     if shared is None:
         return None
+    from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
+
     is_alive, seat = shared.memory.has_seat, shared.seat
-    poll = LOCAL_POLL if isinstance(counters, WorkerCounters) else REMOTE_POLL
+    poll = LOCAL_POLL if counters.remote is None else REMOTE_POLL
     return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)
 
 
@@ -195,8 +232,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
         service.store.limit_owners(storage_limits(config))
     service.kept_ledger.follow(config)
     allowances = service.allowances.next(config)
-    if budgets := budgets_of(allowances, service.allowances):
-        service.kept_ledger.schedule(partial(seed_budgets, allowances, budgets, config.entries))
+    _seed_budgets(config, service.kept_ledger, allowances, service.allowances)
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         cache_uses=CacheUses.of(config),

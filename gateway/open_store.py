@@ -4,15 +4,17 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn, assert_never
+from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 
 import attrs
 
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
-from gateway.stores.key_store import KeyStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
+
+if TYPE_CHECKING:
+    from gateway.stores.key_store import KeyStore
 
 log = logging.getLogger("trigate.state")
 
@@ -89,12 +91,14 @@ def _cause(error: Unavailable) -> str:
     return " ".join(str(error.__cause__ or "it will be tried again").split())
 
 
-def open_key_store(config: Config) -> KeyStore | None:
+def open_key_store(config: Config) -> "KeyStore | None":
     """The place for keys of clients, where the state storage has one; ``aclose`` it at the end. Connects on first
     use. Raises ``ConfigError`` for a package that is missing."""
     kept = config.state_storage
     if kept is None or kept.type not in KEEPING_KEYS:
         return None
+    from gateway.stores.key_store import KeyStore
+
     if kept.type == "sqlite":
         from gateway.stores.sqlite import SqliteDatabase
 

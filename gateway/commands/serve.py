@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -20,7 +20,6 @@ import gateway
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain, no_effect
-from gateway.commands.demo import PORT, demo_config
 from gateway.commands.listening import (
     LOCAL,
     OpenListener,
@@ -35,7 +34,6 @@ from gateway.commands.listening import (
 from gateway.commands.terminal import columns, fold, say
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import LogLevel, Remark
-from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
@@ -46,14 +44,13 @@ from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.registry import raise_limit, shortage
-from gateway.serving.shared_directory import SharedDirectory, shared_directory
-from gateway.serving.supervisor import report_ready, supervise
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
-from gateway.shared.tables import SharedTables
-from gateway.telemetry.metrics import tell_reload
-from gateway.telemetry.shared_metrics import shared_metrics
 from streams.garbage import freeze_startup_objects
+
+if TYPE_CHECKING:
+    from gateway.endpoints.ui.workers import OtherWorkers
+    from gateway.shared.tables import SharedTables
 
 T = TypeVar("T")
 
@@ -99,6 +96,8 @@ def run(
     raise_limit()
     log = options.log()
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
+        from gateway.serving.supervisor import report_ready
+
         read = partial(Copies(copies).read, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
@@ -145,6 +144,8 @@ def run(
 
 def run_demo(host: str | None, port: int | None, pace: float, options: Options) -> int:
     """Run ``trigate serve --demo``, the gateway and a stand-in provider in one process; return its exit status."""
+    from gateway.commands.demo import PORT, demo_config
+
     raise_limit()
     log = options.log()
     if not _can_record(options.record):
@@ -243,6 +244,10 @@ async def _work(
     """Serve as a worker while its supervisor exists.
 
     ``directory`` and ``memory``, a descriptor, are shared by all workers."""
+    from gateway.endpoints.ui.workers import OtherWorkers
+    from gateway.serving.shared_directory import SharedDirectory
+    from gateway.shared.tables import SharedTables
+
     lifecycle = Lifecycle()
     config = read()
     log.apply_config(config)
@@ -278,8 +283,8 @@ async def serve_config(
     *,
     lifecycle: Lifecycle | None = None,
     read: Callable[[], Config] | None = None,
-    others: OtherWorkers | None = None,
-    shared: SharedTables | None = None,
+    others: "OtherWorkers | None" = None,
+    shared: "SharedTables | None" = None,
     signals: bool = True,
 ) -> None:
     """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
@@ -340,6 +345,12 @@ def _supervise(
     judge: Callable[[Config], None],
 ) -> int:
     """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
+    from gateway.serving.shared_directory import shared_directory
+    from gateway.serving.supervisor import supervise
+    from gateway.shared.tables import SharedTables
+    from gateway.telemetry.metrics import tell_reload
+    from gateway.telemetry.shared_metrics import shared_metrics
+
     assert config.path is not None
     with (
         shared_directory() as directory,

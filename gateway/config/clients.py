@@ -43,7 +43,7 @@ class AcceptedKey:
     digest: bytes = attrs.field(default=attrs.Factory(_digest_of, takes_self=True), repr=False)
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class ClientGroup:
     """A group of clients with common settings, ``ratelimits`` and ``budgets``."""
 
@@ -64,7 +64,7 @@ class ClientGroup:
     )
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class RealtimeGrant:
     """A client's permissions for realtime sessions that bypass the gateway."""
 
@@ -80,7 +80,7 @@ class RealtimeGrant:
     )
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class ClientKey:
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 

@@ -100,7 +100,7 @@ ClientGroups: TypeAlias = Annotated[
 """Lists in which ``None`` replaces invalid items until all errors are reported, so that others keep their numbers."""
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class Overrides:
     """Plano's mapping for a few settings; unknown keys are accepted, as in Plano."""
 
@@ -128,7 +128,7 @@ class Overrides:
     llm_routing_model: Any = ignored(BY_NAME)
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen
 class Config:
     """A whole configuration: the root keys, and the values built from them.
 

@@ -4,9 +4,12 @@ A request reserves all debits of its claim, or none. At its end it settles the c
 by the amount actually used. Amounts are integers."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import attrs
+
+if TYPE_CHECKING:
+    from gateway.counters.remote import RemoteCounters
 
 
 @attrs.frozen(repr=False)
@@ -99,6 +102,11 @@ class Level:
 
 class Counters(Protocol):
     """A set of counters, used from one thread."""
+
+    @property
+    def remote(self) -> "RemoteCounters | None":
+        """These counters, if a server keeps them for several gateways."""
+        ...
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         """Reserve all debits of all ``claims``, or none, and return the shortages. On cancellation nothing is

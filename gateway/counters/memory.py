@@ -45,6 +45,8 @@ class _State:
 class LocalCounters:
     """The counters of one process, by ``clock`` (seconds)."""
 
+    remote = None
+
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,

@@ -1,25 +1,32 @@
 """The counters that a configuration selects."""
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from gateway.config.counters import CounterSettings
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
-from gateway.counters.remote import CounterStore, RemoteCounters
-from gateway.counters.workers import WorkerCounters
-from gateway.shared.tables import SharedTables
+
+if TYPE_CHECKING:
+    from gateway.counters.remote import CounterStore
+    from gateway.shared.tables import SharedTables
 
 
-def open_counters(settings: CounterSettings, shared: SharedTables | None = None) -> Counters:
+def open_counters(settings: CounterSettings, shared: "SharedTables | None" = None) -> Counters:
     """Return the counters for all configurations of this process; ``shared`` is the memory common to all workers.
 
     Raises ``ImportError`` for a missing package."""
     if settings.type == "memory":
-        return LocalCounters() if shared is None else WorkerCounters(shared.amounts, shared.clock)
+        if shared is None:
+            return LocalCounters()
+        from gateway.counters.workers import WorkerCounters
+
+        return WorkerCounters(shared.amounts, shared.clock)
+    from gateway.counters.remote import RemoteCounters
+
     return RemoteCounters(_store(settings), settings.when_down)
 
 
-def _store(settings: CounterSettings) -> CounterStore:
+def _store(settings: CounterSettings) -> "CounterStore":
     assert settings.url is not None
     match settings.type:
         case "redis":

@@ -148,6 +148,10 @@ class RemoteCounters:
         self._outage_reservations = 0
 
     @property
+    def remote(self) -> "RemoteCounters":
+        return self
+
+    @property
     def is_away(self) -> bool:
         return self._share is not None
 

@@ -31,6 +31,8 @@ _MARGIN: Final = 3600.0
 class WorkerCounters:
     """Counters in ``amounts``, by ``clock``, which all workers share; ``wall`` is the clock of periods."""
 
+    remote = None
+
     def __init__(
         self,
         amounts: SharedAmounts,

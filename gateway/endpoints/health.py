@@ -11,7 +11,6 @@ from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import AllowanceLevel, allowance_levels, refresh_levels
 from gateway.config.loading import Config
-from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
 from gateway.exchange.responding import open_record, refused
@@ -71,11 +70,12 @@ class _HealthRoutes:
     async def _targets(self) -> dict[str, Any]:
         """Return the state of each target, and of limits and counters if there are any."""
         service = self._service
-        states, allowances, counters = service.health.target_states(), service.allowances, service.allowances.counters
+        states, allowances = service.health.target_states(), service.allowances
+        counters = allowances.counters.remote
         found: dict[str, Any] = {
             "targets": [{**one.fields(time.time()), **self._scores(one.key)} for one in states],
         }
-        if isinstance(counters, RemoteCounters):
+        if counters is not None:
             found["counters"] = counters.state()
         if allowances.has_limits:
             found["limits"] = [limit_fields(one) for one in await visible_limits(allowances, None, MOST_TOLD)]

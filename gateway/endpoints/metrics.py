@@ -10,7 +10,6 @@ import trio
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import allowance_levels, refresh_levels
 from gateway.config.settings import Config
-from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
@@ -101,8 +100,8 @@ def _look(service: Service, metrics: Metrics) -> None:
         metrics.add(LEDGER_LOST, by=lost)
     if folded := service.kept_ledger.take_folded():
         metrics.add(LEDGER_FOLDED, by=folded)
-    counters = service.allowances.counters
-    if isinstance(counters, RemoteCounters):
+    counters = service.allowances.counters.remote
+    if counters is not None:
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
         metrics.add(COUNTED_ALONE, by=counters.take_outage_reservations())
     if failures := service.answer_cache.take_failures():

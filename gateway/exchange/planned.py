@@ -41,7 +41,7 @@ SMALL_TEXT: Final = 4096
 """Bytes of a request up to which its text is kept until the response has ended."""
 
 
-@attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class PlannedRequest:
     """``incoming`` with all that it refers to, and the plan by which it goes to providers.
 

@@ -16,7 +16,7 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
-from gateway.kept_ledger.keeping import LedgerKeeping
+from gateway.kept_ledger.ledger_keeping import LedgerKeeping
 from gateway.kept_objects.inventory import Inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches

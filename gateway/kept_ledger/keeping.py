@@ -7,16 +7,17 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import trio
 
 from gateway.config.settings import Config
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.columns import MARK_EVERY
+from gateway.kept_ledger.ledger_keeping import LedgerKeeping, Step
 from gateway.kept_ledger.line import LedgerLine, line_of
 from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
@@ -37,40 +38,6 @@ MOST: Final = 50_000
 CUT_EVERY: Final = 3600.0
 FINISH: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
-
-
-Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
-"""An operation on the table that never raises."""
-
-
-class LedgerKeeping:
-    """The writer of a process's lines. This base class is for a process without a database and keeps nothing."""
-
-    keeps = False
-    """Whether lines are kept."""
-
-    def take_lost(self) -> int:
-        """Return how many exchanges since the last call are in no line and no sum."""
-        return 0
-
-    def take_folded(self) -> int:
-        """Return how many lines since the last call were replaced by sums."""
-        return 0
-
-    def follow(self, config: Config) -> None:
-        """Use the clients and groups of ``config``."""
-
-    def schedule(self, step: Step) -> None:
-        """Schedule ``step`` for ``begin``, or for ``run`` after the current lines are written."""
-
-    async def begin(self) -> None:
-        """Run the scheduled steps before the first request."""
-
-    async def run(self) -> None:
-        """Write new lines until cancelled."""
-
-    async def finish(self) -> None:
-        """Write the remaining lines, and close."""
 
 
 class KeptLedger(LedgerKeeping):

@@ -181,7 +181,7 @@ def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> N
     """Add ``paths`` to ``app``."""
     alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
-        serving = _ServedRoute(route, pattern_of(route.path), service, cors)
+        serving = _ServedRoute(route, service, cors)
         start, named, _ = route.path.partition("{")
         if named:
             method = route.path.rpartition(":")[2] if ":" in route.path else ""
@@ -195,7 +195,6 @@ def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> N
 @attrs.frozen(eq=False, repr=False)
 class _ServedRoute:
     route: RelayRoute
-    pattern: re.Pattern[str]
     service: Service
     cors: Cors
 
@@ -240,7 +239,7 @@ class _RoutesAlike:
     async def answer(self, incoming: PiecesRequest, name: str) -> Response:
         path = incoming.asgi["path"]
         for route in self._routes:
-            if (found := route.pattern.fullmatch(path)) is not None:
+            if (found := pattern_of(route.route.path).fullmatch(path)) is not None:
                 return await route.answer_named(incoming, found.groupdict())
         return self._unknown(incoming, path)
 
