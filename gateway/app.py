@@ -1,6 +1,7 @@
 """The composition: a configuration and what is shared become an app. Every error of it is in the shape of the API whose
 path was called."""
 
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gateway.endpoints.health import ALIVE, READY, health_routes
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import metrics_routes
 from gateway.exchange.service import Service
-from gateway.http.imports import imported
+from gateway.http.imports import import_all, imported
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
 from gateway.relay.routes import RelayedPaths, add_relays, pattern_of
@@ -24,6 +25,7 @@ from gateway.serving.http_app import App
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.registry import default_connections
 from gateway.stores.store import Store
+from providers.apis import CODECS
 
 
 def create_app(
@@ -48,7 +50,14 @@ def whole_app(config: Config, service: Service) -> App:
     """The app of one configuration with the life of the process: its start opens, its end closes what lasts."""
     app = app_of(config, service)
     add_life(app, service)
+    app.start_soon(partial(import_all, parts_of(config)))
     return app
+
+
+def parts_of(config: Config) -> tuple[str, ...]:
+    """Return the modules with which the gateway speaks to the providers of ``config``."""
+    spoken = {api for one in config.entries for api in (*one.speaks.values(), *one.provider.speaks.values())}
+    return tuple(part for api in spoken if api in CODECS for part in CODECS[api].parts)
 
 
 def app_of(config: Config, service: Service) -> App:

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,11 +19,12 @@ import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from configfile.secret_files import SecretFiles
-from gateway.app import app_of, whole_app
+from gateway.app import app_of, parts_of, whole_app
 from gateway.config.changes import Change, changes, kept, key_changes
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
+from gateway.http.imports import import_all
 from gateway.open_service import next_service, service_of_clients
 from gateway.shared.memory import anonymous_file
 
@@ -45,8 +47,8 @@ class Served:
         self._config = config
         self._service = service
         self._alone = alone
-        self._app: Any = whole_app(config, service)
-        self._first = self._app
+        self._first = whole_app(config, service)
+        self._app = self._first
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         app = self._first if scope["type"] == "lifespan" else self._app
@@ -62,6 +64,7 @@ class Served:
         config = kept(self._config, config)
         service = next_service(config, self._service)
         self._app = app_of(config, service)
+        self._first.start_soon(partial(import_all, parts_of(config)))
         self._service.replaced.set()
         self._config, self._service = config, service
         return found

@@ -80,12 +80,12 @@ ARROWS: Final = {
         logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
         providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
-        access allowances config conversations counters exchange http ledger logs model_lists providers.apis
+        access allowances config conversations exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger
         kept_objects ledger model_lists open_store routing serving shared sign_in stores telemetry upstream""",
-    "gateway.lifespan": "counters endpoints exchange serving stores",
+    "gateway.lifespan": "endpoints exchange serving stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
         providers.catalog providers.endpoints providers.errors request routing serving upstream""",
@@ -95,9 +95,9 @@ ARROWS: Final = {
         upstream""",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.quart_app": "access config conversations endpoints exchange http realtime relay serving stores",
-    "gateway.app": "access config endpoints exchange http lifespan open_service relay serving stores",
+    "gateway.app": "access config endpoints exchange http lifespan open_service providers.apis relay serving stores",
     "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange open_service shared",
+    "gateway.reload": "app config exchange http open_service shared",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar

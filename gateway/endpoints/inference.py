@@ -10,6 +10,7 @@ from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
+from gateway.http.imports import import_all
 from gateway.http.response import Response
 from gateway.request.parse import PathParameters
 from gateway.serving.fast_route import IncomingRequest, add_fast_route, add_named_route
@@ -60,6 +61,7 @@ class ModelRoute(Protocol):
 def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
     """Return the handler of requests on ``route``, which checks the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
+    parts = CODECS[api].parts
 
     def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
@@ -68,4 +70,8 @@ def _exchange(service: Service, api: Api, route: RequestPath) -> ModelRoute:
         path = unnamed if name is None else attrs.evolve(unnamed, model=name)
         return serve(service, api, incoming, route.path, read_and_answer, path=path)
 
-    return answer_route
+    async def import_and_answer(incoming: IncomingRequest, name: str | None = None) -> Response:
+        await import_all(parts)
+        return await answer_route(incoming, name)
+
+    return import_and_answer if parts else answer_route

@@ -1,6 +1,7 @@
-"""Imports while requests are served, without a delay for any stream."""
+"""Imports while requests are served: in a thread, because one may take tens of milliseconds."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Final
@@ -11,8 +12,18 @@ _imported: Final[set[str]] = set()
 
 
 async def imported(name: str) -> ModuleType:
-    """Return the module ``name``. A thread imports it the first time: that may take a tenth of a second."""
-    if name not in _imported:
-        await trio.to_thread.run_sync(import_module, name)
-        _imported.add(name)
+    """Return the module ``name``."""
+    await import_all((name,))
     return sys.modules[name]
+
+
+async def import_all(names: Iterable[str]) -> None:
+    """Import the modules ``names``. Other tasks continue meanwhile; it returns immediately if all were imported."""
+    if missing := [name for name in names if name not in _imported]:
+        await trio.to_thread.run_sync(_import_each, missing)
+        _imported.update(missing)
+
+
+def _import_each(names: Sequence[str]) -> None:
+    for name in names:
+        import_module(name)

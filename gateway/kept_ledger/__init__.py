@@ -3,4 +3,5 @@
 - ``line``: what an exchange leaves there; ``table``: the lines in a database and their sums; ``columns``: its
   columns.
 - ``folding`` replaces lines beyond the size limit by sums.
-- ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable."""
+- ``keeping`` writes a process's lines in batches; ``overflow`` sums them while the database is unavailable.
+  ``ledger_keeping`` is the base for a process without a database."""

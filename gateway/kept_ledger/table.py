@@ -58,7 +58,7 @@ _PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {
 early."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class LedgerSum:
     """A sum over lines: ``requests``, ``failed`` ones, tokens and nano-dollars.
 
@@ -73,7 +73,7 @@ class LedgerSum:
     grade: int | None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RunSum:
     """The usage of a run of ``holder`` in a period; ``first`` and ``last`` are when its first and last requests there
     began."""
@@ -85,7 +85,7 @@ class RunSum:
     sum: LedgerSum
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class FoldedPart:
     """The sums in a period: their ``level``, the number of ``exchanges``, and when the first and last of these
     began."""
@@ -96,7 +96,7 @@ class FoldedPart:
     last: int
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CutResult:
     """The number of rows that ``cut`` deleted for their age, and of those that it replaced by sums."""
 

@@ -49,7 +49,7 @@ AT_ONCE: Final = 500
 Order: TypeAlias = Literal["asc", "desc"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class KeptObject:
     """An object of ``owner`` with the owner's ``id``.
 
@@ -66,7 +66,7 @@ class KeptObject:
         return msgspec.json.decode(self.body, type=dict[str, Any])
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NumberedObject:
     """An object with its number in the order of creation."""
 
@@ -103,7 +103,7 @@ class Inventory(Protocol):
     async def aclose(self) -> None: ...
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ListRequest:
     """A client's list request: at most ``limit`` objects after the id ``after`` or before ``before`` that ``shown``
     accepts."""
@@ -116,7 +116,7 @@ class ListRequest:
     shown: Callable[[KeptObject], bool] = lambda kept: True
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ObjectPage:
     """A page of a list; ``more`` means that another follows."""
 

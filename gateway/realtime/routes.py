@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
+from types import ModuleType
 from typing import Final, TypeAlias
 
 from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 from streams.events import Api
 
 OPENAI_PATHS: Final = ("/v1/realtime", "/openai/realtime")
@@ -25,13 +27,12 @@ def add_realtime(app: QuartTrio, service: Service) -> None:
     """Add realtime sessions to ``app``, for clients of OpenAI, Azure and Gemini."""
 
     @cache
-    def views() -> Mapping[Api, View]:
-        from gateway.realtime.serving import realtime_views
-
-        return realtime_views(service)
+    def views(serving: ModuleType) -> Mapping[Api, View]:
+        made: Mapping[Api, View] = serving.realtime_views(service)
+        return made
 
     async def view(api: Api) -> QuartResponse | None:
-        return await views()[api]()
+        return await views(await imported("gateway.realtime.serving"))[api]()
 
     for api, paths in _PATHS.items():
         for path in paths:

@@ -1,10 +1,10 @@
 """The paths of relayed endpoints, outside Quart: bodies of any size pass, and are read as they arrive."""
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, Final
 
 import attrs
@@ -16,6 +16,7 @@ from gateway.endpoints.unknown_paths import not_allowed, unknown_path
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
+from gateway.http.imports import import_all
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
@@ -171,17 +172,27 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
     )
 
 
-def _imported(name: str) -> Any:
-    """Import and return a function of this package, such as ``audio.speech``."""
+def _function(name: str) -> Any:
+    """Return a function of a module of this package that was imported, such as ``audio.speech``."""
     module, _, function = name.partition(".")
-    return getattr(import_module(f"gateway.relay.{module}"), function)
+    return getattr(sys.modules[f"gateway.relay.{module}"], function)
+
+
+_RELAY: Final = "gateway.relay.relay"
+_RELAYING: Final = "gateway.relay.relaying"
+
+
+def _modules(route: RelayRoute) -> tuple[str, ...]:
+    """Return the modules that answer ``route``."""
+    named = (name.partition(".")[0] for name in (route.read, route.admit) if name is not None)
+    return (_RELAY, _RELAYING, *(f"gateway.relay.{name}" for name in named))
 
 
 def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
     """Add ``paths`` to ``app``."""
     alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
-        serving = _ServedRoute(route, service, cors)
+        serving = _ServedRoute(route, service, cors, _modules(route))
         start, named, _ = route.path.partition("{")
         if named:
             method = route.path.rpartition(":")[2] if ":" in route.path else ""
@@ -197,6 +208,7 @@ class _ServedRoute:
     route: RelayRoute
     service: Service
     cors: Cors
+    modules: tuple[str, ...]
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         return await self.answer_named(incoming, {})
@@ -213,19 +225,19 @@ class _ServedRoute:
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
         service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
+        await import_all(self.modules)
 
         async def read_and_answer(exchange: Exchange) -> Response:
-            from gateway.relay.relay import relay
-            from gateway.relay.relaying import Relaying
-
-            read = _imported(route.read)
-            relayed = await read(*route.passing, Relaying(endpoint.name, incoming, exchange), names)
+            relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
+            read = _function(route.read)
+            relayed = await read(*route.passing, relaying.Relaying(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
-            return await relay(exchange, incoming.scope, relayed)
+            response: Response = await relay.relay(exchange, incoming.scope, relayed)
+            return response
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        admit: Admit = by_key if route.admit is None else _imported(route.admit)
+        admit: Admit = by_key if route.admit is None else _function(route.admit)
         return await serve(service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=admit)
 
 

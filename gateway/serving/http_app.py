@@ -85,6 +85,7 @@ class App:
         """Called in this order when no request is left."""
         self.nursery: trio.Nursery
         """The nursery of tasks that last as long as the app. The end waits for them after ``after_serving``."""
+        self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -94,11 +95,21 @@ class App:
         else:
             await (await self.rest())(scope, receive, send)
 
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start ``task`` in the ``nursery``, as soon as the app serves."""
+        if self._tasks is None:
+            self.nursery.start_soon(task)
+        else:
+            self._tasks.append(task)
+
     async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as self.nursery:
             await receive()
             if (failed := await _call_all(self.before_serving)) is None:
                 await send({"type": "lifespan.startup.complete"})
+                tasks, self._tasks = self._tasks or [], None
+                for task in tasks:
+                    self.nursery.start_soon(task)
                 await receive()
                 failed = await _call_all(self.after_serving)
                 if failed is None:

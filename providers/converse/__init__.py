@@ -56,6 +56,7 @@ class Converse(Codec):
     """
 
     wire = WIRE
+    parts = tuple(f"providers.converse.{part}" for part in ("incoming", "outgoing", "adapting", "reader", "writer"))
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_error)
     phrase_error = staticmethod(phrase_error)

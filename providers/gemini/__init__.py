@@ -61,6 +61,7 @@ class Gemini(Codec):
     """
 
     wire = WIRE
+    parts = tuple(f"providers.gemini.{part}" for part in ("incoming", "outgoing", "adapting", "reader", "writer"))
     write_error = staticmethod(write_error)
     read_error = staticmethod(read_failure)
     phrase_error = staticmethod(with_google_message)

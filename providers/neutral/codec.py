@@ -123,6 +123,9 @@ class Codec(Protocol):
     wire: WireApi
     """The API as data."""
 
+    parts: tuple[str, ...] = ()
+    """Modules that methods import with their first use. Where requests are served they are imported before that."""
+
     @property
     def api(self) -> Api:
         """The name of the API."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
 from quart_trio import QuartTrio
@@ -9,6 +10,7 @@ from quart_trio import QuartTrio
 from gateway.config.loading import Config
 from gateway.endpoints.ui.paths import EVENTS, FILES, MODELS, PREFIX, STREAM
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 from gateway.http.response import Response
 from gateway.serving.quart_views import View, add_view
 from gateway.telemetry.live import LiveView
@@ -21,13 +23,12 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
         return
 
     @cache
-    def views() -> Mapping[str, View]:
-        from gateway.endpoints.ui.pages import ui_views
-
-        return ui_views(service, config, live_view)
+    def views(pages: ModuleType) -> Mapping[str, View]:
+        made: Mapping[str, View] = pages.ui_views(service, config, live_view)
+        return made
 
     async def view(path: str, **variables: Any) -> Response:
-        return await views()[path](**variables)
+        return await views(await imported("gateway.endpoints.ui.pages"))[path](**variables)
 
     for path in (*FILES, EVENTS, MODELS, STREAM):
         add_view(app, path, PREFIX + path, partial(view, path), ["GET"])

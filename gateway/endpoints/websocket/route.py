@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from functools import cache
+from types import ModuleType
 
 from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.service import Service
+from gateway.http.imports import imported
 
 
 def add_websocket(app: QuartTrio, service: Service, remembering: Callable[[str, bool], StateScope]) -> None:
@@ -16,12 +18,11 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Callable[[str, 
     ``remembering`` makes a connection's memory for its owner, who is a named client or not."""
 
     @cache
-    def responses_view() -> Callable[[], Awaitable[QuartResponse | None]]:
-        from gateway.endpoints.websocket.connection import responses_view
-
-        return responses_view(service, remembering)
+    def responses_view(connection: ModuleType) -> Callable[[], Awaitable[QuartResponse | None]]:
+        made: Callable[[], Awaitable[QuartResponse | None]] = connection.responses_view(service, remembering)
+        return made
 
     async def view() -> QuartResponse | None:
-        return await responses_view()()
+        return await responses_view(await imported("gateway.endpoints.websocket.connection"))()
 
     app.add_websocket("/v1/responses", "websocket", view)

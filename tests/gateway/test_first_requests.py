@@ -1,0 +1,76 @@
+"""The first request of each kind imports nothing in the event loop, where it would delay every stream."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import started
+from tests.support.harness import START_SECONDS, config, eventually, request, written
+from tests.support.repository import ROOT
+
+SERVE = """
+import sys, trio
+
+def note(event, values):
+    if event == "import" and trio.lowlevel.in_trio_task():
+        print("imported in the loop:", values[0], flush=True)
+
+sys.addaudithook(note)
+from gateway.__main__ import main
+main(["serve", sys.argv[1]])
+"""
+NOTED = "imported in the loop"
+
+TEXT = [{"role": "user", "content": "Hello"}]
+TURN = [{"role": "user", "parts": [{"text": "Hello"}]}]
+BLOCKS = [{"role": "user", "content": [{"text": "Hello"}]}]
+REQUESTS = {
+    "chat": ("/v1/chat/completions", {"model": "{model}", "messages": TEXT}),
+    "chat stream": ("/v1/chat/completions", {"model": "{model}", "messages": TEXT, "stream": True}),
+    "messages": ("/v1/messages", {"model": "{model}", "max_tokens": 9, "messages": TEXT}),
+    "messages stream": ("/v1/messages", {"model": "{model}", "max_tokens": 9, "messages": TEXT, "stream": True}),
+    "messages count": ("/v1/messages/count_tokens", {"model": "{model}", "messages": TEXT}),
+    "responses": ("/v1/responses", {"model": "{model}", "input": "Hello"}),
+    "responses stream": ("/v1/responses", {"model": "{model}", "input": "Hello", "stream": True}),
+    "gemini": ("/v1beta/models/{model}:generateContent", {"contents": TURN}),
+    "gemini stream": ("/v1beta/models/{model}:streamGenerateContent?alt=sse", {"contents": TURN}),
+    "converse": ("/model/{model}/converse", {"messages": BLOCKS}),
+    "converse stream": ("/model/{model}/converse-stream", {"messages": BLOCKS}),
+    "embeddings": ("/v1/embeddings", {"model": "{model}", "input": "Hello"}),
+}
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini"])
+def test_it_imports_nothing_in_the_event_loop(api, tmp_path):
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        vendor = "gemini" if api == "gemini" else "openai"
+        entry = {"model": f"{vendor}/told", "access_key": "k", "base_url": mock.url, "speaks": [api]}
+        with written(config([entry]), 0) as (file, port), serving(str(file), tmp_path / "log") as log:
+            base = f"http://127.0.0.1:{port}"
+            for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/nothing"):
+                assert request(base, "GET", path).status in (200, 404)
+            for name, (path, body) in REQUESTS.items():
+                path = path.replace("{model}", f"{vendor}/told")
+                members = {key: f"{vendor}/told" if value == "{model}" else value for key, value in body.items()}
+                reply = request(base, "POST", path, members)
+                assert reply.status == 200, (name, reply.body)
+                assert NOTED not in log.read_text().partition("listening on")[2], name
+
+
+@contextlib.contextmanager
+def serving(file: str, log: Path) -> Iterator[Path]:
+    """``trigate serve FILE`` in a fresh process, which writes ``log``, from when it listens."""
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", SERVE, file], cwd=ROOT, stdout=output, stderr=output)
+    try:
+        eventually(lambda: "listening on" in log.read_text(), START_SECONDS, "the banner")
+        yield log
+    finally:
+        process.terminate()
+        process.wait()
