@@ -24,7 +24,7 @@ from gateway.stores.nodes import (
 from gateway.stores.store import Changed, Node, Size
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Tree:
     """A tree of nodes of one ``owner``; ``used`` is the time of its last write, ``keys`` has those of its nodes."""
 
@@ -34,7 +34,7 @@ class _Tree:
     keys: set[Key] = attrs.field(factory=set)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class _StoredNode:
     node: Node
     tree: _Tree

@@ -36,7 +36,7 @@ def read_marks(fields: Fields) -> dict[str, Any]:
     return {name: value for name in MARKS if (value := fields.any(name)) is not None}
 
 
-@attrs.define
+@attrs.define(repr=False)
 class _History:
     """Facts from earlier messages that later messages need."""
 

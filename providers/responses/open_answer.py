@@ -80,7 +80,7 @@ class OutputItem:
             self.stage = PARTIAL
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class RequestFacts:
     """Facts about the request in a response object."""
 

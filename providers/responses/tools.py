@@ -14,7 +14,7 @@ from providers.neutral.values import as_objects
 from streams.events import ToolKind
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class DeclaredTool:
     """A tool as the client declared it."""
 
