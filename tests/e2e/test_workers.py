@@ -178,4 +178,4 @@ def test_workers_leave_when_their_supervisor_was_killed(crew):
     finally:
         for pid in filter(is_running, orphans):  # else they would hold the pipes open that the fixture reads to the end
             os.kill(pid, signal.SIGKILL)
-    eventually(lambda: any("the supervisor is gone" in line for line in list(crew.log)), what="what they say of it")
+    eventually(lambda: any("the supervisor has exited" in line for line in list(crew.log)), what="what they say of it")
