@@ -150,7 +150,7 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle:
 def _seed_budgets(
     config: Config, kept_ledger: LedgerKeeping, allowances: Allowances, before: Allowances | None = None
 ) -> None:
-    """Raise the budgets that are new since ``before`` to what the kept ledger says is spent."""
+    """Raise the budgets that are new since ``before`` to the sums of the kept ledger."""
     if kept_ledger.keeps:
         from gateway.allowances.seeds import budgets_of, seed_budgets
 
