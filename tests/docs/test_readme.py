@@ -146,7 +146,7 @@ def configured(tmp_path):
 def test_the_readmes_configuration_passes_check(configured):
     found = invoke("check", "--no-env", cwd=configured)
     assert found.returncode == 0, found.stderr
-    assert "good" in found.stdout
+    assert "valid" in found.stdout
 
 
 def test_explain_prints_what_the_first_steps_show(configured):

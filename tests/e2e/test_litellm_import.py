@@ -54,12 +54,12 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         "Converted: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
         "client keys."
     )
-    assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
+    assert lines[1].endswith("invalid already: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
         "model names",
         "protection",
         "money",
-        "trifles",
+        "less important",
         "unknown to trigate import",
     ]
     for lost in ("sonnet-on-bedrock", "the key bedrock-only"):

@@ -200,7 +200,7 @@ def test_a_recorded_request_can_be_sent_again(recorder, capfdbinary):
     assert run(file, recorder.gateway.url, "nobodys", None) == 1
     assert b"nobodys" in capfdbinary.readouterr().out
     assert run(file, f"http://127.0.0.1:{free_port()}", None, None) == 2
-    assert b"is the server running" in capfdbinary.readouterr().err
+    assert b"cannot send to" in capfdbinary.readouterr().err
     assert run(file, recorder.gateway.url, None, "NO_SUCH_VARIABLE") == 2
     assert b"NO_SUCH_VARIABLE" in capfdbinary.readouterr().err
 
