@@ -138,14 +138,14 @@ def read(data: bytes, file: str) -> Document:
         return Document(file, None) if node is None else _Document(loader, file).document(node)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refused(file, "not UTF-8 text", "save the file as UTF-8", line) from None
+        raise _refused(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(file, error) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _refused(file, "a control character", "remove it", line) from None
+        raise _refused(file, "the file has a control character", "remove it", line) from None
     except RecursionError:
-        raise _refused(file, "nesting too deep to read", "keep the file flatter") from None
+        raise _refused(file, "the nesting is too deep", "use fewer levels") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -165,9 +165,9 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     problem = error.problem or "unreadable"
     if "'\\t'" in problem:
-        return _refused(file, "a tab", "YAML does not allow tabs here: indent with spaces", line, column)
+        return _refused(file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column)
     found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
-    return _refused(file, f"not valid YAML: {found}", "correct the syntax here or just above", line, column)
+    return _refused(file, f"not valid YAML: {found}", "correct the syntax here or in the lines above", line, column)
 
 
 class _Document:
@@ -191,15 +191,17 @@ class _Document:
     def _value(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise _refused(self._file, f"more than {MAX_NODES} values once its anchors are expanded", "use fewer")
+            raise _refused(
+                self._file, f"the file has more than {MAX_NODES} values after expanding anchors", "use fewer"
+            )
         self._places.setdefault(path, _position(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if node.tag not in _PLAIN:
-            self._wrong(node, path, "a tag that makes something else of a list or mapping", "leave the tag out")
+            self._wrong(node, path, "a tag changes the type of this list or mapping", "remove the tag")
             return None
         if id(node) in self._open:
-            self._wrong(node, path, "an anchor that contains itself", "write the value out")
+            self._wrong(node, path, "the anchor contains itself", "write the value out")
             return None
         self._open.add(id(node))
         try:
@@ -213,12 +215,12 @@ class _Document:
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         if node.tag not in (_TEXT, plain):  # PyYAML's constructors raise whatever they like for !!bool x
-            self._wrong(node, path, "a tag that makes something else of a value", "leave the tag out")
+            self._wrong(node, path, "a tag changes the type of this value", "remove the tag")
             return None
         try:
             return self._loader.construct_object(node)
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
-            self._wrong(node, path, f"a value that looks like {_tag(node)} and is none", "put it in quotes")
+            self._wrong(node, path, f"this looks like {_tag(node)}, but is not valid", "put it in quotes")
             return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -243,7 +245,7 @@ class _Document:
             if isinstance(merged, dict):
                 into.update(merged)
             else:
-                self._wrong(source, path, "a merge key (<<) without a mapping", "merge an anchored mapping")
+                self._wrong(source, path, "the merge key (<<) needs a mapping", "use an anchor of a mapping")
 
     def _check_keys(self, node: yaml.MappingNode, path: Path) -> None:
         if id(node) in self._checked:
@@ -252,9 +254,9 @@ class _Document:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._wrong(key, path, "a list or mapping as a key", "keys are words")
+                self._wrong(key, path, "a list or mapping cannot be a key", "use text as the key")
             elif key.value in lines:
-                first = f"given twice, first in line {lines[key.value]}"
+                first = f"this key appears twice, first in line {lines[key.value]}"
                 self._wrong(key, (*path, key.value), first, "keep one of them")
             else:
                 lines[key.value] = key.start_mark.line + 1

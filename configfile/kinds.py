@@ -39,7 +39,7 @@ def read_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     quote = " (put it in quotes)" if not isinstance(value, list | dict) else ""
-    raise Wrong(describe(value), f"this must be text{quote}")
+    raise Wrong(describe(value), f"expected text{quote}")
 
 
 def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Callable[[Any], str]:
@@ -53,7 +53,7 @@ def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Call
         if isinstance(value, Unresolved):
             return text
         if not re.fullmatch(pattern, text):
-            raise Wrong(describe(value), f"this must be {what}")
+            raise Wrong(describe(value), f"expected {what}")
         return change(text)
 
     return read
@@ -83,12 +83,12 @@ def secret_text(value: Any) -> Any:
 def _secret(value: Any) -> str:
     value = secret_text(value)
     if not isinstance(value, str):
-        raise Wrong("something that is no text", "this must be text (put it in quotes)")
+        raise Wrong("not text", "expected text (put it in quotes)")
     if isinstance(value, Unresolved):
         return value
     text = value.strip()  # files and secret stores like to end with a line break
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
-        raise Wrong("characters that no header can carry", "this must be one line of printable ASCII")
+        raise Wrong("it has characters that headers cannot contain", "expected one line of printable ASCII")
     return text
 
 
@@ -98,7 +98,7 @@ def _secret(value: Any) -> str:
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise Wrong(describe(value), "this must be true or false")
+    raise Wrong(describe(value), "expected true or false")
 
 
 def _whole(least: int, most: int | None, what: str) -> Callable[[Any], int]:
@@ -106,7 +106,7 @@ def _whole(least: int, most: int | None, what: str) -> Callable[[Any], int]:
         number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else value
         good = isinstance(number, int) and not isinstance(number, bool) and number >= least
         if not good or (most is not None and number > most):
-            raise Wrong(describe(value), f"this must be {what}")
+            raise Wrong(describe(value), f"expected {what}")
         return int(number)
 
     return read
@@ -136,16 +136,16 @@ _BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2*
 
 
 def _duration(value: Any) -> float:
-    return read_amount_of(value, _SECONDS, "this must be a duration such as 30s, 0.5s or 5m")
+    return read_amount_of(value, _SECONDS, "expected a duration such as 30s, 0.5s or 5m")
 
 
 def read_wait(value: Any) -> float:
     """Return the seconds of a duration above 0. Raises ``Wrong``."""
-    return read_amount_of(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
+    return read_amount_of(value, _SECONDS, "expected a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
 def _size(value: Any) -> int:
-    return int(read_amount_of(value, _BYTES, "this must be a size such as 64MiB, 500kB or a number of bytes", 1))
+    return int(read_amount_of(value, _BYTES, "expected a size such as 64MiB, 500kB or a number of bytes", 1))
 
 
 _SHARE: Final = r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%"
@@ -154,12 +154,12 @@ _SHARE: Final = r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%"
 def _share(value: Any) -> float:
     match = re.fullmatch(_SHARE, value) if isinstance(value, str) else None
     if match is None:
-        raise Wrong(describe(value), "this must be a share such as 20%")
+        raise Wrong(describe(value), "expected a share such as 20%")
     return float(match[1]) / 100
 
 
 def _weight(value: Any) -> float:
-    return read_amount_of(value, {"": 1.0}, "this must be a number, 0 or more")
+    return read_amount_of(value, {"": 1.0}, "expected a number, 0 or more")
 
 
 def spell_duration(seconds: float) -> str:
@@ -191,7 +191,7 @@ def _url(value: Any) -> str:
     except ValueError:
         good = False
     if not good or not re.fullmatch(r"[\x21-\x7e]+", text) or "#" in text:
-        raise Wrong(_no_url(text), "this must be a URL such as https://host:8000/v1")
+        raise Wrong(_no_url(text), "expected a URL such as https://host:8000/v1")
     return text
 
 
@@ -199,7 +199,7 @@ def _no_url(text: str) -> str:
     """Describe an invalid URL. The parts before ``@`` and after ``?`` may be credentials, even here."""
     if isinstance(text, Expanded):
         return describe(text)
-    return "something that may hold a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))
+    return "a value that may have a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))
 
 
 # The kinds

@@ -113,7 +113,7 @@ class _Reader:
         """Return the attributes of ``cls`` in the mapping ``value``."""
         fields = keys_of(cls)
         if not isinstance(value, dict):
-            raise Wrong(_found(value, cls), f"this must be a mapping{_example(fields)}")
+            raise Wrong(_found(value, cls), f"expected a mapping{_example(fields)}")
         made: dict[str, Any] = {}
         usable = True
         for name, field in fields.items():
@@ -137,7 +137,7 @@ class _Reader:
         if getattr(cls, "accepts_unknown_keys", False):
             near = nearest(name, keys_of(cls))
             hint = f" (did you mean {near}?)" if near else ""
-            self.ignored.append(((*path, name), f"unknown, ignored{hint}"))
+            self.ignored.append(((*path, name), f"unknown key, ignored{hint}"))
         else:
             self.faults.append(Misread((*path, name), self._advise(cls, name)))
 
@@ -145,7 +145,7 @@ class _Reader:
         """Read a list. An unreadable item spoils it, unless ``None`` can replace the item."""
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
-            raise Wrong(_found(value, parts[0]), "this must be a list")
+            raise Wrong(_found(value, parts[0]), "expected a list")
         found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
         if is_optional(parts[0]):
             return tuple(None if item is _UNUSABLE else item for item in found)
@@ -154,7 +154,7 @@ class _Reader:
     def _pairs(self, value: Any, of: Any) -> Any:
         parts, path = get_args(of), self._path
         if not isinstance(value, dict):
-            raise Wrong(describe(value), "this must be a mapping of keys to values")
+            raise Wrong(describe(value), "expected a mapping of keys to values")
         found = {}
         for name, member in value.items():
             read = self.member(member, parts[1], (*path, name))

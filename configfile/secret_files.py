@@ -14,7 +14,7 @@ from configfile.wording import Wrong
 LONGEST: Final = 64 * 1024
 """The most bytes of a file; a whole chain of certificates is shorter."""
 
-_READABLE: Final = "give a file that trigate may read"
+_READABLE: Final = "give a file that trigate can read"
 
 _MOUNTED: Final = "/run/secrets/"
 """The folder of secrets in a container of Docker or Podman, by default readable for all users in it."""
@@ -45,21 +45,21 @@ class SecretFiles:
             file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us
         except (OSError, ValueError) as error:  # the latter for a NUL in the path
             reason = (getattr(error, "strerror", None) or "no path").lower()
-            raise Wrong(f"the file {written} cannot be read: {reason}", _READABLE) from None
+            raise Wrong(f"cannot read the file {written}: {reason}", _READABLE) from None
         with open(file, "rb") as opened:
             about = os.fstat(file)
             if not stat.S_ISREG(about.st_mode):
-                raise Wrong(f"{written} is no file", _READABLE)
+                raise Wrong(f"{written} is not a file", _READABLE)
             if about.st_mode & stat.S_IROTH and not path.startswith(_MOUNTED):
-                self.warnings.append(f"{written} can be read by every user of this machine: chmod o= {written}")
+                self.warnings.append(f"every user of this machine can read {written}: run chmod o= {written}")
             data = opened.read(LONGEST + 1)
         try:
             text = data.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError:
             text = ""
         if not text.strip() or len(data) > LONGEST:
-            found = "is empty" if not data.strip() else "is no secret"
-            raise Wrong(f"the file {written} {found}", "put the secret into it, and nothing else")
+            found = "is empty" if not data.strip() else "is not a valid secret"
+            raise Wrong(f"the file {written} {found}", "the file must contain only the secret")
         return text
 
 

@@ -98,7 +98,7 @@ class Variables:
     def _value(self, name: str, path: Path) -> str | None:
         assert self._env is not None
         if not _NAME.fullmatch(name):
-            words = (f"${{{name}}} names no variable", "write ${NAME}; defaults and the like are not supported")
+            words = (f"${{{name}}} is not a valid variable", "write ${NAME}; default values are not supported")
             self._faults.append((path, words))
             return None
         if name not in self._env and self._files is not None and (file := self._env.get(f"{name}_FILE")):

@@ -33,7 +33,7 @@ _CREDENTIALS: Final = re.compile(r"://.*@", re.DOTALL)
 def describe(value: Any) -> str:
     """Describe a value in a few words, without text from the environment."""
     if isinstance(value, Expanded):
-        return "what the variable holds"
+        return "the variable's value"
     if isinstance(value, str):
         value = _CREDENTIALS.sub("://…@", value)
         return repr(value if len(value) <= 60 else value[:60] + "…")

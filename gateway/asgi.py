@@ -22,8 +22,8 @@ def application() -> App:
     path = discover(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))
     if config.stored_keys != "off":
-        found = "only `trigate serve` looks for keys that are made while it runs"
-        raise ConfigError((Mistake(str(path), "stored_keys", found, "serve with that, or take it out"),))
+        found = "only `trigate serve` reads keys that are created at run time"
+        raise ConfigError((Mistake(str(path), "stored_keys", found, "use `trigate serve`, or remove it"),))
     log.apply_config(config)
     for kind, text in config.remarks:
         log.say(kind, text)

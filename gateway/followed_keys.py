@@ -84,8 +84,8 @@ class FollowedKeys:
         except Unavailable as error:
             if self._since is None:
                 self._since = self._clock()
-                known = "a key that the file does not have is a 503" if self._table is None else "those read last go on"
-                log.warning("the stored keys cannot be read, %s: %s", known, error)
+                known = "unknown keys get 503" if self._table is None else "the last known keys stay valid"
+                log.warning("the stored keys cannot be read; %s: %s", known, error)
             return False
 
     async def _look(self, store: "KeyStore") -> bool:
@@ -112,7 +112,7 @@ class FollowedKeys:
     def _tell(self, found: StoredClients) -> None:
         for name, why in found.refused.items():
             if self._told.get(name) != why:
-                log.warning("the stored key %s lets nobody in: %s", name, why)
+                log.warning("the stored client %s is refused: %s", name, why)
         self._told = dict(found.refused)
 
 

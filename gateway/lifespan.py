@@ -89,4 +89,4 @@ async def _sweep(store: Store) -> None:
         try:
             await store.sweep()
         except Unavailable as error:
-            log.warning("the store could not be swept: %s", error)
+            log.warning("could not delete expired data from the store: %s", error)

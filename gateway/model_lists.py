@@ -84,7 +84,7 @@ def read_page(body: bytes) -> ModelPage:
         return ModelPage(_names(found))
     rows = found.data if found.data is not None else found.models
     if rows is None:
-        raise ValueError("it has neither data nor models")
+        raise ValueError("it has neither `data` nor `models`")
     if found.has_more and found.last_id:
         return ModelPage(_names(rows), ("after_id", found.last_id))
     return ModelPage(_names(rows), ("pageToken", found.nextPageToken) if found.nextPageToken else None)
@@ -143,7 +143,7 @@ async def names_of(place: ListedPlace, upstream: Upstream, credential: Credentia
         try:
             page = await offload(len(body), read_page, body)
         except (ValueError, msgspec.MsgspecError, RecursionError):
-            raise NoList("its answer is no list of models") from None
+            raise NoList("the response is not a list of models") from None
         names.update(dict.fromkeys(page.names))
         if page.next is None or page.next == more or len(names) >= MOST:
             break
@@ -155,7 +155,7 @@ async def _page(request: UpstreamRequest, upstream: Upstream) -> bytes:
     try:
         async with await upstream.send(request) as response:
             if response.status != 200:
-                raise NoList(f"it answers with status {response.status}")
+                raise NoList(f"it returns status {response.status}")
             return await response.read(PAGE_BYTES)
     except GatewayError as error:
         raise NoList(error.failed.message) from None
@@ -233,7 +233,7 @@ class ProviderLists:
                     names, seconds = await names_of(place, upstream, credential), FRESH
             except (NoList, GatewayError, trio.TooSlowError) as error:
                 why = error.failed.loggable_message if isinstance(error, GatewayError) else str(error)
-                log.info("%s: its models are not listed: %s", place.entry.name, why or "it takes too long")
+                log.info("%s: could not list its models: %s", place.entry.name, why or "timeout")
         if key in self._kept:  # no reload has taken it away meanwhile
             self._kept[key] = Kept(names, self._clock() + seconds)
 

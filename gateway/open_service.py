@@ -125,7 +125,7 @@ def _answers(config: Config) -> AnswerStore:
         return open_answers(config.cache, () if storage is None else storage.encryption_key)
     except ImportError:
         needs = "redis" if config.cache.type == "redis" else "encryption"
-        found, advice = f"{config.cache.type} needs a package", f"pip install 'trigate[{needs}]'"
+        found, advice = f"{config.cache.type} needs another package", f"pip install 'trigate[{needs}]'"
         raise ConfigError((Mistake(str(config.path or ""), "cache.type", found, advice),)) from None
 
 
@@ -186,7 +186,7 @@ def _counters(config: Config, shared: "SharedTables | None") -> Counters:
         return open_counters(config.counters, shared)
     except ImportError:
         kind = config.counters.type
-        found, advice = f"{kind} needs a package", f"pip install 'trigate[{kind}]'"
+        found, advice = f"{kind} needs another package", f"pip install 'trigate[{kind}]'"
         raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
 
 

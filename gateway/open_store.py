@@ -22,7 +22,7 @@ WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
 """The environment variable by which a supervisor names the file that its workers share."""
 
 
-_NEEDS_PACKAGE: Final = ("postgres needs a package", "pip install 'trigate[postgres]'")
+_NEEDS_PACKAGE: Final = ("postgres needs another package", "pip install 'trigate[postgres]'")
 
 
 async def open_store(config: Config) -> Store | None:
@@ -68,7 +68,7 @@ async def _sqlite(config: Config, kept: StateStorage) -> Store:
         await store.open()
     except Unavailable as error:
         await store.aclose()
-        _wrong(config, "path", f"{kept.path} cannot be used: {error}", "give a file in a directory that can be written")
+        _wrong(config, "path", f"cannot use {kept.path}: {error}", "give a file in a writable directory")
     return store
 
 
@@ -88,7 +88,7 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
 
 def _cause(error: Unavailable) -> str:
     """For the operator's log: the driver's words, which may name the server but hold no password."""
-    return " ".join(str(error.__cause__ or "it will be tried again").split())
+    return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
 def open_key_store(config: Config) -> "KeyStore | None":
@@ -117,7 +117,7 @@ async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Sto
         from gateway.stores.encrypted import EncryptedStore
     except ImportError:
         await store.aclose()
-        _wrong(config, "encryption_key", "encryption needs a package", "pip install 'trigate[encryption]'")
+        _wrong(config, "encryption_key", "encryption needs another package", "pip install 'trigate[encryption]'")
     return EncryptedStore(store, keys)
 
 
@@ -131,6 +131,6 @@ def shared_by_workers(config: Config, directory: Path | None) -> Mapping[str, st
     if config.state_storage is not None and config.state_storage.type != "memory":
         return {}
     if directory is None:
-        log.warning("each worker keeps its own state: set state_storage to sqlite or postgres")
+        log.warning("each worker stores its own state: set state_storage to sqlite or postgres")
         return {}
     return {WORKERS_FILE: str(directory / "state.sqlite")}

@@ -30,7 +30,7 @@ from gateway.shared.memory import anonymous_file
 
 log = logging.getLogger("trigate.reload")
 
-UNCHANGED: Final = "the configuration is not reloaded, all stays as it was"
+UNCHANGED: Final = "the configuration was not reloaded; the previous one stays in use"
 
 
 class TellAudit(Protocol):
@@ -77,14 +77,14 @@ class Served:
             service = service_of_clients(config, self._service)
             app = app_of(config, service)
         except Exception:  # the border, as in ``reload``
-            log.exception("the keys are not taken over, all stays as it was")
+            log.exception("the changed keys could not be applied; the previous ones stay in use")
             return
         found = key_changes(old, config)
         self._app, self._config, self._service = app, config, service
         service.replaced.set_for((*found["removed"], *found["changed"]))
         if any(found.values()):
             words = "; ".join(f"{what} {', '.join(names)}" for what, names in found.items() if names)
-            log.info("the stored keys are other than before: %s%s", words, f" (by {', '.join(by)})" if by else "")
+            log.info("the stored keys have changed: %s%s", words, f" (by {', '.join(by)})" if by else "")
             service.ledger.audit.log_event("keys_changed", **found, made_by=by)
 
     def reload(self, read: Callable[[], Config]) -> bool:
@@ -107,8 +107,8 @@ class Served:
 
 def tell(found: tuple[Change, ...], config: Config) -> None:
     """One line on what is different now, and one for each warning."""
-    words = "; ".join(str(change) for change in found) or "nothing is different"
-    log.info("the configuration is reloaded: %s", words)
+    words = "; ".join(str(change) for change in found) or "no changes"
+    log.info("the configuration was reloaded: %s", words)
     for warning in config.warnings:
         log.warning("%s", warning)
 

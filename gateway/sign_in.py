@@ -119,7 +119,7 @@ class RefreshedCredential:
             FETCHED.hide(secret_parts(fetched.credential))
             self._held, self._failed = fetched, None
         except trio.TooSlowError:
-            self._fail(f"nothing came within {self._patience:g} s")
+            self._fail(f"no response within {self._patience:g} s")
         except Exception as error:  # the border: a vendor's library raises what it likes
             self._fail(f"{type(error).__name__}: {error}")
         finally:
@@ -130,14 +130,14 @@ class RefreshedCredential:
     def _fail(self, words: str) -> None:
         still = self._held is not None and self._held.validity(self.clock()) != "ended"
         log.warning(
-            "%s: signing in failed%s: %s",
+            "%s: sign-in failed%s: %s",
             self.sign_in.account.strip(),
-            ", and the credential that is there is used on" if still else "",
+            ", so the current credential stays in use" if still else "",
             " ".join(words.split())[:LONGEST_MESSAGE],
         )
         self._failed = ErrorInfo(
             "upstream",
-            "the gateway could not sign in to the provider: its log says why, and sign_in of the entry says how",
+            "the gateway could not sign in to the provider: see its log, and check sign_in of the entry",
             reason="credential",
             wait=REST,
         )
@@ -222,8 +222,7 @@ def _identity(sign_in: AzureSignIn) -> Any:
 LONGEST: Final = 7 * 86400  # seconds that keys are asked about; what lasts longer does not end
 BEARER: Final = "AWS_BEARER_TOKEN_BEDROCK"
 _NOTHING: Final = (
-    "no AWS credentials were found in the environment, in shared files, by SSO, web identity, a container or an "
-    "instance's metadata"
+    "found no AWS credentials in the environment, shared files, SSO, web identity, container or instance metadata"
 )
 
 

@@ -30,29 +30,30 @@ OWN_HEADER = "x-trigate-key"
 _HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
 
 _MISSING = (
-    "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key, x-goog-api-key or x-trigate-key"
+    "this gateway requires a key: send it as Authorization: Bearer, or as x-api-key, x-goog-api-key or x-trigate-key"
 )
 _SIGNED = (
-    "a key of this gateway is required, and AWS's signature is none, for it is made for AWS: send the key as a Bedrock "
-    "API key (AWS_BEARER_TOKEN_BEDROCK), or as x-trigate-key"
+    "this gateway requires a key and does not accept AWS signatures: send the key as a Bedrock API key "
+    "(AWS_BEARER_TOKEN_BEDROCK), or as x-trigate-key"
 )
-_AMBIGUOUS = "the request holds different keys: send the gateway's key only, or send it as x-trigate-key"
-_UNKNOWN = "the key is none of this gateway's: check it for spaces and missing characters, or ask who runs the gateway"
-_ENDED = "this key of the gateway has ended on {}: ask who runs the gateway for the one that is in its place"
-_CLIENT_ENDED = "this client of the gateway has ended on {}: ask who runs the gateway"
+_AMBIGUOUS = "the request has several different keys: send only the gateway's key, or send it as x-trigate-key"
+_UNKNOWN = "unknown key: check it for spaces and missing characters, or ask the gateway's operator"
+_ENDED = "this key expired on {}: ask the gateway's operator for the new key"
+_CLIENT_ENDED = "the access of this client expired on {}: ask the gateway's operator"
 _NO_CLIENT = (
-    "the client certificate has none of the names that this gateway's client_keys list, and no key is shown beside it: "
-    "ask who runs the gateway"
+    "the client certificate matches none of the gateway's client_keys, and the request has no key: ask the "
+    "gateway's operator"
 )
 _WRONG_PLACE = (
-    "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
+    "this model needs the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
-_UNREAD = "the keys of this gateway cannot be looked up at the moment: try again in a few seconds"
-_LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
+_UNREAD = "the gateway cannot read its stored keys at the moment: try again in a few seconds"
+_LIMITED = "the key {!r} is limited to some models: this page shows all clients, and needs a key without `models`"
 _NOT_OPERATOR = (
-    "the key {!r} is a client's: this shows what all clients do and spend, and needs the metrics_key or the ui_key"
+    "the key {!r} belongs to a client: this page shows the usage of all clients, and needs the metrics_key or the "
+    "ui_key"
 )
-_OPERATOR_KEY = "this shows what all clients do and spend: send the metrics_key or the ui_key as Authorization: Bearer"
+_OPERATOR_KEY = "this page shows the usage of all clients: send the metrics_key or the ui_key as Authorization: Bearer"
 
 _Grant: TypeAlias = str | tuple[str, str]
 """The name of an alias, route or wildcard entry, or the names of an entry and one of its models."""
@@ -187,7 +188,10 @@ class Authenticator:
         Raises ``GatewayError``: 403 if the client may not use the model, 401 if a gateway key would reach a
         provider."""
         if not self.allows(client, model_name, entry, model):
-            message = f"the key {client!r} may not use model {model_name!r}; GET /v1/models lists those that it may"
+            message = (
+                f"the key {client!r} may not use the model {model_name!r}; GET /v1/models lists the models that it may "
+                "use"
+            )
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 
@@ -231,7 +235,7 @@ class Authenticator:
             for grants in self._by_name[client].grants
         ):
             return
-        message = f"the key {client!r} may not use the model {name[:100]!r} that {at} names: leave {at} out"
+        message = f"the key {client!r} may not use the model {name[:100]!r} in {at}: remove {at}"
         raise GatewayError("permission", message, param=at, headers=(("x-should-retry", "false"),))
 
     def _at_same_endpoint(self, entry: ModelEntry) -> tuple[str, ...]:
@@ -246,7 +250,10 @@ class Authenticator:
         if client is not None:
             key, wall = self._by_name[client].key, self.wall(client)
             if (wall is not None and entry.name not in wall) or not matches_one(entry.name, key.passthrough):
-                message = f"the key {client!r} may not pass requests to {entry.name}: `passthrough` does not name it"
+                message = (
+                    f"the key {client!r} may not pass requests through to {entry.name}: its `passthrough` does not "
+                    "list that entry"
+                )
                 raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 

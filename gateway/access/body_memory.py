@@ -19,8 +19,8 @@ COPIES: Final = 3
 ELEMENT: Final = 400
 """Bytes of memory per JSON element, decoded and translated; a stored element takes half as much again."""
 
-_FULL: Final = "the bodies of requests under way fill the memory that the gateway's limits.bodies allows"
-_SHARE: Final = "the bodies of the client's requests under way hold its share of memory, {} bytes: wait for an answer"
+_FULL: Final = "the bodies of running requests use all the memory of limits.bodies: try again later"
+_SHARE: Final = "the bodies of the client's running requests use its share of memory, {} bytes: wait until one finishes"
 _WAIT: Final = (("retry-after", "1"),)
 
 

@@ -104,16 +104,17 @@ _LONGEST: Final = 255  # characters of a host name (RFC 1035, section 2.3.4)
 _KNOWN: Final = 256  # remembered verdicts
 
 _OTHER_NAME: Final = (
-    "the gateway is not called {!r}: call it by localhost or by its address, or add the name to hosts in its "
-    "configuration"
+    "unknown host name {!r}: use localhost or the gateway's IP address, or add the name to `hosts` in its configuration"
 )
-_OTHER_ORIGIN: Final = "pages of the origin {!r} may not connect: the configuration names under cors those that may"
-_OTHER_SITE: Final = "pages of other sites may not connect: the configuration names under cors those that may"
+_OTHER_ORIGIN: Final = "web pages of {!r} may not use this gateway: add the origin to `cors` in its configuration"
+_OTHER_SITE: Final = (
+    "web pages of other sites may not use this gateway: add their origins to `cors` in its configuration"
+)
 _NOT_HERE: Final = (
-    "the live view shows itself without a key on this machine alone, under localhost or a loopback address: set ui_key "
-    "in the configuration to see it from elsewhere"
+    "without a key, the live view works only on this machine, under localhost or a loopback address: for other "
+    "machines, set `ui_key` in the configuration"
 )
-_OTHER_PAGE: Final = "the live view answers its own page only"
+_OTHER_PAGE: Final = "only the live view's own page may send this request"
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -17,7 +17,7 @@ ADDRESSES: Final = 4096
 """Addresses with a count of their own; all others share one count."""
 
 _OTHERS: Final = "others"
-_GUESSED: Final = "too many wrong keys have come from this address: wait, then send the right one"
+_GUESSED: Final = "too many requests with wrong keys from this address: wait, then send the correct key"
 
 
 class LogOften(Protocol):

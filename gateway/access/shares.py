@@ -27,11 +27,11 @@ KEPT_FOR_OPERATOR: Final = 2
 """Viewers reserved for the operator."""
 
 _UNITS: Final[Mapping[Share, str]] = {
-    "in_flight": "requests under way",
-    "connections": "connections open",
-    "websockets": "websockets open",
+    "in_flight": "running requests",
+    "connections": "open connections",
+    "websockets": "open WebSockets",
     "viewers": "viewers of the live view",
-    "upstream_connections": "connections to providers in use",
+    "upstream_connections": "connections to providers",
 }
 _WAIT: Final = (("retry-after", "1"),)
 
@@ -98,7 +98,7 @@ class ShareLimits:
         who = f"the key {holder!r}" if holder in self._own else "the client"
         most = self._own.get(holder, self._others)[share]
         limit = f"limits.per_client.{share}"
-        message = f"{who} has {most} {_UNITS[share]}, which is its share ({limit}): end one of them first"
+        message = f"{who} has reached its limit of {most} {_UNITS[share]} ({limit}): wait until one ends"
         return GatewayError("rate_limited", message, headers=_WAIT)
 
 
@@ -119,8 +119,8 @@ class UpstreamShare:
 
 
 _FULL: Final[Mapping[Share, str]] = {
-    "in_flight": "the gateway serves as many requests as its limits.in_flight allows",
-    "viewers": f"{MOST_VIEWERS} viewers look already: close one of their pages",
+    "in_flight": "the gateway has reached its limit of concurrent requests (limits.in_flight): try again later",
+    "viewers": f"the live view has {MOST_VIEWERS} viewers, the maximum: close another page",
 }
 
 

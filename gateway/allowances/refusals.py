@@ -44,11 +44,11 @@ def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     most = spelled_amount(budget.budget.most, currency)
     whose = f"{budget.holder.title} may spend {budget.text}"
     if shortage.used >= budget.budget.most:
-        state = f"{whose}: used up ({spelled_amount(shortage.used, currency)} of {most})."
+        state = f"{whose}: exhausted ({spelled_amount(shortage.used, currency)} of {most})."
     else:
         used = f"{spelled_amount(shortage.used, currency)} of {most} used"
         if aside := budget.set_aside:
-            used += f", {spelled_amount(aside, currency)} set aside for batches that go on"
+            used += f", {spelled_amount(aside, currency)} reserved for running batches"
         state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
     return f"{state} {_next_available(budget, shortage.debit.counter)}"
 
@@ -57,11 +57,11 @@ def _next_available(budget: BudgetAllowance, counter: object) -> str:
     assert isinstance(counter, SumCounter)  # budgets have no other counters
     more = budget.more_from(counter)
     if more is None:
-        return "A run ends 24 hours after its last request; another run has a budget of its own."
+        return "A run ends 24 hours after its last request; a new run has its own budget."
     at = budget.local_time(more)
     if isinstance(budget.budget.period, Rolling):
-        return f"It comes back as what was spent grows older than that, at {at} at the soonest."
-    return f"There is more from {at} on."
+        return f"It refills as earlier spending leaves the period, from {at} on."
+    return f"It resets at {at}."
 
 
 CODE: Final = "rate_limit_exceeded"
@@ -71,7 +71,7 @@ UNKNOWN_WAIT: Final = 1
 """Seconds to wait for the end of other requests: without a wait, programs retry immediately
 (lidge-jun/opencodex#4653)."""
 
-_AWAY: Final = "The store of this gateway's counters is away, and what is limited is refused meanwhile"
+_AWAY: Final = "The gateway cannot reach the store of its counters, and rejects requests with limits until it can"
 
 _NOUNS: Final[Mapping[Measure, str]] = {
     "requests": "requests",
@@ -116,7 +116,7 @@ def amount(allowance: Allowance) -> str:
     if isinstance(allowance, BudgetAllowance):
         return allowance.text
     if allowance.measure == "concurrent":
-        return f"{allowance.text} at once"
+        return f"{allowance.text} concurrent requests"
     much, _, time = allowance.text.partition("/")
     return f"{much} {_NOUNS.get(allowance.measure, allowance.measure)}/{time}"
 
@@ -125,7 +125,7 @@ def _reservation_note(allowance: Allowance, shortage: Shortage) -> str:
     """Return a note that other requests' reservations fill a budget; empty for other limits."""
     if shortage.cause == "store_away" or not isinstance(allowance, BudgetAllowance):
         return ""
-    return ", of which requests under way have reserved what is left"
+    return "; running requests have reserved the rest"
 
 
 def _wait(shortage: Shortage) -> int:
@@ -144,11 +144,13 @@ def over_own_budget_error(
     dollars cannot be kept."""
     for budget in budgets:
         if budget.currency == "usd" and not priced:
-            return _refusal(f"{BUDGET}: no price of {place} is known, so that no dollars can be held to")
+            return _refusal(f"{BUDGET}: {place} has no known price, so the limit in dollars cannot be checked")
         amount = counted_amount(budget.currency, needed, count_cached=False)
         if amount > budget.most:
             may, need = (spelled_amount(number, budget.currency) for number in (budget.most, amount))
-            return _refusal(f"{BUDGET}: the request may cost {may}, and might need {need} of {place}: it was not sent")
+            return _refusal(
+                f"{BUDGET}: the request may cost {may}, but could cost {need} at {place}, so it was not sent"
+            )
     return None
 
 
@@ -173,8 +175,8 @@ def unpriced_refusal(target: Target) -> ErrorInfo:
     when it is read."""
     return ErrorInfo(
         "invalid_request",
-        f"the price of {target.name} is not known, and there is a budget of money for this request: ask for a model "
-        f"that has a price, or have one given to the entry {target.entry.name} (`price`, or `unpriced: allow` for all)",
+        f"{target.name} has no known price, but this request has a budget in dollars: use a model with a price, or "
+        f"set `price` in the entry {target.entry.name} (or `unpriced: allow` for all models)",
         code="model_not_priced",
         param="model",
     )

@@ -70,7 +70,7 @@ async def seed_budgets(
             await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only)
             await _seed_runs(allowances, own, dimension, holder_of, table, delivered_only)
     except Unavailable as error:
-        log.warning("budgets begin without what has been spent before: the kept ledger cannot be read: %s", error)
+        log.warning("budgets start at zero, because the ledger cannot be read: %s", error)
 
 
 async def _seed_periods(
@@ -116,8 +116,8 @@ async def _seed_runs(
     parts = await table.folded_parts((_micro(now - RUN), _micro(now) + 1))
     if any(part.level == DAY_SUM for part in parts):
         log.warning(
-            "budgets for runs begin without some of what was spent: the last day has so many runs that the ledger "
-            "keeps only their sums. Raise state_storage.ledger.max_bytes"
+            "budgets of runs start without some of the earlier spending: the ledger has only sums for the runs of "
+            "the last day. Raise state_storage.ledger.max_bytes"
         )
     by_holder = defaultdict(list)
     for run in await open_runs(table, dimension, allowances.now(), delivered_only):

@@ -80,11 +80,11 @@ class AnswerCache:
             except AnswersAway as error:
                 self._count_failure(str(error))
                 return None
-        self._count_failure(f"no answer for {seconds:g} s")
+        self._count_failure(f"no response for {seconds:g} s")
         return None
 
     def _count_failure(self, why: str) -> None:
         self._failures += 1
         if trio.current_time() - self._logged_at >= LOG_INTERVAL:
             self._logged_at = trio.current_time()
-            log.warning("the cache of answers is away, requests go to their providers: %s", why)
+            log.warning("the response cache is unavailable, so requests go to their providers: %s", why)

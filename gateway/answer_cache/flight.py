@@ -11,8 +11,8 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-TOO_SLOW = ErrorInfo("upstream", "the answer went on while this client was too slow to read it", reason=None)
-ABANDONED = ErrorInfo("upstream", "the request that was answered first was given up", reason="connection")
+TOO_SLOW = ErrorInfo("upstream", "the client read the response too slowly", reason=None)
+ABANDONED = ErrorInfo("upstream", "the first of these identical requests was cancelled", reason="connection")
 
 
 class FlightStage(enum.Enum):

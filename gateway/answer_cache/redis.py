@@ -150,19 +150,19 @@ class RedisAnswers:
 
     async def _do(self, script: str, arguments: list[object]) -> object:
         if (in_use := self._in_use) is None:
-            raise AnswersAway("it cannot be reached")
+            raise AnswersAway("it is unreachable")
         with trio.CancelScope() as scope:
             in_use.scopes.add(scope)
             try:
                 return await _evaluate(in_use.client, script, arguments)
             except (AuthenticationError, AuthorizationError):
-                raise AnswersAway("it refuses the user, the password or scripts on keys that begin so") from None
+                raise AnswersAway("it rejects the user, the password, or scripts on keys with this prefix") from None
             except _FAILURES:
                 in_use.broken.set()
-                raise AnswersAway("it cannot be reached") from None
+                raise AnswersAway("it is unreachable") from None
             finally:
                 in_use.scopes.discard(scope)
-        raise AnswersAway("it cannot be reached")
+        raise AnswersAway("it is unreachable")
 
 
 async def _evaluate(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:

@@ -70,7 +70,7 @@ def _sticky(value: Any) -> Any:
         return None
     if isinstance(value, str):
         return HeaderName
-    raise Wrong(described_word(value), "this must be auto, false or the name of a header")
+    raise Wrong(described_word(value), "expected auto, false or the name of a header")
 
 
 Stickiness: TypeAlias = Annotated[

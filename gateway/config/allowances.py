@@ -28,7 +28,7 @@ class Rate:
         return self.text
 
 
-_EXPECTED: Final = "this must be an amount for a time, such as 600/m, 2M/m, 50k/d or 10/s"
+_EXPECTED: Final = "expected an amount for a time, such as 600/m, 2M/m, 50k/d or 10/s"
 _TIMES: Final = {
     "s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
 }  # fmt: skip
@@ -44,9 +44,9 @@ def _rate(value: Any) -> Rate:
     whole, fraction, multiple, unit = match[1], match[2] or "", match[3], match[4]
     amount, rest = divmod(int(whole + fraction) * _MULTIPLES[multiple], 10 ** len(fraction))
     if rest:
-        raise Wrong(describe(value), "this must come to a whole number: write it for a longer time, such as 30/m")
+        raise Wrong(describe(value), "expected a whole number: use a longer time, such as 30/m")
     if not amount:
-        raise Wrong(describe(value), "with this nothing would ever pass: leave it out for no limit")
+        raise Wrong(describe(value), "this would reject every request: remove it for no limit")
     return Rate(amount, _TIMES[unit], re.sub(r"\s", "", value))
 
 
@@ -130,7 +130,7 @@ class RootLimit:
 def _rates_or_limits(value: Any) -> Any:
     if isinstance(value, dict | list):
         return RateLimits if isinstance(value, dict) else tuple[HeaderLimit, ...]
-    raise Wrong(describe(value), "this must be a mapping such as {requests: 600/m}, or a list of limits by a header")
+    raise Wrong(describe(value), "expected a mapping such as {requests: 600/m}, or a list of limits by a header")
 
 
 RatesOrHeaderLimits: TypeAlias = Annotated[
@@ -179,7 +179,7 @@ def _queue(value: Any) -> Any:
         return QueueSettings
     if isinstance(value, int) and not isinstance(value, bool) and value == 0:
         return None
-    raise Wrong(describe(value), "this must be a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
+    raise Wrong(describe(value), "expected a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
 
 
 QueueOrNone: TypeAlias = Annotated[

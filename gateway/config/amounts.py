@@ -40,12 +40,14 @@ def read_budget(value: Any) -> Any:
     if isinstance(value, Unresolved):
         return value
     if not isinstance(value, str):
-        raise Wrong(describe(value), f"this must be an amount for a period, {_SUCH_AS}")
+        raise Wrong(describe(value), f"expected an amount for a period, {_SUCH_AS}")
     text = " ".join(value.split())
     amount, slash, period = (part.strip() for part in text.partition("/"))
     if not slash:
-        raise Wrong(describe(value), f"it says no period: write an amount for one, {_SUCH_AS}", _in_words(text))
-    most, currency = _read_amount(amount, value, f"this must be an amount for a period, {_SUCH_AS}", text)
+        raise Wrong(
+            describe(value), f"the period is missing: write an amount and a period, {_SUCH_AS}", _in_words(text)
+        )
+    most, currency = _read_amount(amount, value, f"expected an amount for a period, {_SUCH_AS}", text)
     return SpendingBudget(most, currency, _period(period, value), text)
 
 
@@ -54,7 +56,7 @@ Budget: TypeAlias = Annotated[SpendingBudget, Kind("amounts", read_budget, any_o
 
 def read_amount(text: str) -> tuple[int, Currency]:
     """Return an amount without a period, such as ``2 usd``. Raises ``Wrong``."""
-    return _read_amount(text.strip(), text, "this must be an amount such as 2 usd or 500k tokens", text.strip())
+    return _read_amount(text.strip(), text, "expected an amount such as 2 usd or 500k tokens", text.strip())
 
 
 def spelled_amount(amount: int, currency: Currency) -> str:
@@ -80,11 +82,13 @@ def _read_amount(amount: str, value: Any, expected: str, whole: str) -> tuple[in
     currency: Currency = "usd" if unit.lower() == "usd" else "tokens"
     exact = Decimal(number) * _TIMES[times.lower()] * (NANOS if currency == "usd" else 1)
     if exact != int(exact):
-        raise Wrong(describe(value), "tokens come in whole ones")
+        raise Wrong(describe(value), "expected a whole number of tokens")
     if not exact:
-        raise Wrong(describe(value), "nothing could be spent: give an amount above 0, or leave it out for no limit")
+        raise Wrong(
+            describe(value), "this would reject every request: set an amount above 0, or remove it for no limit"
+        )
     if exact > MOST:
-        raise Wrong(describe(value), f"this must be {spelled_amount(MOST, currency)} at most")
+        raise Wrong(describe(value), f"expected at most {spelled_amount(MOST, currency)}")
     return int(exact), currency
 
 
@@ -95,7 +99,7 @@ def _period(word: str, value: Any) -> Period:
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if 0 < seconds <= _LONGEST:
         return Rolling(float(seconds))
-    expected = "the period must be hour, day, week, month, run, or a time that rolls, such as 12h or 30d (366d at most)"
+    expected = "expected the period hour, day, week, month, run, or a rolling one, such as 12h or 30d (at most 366d)"
     near = {"daily": "day", "d": "day", "h": "hour", "w": "week", "mo": "month"}.get(word) or nearest(word, _NAMED, 0.6)
     head = " ".join(str(value).partition("/")[0].split())
     raise Wrong(describe(value), expected, None if near is None else f"{head}/{near}")

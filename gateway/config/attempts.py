@@ -54,7 +54,7 @@ def _wait_or_p95(value: object) -> float | Literal["p95"]:
     try:
         return read_wait(value)
     except Wrong as wrong:
-        raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
+        raise Wrong(wrong.found, "expected a duration above 0, such as 2s, or p95") from wrong
 
 
 WaitOrP95: TypeAlias = Annotated[
@@ -94,9 +94,11 @@ def changed_circuit(base: CircuitSettings, circuit: CircuitSettings, path: Path,
     """Return ``base`` with the file's settings; a longer ``cooldown`` alone also raises ``longest``."""
     made = findings.laid_over(base, circuit, path)
     if not made.error_rate:
-        findings.wrong((*path, "error_rate"), "0%, at which every target would be out", "write a share such as 50%")
+        findings.wrong((*path, "error_rate"), "0% would make every target unavailable", "set a share, such as 50%")
     if made.cooldown <= made.longest:
         return made
     if "longest" in findings.given(path):
-        findings.wrong((*path, "longest"), "shorter than cooldown", "it is the end of a time that doubles")
+        findings.wrong(
+            (*path, "longest"), "this is shorter than cooldown", "set it to at least cooldown, which doubles up to it"
+        )
     return attrs.evolve(made, longest=made.cooldown)

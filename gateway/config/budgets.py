@@ -19,7 +19,7 @@ _LENGTHS: Final[Mapping[str, float]] = {"hour": _DAY / 24, "day": _DAY, "week": 
 
 
 _KEEPING: Final = ("sqlite", "postgres")
-_KEEP: Final = "give `state_storage` of sqlite or postgres, or `counters` of redis or postgres"
+_KEEP: Final = "set `state_storage` to sqlite or postgres, or `counters` to redis or postgres"
 _KEEP_MORE: Final = "raise `state_storage.ledger.keep`"
 
 
@@ -31,8 +31,8 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
             continue
         known = budgets.setdefault((budget.currency, budget.period), budget)
         if known is not budget:
-            found = f"{budget.text} is for the same period as {known.text}"
-            findings.wrong((*path, "budgets", i), found, "keep the one that is meant")
+            found = f"{budget.text} has the same period as {known.text}"
+            findings.wrong((*path, "budgets", i), found, "remove one of them")
     return tuple(budgets.values())
 
 
@@ -46,8 +46,8 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
     if long:
         more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
         yield (
-            f"budgets: {', '.join(long[:_NAMED])}{more}: what has been spent is forgotten when the process ends, "
-            f"before the period does: {_KEEP if storage is None or storage.type not in _KEEPING else _KEEP_MORE}"
+            f"budgets: {', '.join(long[:_NAMED])}{more}: if the process ends before the period does, earlier "
+            f"spending is forgotten: {_KEEP if storage is None or storage.type not in _KEEPING else _KEEP_MORE}"
         )
 
 

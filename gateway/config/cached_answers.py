@@ -44,7 +44,7 @@ class CacheUse:
 def _switch(value: Any) -> Any:
     if value is False or isinstance(value, dict):
         return CacheUse if isinstance(value, dict) else None
-    raise Wrong(describe(value), "this must be a mapping such as {ttl: 1h}, or false for no cached answers")
+    raise Wrong(describe(value), "expected a mapping such as {ttl: 1h}, or false for no caching")
 
 
 CacheSwitch: TypeAlias = (

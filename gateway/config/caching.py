@@ -31,23 +31,26 @@ def build_answer_cache(
     for kind, (key, such_as) in _NEEDS.items():
         place: document.Path = ("cache", key)
         if cache.type != kind and key in given:
-            findings.no_effect(place, f"{cache.type} has no use for it, ignored")
+            findings.no_effect(place, f"type {cache.type} does not use it; ignored")
         elif cache.type == kind and not getattr(cache, key) and place not in findings.faulty:
-            findings.wrong(place, f"{kind} needs a {key}", f"give it one, such as {such_as}")
+            findings.wrong(place, f"{kind} needs a {key}", f"set it, such as {such_as}")
     if cache.type == "redis" and cache.url and not isinstance(cache.url, Unresolved):
         if not _is_address(cache.url):
-            findings.wrong(("cache", "url"), "no address of redis", f"write one such as {_NEEDS['redis'][1]}")
+            findings.wrong(("cache", "url"), "not an address of Redis", f"write it like {_NEEDS['redis'][1]}")
         elif crosses_in_clear(cache.url):
-            findings.warn("cache: Redis on another machine is asked without TLS: write rediss://, if it can")
+            findings.warn(
+                "cache: the connection to Redis on another machine has no TLS: write rediss:// if the server supports "
+                "it"
+            )
     uses = tuple(_uses(aliases, clients))
     for place, use in uses:
         if use.ttl > cache.max_ttl:
-            advice = "write a shorter one, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
+            advice = "set a shorter time, or a longer `max_ttl` at the root: `cache: {max_ttl: 7d}`"
             findings.wrong(
-                (*place, "ttl"), f"longer than the {cache.max_ttl / 3600:g} hours of `cache.max_ttl`", advice
+                (*place, "ttl"), f"this is longer than the {cache.max_ttl / 3600:g} hours of `cache.max_ttl`", advice
             )
     if "cache" in findings.given(()) and not uses:
-        findings.no_effect(("cache",), "nothing is cached: give an alias or a client key `cache: {ttl: 1h}`")
+        findings.no_effect(("cache",), "nothing uses the cache: set `cache: {ttl: 1h}` for an alias or a client key")
     return findings.laid_over(AnswerCacheSettings() if cache.type == "memory" else _ON_DISK, cache, ("cache",))
 
 

@@ -151,11 +151,12 @@ def _spelled_end(end: datetime | None) -> str:
 def _authenticator(old: Config, new: Config) -> Iterator[Change]:
     if old.asks_for_key != new.asks_for_key:
         yield Change(
-            "~", "client_keys: " + ("a key is required now" if new.asks_for_key else "everybody may come in now")
+            "~",
+            "client_keys: " + ("a key is now required" if new.asks_for_key else "every client may now use the gateway"),
         )
     if (old.stored_keys == "off") != (new.stored_keys == "off"):
-        words = "let nobody in any longer" if new.stored_keys == "off" else "let in, too"
-        yield Change("~", f"stored_keys: those that are kept in the state storage {words}")
+        words = "are no longer accepted" if new.stored_keys == "off" else "are now accepted"
+        yield Change("~", f"stored_keys: clients in the state storage {words}")
 
 
 def _default(old: Config, new: Config) -> Iterator[Change]:

@@ -57,10 +57,10 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
         path = ("client_groups", i)
         if item is None:
             if path not in findings.faulty:
-                findings.wrong(path, "an empty item", "each item needs a name")
+                findings.wrong(path, "this item is empty", "add `name`")
             continue
         if item.name in groups or not item.name:
-            found = f"the name {item.name} is taken already" if item.name else "an empty name"
+            found = f"another group has the name {item.name}" if item.name else "the name is empty"
             findings.wrong((*path, "name"), found, "give each group its own name")
         check_access(item, path, names, findings)
         ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
@@ -68,7 +68,7 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
         groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets))
     members = {item.group_name for item in config.client_keys if item is not None}
     for name in () if config.stored_keys != "off" else groups.keys() - members:
-        findings.warn(f"client_groups: nobody is in {name}: write `group: {name}` in an item of client_keys")
+        findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
     return groups
 
 
@@ -77,8 +77,10 @@ def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], fin
     if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
     if item.group_name not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
-        found = f"{describe(item.group_name)} is no group"
-        findings.wrong((*path, "group"), found, "name one of client_groups", nearest(item.group_name, groups))
+        found = f"there is no group {describe(item.group_name)}"
+        findings.wrong(
+            (*path, "group"), found, "use the name of one of client_groups", nearest(item.group_name, groups)
+        )
     return groups.get(item.group_name)
 
 
@@ -98,34 +100,34 @@ def check_wall(client: ClientKey, path: Path, entries: Entries, findings: Findin
     if any(isinstance(pattern, Unresolved) for patterns in walls for pattern in patterns):
         return
     if not any(all(matches_one(entry.name, patterns) for patterns in walls) for entry in entries.made):
-        found = "none of these entries is one of its group's"
-        findings.wrong((*path, "only"), found, "both lists hold: change one of them")
+        found = "none of these entries is also allowed by its group"
+        findings.wrong((*path, "only"), found, "both lists apply: change one of them")
 
 
 def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entries, findings: Findings) -> None:
     if patterns == ():
-        findings.wrong(path, "an empty list", "name at least one entry, or leave it out for all")
+        findings.wrong(path, "the list is empty", "list at least one entry, or remove it to allow all")
     names = [entry.name for entry in entries.made]
     for i, pattern in enumerate(patterns or ()):
         if isinstance(pattern, Unresolved) or not entries.complete:
             continue
         if not any(matches_one(name, (pattern,)) for name in names):
             found, advice = (
-                f"no entry is called {describe(pattern)}",
-                "name one of model_providers",
+                f"there is no entry {describe(pattern)}",
+                "use the name of one of model_providers",
             )
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
 
 
 def _check_models(models: tuple[str, ...] | None, path: Path, names: AccessNames, findings: Findings) -> None:
     if models == ():
-        findings.wrong(path, "an empty list", "name at least one model, or leave it out to allow all")
+        findings.wrong(path, "the list is empty", "list at least one model, or remove it to allow all")
     for i, model in enumerate(models or ()):
         try:
             known = isinstance(model, Unresolved) or names.is_model(model)
         except GatewayError as error:
-            findings.wrong((*path, i), str(error), "name one of them")
+            findings.wrong((*path, i), str(error), "use one of them")
             continue
         if not known and names.entries.complete:
-            found = f"{describe(model)} is no configured model"
-            findings.wrong((*path, i), found, "name one of model_providers or model_aliases")
+            found = f"{describe(model)} is not a configured model"
+            findings.wrong((*path, i), found, "use a name of model_providers or model_aliases")

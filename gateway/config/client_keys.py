@@ -24,22 +24,26 @@ def build_client_keys(
 ) -> tuple[ClientKey, ...]:
     """Return the clients of a file. An empty list is an error: it does not open the gateway."""
     if not items and "client_keys" in findings.given(()):
-        findings.wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
+        findings.wrong(
+            ("client_keys",), "the list is empty", "list at least one key, or remove it to accept every client"
+        )
     clients: dict[str, ClientKey] = {}
     holders: dict[bytes, str] = {}
     for i, item in enumerate(items):
         path = ("client_keys", i)
         if item is None and path not in findings.faulty:
-            findings.wrong(path, "an empty item", "each item needs a name, and a key or its sha256")
+            findings.wrong(path, "this item is empty", "add `name`, and `key` or `sha256`")
         if item is None:
             continue
         client = build_client(item, path, names, holders, findings)
         if client is None:
             continue
         if item.name in clients:
-            found = f"the name {item.name} is taken already"
+            found = f"another client has the name {item.name}"
             findings.wrong(
-                (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
+                (*path, "name"),
+                found,
+                "give each client its own name; for several keys of a client, use the list `keys`",
             )
         _check_certificate(item, path, listeners, clients, findings)
         clients.setdefault(item.name, client)
@@ -56,7 +60,7 @@ def build_client(
     group = group_of(item, path, names.groups, findings)
     check_access(item, path, names, findings)
     if not item.name:
-        findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
+        findings.wrong((*path, "name"), "the name is empty", "give the client a name; the log shows it")
     keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
     if not keys and item.certificate is None:
         return None
@@ -82,9 +86,9 @@ def _keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Pat
             yield from _key(AcceptedKey(item.key, item.sha256), path, findings)
         return
     if has_own:
-        findings.wrong((*path, "keys"), "given beside key or sha256", "put that key into the list, too")
+        findings.wrong((*path, "keys"), "it cannot be combined with key or sha256", "add that key to the list")
     if not item.keys and path not in findings.faulty:
-        findings.wrong((*path, "keys"), "an empty list", "list at least one key")
+        findings.wrong((*path, "keys"), "the list is empty", "list at least one key")
     for i, one in enumerate(item.keys):
         yield from _key(one, (*path, "keys", i), findings)
 
@@ -93,12 +97,12 @@ def _key(written: AcceptedKey, path: Path, findings: Findings) -> Iterator[tuple
     """Yield the key if it is valid."""
     if (written.key is None) == (written.sha256 is None):
         if path[:2] not in findings.faulty:
-            found = "neither key nor sha256" if written.key is None else "key and sha256"
-            findings.wrong(path, found, "give one of the two")
+            found = "neither key nor sha256 is set" if written.key is None else "both key and sha256 are set"
+            findings.wrong(path, found, "set one of them")
     elif written.digest:
         yield path, written
     else:
-        findings.wrong((*path, "key"), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
+        findings.wrong((*path, "key"), "the key is empty", "create a random one with `openssl rand -hex 32`")
 
 
 def _check_certificate(
@@ -112,9 +116,14 @@ def _check_certificate(
         return
     for other in others.values():
         if other.certificate == item.certificate and other.name != item.name:
-            findings.wrong((*path, "certificate"), f"the same as {other.name}'s", "each client needs one of its own")
+            findings.wrong(
+                (*path, "certificate"), f"{other.name} has the same one", "give each client its own certificate"
+            )
     if not any(one.tls is not None and one.tls.client_ca for one in listeners) and findings.first("client_ca"):
-        findings.warn("client_keys: a certificate is named, and no listener asks for one: give one tls.client_ca")
+        findings.warn(
+            "client_keys: a certificate has no effect, because no listener requests one: set tls.client_ca for a "
+            "listener"
+        )
 
 
 def _unlike(
@@ -123,7 +132,7 @@ def _unlike(
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:
         if key.digest in holders:
-            findings.wrong(path, f"the same key as {holders[key.digest]}'s", "each client needs keys of its own")
+            findings.wrong(path, f"{holders[key.digest]} has the same key", "give each client its own keys")
         holders.setdefault(key.digest, name)
         yield key
 
@@ -140,8 +149,8 @@ def _warn_of_ends(client: ClientKey, path: Path, findings: Findings) -> None:
 
 def _warn_of_end(what: str, end: datetime, now: datetime, findings: Findings) -> None:
     if end <= now:
-        findings.warn(f"{what} has ended on {spelled_time(end)}, and is refused: take it out")
+        findings.warn(f"{what} expired on {spelled_time(end)} and is rejected: remove it")
     elif end - now <= SOON:
         days = (end - now).days
         left = f"in {days} day{'' if days == 1 else 's'}" if days else "in less than a day"
-        findings.warn(f"{what} ends on {spelled_time(end)}, {left}")
+        findings.warn(f"{what} expires on {spelled_time(end)}, {left}")

@@ -28,7 +28,7 @@ class MetricsSettings:
 def _metrics(value: Any) -> Any:
     if isinstance(value, bool | dict):
         return MetricsSettings if isinstance(value, dict) else bool
-    raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
+    raise Wrong(describe(value), "expected true, false or a mapping with the key open")
 
 
 def _scraping(value: bool | MetricsSettings) -> Scraping:
@@ -93,6 +93,7 @@ def collector(tracing: TracingSettings | None, findings: Findings) -> TracingSet
     port = HTTP_PORT if given.port in (None, GRPC_PORT) else given.port
     endpoint = f"{given.scheme}://{given.netloc.rpartition(':')[0] if given.port else given.netloc}:{port}"
     findings.warn(
-        f"tracing.opentracing_grpc_endpoint: traces go over HTTP, not gRPC, to port {port} there; endpoint chooses"
+        f"tracing.opentracing_grpc_endpoint: traces use HTTP, not gRPC, and go to port {port} there; to change "
+        "that, set endpoint"
     )
     return attrs.evolve(tracing, endpoint=endpoint)

@@ -48,15 +48,18 @@ def check_counters(counters: CounterSettings, findings: Findings) -> None:
     url, place = counters.url, ("counters", "url")
     if counters.type == "memory":
         if url is not None:
-            findings.no_effect(place, "memory has no use for it, ignored")
+            findings.no_effect(place, "type memory does not use it; ignored")
     elif place not in findings.faulty and not isinstance(url, Unresolved):
-        advice = f"write one such as {_SUCH_AS[counters.type]}"
+        advice = f"write it like {_SUCH_AS[counters.type]}"
         if not url:
-            findings.wrong(place, f"{counters.type} needs a url", advice)
+            findings.wrong(place, f"type {counters.type} needs a url", advice)
         elif not _is_address(url, counters.type):
-            findings.wrong(place, f"no address of {counters.type}", advice)
+            findings.wrong(place, f"not an address of {counters.type}", advice)
         elif crosses_in_clear(url):
-            findings.warn("counters: Redis on another machine is asked without TLS: write rediss://, if it can")
+            findings.warn(
+                "counters: the connection to Redis on another machine has no TLS: write rediss:// if the server "
+                "supports it"
+            )
 
 
 def _is_address(url: str, kind: str) -> bool:

@@ -35,15 +35,15 @@ def doubtful(config: Config) -> Iterator[str]:
 def _first_with_conditions(route: Route) -> Iterator[str]:
     for group, place in route.places:
         if group == 0 and place.when != UNAVAILABLE:
-            yield f"{place.target} is among the first, which are always asked: its `when` has no effect"
+            yield f"{place.target} is among the first targets, which always get requests: its `when` has no effect"
 
 
 def _one_account(found: tuple[Found, ...]) -> Iterator[str]:
     """Warn of targets that share a credential: if it is rejected or exhausted, all fail (openclaw/openclaw#30030)."""
     if len(found) > 1 and len({_account(one.entry) for one in found}) == 1 and _account(found[0].entry)[2]:
         yield (
-            "all of its targets are asked with one credential, and none of them answers once that is used up or "
-            "refused: put an entry with another `access_key`, or of another provider, behind them"
+            "all its targets use the same credential, so all of them fail if that is exhausted or rejected: add "
+            "an entry with another `access_key` or provider after them"
         )
 
 
@@ -61,11 +61,14 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
         if own is None or not known:
             continue
         if "context_too_long" in place.when and len(known) == len(before) and own <= max(known):
-            yield f"`context_too_long` leads to {place.target}, which takes no more than those before it ({own} tokens)"
+            yield (
+                f"`context_too_long` leads to {place.target}, whose context window is no larger than those before it "
+                f"({own} tokens)"
+            )
         elif "context_too_long" not in place.when and own < NEARLY * max(known):
             yield (
-                f"{place.target} takes {own} tokens and a target before it {max(known)}: "
-                "with a longer prompt it is passed over"
+                f"the context window of {place.target} has {own} tokens, and an earlier target has {max(known)}: "
+                f"longer prompts skip {place.target}"
             )
 
 
@@ -74,8 +77,8 @@ def _without_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
         for one in found:
             if entry_price(one.entry, one.model) is None:
                 yield (
-                    f"{one.entry.provider.id}/{one.model} has no price, and is asked after those that have one: give "
-                    "its entry a `price`"
+                    f"{one.entry.provider.id}/{one.model} has no price, so targets with a price come first: set "
+                    "`price` in its entry"
                 )
 
 
@@ -83,11 +86,13 @@ def _impatience(route: Route, retries: Retries) -> Iterator[str]:
     several = len(route.places) > 1
     deadline = spelled_value("deadline", retries.deadline)
     if several and retries.attempts == 1:
-        yield "one attempt leaves none for its other targets: write `retries: {attempts: 2}` or more"
+        yield "one attempt is too few for its other targets: set `retries: {attempts: 2}` or more"
     if route.first_content is not None and several and route.first_content >= retries.deadline:
         shown = spelled_value("first_content", route.first_content)
-        yield f"`first_content` ({shown}) is no shorter than `deadline` ({deadline}): no target follows a silent one"
+        yield (
+            f"`first_content` ({shown}) is not shorter than `deadline` ({deadline}), so no target follows a silent one"
+        )
     if route.hedge is not None and route.hedge.after != "p95":
         patience = retries.deadline if route.first_content is None else route.first_content
         if route.hedge.after >= patience:
-            yield "`hedge.after` is no shorter than the patience with a target: no second request is ever made"
+            yield "`hedge.after` is not shorter than the timeout of a target, so there is never a second request"

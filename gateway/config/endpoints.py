@@ -97,8 +97,8 @@ def build_endpoints(
         if own is None:
             found[name] = None
         elif usual is None and own.path is None:
-            mistake = f"{name} has no path that is the same everywhere"
-            findings.wrong((*path, "endpoints", name), mistake, f"say where it is: `{{{name}: /…}}`")
+            mistake = f"{name} has no standard path"
+            findings.wrong((*path, "endpoints", name), mistake, f"set the path: `{{{name}: /…}}`")
         else:
             found[name] = _place(own, usual or Place(""), base)
     return found

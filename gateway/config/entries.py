@@ -36,7 +36,7 @@ from streams.events import APIS, Api
 from streams.timeouts import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_ANY_ADDRESS = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
+_ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
 _CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
@@ -83,17 +83,17 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
     for i, item in enumerate(items):
         path = (key, i)
         if item is None and path not in findings.faulty:
-            findings.wrong(path, "an empty item", "each item needs a model")
+            findings.wrong(path, "this item is empty", "add `model`")
         entry = None if item is None else _entry(item, path, defaults, findings)
         if item is None or entry is None:
             complete = False
             continue
         if entry.default and (first := default_names.setdefault(entry.type_of(entry.model), entry.name)) != entry.name:
-            found = f"{first} is the default already"
-            findings.wrong((*path, "default"), found, "only one model of a type can be the default")
+            found = f"{first} is the default, too"
+            findings.wrong((*path, "default"), found, "set `default` for only one model of each type")
         if entry.name in entries:
-            found = f"the name {entry.name} is taken already"
-            findings.wrong((*path, "name" if item.name else "model"), found, "give each a `name` of its own")
+            found = f"another entry has the name {entry.name}"
+            findings.wrong((*path, "name" if item.name else "model"), found, "give each entry its own `name`")
         entries.setdefault(entry.name, entry)
         paths.setdefault(entry.name, path)
     made = tuple(entries.values())
@@ -102,11 +102,15 @@ def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -
 
 def _items(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:
     if config.model_providers is not None and config.llm_providers is not None:
-        findings.wrong(("llm_providers",), "given beside model_providers", "they are two names for one key: keep one")
+        findings.wrong(
+            ("llm_providers",),
+            "it cannot be combined with model_providers",
+            "both are names of the same key: keep one",
+        )
     key = "llm_providers" if config.model_providers is None and config.llm_providers is not None else "model_providers"
     items = getattr(config, key) or ()
     if not items and not any(path[0] in ("model_providers", "llm_providers") for path in findings.faulty):
-        findings.wrong((key,), "no providers", "list at least one, such as `- model: openai/gpt-4o`")
+        findings.wrong((key,), "the list is empty", "list at least one, such as `- model: openai/gpt-4o`")
     return key, items
 
 
@@ -115,7 +119,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
     prefix, slash, model = item.written.partition("/")
     if not (prefix and slash and model):
         if not isinstance(item.written, Unresolved):
-            found = f"{describe(item.written)} names no provider" if not slash else describe(item.written)
+            found = f"{describe(item.written)} has no provider" if not slash else describe(item.written)
             findings.wrong((*path, "model"), found, "write <provider>/<model id>, or <provider>/* for all its models")
         return None
     own = defaults.providers.get(id_of(prefix))
@@ -125,7 +129,7 @@ def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Find
     if provider is None:
         return None
     if item.default and model == "*":
-        findings.wrong((*path, "default"), f"{item.written} is no single model", "a wildcard cannot be the default")
+        findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
     _check_headers(item, path, findings)
     speaks = _speaks(item, path, provider, findings)
     _check_probe(item, path, provider, findings)
@@ -173,8 +177,11 @@ def _of_own_provider(item: ModelEntry, own: OwnProvider) -> ModelEntry:
 def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None:
     """Report an entry whose name cannot begin a path."""
     if item.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
-        found = f"{item.name} cannot stand at the beginning of a path"
-        advice = "give the entry a `name` of letters, digits, `-`, `_` and `.` that no path of the gateway begins with"
+        found = f"{item.name} cannot be the start of a path"
+        advice = (
+            "give the entry a `name` of letters, digits, `-`, `_` and `.` that is not the start of a path of the "
+            "gateway"
+        )
         findings.wrong((*path, "passthrough"), found, advice)
 
 
@@ -189,7 +196,7 @@ def _provider(
     if provider is None or (provider.local and item.provider_interface is not None):
         provider = _own_provider(item, path, prefix, provider, findings)
     elif item.provider_interface is not None:
-        findings.warn(f"{item.written}: provider_interface is ignored, {prefix} is a known provider")
+        findings.warn(f"{item.written}: provider_interface is ignored, because {prefix} is a known provider")
     if provider is None:
         return None, item
     item = _addressed(item, provider, findings)
@@ -200,11 +207,11 @@ def _provider(
         return (at if item.base_url is not None or at.base_url is not None else None), item  # the error is reported
     if at.base_url is None and item.base_url is None:
         like = f", such as {at.address}" if at.address else ""
-        found = f"{at.display_name} has no address that is the same for all"
-        findings.wrong(path, f"{item.written} has no base_url", f"{found}: give it yours{like}")
+        found = f"{at.display_name} has no common address"
+        findings.wrong(path, f"{item.written} has no base_url", f"{found}: set yours{like}")
     elif lacking := at.missing_settings(item.base_url):
         found = f"{item.written} has no {' and no '.join(lacking)}"
-        findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
+        findings.wrong(path, found, f"{at.display_name}'s address needs it: set it, or set base_url")
     return at, item
 
 
@@ -216,10 +223,10 @@ def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> Mode
     speaks: dict[Api, Api] = {**provider.speaks, **item.speaks}
     name, spoken = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
-        findings.warn(f"{name}: base_url ends with {end}, the path of an API, which the gateway adds: leave that out")
+        findings.warn(f"{name}: base_url ends with {end}, which the gateway adds: remove that")
     if "messages" not in spoken and "messages" not in provider.places and is_messages_url(base_url):
-        found = f"{name}: base_url is an address for the Messages API, and requests to it are in Chat"
-        findings.warn(f"{found}: write `speaks: [messages]`")
+        found = f"{name}: base_url is an address of the Messages API, but requests to it would use Chat"
+        findings.warn(f"{found}: set `speaks: [messages]`")
     return attrs.evolve(item, base_url=provider.complete_base_url(base_url, spoken))
 
 
@@ -245,7 +252,7 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
         if name not in known:
             found = f"{provider.display_name}'s address has no {name}"
             header = " (OpenAI's goes as a header: `headers: {openai-project: …}`)" if name == "project" else ""
-            findings.wrong((*path, name), found, f"leave it out{header}")
+            findings.wrong((*path, name), found, f"remove it{header}")
 
 
 def _of_entry(row: Provider, item: ModelEntry) -> Provider:
@@ -265,8 +272,8 @@ def _own_provider(
         return None
     if local is None and near is not None and findings.first(prefix):
         findings.warn(
-            f"{item.written}: no provider is called {prefix}, so this is taken for a server of your own that speaks "
-            f"Chat: did you mean {near}?"
+            f"{item.written}: {prefix} is not a known provider, so trigate assumes your own server with the Chat "
+            f"API: did you mean {near}?"
         )
     interface = catalog.find(item.provider_interface) if item.provider_interface is not None else None
     if item.provider_interface is not None and interface is None:
@@ -287,51 +294,53 @@ def _near(word: str) -> str | None:
 def _speaks(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
     for upstream in dict.fromkeys(item.speaks.values()):
         if upstream not in provider.paths:
-            found = f"{provider.display_name} cannot be asked in {upstream} here"
+            found = f"trigate does not support {upstream} for {provider.display_name}"
             other = f", and more where base_url ends with {' or '.join(provider.by_path)}" if provider.by_path else ""
-            findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths)}{other}")
+            findings.wrong((*path, "speaks"), found, f"use {', '.join(provider.paths)}{other}")
     speaks = {**provider.speaks, **item.speaks}
     return {api: speaks[api] for api in (*APIS, *provider.speaks) if api in speaks}
 
 
 def _keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
     if item.state == "upstream" and (api := speaks.get("responses")) != "responses":
-        found = f"it is asked in {api or 'no API'} for Responses clients, which keeps no state"
-        findings.wrong((*path, "state"), found, "write `ours`, or `speaks: [responses]` if it has that API")
+        found = f"Responses clients use its API {api or '(none)'}, which stores no state"
+        findings.wrong((*path, "state"), found, "set `ours`, or `speaks: [responses]` if it has that API")
     return item.state
 
 
 def _check_probe(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> None:
     """Report a probe of a vendor's service: the gateway sends no requests of its own there (BerriAI/litellm#7000)."""
     if item.probe is not None and item.base_url is None and not provider.local:
-        found = f"{provider.display_name} is nobody's own server"
-        findings.wrong((*path, "probe"), found, "leave it out: its health is known by the requests that it gets")
+        found = f"{provider.display_name} is not your own server"
+        findings.wrong((*path, "probe"), found, "remove it: the gateway learns its health from requests")
 
 
 def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
     for name, _ in item.headers:
         if not _HEADER.fullmatch(name) or name.lower() in _NOT_TO_SET:
-            advice = "use http_host" if name.lower() == "host" else "name a header that may be set on a request"
+            advice = "use http_host" if name.lower() == "host" else "use a header that requests may have"
             findings.wrong((*path, "headers", name), f"{name!r} cannot be set", advice)
     for i, name in enumerate(item.pass_headers):
         if not _HEADER.fullmatch(name.removesuffix("*")):
-            advice = "name a header, with a * at its end for all that begin so"
+            advice = "give the name of a header, or a prefix that ends with *"
             findings.wrong((*path, "pass_headers", i), describe(name), advice)
         elif (reason := reason_never(name.lower())) is not None:
-            findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed", reason)
+            findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed on", reason)
     if item.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", item.http_host):
-        findings.wrong((*path, "http_host"), describe(item.http_host), "this must be a host name")
+        findings.wrong((*path, "http_host"), describe(item.http_host), "expected a host name")
 
 
 def _note(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
     if item.passthrough_auth and item.key is not None:
-        findings.warn(f"{item.name}: passthrough_auth and access_key are both set: access_key is ignored")
+        findings.warn(f"{item.name}: passthrough_auth and access_key are both set, so access_key is ignored")
     if item.key == "":
-        findings.warn(f"{item.name}: access_key is empty: no credential will be sent")
+        findings.warn(f"{item.name}: access_key is empty, so requests have no credential")
     bare = item.key is None and not item.passthrough_auth and sign_in is None
     if bare and item.written_sign_in is None and provider.key_required:
         hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
-        findings.warn(f"{item.name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
+        findings.warn(
+            f"{item.name}: neither access_key nor passthrough_auth is set, so requests have no credential{hint}"
+        )
     if provider.note and not item.speaks:
         findings.note(f"{provider.id}: {provider.note}")
 
@@ -352,15 +361,21 @@ def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Finding
         return None
     for other, given in (("access_key", item.key is not None), ("passthrough_auth", item.passthrough_auth)):
         if given:
-            findings.wrong(place, f"sign_in and {other} are both set", "a request has one credential: keep one of them")
+            findings.wrong(
+                place,
+                f"sign_in and {other} are both set",
+                "a request can have only one credential: remove one of them",
+            )
             return None
     sign_in = complete_sign_in(written, place, host, item.region, findings)
     taken = _taken(provider)
     if provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
-        expected = f"use {one_of(taken)}" if taken else "give it an access_key"
-        findings.wrong(place, f"{provider.display_name} takes no sign-in of {sign_in.type}", expected)
+        expected = f"use {one_of(taken)}" if taken else "set access_key"
+        findings.wrong(place, f"{provider.display_name} does not support the sign-in {sign_in.type}", expected)
     elif not is_installed(sign_in.type):
-        findings.wrong(place, f"signing in at {sign_in.type} needs a package", f"pip install 'trigate[{sign_in.type}]'")
+        findings.wrong(
+            place, f"the sign-in {sign_in.type} needs another package", f"pip install 'trigate[{sign_in.type}]'"
+        )
     return sign_in
 
 
@@ -378,7 +393,7 @@ def _sign_in_of_row(item: ModelEntry, provider: Provider, host: str, findings: F
         return None
     if not is_installed(name):
         findings.warn(
-            f"{item.name}: neither access_key nor sign_in, and signing in at {name} needs a package: "
+            f"{item.name}: neither access_key nor sign_in is set, and the sign-in {name} needs another package: "
             f"pip install 'trigate[{name}]'"
         )
         return None

@@ -49,12 +49,12 @@ FOREIGN: Final = (
     Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _litellm),
     Foreign(
         "Bifrost",
-        "write its `providers` as `model_providers`: docs/migrating.md, section From Bifrost, says what is what",
+        "write its `providers` as `model_providers`: docs/migrating.md, section From Bifrost, explains how",
         _bifrost,
     ),
     Foreign(
         "Portkey",
-        "write its targets as `model_providers`: docs/migrating.md, section From Portkey, says what is what",
+        "write its targets as `model_providers`: docs/migrating.md, section From Portkey, explains how",
         _portkey,
     ),
 )

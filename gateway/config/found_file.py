@@ -65,7 +65,9 @@ _HOSTS: Final[Mapping[str, str]] = {
 _HARMLESS: Final = frozenset(("type", "region"))
 """Keys of a sign-in that do not identify anyone."""
 
-_SIGNS_IN: Final = "a file that was only found in this folder signs in elsewhere, or as somebody else"
+_SIGNS_IN: Final = (
+    "trigate found this file in the current directory, and it signs in at another place or as another user"
+)
 _UNSENT: Final = ("client_keys", "ui_key", "metrics_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
@@ -76,11 +78,14 @@ def check_found(
     """Report what a ``file`` that was only found must not contain.
 
     ``content`` is its content with expanded ``variables``, and ``files`` are the secrets that it reads."""
-    advice = f"if you trust this file, name it: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
+    advice = f"if you trust this file, give it explicitly: `trigate serve ./{file.name}`, or TRIGATE_CONFIG={file.name}"
     for use in variables:
         if (whose := _owner(use.name)) is not None and not _may_have(whose, use, content):
             owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
-            found = f"{use.name} is {owner}, and a file that was only found in this folder sends it elsewhere"
+            found = (
+                f"{use.name} is {owner}, and this file, which trigate found in the current directory, would send it "
+                "elsewhere"
+            )
             findings.wrong(use.path, found, advice)
     for place, entry in _entries(content):
         if not _may_sign_in(entry, content):
@@ -90,7 +95,11 @@ def check_found(
     folder = os.path.realpath(file.parent)
     for use in files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
-            findings.wrong(use.path, "a file that was only found in this folder takes a secret from elsewhere", advice)
+            findings.wrong(
+                use.path,
+                "trigate found this file in the current directory, and it reads a secret from outside it",
+                advice,
+            )
 
 
 def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:

@@ -45,7 +45,7 @@ def _digest(value: Any) -> str:
         return value
     text = value.strip().lower() if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise Wrong("something that is no SHA-256", "this must be 64 hexadecimal digits: `printf %s KEY | sha256sum`")
+        raise Wrong("not a SHA-256 digest", "expected 64 hexadecimal digits: `printf %s KEY | sha256sum`")
     return text
 
 
@@ -63,7 +63,7 @@ Digest: TypeAlias = Annotated[
 
 def _sealing_keys(value: Any) -> tuple[Any, ...]:
     if value == []:
-        raise Wrong("an empty list", "give at least one key: `openssl rand -base64 32`")
+        raise Wrong("the list is empty", "add at least one key: `openssl rand -base64 32`")
     return tuple(map(_sealing_key, value)) if isinstance(value, list) else (_sealing_key(value),)
 
 
@@ -76,7 +76,7 @@ def _sealing_key(value: Any) -> Any:
     except (AttributeError, ValueError):
         key = b""
     if len(key) != 32:
-        raise Wrong("something that is no key", "this must be 32 bytes in base64: `openssl rand -base64 32`")
+        raise Wrong("not a valid key", "expected 32 bytes in base64: `openssl rand -base64 32`")
     return key
 
 
@@ -99,7 +99,7 @@ def _certificate_name(value: Any) -> str:
     if isinstance(value, Unresolved):
         return text
     if (name := as_name(text)) is None:
-        raise Wrong(describe(value), "this must be CN=NAME, DNS:NAME, URI:…, email:… or SHA256:… of a certificate")
+        raise Wrong(describe(value), "expected CN=NAME, DNS:NAME, URI:…, email:… or SHA256:… of a certificate")
     return name
 
 
@@ -137,7 +137,7 @@ def _timestamp(value: Any) -> datetime:
             return datetime.combine(found, time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):  # ``OverflowError`` for years beyond 9999 in UTC
         pass
-    raise Wrong(describe(value), "this must be a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
+    raise Wrong(describe(value), "expected a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
 
 
 def _parsed(text: str) -> date:
@@ -182,7 +182,7 @@ def _mode(value: Any) -> int:
     """Return file permissions; they must be quoted, because YAML reads 0660 as 432."""
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3}", value):
         return int(value, 8)
-    raise Wrong(describe(value), 'this must be three octal digits in quotes, such as "0660"')
+    raise Wrong(describe(value), 'expected three octal digits in quotes, such as "0660"')
 
 
 Mode: TypeAlias = Annotated[int, Kind("three octal digits", _mode, any_of(text_shape(r"0?[0-7]{3}")))]
@@ -219,7 +219,7 @@ def _network(value: Any) -> str:
     try:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
-        raise Wrong(describe(value), "this must be an address, a network such as 10.0.0.0/8, or unix") from None
+        raise Wrong(describe(value), "expected an address, a network such as 10.0.0.0/8, or unix") from None
 
 
 Network: TypeAlias = Annotated[str, Kind("text", _network, any_of(text_shape(r"unix|[0-9A-Fa-f:.]+(/[0-9]{1,3})?")))]
@@ -270,7 +270,7 @@ REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) 
 
 def _reason(value: Any) -> str:
     if value == "invalid":
-        raise Wrong("'invalid'", "a mistake of the client's is answered as it is, always")
+        raise Wrong("'invalid'", "errors of the client never lead to another target")
     return word_of(REASONS)(value)
 
 
@@ -299,7 +299,7 @@ def _speaks(value: Any) -> Mapping[Api, Api]:
     if isinstance(value, dict):
         return value
     if not value:
-        raise Wrong("an empty list", f"name at least one of {', '.join(_SPOKEN)}")
+        raise Wrong("the list is empty", f"list at least one of {', '.join(_SPOKEN)}")
     return {api: best_for(api, value) for api in _SPOKEN}
 
 
@@ -338,7 +338,7 @@ def _key_header(value: Any) -> Any:
         return dict[SpokenApi, HeaderName]
     if isinstance(value, str):
         return HeaderName
-    raise Wrong(describe(value), "this must be bearer, a header's name, or a mapping such as {messages: x-api-key}")
+    raise Wrong(describe(value), "expected bearer, a header's name, or a mapping such as {messages: x-api-key}")
 
 
 _HEADER: Final[Shape] = any_of(text_shape(HEADER))
@@ -362,7 +362,7 @@ def _dollars(value: Any) -> float:
     if isinstance(value, Unresolved):
         return 0.0
     exact = f"{value:.9f}" if isinstance(value, float) else value  # as many digits as text may have
-    return read_amount_of(exact, {"": 1.0}, "this must be a number of dollars, 0 or more, such as 1.25")
+    return read_amount_of(exact, {"": 1.0}, "expected a number of dollars, 0 or more, such as 1.25")
 
 
 Dollars: TypeAlias = Annotated[float, Kind("number of dollars", _dollars, DECIMAL_SHAPE, takes_text=True)]
@@ -373,7 +373,7 @@ _PROMPT_LENGTH: Final = r"([0-9]{1,9})([kKmM]?)"
 def _prompt_length(value: Any) -> int:
     match = re.fullmatch(_PROMPT_LENGTH, value) if isinstance(value, str) else None
     if match is None:
-        raise Wrong(describe(value), "this must be a number of tokens, such as 200k or 272000")
+        raise Wrong(describe(value), "expected a number of tokens, such as 200k or 272000")
     return int(match[1]) * {"": 1, "k": 10**3, "m": 10**6}[match[2].lower()]
 
 

@@ -156,9 +156,9 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Listen
     places = Counter(listener.place for _, listener in found)
     for path, listener in found:
         if places[listener.place] > 1:
-            findings.wrong(path, f"{listener.place} is taken twice", "give each listener its own port")
+            findings.wrong(path, f"two listeners use {listener.place}", "give each listener its own address or port")
     if found and all(listener.serves == "health" for _, listener in found):
-        findings.wrong(("listeners",), "none serves model requests", "add a listener without `serves: health`")
+        findings.wrong(("listeners",), "no listener serves model requests", "add a listener without `serves: health`")
     by_use = tuple(sorted((listener for _, listener in found), key=lambda listener: listener.serves == "health"))
     timeout, retries = (_common(found, name, findings) for name in ("timeout", "max_retries"))
     return ListenedTo(by_use or (Listener(),), timeout, retries)
@@ -168,13 +168,15 @@ def _checked(listener: Listener, path: tuple[str | int, ...], findings: Findings
     given = findings.given(path)
     if "socket" not in given:
         if "mode" in given:
-            findings.no_effect((*path, "mode"), "there is no socket whose permissions it could be, ignored")
+            findings.no_effect((*path, "mode"), "it applies only to a socket; ignored")
         return listener
     if listener.socket is None:
-        findings.wrong((*path, "socket"), "an empty path", "write it as /run/trigate/trigate.sock")
+        findings.wrong((*path, "socket"), "the path is empty", "write it like /run/trigate/trigate.sock")
     for name in ("address", "port", "tls"):
         if name in given:
-            findings.wrong((*path, name), "given beside socket", "a Unix socket has neither address, port nor TLS")
+            findings.wrong(
+                (*path, name), "it cannot be combined with socket", "a Unix socket has neither address, port nor TLS"
+            )
     return listener
 
 
@@ -182,7 +184,11 @@ def _common(found: Sequence[tuple[Any, Listener]], name: str, findings: Findings
     values = [(path, value) for path, listener in found if (value := getattr(listener, name)) is not None]
     for path, value in values:
         if value != values[0][1]:
-            findings.wrong((*path, name), "differs from another listener's", "all model listeners share one value")
+            findings.wrong(
+                (*path, name),
+                "it differs from another listener's value",
+                "set the same value for all model listeners",
+            )
     return values[0][1] if values else None
 
 
@@ -197,6 +203,6 @@ def is_local(listener: Listener) -> bool:
 def exposure(listener: Listener) -> str:
     """Return a sentence about who can reach the unprotected ``listener``, and what they can do."""
     return (
-        f"other machines can connect to {listener.place}, and there are no client_keys: "
-        "each of them can use the keys in this config"
+        f"client_keys is not set, so every machine that can connect to {listener.place} can use the provider keys "
+        "in this config"
     )

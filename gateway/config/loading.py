@@ -78,17 +78,17 @@ def discover(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) ->
         if path.exists():  # also a pipe: check --diff <(git show HEAD:trigate.yaml)
             return path
         source = "the command line" if explicit else f"${FILE_VARIABLE}"
-        raise ConfigError((Mistake(str(named), "", f"no such file (named by {source})", "give the path of a file"),))
+        raise ConfigError((Mistake(str(named), "", f"no such file (given by {source})", "give the path of a file"),))
     for name in FILE_NAMES:
         if (cwd / name).is_file():
             return cwd / name
     users = users_file(env)
     if users is not None and users.is_file():
         return users
-    looked = f"no configuration found: looked for ${FILE_VARIABLE} and for {', '.join(FILE_NAMES)} in {cwd}"
-    looked += f", and for {users}" if users is not None else ""
+    looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
+    looked += f", nor {users}" if users is not None else ""
     raise ConfigError(
-        (Mistake("", "", looked, "write one with `trigate init`, or try it without: `trigate serve --demo`"),)
+        (Mistake("", "", looked, "create one with `trigate init`, or try `trigate serve --demo`, which needs none"),)
     )
 
 
@@ -148,10 +148,10 @@ def configure(
 
     ``unnamed`` is its path if it was only found. Raises ``ConfigError``."""
     if not isinstance(written.content, dict) or not written.content:
-        found = "empty" if not written.content else f"{describe(written.content)} where keys should be"
-        raise ConfigError((written.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
+        found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
+        raise ConfigError((written.mistake((), found, "start the file with `version: v0.3.0`"),))
     if (foreign := recognised(written.content)) is not None:
-        found = f"this is a configuration of {foreign.owner}"
+        found = f"this is a configuration for {foreign.owner}"
         raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
@@ -267,5 +267,5 @@ def _check_stored_keys(config: Config, findings: Findings) -> None:
     kept = config.state_storage
     faulty = any(place[0] == "state_storage" for place in findings.faulty)
     if config.stored_keys != "off" and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
-        found = f"state_storage is {'not given' if kept is None else kept.type}, which keeps no keys"
-        findings.wrong(("stored_keys",), found, "give state_storage the type sqlite or postgres")
+        found = f"state_storage is {'not set' if kept is None else kept.type}, which cannot store keys"
+        findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")

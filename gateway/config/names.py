@@ -158,8 +158,8 @@ class Names:
         """Return the default for conversations. Raises ``GatewayError`` without one."""
         if (default := self.defaults.get("chat")) is not None:
             return default
-        others = ", ".join(f"{name} is one for {kind}" for kind, name in self.defaults.items())
-        why = f"no default is one for conversations ({others})" if others else "the configuration names no default"
+        others = ", ".join(f"{name} is for {kind}" for kind, name in self.defaults.items())
+        why = f"there is no default for conversations ({others})" if others else "the configuration has no default"
         raise invalid(f"model is required: {why}", "model")
 
     def _all_of(self, route: Route, asked: str) -> Meaning:
@@ -234,7 +234,7 @@ class Names:
         """Return advice on what to request instead, or to add to the configuration."""
         prefix, slash, model = asked.partition("/")
         if slash and model in ("", "*") and prefix in self._wild:
-            return f"put a model's name behind {prefix}/"
+            return f"write a model's name after {prefix}/"
         if slash and model and (meant := self._meant_provider(prefix)):
             form = f"{meant}/{model}"
             if meant in self._wild and len(asked) <= _REPEATED and (may is None or may(form)):
@@ -247,8 +247,8 @@ class Names:
             if near := _nearest(asked, tuple(name for name in names if may is None or may(name))):
                 return f"did you mean {' or '.join(near)}?"
         forms, made = self._forms(asked, may), _maker(asked)
-        theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
-        ask = f"ask for {' or '.join(forms)}, {'if that' if len(forms) == 1 else 'whichever'} provider has it"
+        theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
+        ask = f"use {' or '.join(forms)}, if {'that' if len(forms) == 1 else 'the'} provider has it"
         return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
 
     def _meant_provider(self, prefix: str) -> str | None:
@@ -326,5 +326,5 @@ def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEn
         return entries[0]
     forms = (_form(entry, model) for entry in entries)
     offers = " and ".join(form for form in forms if may is None or may(form))
-    advice = f"ask for it by one of these names: {offers}" if offers else "GET /v1/models lists the names"
+    advice = f"use one of these names: {offers}" if offers else "GET /v1/models lists the names"
     raise invalid(f"model {model!r} is offered by several entries; {advice}", "model")

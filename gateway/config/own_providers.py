@@ -115,9 +115,9 @@ def build_providers(providers: Mapping[str, ProviderSettings], findings: Finding
     for name, given in providers.items():
         path = ("providers", name)
         if not _NAME.fullmatch(name):
-            findings.wrong(path, describe(name), "a provider's name has letters, digits, `.`, `_` and `-`")
+            findings.wrong(path, describe(name), "use only letters, digits, `.`, `_` and `-` in a provider's name")
         elif id_of(name) in found:
-            findings.wrong(path, f"{id_of(name)} is described already", "keep one of the two")
+            findings.wrong(path, f"{id_of(name)} is defined twice", "remove one of them")
         elif (row := _row(name, given, path, findings)) is not None:
             found[id_of(name)] = OwnProvider(row, given)
     return found
@@ -177,11 +177,11 @@ def _check_spoken(given: ProviderSettings, row: Provider, path: Path, findings: 
     for api in dict.fromkeys(given.speaks.values()):
         if api not in row.paths:
             found = f"{row.display_name} has no path for {api}"
-            findings.wrong((*path, "speaks"), found, f"say where it is: `paths: {{{api}: /…}}`")
+            findings.wrong((*path, "speaks"), found, f"set the path: `paths: {{{api}: /…}}`")
 
 
 def check_used(own: Mapping[str, OwnProvider], used: frozenset[str], findings: Findings) -> None:
     """Report providers without an entry."""
     for id in own:
         if id not in used:
-            findings.warn(f"providers.{id}: no entry is for it: add one such as `- model: {id}/*`")
+            findings.warn(f"providers.{id}: no entry uses it: add one, such as `- model: {id}/*`")

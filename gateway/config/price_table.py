@@ -89,8 +89,7 @@ def _pick(value: Any) -> Any:
     if isinstance(value, str) and value in NAMED_PRICES:
         return None
     expected = (
-        "this must be free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars for a million "
-        "tokens"
+        "expected free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars per million tokens"
     )
     raise Wrong(describe(value), expected, nearest(value, NAMED_PRICES) if isinstance(value, str) else None)
 
@@ -118,13 +117,17 @@ def build_price(
             findings.wrong((*path, kind), "missing", "this is required")
         if dollars is not None and 0 < dollars < IMPLAUSIBLE:
             findings.warn(
-                f"{provider}/{model}: a price of {dollars:g} dollars for a million tokens of {kind}: if that is the "
+                f"{provider}/{model}: {dollars:g} dollars per million {kind} tokens is very low: if that is the "
                 f"price of one token, write {dollars * 10**6:g}"
             )
     if table.above.keys() & {0}:
-        findings.wrong((*path, "above"), "prompts above 0 tokens", "what all prompts cost stands beside above")
+        findings.wrong(
+            (*path, "above"), "0 is not a limit for longer prompts", "set the price of all prompts outside `above`"
+        )
     for unit, dollars in table.per.items():
         if dollars > IMPLAUSIBLE_UNIT:
-            findings.warn(f"{provider}/{model}: {dollars:g} dollars for one {unit}: `per` is what one costs")
+            findings.warn(
+                f"{provider}/{model}: {dollars:g} dollars per {unit} is very high: `per` has the price of a single one"
+            )
     row = attrs.asdict(table, filter=lambda _, value: value is not None)
     return read_price(row, "config", provider, model)

@@ -25,12 +25,12 @@ class Unpriced:
 
     @property
     def found(self) -> str:
-        return f"{self.entry.provider.id}/{self.model} has no price, and {self.holder} has a budget of {self.budget}"
+        return f"{self.entry.provider.id}/{self.model} has no price, but {self.holder} has a budget of {self.budget}"
 
 
 ADVICE: Final = (
-    "give it `price: {input: DOLLARS, output: DOLLARS}` for a million tokens, or `price: free`; with `unpriced: allow` "
-    "at the root it is asked as if it cost nothing"
+    "set `price: {input: DOLLARS, output: DOLLARS}` per million tokens, or `price: free`; with `unpriced: allow` "
+    "at the root, it counts as free"
 )
 
 
@@ -55,8 +55,8 @@ def uncounted(config: Config) -> Iterator[str]:
     names += [f"any model of {entry.name} without a price" for entry in config.entries if entry.wildcard]
     if names:
         yield (
-            f"unpriced: budgets of money count nothing for {', '.join(names)}, and never end for them: give each "
-            "entry `price: {input: DOLLARS, output: DOLLARS}` for a million tokens, or `price: free`"
+            f"unpriced: budgets in dollars count {', '.join(names)} as free, so they never limit these models: set "
+            "`price: {input: DOLLARS, output: DOLLARS}` per million tokens in each entry, or `price: free`"
         )
 
 

@@ -26,7 +26,7 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
     tokens, too (BerriAI/litellm#18728)."""
     counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
     if limits.count_cached and not counting:
-        findings.warn(f"{spell(path)}: count_cached has no effect: neither tokens nor input_tokens is limited")
+        findings.warn(f"{spell(path)}: count_cached has no effect without a limit for tokens or input_tokens")
     for measure, least in _SLOW.items():
         rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:
@@ -49,10 +49,10 @@ def _root_limit(
 ) -> RootLimit | None:
     seconds, unit = _UNITS[item.limit.unit]
     if not item.limit.tokens:
-        findings.wrong((*path, "limit", "tokens"), "0", "with this nothing would ever pass: take the item out")
+        findings.wrong((*path, "limit", "tokens"), "0", "this would reject every request: remove the item")
         return None
     if item.model not in aliases and not _is_model(item.model, names):
-        findings.warn(f"{spell(path)}: {describe(item.model)} is no model of this file: nobody is limited by it")
+        findings.warn(f"{spell(path)}: {describe(item.model)} is not a model of this file, so the limit has no effect")
     value = None if item.selector.value in (None, "", "*") else item.selector.value
     rate = Rate(item.limit.tokens, seconds, f"{item.limit.tokens}/{unit}")
     return RootLimit(item.model, item.selector.key, value, rate)
@@ -67,11 +67,14 @@ def _is_model(name: str, names: Names) -> bool:
 
 def _pace(rate: Rate, measure: str) -> str:
     if measure == "requests":
-        return f"so that one request passes every {rate.seconds / rate.amount:.0f} s, and never several at once"
-    return f"{max(1, int(rate.amount * 60 / rate.seconds))} a minute: for all of it at any time write a budget"
+        return f"so one request passes every {rate.seconds / rate.amount:.0f} s, and never several together"
+    return (
+        f"{max(1, int(rate.amount * 60 / rate.seconds))} per minute: to allow the whole amount at any time, use a "
+        "budget"
+    )
 
 
 def check_queue(queue: QueueSettings, name: str, limits: RateLimits, findings: Findings) -> None:
     """Warn of a queue at an entry without limits."""
     if queue.size and limits == RateLimits():
-        findings.warn(f"{name}: nobody ever waits in its queue: it has no ratelimits")
+        findings.warn(f"{name}: its queue has no effect without ratelimits")

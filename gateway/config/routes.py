@@ -46,10 +46,10 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
         path: Path = ("model_aliases", name)
         has_targets = "groups" in findings.given(path)
         if has_targets and item.target is not None:
-            findings.wrong((*path, "target"), "given beside targets", "keep one of the two")
+            findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
         elif not has_targets and item.target is None:
             if path not in findings.faulty:
-                findings.wrong(path, "neither target nor targets", "name the model that it stands for")
+                findings.wrong(path, "neither target nor targets is set is set is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
             if groups := targets.known(tuple(_groups(item, path, findings)), (*path, "targets")):
                 made.routes[name] = _route(name, item, groups, retries, findings)
@@ -67,9 +67,9 @@ def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
     for route in (one for one in made.routes.values() if one.default):
         first = default_names.setdefault(entries.names.type_of(route), route.name)
         if first != route.name:
-            found = f"{first} is the default already"
+            found = f"{first} is the default, too"
             findings.wrong(
-                ("model_aliases", route.name, "default"), found, "only one name of a type can be the default"
+                ("model_aliases", route.name, "default"), found, "set `default` for only one name of each type"
             )
 
 
@@ -114,7 +114,7 @@ def _prefer(preference: _Preference, made: Aliases, targets: "_Targets") -> None
     """Add a preference's route, unless its name is taken: names have priority."""
     name, findings = preference.name, targets.findings
     if name in targets.aliases or name in made.routes or targets.is_model(name):
-        findings.no_effect((*preference.path, "name"), f"{describe(name)} is the name of something else already")
+        findings.no_effect((*preference.path, "name"), f"another entry or alias has the name {describe(name)}")
         return
     items = preference.targets
     written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
@@ -159,11 +159,11 @@ def _check_vectors(targets: Iterable[tuple[Path, Found]], findings: Findings) ->
     for place, other in found:
         if bare_name(other.model) != bare_name(first.model):
             two = f"{describe(other.model)} beside {describe(first.model)}"
-            advice = "vectors of two models do not fit together: give each a route of its own"
+            advice = "vectors of different models cannot be compared: give each model its own route"
             findings.wrong(place, f"another embedding model: {two}", advice)
         elif (wide := _width(other)) != (usual := _width(first)):
             two = f"{wide or 'its own length'} beside {usual or 'its own length'}"
-            findings.wrong(place, f"other dimensions of the same model: {two}", "say the same on both entries")
+            findings.wrong(place, f"other dimensions of the same model: {two}", "set the same value in both entries")
 
 
 def _width(found: Found) -> int | None:
@@ -182,7 +182,7 @@ class _Targets:
         """Return a route's ``groups`` at ``path`` with valid targets only; others are reported, or are variables not
         expanded."""
         if not any(groups) and path[:2] not in self.findings.faulty:
-            self.findings.wrong(path, "an empty list", "name at least one model")
+            self.findings.wrong(path, "the list is empty", "list at least one model")
             return ()
         seen: dict[tuple[str, str], str] = {}
         found = []
@@ -193,22 +193,28 @@ class _Targets:
 
     def _check_group(self, group: tuple[_Item, ...], path: Path) -> None:
         if not group:
-            self.findings.wrong(path, "an empty list", "name at least one model")
+            self.findings.wrong(path, "the list is empty", "list at least one model")
         elif not any(place.target.weight for place in group):
-            found = "a group in which every weight is 0" if len(group) > 1 else "a weight of 0 with nobody beside it"
-            self.findings.wrong(path, found, "give one of a group a weight above 0")
+            found = (
+                "every weight in the group is 0"
+                if len(group) > 1
+                else "the weight is 0 and there is no other target in the group"
+            )
+            self.findings.wrong(path, found, "set a weight above 0 for one target of the group")
 
     def _is_known(self, place: _Item, seen: dict[tuple[str, str], str]) -> bool:
         if not place.target.when:
-            found = "an empty list"
-            self.findings.wrong((*place.path, "when"), found, "name a failure that leads here, or leave it out")
+            found = "the list is empty"
+            self.findings.wrong((*place.path, "when"), found, "list at least one failure, or remove it")
         where = self.meant(place.path, place.target.target)
         if where is None:
             return False
         if where in seen:
-            found = f"{describe(place.target.target)} is a target of this route already"
+            found = f"{describe(place.target.target)} appears twice in this route"
             found += f", as {describe(seen[where])}" if seen[where] != place.target.target else ""
-            self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
+            self.findings.wrong(
+                place.path, found, "list each target once: after all have failed, the gateway tries them again"
+            )
         seen.setdefault(where, place.target.target)
         return True
 
@@ -230,7 +236,7 @@ class _Targets:
         try:
             found = self.entries.names.direct(name)
         except GatewayError as error:
-            self.findings.wrong(path, str(error), "name one of them")
+            self.findings.wrong(path, str(error), "use one of them")
             return None
         if found is not None:
             return found.entry.name, found.model
@@ -240,11 +246,11 @@ class _Targets:
 
     def _unknown(self, name: str) -> tuple[str, str, str | None]:
         """Return why ``name`` is no target, what to write instead, and what was probably meant."""
-        found, advice = f"{describe(name)} is no configured model", "name one of model_providers"
+        found, advice = f"{describe(name)} is not a configured model", "use the name of one of model_providers"
         if any(entry.name == name for entry in self.entries.made):
             return (
-                f"{describe(name)} is no single model",
-                f"name one of its models, as {name.removesuffix('*')}MODEL",
+                f"{describe(name)} is not a single model",
+                f"choose one of its models: {name.removesuffix('*')}MODEL",
                 None,
             )
         if (alias := self.aliases.get(name)) is not None:

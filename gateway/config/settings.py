@@ -77,7 +77,7 @@ ENOUGH: Final = 16
 
 def _operator_key(text: str) -> KeyDigest:
     if not text:
-        raise Wrong("an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
+        raise Wrong("the key is empty", "create a random one with `openssl rand -hex 32`")
     digest = KeyDigest(hashlib.sha256(text.encode()).digest())
     digest.is_short = len(text) < ENOUGH and not isinstance(text, Unresolved)
     return digest

@@ -152,7 +152,7 @@ class AzureSignIn:
     scope: str = setting(
         "The scope of the tokens.",
         _AZURE_SCOPE,
-        shown=("by the address: `https://cognitiveservices.azure.com/.default`, or `https://ai.azure.com/.default`"),
+        shown="by the address: `https://cognitiveservices.azure.com/.default`, or `https://ai.azure.com/.default`",
     )
     authority: Url | None = setting(
         "The address of Entra, for clouds other than the public one.", None, shown="`AZURE_AUTHORITY_HOST`"
@@ -200,7 +200,7 @@ def _pick(value: Any) -> Any:
         if value not in _NAMES:
             raise Wrong(describe(value), one_of(_NAMES), nearest(value, _NAMES))
         return None
-    raise Wrong(describe(value), f"this must be {', '.join(_TYPES)}, or a mapping such as {{type: aws, …}}")
+    raise Wrong(describe(value), f"expected {', '.join(_TYPES)}, or a mapping such as {{type: aws, …}}")
 
 
 SigningIn: TypeAlias = Annotated[
@@ -253,18 +253,18 @@ def complete_sign_in(sign_in: SignIn, place: Path, host: str, region: str | None
 def _check_aws(sign_in: AwsSignIn, place: Path, findings: Findings) -> None:
     given = (sign_in.access_key_id, sign_in.secret_access_key, sign_in.session_token)
     if sign_in.keys is None and given != (None, None, None):
-        findings.wrong(place, "half a key", "give access_key_id and secret_access_key together")
+        findings.wrong(place, "the key is incomplete", "set both access_key_id and secret_access_key")
     if sign_in.keys is not None and sign_in.profile is not None:
-        findings.wrong(place, "profile and access_key_id are both set", "keep one of them")
+        findings.wrong(place, "profile and access_key_id are both set", "remove one of them")
     if sign_in.role_arn is None and (sign_in.external_id or sign_in.session_name):
-        findings.wrong(place, "external_id and session_name belong to a role", "give role_arn, too")
+        findings.wrong(place, "external_id and session_name need a role", "add role_arn")
 
 
 def _check_azure(sign_in: AzureSignIn, place: Path, findings: Findings) -> None:
     if sign_in.client_secret is not None and (sign_in.tenant_id is None or sign_in.client_id is None):
-        findings.wrong(place, "client_secret alone", "give tenant_id and client_id, too")
+        findings.wrong(place, "client_secret is not enough", "add tenant_id and client_id")
     if sign_in.client_secret is not None and sign_in.identity is not None:
-        findings.wrong(place, "identity and client_secret are both set", "keep one of them")
+        findings.wrong(place, "identity and client_secret are both set", "remove one of them")
 
 
 def _azure_scope(host: str) -> str:

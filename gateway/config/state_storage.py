@@ -100,14 +100,14 @@ def build_state_storage(storage: StateStorage | None, findings: Findings) -> Sta
     for kind, key in _PLACES.items():
         if storage.type == kind and not getattr(storage, key) and ("state_storage", key) not in findings.faulty:
             found = "empty" if key in given else f"{storage.type} needs a {key}"
-            findings.wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
+            findings.wrong(("state_storage", key), found, f"set it, such as {_PLACES_SUCH_AS[kind]}")
         elif storage.type != kind and key in given:
-            findings.no_effect(("state_storage", key), f"{storage.type} has no use for it, ignored")
+            findings.no_effect(("state_storage", key), f"type {storage.type} does not use it; ignored")
     text = storage.connection_string
     if storage.type == "postgres" and text and not isinstance(text, Unresolved):
         _check_connection_string(text, findings)
     if "ledger" in given and storage.type not in _PLACES:
-        found = f"{storage.type} keeps no ledger: sqlite and postgres do, ignored"
+        found = f"type {storage.type} stores no ledger, only sqlite and postgres do; ignored"
         findings.no_effect(("state_storage", "ledger"), found)
     made = findings.laid_over(STORAGE[storage.type], storage, ("state_storage",))
     return attrs.evolve(made, encryption_key=tuple(key for key in made.encryption_key if isinstance(key, bytes)))
@@ -116,11 +116,11 @@ def build_state_storage(storage: StateStorage | None, findings: Findings) -> Sta
 def _check_connection_string(text: str, findings: Findings) -> None:
     if not _is_connection_string(text):
         advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
-        findings.wrong(("state_storage", "connection_string"), "no connection string", advice)
+        findings.wrong(("state_storage", "connection_string"), "not a connection string", advice)
     elif _may_cross_in_clear(text):
         findings.warn(
-            "state_storage: the connection to PostgreSQL on another machine says no sslmode, so that whoever is on the "
-            "way may switch encryption off: add ?sslmode=verify-full (or another on purpose)"
+            "state_storage: the connection to PostgreSQL on another machine has no sslmode, so an attacker on the "
+            "network can disable TLS: add ?sslmode=verify-full, or set another value explicitly"
         )
 
 

@@ -22,7 +22,7 @@ from gateway.config.settings import Config
 from gateway.config.unknown import wrong_key
 from streams.errors import GatewayError
 
-_TAKEN: Final = "the file has a client of this name"
+_TAKEN: Final = "the file has a client with this name"
 
 
 @attrs.frozen(repr=False)
@@ -44,7 +44,7 @@ def kept_of(name: str, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         kept = None
     if not isinstance(kept, dict) or not isinstance(kept.get("client"), dict):
-        raise ConfigError((Mistake(_place(name), "client", "what is kept of it cannot be read", "revoke it"),))
+        raise ConfigError((Mistake(_place(name), "client", "the stored data cannot be read", "revoke it"),))
     return kept
 
 
@@ -62,7 +62,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
 
     Raises ``ConfigError`` for everything that is invalid in a file."""
     if not of_file and any(client.name == item.name for client in _of_file(config)):
-        advice = "give another name, or take it out of the file first"
+        advice = "give another name, or remove it from the file first"
         raise ConfigError((Mistake(_place(item.name), "", _TAKEN, advice),))
     client = _built(item, AccessNames.of(config), {})
     found = unpriced(attrs.evolve(config, client_keys=(client,)))
@@ -103,7 +103,7 @@ class StoredReader:
     def _made(self, item: ClientKey) -> ClientKey | str:
         """Return the client, or the reason why it is invalid."""
         if item.name in self._taken:
-            return f"{_TAKEN}, which goes before this one"
+            return f"{_TAKEN}, which has precedence"
         try:
             return _built(_with_what_is_there(item, self._names), self._names, dict(self._holders))
         except ConfigError as error:

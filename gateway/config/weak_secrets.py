@@ -49,8 +49,7 @@ def readers_of_metrics(config: Config) -> Iterator[str]:
     if (able and len(config.client_keys) > 1) or config.stored_keys != "off":
         who = f"client_keys: {', '.join(able[:3])}{'…' if len(able) > 3 else ''}" if able else "stored_keys: every key"
         yield (
-            f"{who} can read what all clients do and spend at /metrics and /readyz?verbose: set metrics_key, which "
-            "keeps client keys out"
+            f"{who} can read the usage of all clients at /metrics and /readyz?verbose: to prevent that, set metrics_key"
         )
 
 
@@ -62,7 +61,10 @@ def short(what: str, key: str | None) -> Iterator[str]:
 
 def guessed(what: str) -> str:
     """Return the warning about a guessable key."""
-    return f"{what} has fewer than {ENOUGH} characters and can be guessed: `openssl rand -hex 32` makes a good one"
+    return (
+        f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand -hex "
+        "32`"
+    )
 
 
 def in_clear(config: Config) -> Iterator[str]:
@@ -70,8 +72,8 @@ def in_clear(config: Config) -> Iterator[str]:
     for entry in config.entries:
         if (host := _far(entry)) is not None:
             yield (
-                f"{entry.name}: its key goes to {host} in clear, where everybody on the way may read it: "
-                "use https in base_url"
+                f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
+                "https in base_url"
             )
 
 
@@ -94,8 +96,8 @@ def readable(content: Any, path: Path) -> Iterator[str]:
     """Yield a warning if the file in ``path`` contains secrets and other users may read it."""
     if _has_secrets(content) and _others_may_read(path):
         yield (
-            f"{path} has keys in it and can be read by every user of this machine: `chmod o-r {path}`, or name "
-            "variables (`access_key: $NAME`)"
+            f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
+            "(`access_key: $NAME`)"
         )
 
 

@@ -17,14 +17,14 @@ def read_zone(value: Any) -> str:
     if isinstance(value, Unresolved):
         return value
     if not isinstance(value, str):
-        raise Wrong(describe(value), "this must be the name of a time zone, such as Europe/Berlin")
+        raise Wrong(describe(value), "expected the name of a time zone, such as Europe/Berlin")
     try:
         zone_of(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = available_timezones()
         if not known:
-            raise Wrong(describe(value), "this machine knows no time zones: install the package tzdata") from None
-        expected = "this must be the name of a time zone, such as Europe/Berlin"
+            raise Wrong(describe(value), "this machine has no time zone data: install the package tzdata") from None
+        expected = "expected the name of a time zone, such as Europe/Berlin"
         raise Wrong(describe(value), expected, next(_near(value, known), None)) from None
     return value
 

@@ -40,7 +40,7 @@ STALE = 15.0
 RUNNING = ("queued", "in_progress")
 
 _LAST_EVENTS = tuple(b"event: response.%b\n" % word for word in (b"completed", b"failed", b"incomplete"))
-_LOST_ERROR = {"code": "server_error", "message": "the gateway stopped before the answer was complete"}
+_LOST_ERROR = {"code": "server_error", "message": "the gateway stopped before the response was complete"}
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -192,7 +192,7 @@ class Background:
                 if await self._store.get(run.owner, _cancel_id(run.turn.id)) is not None:
                     live.scope.cancel()
             except Unavailable as error:
-                log.warning("response %s: no sign of life in the store: %s", run.turn.id, error)
+                log.warning("response %s: could not renew its heartbeat in the store: %s", run.turn.id, error)
 
     async def _end(self, run: BackgroundTurn, live: RunningTurn) -> None:
         if not run.turn.is_persisted:
@@ -212,13 +212,13 @@ class Background:
         That is everything for a turn not requested as a stream, the end for a cancelled one."""
         owner, id = run.owner, run.turn.id
         try:
-            with store_deadline("read the response's end"):
+            with store_deadline("read the end of the response"):
                 node, head = await self._store.get(owner, id), await self._store.get(owner, head_id(id))
                 if node is None or head is None:  # deleted
                     return b""
                 return events_after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
         except (GatewayError, ValueError) as error:
-            log.warning("response %s: its followers are not told its end: %s", id, error)
+            log.warning("response %s: could not send the end to its followers: %s", id, error)
             return b""
 
     async def _put(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:
@@ -227,7 +227,7 @@ class Background:
                 nodes, _ = await run.turn.nodes(response, b"")
                 await self._store.put(nodes)
         except GatewayError as error:
-            log.error("%s is not stored: %s", run.turn.id, error.failed.loggable_message)
+            log.error("could not store %s: %s", run.turn.id, error.failed.loggable_message)
 
     # For clients that come back
 
@@ -294,7 +294,7 @@ class NoBackground:
 
 def no_state_error() -> GatewayError:
     """Return the error for a background turn that no client could come back for."""
-    return invalid("background cannot be honoured: this gateway keeps no state", "background")
+    return invalid("background is not supported: this gateway stores no state", "background")
 
 
 def event_log(turn: StoredTurn, head: StoredHead) -> bytes:

@@ -147,7 +147,7 @@ def read_thread(body: bytes) -> StoredThreadTurn:
         messages: list[Any] = read_elements(members["messages"])
         answer = read_elements(members["answer"])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
-        raise Unavailable("a message of the thread cannot be read: it is damaged") from None
+        raise Unavailable("a stored message of the thread is damaged") from None
     if answer:  # the APIs reject messages without content
         messages.append({"role": "assistant", "content": answer})
     return StoredThreadTurn(messages, {name: members[name] for name in THREAD_MEMBERS if name in members})
@@ -193,4 +193,4 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def _damaged_error() -> Unavailable:
-    return Unavailable("what is stored under this id cannot be read: it is damaged, or of another version of trigate")
+    return Unavailable("the stored data of this id is damaged, or from another version of trigate")

@@ -116,7 +116,7 @@ async def items_to_add(store: Store, owner: str, items: Sequence[Object]) -> lis
         stored |= {item["id"]: item for item in (await turn_of(node)).items if item["id"] in nodes}
     found, unknown = resolve_references(items, stored)
     if unknown:
-        raise invalid(f"items refers to what is not stored here: {', '.join(unknown)[:200]}", "items")
+        raise invalid(f"items refers to ids that are not stored here: {', '.join(unknown)[:200]}", "items")
     taken = set(nodes)
     return [_with_free_id(item, taken) for item in found]
 
@@ -155,7 +155,7 @@ async def _retry_on_conflict(write: Callable[[], Awaitable[T]]) -> T:
             return await write()
         except Changed:
             await trio.sleep(random.uniform(0, min(attempt * STEP, LONGEST)))
-    message = "others keep writing to this conversation: send your requests to it one after another"
+    message = "other requests are writing to this conversation: send its requests one after another"
     headers = (("retry-after", "1"),)
     raise GatewayError("invalid_request", message, status=409, code="conversation_locked", headers=headers)
 

@@ -22,7 +22,7 @@ def store_deadline(doing: str, *, shield: bool = False) -> Iterator[None]:
         with trio.fail_after(STORE_SECONDS, shield=shield):
             yield
     except trio.TooSlowError:
-        raise unavailable(f"could not {doing}: the store did not answer within {STORE_SECONDS:g} s") from None
+        raise unavailable(f"could not {doing}: the store did not respond within {STORE_SECONDS:g} s") from None
     except Unavailable as error:
         raise unavailable(f"could not {doing}: {error}") from None
 

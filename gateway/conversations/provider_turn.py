@@ -65,10 +65,10 @@ class ProviderTurn(TurnRecorder):
             return True
         body = provider_turn_body(self._entry)
         try:
-            with store_deadline("note whose response it is"):
+            with store_deadline("store the owner of the response"):
                 await self._store.put([Node(id, self._owner, "foreign", body)])
         except GatewayError as error:
-            log.warning("response %s cannot be continued: %s", id, error.failed.loggable_message)
+            log.warning("clients cannot continue response %s: %s", id, error.failed.loggable_message)
             return False
         return True
 

@@ -62,9 +62,9 @@ def read_options(incoming: Incoming) -> StateOptions:
             raise invalid(f"{name} must be {word}", name)
     previous, conversation, store = given["previous_response_id"], given["conversation"], given["store"]
     if previous and conversation:
-        raise invalid("give previous_response_id or conversation, not both", "previous_response_id")
+        raise invalid("send either previous_response_id or conversation, not both", "previous_response_id")
     if given["background"] and store is False:
-        raise invalid("background needs store: without it nobody could come back for the response", "background")
+        raise invalid("background requires store: otherwise you could not fetch the response later", "background")
     refers, compacts = (word in incoming.body for word in (b'"item_reference"', b'"compaction_trigger"'))
     return StateOptions(previous or None, conversation or None, store, bool(given["background"]), refers, compacts)
 

@@ -46,8 +46,8 @@ from streams.errors import GatewayError, invalid
 
 Items: TypeAlias = list[dict[str, Any]]
 
-_NO_STORE = "this gateway keeps no state (state_storage: {type: none}): send the whole conversation in input"
-_NOT_STORED = (("warning", '199 trigate "store: this gateway keeps no state, the response is not stored"'),)
+_NO_STORE = "this gateway stores no state (state_storage: {type: none}): send the whole conversation in input"
+_NOT_STORED = (("warning", '199 trigate "store: this gateway stores no state, so the response is not stored"'),)
 
 
 async def load_responses(
@@ -73,7 +73,7 @@ async def load_responses(
         return ResolvedRequest(incoming, candidates, headers=_NOT_STORED if options.store else ())
     if not (options.stores or options.previous or options.conversation or options.refers or scope.local):
         return ResolvedRequest(incoming, in_hub_lane(candidates) if options.compacts else candidates)
-    with store_deadline("recall the conversation"):
+    with store_deadline("load the conversation"):
         parent, earlier, size = await _load_earlier(store, scope.owner, options, incoming, bounds)
         own = await _own_input(store, scope.owner, incoming, earlier) if options.refers else None
         if scope.local is not None and await _is_local(scope, options):
@@ -108,7 +108,7 @@ async def _resolve_passed(
     resolved = incoming
     earlier: Items = []
     if options.previous is not None:
-        with store_deadline("recall the conversation"):
+        with store_deadline("load the conversation"):
             _, earlier, size = await _load_earlier(store, scope.owner, options, incoming, bounds)
         resolved = await offload(
             incoming.size + size, _with_all_items, incoming, [*without_lost_reasoning(earlier), *own]
@@ -154,9 +154,9 @@ def _is_ours(scope: StateScope, incoming: Incoming, options: StateOptions) -> bo
 
 def _refuse_without_store(options: StateOptions) -> None:
     if options.previous is not None:
-        raise invalid(f"previous_response_id cannot be honoured: {_NO_STORE}", "previous_response_id")
+        raise invalid(f"previous_response_id is not supported: {_NO_STORE}", "previous_response_id")
     if options.conversation is not None:
-        raise invalid(f"conversation cannot be honoured: {_NO_STORE}", "conversation")
+        raise invalid(f"conversation is not supported: {_NO_STORE}", "conversation")
     if options.background:
         raise no_state_error()
 
@@ -227,7 +227,7 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
     items, unknown = await offload(incoming.size, resolve_references, value, known, there)
     if unknown:
         shown = ", ".join(f"'{id[:100]}'" for id in unknown[:20])
-        raise invalid(f"input refers to items that are not stored here: {shown}; send the items themselves", "input")
+        raise invalid(f"input refers to items that are not stored here: {shown}; send the full items", "input")
     return items
 
 
@@ -248,7 +248,7 @@ async def _resolve_at_provider(
             _refuse_without_store(options)
         return ResolvedRequest(incoming, candidates[:1] if _continues(options) else candidates)
     if options.previous is not None:
-        with store_deadline("look the previous response up"):
+        with store_deadline("load the previous response"):
             keeper = await find_storing_entry(scope.store, scope.owner, options.previous)
         if keeper is None and not nobodys:
             raise unknown_response_error(options.previous)

@@ -53,7 +53,7 @@ async def load_thread(
         raise
     own_members = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
     size = incoming.size + unpacked_size(node.body for node in chain)
-    with store_deadline("recall the thread"):
+    with store_deadline("load the thread"):
         whole = await offload(size, _with_history, incoming, chain, own_members, bounds)
     turn = ThreadTurn(scope.store, scope.owner, previous, own_members, able[0].target.recipient.issuer)
     return ResolvedRequest(whole, in_hub_lane(able), turn)
@@ -102,13 +102,13 @@ def _with_history(
 
 async def _load_chain(store: Store, owner: str, previous: str) -> Sequence[Node]:
     """Return the nodes of a thread, the first turn first."""
-    with store_deadline("recall the thread"):
+    with store_deadline("load the thread"):
         chain = await store.chain(owner, previous)
         if chain and all(node.kind == "message" for node in chain):
             return chain
     raise GatewayError(
         "not_found",
-        f'no thread goes on from the message "{previous}": it is unknown or has expired; send the whole conversation '
-        'with thread {"type": "create"}',
+        f'cannot continue the thread from the message "{previous}": it is unknown or expired; send the whole '
+        'conversation with thread {"type": "create"}',
         param="thread.previous_message_id", details={"error_code": "thread_not_found"},
     )  # fmt: skip

@@ -79,7 +79,7 @@ class ThreadTurn(TurnRecorder):
         """Store the turn. Raises ``GatewayError`` (503)."""
         size = sum(map(len, self._own_members.values()))
         body = await offload(size, lambda: thread_body(self._own_members, write_content(blocks, self._issuer)))
-        with store_deadline("keep the thread"):
+        with store_deadline("store the thread"):
             await self._store.put([attrs.evolve(self._node, body=body)])
 
 

@@ -38,5 +38,5 @@ def _store(settings: CounterSettings) -> "CounterStore":
 
             return PostgresCounters(settings.url)
         case "memory":
-            raise ValueError("memory is no store")
+            raise ValueError("memory is not a store")
     assert_never(settings.type)

@@ -209,7 +209,7 @@ class PostgresCounters:
             try:
                 return await pool.run(lambda connection: connection.step(text), limit)
             except Unavailable:
-                raise StoreAway(f"no answer for {limit:g} s") from None
+                raise StoreAway(f"no response for {limit:g} s") from None
             except psycopg.Error as error:
                 raise StoreAway(_reason(error)) from None
 
@@ -247,7 +247,7 @@ def _make(connection: PostgresConnection) -> None:
 def _reason(error: psycopg.Error) -> str:
     """Return a description of ``error`` without the server's text, which may contain its address or user."""
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return "it takes too long to answer"
+        return "it responds too slowly"
     if isinstance(error, psycopg.OperationalError):
-        return "it cannot be reached"
-    return "its tables trigate_* are not as they should be, or a permission is missing"
+        return "it is unreachable"
+    return "its tables trigate_* have an unexpected form, or the user lacks a permission"

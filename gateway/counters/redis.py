@@ -211,7 +211,7 @@ class RedisConnection:
                 return await self._step(text)
             except _FAILURES as error:
                 raise StoreAway(_reason(error)) from None
-        raise StoreAway(f"no answer for {limit:g} s")
+        raise StoreAway(f"no response for {limit:g} s")
 
     async def _step(self, text: bytes) -> bytes:
         try:
@@ -227,7 +227,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, StoreAway):
         return str(error)
     if isinstance(error, AuthenticationError):
-        return "it refuses the user or the password"
+        return "it rejects the user or the password"
     if isinstance(error, AuthorizationError):
-        return "its user may not run scripts on keys that begin with {trigate}:"
-    return "it cannot be reached"
+        return "its user may not run scripts on keys with the prefix {trigate}:"
+    return "it is unreachable"

@@ -181,7 +181,7 @@ class RemoteCounters:
             raise
         if waiting.short is None:
             self._give_up(waiting)
-            self._start_outage(f"no answer for {self._limit:g} s")
+            self._start_outage(f"no response for {self._limit:g} s")
             return await self._reserve_alone(claims)
         return waiting.short
 
@@ -258,16 +258,18 @@ class RemoteCounters:
         self._share = Share(self._alive, self._known, unconfirmed, self._clock_offset, open)
         self._away_since = self._clock()
         instead = (
-            "limits are held by this process' share" if self._when_down == "share" else "what is limited is refused"
+            "this process applies its share of each limit"
+            if self._when_down == "share"
+            else "requests with limits are rejected"
         )
-        log.warning("the shared counters (%s) are away, %s: %s", self._store.title, instead, why)
+        log.warning("the store of the shared counters (%s) is unavailable; %s: %s", self._store.title, instead, why)
 
     def _end_outage(self) -> None:
         if self._share is None:
             return
         self._share = None
         log.warning(
-            "the shared counters (%s) are back after %.1f s; what was used meanwhile is added",
+            "the store of the shared counters (%s) is available again after %.1f s; usage in the meantime is added",
             self._store.title, self._clock() - self._away_since,
         )  # fmt: skip
 
@@ -326,7 +328,7 @@ class RemoteCounters:
                         wait = 0.1
                         await self._serve(send)
                         break
-                raise StoreAway("no connection in time")
+                raise StoreAway("timeout of the connection")
             except StoreAway as error:
                 self._lose_connection(str(error))
             if self._leaving:
@@ -366,14 +368,14 @@ class RemoteCounters:
             try:
                 reply = decoded(reason)
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise StoreAway("its answers are another version's") from None
+                raise StoreAway("its responses are from another version of trigate") from None
             if not reply.lost and not is_complete(reply, batch.step):
-                raise StoreAway("its answers are another version's")
+                raise StoreAway("its responses are from another version of trigate")
             if reply.lost:
                 lost += 1
                 self._join_again(batch)
                 if lost > 3:
-                    raise StoreAway("it forgets what it was told")
+                    raise StoreAway("it loses data")
                 continue
             lost = 0
             self._process_reply(batch, reply)
@@ -470,7 +472,9 @@ class RemoteCounters:
         """Join the store under a new name after it lost steps, and send everything again.
 
         That includes the last step sent, because no reply covered it."""
-        log.warning("the shared counters (%s) have lost what they were told; they are told again", self._store.title)
+        log.warning(
+            "the store of the shared counters (%s) has lost data; the gateway sends it again", self._store.title
+        )
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
         self._in_transit = {}

@@ -32,7 +32,7 @@ from streams.events import Api, ErrorInfo
 
 T = TypeVar("T")
 
-_OFF = "this gateway keeps no state (state_storage: {type: none} in its configuration): nothing is stored here"
+_OFF = "this gateway stores no state (state_storage: {type: none} in its configuration)"
 
 AskProviders: TypeAlias = Callable[[str], Awaitable[Response | None]]
 """A function that returns the response of the provider that stores an id, ``None`` if none does.

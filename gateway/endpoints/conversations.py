@@ -64,25 +64,25 @@ class Conversations:
         store = require_store(self._store)
         metadata, items = await read_members(self._service, _conversation)
         conversation = StoredConversation(int(time.time()), metadata)
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, owner(), items)
             id = await stored.create(store, owner(), conversation, items)
         return _conversation_response(id, conversation)
 
     async def retrieve(self, id: str) -> Response:
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             conversation = await stored.read(require_store(self._store), owner(), id)
         return _conversation_response(id, conversation)
 
     async def update(self, id: str) -> Response:
         """Replace the conversation's metadata."""
         store, metadata = require_store(self._store), await read_members(self._service, _other_metadata)
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             conversation = await stored.set_metadata(store, owner(), id, metadata)
         return _conversation_response(id, conversation)
 
     async def delete(self, id: str) -> Response:
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             await stored.remove(require_store(self._store), owner(), id)
         return object_answer({"id": id, "object": "conversation.deleted", "deleted": True})
 
@@ -91,7 +91,7 @@ class Conversations:
     async def add_items(self, id: str) -> Response:
         """Add items, and return them in order."""
         store, items = require_store(self._store), await read_members(self._service, _more_items)
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             items = await stored.items_to_add(store, owner(), items)
             await stored.append(store, owner(), id, items)
         return object_answer(page(items, limit=len(items), order="asc"))
@@ -107,12 +107,12 @@ class Conversations:
 
     async def delete_item(self, id: str, item_id: str) -> Response:
         """Delete an item, and return its conversation."""
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             await stored.remove_item(require_store(self._store), owner(), id, item_id)
         return await self.retrieve(id)
 
     async def _items(self, id: str) -> list[Object]:
-        with store_deadline("reach the conversation"):
+        with store_deadline("read or write the conversation"):
             return await stored.items_of(require_store(self._store), owner(), id)
 
 
@@ -151,7 +151,7 @@ def _more_items(members: Fields) -> list[Object]:
     items = read_items(members)
     _refuse_rest(members)
     if not items:
-        raise invalid("items must hold at least one item", "items")
+        raise invalid("items must have at least one item", "items")
     return items
 
 
@@ -159,7 +159,10 @@ def read_items(members: Fields) -> list[Object]:
     """Return the items in a request's ``items``, each with an id. Raises ``GatewayError`` (400)."""
     given = members.array("items") or []
     if len(given) > MOST_ITEMS:
-        raise invalid(f"items may hold {MOST_ITEMS} items at most, not {len(given)}: add the rest afterwards", "items")
+        raise invalid(
+            f"items may have at most {MOST_ITEMS} items, not {len(given)}: add the others with further requests",
+            "items",
+        )
     try:
         CODECS["responses"].read_request({"model": "", "input": given})
     except GatewayError as error:  # invalid items could not be used in a turn
@@ -181,7 +184,7 @@ def _metadata(members: Fields) -> dict[str, Any]:
     if given is None:
         return {}
     if len(given.data) > MOST_PAIRS:
-        raise invalid(f"metadata may hold {MOST_PAIRS} pairs at most, not {len(given.data)}", "metadata")
+        raise invalid(f"metadata may have at most {MOST_PAIRS} pairs, not {len(given.data)}", "metadata")
     for key, value in given.data.items():
         if len(key) > LONGEST_KEY:
             raise invalid(f"metadata has a key of more than {LONGEST_KEY} characters", "metadata")
@@ -193,4 +196,4 @@ def _metadata(members: Fields) -> dict[str, Any]:
 def _refuse_rest(members: Fields) -> None:
     """Raise ``GatewayError`` (400) for unknown members."""
     if unknown := members.unread():
-        raise invalid(f"{unknown[0][:100]} is not known here", unknown[0][:100])
+        raise invalid(f"unknown member {unknown[0][:100]}: remove it", unknown[0][:100])

@@ -43,7 +43,9 @@ def add_errors(
 
     async def upgrade() -> QuartResponse:
         # Codex falls back to HTTP only on a 426 (openai/codex#43353).
-        failed = ErrorInfo("invalid_request", "WebSocket is not served here: use POST /v1/responses", status=426)
+        failed = ErrorInfo(
+            "invalid_request", "this server does not support WebSockets: use POST /v1/responses", status=426
+        )
         body = CODECS["responses"].write_error(failed, "")
         return through_quart(Response(426, (*JSON_HEADERS, ("connection", "close")), body))
 
@@ -64,14 +66,14 @@ def _http_failed(error: HTTPException, endpoints: Sequence[str], methods: Callab
     if status == 404:
         return unknown_path(request.method, request.path, client_headers(), request.scope, endpoints)
     if isinstance(error, WebsocketMismatch):
-        message = f"{shown(request.path)} is a websocket: ask for it with an upgrade"
+        message = f"{shown(request.path)} is a WebSocket: connect to it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
     if status == 405 and (failed := _model_method_failed(request.method, request.path, request.scope)) is not None:
         return failed
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or ())
         return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
-    message = error.description or "the request could not be handled"
+    message = error.description or "the gateway cannot handle this request"
     return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
 
 
@@ -85,5 +87,5 @@ def _model_method_failed(method: str, path: str, asgi: Mapping[str, Any]) -> Err
     if method != "POST":
         return None
     served = ", ".join(f":{name}" for name in SERVED_METHODS)
-    message = f"there is no {method} {shown(path)} here; the methods of models are {served}"
+    message = f"there is no {method} {shown(path)}; the methods of models are {served}"
     return ErrorInfo("not_found", message, status=404, code="unknown_path")

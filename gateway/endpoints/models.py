@@ -203,5 +203,5 @@ def _number(name: str, usual: int, most: int) -> int:
 def _place(models: Sequence[Model], id: str, name: str) -> int:
     at = next((at for at, model in enumerate(models) if model.id == id), None)
     if at is None:
-        raise invalid(f"{name} is the name of no model that is listed here", name)
+        raise invalid(f"{name} is not the name of a listed model", name)
     return at

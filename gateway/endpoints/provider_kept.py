@@ -76,7 +76,7 @@ class ProviderKept:
             return self._keepers
         if self._service.store is None:  # the owner is unknown
             return ()
-        with store_deadline("look up whose it is"):
+        with store_deadline("look up its owner"):
             entry = await find_storing_entry(self._service.store, owner(), id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
 

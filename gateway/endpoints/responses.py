@@ -64,7 +64,7 @@ class StoredResponses:
         if read_flag("stream"):
             return await self._replay(id, -1 if starting_after is None else starting_after)
         if starting_after is not None:
-            raise invalid("starting_after says where a stream begins: it needs stream=true", "starting_after")
+            raise invalid("starting_after requires stream=true", "starting_after")
         return object_answer(_response(*await self._read(id)))
 
     async def _replay(self, id: str, starting_after: int) -> Response:
@@ -73,12 +73,15 @@ class StoredResponses:
             return _stream(running)
         turn, head = await self._read(id)
         if turn.status in RUNNING:
-            message = "another worker of the gateway is still making the response: ask again, or without stream"
+            message = (
+                "another worker of the gateway is still generating the response: try again, or request it without "
+                "stream"
+            )
             raise GatewayError("invalid_request", message, status=409, param="stream")
         try:
             return _stream(events_after(event_log(turn, head), starting_after))
         except ValueError as error:
-            raise unavailable(f"could not read the stream again: {error}") from None
+            raise unavailable(f"could not replay the stream: {error}") from None
 
     async def delete(self, id: str) -> Response:
         """Delete the response; if it is in progress, cancel it first so that it is not stored again."""

@@ -33,7 +33,7 @@ def unknown_path(
         near = difflib.get_close_matches(path[:_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_LIKE)
         meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
         help = f"{meant}{base_urls(path, origin)}"
-    return ErrorInfo("not_found", f"there is no {method} {shown(path)} here; {help}", status=404, code="unknown_path")
+    return ErrorInfo("not_found", f"there is no {method} {shown(path)}; {help}", status=404, code="unknown_path")
 
 
 _COMPARED, _LIKE = 100, 0.8

@@ -41,8 +41,10 @@ def refuse_change_of_form(made: TargetRequest) -> None:
     incoming = made.request.incoming
     n = incoming.request.parameters.get("n")
     if n is not None and n.value > 1:
-        other = "whole, not as a stream" if incoming.stream else "with a stream, not whole"
-        raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
+        other = "without streaming" if incoming.stream else "only with streaming"
+        raise invalid(
+            f"{n.at} must be 1: the provider responds {other}, and trigate then translates only one choice", n.at
+        )
 
 
 # Streams

@@ -37,7 +37,7 @@ from streams.events import ErrorInfo
 from streams.pipe import Watch
 
 NOT_CACHED: Final = ErrorInfo(
-    "timeout", "there is no cached answer to this request, and cache-control: only-if-cached asks for none else",
+    "timeout", "the cache has no response for this request, and cache-control: only-if-cached allows no other",
     code="not_cached", reason=None,
 )  # fmt: skip
 

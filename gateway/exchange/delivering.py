@@ -129,7 +129,7 @@ class DeliveredAnswer(Generic[B]):
                     self.delivery.carry(lane)
                 await self._tell(error.failed)
             except Exception:  # a closed channel would be taken for a good end
-                log.exception("request %s: the pump failed", self.scope.id)
+                log.exception("request %s: reading the provider's response failed", self.scope.id)
                 await self._tell(MISTAKE)
 
     async def _pump_on(self, answer: B) -> None:

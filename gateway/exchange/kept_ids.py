@@ -54,8 +54,10 @@ class KeptPlace:
         there = tuple(one for one in plan.candidates if one.target.entry in account.entries)
         if not there:
             raise invalid(
-                f"the request names things that {account.entry.name} keeps, and its model is at {plan.first.place}: "
-                "ask for a model there, or upload them again", code="kept_elsewhere",
+                (
+                    f"the request uses files or objects stored at {account.entry.name}, but its model is at "
+                    f"{plan.first.place}: use a model of that provider, or upload them again"
+                ), code="kept_elsewhere",
             )  # fmt: skip
         return plan.among(there)
 

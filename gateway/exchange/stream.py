@@ -139,7 +139,7 @@ class BegunStream:
             lane, self.writer = first or await _make_lane(made, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
-            raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
+            raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
         incoming = made.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # which the lane takes
         self.lane_name = "hub"
@@ -253,6 +253,6 @@ def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes]
         for raw in splitter.feed(data):
             if (broken := judge.feed(raw)) is not None:
                 found = without_quotations(broken.found)  # it may quote the answer
-                log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, found)
+                log.warning("request %s: the stream violates %s: %s", context.record.id, broken.rule, found)
 
     return check

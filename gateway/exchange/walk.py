@@ -281,7 +281,7 @@ class Walk:
         """Return the attempt that would follow if ``first`` took too long; none where that would be a wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
-        slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"), requests=max(1, first.requests))
+        slow = Outcome(first.target, ErrorInfo("timeout", "it is slow"), requests=max(1, first.requests))
         step = plan.policy.next(plan, (*self._outcomes, slow), self._conditions)
         if not isinstance(step, Send) or step.after or step.target is first.target:
             return None

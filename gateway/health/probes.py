@@ -120,5 +120,9 @@ class Prober:
             return "server_error"
         if not 200 <= status < 300 and probe.url not in self._strange:
             self._strange.add(probe.url)
-            log.warning("%s: the probe is answered with %d, which says nothing: correct it", probe.names[0], status)
+            log.warning(
+                "%s: the probe returns status %d, which does not indicate health: correct `probe`",
+                probe.names[0],
+                status,
+            )
         return None

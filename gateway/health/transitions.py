@@ -38,7 +38,7 @@ class TransitionLog:
                 self.outages[entry, str(after.reason)] += 1
                 log.log(self._level(key, after, now), "%s", _out(names, after, now))
         elif before.reason is not None and after.reason is None:
-            log.info("%s: in again", ", ".join(names))
+            log.info("%s: available again", ", ".join(names))
 
     def take_outages(self) -> Counter[tuple[str, str]]:
         """Return the outages since the last call."""
@@ -60,8 +60,8 @@ class TransitionLog:
 def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
     seconds = circuit.until - now
     until = utc(time.time() + seconds)
-    end = "then it is asked again" if circuit.ends_by_itself else "then one request tries it"
-    return f"{', '.join(names)}: out for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"
+    end = "then it gets requests again" if circuit.ends_by_itself else "then one request tries it"
+    return f"{', '.join(names)}: unavailable for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"
 
 
 def utc(at: float) -> str:

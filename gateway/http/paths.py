@@ -131,7 +131,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         return None
     api, base = wrong
     right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
-    azure = ", and use the SDK's class for OpenAI, not that for Azure" if _AZURE in path else ""
+    azure = ", and use the SDK's OpenAI class, not its Azure class" if _AZURE in path else ""
     return f"the client's base URL ends in {shown(base)}: set it to {right}{azure}"
 
 

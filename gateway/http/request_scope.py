@@ -120,7 +120,7 @@ class RequestScope:
             try:
                 callback(self.left)
             except Exception:  # the border: a mistake in settling one request must not end the connection
-                log.exception("request %s: a callback failed while the request was closed", self.id)
+                log.exception("request %s: a callback failed at the end of the request", self.id)
 
 
 CONNECTION: Final = "trigate.connection"

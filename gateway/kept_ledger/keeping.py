@@ -129,7 +129,7 @@ class KeptLedger(LedgerKeeping):
                     await self._table.unmark(self._own_mark)
         self._take_overflow()
         if missing := self._unwritten():
-            log.error("%d lines of the ledger could not be kept: their cost is in the log alone", missing)
+            log.error("could not store %d lines of the ledger: their costs are only in the log", missing)
         with trio.CancelScope(shield=True):
             await self._table.aclose()
 
@@ -142,7 +142,7 @@ class KeptLedger(LedgerKeeping):
             self._table.add_here(tuple(self._waiting), self._mask, tuple(self._sums), self._own_mark)
         except Unavailable as error:
             if missing := self._unwritten():
-                log.error("%d lines of the ledger could not be kept: %s", missing, error)
+                log.error("could not store %d lines of the ledger: %s", missing, error)
 
     async def flush(self) -> None:
         """Write waiting lines as far as possible. On cancellation, unwritten lines keep waiting."""
@@ -187,7 +187,7 @@ class KeptLedger(LedgerKeeping):
                 gone = await self._table.cut(int((self._clock() - self._keep) * 1e6), self._most, self._zone)
                 self._log_folded(gone.folded)
             except Unavailable as error:
-                log.warning("old lines of the ledger could not be removed: %s", error)
+                log.warning("could not delete old lines of the ledger: %s", error)
             await trio.sleep(CUT_EVERY)
 
     async def _mark_periodically(self) -> None:
@@ -205,14 +205,14 @@ class KeptLedger(LedgerKeeping):
 
     def _log_unavailable(self, error: Unavailable) -> None:
         if not self._is_away:
-            log.warning("lines of the ledger wait to be kept: %s", error)
+            log.warning("lines of the ledger are waiting to be stored: %s", error)
         self._is_away = True
 
     def _log_available(self) -> None:
         if self._overflow:
-            log.error("the ledger is kept again: it has only the sums of some exchanges, their lines are in the log")
+            log.error("the ledger is stored again: it has only sums for some exchanges, their lines are in the log")
         elif self._is_away:
-            log.info("the ledger is kept again")
+            log.info("the ledger is stored again")
         self._is_away = False
 
     def _log_folded(self, rows: int) -> None:

@@ -138,8 +138,8 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
             first = one
         elif one.account.mark != first.account.mark:
             text = (
-                f"{first.text[:_SHOWN]} is kept by {first.account.entry.name} and {one.text[:_SHOWN]} by "
-                f"{one.account.entry.name}: one request goes to one of them, so make both there"
+                f"{first.text[:_SHOWN]} is stored at {first.account.entry.name} and {one.text[:_SHOWN]} at "
+                f"{one.account.entry.name}: a request can use only one provider, so create both there"
             )
             raise invalid(text, code="ids_of_two_providers")
     return None if first is None else first.account
@@ -147,15 +147,15 @@ def only_account(ids: Iterable[FoundId]) -> Account | None:
 
 def unknown_id_error(text: str, param: str | None = None) -> GatewayError:
     """Return the error for an unknown id, equal whether or not it exists for another owner."""
-    message = f"there is nothing with the id {text[:_SHOWN]!r}: it does not exist, or it was not made with this key"
+    message = f"there is no object with the id {text[:_SHOWN]!r}: it does not exist, or another key created it"
     return GatewayError("not_found", message, param=param)
 
 
 def unsigned_error(account: Account) -> GatewayError:
     return GatewayError(
         "unsupported",
-        f"{account.entry.name} has no key to sign ids with, and without that one client could name what another one "
-        "has: give the configuration a signing_key (`openssl rand -base64 32`)",
+        f"the gateway needs a key to sign the ids of {account.entry.name}, so that clients cannot use each other's "
+        "objects: set `signing_key` in the configuration (`openssl rand -base64 32`)",
     )
 
 

@@ -104,7 +104,7 @@ class PendingBatches:
                 await step(inventory)
         except (Unavailable, trio.TooSlowError) as error:
             if not self._is_away:
-                log.warning("what is set aside of budgets for batches is not known: %s", error or "no answer in time")
+                log.warning("the amounts reserved for batches are unknown: %s", error or "timeout")
             self._is_away = True
         else:
             self._is_away = False

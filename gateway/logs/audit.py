@@ -105,7 +105,7 @@ class AuditFile(WatchedFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Log one line: a full disk must neither stop the gateway nor fill the log with tracebacks."""
-        logging.getLogger("trigate").error("the audit could not be written: %s", record.getMessage())
+        logging.getLogger("trigate").error("could not write the audit: %s", record.getMessage())
 
 
 class AuditTarget:

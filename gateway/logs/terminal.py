@@ -106,7 +106,7 @@ def _ending(line: Mapping[str, Any]) -> str:
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
     if line["ended"] == "upstream_error" and line["status"] < 400:
-        return "cut off"
+        return "incomplete"
     return _ENDED[line["ended"]]
 
 
@@ -183,7 +183,7 @@ def _losses(line: Mapping[str, Any]) -> str:
         return ""
     hints = [path for path in dropped if path not in lost]
     and_hints = f"; hints: {_listed(hints)}" if hints else ""
-    return f"not carried to the provider: {_listed(lost)}{and_hints}"
+    return f"not sent to the provider: {_listed(lost)}{and_hints}"
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ def session_of(body: bytes, content_type: str) -> ExaminedObject | None:
     """Return the session settings in a multipart body, ``None`` without any. Raises ``GatewayError``."""
     parts = [raw for name, raw in _fields(body, content_type) if name == "session"]
     if len(parts) > 1:
-        raise invalid("session stands twice in the multipart body: send it once", "session")
+        raise invalid("session appears twice in the multipart body: send it once", "session")
     if not parts:
         return None
     members = read_object(parts[0])
@@ -122,7 +122,9 @@ def _fields(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
         match event:
             case MultipartHead(name=name, encoding=encoding):
                 if name == "session" and encoding not in ("", "7bit", "8bit", "binary"):
-                    raise invalid("session is encoded in the multipart body: send it as it is", "session")
+                    raise invalid(
+                        "session has a transfer encoding in the multipart body: send it without one", "session"
+                    )
                 found.append((name, b""))
             case MultipartData(raw=raw):
                 found[-1] = (found[-1][0], found[-1][1] + raw)
@@ -154,7 +156,9 @@ def require_calls(context: ExchangeContext) -> None:
 
 
 _NOT_GRANTED: Final = (
-    "the key {!r} may not have calls, whose sound goes past the gateway: `realtime: {{calls: true}}` on it in the "
-    "configuration lets it"
+    "the key {!r} may not make calls, whose audio bypasses the gateway: to allow them, set `realtime: {{calls: "
+    "true}}` for the key in the configuration"
 )
-_NO_KEY: Final = "calls go past the gateway, and are for clients with a key alone: see client_keys in the configuration"
+_NO_KEY: Final = (
+    "calls bypass the gateway, so only clients with a key may make them: set client_keys in the configuration"
+)

@@ -27,14 +27,14 @@ class Closing:
 
 
 LOST: Final = Closing(1011, "upstream connection lost")
-CLIENT_LOST: Final = Closing(1001, "the client's connection is lost")
+CLIENT_LOST: Final = Closing(1001, "the client's connection was lost")
 DRAINED: Final = Closing(1001, "the gateway is shutting down: connect again")
 REPLACED: Final = Closing(1001, "the gateway has a new configuration: connect again")
 TOO_LARGE: Final = 1009
 TRY_AGAIN: Final = 1013
 NOT_ALLOWED: Final = 1008
 EXPIRED: Final = 1001
-STALLED: Final = Closing(1011, "the provider takes nothing any more")
+STALLED: Final = Closing(1011, "the provider accepts no more data")
 OUR_MISTAKE: Final = 1011
 
 

@@ -31,7 +31,8 @@ ERROR_BODY: Final = 2**20  # bytes read of a rejection
 BETA_HEADER: Final = "openai-beta"
 
 NOT_UPGRADED: Final = (
-    "the provider answered the handshake of a websocket with {} and no refusal: does it have one here?"
+    "the provider returned status {} to the WebSocket handshake: it may have no WebSocket at this address; check "
+    "base_url"
 )
 
 
@@ -65,7 +66,7 @@ class Dialing:
                 socket = await self._open(context.observer.outgoing(request))
                 attempt.mark_started()
                 return OpenProvider(socket, target, self._secrets())
-            raise GatewayError("timeout", f"the provider did not answer within {timeouts.first_byte:g} s")
+            raise GatewayError("timeout", f"the provider did not respond within {timeouts.first_byte:g} s")
         except GatewayError as error:
             failed = public_error(error.failed, context.codec.api, target, self._secrets())
             attempt.mark_failed(failed)

@@ -99,7 +99,7 @@ class OpenAiFrames(FrameReader):
             return ClientFrame(message, characters=len(body) // CHARACTERS_HEARD)  # raw audio, not an event
         members = read_object(body)
         if members is None:
-            raise invalid("a frame must be a JSON object")
+            raise invalid("the frame must be a JSON object")
         check_members(body, members)
         event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")

@@ -64,7 +64,7 @@ def read_setup(message: Piece) -> tuple[str, str | None]:
     texts = _read(message)[1].texts
     model = texts.get("setup.model", "").removeprefix(PREFIX)
     if not model:
-        raise invalid("the first message must be a setup that names a model", "setup.model")
+        raise invalid("the first message must be a setup with a model", "setup.model")
     return model, texts.get("setup.sessionResumption.handle")
 
 
@@ -72,7 +72,7 @@ def _read(message: Piece) -> tuple[bytes, ExaminedObject]:
     body = message.encode() if isinstance(message, str) else bytes(message)
     members = read_object(body)
     if members is None:
-        raise invalid("a message must be a JSON object")
+        raise invalid("the message must be a JSON object")
     check_members(body, members)
     return body, ExaminedObject(members, _TREE)
 

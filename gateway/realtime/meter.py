@@ -31,7 +31,7 @@ from streams.events import ErrorInfo, Usage
 MOST_ASKED: Final = 32
 """Responses that may be requested and not begun: they are answered one at a time, and each reserves budget."""
 
-TOO_MANY: Final = "too many answers are asked for that have not begun: wait for those"
+TOO_MANY: Final = "too many requested responses have not started yet: wait for them"
 
 
 class Meter:
@@ -207,7 +207,7 @@ class Meter:
         if record.first_byte is None:
             record.answered(200)
         if status == "failed":
-            record.failed = ErrorInfo("upstream", "the provider's response has failed")
+            record.failed = ErrorInfo("upstream", "the provider's response failed")
         else:
             record.bill.whole = True
         if usage is not None:
@@ -225,7 +225,7 @@ class Meter:
     def _drop(self, record: Record, complaint: Complaint) -> None:
         """Settle a response that the provider rejected, at no cost."""
         record.bill.tried = ()
-        message = complaint.message[:200] or "the provider refused it"
+        message = complaint.message[:200] or "the provider rejected it"
         record.failed = ErrorInfo("invalid_request", message, log_message=complaint.log_message)
         record.answered(record.failed.status)
         self._settle(record)

@@ -20,11 +20,11 @@ MOST_SEARCHED: Final = 200
 """Model names searched for the only entry with realtime."""
 
 WHICH: Final = (
-    "which model? Ask with ?model=NAME (Azure's clients: ?deployment=NAME). ?intent=transcription goes without one "
-    "where all that has realtime is at one provider"
+    "the model is missing: add ?model=NAME (Azure's clients: ?deployment=NAME). ?intent=transcription needs no "
+    "model if only one provider has realtime models"
 )
-_OTHER: Final = "{} names another model than the session has been opened for ({!r}): open another session for it"
-_NOT_SPOKEN: Final = "the provider of {!r} has realtime sessions of another API: use the client that is made for that"
+_OTHER: Final = "{} has a different model than this session ({!r}): open another session for it"
+_NOT_SPOKEN: Final = "the provider of {!r} uses another realtime API: use a client for that API"
 
 
 def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:

@@ -29,7 +29,7 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
 
     Raises ``RecursionError`` for too deep nesting, ``GatewayError`` for too many elements."""
     if is_too_much(body):
-        raise GatewayError("too_large", f"the frame holds more than {MAX_ELEMENTS} JSON elements")
+        raise GatewayError("too_large", f"the frame has more than {MAX_ELEMENTS} JSON elements")
     try:
         return _OBJECT(bytes(body))
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -62,7 +62,7 @@ class ExaminedObject:
         self._leaves: dict[str, str] = {}
         for name in members:
             if name not in tree and name.lower() in tree:
-                raise invalid(f"{at}{name[:100]} must be written {name.lower()}", f"{at}{name[:100]}")
+                raise invalid(f"{at}{name[:100]} must be spelled {name.lower()}", f"{at}{name[:100]}")
         for name, below in tree.items():
             if name not in members:
                 continue

@@ -90,7 +90,7 @@ async def open_websocket(
     except GatewayError as error:
         return through_quart(refused(record, error.failed, headers=CLOSES))
     except Exception:  # a bug here becomes the client's error
-        log.exception("realtime %s: failed before it began", arrival.scope.id)
+        log.exception("realtime session %s failed before its start", arrival.scope.id)
         return through_quart(refused(record, MISTAKE, headers=CLOSES))
     return None
 
@@ -142,7 +142,7 @@ async def run_session(
     try:
         await session.run(service.lifecycle, opening.replaced)
     except* Exception:  # a bug here becomes the client's close
-        log.exception("realtime %s: failed, and is closed", opening.arrival.scope.id)
+        log.exception("realtime session %s failed and is closed", opening.arrival.scope.id)
         record.failed = MISTAKE
     finally:
         service.lifecycle.in_flight -= 1

@@ -114,7 +114,7 @@ async def _first_message(inbox: ClientInbox) -> Piece:
     """Return the first message. Raises ``GatewayError`` if none arrives in time."""
     with trio.move_on_after(SETUP_SECONDS):
         return await inbox.receive()
-    raise invalid("no setup has come: the first message names the model")
+    raise invalid("the setup message is missing: send it first, with the model")
 
 
 _SERVE: Final[Mapping[Api, Callable[[Opening], Awaitable[None]]]] = {"chat": _serve_openai, "gemini": _serve_gemini}

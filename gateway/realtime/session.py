@@ -87,7 +87,7 @@ class ClientInbox:
             self._on_refusal(Closing(TRY_AGAIN, fit_reason(error.failed.message)))
 
     def _refuse_size(self) -> None:
-        self._on_refusal(Closing(TOO_LARGE, f"a message is larger than the limit of {self._largest} bytes"))
+        self._on_refusal(Closing(TOO_LARGE, f"the message is larger than the limit of {self._largest} bytes"))
 
     async def receive(self) -> Piece:
         """Return the next message."""
@@ -336,7 +336,7 @@ class RealtimeSession:
         latest = trio.current_time() + self._limits.longest
         while (due := min(latest, self._heard + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
             await trio.sleep_until(due)
-        why = "was open for as long as it may be (max_session)" if due == latest else "was silent for too long (idle)"
+        why = "has reached its maximum duration (max_session)" if due == latest else "was idle for too long (idle)"
         failed = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
         if (error := self._reader.error(failed, None)) is not None:
             with trio.move_on_after(LAST_SECONDS):

@@ -307,7 +307,7 @@ class RewrittenEvents(PassedBytes):
 
     def _rewritten(self, body: bytes) -> tuple[bytes, Usage | None]:
         if (value := decoded(body)) is None:
-            raise bad_answer("the provider's answer is not JSON")
+            raise bad_answer("the provider's response is not JSON")
         self._reading.whole(value)
         self._reading.close(streamed=False)
         return self._rewrite(body), self._reading.usage

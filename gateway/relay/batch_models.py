@@ -88,14 +88,16 @@ class BatchModels:
         targets = plan.targets
         found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
         if not found:
-            raise invalid(f"no provider of model {model[:200]!r} that this key may use has batches", "model")
+            raise invalid(f"no provider of the model {model[:200]!r} that this key may use supports batches", "model")
         if self.account is None:
             self.account = found[0][0]
         target = next((one for account, one in found if account.mark == self.account.mark), None)
         if target is None:
             raise invalid(
-                f"model {model[:200]!r} is at {found[0][0].entry.name}, and the batch goes to "
-                f"{self.account.entry.name}: make a batch for each", "model",
+                (
+                    f"the model {model[:200]!r} is at {found[0][0].entry.name}, but the batch goes to "
+                    f"{self.account.entry.name}: create a batch for each provider"
+                ), "model",
             )  # fmt: skip
         allowances, record = self._request.service.allowances, self._request.relaying.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
@@ -128,7 +130,7 @@ class BatchModels:
         if (api := ROUTES.get(url)) is not None:
             return allowed_plan(context, router.plan(model, api, may))
         if (endpoint := _ENDPOINTS.get(url)) is None:
-            raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")
+            raise invalid(f"batches do not support {url[:200]!r}", "url")
         return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
 
 

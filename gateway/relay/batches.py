@@ -128,7 +128,7 @@ class BatchRequest(KeptRequest):
             file = _TEXT.decode(member_of(body, "input_file_id") or b'""')
         except msgspec.MsgspecError:
             file = ""
-        with store_deadline("look up what the file names"):
+        with store_deadline("look up the models of the file"):
             found = await inventory.get(self.owner, BATCH_FILES, _of_file(BATCH_FILES, file)) if file else None
         if found is not None:
             self._note, models = read_note(found.kept.body), BatchModels(self, None, self.usable())
@@ -138,8 +138,9 @@ class BatchRequest(KeptRequest):
             return  # native, or unknown
         if (self._note is None or not self._note.tokens) and self.has_budget:
             raise invalid(
-                "a budget is to pay for this batch, and what its lines will cost is not known, or not any more: upload "
-                "them to /v1/files again", "input_file_id",
+                (
+                    "this batch has a budget, but the cost of its lines is unknown: upload them to /v1/files again"
+                ), "input_file_id",
             )  # fmt: skip
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
@@ -214,7 +215,7 @@ class BatchRequest(KeptRequest):
         try:
             return await self.service.inventory.claim(self.owner, id)
         except Unavailable as error:
-            log.warning("what the batch %s has cost cannot be noted: %s", id, error)
+            log.warning("could not store the cost of batch %s: %s", id, error)
             return False
 
 

@@ -97,7 +97,7 @@ def _check_names(incoming: Incoming) -> None:
     for at, raw in inside:
         name: Any = None if raw is None else parsed(raw, Any)
         if isinstance(name, str) and name.removeprefix("models/") != incoming.model:
-            raise invalid(f"{at} is another model than that of the path, which is asked: name one of both", at)
+            raise invalid(f"{at} differs from the model in the path: send only one of them", at)
 
 
 def _asked_alone(plan: Plan) -> Plan:

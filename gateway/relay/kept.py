@@ -114,9 +114,7 @@ class KeptRequest:
     def _nothing_there(self) -> GatewayError:
         """Return the error for a path with unknown ids, equal for those of others and deleted ones."""
         path = self.path if len(self.path) <= 600 else self.path[:600] + "…"
-        return GatewayError(
-            "not_found", f"there is nothing at {path}: it does not exist, or it was not made with this key"
-        )
+        return GatewayError("not_found", f"there is no object at {path}: it does not exist, or another key created it")
 
     def _may(self, entry: ModelEntry) -> bool:
         """Return whether ``entry`` has the endpoint in a shape of this API, and the client may use it."""
@@ -144,19 +142,21 @@ class KeptRequest:
         if not usable:
             form = _MAKERS.get(self.api, "OpenAI's API")
             raise invalid(
-                f"no provider that this key may use has {self.endpoint} in the form of {form}; `trigate check "
-                "--endpoints` lists what each entry has", PROVIDER, code="unsupported_endpoint",
+                (
+                    f"no provider that this key may use supports {self.endpoint} in the form of {form}; `trigate check "
+                    "--endpoints` lists the endpoints of each entry"
+                ), PROVIDER, code="unsupported_endpoint",
             )  # fmt: skip
         named = self.named
         called = usable if named is None else tuple(one for one in usable if one.is_called(named))
         if len(called) == 1:
             return called[0]
         which = (
-            "several providers keep such things" if named is None else f"{named[:200]!r} names {len(called)} of them"
+            "several providers support this endpoint"
+            if named is None
+            else f"{named[:200]!r} matches {len(called)} of them"
         )
-        raise invalid(
-            f"{which}: say which one with the header {PROVIDER} or ?provider=, one of {choices(usable)}", PROVIDER
-        )
+        raise invalid(f"{which}: choose one with the header {PROVIDER} or ?provider=: {choices(usable)}", PROVIDER)
 
     @property
     def takes_bytes(self) -> bool:
@@ -183,7 +183,7 @@ class KeptRequest:
             return b""
         body = await self.relaying.body()
         if body and not self.is_json:
-            raise GatewayError("invalid_request", f"send this as {JSON}, and say so in the content-type", status=415)
+            raise GatewayError("invalid_request", f"send this request as JSON with the content-type {JSON}", status=415)
         if body:
             await offload(len(body), check_text, body)
             members = await offload(len(body), _object, body)
@@ -198,7 +198,10 @@ class KeptRequest:
         except msgspec.MsgspecError:
             raise invalid("purpose must be a string", "purpose") from None
         if "batch" in purpose.lower() and (self.service.authenticator.is_limited(self.client) or self.has_budget):
-            message = "the lines of a file for batches are looked at, and parts have none: send it to /v1/files in one"
+            message = (
+                "the gateway reads the lines of batch files, so an upload in parts is not possible: send the whole "
+                "file to /v1/files"
+            )
             raise GatewayError("permission", message, param="purpose")
 
     @property
@@ -332,7 +335,7 @@ class KeptRequest:
         """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
         found = self.ids.read(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
-            raise invalid(f"{text[:200]} is kept by {found.account.entry.name}, and the container is not", "file_id")
+            raise invalid(f"{text[:200]} is stored at {found.account.entry.name}, but the container is not", "file_id")
         return text if found is None else found.native
 
     # The response
@@ -378,10 +381,10 @@ class KeptRequest:
     async def note(self, step: Callable[[], Awaitable[None]]) -> None:
         """Write to the inventory; failures are only logged, because the object already exists."""
         try:
-            with store_deadline("note what was made"):
+            with store_deadline("store the new object's owner"):
                 await step()
         except (GatewayError, Unavailable) as error:
-            log.warning("%s is not in its owner's list as it is: %s", self.endpoint, error)
+            log.warning("could not update %s in its owner's list: %s", self.endpoint, error)
 
     # Lists
 
@@ -391,7 +394,9 @@ class KeptRequest:
         await self.relaying.nothing()
         if self._inventory is None:
             raise GatewayError(
-                "unsupported", "lists need a state_storage: this gateway keeps none, so that nobody knows what was made"
+                "unsupported",
+                "lists need state_storage, and this gateway has none: use the ids from the responses that created "
+                "the objects",
             )
         wanted, shown = list_asked(self.api, collection, dict(self.query), self.relaying.headers)
         usable = self.usable()
@@ -404,7 +409,7 @@ class KeptRequest:
             page = await read_page(self._inventory, self.owner, wanted)
         if page is None:
             raise GatewayError(
-                "not_found", "there is nothing with the id that the list is to go on from", param="after"
+                "not_found", "there is no object with the id from which the list should continue", param="after"
             )
         exchange = self.relaying.exchange
         exchange.record.bill.whole = True
@@ -420,7 +425,7 @@ def _object(body: bytes) -> Mapping[str, msgspec.Raw]:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):
-        raise invalid("the body must be a JSON object") from None
+        raise invalid("the request body must be a JSON object") from None
     check_members(body, members)
     return members
 

@@ -22,7 +22,7 @@ from streams.errors import GatewayError
 _URL: Final = "x-goog-upload-url"
 _TOKEN: Final = "upload_id"
 _TOLD: Final = ("x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-size-received")
-_OVER: Final = "this upload has ended, or was never begun here: begin it again"
+_OVER: Final = "this upload has ended, or was not started here: start it again"
 
 
 class UploadRequest(KeptRequest):
@@ -84,7 +84,7 @@ class UploadRequest(KeptRequest):
             raise unsigned_error(account)
         parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
         if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not parts.path.startswith("/upload/"):
-            raise GatewayError("upstream", "the provider wants the file sent to another address than its own")
+            raise GatewayError("upstream", "the provider requested the upload at another address than its own")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
         return f"{self.origin}/upload/v1beta/files?{_TOKEN}={write_token(token, account.secrets[0])}"

@@ -89,12 +89,12 @@ def rest_of_path(raw: bytes, name: str) -> str:
     Raises ``GatewayError`` (400) for a path that leads outside, or that servers may read differently."""
     start = f"/{name}/".encode()
     if not raw.startswith(start) or not raw.isascii():
-        raise invalid(f"write the path as /{name}/… without escapes in the name")
+        raise invalid(f"write the path as /{name}/…, without escapes in the name")
     rest = raw.removeprefix(start)
     once = unquote_to_bytes(rest)
     for read in (rest, once, unquote_to_bytes(once)):
         if _HOSTILE.search(b"/" + read):
-            raise invalid("the path has empty steps, steps of dots, or characters that no path has: leave them out")
+            raise invalid("the path has empty or dot segments, or invalid characters: remove them")
     return rest.decode("ascii")
 
 
@@ -111,7 +111,9 @@ def address_below(entry: ModelEntry, rest: str, query: str) -> str:
 def _base_of(entry: ModelEntry) -> SplitResult:
     base = entry.base_url or entry.provider.base_url
     if base is None:
-        raise invalid(f"the entry {entry.name} has no base_url to pass requests to: give it one in the config")
+        raise invalid(
+            f"the entry {entry.name} has no base_url for passed-through requests: set it in the configuration"
+        )
     return urlsplit(base)
 
 
@@ -212,14 +214,14 @@ class _PassedThrough(PassedAnswer):
         try:
             to = urlsplit(urljoin(self._url, location))
         except ValueError:
-            raise bad_answer("the provider redirects to what is no address") from None
+            raise bad_answer("the provider redirects to an invalid address") from None
         if not to.netloc or urlsplit(location)[:2] == (to.scheme, ""):
             raise bad_answer("the provider redirects to an address without a host")
         if to[:2] != self._base[:2]:
-            raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: give the entry that base_url")
+            raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: set that as base_url of the entry")
         root = self._base.path.rstrip("/") + "/"
         if not to.path.startswith(root):
-            raise bad_answer(f"the provider redirects to {to.path[:200]}, which is not below the entry's base_url")
+            raise bad_answer(f"the provider redirects to {to.path[:200]}, which is outside the entry's base_url")
         own = self._base.query.split("&")
         query = "&".join(pair for pair in to.query.split("&") if pair not in own)
         return urlunsplit(("", "", f"/{self._name}/{to.path.removeprefix(root)}", query, to.fragment))
@@ -245,7 +247,7 @@ def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
         if before in _WORDS and step:
             yield "the path", _METHOD.sub("", step)
         elif limited and not _WORDS.isdisjoint(re.split("[/;]", step.casefold())[:-1]):
-            raise invalid("the path names a model behind a slash that is escaped: write it as a slash")
+            raise invalid("the path has a model after an escaped slash: write a plain slash")
         before = step.casefold().partition(";")[0]
 
 
@@ -262,7 +264,9 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
         models = () if upload.model is None else (("model", upload.model),)
         return relaying.unread(upload.model, False), await upload.as_it_came(), models
     if kind == "application/x-www-form-urlencoded":
-        raise invalid("a key that is for some models passes on JSON, multipart/form-data and bytes, and no other forms")
+        raise invalid(
+            "this key is limited to some models, so it may pass through only JSON, multipart/form-data and bytes"
+        )
     if kind != JSON and not kind.endswith("+json"):
         pieces = relaying.arrival.pieces(relaying.most)
         seen = await _beginning(pieces)
@@ -270,7 +274,7 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
             return relaying.unread(None, False), None, ()
         if seen.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
             return relaying.unread(None, False), UploadedBody(Chained(seen, pieces), relaying.stated_length), ()
-        raise GatewayError("invalid_request", f"say that this is {JSON} in the content-type", status=415)
+        raise GatewayError("invalid_request", f"set the content-type to {JSON}", status=415)
     body = await relaying.body()
     if not body:
         return relaying.unread(None, False), None, ()
@@ -282,7 +286,7 @@ def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, Found]:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise invalid("a key that is for some models passes on JSON objects: this is none") from None
+        raise invalid("this key is limited to some models, so the body must be a JSON object") from None
     check_members(body, members)
     try:
         model = msgspec.json.decode(members.get("model", b"null"), type=str | None)

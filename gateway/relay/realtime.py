@@ -52,9 +52,9 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
     session = session_of(body, kind) if bare != _SDP else None
     named = None if session is None else session.texts.get("session.model")
     if named and asked and named != asked:
-        raise invalid("session.model and ?model= name different models: send one of them", "model")
+        raise invalid("session.model and ?model= differ: send only one of them", "model")
     if not (model := named or asked):
-        raise invalid("which model? Name it as ?model= or in session.model", "model")
+        raise invalid("the model is missing: add ?model= or session.model", "model")
     incoming = relaying.noted(Incoming(context.codec.api, body, {}, model, False))
     target = relaying.plan(model, OF_OPENAI).first
     if session is not None:
@@ -86,7 +86,7 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
 def _members(body: bytes) -> Members:
     members = read_object(body)
     if members is None:
-        raise invalid("the body must be a JSON object: the settings of the session")
+        raise invalid("the request body must be a JSON object with the session's settings")
     return members
 
 
@@ -123,12 +123,10 @@ _TREE: Final[Tree] = {"session": SESSION}
 _MODEL: Final = "session.model"
 
 NOT_GRANTED: Final = (
-    "the key {!r} may not have credentials of the provider: `realtime: {{client_secrets: true}}` on it in the "
-    "configuration lets it"
+    "the key {!r} may not get credentials of the provider: to allow it, set `realtime: {{client_secrets: true}}` "
+    "for the key in the configuration"
 )
-NO_KEY: Final = (
-    "credentials of the provider are given to clients with a key alone: see client_keys in the configuration"
-)
+NO_KEY: Final = "only clients with a key may get credentials of the provider: set client_keys in the configuration"
 
 
 async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -140,7 +138,7 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     incoming = await relaying.json()
     session = ExaminedObject(dict(incoming.members), _TREE)
     if not (model := session.texts.get(_MODEL)):
-        raise invalid("session.model is required: it says whose credential this is to be", _MODEL)
+        raise invalid("session.model is required: it determines the provider of the credential", _MODEL)
     context.record.asked = model
     target = relaying.plan(model, OF_OPENAI).first
     models = SessionModels(context, target, OF_OPENAI)

@@ -192,7 +192,7 @@ class RelayedLane:
         self._held.append(data)
         self._size += len(data)
         if self._size > self._most:
-            message = f"the provider's answer is larger than limits.answer, {self._most} bytes"
+            message = f"the provider's response is larger than limits.answer ({self._most} bytes)"
             return self.end(ErrorInfo("upstream", message))
         return b""
 

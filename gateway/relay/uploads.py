@@ -89,12 +89,12 @@ MEMORY: Final = 2**20
 BATCH: Final = 256 * 1024
 """Bytes written to or read from the file at a time."""
 
-_FULL: Final = "uploads whose model comes behind the file fill the disk space that the gateway's limits.spool allows"
+_FULL: Final = "uploads with the model after the file use all the disk space of limits.spool"
 _TOO_LARGE: Final = (
-    "the upload is larger than the gateway's limits.spool ({} bytes), which holds it until its model is known: send "
-    "model before the file, or a smaller file"
+    "the upload is larger than limits.spool ({} bytes), where it waits for its model: send the field model before "
+    "the file, or a smaller file"
 )
-_MODEL_FIRST: Final = "send model before the file, or try again later"
+_MODEL_FIRST: Final = "send the field model before the file, or try again later"
 _WAIT: Final = (("retry-after", "5"),)
 
 
@@ -181,7 +181,7 @@ async def _on_disk(work: Callable[[], T]) -> T:
     try:
         return await trio.to_thread.run_sync(work)
     except OSError as error:
-        failed = f"the gateway cannot keep the upload in a temporary file ({error.strerror}): {_MODEL_FIRST}"
+        failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
         raise GatewayError("overloaded", failed, headers=_WAIT) from None
 
 
@@ -257,7 +257,9 @@ async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object]
     kind = relaying.header("content-type") or ""
     if (coding := relaying.header("content-encoding")) not in (None, "", "identity"):
         raise GatewayError(
-            "invalid_request", f"an upload cannot be compressed as a whole (content-encoding: {coding})", status=415
+            "invalid_request",
+            f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed",
+            status=415,
         )
     editor = MultipartEditor(parse_boundary(kind), NOTED, on_file)
     arriving, length, spool, size = *_arriving(relaying), _spool(relaying), 0
@@ -339,7 +341,7 @@ class _Purpose:
         match event:
             case MultipartHead():
                 if event.name == PURPOSE and (self.value is not None or event.file_name is not None or event.encoding):
-                    raise invalid("send the field purpose once, and plainly", PURPOSE)
+                    raise invalid("send the field purpose exactly once, as plain text", PURPOSE)
                 self._coming = b"" if event.name == PURPOSE else None
             case MultipartData(raw) if self._coming is not None:
                 self._coming = (self._coming + raw)[:_LONGEST]
@@ -386,7 +388,7 @@ async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser,
             if isinstance(event, MultipartHead):
                 in_file = event.file_name is not None
                 if event.name == FILE and not in_file:  # lines that were not read
-                    raise invalid("give the part of the body that has the lines a file name", FILE)
+                    raise invalid("the part with the lines needs a file name", FILE)
             elif isinstance(event, MultipartData) and in_file:
                 out = lines.feed(event.raw)
             elif in_file:

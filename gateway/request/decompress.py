@@ -49,12 +49,14 @@ def decompress(body: bytes, coding: str, limit: int) -> bytes:
     try:
         return DECODERS[coding](body, min(limit, warranted))
     except _Bomb:
-        message = f"the request body is larger than the limit of {limit} bytes once it is decompressed"
+        message = f"the decompressed request body is larger than the limit of {limit} bytes"
         if warranted < limit:
-            message = f"the request body unfolds to more than {RATIO} times its compressed size: send it uncompressed"
+            message = (
+                f"the request body is more than {RATIO} times larger than its compressed size: send it uncompressed"
+            )
         raise GatewayError("too_large", message) from None
     except ValueError:
-        raise invalid(f"the request body is not whole {coding}, which its content-encoding says it is") from None
+        raise invalid(f"the request body is not valid {coding}, although its content-encoding is {coding}") from None
 
 
 def _gzip(body: bytes, limit: int) -> bytes:

@@ -59,7 +59,7 @@ def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
     for member in ROWS:
         if (raw := incoming.members.get(member)) is not None:
             if len(raw) > _LARGEST:
-                raise GatewayError("too_large", f"{member} has more than {_LARGEST} bytes", param=member)
+                raise GatewayError("too_large", f"{member} is larger than {_LARGEST} bytes", param=member)
             _check_once(member, raw)
             found.extend(_named(member, incoming.json.value(member), member in _NAMES))
     return tuple(found)
@@ -71,8 +71,8 @@ def _check_once(member: str, raw: msgspec.Raw) -> None:
         for name, value in pairs:  # an object has become None
             meant = name.casefold() if value is not None and name.casefold() in _NAMES else name
             if meant in seen:
-                found = f"{meant[:_SHOWN]} stands twice in an object of {member}"
-                raise invalid(f"{found}, and servers differ in which they take: leave one out", member)
+                found = f"{meant[:_SHOWN]} appears twice in an object of {member}"
+                raise invalid(f"{found}, and servers differ in which one they use: remove one", member)
             seen.add(meant)
 
     try:

@@ -71,8 +71,8 @@ def _is_full(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
 def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
     for name in members:
         if name not in KNOWN and (meant := name[:_SHOWN].casefold()) in KNOWN:
-            found = f"{name} is {meant} but for its case"
-            raise invalid(f"{found}, and servers differ in whether that is the same: write {meant}", meant)
+            found = f"{name} differs from {meant} only in case"
+            raise invalid(f"{found}, and servers differ in whether they accept it: write {meant}", meant)
 
 
 def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
@@ -116,4 +116,4 @@ def _stands_at(body: bytes, at: int, value: msgspec.Raw) -> bool:
 
 def _twice(name: str) -> Exception:
     shown = name[:_SHOWN]
-    return invalid(f"{shown} stands twice in the request, and servers differ in which they take: leave one out", shown)
+    return invalid(f"{shown} appears twice in the request, and servers differ in which one they use: remove one", shown)

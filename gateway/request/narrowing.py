@@ -59,7 +59,7 @@ def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candida
     if wishes.private is not None:
         candidates = tuple(one for one in candidates if is_router(one.target, wishes))
         if not candidates:
-            raise invalid(f"{wishes.private}: this gateway cannot promise that for any provider", wishes.private)
+            raise invalid(f"{wishes.private}: this gateway cannot guarantee that for any provider", wishes.private)
     if wishes.only is not None:
         fit = [_is_one_of(one.target, wishes.only, wishes) for one in candidates]
         candidates = _left(candidates, fit, _list(wishes.only))
@@ -97,7 +97,7 @@ def is_router(target: Target, wishes: Wishes) -> bool:
 def _left(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tuple[Candidate, ...]:
     left = tuple(one for one, fits in zip(candidates, fit, strict=True) if fits)
     if not left:
-        raise invalid(f"{at} leaves none of the places that {candidates[0].target.asked!r} stands for", at)
+        raise invalid(f"{at} excludes all targets of {candidates[0].target.asked!r}", at)
     return left
 
 
@@ -154,4 +154,4 @@ def _check_known(word: Word, candidates: Sequence[Candidate]) -> None:
     at, name = word
     if _row(name) is None and not any(_means(name, one.target.entry) for one in candidates):
         asked = candidates[0].target.asked
-        raise invalid(f"{at} names {name[:100]!r}, which is no provider and none of the places of {asked!r}", at)
+        raise invalid(f"{at} has {name[:100]!r}, which is neither a provider nor a target of {asked!r}", at)

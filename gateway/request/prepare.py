@@ -47,5 +47,5 @@ def refuse_losses(prepared: Prepared, target: Target) -> None:
     if lost := (*losses(prepared.outgoing.dropped), *refused):
         shown = ", ".join(lost[:20])
         raise invalid(
-            f"strict mode: {target.name} cannot be given {shown}; leave it out or turn strict mode off", lost[0]
+            f"strict mode: {target.name} does not support {shown}; remove it or turn strict mode off", lost[0]
         )

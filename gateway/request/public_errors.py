@@ -16,7 +16,7 @@ from providers.auth.credential import secret_parts
 from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
-MISTAKE = ErrorInfo("internal", "the gateway has made a mistake; its log says more")
+MISTAKE = ErrorInfo("internal", "internal error of the gateway; its log has the details")
 """For exceptions that nobody expects."""
 
 OVERLOADED = 529
@@ -63,8 +63,8 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         if not target.entry.passthrough_auth:
             return ErrorInfo(
                 "upstream",
-                f"the provider refused the gateway's credential: check {_named(target)} of {target.entry.name} in the "
-                "config",
+                f"the provider rejected the gateway's credential: check {_named(target)} of {target.entry.name} in "
+                "the configuration",
                 headers=(("x-should-retry", "false"),),
                 reason=failed.reason,
                 wait=failed.wait,

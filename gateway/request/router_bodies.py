@@ -140,7 +140,7 @@ def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
     """The names in a list, with their places; ``None`` where there is no list, or none in it."""
     at, listed = fields.path(name), fields.array(name) or ()
     if len(listed) > MOST_WORDS:
-        raise invalid(f"{at} has {len(listed)} names: {MOST_WORDS} at most", at)
+        raise invalid(f"{at} has {len(listed)} names, but may have at most {MOST_WORDS}", at)
     return tuple((join(at, i), expect(word, str, join(at, i))) for i, word in enumerate(listed)) or None
 
 

@@ -89,14 +89,14 @@ class Bounds:
 
 
 def _too_long(what: str) -> GatewayError:
-    message = f"the conversation has more than {what} in the gateway's configuration is the limit; begin a new one"
+    message = f"the conversation has more than {what} in the gateway's configuration is the limit; start a new one"
     return GatewayError("too_large", message)
 
 
 def _too_many_elements(most: int, warranted: int) -> GatewayError:
     why = "limits.elements in the gateway's configuration is the limit"
     if warranted < most:
-        why = "that is out of proportion to its compressed size; send it uncompressed"
+        why = "this is too much for its compressed size; send it uncompressed"
     elements = f"{min(most, warranted)} JSON elements (objects, arrays and commas)"
     return GatewayError("too_large", f"the request body has more than {elements}: {why}")
 

@@ -50,8 +50,8 @@ def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None
     if _has_images(incoming):
         names = ", ".join(dict.fromkeys(one.target.name for one in candidates))
         raise invalid(
-            f"{names} takes no images, and the request has some: ask for a model that does, or leave them out "
-            "(if it does take them, its entry needs `quirks: {cannot: []}`)"
+            f"{names} does not support images, but the request has some: use another model, or remove them (if the "
+            "model does support images, set `quirks: {cannot: []}` in its entry)"
         )
 
 

@@ -129,7 +129,7 @@ def read_headers(asked: ClientRequest) -> Wishes:
 def _names(value: str) -> tuple[Word, ...]:
     names = tuple(dict.fromkeys(filter(None, map(str.strip, value.split(",")))))
     if not names:
-        raise invalid(f"{MODELS} must name at least one model, such as: {MODELS}: first, second", MODELS)
+        raise invalid(f"{MODELS} must have at least one model, such as: {MODELS}: first, second", MODELS)
     return checked([(MODELS, name) for name in names])
 
 
@@ -140,7 +140,7 @@ def checked(names: list[Word]) -> tuple[Word, ...]:
         different.setdefault(name, at)
     if len(different) > MOST_NAMES:
         at = names[MOST_NAMES][0]
-        raise invalid(f"{at} is one model too many: name {MOST_NAMES} at most", at)
+        raise invalid(f"{at} is one model too many: send at most {MOST_NAMES}", at)
     return tuple((at, name) for name, at in different.items())
 
 

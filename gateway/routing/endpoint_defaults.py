@@ -36,13 +36,15 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
     if len(chosen) == 1:
         return chosen[0].name
     if len(chosen) > 1:
-        raise _required(endpoint, f"{', '.join(entry.name for entry in chosen[:_SHOWN])} have it: name one of them")
+        raise _required(
+            endpoint, f"{', '.join(entry.name for entry in chosen[:_SHOWN])} support it: choose one of them"
+        )
     found = _of_provider(having, endpoint, may)
     if found is not None:
         return found
     raise _required(
         endpoint,
-        "no configured model is made for it: add an entry for one, with its `type` if its name says nothing",
+        "no configured model supports it: add an entry for one, with `type` if its name does not show it",
     )
 
 

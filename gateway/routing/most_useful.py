@@ -67,17 +67,17 @@ def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str,
 def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
     """The failure of a request for which every place is out: why, and when the first may be asked again."""
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
-    told = ", ".join(f"{target.place} is out ({_why(outage, now)})" for target, outage in outages)
+    told = ", ".join(f"{target.place} is unavailable ({_why(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
     useless = all(outage.reason in USELESS for _, outage in outages)
     return ErrorInfo(
         "rate_limited" if limited else "overloaded",
-        f"{told}: ask again in {due} s",
+        f"{told}: try again in {due} s",
         headers=(("retry-after", str(due)), *((("x-should-retry", "false"),) if useless else ())),
         wait=float(due),
     )
 
 
 def _why(outage: Outage, now: float) -> str:
-    state = "being tried" if outage.tried else f"for {max(1, math.ceil(outage.until - now))} s"
+    state = "tried by another request" if outage.tried else f"for {max(1, math.ceil(outage.until - now))} s"
     return f"{outage.reason}, {state}{ADVICE.get(outage.reason, '')}"

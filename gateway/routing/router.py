@@ -144,7 +144,7 @@ class Router:
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
     ) -> Plan:
         if not model:
-            raise invalid(f"model is required: no default of the configuration is one for {endpoint}", "model")
+            raise invalid(f"model is required: the configuration has no default for {endpoint}", "model")
         meaning = self._names.meaning(model, may)
         places = ((0, None),) if meaning.route is None else meaning.route.places
         candidates = []
@@ -173,11 +173,11 @@ class Router:
             entry.name for entry in self._config.entries
             if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
         ]  # fmt: skip
-        others = (
-            f"of the configured ones {', '.join(having[:_OFFERED])} have it" if having else "no configured one has it"
-        )
+        others = f"{', '.join(having[:_OFFERED])} support it" if having else "no configured provider supports it"
         return invalid(
-            f"the provider of model {model[:SHORT]!r} has no {endpoint}; {others}", "model", code="unsupported_endpoint"
+            f"the provider of the model {model[:SHORT]!r} does not support {endpoint}; {others}",
+            "model",
+            code="unsupported_endpoint",
         )
 
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
@@ -277,8 +277,8 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
     if upstream is None:
         raise GatewayError(
             "unsupported",
-            f"{entry.provider.display_name} is configured, but its API cannot be spoken yet: "
-            f"use another provider's model in place of {entry.name}",
+            f"trigate does not support the API of {entry.provider.display_name} yet: use another provider's model "
+            f"instead of {entry.name}",
             param="model",
         )
     beta = CODECS[upstream].wire.long_context_beta

@@ -31,8 +31,5 @@ def walled(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) ->
 
 def outside(client: str | None, asked: str) -> GatewayError:
     """The error for a model that nothing inside of the wall of ``client`` can answer."""
-    message = (
-        f"the key {client!r} may not be served by any of the places that {asked!r} stands for; "
-        "GET /v1/models lists the models that it may use"
-    )
+    message = f"the key {client!r} may not use any target of {asked!r}; GET /v1/models lists the models that it may use"
     return GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))

@@ -205,7 +205,7 @@ class ClientConnection:
             with trio.fail_after(OPENING_SECONDS):
                 self.client = await read_proxy_header(self._socket) or self.client
         except (ProxyHeaderFailed, trio.TooSlowError, *BROKEN) as error:
-            log.debug("a connection of %s is closed: %s", self.client, error)
+            log.debug("closed a connection of %s: %s", self.client, error)
             self.cut()
             return False
         return True
@@ -233,7 +233,7 @@ class ClientConnection:
             with trio.fail_after(OPENING_SECONDS):
                 await secured.handshake()
         except (trio.TooSlowError, *BROKEN) as error:
-            log.debug("the TLS handshake with %s failed: %s", self.client, error or "it took too long")
+            log.debug("the TLS handshake with %s failed: %s", self.client, error or "timeout")
             if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
                 self._transport.send_now(NOT_TLS, b"")
             self.cut()

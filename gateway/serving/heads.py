@@ -67,7 +67,7 @@ class AnswerWriter:
         lines.append(b"\r\n")
         self.head = b"".join(lines)
         if not self.head.count(b"\r") == self.head.count(b"\n") == len(lines):
-            raise ValueError("a header of the answer has a line break in it")
+            raise ValueError("a response header has a line break")
 
     def frame(self, data: bytes) -> bytes:
         """A piece of the body as it goes out."""

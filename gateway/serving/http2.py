@@ -169,7 +169,7 @@ class Http2(H2Protocol):
             return True
         if not self.closed:
             name, most = overstepped.name, overstepped.most
-            log.warning("%s: more than %d %s frames in %d s: closed", self.client, most, name, SECONDS)
+            log.warning("closed the connection of %s: more than %d %s frames in %d s", self.client, most, name, SECONDS)
             with contextlib.suppress(ProtocolError):  # the client has closed it, too
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.handle(Closed())

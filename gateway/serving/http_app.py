@@ -194,7 +194,9 @@ class HttpConnection:
             await self._send_parts(partial(self._send, published, send), response)
         except Truncated:
             # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
-            log.warning("request %s: the answer was cut, the connection closes without its end", published.id)
+            log.warning(
+                "request %s: the response is incomplete, so the connection closes without its end", published.id
+            )
         if published.nursery.child_tasks:  # a cancellation of nothing costs a hundredth of a small request
             published.nursery.cancel_scope.cancel()
 

@@ -63,7 +63,7 @@ class Lifecycle(ConnectionRegistry):
             try:
                 callback()
             except Exception:  # the process is about to exit: what can still be saved is saved
-                log.exception("a flush failed before the exit")
+                log.exception("flushing data before the exit failed")
 
     async def stop_in_order(self, delay: float, drain: float) -> None:
         """Wait for ``stop()``; then end what is still served, step by step."""
@@ -90,7 +90,7 @@ async def watch_signals(
             if number == signal.SIGHUP and reload is not None and not has_closed(terminal):
                 reload()
             elif not state.draining:
-                log.warning("%s: draining; a second signal exits at once", signal.Signals(number).name)
+                log.warning("%s: draining; a second signal exits immediately", signal.Signals(number).name)
                 state.stop()
             elif number != signal.SIGHUP:
                 _exit_now(state, number)

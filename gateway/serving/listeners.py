@@ -38,9 +38,9 @@ class BindFailed(OSError):
 
 
 _ADVICE: Final = {
-    errno.EADDRINUSE: "another process listens there: stop it or choose another port",
+    errno.EADDRINUSE: "another process is listening there: stop it, or choose another port",
     errno.EACCES: "ports below 1024 need privileges: choose a higher port",
-    errno.EADDRNOTAVAIL: "this machine has no such address: use one of its own, or 0.0.0.0 for all",
+    errno.EADDRNOTAVAIL: "this machine does not have that address: use one of its addresses, or 0.0.0.0 for all",
 }
 
 
@@ -88,9 +88,11 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
 
 
 _UNIX_ADVICE: Final = {
-    errno.EADDRINUSE: "another process listens there, or it is no socket: stop it or choose another path",
+    errno.EADDRINUSE: (
+        "another process is listening there, or it is not a socket: stop the process, or choose another path"
+    ),
     errno.EACCES: "this user may not create it: choose another directory",
-    errno.ENOENT: "make its directory first",
+    errno.ENOENT: "create its directory first",
 }
 
 

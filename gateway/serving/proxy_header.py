@@ -39,12 +39,12 @@ async def read_proxy_header(sock: trio.socket.SocketType) -> Address | None:
     if start == SIGNATURE:
         command, family, length = struct.unpack("!BBH", await _exactly(sock, 4))
         if command not in (_LOCAL, _PROXY) or length > LONGEST_REST:
-            raise ProxyHeaderFailed(f"no PROXY header of version 2 that can be read: {command:#x}, {length} bytes")
+            raise ProxyHeaderFailed(f"unreadable PROXY header of version 2: {command:#x}, {length} bytes")
         block = await _exactly(sock, length)
         return _of_block(family, block) if command == _PROXY else None
     if start.startswith(b"PROXY "):
         return _of_line(start + await _line(sock, LONGEST_LINE - len(start)))
-    raise ProxyHeaderFailed("no PROXY header")
+    raise ProxyHeaderFailed("missing PROXY header")
 
 
 async def _exactly(sock: trio.socket.SocketType, size: int) -> bytes:
@@ -62,7 +62,7 @@ async def _line(sock: trio.socket.SocketType, most: int) -> bytes:
     line = b""
     while not line.endswith(b"\n"):
         if len(line) == most:
-            raise ProxyHeaderFailed("a PROXY header that does not end")
+            raise ProxyHeaderFailed("PROXY header without an end")
         there = await sock.recv(most - len(line), socket.MSG_PEEK)
         line += await _exactly(sock, there.find(b"\n") + 1 or len(there) or 1)
     return line
@@ -73,7 +73,7 @@ def _of_block(family: int, block: bytes) -> Address | None:
         return None
     kind, size = _FAMILIES[family]
     if len(block) < 2 * size + 4:
-        raise ProxyHeaderFailed(f"a PROXY header of {len(block)} bytes, which two addresses do not fit in")
+        raise ProxyHeaderFailed(f"PROXY header of {len(block)} bytes, too short for two addresses")
     (port,) = struct.unpack_from("!H", block, 2 * size)
     return str(kind(block[:size])), port
 
@@ -81,7 +81,7 @@ def _of_block(family: int, block: bytes) -> Address | None:
 def _of_line(line: bytes) -> Address | None:
     words = line.removesuffix(b"\r\n").split(b" ")
     if not line.endswith(b"\r\n"):
-        raise ProxyHeaderFailed("a PROXY header without its line end")
+        raise ProxyHeaderFailed("PROXY header without a line end")
     if words[1] == b"UNKNOWN":
         return None
     try:
@@ -90,4 +90,4 @@ def _of_line(line: bytes) -> Address | None:
             raise ValueError
         return str(_LINES[family](client.decode("ascii"))), int(port)
     except (ValueError, KeyError) as error:
-        raise ProxyHeaderFailed("a PROXY header that cannot be read") from error
+        raise ProxyHeaderFailed("unreadable PROXY header") from error

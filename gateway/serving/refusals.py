@@ -28,19 +28,21 @@ _PASSING: Final = (429, 503)
 _MESSAGES: Final = {
     400: "the request is not valid HTTP: check the request line, the header lines, and that content-length and "
     "transfer-encoding are not both sent",
-    404: "only health checks are answered here, such as /healthz and /readyz: model requests have another port",
-    414: "the request's target is longer than 8 KiB: no path here is, send the rest in the body",
-    429: "there are as many connections from this address as limits.connections_per_address allows",
-    431: "the request's head is larger than 64 KiB: send fewer or shorter headers",
-    500: "the gateway failed to answer this request: its log says why",
+    404: "this port serves only health checks, such as /healthz and /readyz: send model requests to another port",
+    414: "the request's URL is longer than 8 KiB: send the data in the body",
+    429: "this address has reached its limit of connections (limits.connections_per_address): close some",
+    431: "the request's headers are larger than 64 KiB: send fewer or shorter headers",
+    500: "internal error of the gateway; its log has the details",
     501: "this transfer-encoding is not supported: use chunked or a content-length",
-    505: "this version of HTTP is not spoken here: use HTTP/1.1, or HTTP/2 with its preface where the listener's "
-    "http2 is not off",
-    503: "the gateway has as many connections as its limits.connections allows",
+    505: (
+        "this HTTP version is not supported: use HTTP/1.1, or HTTP/2 with its preface if the listener's http2 is not "
+        "off"
+    ),
+    503: "the gateway has reached its limit of connections (limits.connections): try again later",
 }
 
 
-_NOT_TLS: Final = "this port speaks TLS: ask it with https:// in place of http://"
+_NOT_TLS: Final = "this port uses TLS: write https:// instead of http://"
 
 
 def _body(status: int, message: str) -> bytes:

@@ -174,8 +174,9 @@ def shortage(connections: int, in_flight: int) -> str | None:
     if not connections or wanted <= available:
         return None
     return (
-        f"limits.connections is {connections}, and with limits.in_flight ({in_flight}) and files that takes {wanted} "
-        f"file descriptors, of which there are {available}: raise LimitNOFILE or ulimit -n, or lower limits.connections"
+        f"limits.connections ({connections}), limits.in_flight ({in_flight}) and files need {wanted} file "
+        f"descriptors, but only {available} are available: raise LimitNOFILE or ulimit -n, or lower "
+        "limits.connections"
     )
 
 

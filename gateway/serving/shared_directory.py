@@ -58,7 +58,7 @@ def shared_directory() -> Iterator[Path | None]:
         _tidy(Path(tempfile.gettempdir()))
         directory = SharedDirectory.make()
     except OSError as error:  # a container whose file system is read-only
-        log.warning("no temporary directory: %s", error.strerror)
+        log.warning("could not create a temporary directory: %s", error.strerror)
         yield None
         return
     try:

@@ -119,7 +119,7 @@ class Supervisor:
             )
         except OSError as error:  # no memory, or too many processes: the other workers go on
             os.close(reports)
-            return f"a worker could not be started: {error}"
+            return f"could not start a worker: {error}"
         finally:
             os.close(report)
         self._live.add(process)

@@ -59,9 +59,9 @@ def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
         raise CertificateFailed(f"tls.{name} {path}: {(error.strerror or 'unreadable').lower()}") from error
 
 
-_NO_CERTIFICATE: Final = "no certificate in PEM that can be read: the file must have -----BEGIN CERTIFICATE-----"
-_NO_KEY: Final = "no key in PEM that can be read: the file must have -----BEGIN PRIVATE KEY-----, without a passphrase"
-_MISMATCH: Final = "this is not the certificate's key: give the one that the certificate was made for"
+_NO_CERTIFICATE: Final = "no readable PEM certificate: the file must contain -----BEGIN CERTIFICATE-----"
+_NO_KEY: Final = "no readable PEM key: the file must contain -----BEGIN PRIVATE KEY-----, without a passphrase"
+_MISMATCH: Final = "the key does not belong to the certificate: give the certificate's key"
 
 
 def _ask_nobody() -> str:
@@ -94,10 +94,10 @@ def remark_on_end(files: TlsFiles) -> str | None:
     """A sentence on a certificate that has ended, or soon will; the files have been read already."""
     end = _end_of(files)
     if end is None:
-        return f"the certificate {files.certificate} has ended, or not begun: clients will refuse it, renew it"
+        return f"the certificate {files.certificate} is expired or not valid yet, so clients will reject it: renew it"
     if end - datetime.now(UTC) > SOON:
         return None
-    return f"the certificate {files.certificate} ends on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
+    return f"the certificate {files.certificate} expires on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
 
 
 def remark_on_mode(files: TlsFiles) -> str | None:
@@ -105,7 +105,7 @@ def remark_on_mode(files: TlsFiles) -> str | None:
     path = files.key or files.certificate
     if not path.stat().st_mode & stat.S_IROTH:
         return None
-    return f"the key {path} can be read by every user of this machine: chmod 640 it, or 600"
+    return f"every user of this machine can read the key {path}: run chmod 600 or 640 on it"
 
 
 def _end_of(files: TlsFiles) -> datetime | None:

@@ -141,7 +141,7 @@ class WebSocketStream:
         except FrameTooLargeError:
             self._message.clear()
             self._state = WebSocketState.CLOSING
-            reason = f"a message is larger than the limit of {self._message.max_length} bytes"
+            reason = f"the message is larger than the limit of {self._message.max_length} bytes"
             await self._send_frame(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
             self._put({"type": "websocket.disconnect", "code": CloseReason.MESSAGE_TOO_BIG.value})
             return

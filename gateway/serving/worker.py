@@ -73,8 +73,8 @@ class AcceptLoop:
         if trio.current_time() >= self._silent_until:
             self._silent_until = trio.current_time() + SAY_EVERY
             log.error(
-                "no connection can be accepted: %s: those that wait come in as others end; raise the limit on open "
-                "files (LimitNOFILE, ulimit -n), or lower limits.connections",
+                "cannot accept connections: %s; waiting connections are accepted as others end. Raise the limit "
+                "of open files (LimitNOFILE, ulimit -n), or lower limits.connections",
                 os.strerror(error.errno or 0).lower(),
             )
 

@@ -121,7 +121,7 @@ def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
 def seats_of(fingerprint: bytes) -> int:
     """Return the number of seats in a memory's fingerprint. Raises ``ValueError`` for foreign memory."""
     if fingerprint[:8] != b"trigate1":
-        raise ValueError("no memory of workers")
+        raise ValueError("not the shared memory of workers")
     return int(fingerprint[8:16], 16)
 
 

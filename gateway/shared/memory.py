@@ -60,7 +60,7 @@ class SharedMemory:
         fingerprint = os.pread(fd, FINGERPRINT, 0)
         layout = Layout(seats_of(fingerprint))
         if layout.fingerprint != fingerprint:
-            raise ValueError("the memory of workers is another version's")
+            raise ValueError("the shared memory of workers is from another version")
         return cls(fd, layout)
 
     def lock(self, place: int) -> None:
@@ -86,7 +86,7 @@ class SharedMemory:
                 self.words[self.layout.seat(number) // 8] = os.getpid()
                 self._own = number
                 return number
-        raise OSError("all seats are taken in the memory of workers")
+        raise OSError("the shared memory of workers has no free place for a worker")
 
     def has_seat(self, number: int, process: int) -> bool:
         """Return whether ``process`` has the seat ``number``."""

@@ -117,7 +117,7 @@ class SharedRows:
     def _write(self, row: _FoundRow, value: bytes | None, now: float, keep: float) -> None:
         """Write the next version of ``row``, or the first one into a free row. Without a value, the row expires."""
         if value is not None and len(value) > self._width:
-            raise ValueError(f"a value of {len(value)} bytes: there is room for {self._width}")
+            raise ValueError(f"a value of {len(value)} bytes exceeds the maximum of {self._width}")
         key, group, number, copy = row
         if number is None:
             number = self._free(group, now)

@@ -55,7 +55,9 @@ class SharedTables:
             try:
                 tables = cls.of(stack.enter_context(SharedMemory.make(Layout(workers + _NOT_WORKERS))))
             except OSError as error:  # a container without memory, or with a read-only file system
-                log.warning("limits, circuits, pins and open answers are each worker's own: %s", error.strerror)
+                log.warning(
+                    "limits, circuits, pins and open responses are not shared between workers: %s", error.strerror
+                )
                 yield None
             else:
                 yield tables
@@ -66,5 +68,7 @@ class SharedTables:
         try:
             return cls.of(SharedMemory.join(fd))
         except (OSError, ValueError) as error:  # another version after an update
-            log.warning("limits, circuits, pins and open answers are this worker's own until a restart: %s", error)
+            log.warning(
+                "until a restart, this worker does not share limits, circuits, pins and open responses: %s", error
+            )
             return None

@@ -17,7 +17,7 @@ FORM: Final = b"\x02"  # the first byte: the format of the rest
 OLD_FORM: Final = b"\x01"  # the format of 0.1: without a key mark, and bound only to owner, id and kind
 MARK: Final = 4
 NONCE: Final = 12
-UNREADABLE: Final = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
+UNREADABLE: Final = "cannot decrypt the stored data: it was written with another encryption_key, or without one"
 
 
 class BodyCipher:

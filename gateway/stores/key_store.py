@@ -116,7 +116,7 @@ class KeyStore:
 
     def _put(self, session: Session, name: str, item: str, new: bool) -> None:
         if new and self._rows(session, _COUNT)[0][0] >= MOST_CLIENTS:
-            raise Unavailable(f"there are {MOST_CLIENTS} stored keys already, which is the most: revoke some")
+            raise Unavailable(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
         self._rows(session, _PUT, name=name, item=item)
 
     def _mark(self, session: Session) -> tuple[int, str]:

@@ -40,7 +40,7 @@ def batch_of(nodes: Iterable[Node]) -> dict[Key, Node]:
     batch = {key_of(node): node for node in nodes}
     for key, node in batch.items():
         if not all(map(is_storable, (*key, node.parent or ""))):
-            raise Unavailable("an id that is no plain text of 512 characters at most cannot be kept")
+            raise Unavailable("cannot store this id: expected plain text of at most 512 characters")
         if not all(map(is_storable, node.items)):
             batch[key] = attrs.evolve(node, items=tuple(filter(is_storable, node.items)))
     return batch
@@ -85,7 +85,7 @@ def chain_to(nodes: Iterable[Node], id: str) -> tuple[Node, ...]:
 
 
 def too_large_error(max_bytes: int) -> Unavailable:
-    return Unavailable(f"this is more than the state storage holds: its max_bytes is {max_bytes}")
+    return Unavailable(f"this is larger than the state storage: its max_bytes is {max_bytes}")
 
 
 def storable_ids(ids: Sequence[str]) -> list[str]:
@@ -141,5 +141,5 @@ class OwnerBytes:
 
 def over_share_error(most: float) -> Unavailable:
     return Unavailable(
-        f"this is more than one client may keep: its share (limits.per_client.stored) is {most:.0f} bytes"
+        f"this is larger than the storage of one client: its share (limits.per_client.stored) is {most:.0f} bytes"
     )

@@ -9,8 +9,8 @@ import trio
 
 from gateway.stores.store import Changed, Unavailable
 
-SILENT: Final = "the state storage does not answer"
-BUSY: Final = "the state storage has too much to do"
+SILENT: Final = "the state storage does not respond"
+BUSY: Final = "the state storage is overloaded"
 
 
 class BlockingConnection(Protocol):

@@ -325,7 +325,7 @@ def _retry_on_conflict(work: Callable[[Session], T], server: _Server) -> T:
     for _ in range(ATTEMPTS):
         with contextlib.suppress(*SIMULTANEOUS):
             return server.transact(work)
-    raise Unavailable("too many write to the same place of the state storage at once")
+    raise Unavailable("too many concurrent writes to the same row of the state storage")
 
 
 def _migrate(server: _Server) -> None:
@@ -333,7 +333,7 @@ def _migrate(server: _Server) -> None:
     db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
     version = _version(db)
     if version > len(MIGRATIONS):
-        raise Unavailable("the state storage's tables were made by a newer version of trigate")
+        raise Unavailable("the state storage's tables are from a newer version of trigate")
     if version == 0:
         db.execute("CREATE TABLE trigate_schema (version integer NOT NULL); INSERT INTO trigate_schema VALUES (0)")
     for script in MIGRATIONS[version:]:
@@ -350,10 +350,10 @@ def _version(db: Connection) -> int:
 
 
 REASONS: Final[Mapping[type[psycopg.Error], str]] = {
-    psycopg.errors.QueryCanceled: "the state storage takes too long to answer",
+    psycopg.errors.QueryCanceled: "the state storage responds too slowly",
     psycopg.errors.DiskFull: "the state storage is full",
-    psycopg.errors.ReadOnlySqlTransaction: "the state storage can only be read",
-    psycopg.ProgrammingError: "the state storage's tables are not as they should be, or a permission is missing",
+    psycopg.errors.ReadOnlySqlTransaction: "the state storage is read-only",
+    psycopg.ProgrammingError: "the state storage's tables have an unexpected form, or the user lacks a permission",
 }
 
 
@@ -362,4 +362,4 @@ def _reason(error: psycopg.Error) -> str:
     return next((words for kind, words in REASONS.items() if isinstance(error, kind)), _DOWN)
 
 
-_DOWN: Final = "the state storage cannot be reached"
+_DOWN: Final = "the state storage is unreachable"

@@ -277,7 +277,7 @@ def _create(path: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise Unavailable(f"the state storage's file cannot be made: {error.strerror}") from error
+        raise Unavailable(f"cannot create the state storage's file: {error.strerror}") from error
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -305,7 +305,7 @@ def _retry_while_busy(step: Callable[[], object]) -> None:
 def _migrate(file: _File) -> None:
     version = _version(file.db)
     if version > len(MIGRATIONS):
-        raise Unavailable("the state storage's file was written by a newer version of trigate")
+        raise Unavailable("the state storage's file is from a newer version of trigate")
     for script in MIGRATIONS[version:]:
         for statement in script.split(";"):  # ``executescript`` would end the transaction
             file.db.execute(statement)

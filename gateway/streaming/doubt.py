@@ -17,10 +17,10 @@ _SHORT: Final = 16 * 1024
 _BEGUN: Final = 1
 """Tokens that Messages counts as a stream begins, before any is there."""
 
-EMPTY: Final = ErrorInfo("upstream", "the provider's answer has nothing in it", reason="bad_answer")
+EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
 REFUSED: Final = ErrorInfo(
     "invalid_request",
-    "the provider has refused to answer, and has not said a word",
+    "the provider refused to answer and returned no text",
     code="content_filter",
     reason="content_filter",
 )

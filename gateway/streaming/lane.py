@@ -18,7 +18,7 @@ MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 
 def too_large(limit: int) -> ErrorInfo:
     """The error for a whole answer larger than ``limit`` bytes."""
-    message = f"the provider's answer is larger than limits.answer allows ({limit} bytes)"
+    message = f"the provider's answer is larger than limits.answer ({limit} bytes)"
     return ErrorInfo("upstream", message, reason=None)
 
 

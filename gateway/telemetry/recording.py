@@ -227,16 +227,16 @@ class Recorder(ExchangeRecorder):
             await trio.to_thread.run_sync(self._folder.write, sides, line, secrets, recording.began)
         except OSError as error:
             self._lost += 1
-            log.warning("an exchange could not be recorded: %s", error)
+            log.warning("could not record an exchange: %s", error)
         else:
             if self._lost:
-                log.warning("%d exchanges were not recorded: there was no time or room for them", self._lost)
+                log.warning("%d exchanges were not recorded: recording is too slow, or its memory is full", self._lost)
                 self._lost = 0
         self.free(recording)
 
 
 def _side(name: Literal["client", "provider"], half: Half, provider: str | None) -> Side:
-    notes = [f"the {what} was cut at {MOST} bytes" for what, body in
+    notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
              (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
     return Side(
         name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,

@@ -40,7 +40,7 @@ def shared_metrics(config: Config, directory: Path | None) -> Shared:
     if config.metrics == "off":
         return Shared()
     if directory is None:
-        log.warning("/metrics shows one worker only")
+        log.warning("/metrics shows only one worker")
         return Shared()
     folder = directory / "metrics"
     folder.mkdir(mode=0o700)
@@ -51,7 +51,7 @@ def _gone(folder: Path, pid: int) -> None:
     try:
         merge_dead_worker(folder, pid)
     except (OSError, RuntimeError, ValueError) as error:  # the library's for a file that is not whole
-        log.error("the numbers of worker %d stay in a file of their own: %s", pid, error)
+        log.error("could not merge the metrics of worker %d: %s", pid, error)
 
 
 def merge_dead_worker(folder: Path, pid: int) -> None:

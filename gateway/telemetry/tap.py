@@ -171,7 +171,7 @@ class ObservedLane:
             try:
                 listener.passed(came, went, note)
             except Exception:  # the border: a listener's mistake must not end the stream
-                log.exception("a listener failed, and is told no more")
+                log.exception("a listener failed and gets no more events")
                 self.listeners.remove(listener)
 
 

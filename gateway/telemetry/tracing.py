@@ -223,7 +223,7 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Ex
     try:
         return Tracing(settings, dropped, mask)
     except ImportError:
-        log.warning("no traces are sent, the SDK is missing: pip install 'trigate[otel]'")
+        log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
         return ExchangeTracer()
 
 
@@ -264,7 +264,7 @@ def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
                 dropped(len(spans))
             if lost != self.away:
                 self.away = lost
-                log.warning("traces are %s", "lost: the collector does not take them" if lost else "taken again")
+                log.warning("traces are %s", "lost: the collector does not accept them" if lost else "accepted again")
             return result
 
         def shutdown(self) -> None:

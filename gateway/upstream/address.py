@@ -12,7 +12,7 @@ from gateway.upstream.errors import misconfigured
 
 PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
-NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct its base_url in the config"
+NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct base_url in the configuration"
 
 _HOST = re.compile(r"[!-~]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # of which urlsplit leaves some out without a word

@@ -14,7 +14,7 @@ PIECE: Final = 2**20  # bytes at most, so that a bomb meets the reader's limit a
 MOST: Final = 5  # codings on top of one another
 ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the most that RFC 9659 allows: a frame may ask for more memory than it fills
 
-UNREADABLE_CODING = "the provider's answer is compressed with {!r}, which was not asked for and cannot be read"
+UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
 
 
 class Readable(Protocol):
@@ -125,7 +125,7 @@ class ZstdDecoder:
 
     def finish(self) -> None:
         if self._begun and not self._frame.eof:
-            raise ValueError("the last frame is not whole")
+            raise ValueError("the last frame is incomplete")
 
 
 class BrotliDecoder:

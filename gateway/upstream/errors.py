@@ -64,14 +64,14 @@ FAILURES: Mapping[Cause, tuple[ErrorKind, str]] = {
     "refused": ("upstream", _NO_CONNECTION + "it refused the connection"),
     "dns": ("upstream", _NO_CONNECTION + "its host name could not be resolved"),
     "tls": ("upstream", _NO_CONNECTION + "the TLS handshake failed or its certificate is not trusted"),
-    "connect": ("upstream", _NO_CONNECTION + "it is not reachable from the gateway"),
-    "connect_timeout": ("timeout", _NO_CONNECTION + "no answer within the connect timeout"),
-    "proxy": ("upstream", _NO_CONNECTION + "the proxy before it refused"),
+    "connect": ("upstream", _NO_CONNECTION + "the gateway's network cannot reach it"),
+    "connect_timeout": ("timeout", _NO_CONNECTION + "no response within the connect timeout"),
+    "proxy": ("upstream", _NO_CONNECTION + "the proxy rejected the connection"),
     "pool_timeout": (
         "overloaded",
-        "as many connections to providers are in use as the gateway's limits.upstream_connections allows",
+        "the gateway has reached its limit of connections to providers (limits.upstream_connections)",
     ),
-    "cut": ("upstream", "the provider's connection broke before its answer was whole"),
-    "encoding": ("upstream", "the provider's answer could not be decompressed"),
+    "cut": ("upstream", "the provider's connection broke before the end of its response"),
+    "encoding": ("upstream", "the provider's response could not be decompressed"),
 }
 """ErrorKind and message of each cause. The messages are for the client, so they name no address."""

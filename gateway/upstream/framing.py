@@ -19,7 +19,7 @@ class ChunkTooLarge(ValueError):
     """A chunk says that it has more than ``most`` bytes."""
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"a chunk says that it has more than {most} bytes")
+        super().__init__(f"a chunk has more than {most} bytes")
         self.most = most
 
 
@@ -132,7 +132,7 @@ class Chunked:
         if piece := data[at : max(at, end - 2)]:
             pieces.append(piece)
         if not b"\r\n"[-self._left :].startswith(data[max(at, end - 2) : end]):
-            raise ValueError("a chunk is longer than it says")
+            raise ValueError("a chunk is longer than its stated length")
         self._left = max(0, end - len(data))
         return min(end, len(data))
 
@@ -144,14 +144,14 @@ class Chunked:
         """The first line of a chunk has not come whole, but what has may tell that it is none."""
         size = _SIZE_BEGUN.fullmatch(data, at)
         if size is None:
-            raise ValueError("the length of a chunk cannot be read")
+            raise ValueError("the length of a chunk is not a number")
         self._check(int(size[1], 16))
         return self._hold(data, at)
 
     def _hold(self, data: bytes, at: int) -> int:
         self._held = data[at:]
         if len(self._held) > MAX_LINE:
-            raise ValueError("a line of the chunked coding is too long")
+            raise ValueError("a line of the chunked encoding is too long")
         return len(data)
 
     def _end(self, data: bytes) -> None:
@@ -166,10 +166,10 @@ class Chunked:
 
 def _long_length(line: bytes) -> int:
     if len(line) > MAX_LINE:
-        raise ValueError("a line of the chunked coding is too long")
+        raise ValueError("a line of the chunked encoding is too long")
     found = _SIZE.fullmatch(line)
     if found is None:
-        raise ValueError("the length of a chunk cannot be read")
+        raise ValueError("the length of a chunk is not a number")
     return int(found[1], 16)
 
 

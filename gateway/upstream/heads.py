@@ -54,27 +54,27 @@ class HeadReader:
             if head.status >= 200 or (head.status == 101 and self._upgrades):
                 return head
             if head.status < 100 or head.status == 101:
-                raise ValueError("the answer is to something that was not asked for")
+                raise ValueError("the response belongs to no request")
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                raise ValueError("there are too many interim answers before the answer")
+                raise ValueError("too many interim responses")
             self._held, self._searched = bytearray(head.rest), 0
         return None
 
     def _next(self) -> Head | None:
         held = self._held
         if held and held[0] < 0x21:  # an empty line, or TLS
-            raise ValueError("the answer does not begin with a status line")
+            raise ValueError("the response does not start with a status line")
         end = _END.search(held, self._searched)
         if end is None:
             self._searched = max(0, len(held) - 2)
             if len(held) > MAX_HEAD:
-                raise ValueError("the head of the answer is too large")
+                raise ValueError("the response headers are too large")
             return None
         first, _, lines = bytes(held[: end.start()]).partition(b"\n")
         status = _STATUS.fullmatch(first.removesuffix(b"\r"))
         if status is None:
-            raise ValueError("the answer does not begin with a status line")
+            raise ValueError("the response does not start with a status line")
         return _head(status[1], int(status[2]), _fields(lines), bytes(held[end.end() :]))
 
 
@@ -88,22 +88,22 @@ def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
 def _fields(lines: bytes) -> Headers:
     headers: list[tuple[bytes, bytes]] = []
     if lines.count(b"\n") >= MAX_FIELDS:
-        raise ValueError("the head of the answer has too many headers")
+        raise ValueError("the response has too many headers")
     if b"\n " in lines or b"\n\t" in lines:
         lines = _FOLD.sub(b" ", lines)
     for line in lines.split(b"\n") if lines else ():
         field = _FIELD.fullmatch(line.removesuffix(b"\r"))
         if field is None:
-            raise ValueError("a header of the answer is not well-formed")
+            raise ValueError("a response header is malformed")
         name, value = field[1].lower(), field[2]
         if name == b"content-length":
             value = _length(value)
             if (name, value) in headers:  # said twice
                 continue
         if name in (b"content-length", b"transfer-encoding") and any(name == other for other, _ in headers):
-            raise ValueError("two headers of the answer contradict each other")
+            raise ValueError("two response headers contradict each other")
         if name == b"transfer-encoding" and (value := value.lower()) != b"chunked":
-            raise ValueError("the answer comes in a coding that was not asked for")
+            raise ValueError("the response has an unsupported transfer-encoding")
         headers.append((name, value))
     return tuple(headers)
 
@@ -111,5 +111,5 @@ def _fields(lines: bytes) -> Headers:
 def _length(value: bytes) -> bytes:
     lengths = {length.strip() for length in value.split(b",")}
     if len(lengths) != 1 or not _LENGTH.fullmatch(length := lengths.pop()):
-        raise ValueError("the length of the answer cannot be read")
+        raise ValueError("the content-length of the response is not valid")
     return length

@@ -22,7 +22,7 @@ CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 PIECE: Final = 256 * 1024
 """Bytes of a request's body that are written at once."""
 
-TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.answer allows ({} bytes)"
+TOO_LARGE_CHUNK = "the provider's response has a chunk larger than limits.answer ({} bytes)"
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
@@ -101,7 +101,7 @@ class AnswerBody:
             else:
                 framing.close()
                 if not framing.over:
-                    raise failure("cut") from EOFError("the connection ended before the body did")
+                    raise failure("cut") from EOFError("the connection ended before the end of the body")
         return b""
 
     async def aclose(self) -> None:
@@ -164,7 +164,7 @@ class Connection:
                     chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
                     await self.stream.write(chunk)
                 if left:
-                    raise failure("cut") from EOFError("an upload has another length than was stated")
+                    raise failure("cut") from EOFError("the length of the upload differs from its content-length")
                 if upload.length is None:
                     await self.stream.write(b"0\r\n\r\n")
                 sent = True
@@ -202,7 +202,7 @@ async def read_head(stream: NetworkStream, upgrades: bool = False) -> Head:
             raise failure("cut") from error
         if head is not None:
             return head
-    raise failure("cut") from EOFError("the connection ended before the head of the answer did")
+    raise failure("cut") from EOFError("the connection ended before the end of the response headers")
 
 
 def _framing(head: Head, max_chunk: int) -> BodyFraming:

@@ -107,7 +107,7 @@ class NetworkStream:
             await trio.aclose_forcefully(self._stream)
 
 
-NO_ROOTS = "the certificates to check providers with cannot be loaded; check upstream_tls_ca_path and SSL_CERT_FILE"
+NO_ROOTS = "cannot load the CA certificates for providers; check upstream_tls_ca_path and SSL_CERT_FILE"
 
 # Where distributions keep theirs: a Python that was built elsewhere looks for them in the wrong place.
 _BUNDLES: Final = (

@@ -50,7 +50,7 @@ async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: flo
     except trio.TooSlowError as error:
         raise failure("connect_timeout") from error
     if not 200 <= head.status < 300 or head.rest:  # TLS begins with us: there is nothing yet that could follow
-        raise failure("proxy") from ConnectionError(f"the proxy answered {head.status}")
+        raise failure("proxy") from ConnectionError(f"the proxy returned status {head.status}")
 
 
 # Load balancers in front of providers drop idle connections after a minute or less.

@@ -9,8 +9,10 @@ import attrs
 from gateway.upstream.errors import misconfigured
 from providers.auth.credential import Credential
 
-BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
-TWO_HOSTS = "the request to the provider would have two host headers; correct the headers in the config"
+BAD_HEADER = (
+    "the header {!r} has characters that HTTP forbids, often a line break after a key; correct the configuration"
+)
+TWO_HOSTS = "the request to the provider would have two host headers; correct `headers` in the configuration"
 
 # RFC 9110 sections 5.1 and 5.5.
 _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")

@@ -12,7 +12,7 @@ from gateway.upstream.decoding import codings, decoded
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import AnswerBody, WireAnswer
 
-TOO_LARGE = "the provider's answer is larger than the limit of {} bytes"
+TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
 class HeldSlot(Protocol):

@@ -26,8 +26,8 @@ FAREWELL_SECONDS: Final = 0.5
 """How long a provider gets to answer our close before the connection ends: a close with bytes unread is a reset, which
 may cost it the frame that says why."""
 
-NOT_ACCEPTED: Final = "the provider answered the handshake of a websocket with a 101 that does not belong to it"
-TOO_LARGE: Final = "a message is larger than the limit of {} bytes"
+NOT_ACCEPTED: Final = "the provider's 101 response does not match the WebSocket handshake"
+TOO_LARGE: Final = "the message is larger than the limit of {} bytes"
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 

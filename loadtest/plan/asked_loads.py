@@ -59,7 +59,7 @@ class ArrivalBurst:
 
 
 def _burst(value: Any) -> ArrivalBurst:
-    wrong = Wrong(describe(value), "this must be a number of requests and a time, such as 32:2s")
+    wrong = Wrong(describe(value), "expected a number of requests and a time, such as 32:2s")
     found = _BURST.fullmatch(value) if isinstance(value, str) else None
     if found is None or not int(found[1]):
         raise wrong
@@ -75,7 +75,7 @@ def _burstiness(value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not number >= 0.01:
-        raise Wrong(describe(value), "this must be a number, 0.01 or more: 1 as Poisson, below 1 in bursts, inf evenly")
+        raise Wrong(describe(value), "expected a number, 0.01 or more: 1 as Poisson, below 1 in bursts, inf evenly")
     return number
 
 

@@ -54,7 +54,7 @@ def contradictions(
 def _number_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
     for key in ("rate", "max_rate", "max_concurrency", "repeat"):
         if getattr(raw, key) == 0:
-            yield (key,), "0", "this must be above 0"
+            yield (key,), "0", "expected above 0"
 
 
 def _protocol_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
@@ -110,7 +110,7 @@ def _step_mistakes(
         elif (step.rate is None) != (steps[0].rate is None):
             yield (number,), ("steps of rates and of clients", "give all of them a rate, or all of them concurrency")
         elif step.rate is None and step.to is not None and not float(step.to).is_integer():
-            yield (number, "to"), (f"{step.to:g} clients", "this must be a whole number")
+            yield (number, "to"), (f"{step.to:g} clients", "expected a whole number")
     if not any(step.rate or step.concurrency or step.to for step in steps):
         yield (), ("steps in which nothing arrives", "give one of them a rate above 0")
     elif steps[0].rate is None and {"concurrency", "warmup"} & given:

@@ -39,7 +39,7 @@ def read_as(of: Any, value: Any) -> Any:
 
 def _number(value: Any, most: float, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise Wrong(describe(value), f"this must be {what}")
+        raise Wrong(describe(value), f"expected {what}")
     return float(value)
 
 
@@ -48,7 +48,7 @@ def _share(value: Any) -> float:
     if isinstance(value, str):
         found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?|100)\s*%", value)
         if found is None:
-            raise Wrong(describe(value), f"this must be {what}")
+            raise Wrong(describe(value), f"expected {what}")
         return float(found[1]) / 100
     return _number(value, 1, what)
 
@@ -61,14 +61,14 @@ def _speed(value: Any) -> float:
     what = "a number above 0: 2 is twice as fast as recorded"
     speed = _number(value, 10**6, what)
     if not speed:
-        raise Wrong(describe(value), f"this must be {what}")
+        raise Wrong(describe(value), f"expected {what}")
     return speed
 
 
 def _whole(most: int, what: str) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise Wrong(describe(value), f"this must be {what}, 1 to {most}")
+            raise Wrong(describe(value), f"expected {what}, 1 to {most}")
         return value
 
     return read
@@ -81,7 +81,7 @@ def _token_count(value: Any) -> int:
     found = _TOKEN_COUNT.fullmatch(value if isinstance(value, str) else str(value))
     count = round(float(found[1]) * {"": 1, "k": 10**3, "M": 10**6}[found[2]]) if found else 0
     if isinstance(value, bool) or not 1 <= count <= MOST_TOKENS:
-        raise Wrong(describe(value), f"this must be a number of tokens such as 50000 or 2M, 1 to {MOST_TOKENS}")
+        raise Wrong(describe(value), f"expected a number of tokens such as 50000 or 2M, 1 to {MOST_TOKENS}")
     return count
 
 
@@ -91,7 +91,7 @@ def percentiles_in(value: Any) -> tuple[float, ...]:
     found = [re.fullmatch(r"\s*p?(\d{1,2}(?:\.\d{1,4})?)\s*", str(part)) for part in parts]
     good = {float(match[1]) for match in found if match}
     if not good or not all(found) or len(good) > MOST_PERCENTILES:
-        what = f"this must be percentiles below 100, {MOST_PERCENTILES} at most, as in 50,90,99.9"
+        what = f"expected percentiles below 100, {MOST_PERCENTILES} at most, as in 50,90,99.9"
         raise Wrong(describe(value), what)
     return tuple(sorted(good))
 
@@ -109,7 +109,7 @@ def _file_path(value: Any) -> Path:
 def _image_size(value: Any) -> tuple[int, int]:
     found = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", value) if isinstance(value, str) else None
     if found is None or not all(1 <= int(side) <= WIDEST for side in found.groups()):
-        raise Wrong(describe(value), f"this must be a width and a height in pixels, 1 to {WIDEST}, such as 512x512")
+        raise Wrong(describe(value), f"expected a width and a height in pixels, 1 to {WIDEST}, such as 512x512")
     return int(found[1]), int(found[2])
 
 
@@ -143,7 +143,7 @@ _VERSIONS: Final[dict[str, Literal[1, 2]]] = {"1": 1, "1.1": 1, "2": 2}
 
 def _http_version(value: Any) -> int:
     if isinstance(value, bool) or (found := _VERSIONS.get(str(value))) is None:
-        raise Wrong(describe(value), "this must be 1 (HTTP/1.1) or 2")
+        raise Wrong(describe(value), "expected 1 (HTTP/1.1) or 2")
     return found
 
 

@@ -88,7 +88,7 @@ def as_lengths(value: Any) -> Lengths:
 # Spellings
 
 _EXPECTED: Final = (
-    f"this must be a number of tokens, 1 to {LONGEST}, [least, most] (or 50-2000), mean with stdev "
+    f"expected a number of tokens, 1 to {LONGEST}, [least, most] (or 50-2000), mean with stdev "
     "(mean=500,stdev=100), or p50 with p95, these with min and max"
 )
 _PAIRS: Final = (("mean", "stdev"), ("p50", "p95"))
@@ -144,7 +144,7 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
             raise Wrong(f"{name} in a distribution of lengths", "" if near else _EXPECTED, near)
         numeric = isinstance(number, int | float) and not isinstance(number, bool)
         if not numeric or not (0 if name == "stdev" else 1) <= number <= LONGEST:
-            raise Wrong(f"{name}: {describe(number)}", f"this must be a number of tokens, 1 to {LONGEST}")
+            raise Wrong(f"{name}: {describe(number)}", f"expected a number of tokens, 1 to {LONGEST}")
     pairs = [pair for pair in _PAIRS if set(pair) & given.keys()]
     if len(pairs) != 1:
         raise Wrong(shown, "give mean with stdev, or p50 with p95")
@@ -164,7 +164,7 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
 MOST_TEXTS: Final = 10_000
 _PREFIXES: Final = re.compile(r"\s*(\d{1,3}(?:\.\d+)?)\s*(%?)\s*:\s*(\d{1,9})\s*(?::\s*(\d{1,9})\s*)?")
 _EXPECTED_PREFIXES: Final = (
-    f"this must be a share, a length in tokens (1 to {LONGEST}) and how many texts there are (1 to {MOST_TEXTS}), "
+    f"expected a share, a length in tokens (1 to {LONGEST}) and how many texts there are (1 to {MOST_TEXTS}), "
     "such as 80%:4000:10"
 )
 

@@ -133,7 +133,7 @@ def read_think_time(value: Any) -> ThinkTime:
     raise Wrong(describe(value), _EXPECTED)
 
 
-_EXPECTED: Final = "this must be a time such as 2s, [1s, 5s], mean with stdev, or p50 with p95 (each with min and max)"
+_EXPECTED: Final = "expected a time such as 2s, [1s, 5s], mean with stdev, or p50 with p95 (each with min and max)"
 _NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
 
 
@@ -222,7 +222,7 @@ def _parse_cancel_time(value: Any) -> float | TokensSeen:
     try:
         return float(read_as(Duration, value))
     except Wrong as error:
-        raise Wrong(error.found, "this must be a time such as 2s, or tokens such as 20 tokens") from None
+        raise Wrong(error.found, "expected a time such as 2s, or tokens such as 20 tokens") from None
 
 
 @attrs.frozen(field_transformer=as_keys)

@@ -37,7 +37,9 @@ def load(path: Path, env: Mapping[str, str]) -> Scenario:
 def build(read: Document, env: Mapping[str, str]) -> Scenario:
     """Return the scenario in a document, which may come from options. Raises ``ConfigError`` with all mistakes."""
     if not isinstance(read.content, dict):
-        raise ConfigError((read.mistake((), f"{describe(read.content)} where keys should be", "see docs/load.md"),))
+        raise ConfigError(
+            (read.mistake((), f"expected keys and values, found {describe(read.content)}", "see docs/load.md"),)
+        )
     variables = Variables(env)
     asked = asked_loads(variables.expand(read.content, ()))
     content = asked.content

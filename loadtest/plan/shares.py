@@ -60,7 +60,7 @@ def processes(value: Any) -> int:
         return max(1, cores() - 1)
     number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
-        raise Wrong(describe(number), f"this must be a number of processes, 1 to {MOST}, or auto: one less than cores")
+        raise Wrong(describe(number), f"expected a number of processes, 1 to {MOST}, or auto: one less than cores")
     return number
 
 
@@ -74,7 +74,7 @@ def read_part(text: str) -> PlanShare:
     """Parse ``2/5``, the second of five parts. Raises ``Wrong``."""
     found = re.fullmatch(r"\s*(\d{1,5})\s*/\s*(\d{1,5})\s*", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
-        raise Wrong(describe(text), f"this must be a part of so many, such as 2/5; {MOST_PARTS} at most")
+        raise Wrong(describe(text), f"expected a part of so many, such as 2/5; {MOST_PARTS} at most")
     return PlanShare(int(found[1]) - 1, int(found[2]))
 
 
@@ -87,7 +87,7 @@ def read_start(text: str) -> float:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise Wrong(describe(text), "this must be a time with its zone, such as 2026-11-23T12:00:00Z, or Unix seconds")
+        raise Wrong(describe(text), "expected a time with its zone, such as 2026-11-23T12:00:00Z, or Unix seconds")
     return found.timestamp()
 
 

@@ -157,7 +157,7 @@ def _date(text: str) -> float:
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise Wrong(describe(text), "this must be a date such as 2023-11-16 18:15:46.6805900") from None
+        raise Wrong(describe(text), "expected a date such as 2023-11-16 18:15:46.6805900") from None
     # Ignore the zone: only differences matter, and traces do not change it.
     return (when.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
 
@@ -168,7 +168,7 @@ def _seconds(text: Any) -> float:
             return value
     except (TypeError, ValueError, OverflowError):
         pass
-    raise Wrong(describe(text), "this must be a number, 0 or more")
+    raise Wrong(describe(text), "expected a number, 0 or more")
 
 
 def _milliseconds(value: Any) -> float:
@@ -183,19 +183,19 @@ def _tokens(text: Any) -> int:
     value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= DIGITS else text
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
         return value
-    raise Wrong(describe(text), "this must be a whole number, 0 or more")
+    raise Wrong(describe(text), "expected a whole number, 0 or more")
 
 
 def _json_tokens(value: Any) -> int:
     if isinstance(value, str):
-        raise Wrong(describe(value), "this must be a whole number, 0 or more")
+        raise Wrong(describe(value), "expected a whole number, 0 or more")
     return _tokens(value)
 
 
 def _blocks(value: Any) -> tuple[int, ...]:
     if isinstance(value, list) and all(isinstance(one, int) for one in value):
         return tuple(value)
-    raise Wrong(describe(value), "this must be a list of whole numbers")
+    raise Wrong(describe(value), "expected a list of whole numbers")
 
 
 @attrs.frozen

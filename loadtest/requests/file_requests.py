@@ -105,7 +105,7 @@ def _has_format(members: Members, name: str) -> bool:
 def _read_prompt(members: Members) -> SpokenRequest:
     text = _value(members["prompt"])
     if not isinstance(text, str):
-        raise Wrong(f"prompt: {describe(text)}", "this must be text")
+        raise Wrong(f"prompt: {describe(text)}", "expected text")
     if not text:
         raise LeftOut("a prompt without text")
     return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
@@ -163,7 +163,7 @@ def _value(raw: msgspec.Raw) -> Any:
 def _objects(name: str, raw: msgspec.Raw) -> tuple[Object, ...]:
     value = _value(raw)
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise Wrong(f"{name}: {describe(value)}", "this must be a list of objects")
+        raise Wrong(f"{name}: {describe(value)}", "expected a list of objects")
     return tuple(value)
 
 
@@ -173,7 +173,7 @@ def _output(members: Members) -> int | None:
     value = _value(members["output_tokens"])
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OUTPUT:
         return value
-    raise Wrong(f"output_tokens: {describe(value)}", "this must be a whole number, 1 or more")
+    raise Wrong(f"output_tokens: {describe(value)}", "expected a whole number, 1 or more")
 
 
 # Bodies

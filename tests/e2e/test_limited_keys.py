@@ -92,7 +92,7 @@ def test_no_route_takes_a_member_twice(gateway, upstream, path, body):
     name, value = list(body.items())[-1]
     twice = json.dumps(body)[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}"
     reply = gateway.request("POST", path, twice.encode(), {"authorization": f"Bearer {FREE}"})
-    assert (reply.status, reply.json["error"]["message"].split(",")[0]) == (400, f"{name} stands twice in the request")
+    assert (reply.status, reply.json["error"]["message"].split(",")[0]) == (400, f"{name} appears twice in the request")
     assert upstream.seen == []
 
 

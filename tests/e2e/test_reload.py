@@ -33,7 +33,7 @@ RELOADS = 20
 CLIENTS = 12
 KEYS = ("key-one", "key-two")
 RELOADED = "the configuration is reloaded"
-REFUSED = "the configuration is not reloaded, all stays as it was"
+REFUSED = "the configuration was not reloaded; the previous one stays in use"
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 

@@ -145,7 +145,7 @@ def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held
         for path, api in WORK.items():
             reply = ask(gateway, "mallory", path)
             error = complaint(api, reply, 429)
-            assert "'mallory' has 2 requests under way" in error["message"]
+            assert "'mallory' has reached its limit of 2 running requests" in error["message"]
             assert "limits.per_client.in_flight" in error["message"]
             assert reply.headers["retry-after"] == "1"
         assert ask(gateway, "bob").status == 404

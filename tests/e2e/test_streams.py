@@ -278,7 +278,7 @@ def test_a_provider_without_a_head_is_told_after_the_opening(hasty, by_hand):
         body = client.rest()
         assert 1 <= body.count(COMMENT) <= 5
         assert is_error_event("chat", body)
-        assert b"did not answer within 1 s" in body
+        assert b"did not respond within 1 s" in body
 
 
 @pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])

@@ -263,7 +263,7 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
     body = json.dumps(RESPONSE).encode()
     began = trio.current_time()
     if wish.must_store:
-        with pytest.raises(GatewayError, match="did not answer within 10 s") as failed:
+        with pytest.raises(GatewayError, match="did not respond within 10 s") as failed:
             await own.persist_whole(body, None)
         assert (failed.value.failed.status, dict(failed.value.failed.headers)) == (503, {"retry-after": "5"})
     else:

@@ -265,9 +265,9 @@ def test_what_is_open_ends_with_the_key_that_it_was_opened_with(configured):
         assert datetime.now(UTC) >= end
         (answer,) = websocket.ask("openai/on-chat")
         assert (answer["type"], answer["status"]) == ("error", 401)
-        assert "has ended on" in answer["error"]["message"]
+        assert "expired on" in answer["error"]["message"]
     refused = process.request("GET", "/ui/events", headers=shown)
-    assert (refused.status, b"has ended on" in refused.body) == (401, True)
+    assert (refused.status, b"expired on" in refused.body) == (401, True)
 
 
 @pytest.mark.process

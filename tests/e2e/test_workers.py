@@ -165,7 +165,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
                 await trio.sleep(0.01)
             assert begun[1].returncode is None
             signal.raise_signal(signal.SIGTERM)
-    assert "a worker could not be started: [Errno 11] no more processes" in caplog.text
+    assert "could not start a worker: [Errno 11] no more processes" in caplog.text
 
 
 def test_workers_leave_when_their_supervisor_was_killed(crew):

@@ -81,7 +81,7 @@ def test_workers_start_where_nothing_can_be_written(monkeypatch, caplog):
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with shared_directory() as directory:
         assert shared_by_workers(config(), directory) == {}
-    assert "each worker keeps its own state: set state_storage" in caplog.text
+    assert "each worker stores its own state: set state_storage" in caplog.text
 
 
 async def test_state_in_a_file_outlives_the_process(tmp_path):
@@ -101,13 +101,13 @@ async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, n
     path = tmp_path / name
     with pytest.raises(ConfigError) as caught:
         await open_store(config(type="sqlite", path=str(path)))
-    assert str(caught.value).startswith(f"state_storage.path: {path} cannot be used: ")
-    assert str(caught.value).endswith("give a file in a directory that can be written.")
+    assert str(caught.value).startswith(f"state_storage.path: cannot use {path}: ")
+    assert str(caught.value).endswith("give a file in a writable directory.")
 
 
 async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path):
     store = await open_store(config(type="postgres", connection_string=f"postgresql://u:hunter2@/d?host={tmp_path}"))
-    assert "the state storage cannot be reached" in caplog.text
+    assert "the state storage is unreachable" in caplog.text
     assert "hunter2" not in caplog.text
     with pytest.raises(Unavailable, match="cannot be reached"):
         await store.put([NODE])
@@ -126,9 +126,9 @@ async def test_a_server_that_is_there_is_used(database):
     ("storage", "package", "module", "words"),
     [
         ({"type": "postgres", "connection_string": "postgresql://h/d"}, "psycopg", "postgres",
-         "state_storage.type: postgres needs a package; pip install 'trigate[postgres]'"),
+         "state_storage.type: postgres needs another package; pip install 'trigate[postgres]'"),
         ({"type": "memory", "encryption_key": KEY}, "cryptography", "encrypted",
-         "state_storage.encryption_key: encryption needs a package; pip install 'trigate[encryption]'"),
+         "state_storage.encryption_key: encryption needs another package; pip install 'trigate[encryption]'"),
     ],
 )  # fmt: skip
 async def test_a_package_that_is_missing_is_named(monkeypatch, storage, package, module, words):

@@ -285,7 +285,7 @@ def test_many_requests_make_one_fetch_and_what_was_revoked_is_renewed_once(name,
         status, body = asked.ask()
         told = json.loads(body)["error"]["message"]
         assert status == 502
-        assert told == "the provider refused the gateway's credential: check sign_in of m in the config"
+        assert told == "the provider rejected the gateway's credential: check sign_in of m in the configuration"
         assert (len(clouds.given), len(clouds.models) - before) == (3, 2)  # renewed, and refused again
         for token in clouds.given:
             assert token not in caplog.text

@@ -221,7 +221,7 @@ def test_more_errors_are_a_verdict_of_their_own(tmp_path, capsys):
         (("README.md", "README.md"), "README.md: this is no report"),
         (("nowhere.json", "README.md"), "nowhere.json: cannot be read: no such file"),
         (("README.md", "README.md", "--margin", "3"), "--margin '3' is not valid; give a share, such as 3% or 0.03"),
-        (("README.md", "README.md", "--percentiles", "x"), "this must be percentiles below 100"),
+        (("README.md", "README.md", "--percentiles", "x"), "expected percentiles below 100"),
     ],
 )
 def test_what_cannot_be_compared_says_why(args, said, capsys):

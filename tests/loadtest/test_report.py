@@ -462,15 +462,15 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("127.0.0.1:1?key=p4ss",), "did you mean http://127.0.0.1:1?key=***?"),
         (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--respect-retry-after"),
          "--respect-retry-after: respect_retry_after in an open loop; leave it out"),
-        (("http://127.0.0.1:1", "--model", "m", "-n", "0"), "-n: 0; this must be a number of requests, 1 to"),
-        (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "this must be a number of tokens such as"),
+        (("http://127.0.0.1:1", "--model", "m", "-n", "0"), "-n: 0; expected a number of requests, 1 to"),
+        (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "expected a number of tokens such as"),
         (("http://127.0.0.1:1", "--model", "m", "--slo", "ttft<500"), "--slo: 'ttft<500': no unit where a time"),
         (("http://127.0.0.1:1", "--model", "m", "--until", "rate>5"), "--until: 'rate>5': rate is known at the end"),
         (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--until", "errors>5%"), "--until beside a search"),
         (("http://127.0.0.1:1", "--model", "m", "--fail-if", "chat n: errors>0"),
          "--fail-if: chat n is no target and no kind of request; did you mean chat m?"),
         (("http://127.0.0.1:1", "--model", "m", "--junit", "x.xml"), "--junit: no conditions to tell of; give some"),
-        (("http://127.0.0.1:1", "--model", "m", "--seconds", "soon"), "--seconds: 'soon'; this must be a duration"),
+        (("http://127.0.0.1:1", "--model", "m", "--seconds", "soon"), "--seconds: 'soon'; expected a duration"),
         (("nowhere/plan.d/nowhere.yml",), "nowhere/plan.d/nowhere.yml: cannot be read"),
         (("nowhere.yml",), "nowhere.yml: cannot be read: no such file"),
         (("README.md", "--model", "m"), "README.md: options beside a scenario: model"),
@@ -489,8 +489,8 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("http://h/#x?p4ss", "--model", "m"), "a URL with a fragment (#…); leave that out"),
         (("http://a..b", "--model", "m"), "a..b: no host can be called so"),
         (("http://127.0.0.1:1", "--model", "m", "--key-env", ""), "key_env: no name of a variable; give one"),
-        (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--repeat", "0"), "--repeat: 0; this must be above 0"),
-        (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--max-rate", "0"), "--max-rate: 0; this must be above"),
+        (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--repeat", "0"), "--repeat: 0; expected above 0"),
+        (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--max-rate", "0"), "--max-rate: 0; expected above"),
         (("http://127.0.0.1:1", "--model", "m", "--poisson", "--concurrency", "2"), "--poisson: spacing in a closed"),
         (("http://127.0.0.1:1", "--model", "m", "--api", "responses", "--websocket", "--http", "2"),
          "--http: 2 beside WebSockets; leave one of them out"),
@@ -518,7 +518,7 @@ def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys)
                      "--rate", "1", "--concurrency", "0") == 2  # fmt: skip
     found = capsys.readouterr().err
     assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is no condition; write one such as")
-    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: 0; this must"):
+    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: 0; expected"):
         assert said in found
     file = tmp_path / "plan.yml"
     file.write_text("url: http://127.0.0.1:1\nrate: 1\nrequests: [{model: m}]\nfail_if: [ttft]\n")

@@ -141,9 +141,9 @@ def test_every_bad_line_is_told_by_its_number_before_the_load(read):
         b"{}": "own.jsonl:3: an empty object",
         line(question="x", answer="y"): "own.jsonl:3: an object with question, answer; give a body",
         line(model="m", prompt="x", max_tokens=4): "own.jsonl:3: a body of the old Completions API",
-        line(prompt=["a"]): "own.jsonl:3: prompt: a list; this must be text",
-        line(prompt="a", output_tokens=0): "own.jsonl:3: output_tokens: 0; this must be a whole number",
-        line(messages="a"): "own.jsonl:3: messages: 'a'; this must be a list of objects",
+        line(prompt=["a"]): "own.jsonl:3: prompt: a list; expected text",
+        line(prompt="a", output_tokens=0): "own.jsonl:3: output_tokens: 0; expected a whole number",
+        line(messages="a"): "own.jsonl:3: messages: 'a'; expected a list of objects",
         line(messages=[{"role": "nobody", "content": "x"}]): "own.jsonl:3: ",
         line(conversations=[{"text": "x"}]): "own.jsonl:3: a turn of conversations without from and value",
     }

@@ -66,14 +66,14 @@ requests:
   - {model: m, stream: maybe}
 """
     )
-    assert found[0].startswith("s.yaml:1:1: url: 'ftp://x'; this must be a URL")
-    assert found[1].startswith("s.yaml:2:1: rate: -3; this must be a number, 0 or more")
+    assert found[0].startswith("s.yaml:1:1: url: 'ftp://x'; expected a URL")
+    assert found[1].startswith("s.yaml:2:1: rate: -3; expected a number, 0 or more")
     assert found[2] == "s.yaml:3:1: secnods: unknown key; did you mean seconds?"
     text = "\n".join(found[3:])
     assert "requests[0].api: 'chatt'; did you mean chat?" in text
-    assert "requests[0].cancel.share: '150%'; this must be a share such as 10% or 0.1" in text
-    assert "requests[0].prompt: 0; this must be a number of tokens" in text
-    assert "requests[1].stream: 'maybe'; this must be true or false" in text
+    assert "requests[0].cancel.share: '150%'; expected a share such as 10% or 0.1" in text
+    assert "requests[0].prompt: 0; expected a number of tokens" in text
+    assert "requests[1].stream: 'maybe'; expected true or false" in text
 
 
 def test_mistakes_of_all_kinds_are_told_at_once():
@@ -95,15 +95,15 @@ targets: {a: "http://y"}
 """
     ) == [
         "s.yaml:1:1: url: url and targets; give one of them.",
-        "s.yaml:2:1: seconds: -3; this must be a duration above 0, such as 30s, 0.5s or 5m.",
-        "s.yaml:6:27: requests[0].tools: 'many'; this must be a whole number, 0 or more.",
+        "s.yaml:2:1: seconds: -3; expected a duration above 0, such as 30s, 0.5s or 5m.",
+        "s.yaml:6:27: requests[0].tools: 'many'; expected a whole number, 0 or more.",
         "s.yaml:6:16: requests[0].think: think without concurrency; only clients of a closed loop think, and those of "
         "conversations: give concurrency or turns.",
         "s.yaml:7:38: requests[1].slow: the shares of cancel and slow exceed 1; lower one of them.",
-        "s.yaml:8:16: requests[2].weight: 'heavy'; this must be a number, 0 or more and at most 1000000.",
+        "s.yaml:8:16: requests[2].weight: 'heavy'; expected a number, 0 or more and at most 1000000.",
         "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit where a time should be; give ms, s or us.",
         "s.yaml:12:5: fail_if[2]: 'eror>1': eror is not measured; did you mean error?",
-        "s.yaml:13:5: fail_if[3]: 7; this must be text (put it in quotes).",
+        "s.yaml:13:5: fail_if[3]: 7; expected text (put it in quotes).",
     ]
 
 
@@ -135,8 +135,8 @@ REQUESTS = "requests: [{model: m}]\n"
             "steps: rate and steps; give one of rate, steps",
         ),
         ("rate: 1\n" + REQUESTS, "neither url nor targets"),
-        ("url: http://x\nrate: 0\n" + REQUESTS, "rate: 0; this must be above 0"),
-        ("url: http://x\nconcurrency: 0\n" + REQUESTS, "concurrency: 0; this must be a number of clients, 1 to"),
+        ("url: http://x\nrate: 0\n" + REQUESTS, "rate: 0; expected above 0"),
+        ("url: http://x\nconcurrency: 0\n" + REQUESTS, "concurrency: 0; expected a number of clients, 1 to"),
         ("url: http://x\nsteps: [{rate: 0, seconds: 1}]\n" + REQUESTS, "steps in which nothing arrives"),
         ("url: http://x\nsteps: [{rate: 1, seconds: 1}]\nseconds: 3\n" + REQUESTS, "seconds beside steps"),
         ("url: http://x\nrate: 1\nrequests: []\n", "no request with a weight above 0"),
@@ -160,7 +160,7 @@ REQUESTS = "requests: [{model: m}]\n"
             "s.yaml:3:11: fail_if[0]: 'errors': this is no cond",
         ),
         ("url: http://x\nrate: 1\nfail_if: [eror>0]\n" + REQUESTS, "fail_if[0]: 'eror>0': eror is not measured; did"),
-        ("url: [http://x]\nrate: 1\n" + REQUESTS, "url: a list; this must be text"),
+        ("url: [http://x]\nrate: 1\n" + REQUESTS, "url: a list; expected text"),
         ("url: http://x:0/v1?key=p4ss\nrate: 1\n" + REQUESTS, "'http://x:0/v1?key=***'; its port must be 1 to 65535"),
         (
             "url: localhost:80?k=p4ss\nrate: 1\n" + REQUESTS,
@@ -168,8 +168,8 @@ REQUESTS = "requests: [{model: m}]\n"
         ),
         ("url: http://x\nvus: 1\n" + REQUESTS + "rate: 1", "s.yaml:2:1: vus: unknown key; did you mean concurrency?"),
         ("url: http://x\nconcurrency: 1000001\n" + REQUESTS, "must be a number of clients, 1 to 1000000"),
-        ("url: http://x\nrate: 1000001\n" + REQUESTS, "this must be a number, 0 or more and at most 1000000"),
-        ("url: http://x\nrate: 1\nslo: 5\n" + REQUESTS, "s.yaml:3:1: slo: 5; this must be text"),
+        ("url: http://x\nrate: 1000001\n" + REQUESTS, "expected a number, 0 or more and at most 1000000"),
+        ("url: http://x\nrate: 1\nslo: 5\n" + REQUESTS, "s.yaml:3:1: slo: 5; expected text"),
         (
             "url: http://x\nrate: 1\nslo: {n: 'ttft<1s'}\n" + REQUESTS,
             "slo: n is no target and no kind of request; there",
@@ -177,18 +177,18 @@ REQUESTS = "requests: [{model: m}]\n"
         ("url: http://x\nrate: 1\nuntil: rate>5\n" + REQUESTS, "rate is known at the end alone; give it to --fail-if"),
         (
             "url: http://x\nrate: 1\nrequests: [{model: m, cancel: {share: 1, after: 0 tokens}}]\n",
-            "requests[0].cancel.after: '0 tokens'; this must be a time such as 2s, or tokens such as 20 tokens",
+            "requests[0].cancel.after: '0 tokens'; expected a time such as 2s, or tokens such as 20 tokens",
         ),
-        ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; this must be a number"),
-        ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; this must be a list"),
-        ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?…'; this must be a URL"),
+        ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; expected a number"),
+        ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; expected a list"),
+        ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?…'; expected a URL"),
         ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; give"),
         (
             "url: http://x\nrate: 1\nheaders: {Content-Length: '5'}\n" + REQUESTS,
             "s.yaml:3:11: headers.Content-Length: a header that each request has already; leave it out",
         ),
-        ("- a list\n", "a list where keys should be"),
-        ("", "nothing where keys should be"),
+        ("- a list\n", "expected keys and values, found a list"),
+        ("", "expected keys and values, found nothing"),
     ],
 )
 def test_each_mistake_is_told(text, said):
@@ -217,11 +217,11 @@ requests:
     assert (str(second.requests), second.order, third.images) == ("own.jsonl", "shuffled", PromptImages((640, 480), 2))
     assert plan.same_prompts
     for wrong, said in {
-        "images: {size: big}": "images.size: 'big'; this must be a width and a height in pixels, 1 to 8192, such as",
+        "images: {size: big}": "images.size: 'big'; expected a width and a height in pixels, 1 to 8192, such as",
         "images: {size: 9000x1}": "1 to 8192",
-        "images: {count: 0}": "images.count: 0; this must be a whole number, 1 or more",
+        "images: {count: 0}": "images.count: 0; expected a whole number, 1 or more",
         "order: random": "order: 'random'; one of file, shuffled",
-        "prefix: much": "prefix: 'much'; this must be a share, a length in tokens",
+        "prefix: much": "prefix: 'much'; expected a share, a length in tokens",
         "output: {mean: 4}": "output: a mapping; give stdev beside mean",
     }.items():
         (found,) = mistakes(f"url: http://x\nrate: 1\nrequests: [{{model: m, {wrong}}}]\n")
@@ -242,7 +242,7 @@ def test_a_trace_takes_the_place_of_a_rate(tmp_path):
     assert sum(step.expected for step in fast.steps) == pytest.approx(5)
     for more, said in {
         "rate: 3\n": "rate and trace; give one of rate, steps and trace",
-        "speed: 0\n": "speed: 0; this must be a number above 0",
+        "speed: 0\n": "speed: 0; expected a number above 0",
         "warmup: 20s\n": "20 s of warm-up, and the trace has 18 s at speed 1; make it shorter",
     }.items():
         (found,) = mistakes(text + more)

@@ -102,10 +102,10 @@ def test_what_is_no_trace_is_told_with_its_line(read):
     cases = {
         "a,b\n1,2\n": ":1: no trace: the columns are a, b; give one with TIMESTAMP, ContextTokens, GeneratedTokens",
         "": "nothing in it",
-        AZURE + "yesterday,1,2\n": ":5: TIMESTAMP: 'yesterday'; this must be a date",
-        AZURE + "2023-11-16 18:15:52,many,2\n": ":5: ContextTokens: 'many'; this must be a whole number, 0 or more",
+        AZURE + "yesterday,1,2\n": ":5: TIMESTAMP: 'yesterday'; expected a date",
+        AZURE + "2023-11-16 18:15:52,many,2\n": ":5: ContextTokens: 'many'; expected a whole number, 0 or more",
         AZURE + "2023-11-16 18:15:52,1\n": ":5: 2 columns; this must have 3",
-        BURST + "-,GPT,1,2,3,x\n": ":5: Timestamp: '-'; this must be a number",
+        BURST + "-,GPT,1,2,3,x\n": ":5: Timestamp: '-'; expected a number",
         MOONCAKE + "{}\n": ":4: timestamp: missing",
         MOONCAKE + "[1]\n": ":4: this is no JSON object",
         MOONCAKE + '{"timestamp": 1, "input_length": "1", "output_length": 2}\n': ":4: input_length: '1'; this must",

@@ -35,7 +35,9 @@ from streams.errors import GatewayError
 from streams.events import APIS
 
 _ASK: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
-_KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, as the password (any user name)"
+_KEY_WANTED: Final = (
+    "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
+)
 
 
 @attrs.frozen
@@ -85,7 +87,7 @@ def _as_bearer(name: str, value: str) -> tuple[str, str]:
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)
 
-_NO_STREAM: Final = "there is no such stream in flight, nor among the last that ended"
+_NO_STREAM: Final = "there is no such stream among the running or the recent ones"
 
 
 def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[str, View]:

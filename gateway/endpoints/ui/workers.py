@@ -114,7 +114,7 @@ class OtherWorkers:
                 listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
                 await trio.serve_listeners(partial(_answer, current), [listener])
         except OSError as error:  # such as a path too long for a socket
-            log.warning("the other workers' live views do not show this one: %s", error)
+            log.warning("the live views of other workers do not show this worker: %s", error)
         finally:
             path.unlink(missing_ok=True)
 
@@ -131,7 +131,7 @@ async def _answer(current: Callable[[], tuple[Config, Service]], stream: trio.So
     except* trio.BrokenResourceError:  # the questioner left
         pass
     except* Exception:  # a bug must not end the process
-        log.exception("another worker's question was not answered")
+        log.exception("could not answer another worker's query")
 
 
 async def _reply(question: Question, config: Config, service: Service, send: Send) -> None:

@@ -111,10 +111,10 @@ Beyond it, or beyond ``limits.request_body`` bytes, the connection is closed: cl
 memory."""
 
 GOING_AWAY: Final = (1001, "the gateway is shutting down: connect again")
-IDLE: Final = (1001, "nothing was asked for a while (websocket_idle): connect again")
-OUT_OF_MEMORY: Final = (1001, "other connections need the memory that this one holds: connect again")
+IDLE: Final = (1001, "the connection was idle for too long (websocket_idle): connect again")
+OUT_OF_MEMORY: Final = (1001, "other connections need the memory of this one: connect again")
 REPLACED: Final = (1001, "the gateway has a new configuration: connect again")
-TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
+TOO_MANY: Final = (1008, "too many requests are waiting for the current response")
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would mean success
 
@@ -143,7 +143,7 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # a bug here becomes the client's close
-            log.exception("websocket %s: failed, and is closed", arrival.scope.id)
+            log.exception("WebSocket %s failed and is closed", arrival.scope.id)
         await websocket.close(*closing)
         return None
 

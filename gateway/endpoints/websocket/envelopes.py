@@ -67,18 +67,18 @@ class Envelope:
 def read_envelope(frame: str | bytes | None) -> Envelope:
     """Return the contents of a ``response.create`` frame. Raises ``GatewayError`` (400) for any other."""
     if not isinstance(frame, str):
-        raise invalid("a frame must be text: send the JSON as a text frame, not as a binary one")
+        raise invalid("the frame is binary: send JSON as a text frame")
     try:
         text = frame.encode()
         members = _MEMBERS.decode(text)
         check_members(text, members)
     except msgspec.ValidationError:
-        raise invalid("a frame must be a JSON object") from None
+        raise invalid("the frame must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise invalid(f"the frame is not valid JSON: {error}") from None
     kind = _member(members, "type", str | None, "a string")
     if kind != CREATE:
-        raise invalid(f"the frame's type is {kind!r}: {CREATE} is what is understood here", "type")
+        raise invalid(f"unknown frame type {kind!r}: only {CREATE} is supported", "type")
     generate = _member(members, "generate", bool | None, "a boolean")
     stream_id = _member(members, "stream_id", str | None, "a string")
     return Envelope(
@@ -161,7 +161,7 @@ class Frames:
         if self._over:
             return None
         if self._error is None:
-            raise GatewayError("internal", "the stream ended without an end")
+            raise GatewayError("internal", "the stream ended without a final event")
         said = _ERROR.decode(self._error)
         error = said.error or {"type": "server_error", "code": said.code, "message": said.message, "param": said.param}
         members = {

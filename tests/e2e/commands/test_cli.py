@@ -135,8 +135,8 @@ def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
     by_argument = invoke("check", "gone.yaml", cwd=folder)
     by_variable = invoke("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
     assert (by_argument.returncode, by_variable.returncode) == (1, 1)
-    assert "gone.yaml: no such file (named by the command line)" in by_argument.stderr
-    assert "gone.yaml: no such file (named by $TRIGATE_CONFIG)" in by_variable.stderr
+    assert "gone.yaml: no such file (given by the command line)" in by_argument.stderr
+    assert "gone.yaml: no such file (given by $TRIGATE_CONFIG)" in by_variable.stderr
 
 
 def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
@@ -170,7 +170,7 @@ def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
     head, *lines = found.stderr.splitlines()
     assert head == f"{len(lines)} mistakes in the configuration:"
     for line, says in (
-        (2, "drain: 'soon'; this must be a duration"),
+        (2, "drain: 'soon'; expected a duration"),
         (3, "listners: unknown key; did you mean listeners?"),
         (5, "model_providers[0].modle: unknown key; did you mean model?"),
         (5, "model_providers[0].model: missing"),

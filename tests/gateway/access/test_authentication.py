@@ -108,7 +108,7 @@ def test_a_key_is_good_to_its_end_and_the_other_one_beyond(keys):
     client = {"name": "carol", **keys}
     assert shown(at(END - timedelta(seconds=1), client), OLD) == "carol"
     over = at(END, client)
-    assert "has ended on 2040-02-01T00:00:00Z" in refusal(over, ("x-api-key", OLD))
+    assert "expired on 2040-02-01T00:00:00Z" in refusal(over, ("x-api-key", OLD))
     assert shown(over, NEW) == "carol"
 
 
@@ -137,8 +137,11 @@ def test_a_key_that_has_ended_still_goes_to_no_provider():
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ([{"name": "a", "keys": []}], "client_keys[0].keys: an empty list"),
-        ([{"name": "a", "key": OLD, "keys": [{"key": NEW}]}], "client_keys[0].keys: given beside key or sha256"),
+        ([{"name": "a", "keys": []}], "client_keys[0].keys: the list is empty"),
+        (
+            [{"name": "a", "key": OLD, "keys": [{"key": NEW}]}],
+            "client_keys[0].keys: it cannot be combined with key or sha256",
+        ),
         (
             [{"name": "a", "keys": [{"key": OLD}, {"sha256": digest(OLD)}]}],
             "client_keys[0].keys[1]: the same key as a's",
@@ -146,7 +149,7 @@ def test_a_key_that_has_ended_still_goes_to_no_provider():
         ([{"name": "a", "key": OLD}, {"name": "b", "keys": [{"key": OLD}]}], "keys[0]: the same key as a's"),
         ([{"name": "a", "keys": [{"until": "2040-01-31"}]}], "client_keys[0].keys[0]: neither key nor sha256"),
         ([{"name": "a", "keys": [OLD]}], "client_keys[0].keys[0]: something else"),
-        ([{"name": "a", "key": OLD, "until": "soon"}], "client_keys[0].until: 'soon'; this must be a date such as"),
+        ([{"name": "a", "key": OLD, "until": "soon"}], "client_keys[0].until: 'soon'; expected a date such as"),
         ([{"name": "a", "key": OLD, "until": "2040-02-30"}], "client_keys[0].until"),
         ([{"name": "a", "key": OLD, "until": "9999-12-31"}], "client_keys[0].until"),
     ],
@@ -163,7 +166,7 @@ def test_ends_that_are_near_or_over_are_warnings():
     ends = {"gone": now - timedelta(hours=1), "near": now + timedelta(days=3, hours=1), "far": now + timedelta(days=15)}
     keys = [{"name": name, "key": f"{name}-{OLD}", "until": end} for name, end in ends.items()]
     gone, near = (text for text in config(*keys).warnings if "metrics_key" not in text)
-    assert gone.startswith("client_keys: gone has ended on")
+    assert gone.startswith("client_keys: gone expired on")
     assert near.startswith("client_keys: near ends on")
     assert "in 3 days" in near
 
@@ -318,23 +321,23 @@ def mistakes(**root) -> str:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ([], "an empty list"),
-        ([None], "an empty item"),
+        ([], "the list is empty"),
+        ([None], "this item is empty"),
         ([{"key": "sk-secret"}], "client_keys[0].name: missing"),
-        ([{"name": "", "key": "sk-secret"}], "an empty name"),
+        ([{"name": "", "key": "sk-secret"}], "the name is empty"),
         ([{"name": "a"}], "neither key nor sha256"),
-        ([{"name": "a", "key": ""}], "an empty key"),
+        ([{"name": "a", "key": ""}], "the key is empty"),
         ([{"name": "a", "key": "sk-secret", "sha256": "0" * 64}], "key and sha256"),
         ([{"name": "a", "sha256": "sk-secret"}], "64 hexadecimal digits"),
         ([{"name": "a", "key": "sk-secret\nx"}], "one line of printable ASCII"),
-        ([{"name": "a", "key": "sk-secret"}, {"name": "a", "key": "x"}], "the name a is taken already"),
+        ([{"name": "a", "key": "sk-secret"}, {"name": "a", "key": "x"}], "another client has the name a"),
         ([{"name": "a", "key": "sk-secret"}, {"name": "b", "key": "sk-secret"}], "the same key as a's"),
-        ([{"name": "a", "key": "sk-secret", "models": []}], "client_keys[0].models: an empty list"),
-        ([{"name": "a", "key": "sk-secret", "models": ["gpt-9"]}], "models[0]: 'gpt-9' is no configured model"),
-        ([{"name": "a", "key": "sk-secret", "models": [""]}], "'' is no configured model"),
+        ([{"name": "a", "key": "sk-secret", "models": []}], "client_keys[0].models: the list is empty"),
+        ([{"name": "a", "key": "sk-secret", "models": ["gpt-9"]}], "models[0]: 'gpt-9' is not a configured model"),
+        ([{"name": "a", "key": "sk-secret", "models": [""]}], "'' is not a configured model"),
         ([{"name": "a", "key": "sk-secret", "modles": []}], "did you mean models?"),
-        ("sk-secret", "this must be a list"),
-        (["sk-secret"], "this must be a mapping"),
+        ("sk-secret", "expected a list"),
+        (["sk-secret"], "expected a mapping"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_client_keys_is_named_and_the_key_is_not(keys, words):
@@ -343,7 +346,7 @@ def test_a_mistake_in_client_keys_is_named_and_the_key_is_not(keys, words):
 
 @pytest.mark.parametrize("origin", ["app.example", "https://app.example/", "https://", "*.example", "null", ""])
 def test_what_is_no_origin_is_a_mistake(origin):
-    assert "this must be an origin" in mistakes(cors=[origin])
+    assert "expected an origin" in mistakes(cors=[origin])
 
 
 def test_a_bad_policy_for_disconnects_is_a_mistake():

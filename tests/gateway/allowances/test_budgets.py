@@ -92,7 +92,7 @@ def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
     short = counters.shortage_for(Debit(counter, 6 * USD))
     assert short is not None
     refused = exhausted_error([(day, short)])
-    assert "0 usd of 20 usd used, 15 usd set aside for batches that go on, and this request may need 6 usd" in (
+    assert "0 usd of 20 usd used, 15 usd reserved for running batches, and this request may need 6 usd" in (
         refused.message
     )
 
@@ -161,7 +161,7 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", None)
     assert error.message == (
         "client key alice may spend 20 usd/day: 19 usd of 20 usd used, and this request may need 2 usd. "
-        "There is more from 2026-11-22T00:00+01:00 on."
+        "It resets at 2026-11-22T00:00+01:00."
     )
     assert dict(error.headers) == {"x-should-retry": "false", "x-trigate-limit": "client_keys.alice.budgets"}
 
@@ -169,13 +169,13 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
 @pytest.mark.parametrize(
     ("text", "used", "run", "said"),
     [
-        ("20 usd/day", 20 * USD, None, "used up (20 usd of 20 usd). There is more from 2026-11-22T00:00+01:00 on."),
-        ("5M tokens/month", 5_000_000, None, "used up (5,000,000 tokens of 5,000,000 tokens). There is more from "
+        ("20 usd/day", 20 * USD, None, "exhausted (20 usd of 20 usd). It resets at 2026-11-22T00:00+01:00."),
+        ("5M tokens/month", 5_000_000, None, "exhausted (5,000,000 tokens of 5,000,000 tokens). It resets at "
          "2026-12-01T00:00+01:00 on."),
         ("5 usd/run", 5 * USD, "alice/a", "used up (5 usd of 5 usd). A run ends 24 hours after its last request; "
-         "another run has a budget of its own."),
-        ("5 usd/30d", 5 * USD, None, "It comes back as what was spent grows older than that, at "
-         "2026-11-22T01:00+01:00 at the soonest."),
+         "a new run has its own budget."),
+        ("5 usd/30d", 5 * USD, None, "It refills as earlier spending leaves the period, from "
+         "2026-11-22T01:00+01:00 on."),
     ],
 )  # fmt: skip
 def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, said):
@@ -207,7 +207,7 @@ def test_a_budget_that_is_only_reserved_is_not_used_up():
     error = refusal_error(short)
     assert error.status == 429
     assert error.message.endswith(
-        "client key alice: 20 usd/day, of which requests under way have reserved what is left. Try again in 1s."
+        "client key alice: 20 usd/day; running requests have reserved the rest. Try again in 1s."
     )
     assert dict(error.headers) == {"retry-after": "1", "x-trigate-limit": "client_keys.alice.budgets"}
 
@@ -216,6 +216,6 @@ def test_a_refusal_for_want_of_the_store_says_so():
     one = budget("20 usd/day")
     error = refusal_error([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
     assert error.message == (
-        "The store of this gateway's counters is away, and what is limited is refused meanwhile: client key alice: "
-        "20 usd/day. Try again in 1s."
+        "The gateway cannot reach the store of its counters, and rejects requests with limits until it can: "
+        "client key alice: 20 usd/day. Try again in 1s."
     )

@@ -68,7 +68,7 @@ async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stre
         assert error["type"] == "billing_error"
         assert error.get("code") == (None if api == "messages" else "insufficient_quota")
         assert "client key alice may spend 0.035 usd/day: 0.018 usd of 0.035 usd used" in error["message"]
-        assert "There is more from" in error["message"]
+        assert "It resets at" in error["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -147,7 +147,7 @@ async def test_a_run_and_its_subagents_share_one_budget():
         assert [first.headers["x-trigate-run-left"], second.headers["x-trigate-run-left"]] == ["0.042 usd", "0.024 usd"]
         refused = await ask(running, headers=child)
         assert refused.status_code == 402
-        assert "another run has a budget of its own" in refused.json()["error"]["message"]
+        assert "a new run has its own budget" in refused.json()["error"]["message"]
         assert (await ask(running, headers={"x_trigate_run": "another"})).status_code == 200
         assert (await ask(running)).status_code == 200  # no run at all
         assert place.take_count() == 4

@@ -110,7 +110,7 @@ def test_runs_of_which_only_sums_by_day_are_left_are_a_warning(tmp_path, caplog,
     monkeypatch.setattr(folding, "LEAST_SUMS", 0)
     lines = [at(place, 10, run=f"alice/{place}") for place in range(9)]
     seeded(tmp_path, config(**keys("9 usd/run")), *lines, most=1)
-    assert "budgets for runs begin without some of what was spent" in caplog.text
+    assert "budgets of runs start without some of the earlier spending" in caplog.text
 
 
 def test_a_time_that_rolls_has_what_its_slices_had(tmp_path):
@@ -193,7 +193,7 @@ async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, c
     caplog.set_level(logging.WARNING, "trigate.ledger")
     table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"))
     await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
-    assert "budgets begin without what has been spent before" in caplog.text
+    assert "budgets start at zero" in caplog.text
 
 
 async def test_a_hundred_budgets_of_the_same_period_take_one_look(tmp_path):

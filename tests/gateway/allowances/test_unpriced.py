@@ -27,7 +27,7 @@ async def test_the_unknown_model_of_a_wildcard_is_refused_and_says_so():
             answer = await running.ask("groq/unheard-of", api, headers=HEADERS)
             assert answer.status_code == 400
             message = answer.json()["error"]["message"]
-            assert message.startswith("the price of groq/unheard-of is not known, and there is a budget of money")
+            assert message.startswith("groq/unheard-of has no known price, but this request has a budget")
         assert place.asked == []
         assert (await running.ask("groq/openai/gpt-oss-120b", headers=HEADERS)).status_code == 200
         running.reload(config(place, "groq/*", unpriced="allow"))
@@ -47,7 +47,7 @@ async def test_a_model_of_the_file_without_a_price_is_a_mistake_before_it_is_ask
             from_mapping(config(place, "vllm/own", "openai/gpt-5"))
         (mistake,) = caught.value.mistakes
         assert mistake.path == "model_providers[0].model"
-        assert mistake.found == "vllm/own has no price, and client_keys.alice has a budget of 20 usd/day"
+        assert mistake.found == "vllm/own has no price, but client_keys.alice has a budget of 20 usd/day"
         assert "price: free" in mistake.expected
 
 

@@ -175,7 +175,7 @@ def test_clients_of_the_same_file_go_before_until_they_are_taken_out(keys, tmp_p
     done = keys("import", str(tmp_path / "c.yaml"), client_keys=[{"name": "boss", "sha256": "b" * 64}])
     assert "still lists boss, and the file has precedence" in " ".join(done.stderr.split())
     assert row(keys, "boss")["from"] == "file"
-    assert "take it out of the file first" in refused(keys("rotate", "boss"))
+    assert "remove it from the file first" in refused(keys("rotate", "boss"))
     assert good(keys("rotate", "boss", client_keys=[{"name": "x", "sha256": "e" * 64}])).startswith("sk-trigate-")
 
 

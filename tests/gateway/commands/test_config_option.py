@@ -37,7 +37,7 @@ def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
     (tmp_path / "other.yaml").write_text(CONFIG)
     found = invoke(*line, "--config", "trigat.yaml", cwd=tmp_path)
     assert found.returncode == 1
-    assert found.stderr == "trigat.yaml: no such file (named by the command line); give the path of a file.\n"
+    assert found.stderr == "trigat.yaml: no such file (given by the command line); give the path of a file.\n"
 
 
 @pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["mine.yaml"]])

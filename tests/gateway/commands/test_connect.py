@@ -131,7 +131,7 @@ def test_the_own_config_is_taken_beside_a_file_of_another_program(home, capsys):
 def test_a_bad_config_is_not_taken_for_none(home, capsys):
     (home / "trigate.yaml").write_text("version: v0.3.0\nmodel_providers: []\n")
     assert connect("claude", ConnectOptions()) == 1
-    assert "no providers" in capsys.readouterr().err
+    assert "model_providers: the list is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

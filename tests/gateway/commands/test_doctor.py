@@ -262,7 +262,7 @@ def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, columns):
 def test_a_bad_config_is_a_1(doctor):
     status, out, err = doctor([])
     assert (status, out) == (1, "")
-    assert "no providers" in err
+    assert "model_providers: the list is empty" in err
 
 
 def test_why_signing_in_fails_is_told(upstream, doctor, monkeypatch):
@@ -274,4 +274,4 @@ def test_why_signing_in_fails_is_told(upstream, doctor, monkeypatch):
     entry = {"model": "mine/x", "base_url": upstream.url, "sign_in": {"type": "aws", "region": "eu-west-1"}}
     status, _, err = doctor([entry])
     assert status == 1
-    assert "aws: signing in failed: NoAwsCredentials: no AWS credentials were found" in err
+    assert "aws: sign-in failed: NoAwsCredentials: no AWS credentials were found" in err

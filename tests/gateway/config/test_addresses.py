@@ -91,7 +91,7 @@ def test_chat_is_where_the_address_says(model, base_url, chat):
 @pytest.mark.parametrize("end", ["/messages", "/chat/completions", "/responses"])
 def test_the_path_of_an_api_in_an_address_is_a_warning(end):
     (warning,) = config(model="vllm/m", base_url=f"{PROXY}/v1{end}").warnings
-    assert warning == f"vllm/m: base_url ends with {end}, the path of an API, which the gateway adds: leave that out"
+    assert warning == f"vllm/m: base_url ends with {end}, which the gateway adds: remove that"
 
 
 def test_the_whole_address_of_an_azure_deployment_is_a_warning():

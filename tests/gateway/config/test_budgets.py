@@ -66,7 +66,7 @@ def test_an_amount_is_read_exactly(text, most, currency, period):
         ("20 usd/mounth", "20 usd/month"),
         ("20 usd/400d", "366d at most"),
         ("20 eur/day", "20 usd/day"),
-        ("0 usd/day", "leave it out for no limit"),
+        ("0 usd/day", "remove it for no limit"),
         ("0.5 tokens/day", "whole ones"),
         ("10000000 usd/day", "at most"),
         (20, "an amount for a period"),
@@ -91,7 +91,7 @@ def test_budgets_stand_on_keys_groups_and_entries():
 
 def test_two_budgets_for_one_period_are_a_mistake():
     (mistake,) = mistakes("20 usd/day", "5M tokens/day", "30.0 usd/day")
-    assert "30.0 usd/day is for the same period as 20 usd/day" in mistake
+    assert "30.0 usd/day has the same period as 20 usd/day" in mistake
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_is_not_said_of_budgets_has_a_default():
 
 
 def forgotten(made: Config) -> list[str]:
-    return [text for text in made.warnings if "forgotten when the process ends" in text]
+    return [text for text in made.warnings if "earlier spending is forgotten" in text]
 
 
 def test_a_budget_that_outlives_its_counter_is_warned_of():

@@ -47,7 +47,7 @@ def test_a_name_and_a_client_say_how_they_use_it():
     [
         ({"type": "sqlite"}, None, "sqlite needs a path"),
         ({"type": "redis"}, None, "redis needs a url"),
-        ({"type": "redis", "url": "http://x"}, None, "no address of redis"),
+        ({"type": "redis", "url": "http://x"}, None, "not an address of Redis"),
         (None, {"ttl": "7d"}, "longer than the 24 hours of `cache.max_ttl`"),
         (None, {"scope": "key"}, "required"),
         (None, {"ttl": "1h", "scope": "none"}, "one of key, group, all"),

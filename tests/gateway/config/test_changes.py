@@ -101,7 +101,7 @@ CHANGES = [
      ["~ client key bob: a key until without an end → 2040-02-01T00:00:00Z"]),
     ("client_keys.1.models", None, ["~ client key bob: models gpt-4o → all"]),
     ("client_keys", None, ["- client key alice", "- client key bob", "- client key carol",
-                           "~ client_keys: everybody may come in now"]),
+                           "~ client_keys: every client may now use the gateway"]),
     ("listeners.0.port", 12001, ["~ listeners 127.0.0.1:12000 → 127.0.0.1:12001 (needs a restart)"]),
     ("state_storage", {"type": "postgres", "connection_string": "postgresql://u:db-new@h/d"},
      ["~ state_storage none → postgres (needs a restart)"]),

@@ -96,7 +96,7 @@ TAKEN = {
 def test_what_is_somebodys_goes_nowhere_else(tmp_path, content):
     (tmp_path.parent / "key").write_text("k")
     said = mistakes(tmp_path, "found", **content)
-    assert "only found in this folder" in said
+    assert "found in the current directory" in said
     assert not [value for value in ENV.values() if value in said]
     assert "`trigate serve ./trigate.yaml`" in said
     assert "only found" not in mistakes(tmp_path, "named", **content)
@@ -129,7 +129,7 @@ def test_the_command_line_and_the_environment_name_a_file(tmp_path):
     env = {"NPM_TOKEN": "secret-npm"}
     for command in ("check", "doctor", "serve"):
         refused = invoke(command, cwd=tmp_path, env=env)
-        assert (refused.returncode, "only found in this folder" in refused.stderr) == (1, True)
+        assert (refused.returncode, "found in the current directory" in refused.stderr) == (1, True)
         assert "secret-npm" not in refused.stderr
     assert invoke("check", "trigate.yaml", cwd=tmp_path, env=env).returncode == 0
     assert invoke("check", cwd=tmp_path, env={**env, "TRIGATE_CONFIG": "trigate.yaml"}).returncode == 0

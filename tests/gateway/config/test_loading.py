@@ -362,7 +362,7 @@ def test_a_ledger_without_a_database_has_no_effect_and_says_so(kind):
     (found,) = from_mapping(minimal(state_storage={"type": kind, "ledger": {"keep": "9d"}})).ineffective
     assert (found.path, found.found) == (
         "state_storage.ledger",
-        f"{kind} keeps no ledger: sqlite and postgres do, ignored",
+        f"type {kind} stores no ledger, only sqlite and postgres do; ignored",
     )
 
 
@@ -386,14 +386,14 @@ def test_what_a_connection_string_and_a_key_hold_is_in_no_message(read, refused)
         ("{type: sqllite}", "did you mean sqlite?"),
         (
             "{type: sqlite}",
-            "state_storage.path: sqlite needs a path; give it one, such as /var/lib/trigate/state.sqlite",
+            "state_storage.path: sqlite needs a path; set it, such as /var/lib/trigate/state.sqlite",
         ),
         ("{type: sqlite, path: ''}", "state_storage.path: empty"),
         ("{type: postgres}", "state_storage.connection_string: postgres needs a connection_string"),
         ("{type: memory, ttl: 0}", "a duration above 0"),
-        ("{type: memory, max_bytes: lots}", "this must be a size"),
+        ("{type: memory, max_bytes: lots}", "expected a size"),
         ("{type: memory, connectionstring: a}", "did you mean connection_string?"),
-        ("memory", "this must be a mapping"),
+        ("memory", "expected a mapping"),
     ],
 )
 def test_a_mistake_in_state_storage_names_its_line(refused, storage, words):
@@ -414,7 +414,7 @@ def test_what_is_no_connection_string_is_a_mistake_that_does_not_repeat_it(refus
     storage = f'{{type: postgres, connection_string: "{text}"}}'
     (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
     assert found.startswith("4:")
-    assert "state_storage.connection_string: no connection string; write postgresql://USER" in found
+    assert "state_storage.connection_string: not a connection string; write postgresql://USER" in found
     assert "hunter2" not in found
 
 
@@ -460,7 +460,7 @@ def test_without_the_driver_a_connection_string_is_looked_at_all_the_same(monkey
     for text in ("postgresql://u:p@h/d", "host=h"):
         assert from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text})).state_storage
     for text in NO_CONNECTION_STRINGS[:2]:
-        with pytest.raises(ConfigError, match="no connection string"):
+        with pytest.raises(ConfigError, match="not a connection string"):
             from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text}))
 
 
@@ -477,7 +477,7 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
 def test_a_place_that_the_type_has_no_use_for_is_said():
     config = from_mapping(minimal(state_storage={"type": "memory", "connection_string": "x"}))
     (warning,) = config.warnings
-    assert warning == "state_storage.connection_string: memory has no use for it, ignored"
+    assert warning == "state_storage.connection_string: type memory does not use it; ignored"
     assert [one.path for one in config.ineffective] == ["state_storage.connection_string"]
 
 
@@ -504,7 +504,7 @@ def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
     text = HEAD + "model_providers:\n  - model: groq/m\n    access_key: k\n    state: upstream\n"
     (found,) = refused(text)
     assert found.startswith("6:")
-    assert "it is asked in chat for Responses clients, which keeps no state; write `ours`" in found
+    assert "Responses clients use its API chat, which stores no state; set `ours`" in found
 
 
 @pytest.mark.parametrize(
@@ -551,7 +551,7 @@ def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_th
 def test_a_name_next_to_a_providers_is_told_where_it_has_an_address_too(name, meant):
     entries = [{"model": f"{name}/{model}", "base_url": "http://h", "access_key": "k"} for model in ("a", "b")]
     (warning,) = from_mapping(minimal(model_providers=entries)).warnings
-    assert f"no provider is called {name}" in warning
+    assert f"{name} is not a known provider" in warning
     assert f"did you mean {meant}?" in warning
 
 
@@ -603,20 +603,23 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
     [
         ("", ["empty; a configuration starts with `version: v0.3.0`"]),
         ("# nothing\n", ["empty"]),
-        ("- a\n", ["1:1: a list where keys should be"]),
-        ("hello\n", ["1:1: 'hello' where keys should be"]),
-        ("version: v0.3.0\nversion: v0.3.0\n" + ONE, ["2:1: version: given twice, first in line 1; keep one of them"]),
+        ("- a\n", ["1:1: expected keys and values, found a list"]),
+        ("hello\n", ["1:1: expected keys and values, found 'hello'"]),
+        (
+            "version: v0.3.0\nversion: v0.3.0\n" + ONE,
+            ["2:1: version: this key appears twice, first in line 1; keep one of them"],
+        ),
         ("version: v0.3.0\nlisteners:\n\t- a\n", ["3:1: a tab; YAML does not allow tabs here: indent with spaces"]),
         ("version: [v0.3.0\n", ["2:1: not valid YAML"]),
         ("version: v0.3.0\n---\nversion: v0.3.0\n", ["2:1: not valid YAML"]),
-        ("a: !!python/object:os.system {}\n", ["1:4: a: a tag that makes something else"]),
-        ("a: !!python/name:os.system x\n", ["1:4: a: a tag that makes something else"]),
-        ("a: !!bool x\n", ["1:4: a: a tag that makes something else"]),
+        ("a: !!python/object:os.system {}\n", ["1:4: a: a tag changes the type"]),
+        ("a: !!python/name:os.system x\n", ["1:4: a: a tag changes the type"]),
+        ("a: !!bool x\n", ["1:4: a: a tag changes the type"]),
         ("a: *nowhere\n", ["1:4: not valid YAML: found undefined alias"]),
-        ("? [a]\n: b\n", ["1:3: a list or mapping as a key"]),
-        ("a: &x [*x]\n", ["an anchor that contains itself"]),
+        ("? [a]\n: b\n", ["1:3: a list or mapping cannot be a key"]),
+        ("a: &x [*x]\n", ["the anchor contains itself"]),
         ("a: \x01\n", ["1: a control character"]),
-        ("a: 2026-99-99\n", ["1:4: a: a value that looks like a date and is none; put it in quotes"]),
+        ("a: 2026-99-99\n", ["1:4: a: this looks like a date, but is not valid; put it in quotes"]),
         ("a: " + "[" * 5000, ["nesting too deep"]),
         (b"a: b\nc: \xff\n", ["2: not UTF-8 text"]),
         (ONE, ["version: missing"]),
@@ -624,27 +627,27 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("version: 0.3\n" + ONE, ["1:1: version: 0.3; did you mean v0.3.0?"]),
         ("version: v0.4\n" + ONE, ["did you mean v0.4.0?"]),
         ("version: 7\n" + ONE, ["1:1: version: 7; one of v0.1, v0.1.0"]),
-        (HEAD, ["model_providers: no providers"]),
-        (HEAD + "model_providers: []\n", ["3:1: model_providers: no providers"]),
-        (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; this must be a list"]),
-        (HEAD + ONE + "llm" + ONE[5:], ["llm_providers: given beside model_providers"]),
+        (HEAD, ["model_providers: the list is empty"]),
+        (HEAD + "model_providers: []\n", ["3:1: model_providers: the list is empty"]),
+        (HEAD + "model_providers: {}\n", ["3:1: model_providers: a mapping; expected a list"]),
+        (HEAD + ONE + "llm" + ONE[5:], ["llm_providers: it cannot be combined with model_providers"]),
         (HEAD + ONE + "liseners: []\n", ["4:1: liseners: unknown key; did you mean listeners?"]),
         (HEAD + ONE + "zzz: 1\n", ["4:1: zzz: unknown key."]),
-        (HEAD + ONE + "limits: {event: big}\n", ["4:10: limits.event: 'big'; this must be a size such as 64MiB"]),
-        (HEAD + ONE + "limits: {event: 0}\n", ["limits.event: 0; this must be a size"]),
-        (HEAD + ONE + f"drain: 0x{'f' * 5000}\n", ["drain: a huge number; this must be a duration"]),
+        (HEAD + ONE + "limits: {event: big}\n", ["4:10: limits.event: 'big'; expected a size such as 64MiB"]),
+        (HEAD + ONE + "limits: {event: 0}\n", ["limits.event: 0; expected a size"]),
+        (HEAD + ONE + f"drain: 0x{'f' * 5000}\n", ["drain: a huge number; expected a duration"]),
         (f"version: 0x{'f' * 5000}\n" + ONE, ["version: a huge number; one of"]),
-        (HEAD + ONE + "drain: 5x\n", ["4:1: drain: '5x'; this must be a duration such as 30s, 0.5s or 5m"]),
-        (HEAD + ONE + "drain: -5\n", ["drain: -5; this must be a duration"]),
-        (HEAD + ONE + "keep_alive: 0s\n", ["keep_alive: '0s'; this must be a duration above 0"]),
-        (HEAD + ONE + "strict: maybe\n", ["strict: 'maybe'; this must be true or false"]),
-        (HEAD + ONE + "timeouts: 5s\n", ["timeouts: '5s'; this must be a mapping"]),
-        (HEAD + ONE + "model_aliases: {f: {target: gpt-4}}\n", ["f.target: 'gpt-4' is no configured model"]),
-        (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; this must be a mapping, such as {target: …}."]),
+        (HEAD + ONE + "drain: 5x\n", ["4:1: drain: '5x'; expected a duration such as 30s, 0.5s or 5m"]),
+        (HEAD + ONE + "drain: -5\n", ["drain: -5; expected a duration"]),
+        (HEAD + ONE + "keep_alive: 0s\n", ["keep_alive: '0s'; expected a duration above 0"]),
+        (HEAD + ONE + "strict: maybe\n", ["strict: 'maybe'; expected true or false"]),
+        (HEAD + ONE + "timeouts: 5s\n", ["timeouts: '5s'; expected a mapping"]),
+        (HEAD + ONE + "model_aliases: {f: {target: gpt-4}}\n", ["f.target: 'gpt-4' is not a configured model"]),
+        (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; expected a mapping, such as {target: …}."]),
         (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.traget: unknown key; did you mean target?"]),
         ("version: v0.3.0\nlisteners: [{type: modl}]\n" + ONE, ["listeners[0].type: 'modl'; did you mean model?"]),
-        ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; this must be a port"]),
-        ("version: v0.3.0\nlisteners: [{}, {}]\n" + ONE, ["127.0.0.1:12000 is taken twice"] * 2),
+        ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; expected a port"]),
+        ("version: v0.3.0\nlisteners: [{}, {}]\n" + ONE, ["two listeners use 127.0.0.1:12000"] * 2),
         (
             "version: v0.3.0\nlisteners: [{port: 1, timeout: 1s}, {port: 2, timeout: 2s}]\n" + ONE,
             ["listeners[1].timeout: differs from another listener's"],
@@ -666,60 +669,60 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
     ("entry", "mistake"),
     [
         ("{name: a}", "[0].model: missing; this is required"),
-        ("{model: 5}", "[0].model: 5; this must be text (put it in quotes)"),
-        ("{model: gpt-4o}", "[0].model: 'gpt-4o' names no provider; write <provider>/<model id>"),
+        ("{model: 5}", "[0].model: 5; expected text (put it in quotes)"),
+        ("{model: gpt-4o}", "[0].model: 'gpt-4o' has no provider; write <provider>/<model id>"),
         ("{model: /gpt}", "[0].model: '/gpt'; write <provider>/<model id>"),
         ("{model: opnai/gpt}", "[0].model: unknown provider 'opnai'; did you mean openai?"),
-        ("{model: my-server/m}", "[0].model: unknown provider 'my-server'; give it a base_url"),
+        ("{model: my-server/m}", "[0].model: unknown provider 'my-server'; set base_url"),
         ("{model: OpenAi/gpt}", "[0].model: unknown provider 'OpenAi'; did you mean openai?"),
-        ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; give it a base_url"),
+        ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; set base_url"),
         (
             "{model: vertex_ai/gemini}",
             "[0]: vertex_ai/gemini has no location and no project; Vertex AI's",
         ),
-        ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; give it a base_url"),
-        ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
+        ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; set base_url"),
+        ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no common address: set"),
         ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
         ("{model: bedrock/m}", "[0]: bedrock/m has no region; Amazon Bedrock's address needs it"),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
-        ("{model: openai/m, access_key: 12345}", "[0].access_key: something that is no text"),
-        ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: characters that no header can carry"),
-        ("{model: openai/m, default: 1}", "[0].default: 1; this must be true or false"),
-        ("{model: openai/*, default: true}", "[0].default: openai/* is no single model"),
-        ("{model: openai/m, base_url: localhost}", "[0].base_url: 'localhost'; this must be a URL"),
-        ("{model: openai/m, base_url: 'ftp://h'}", "[0].base_url: 'ftp://h'; this must be a URL"),
-        ("{model: openai/m, base_url: 'http://h:99999'}", "[0].base_url: 'http://h:99999'; this must be a URL"),
-        ("{model: openai/m, base_url: 'http://[::1'}", "[0].base_url: 'http://[::1'; this must be a URL"),
+        ("{model: openai/m, access_key: 12345}", "[0].access_key: not text"),
+        ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: it has characters that headers cannot contain"),
+        ("{model: openai/m, default: 1}", "[0].default: 1; expected true or false"),
+        ("{model: openai/*, default: true}", "[0].default: openai/* is not a single model"),
+        ("{model: openai/m, base_url: localhost}", "[0].base_url: 'localhost'; expected a URL"),
+        ("{model: openai/m, base_url: 'ftp://h'}", "[0].base_url: 'ftp://h'; expected a URL"),
+        ("{model: openai/m, base_url: 'http://h:99999'}", "[0].base_url: 'http://h:99999'; expected a URL"),
+        ("{model: openai/m, base_url: 'http://[::1'}", "[0].base_url: 'http://[::1'; expected a URL"),
         ("{model: openai/m, base_url: 'http://me:pass@h'}", "[0].base_url: a URL with a user name; credentials"),
         ("{model: openai/m, base_url: 'http://me:pass@h:x'}", "[0].base_url: a URL with a user name; credentials"),
-        ("{model: openai/m, base_url: 'me:pass@h'}", "[0].base_url: something that may hold a password; this must be"),
-        ("{model: openai/m, base_url: 'ttp://h/v1?k=sk'}", "[0].base_url: 'ttp://h/v1?…'; this must be a URL"),
-        ("{model: openai/m, base_url: 'http://h/v1#sk'}", "[0].base_url: 'http://h/v1#…'; this must be a URL"),
+        ("{model: openai/m, base_url: 'me:pass@h'}", "[0].base_url: a value that may have a password; expected"),
+        ("{model: openai/m, base_url: 'ttp://h/v1?k=sk'}", "[0].base_url: 'ttp://h/v1?…'; expected a URL"),
+        ("{model: openai/m, base_url: 'http://h/v1#sk'}", "[0].base_url: 'http://h/v1#…'; expected a URL"),
         ("{model: x/m, base_url: 'http://h', provider_interface: opnai}", "'opnai'; did you mean openai?"),
         ("{model: openai/m, speaks: [mesages]}", "[0].speaks[0]: 'mesages'; did you mean messages?"),
-        ("{model: openai/m, speaks: []}", "[0].speaks: an empty list; name at least one of chat"),
+        ("{model: openai/m, speaks: []}", "[0].speaks: the list is empty; list at least one of chat"),
         ("{model: openai/m, speaks: {chat: all}}", "[0].speaks.chat: 'all'; one of chat, messages, responses"),
-        ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "cannot be asked in messages here"),
+        ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "trigate does not support messages for"),
         (
             "{model: azure/m, base_url: 'http://h', speaks: [responses]}",
             "in responses here; it speaks chat, and more where base_url ends with /openai/v1",
         ),
         (
             "{model: chatgpt/m, speaks: [chat]}",
-            "cannot be asked in chat here",
+            "trigate does not support chat for",
         ),
         ("{model: openai/m, quirks: {max_token_field: x}}", ".max_token_field: unknown key; did you mean max_tokens_f"),
         ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),
-        ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; this must be true or false"),
-        ("{model: openai/m, quirks: {refused_fields: store}}", ".refused_fields: 'store'; this must be a list"),
+        ("{model: openai/m, quirks: {developer_role: 3}}", ".developer_role: 3; expected true or false"),
+        ("{model: openai/m, quirks: {refused_fields: store}}", ".refused_fields: 'store'; expected a list"),
         ("{model: openai/m, timeouts: {first: 3s}}", "[0].timeouts.first: unknown key; write it as `first_byte`."),
-        ("{model: openai/m, headers: [a]}", "[0].headers: a list; this must be a mapping"),
+        ("{model: openai/m, headers: [a]}", "[0].headers: a list; expected a mapping"),
         ("{model: openai/m, headers: {'a b': c}}", "'a b' cannot be set"),
         ("{model: openai/m, headers: {Host: c}}", "'Host' cannot be set; use http_host"),
         ("{model: openai/m, headers: {Content-Length: '3'}}", "'Content-Length' cannot be set"),
-        ("{model: openai/m, headers: {a: 3}}", "[0].headers.a: something that is no text"),
-        ("", "[0]: an empty item"),
-        ("gpt", "[0]: 'gpt'; this must be a mapping"),
+        ("{model: openai/m, headers: {a: 3}}", "[0].headers.a: not text"),
+        ("", "[0]: this item is empty"),
+        ("gpt", "[0]: 'gpt'; expected a mapping"),
     ],
 )
 def test_a_bad_entry_is_refused(refused, entry, mistake):
@@ -731,9 +734,12 @@ def test_a_bad_entry_is_refused(refused, entry, mistake):
 @pytest.mark.parametrize(
     ("entries", "mistake"),
     [
-        ("[{model: openai/a, default: true}, {model: openai/b, default: true}]", "openai/a is the default already"),
-        ("[{model: openai/a}, {model: openai/a}]", "the name openai/a is taken already; give each a `name` of its own"),
-        ("[{model: openai/a, name: x}, {model: openai/b, name: x}]", "[1].name: the name x is taken already"),
+        ("[{model: openai/a, default: true}, {model: openai/b, default: true}]", "openai/a is the default, too"),
+        (
+            "[{model: openai/a}, {model: openai/a}]",
+            "another entry has the name openai/a; give each entry its own `name`",
+        ),
+        ("[{model: openai/a, name: x}, {model: openai/b, name: x}]", "[1].name: another entry has the name x"),
     ],
 )
 def test_entries_that_contradict_each_other_are_refused(refused, entries, mistake):
@@ -774,7 +780,7 @@ def test_every_missing_variable_is_named_with_its_place(refused):
     assert [line.partition(";")[0] for line in found] == [
         "4:23: model_providers[0].access_key: the environment variable FIRST is not set",
         "5:47: model_providers[1].base_url: the environment variable SECOND is not set",
-        "6:23: model_providers[2].access_key: ${THIRD:-x} names no variable",
+        "6:23: model_providers[2].access_key: ${THIRD:-x} is not a valid variable",
     ]
 
 
@@ -794,10 +800,10 @@ def test_no_mistake_repeats_a_secret(refused):
 def test_a_billion_laughs_are_refused_quickly(refused):
     levels = ["a: &a0 [x]\n", *(f"b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))]
     (found,) = refused("".join(levels))
-    assert "once its anchors are expanded" in found
+    assert "after expanding anchors" in found
     merges = ["a: &m0 {k: v}\n", *(f"b{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 12))]
     (found,) = refused("".join(merges))
-    assert "once its anchors are expanded" in found
+    assert "after expanding anchors" in found
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path):
@@ -908,7 +914,7 @@ def test_the_file_of_another_gateway_is_told_in_one_sentence(write, text, owner,
     with pytest.raises(ConfigError) as caught:
         load(path, {})
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: this is a configuration of {owner}; ")
+    assert line.startswith(f"{path}: this is a configuration for {owner};  ")
     assert then.format(file=path) in line
     assert "sk-secret" not in line
 

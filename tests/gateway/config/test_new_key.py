@@ -31,7 +31,7 @@ def test_it_is_read_and_has_its_default():
 
 
 def test_a_wrong_value_is_a_mistake_at_its_place():
-    expected = "this must be a duration such as 30s, 0.5s or 5m"
+    expected = "expected a duration such as 30s, 0.5s or 5m"
     assert said({"siesta": "long"}) == [(("siesta",), ("'long'", expected, None, ()))]
 
 

@@ -91,17 +91,17 @@ def test_a_change_of_a_row_is_taken_over_by_a_running_process():
     ("own", "mistake"),
     [
         ("{acme: {base_uri: 'http://h'}}", "providers.acme.base_uri: unknown key; did you mean base_url?"),
-        ("{acme: {base_url: h}}", "providers.acme.base_url: 'h'; this must be a URL"),
+        ("{acme: {base_url: h}}", "providers.acme.base_url: 'h'; expected a URL"),
         ("{acme: {speaks: [chatt]}}", "providers.acme.speaks[0]: 'chatt'; did you mean chat?"),
-        ("{acme: {paths: {messages: v1/messages}}}", "paths.messages: 'v1/messages'; this must be a path such as /api"),
+        ("{acme: {paths: {messages: v1/messages}}}", "paths.messages: 'v1/messages'; expected a path such as /api"),
         ("{acme: {paths: {mesages: /v1}}}", "'mesages'"),
-        ("{acme: {auth: 3}}", "providers.acme.auth: 3; this must be bearer, a header's name"),
+        ("{acme: {auth: 3}}", "providers.acme.auth: 3; expected bearer, a header's name"),
         ("{acme: {provider_interface: antropic}}", "unknown interface 'antropic'; did you mean anthropic?"),
-        ("{'a/b': {base_url: 'http://h'}}", "'a/b'; a provider's name has letters"),
-        ("{kimi: {speaks: [chat]}, moonshotai: {speaks: [chat]}}", "moonshotai is described already; keep one"),
-        ("{chatgpt: {speaks: [chat]}}", "ChatGPT has no path for chat; say where it is: `paths: {chat: /…}`"),
+        ("{'a/b': {base_url: 'http://h'}}", "'a/b'; use only letters"),
+        ("{kimi: {speaks: [chat]}, moonshotai: {speaks: [chat]}}", "moonshotai is defined twice; remove one"),
+        ("{chatgpt: {speaks: [chat]}}", "ChatGPT has no path for chat; set the path: `paths: {chat: /…}`"),
         ("{acme: {quirks: {max_token: 3}}}", "providers.acme.quirks.max_token: unknown key"),
-        ("[acme]", "providers: a list; this must be a mapping"),
+        ("[acme]", "providers: a list; expected a mapping"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path, own, mistake):
@@ -126,5 +126,5 @@ def test_a_file_that_was_only_found_sends_no_key_to_a_known_provider_elsewhere(t
     )
     with pytest.raises(ConfigError) as caught:
         load(path, {"ANTHROPIC_API_KEY": "sk-ant"}, trust="found")
-    assert "a file that was only found in this folder sends it elsewhere" in str(caught.value)
+    assert "which trigate found in the current directory, would send it elsewhere" in str(caught.value)
     assert load(path, {"ANTHROPIC_API_KEY": "sk-ant"}).entries[0].key == "sk-ant"

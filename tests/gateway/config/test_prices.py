@@ -81,19 +81,19 @@ def test_without_one_it_is_the_catalogues():
         ("fre", "3:42: model_providers[0].price: 'fre'; did you mean free?"),
         (
             "1.25",
-            "this must be free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars for a million "
+            "expected free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars per million "
             "tokens.",
         ),
         ("{input: 1}", "model_providers[0].price.output: missing; this is required."),
-        ("{input: -1, output: 2}", "price.input: -1; this must be a number of dollars, 0 or more, such as 1.25."),
+        ("{input: -1, output: 2}", "price.input: -1; expected a number of dollars, 0 or more, such as 1.25."),
         ("{input: 1, output: 2, cashed: 1}", "price.cashed: unknown key; did you mean cached?"),
         (
             "{input: 1, output: 2, above: {lots: {input: 1}}}",
-            "above.lots: 'lots'; this must be a number of tokens, such ",
+            "above.lots: 'lots'; expected a number of tokens, such ",
         ),
         (
             "{input: 1, output: 2, above: {0: {input: 1}}}",
-            "prompts above 0 tokens; what all prompts cost stands beside",
+            "0 is not a limit for longer prompts; set the price of all",
         ),
         (
             "{input: 1, output: 2, tiers: {flex: {imput: 1}}}",
@@ -101,7 +101,7 @@ def test_without_one_it_is_the_catalogues():
         ),
         (
             "{input: 1, output: 2, tools: {web_search: a}}",
-            "price.tools.web_search: 'a'; this must be a number of dollars",
+            "price.tools.web_search: 'a'; expected a number of dollars",
         ),
     ],
 )
@@ -142,8 +142,8 @@ ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry(
 def test_a_model_without_a_price_under_a_clients_budget_is_named():
     found = list(unpriced(budgeted(config(*ENTRIES))))
     assert [one.found for one in found] == [
-        "vllm/qwen has no price, and client_groups.search has a budget of 20 usd/day",
-        "own/thing has no price, and client_groups.search has a budget of 20 usd/day",
+        "vllm/qwen has no price, but client_groups.search has a budget of 20 usd/day",
+        "own/thing has no price, but client_groups.search has a budget of 20 usd/day",
     ]
 
 
@@ -183,7 +183,7 @@ def test_money_that_a_budget_does_not_count_is_a_warning():
     keys = [{"name": "alice", "key": "k" * 40, "budgets": ["20 usd/day"]}]
     (warning,) = (one for one in config(*ENTRIES, unpriced="allow", client_keys=keys).warnings if "unpriced" in one)
     assert warning.startswith(
-        "unpriced: budgets of money count nothing for vllm/qwen, own/thing, any model of groq/* without a price, "
+        "unpriced: budgets in dollars count vllm/qwen, own/thing, any model of groq/* without a price, "
         "and never end for them: give each entry `price:"
     )
     for more in ({}, {"client_keys": [{**keys[0], "budgets": ["9 tokens/day"]}]}):

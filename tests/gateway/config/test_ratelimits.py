@@ -81,19 +81,19 @@ def test_an_amount_for_a_time(text, rate):
 @pytest.mark.parametrize(
     ("limits", "mistake"),
     [
-        ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: this must be an amount for a time, such as "
+        ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: expected an amount for a time, such as "
          "600/m, 2M/m, 50k/d or 10/s"),
-        ("{tokens: 5/w}", "11: client_keys[0].ratelimits.tokens: '5/w': this must be an amount for a time, such as "
+        ("{tokens: 5/w}", "11: client_keys[0].ratelimits.tokens: '5/w': expected an amount for a time, such as "
          "600/m, 2M/m, 50k/d or 10/s"),
-        ("{tokens: 0.5/s}", "11: client_keys[0].ratelimits.tokens: '0.5/s': this must come to a whole number: write it "
-         "for a longer time, such as 30/m"),
-        ("{tokens: 0/m}", "11: client_keys[0].ratelimits.tokens: '0/m': with this nothing would ever pass: leave it "
+        ("{tokens: 0.5/s}", "11: client_keys[0].ratelimits.tokens: '0.5/s': expected a whole number: "
+         "use a longer time, such as 30/m"),
+        ("{tokens: 0/m}", "11: client_keys[0].ratelimits.tokens: '0/m': this would reject every request: remove it "
          "out for no limit"),
-        ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: this must be a whole number, 1 or more"),
+        ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: expected a whole number, 1 or more"),
         ("{rpm: 60}", "11: client_keys[0].ratelimits.rpm: unknown key: write it as `requests: 60/m`"),
         ("{max_parallel_requests: 60}", "11: client_keys[0].ratelimits.max_parallel_requests: unknown key: write it "
          "as `concurrent`"),
-        ("5", "11: client_keys[0].ratelimits: 5: this must be a mapping of keys to values"),
+        ("5", "11: client_keys[0].ratelimits: 5: expected a mapping of keys to values"),
     ],
 )  # fmt: skip
 def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
@@ -118,20 +118,20 @@ def test_a_queue(queue, found):
 
 @pytest.mark.parametrize("queue", ["64", "true", "[64]", "3s"])
 def test_a_queue_that_is_none_is_a_mistake(queue):
-    with pytest.raises(ConfigError, match=r"queue: .*; this must be a mapping such as \{size: 64, wait: 3s\}, or 0"):
+    with pytest.raises(ConfigError, match=r"queue: .*; expected a mapping such as \{size: 64, wait: 3s\}, or 0"):
         file(entry=f"queue: {queue}")
 
 
 def test_a_queue_without_limits_is_warned_of():
-    assert "five: nobody ever waits in its queue: it has no ratelimits" in file(entry="queue: {size: 1}").warnings
+    assert "five: its queue has no effect without ratelimits" in file(entry="queue: {size: 1}").warnings
 
 
 def test_what_a_rate_that_is_slower_than_it_looks_comes_to_is_told():
     warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
     assert [text for text in warnings if "refills" in text] == [
-        "client_keys[0].ratelimits.requests: 100/d refills evenly, so that one request passes every 864 s, and never "
+        "client_keys[0].ratelimits.requests: 100/d refills evenly, so one request passes every 864 s, and never "
         "several at once",
-        "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 a minute: for all of it at any time write a budget",
+        "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole amount at any time, use a budget",
     ]
 
 
@@ -192,7 +192,7 @@ def test_a_mapping_at_the_root_is_for_all_clients():
 
 @pytest.mark.parametrize(
     ("value", "wrong"),
-    [("60/m", r"ratelimits: '60/m'; this must be a mapping such as \{requests: 600/m\}, or a list"),
+    [("60/m", r"ratelimits: '60/m'; expected a mapping such as \{requests: 600/m\}, or a list"),
      ("{rpm: 60}", r"ratelimits\.rpm: unknown key; write it as `requests: 60/m`"),
      ("[60/m]", r"ratelimits\[0\]")],
 )  # fmt: skip
@@ -205,10 +205,10 @@ def test_what_is_neither_a_mapping_nor_a_list_of_limits_is_a_mistake(value, wron
 def test_a_limit_for_a_model_that_is_not_there_is_warned_of():
     text = ROOT.replace("MODEL", "gpt-9").replace("VALUE", "a").replace("TOKENS", "1000")
     config = configure(read(text.encode(), "x"), {}, UnreadFiles())
-    assert "ratelimits[0]: 'gpt-9' is no model of this file: nobody is limited by it" in config.warnings
+    assert "ratelimits[0]: 'gpt-9' is not a model of this file, so the limit has no effect" in config.warnings
 
 
 def test_a_limit_of_no_tokens_is_a_mistake():
     text = ROOT.replace("MODEL", "gpt-4o").replace("VALUE", "a").replace("TOKENS", "0")
-    with pytest.raises(ConfigError, match=r"limit\.tokens: 0; with this nothing would ever pass"):
+    with pytest.raises(ConfigError, match=r"limit\.tokens: 0; this would reject every request"):
         configure(read(text.encode(), "x"), {}, UnreadFiles())

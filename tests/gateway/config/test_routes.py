@@ -145,51 +145,57 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
     [
         (
             "{targets: [a, claude-sonet-4-5]}",
-            "8:20: model_aliases.r.targets[1]: 'claude-sonet-4-5' is no configured model; did you mean claude-s",
+            "8:20: model_aliases.r.targets[1]: 'claude-sonet-4-5' is not a configured model; did you mean claude-s",
         ),
         ("{targets: [anthropic/claude-sonet-4-5]}", "; did you mean anthropic/claude-sonnet-4-5?"),
         (
             "{targets: [a, openai/gpt-4o]}",
             "targets[1]: model 'openai/gpt-4o' is offered by several entries; ask for it by",
         ),
-        ("{targets: [a, b, a]}", "8:23: model_aliases.r.targets[2]: 'a' is a target of this route already; name each"),
-        ("{targets: [[a, b], {target: a, when: [quota]}]}", "targets[1]: 'a' is a target of this route already"),
+        ("{targets: [a, b, a]}", "8:23: model_aliases.r.targets[2]: 'a' appears twice in this route; list each"),
+        ("{targets: [[a, b], {target: a, when: [quota]}]}", "targets[1]: 'a' appears twice in this route"),
         ("{targets: [claude-sonnet-4-5, anthropic/claude-sonnet-4-5]}", "already, as 'claude-sonnet-4-5'; name each"),
-        ("{targets: [groq/*]}", "targets[0]: 'groq/*' is no single model; name one of its models, as groq/MODEL"),
-        ("{targets: [a, other]}", "targets[1]: 'other' is a route itself; name one of model_providers"),
+        ("{targets: [groq/*]}", "targets[0]: 'groq/*' is not a single model; choose one of its models: groq/MODEL"),
+        ("{targets: [a, other]}", "targets[1]: 'other' is a route itself; use the name of one of model_providers"),
         ("{targets: [a, r]}", "targets[1]: 'r' is a route itself"),
         ("{targets: [a, single]}", "targets[1]: 'single' is an alias itself"),
-        ("{targets: []}", "8:7: model_aliases.r.targets: an empty list; name at least one model"),
-        ("{targets: [a, []]}", "targets[1]: an empty list; name at least one model"),
-        ("{targets: [a, [[b]]]}", "targets[1][0]: a list; this must be text"),
-        ("{targets: [[{target: a, weight: 0}, {target: b, weight: 0}]]}", "targets[0]: a group in which every weight"),
-        ("{targets: [{target: a, weight: 0}, b]}", "targets[0]: a weight of 0 with nobody beside it; give one"),
-        ("{targets: [{target: a, weight: -1}]}", "targets[0].weight: -1; this must be a number, 0 or more"),
-        ("{targets: [a, {target: b, when: []}]}", "targets[1].when: an empty list; name a failure that leads here"),
+        ("{targets: []}", "8:7: model_aliases.r.targets: the list is empty; list at least one model"),
+        ("{targets: [a, []]}", "targets[1]: the list is empty; list at least one model"),
+        ("{targets: [a, [[b]]]}", "targets[1][0]: a list; expected text"),
+        ("{targets: [[{target: a, weight: 0}, {target: b, weight: 0}]]}", "targets[0]: every weight in the group"),
+        (
+            "{targets: [{target: a, weight: 0}, b]}",
+            "targets[0]: the weight is 0 and there is no other target in the group; set",
+        ),
+        ("{targets: [{target: a, weight: -1}]}", "targets[0].weight: -1; expected a number, 0 or more"),
+        ("{targets: [a, {target: b, when: []}]}", "targets[1].when: the list is empty; list at least one failure"),
         ("{targets: [a, {target: b, when: [qouta]}]}", "targets[1].when[0]: 'qouta'; did you mean quota?"),
-        ("{targets: [a, {target: b, when: [invalid]}]}", "when[0]: 'invalid'; a mistake of the client's is answered"),
+        ("{targets: [a, {target: b, when: [invalid]}]}", "when[0]: 'invalid'; errors of the client never"),
         ("{targets: [a, {target: b, when: [on]}]}", "when[0]: true (YAML reads on, yes and true as this); one of unav"),
-        ("{targets: [a, {target: b, when: yes}]}", "targets[1].when: true; this must be a list"),
+        ("{targets: [a, {target: b, when: yes}]}", "targets[1].when: true; expected a list"),
         ("{targets: [a, {target: b, on: [quota]}]}", "targets[1].on: unknown key; write it as `when`; YAML takes the"),
         ("{targets: [a, {target: b, true: [quota]}]}", "targets[1].true: unknown key; write it as `when`; YAML takes"),
         ("{targets: [a, {target: b, wieght: 1}]}", "targets[1].wieght: unknown key; did you mean weight?"),
-        ("{targets: [a, off]}", "targets[1]: false; this must be text (put it in quotes)"),
-        ("{targets: a}", "8:7: model_aliases.r.targets: 'a'; this must be a list"),
-        ("{targets: [a], target: b}", "8:21: model_aliases.r.target: given beside targets; keep one of the two"),
+        ("{targets: [a, off]}", "targets[1]: false; expected text (put it in quotes)"),
+        ("{targets: a}", "8:7: model_aliases.r.targets: 'a'; expected a list"),
+        (
+            "{targets: [a], target: b}",
+            "8:21: model_aliases.r.target: it cannot be combined with targets; remove one of them",
+        ),
         ("{balance: weighted}", "8:3: model_aliases.r: neither target nor targets; name the model"),
         ("{targets: [a, b], balance: least_bussy}", "r.balance: 'least_bussy'; did you mean least_busy?"),
-        ("{targets: [a, b], sticky: on}", "r.sticky: true (YAML reads on, yes and true as this); this must be auto"),
-        ("{targets: [a, b], sticky: 'x y'}", "r.sticky: 'x y'; this must be the name of a header"),
-        ("{targets: [a, b], first_content: 0}", "r.first_content: 0; this must be a duration above 0"),
+        ("{targets: [a, b], sticky: on}", "r.sticky: true (YAML reads on, yes and true as this); expected auto"),
+        ("{targets: [a, b], sticky: 'x y'}", "r.sticky: 'x y'; expected the name of a header"),
+        ("{targets: [a, b], first_content: 0}", "r.first_content: 0; expected a duration above 0"),
         (
             "{targets: [a, b], hedge: {after: p9}}",
-            "hedge.after: 'p9'; this must be a duration above 0, such as 2s, or p95",
+            "hedge.after: 'p9'; expected a duration above 0, such as 2s, or p95",
         ),
-        ("{targets: [a, b], hedge: {after: 2s, at_most: 5}}", "hedge.at_most: 5; this must be a share such as 20%"),
-        ("{targets: [a, b], retries: {attempts: 0}}", "retries.attempts: 0; this must be a whole number, 1 or more"),
+        ("{targets: [a, b], hedge: {after: 2s, at_most: 5}}", "hedge.at_most: 5; expected a share such as 20%"),
+        ("{targets: [a, b], retries: {attempts: 0}}", "retries.attempts: 0; expected a whole number, 1 or more"),
         ("{targets: [a, b], retries: {max_retries: 2}}", "retries.max_retries: unknown key; write it as `attempts`"),
         ("{targets: [a, b], strategy: weighted}", "r.strategy: unknown key; write it as `balance`"),
-        ("{targets: [a, b], default: maybe}", "r.default: 'maybe'; this must be true or false"),
+        ("{targets: [a, b], default: maybe}", "r.default: 'maybe'; expected true or false"),
         ("{fallbacks: [a, b]}", "r.fallbacks: unknown key; write it as `targets`"),
     ],
 )
@@ -206,11 +212,11 @@ def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
     [
         (
             "model_aliases: {r: {targets: [a, b], default: true}, s: {target: a, default: true}}",
-            "model_aliases.s.default: r is the default already; only one name",
+            "model_aliases.s.default: r is the default, too; set `default` for",
         ),
-        ("retries: {budget: 20}", "7:11: retries.budget: 20; this must be a share such as 20%"),
-        ("retries: 3", "retries: 3; this must be a mapping"),
-        ("circuit: {error_rate: 0%}", "circuit.error_rate: 0%, at which every target would be out"),
+        ("retries: {budget: 20}", "7:11: retries.budget: 20; expected a share such as 20%"),
+        ("retries: 3", "retries: 3; expected a mapping"),
+        ("circuit: {error_rate: 0%}", "circuit.error_rate: 0% would make every target unavailable"),
         ("circuit: {cooldown: 30s, longest: 5s}", "circuit.longest: shorter than cooldown; it is the end of a time"),
         ("client_routing: [openruter]", "client_routing[0]: 'openruter'; did you mean openrouter?"),
         ("fallbacks: [a]", "fallbacks: unknown key; a name has them: `model_aliases: {NAME: {targets:"),
@@ -287,16 +293,16 @@ KEYS = """client_keys:
     ("group", "own", "mistake"),
     [
         ("{name: taem}", "", "client_keys[0].group: 'team' is no group; did you mean taem?"),
-        ("{name: team, models: [nobody]}", "", "client_groups[0].models[0]: 'nobody' is no configured model"),
-        ("{name: team, models: []}", "", "client_groups[0].models: an empty list"),
-        ("{name: team, only: []}", "", "client_groups[0].only: an empty list; name at least one entry"),
-        ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: no entry is called 'eu-*'; name one of model"),
-        ("{name: team, only: [a, bb]}", "", "client_groups[0].only[1]: no entry is called 'bb'"),
-        ("{name: team, only: [a]}", ", only: [b]", "client_keys[0].only: none of these entries is one of its group's"),
+        ("{name: team, models: [nobody]}", "", "client_groups[0].models[0]: 'nobody' is not a configured model"),
+        ("{name: team, models: []}", "", "client_groups[0].models: the list is empty"),
+        ("{name: team, only: []}", "", "client_groups[0].only: the list is empty; list at least one entry"),
+        ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: there is no entry 'eu-*'; use the name of one of model"),
+        ("{name: team, only: [a, bb]}", "", "client_groups[0].only[1]: there is no entry 'bb'"),
+        ("{name: team, only: [a]}", ", only: [b]", "client_keys[0].only: none of these entries is also allowed by its group"),
         ("{name: team, key: sk-gw-team}", "", "client_groups[0].key: unknown key; keys stand under `client_keys`"),
         ("{models: [a]}", "", "client_groups[0].name: missing"),
-        ("{name: ''}", "", "client_groups[0].name: an empty name"),
-        ("{name: team}, {name: team}", "", "client_groups[1].name: the name team is taken already"),
+        ("{name: ''}", "", "client_groups[0].name: the name is empty"),
+        ("{name: team}, {name: team}", "", "client_groups[1].name: another group has the name team"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_group_of_clients_is_told(read, group, own, mistake):
@@ -309,7 +315,7 @@ def test_what_is_wrong_with_a_group_of_clients_is_told(read, group, own, mistake
 
 def test_a_group_that_nobody_is_in_is_a_warning(read):
     config = read(f"client_groups: [{{name: team}}, {{name: other}}]\n{KEYS % ''}")
-    assert "client_groups: nobody is in other: write `group: other` in an item of client_keys" in config.warnings
+    assert "client_groups: other has no clients: set `group: other` in an item of client_keys" in config.warnings
 
 
 def test_a_wildcards_own_name_is_a_pattern_of_it(read):
@@ -357,7 +363,7 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
     aliases = "model_aliases: {r: {targets: [a, b]}, single: {target: a}}\n"
     config = read(f"{aliases}routing_preferences: [{{name: {name}, models: [b]}}]\n")
     assert list(config.routes) == ["r"]
-    assert f"routing_preferences[].name: '{name}' is the name of something else already" in config.warnings
+    assert f"routing_preferences[].name: another entry or alias has the name '{name}'" in config.warnings
 
 
 @pytest.mark.parametrize(
@@ -367,8 +373,8 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
             "{name: code, models: [a, claude-sonet-4-5]}",
             "7:48: routing_preferences[0].models[1]: 'claude-sonet-4-5' is",
         ),
-        ("{name: code, models: []}", "routing_preferences[0].models: an empty list; name at least one model"),
-        ("{name: code, models: [a, a]}", "routing_preferences[0].models[1]: 'a' is a target of this route already"),
+        ("{name: code, models: []}", "routing_preferences[0].models: the list is empty; list at least one model"),
+        ("{name: code, models: [a, a]}", "routing_preferences[0].models[1]: 'a' appears twice in this route"),
         ("{name: code}", "routing_preferences[0].models: missing"),
         (
             "{name: code, models: [a], selection_policy: {prefer: fast}}",
@@ -397,13 +403,13 @@ model_providers:
   - {model: vllm/seven, name: v, base_url: "http://h:1/v1"}
   - {model: vllm/eight, name: w, base_url: "http://h:1/v1"}
 """
-SMALL = "route r: b takes 8000 tokens and a target before it 100000: with a longer prompt it is passed over"
-ONE_KEY = "route r: all of its targets are asked with one credential, and none of them answers once"
-FIRST = "route r: a is among the first, which are always asked: its `when` has no effect"
-USELESS = "route r: `context_too_long` leads to b, which takes no more than those before it (8000 tokens)"
-SILENT = "route r: `first_content` (10m) is no shorter than `deadline` (5m): no target follows a silent one"
-ONE = "route r: one attempt leaves none for its other targets"
-NO_HEDGE = "route r: `hedge.after` is no shorter than the patience with a target: no second request is ever made"
+SMALL = "route r: the context window of b has 8000 tokens, and an earlier target has 100000: longer prompts skip b"
+ONE_KEY = "route r: all its targets use the same credential"
+FIRST = "route r: a is among the first targets, which always get requests: its `when` has no effect"
+USELESS = "route r: `context_too_long` leads to b, whose context window is no larger than those before it (8000 tokens)"
+SILENT = "route r: `first_content` (10m) is not shorter than `deadline` (5m), so no target follows a silent one"
+ONE = "route r: one attempt is too few for its other targets"
+NO_HEDGE = "route r: `hedge.after` is not shorter than the timeout of a target, so there is never a second request"
 
 
 @pytest.mark.parametrize(
@@ -445,14 +451,14 @@ def test_a_choice_by_price_says_who_has_none(read):
     text = "  - {model: vllm/x, base_url: 'http://h/v1'}\nmodel_aliases: {r: {targets: [[a, x]], balance: cheapest}}\n"
     config = read(text)
     assert config.routes["r"].balance == "cheapest"
-    assert [text for text in config.warnings if text.startswith("route r: vllm/x has no price, and is asked after")]
+    assert [text for text in config.warnings if text.startswith("route r: vllm/x has no price, so targets with")]
 
 
 @pytest.mark.parametrize(
     ("entry", "mistake"),
     [
-        ("{model: openai/x, probe: /health}", "probe: OpenAI is nobody's own server; leave it out"),
-        ("{model: vllm/x, base_url: 'http://h/v1', probe: health}", "probe: 'health'; this must be a path such as"),
+        ("{model: openai/x, probe: /health}", "probe: OpenAI is not your own server; remove it"),
+        ("{model: vllm/x, base_url: 'http://h/v1', probe: health}", "probe: 'health'; expected a path such as"),
     ],
 )
 def test_only_a_server_of_ones_own_is_probed(read, entry, mistake):

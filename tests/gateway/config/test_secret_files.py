@@ -102,9 +102,9 @@ def test_what_has_been_read_is_not_read_again(folder):
         (None, "cannot be read: no such file or directory"),
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"\xff\xfe", "is no secret"),
-        (b"x" * 70_000, "is no secret"),
-        (b"two\nlines", "characters that no header can carry"),
+        (b"\xff\xfe", "is not a valid secret"),
+        (b"x" * 70_000, "is not a valid secret"),
+        (b"two\nlines", "characters that headers cannot contain"),
     ],
     ids=["none", "empty", "a line break", "no text", "long", "two lines"],
 )
@@ -131,8 +131,8 @@ def test_a_file_behind_a_variable_is_named_by_the_variable(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"access_key": {"file": 5}}, "access_key: something that is no text"),
-        ({"access_key": {"file": "/x", "mode": 1}}, "access_key: something that is no text"),
+        ({"access_key": {"file": 5}}, "access_key: not text"),
+        ({"access_key": {"file": "/x", "mode": 1}}, "access_key: not text"),
         ({"http_host": {"file": "/x"}}, "http_host: a mapping"),
         ({"base_url": {"file": "/x"}}, "base_url: a mapping"),
     ],
@@ -149,4 +149,4 @@ def test_a_header_may_be_called_file(tmp_path):
 def test_a_file_that_others_can_read_is_a_warning(folder, mode, warned):
     (folder / "secret").chmod(mode)
     config = read(folder, entry={"access_key": {"file": str(folder / "secret")}})
-    assert any("can be read by every user of this machine" in warning for warning in config.warnings) is warned
+    assert any("every user of this machine can read" in warning for warning in config.warnings) is warned

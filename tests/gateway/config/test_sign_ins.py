@@ -86,13 +86,13 @@ def test_the_region_of_an_entry_is_that_of_its_sign_in():
 WRONG = {
     "gcp": "one of aws, google, azure, none",
     ("aws",): "a mapping such as {type: aws",
-    "google": "Amazon Bedrock takes no sign-in of google; use one of aws",
+    "google": "Amazon Bedrock does not support the sign-in google; use one of aws",
     ("type", "gcp"): "one of aws, google, azure",
     ("role_arn", "x"): "sign_in.type: missing",
     ("type", "aws", "tenant_id", "x"): "sign_in.tenant_id: unknown key",
-    ("type", "aws", "access_key_id", "x"): "access_key_id and secret_access_key together",
-    ("type", "aws", "external_id", "x"): "give role_arn, too",
-    ("type", "azure", "client_secret", "the-secret"): "give tenant_id and client_id, too",
+    ("type", "aws", "access_key_id", "x"): "both access_key_id and secret_access_key",
+    ("type", "aws", "external_id", "x"): "add role_arn",
+    ("type", "azure", "client_secret", "the-secret"): "add tenant_id and client_id",
 }
 
 
@@ -105,9 +105,9 @@ def test_what_is_wrong_is_named_with_its_place_and_no_secret():
         assert "model_providers[0].sign_in" in str(caught.value)
         assert "the-secret" not in str(caught.value)
     for other in ({"access_key": "k"}, {"passthrough_auth": True}):
-        with pytest.raises(ConfigError, match="a request has one credential"):
+        with pytest.raises(ConfigError, match="a request can have only one credential"):
             of(sign_in="aws", **other)
-    with pytest.raises(ConfigError, match="OpenAI takes no sign-in of aws; give it an access_key"):
+    with pytest.raises(ConfigError, match="OpenAI does not support the sign-in aws; set access_key"):
         from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/m", "sign_in": "aws"}]})
 
 

@@ -68,14 +68,14 @@ def test_a_stored_client_has_its_end():
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ({"models": ["c"]}, "models\\[0\\]: 'c' is no configured model"),
-        ({"only": ["eu-*"]}, "only\\[0\\]: no entry is called 'eu-\\*'"),
+        ({"models": ["c"]}, "models\\[0\\]: 'c' is not a configured model"),
+        ({"only": ["eu-*"]}, "only\\[0\\]: there is no entry 'eu-\\*'"),
         ({"group": "tea"}, "group: 'tea' is no group; did you mean team"),
         ({"budgets": ["20 usd/fortnight"]}, "budgets\\[0\\]"),
         ({"limits": {"in_flight": "many"}}, "limits.in_flight: 'many'"),
         ({"modles": []}, "modles: unknown key; did you mean models"),
         ({"until": "soon"}, "until: 'soon'"),
-        ({"budgets": ["20 usd/day"]}, "budgets: openai/a has no price, and client_keys.ci has a budget of 20 usd/day"),
+        ({"budgets": ["20 usd/day"]}, "budgets: openai/a has no price, but client_keys.ci has a budget of 20 usd/day"),
     ],
 )
 def test_what_may_not_stand_in_a_file_may_not_be_kept(item, says):
@@ -85,7 +85,7 @@ def test_what_may_not_stand_in_a_file_may_not_be_kept(item, says):
 
 def test_a_name_of_the_file_is_the_files():
     filed = config(client_keys=[{"name": "ci", "key": "another-key-0123456789"}])
-    with pytest.raises(ConfigError, match="the file has a client of this name"):
+    with pytest.raises(ConfigError, match="the file has a client with this name"):
         new_client(read_item("ci", ACCEPTED), filed)
     found = stored_clients([read_item("ci", ACCEPTED)], filed)
     assert found.clients == ()
@@ -97,7 +97,7 @@ def test_of_models_that_are_gone_the_others_hold_and_nothing_more():
     assert narrowed.client_keys[0].models == ("a",)
     found = stored_clients([read_item("ci", {**ACCEPTED, "models": ["b"]})], config("a"))
     assert found.clients == ()
-    assert "'b' is no configured model" in found.refused["ci"]
+    assert "'b' is not a configured model" in found.refused["ci"]
 
 
 def test_who_has_lost_his_group_stays_out():
@@ -117,6 +117,6 @@ def test_they_take_the_place_of_those_before_and_leave_the_files_alone():
 def test_a_reload_says_that_stored_keys_count_or_do_not():
     said = [str(change) for change in changes(config(stored_keys=False), config())]
     assert said == [
-        "~ client_keys: a key is required now",
-        "~ stored_keys: those that are kept in the state storage let in, too",
+        "~ client_keys: a key is now required",
+        "~ stored_keys: clients in the state storage are now accepted",
     ]

@@ -151,7 +151,7 @@ async def test_a_thread_that_is_not_kept_here_is_asked_for_where_threads_are_kep
     going_on = {"thread": {"type": "continue", "previous_message_id": "msg_theirs"}}
     found = await messages(store, "first", "sonnet", "opus", **going_on)
     assert (entries(found), lanes(found), found.turn) == (["sonnet"], {"byte"}, UNRECORDED)
-    with pytest.raises(GatewayError, match="no thread goes on from"):
+    with pytest.raises(GatewayError, match="cannot continue the thread from"):
         await messages(store, "first", "chat", **going_on)
 
 

@@ -164,7 +164,7 @@ async def test_without_state_no_turn_begins_and_none_is_found():
     record = LEDGER.open("background", "responses")
     async with trio.open_nursery() as nursery:
         scope = RequestScope(nursery, "asked")
-        with pytest.raises(GatewayError, match="this gateway keeps no state") as caught:
+        with pytest.raises(GatewayError, match="this gateway stores no state") as caught:
             await background.start(BackgroundTurn("alice", scope, turn, head, record, answer))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "background")
     assert background.follow("alice", turn.id, -1, 15.0) is None

@@ -461,7 +461,7 @@ async def test_a_stream_that_cannot_be_kept_ends_with_an_error(error, autojump_c
     assert trio.current_time() - began <= STORE_SECONDS
     assert b"message_stop" not in told.data
     assert told.last.count(b"event: error") == 1
-    assert b"could not keep the thread" in told.last
+    assert b"could not store the thread" in told.last
     assert b"text_delta" in told.data
     judge = Judge("messages")
     assert [judge.feed(raw) for raw in sse.Splitter(2**20).feed(told.data)] == [None] * told.data.count(b"\n\n")
@@ -477,6 +477,6 @@ async def test_before_the_first_content_it_is_still_an_honest_status():
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])
 async def test_a_whole_answer_that_cannot_be_kept_is_a_503(error, autojump_clock):
     found = await recalled(Broken(error), asked(HELLO))
-    with pytest.raises(GatewayError, match="keep the thread") as caught:
+    with pytest.raises(GatewayError, match="store the thread") as caught:
         await answer(found, FULL)
     assert caught.value.failed.status == 503

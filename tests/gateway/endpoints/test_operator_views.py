@@ -86,7 +86,7 @@ def test_the_key_is_kept_as_its_digest_and_masked():
     mask = Mask()
     mask.apply_config(after)
     assert mask(f"a line with {METRICS}") == f"a line with {MASKED}"
-    with pytest.raises(ConfigError, match="metrics_key: an empty key"):
+    with pytest.raises(ConfigError, match="metrics_key: the key is empty"):
         from_mapping(content(metrics_key=""))
 
 
@@ -96,7 +96,7 @@ def warned(**more: Any) -> list[str]:
 
 def test_check_warns_where_client_keys_read_what_all_others_spend():
     (warning,) = warned(client_keys=KEYS)
-    assert warning.startswith("client_keys: all can read what all clients do and spend")
+    assert warning.startswith("client_keys: all can read the usage of all clients")
     assert not warned(client_keys=KEYS, metrics_key=METRICS)
     assert not warned(client_keys=KEYS, ui_key=UI)
     assert not warned(client_keys=KEYS[:1])

@@ -329,7 +329,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for_without_end(monkey
         for _, rest in CALLS[:2]:
             reply = await served.ask("GET", f"/v1/responses/resp_1{rest}")
             assert reply.status_code == 503
-            assert "did not answer within 0.05 s" in reply.json()["error"]["message"]
+            assert "did not respond within 0.05 s" in reply.json()["error"]["message"]
 
 
 async def test_what_is_damaged_is_not_taken_for_something_else(store):

@@ -19,7 +19,7 @@ async def test_images_are_refused_in_words_before_a_model_is_asked_that_takes_no
             refused = await running.ask("blind", messages=WITH_IMAGE)
             error = refused.json()["error"]
             assert (refused.status_code, error["type"]) == (400, "invalid_request_error")
-            assert error["message"].startswith("vllm/blind takes no images, and the request has some")
+            assert error["message"].startswith("vllm/blind does not support images, but the request has some")
             assert "quirks: {cannot: []}" in error["message"]
             assert place.asked == []
             assert (await running.ask("blind")).status_code == 200

@@ -122,6 +122,6 @@ def test_a_file_in_a_conversation_is_the_providers_own_and_chooses_the_provider(
     assert (elsewhere.status_code, elsewhere.body["code"]) == (400, "kept_elsewhere")
     other = error_of(lambda: ask(id, key=KEYS["b"]))
     assert other.status_code == 404
-    assert "it was not made with this key" in other.body["message"]
+    assert "another key created it" in other.body["message"]
     error_of(lambda: ask("file-of-the-console", "first"))
     assert first.asked[-1].json["messages"][0]["content"][1]["file"] == {"file_id": "file-of-the-console"}

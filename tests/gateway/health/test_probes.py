@@ -97,7 +97,7 @@ async def test_a_path_that_is_not_there_says_nothing_and_is_told_once(mock_clock
         await trio.sleep(60)
         assert not probes.is_out()
     assert [record.getMessage() for record in caplog.records] == [
-        "gpu-1: the probe is answered with 404, which says nothing: correct it"
+        "gpu-1: the probe returns status 404, which does not indicate health: correct `probe`"
     ]
 
 

@@ -106,7 +106,7 @@ def test_a_path_of_googles_is_told_of_in_its_shape():
 
 def test_the_path_of_azures_sdk_is_told_the_class_to_use():
     told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
-    assert told.endswith("not that for Azure")
+    assert told.endswith("not its Azure class")
 
 
 def test_both_base_urls_are_named_where_a_path_begins_otherwise():

@@ -157,7 +157,7 @@ async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
     await kept.flush()
     assert await nanos(table) == 2 * 97 * 1000
     assert [record.message.partition(":")[0] for record in caplog.records if record.name == "trigate.ledger"] == [
-        "lines of the ledger wait to be kept", "the ledger is kept again",
+        "lines of the ledger are waiting to be stored", "the ledger is stored again",
     ]  # fmt: skip
     assert kept.take_lost() == 0
     await kept.finish()
@@ -175,7 +175,7 @@ async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplo
     await kept.flush()
     settle(ledger)
     await kept.flush()
-    assert "it has only the sums of some exchanges" in caplog.text
+    assert "it has only sums for some exchanges" in caplog.text
     (found,) = await table.sums(("key", "target"), EVER)
     assert {one.by: (one.requests, one.nanos) for one in found} == {
         ("alice", "gpt"): (6, 6 * 97_000), ("ben", "gpt"): (4, 4 * 97_000),
@@ -257,7 +257,7 @@ async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp
     settle(ledger_to(kept))
     table.fails = True
     await kept.finish()
-    assert "1 lines of the ledger could not be kept" in caplog.text
+    assert "could not store 1 lines of the ledger" in caplog.text
     found = table_in(tmp_path)
     assert await found.broken_marks(EVER[0], 2**62) == [AT]
     assert await found.broken_marks(EVER[0], AT) == [], "a mark that is fresh is no gap"
@@ -295,7 +295,7 @@ async def test_an_end_neither_fails_nor_waits_where_the_database_is_away(tmp_pat
     kept, ledger = keeping_in(table_in(tmp_path / "away"))
     settle(ledger)
     await end(kept, how)
-    assert "1 lines of the ledger could not be kept" in caplog.text
+    assert "could not store 1 lines of the ledger" in caplog.text
 
 
 @attrs.frozen

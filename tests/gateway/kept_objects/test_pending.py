@@ -78,9 +78,7 @@ async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog
         await pending.read()
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
     assert batch_reserves.of(ALICE, "usd") == 5
-    assert [one.getMessage() for one in caplog.records] == [
-        "what is set aside of budgets for batches is not known: away"
-    ]
+    assert [one.getMessage() for one in caplog.records] == ["the amounts reserved for batches are unknown: away"]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -140,7 +140,7 @@ def test_a_good_answer_of_a_second_target_says_what_became_of_the_first():
 def test_losses_are_named_in_words_and_hints_behind_them():
     second = shown({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
     assert second.split("; ") == [
-        "         not carried to the provider: top_k",
+        "         not sent to the provider: top_k",
         "hints: system[]: billing line, tools[].cache_control: cache mark",
     ]
 

@@ -104,7 +104,7 @@ async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_fil
 
         def steps() -> None:
             for content, status, says in (
-                (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use model 'gpt-5'"),
+                (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),
                 (lines("fast") + b"{", 400, "line 2 of the file is no JSON object"),
                 (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: there is no '/v1/nothing'"),
                 (lines("nobody's"), 404, "line 1 of the file: model"),
@@ -324,7 +324,7 @@ def test_a_batch_has_its_cost_set_aside_until_it_is_booked(served):
     calls = len(provider.asked)
     found = error_of(lambda: made(client, file))
     assert found.status_code == 402
-    assert "set aside for batches that go on" in found.body["message"]
+    assert "reserved for running batches" in found.body["message"]
     assert error_of(lambda: ask(client, 300)).status_code == 402
     assert len(provider.asked) == calls
     native(provider).update(status="completed", model="gpt-5", usage=USAGE)
@@ -443,7 +443,7 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
             calls = len(provider.asked)
             found = error_of(lambda: made(served.openai(), file))
             assert found.status_code == 403
-            assert "may not use model 'fast'" in found.body["message"]
+            assert "may not use the model 'fast'" in found.body["message"]
             assert len(provider.asked) == calls
 
         await run(steps)
@@ -513,7 +513,7 @@ async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
             def steps(name: str = name, served: Served = served) -> None:
                 found = error_of(lambda: make("a"))
                 assert found.status_code == 400
-                assert "is not known, and there is a budget of money" in str(found.body)
+                assert "has no known price, but this request has a budget" in str(found.body)
                 assert served.providers[name].asked == []
                 assert make("b").id
 

@@ -41,14 +41,14 @@ def test_a_file_goes_there_and_back_and_only_its_owner_has_it(served):
             found = error_of(lambda ask=ask, id=id: ask(id))
             assert found.status_code == 404, (id, ask)
             assert found.body["message"].replace(id, "ID").replace("/content", "") == (
-                "there is nothing at /v1/files/ID: it does not exist, or it was not made with this key"
+                "there is no object at /v1/files/ID: it does not exist, or another key created it"
             )
     assert len(provider.asked) == calls, "nobody asks a provider for what is not his"
     assert mine.files.delete(made.id).id == made.id
     assert list(mine.files.list()) == []
     gone = error_of(lambda: mine.files.retrieve(made.id))
     assert gone.status_code == 404
-    assert gone.body["message"].startswith(f"there is nothing at /v1/files/{made.id}: it does not exist")
+    assert gone.body["message"].startswith(f"there is no object at /v1/files/{made.id}: it does not exist")
 
 
 async def test_a_list_is_the_owners_own_in_its_cursors_too():

@@ -52,7 +52,7 @@ async def test_the_default_of_each_type_serves_what_names_no_model():
         calls = len(provider.asked)
         chat = await served.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
         assert chat.status_code == 400
-        assert "no default is one for conversations" in chat.text
+        assert "there is no default for conversations" in chat.text
         assert "text-embedding-3-small is one for embedding" in chat.text
         assert len(provider.asked) == calls
 
@@ -94,7 +94,7 @@ async def test_a_key_gets_no_default_that_it_may_not_use():
 def test_a_type_has_one_default(second):
     both = [{"model": one, "access_key": "k", "base_url": "http://h/v1", "default": True}
             for one in ("openai/gpt-5", "openai/text-embedding-3-small", second)]  # fmt: skip
-    with pytest.raises(ConfigError, match="openai/text-embedding-3-small is the default already"):
+    with pytest.raises(ConfigError, match="openai/text-embedding-3-small is the default, too"):
         from_mapping({"version": "v0.4.0", "model_providers": both})
     config = from_mapping({"version": "v0.4.0", "model_providers": both[:2]})
     assert config.default == "openai/gpt-5"

@@ -153,7 +153,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
         assert found.status_code == 413
         message = found.json()["error"]["message"]
         assert "limits.spool (2097152 bytes)" in message
-        assert "send model before the file" in message
+        assert "send the field model before the file" in message
         assert "retry-after" not in found.headers
         assert served.service.admission.shares.spooled == 0
         assert (await post(served, multipart([MODEL, part("file", bytes(3 * 2**20), "a.wav")]))).status_code == 200

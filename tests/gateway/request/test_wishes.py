@@ -106,12 +106,12 @@ def test_a_header_that_stands_twice_holds_twice():
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("models", " , ", "must name at least one model"),
+        ("models", " , ", "must have at least one model"),
         ("models", ",".join(f"m{i}" for i in range(33)), "name 32 at most"),
         ("fallback", "no", "must be off or on, not 'no'"),
-        ("deadline", "soon", "'soon'; this must be a duration"),
+        ("deadline", "soon", "'soon'; expected a duration"),
         ("deadline", "0s", "above 0"),
-        ("deadline", "-3s", "this must be a duration"),
+        ("deadline", "-3s", "expected a duration"),
     ],
 )
 def test_a_header_that_cannot_be_understood_is_refused_with_its_name(name, value, words):

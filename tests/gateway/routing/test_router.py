@@ -145,14 +145,14 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
 @pytest.mark.parametrize(
     ("wildcards", "asked", "advice"),
     [
-        (["openai"], "claude-opus-4-8", "Anthropic's models need an entry such as anthropic/*"),
-        (["openai"], "anthropic/claude-opus-4-8", "Anthropic's models need an entry such as anthropic/*"),
+        (["openai"], "claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
+        (["openai"], "anthropic/claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
         (["openai"], "deepseek-r1:70b", "ask for openai/deepseek-r1:70b, if that provider has it"),
         (["openai", "groq"], "my-model", "ask for openai/my-model or groq/my-model, whichever provider has it"),
         (
             ["openai", "openrouter"],
             "claude-opus-4-8",
-            "Anthropic's models need an entry such as anthropic/*, or ask for openrouter/claude-opus-4-8, if that "
+            "models of Anthropic need an entry, such as anthropic/*, or use  openrouter/claude-opus-4-8, if that "
             "provider has it",
         ),
         (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
@@ -162,9 +162,9 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
         (["mistral"], "opus-latest", "ask for mistral/opus-latest, if that provider has it"),
         (["mistral"], "mistrall/x", "did you mean mistral/x?"),
         (["mistral", "openai"], "mistrall/codestral-latest", "did you mean mistral/codestral-latest?"),
-        (["openai"], "mistrall/x", "Mistral AI's models need an entry such as mistral/*"),
-        (["openai"], "openai/*", "put a model's name behind openai/"),
-        (["openai"], "openai/", "put a model's name behind openai/"),
+        (["openai"], "mistrall/x", "models of Mistral AI need an entry, such as mistral/*"),
+        (["openai"], "openai/*", "write a model's name after openai/"),
+        (["openai"], "openai/", "write a model's name after openai/"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_form_that_works(wildcards, asked, advice):
@@ -215,7 +215,7 @@ def test_a_mark_for_the_window_is_taken_off_and_becomes_a_beta(asked, target, be
 def test_a_marked_name_that_nobody_has_is_unknown():
     failed = failure(router(OPENAI).resolve, "claude-opus-4-8[1m]", "messages")
     assert failed.status == 404
-    assert "Anthropic's models need an entry such as anthropic/*" in failed.message
+    assert "models of Anthropic need an entry, such as anthropic/*" in failed.message
 
 
 def test_the_explanation_shows_the_beta():

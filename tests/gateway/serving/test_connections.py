@@ -250,7 +250,7 @@ def test_more_connections_than_there_are_descriptors_for_are_a_warning(descripto
     found = registry.shortage(connections, 1024)
     assert (found is not None) == said
     assert registry.shortage(0, 5000) is None, "there is no limit that could be lowered"
-    assert found is None or "takes 2025 file descriptors, of which there are 2024" in found
+    assert found is None or "need 2025 file descriptors, but only 2024 are" in found
 
 
 @pytest.mark.parametrize(("in_flight", "most"), [(10, 4096), (1024, 4096), (20_000, 80_000)])

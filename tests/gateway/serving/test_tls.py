@@ -292,7 +292,7 @@ async def test_a_certificate_that_cannot_be_used_leaves_the_one_from_before(auth
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
     async with serving(options=[ListenerOptions(tls=tls)]) as server:
         pair.certificate.write_text("-----BEGIN CERTIFICATE-----\n")
-        with pytest.raises(CertificateFailed, match="no certificate in PEM"):
+        with pytest.raises(CertificateFailed, match="no readable PEM certificate"):
             tls.reread()
         async with connected(server, authority.client()) as client:
             await client.get("/whole")
@@ -314,10 +314,13 @@ def unusable(folder: Path) -> dict[str, tuple[TlsFiles, str]]:
         "no key": (TlsFiles(good.certificate, none), f"tls.key {none}: no such file"),
         "no roots": (TlsFiles(good.certificate, good.key, none), f"tls.client_ca {none}: no such file"),
         "a directory": (TlsFiles(folder, good.key), "is a directory"),
-        "junk": (TlsFiles(junk, good.key), f"tls.certificate {junk}: no certificate in PEM"),
+        "junk": (TlsFiles(junk, good.key), f"tls.certificate {junk}: no readable PEM certificate"),
         "junk for a key": (TlsFiles(good.certificate, junk), f"tls.key {junk}: no key in PEM"),
-        "junk for roots": (TlsFiles(good.certificate, good.key, junk), f"tls.client_ca {junk}: no certificate in PEM"),
-        "another's key": (TlsFiles(good.certificate, other.key), "this is not the certificate's key"),
+        "junk for roots": (
+            TlsFiles(good.certificate, good.key, junk),
+            f"tls.client_ca {junk}: no readable PEM certificate",
+        ),
+        "another's key": (TlsFiles(good.certificate, other.key), "the key does not belong to the certificate"),
         "a key with a passphrase": (TlsFiles(good.certificate, locked), "without a passphrase"),
         "a certificate without its key": (TlsFiles(good.certificate), f"tls.key {good.certificate}: no key in PEM"),
     }

@@ -171,7 +171,7 @@ async def test_connections_wait_for_a_descriptor_and_the_log_says_so_once(caplog
             with no_descriptors_left():
                 await sock.connect(("127.0.0.1", server.port))
                 await client.get("/whole")
-                await eventually(lambda: "raise the limit on open files" in caplog.text)
+                await eventually(lambda: "Raise the limit of open files" in caplog.text)
                 with trio.move_on_after(0.3):  # some tries more
                     await client.until(b"whole")
                 assert not client.buffer

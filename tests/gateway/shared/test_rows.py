@@ -140,7 +140,7 @@ def test_a_key_is_found_where_it_begins_and_nowhere_else(shared):
 
 def test_values_that_are_too_long_are_refused(shared):
     shared.update(key("a"), put(b"here"), HOUR)
-    with pytest.raises(ValueError, match="17 bytes: there is room for 16"):
+    with pytest.raises(ValueError, match="17 bytes exceeds the maximum of 16"):
         shared.update(key("a"), put(b"x" * 17), HOUR)
     assert shared.read(key("a")) == b"here"
 

@@ -43,7 +43,9 @@ def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
     monkeypatch.setattr(memory.tempfile, "TemporaryFile", refuse)
     with SharedTables.make(3) as made:
         assert made is None
-    assert caplog.messages == ["limits, circuits, pins and open answers are each worker's own: Read-only file system"]
+    assert caplog.messages == [
+        "limits, circuits, pins and open responses are not shared between workers: Read-only file system"
+    ]
 
 
 def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):
@@ -64,8 +66,8 @@ def test_a_worker_of_another_version_is_on_its_own(caplog):
         os.pwrite(made.memory.fd, b"something else altogether", 0)
         assert SharedTables.join(made.memory.fd) is None
     assert [message.rpartition(": ")[2] for message in caplog.messages] == [
-        "the memory of workers is another version's",
-        "no memory of workers",
+        "the shared memory of workers is from another version",
+        "not the shared memory of workers",
     ]
 
 
@@ -74,4 +76,4 @@ def test_a_descriptor_that_is_not_there_is_no_reason_to_end(fd, caplog):
     with pytest.raises(OSError, match="Bad file descriptor"):
         fcntl.fcntl(fd, fcntl.F_GETFD)
     assert SharedTables.join(fd) is None
-    assert "this worker's own until a restart" in caplog.text
+    assert "until a restart, this worker does not share" in caplog.text

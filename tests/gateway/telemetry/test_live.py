@@ -782,7 +782,7 @@ BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
 
 def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
-    with pytest.raises(ConfigError, match="ui_key: an empty key"):
+    with pytest.raises(ConfigError, match="ui_key: the key is empty"):
         from_mapping({**BARE, "ui_key": ""})
     old, new = (from_mapping({**BARE, "ui_key": key}) for key in ("of-the-operator", "of-another"))
     assert "of-the-operator" not in repr(old)

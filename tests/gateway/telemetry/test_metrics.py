@@ -495,7 +495,7 @@ async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while
 
         async def size(self) -> Size:
             if self.away:
-                raise Unavailable("the state storage does not answer")
+                raise Unavailable("the state storage does not respond")
             return await super().size()
 
     metrics, store = Metrics(), Away(3600, 10_000)

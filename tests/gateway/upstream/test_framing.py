@@ -69,7 +69,7 @@ CONTROLS = [
     ("data", "words"),
     [
         *((data, "chunk") for data in NO_CHUNKS),
-        *((data, "length of a chunk cannot be read") for data in BEGUN),  # before its line ends
+        *((data, "length of a chunk is not a number") for data in BEGUN),  # before its line ends
         *((data, "cannot be read") for data in CONTROLS),  # in an extension
     ],
 )

@@ -131,7 +131,7 @@ def test_no_more_interim_answers_are_passed_over_than_a_server_has_reason_for():
     answer = b"HTTP/1.1 200 OK\r\n\r\n"
     head = HeadReader().feed(interim * MAX_INTERIM + answer)
     assert head.status == 200
-    with pytest.raises(ValueError, match="too many interim answers"):
+    with pytest.raises(ValueError, match="too many interim responses"):
         HeadReader().feed(interim * (MAX_INTERIM + 1) + answer)
 
 

@@ -17,13 +17,13 @@ def said(capsys, *words: str) -> tuple[int, str]:
 def test_mistakes_are_told_before_anything_is_started(capsys):
     part = (*URL, "--start-at", "2990-01-01T00:00:00Z", "--part")
     for words, expected in (
-        ((*URL, "--processes", "0"), "--processes: 0; this must be a number of processes, 1 to 256, or auto"),
+        ((*URL, "--processes", "0"), "--processes: 0; expected a number of processes, 1 to 256, or auto"),
         ((*URL, "--concurrency", "2", "--processes", "3"), "--concurrency: 2 at once for 3 processes"),
-        ((*part, "0/3"), "--part: '0/3'; this must be a part of so many, such as 2/5"),
-        ((*part, "4/3"), "--part: '4/3'; this must be"),
+        ((*part, "0/3"), "--part: '0/3'; expected a part of so many, such as 2/5"),
+        ((*part, "4/3"), "--part: '4/3'; expected"),
         ((*URL, "--part", "1/3"), "--part: --part without --start-at; give all parts one time"),
-        ((*URL, "--start-at", "2026-11-23T12:00:00"), "this must be a time with its zone, such as"),
-        ((*URL, "--start-at", "soon"), "--start-at: 'soon'; this must be a time"),
+        ((*URL, "--start-at", "2026-11-23T12:00:00"), "expected a time with its zone, such as"),
+        ((*URL, "--start-at", "soon"), "--start-at: 'soon'; expected a time"),
         ((*URL, "--start-at", "2001-01-01T00:00:00Z"), "2001-01-01T00:00:00Z has passed; give a time that is ahead"),
         ((*part, "1/2", "--until", "errors>5%"), "--part: --until in parts; use --fail-if"),
         ((*part, "1/2", "--max-tokens", "50000"), "--part: --max-tokens in parts; use -n or --seconds"),
