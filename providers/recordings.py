@@ -117,7 +117,7 @@ def read_client_request(file: Path) -> RecordedRequest | None:
     """The request whose meta file this is; ``None`` if the gateway sent it to a provider. Raises ``Unreadable``."""
     data = _bytes(file)
     if data is None:
-        raise Unreadable(f"{file}: it is gone")
+        raise Unreadable(f"{file} does not exist any more")
     meta = _read_meta(file, data)
     if "side:provider" in meta.features:
         return None
@@ -203,7 +203,7 @@ def _api(name: str, file: Path) -> Api:
     for api, codec in CODECS.items():
         if name == codec.wire.label:
             return api
-    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(folders())}")
+    raise Unreadable(f"{file}: {name!r} is not an API that can be replayed: {', '.join(folders())}")
 
 
 def _asks_for_stream(api: Api, path: str) -> bool:

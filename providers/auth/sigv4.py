@@ -32,7 +32,7 @@ _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z]{2}(?:-[a-z]+)+-\d+):")
 _SIGNED: Final = ("host", "content-type")
 _SIGNED_PREFIX: Final = "x-amz"
 
-NO_REGION: Final = "the provider's region is not known: give sign_in a region, such as {type: aws, region: us-east-1}"
+NO_REGION: Final = "the provider's region is unknown: set it in sign_in, such as {type: aws, region: us-east-1}"
 
 
 @attrs.frozen(repr=False)

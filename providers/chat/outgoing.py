@@ -123,7 +123,7 @@ def _write_assistant(to: PartsTarget, parts: Sequence[Part], name: str | None) -
             case NativePart():
                 to.drops.add(part.at)
             case ImagePart() | FilePart() | AudioPart() | ToolResultPart():
-                raise invalid(f"{part.at} cannot stand in an assistant message for this model", part.at)
+                raise invalid(f"{part.at} is not supported in an assistant message for this model", part.at)
             case _:
                 assert_never(part)
     if not (pieces or refusals or calls):

@@ -110,7 +110,9 @@ def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[st
                 return {"type": "file", "file": {"file_id": source.value}}
             raise _foreign_file_error(part.at)
         case "url":
-            raise invalid(f"{part.at}: this model takes files as data, not by URL; send the file itself", part.at)
+            raise invalid(
+                f"{part.at}: this model supports files only as data, not by URL; send the file itself", part.at
+            )
         case _:
             assert_never(source.kind)
 
@@ -124,13 +126,13 @@ def _url(source: MediaSource, at: str) -> str:
         case "file_id":
             raise _foreign_file_error(at)
         case "text":
-            raise invalid(f"{at} is no image", at)
+            raise invalid(f"{at} is not an image", at)
         case _:
             assert_never(source.kind)
 
 
 def _foreign_file_error(at: str) -> Exception:
-    return invalid(f"{at}: a file id is known only to the provider that gave it; send the file itself", at)
+    return invalid(f"{at}: a file id works only at the provider that issued it; send the file itself", at)
 
 
 def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, Any]]:

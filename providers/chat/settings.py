@@ -79,7 +79,7 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
         body[quirks.max_tokens_field] = _token_limit(limit)
     if (n := parameters.get("n")) is not None and n.value != 1:
         if not are_translated(request.api, "chat", stream=request.stream) or not 0 < n.value <= MOST:
-            raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
+            raise invalid(f"{n.at} must be 1: the request is translated, which supports only one choice", n.at)
         body["n"] = n.value
     if (stop := parameters.get("stop")) is not None and stop.value:
         body["stop"] = stop.value[:MAX_STOPS]
@@ -93,7 +93,9 @@ def _token_limit(limit: Parameter) -> int:
     A limit of 0 (Messages' cache warming) is a 400, because a paid answer is no substitute.
     """
     if limit.value == 0:
-        raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
+        raise invalid(
+            f"{limit.at} must be at least 1: this model's provider cannot warm a cache without a response", limit.at
+        )
     return int(limit.value)
 
 
@@ -137,7 +139,7 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
         return
     if options.value.get("prewarm"):
         at = join(options.at, "prewarm")
-        raise invalid(f"{at}: this model's provider cannot warm a cache alone; leave it out", at)
+        raise invalid(f"{at}: this model's provider cannot warm a cache without a response; remove it", at)
     kept = {name: value for name, value in options.value.items() if name not in (*_RESPONSES_CACHE_OPTIONS, "prewarm")}
     if kept.get("ttl") == "12h":
         del kept["ttl"]

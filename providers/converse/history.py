@@ -99,7 +99,7 @@ class History:
             elif isinstance(part, NativePart):
                 self._add_native(content, part)
             else:
-                raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
+                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
 
     def _add(self, content: list[Block], part: Part, assistant: bool) -> None:
         match part:

@@ -146,7 +146,7 @@ def _read_system(fields: Fields, drops: Drops) -> Iterator[Message]:
 def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
     at = fields.path("messages")
     if not fields.need("messages", list):
-        raise invalid(f"{at} must hold at least one message", at)
+        raise invalid(f"{at} must have at least one message", at)
     for message in fields.objects("messages"):
         role = message.need("role", str)
         if role not in _ROLES:

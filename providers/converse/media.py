@@ -47,7 +47,7 @@ def image_block(part: ImagePart) -> Block:
     label = (source.media_type or f"image/{extension_format or 'png'}").lower()
     format = IMAGE_FORMATS.get(image_beginning(source.value) or label) or extension_format
     if format is None:
-        raise invalid(f"{part.at} is {label}, which this model's provider does not take: send PNG or JPEG", part.at)
+        raise invalid(f"{part.at} is {label}, which this model's provider does not support: send PNG or JPEG", part.at)
     return {"image": {"format": format, "source": _source(source, part.at)}}
 
 
@@ -55,7 +55,7 @@ def sound_block(part: AudioPart) -> Block:
     """Return an audio block. Raises a 400 for an unknown format."""
     if part.format not in _SOUNDS:
         raise invalid(
-            f"{part.at} is {part.format}, which this model's provider does not take: send WAV or MP3", part.at
+            f"{part.at} is {part.format}, which this model's provider does not support: send WAV or MP3", part.at
         )
     return {"audio": {"format": part.format, "source": {"bytes": part.data}}}
 

@@ -148,7 +148,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         check_answer(value, _SHAPE)
     content = _content_blocks(value)
     if content is None:
-        message = "the provider's answer is none of the Converse API"
+        message = "the provider's response is not a Converse response"
         raise GatewayError("upstream", message, reason="bad_answer")
     return _answer_events(value, content)
 

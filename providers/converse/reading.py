@@ -260,7 +260,7 @@ def reading_for_delta(shared: BlockState, delta: Mapping[str, Any]) -> BlockRead
     if "text" in delta or "citation" in delta:
         return TextReading(shared)
     if "toolUse" in delta:
-        message = "the provider sent arguments of a tool call that it has not begun"
+        message = "the provider sent arguments of a tool call before its start"
         raise GatewayError("upstream", message, reason="bad_answer")
     return None
 

@@ -41,8 +41,8 @@ STOP_SEQUENCE: Final = "/stop_sequence"
 """The path where Claude reports the stop string that matched, on request (``additionalModelResponseFieldPaths``)."""
 
 _MALFORMED: Final[Mapping[str, str]] = {
-    "malformed_model_output": "the model's output could not be read by its provider (malformed_model_output)",
-    "malformed_tool_use": "the model called a tool in a form that its provider could not read (malformed_tool_use)",
+    "malformed_model_output": "the provider could not parse the model's output (malformed_model_output)",
+    "malformed_tool_use": "the provider could not parse the model's tool call (malformed_tool_use)",
 }
 """Stop reasons of failed answers that look complete: a client would run an incomplete call, or accept an empty answer
 (Wei-Shaw/sub2api#7081)."""

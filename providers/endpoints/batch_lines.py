@@ -66,7 +66,7 @@ class BatchLines:
         """Return the last line if it has no line end. Raises as ``feed`` does, and for a file without lines."""
         rest = self._line(b"".join(self._held))
         if not self.count:
-            raise invalid("the file of a batch needs at least one line, a request as JSON", "file")
+            raise invalid("a batch file needs at least one line, with a request as JSON", "file")
         return rest
 
     def _hold(self, piece: bytes) -> None:
@@ -83,17 +83,17 @@ class BatchLines:
         if self.count > MAX_LINES:
             raise invalid(f"the file has more than {MAX_LINES} lines: make several batches of it", "file")
         if has_more_elements(line, MAX_ELEMENTS):
-            raise self._line_error("unfolds to too many values")
-        members = self._object(line, "is no JSON object")
+            raise self._line_error("has too many JSON values")
+        members = self._object(line, "is not a JSON object")
         self._check_once(line, members)
         self._record_id(members)
         body = bytes(members.get("body", b""))
         fields = self._object(body, "has no `body`, a JSON object")
-        model = self._text(fields.get("model"), "names no model in `body`")
+        model = self._text(fields.get("model"), "has no model in `body`")
         url = self._text(members.get("url"), "has no `url`")
         self.urls.add(url)
         if len(self.urls) > 1:
-            raise self._line_error(f"has another `url` than those before it, {url[:100]!r}: a batch is for one")
+            raise self._line_error(f"has another `url` than the earlier lines, {url[:100]!r}: a batch has only one")
         try:
             name = self._resolve(model, url, body)
         except GatewayError as error:
@@ -107,11 +107,11 @@ class BatchLines:
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
         """Reject members that appear twice or differ only in case, because readers would interpret them differently."""
         if any(name not in _CHECKED_MEMBERS and name[:20].casefold() in _CHECKED_MEMBERS for name in members):
-            raise self._line_error("has a member that is custom_id, method, url or body but for its case")
+            raise self._line_error("has a member that differs from custom_id, method, url or body only in case")
         try:
             self._check(line, members)
         except GatewayError as error:
-            raise self._line_error(f"is not to be read: {error.failed.message}") from None
+            raise self._line_error(f"cannot be read: {error.failed.message}") from None
 
     def _record_id(self, members: dict[str, msgspec.Raw]) -> None:
         id = self._text(members.get("custom_id"), "has no `custom_id`")

@@ -44,14 +44,14 @@ def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[
     Raises ``GatewayError`` (400) if that format cannot express it.
     """
     if not isinstance(draft.value("prompt"), str):
-        raise invalid("prompt must be one text: the model's provider fills in the middle of no list", "prompt")
+        raise invalid("prompt must be one text: the model's provider does not support a list", "prompt")
     body: dict[str, Any] = {"model": model}
     edits: list[Edit] = []
     for name, value in draft.values().items():
         if name == "model" or value is None or (name in _DEFAULTS and value == _DEFAULTS[name]):
             continue
         if name in _REJECTED:
-            raise invalid(f"{name} is not known where the model fills in the middle: leave it out", name)
+            raise invalid(f"{name} is not supported for fill-in-the-middle: remove it", name)
         other = _RENAMED[target].get(name, name)
         if name in _SHARED or other in _OWN[target]:
             body[other] = value

@@ -43,14 +43,13 @@ _READINGS: Final = (
 _CHECKED_MEMBERS: Final = frozenset((b"model", b"purpose"))
 
 _AMBIGUOUS: Final = (
-    "a line of the multipart body begins with its boundary, and not as RFC 2046 has it (CRLF before; CRLF or -- "
-    "behind): choose a boundary that no part holds"
+    "a line of the multipart body starts with its boundary, but lacks CRLF before it, or CRLF or -- after it (RFC "
+    "2046): choose a boundary that no part contains"
 )
 
 
 _NO_START: Final = (
-    "the multipart body must begin with the boundary that its content-type states, or with a text that ends in CRLF "
-    "before that"
+    "the multipart body must start with the boundary in its content-type, or with text and CRLF before it"
 )
 
 
@@ -94,7 +93,7 @@ def parse_boundary(content_type: str) -> bytes:
     if content_type[at:].strip("; \t") or [name for name, _ in found] != ["boundary"]:
         raise invalid("the content-type multipart/form-data must state one boundary: let the HTTP client set it")
     if len(found[0][1]) > BOUNDARY_BYTES or not _BOUNDARY.fullmatch(found[0][1]):
-        raise invalid("the boundary in the content-type has characters that none may have, or too many (RFC 2046)")
+        raise invalid("the boundary in the content-type is too long or has invalid characters (RFC 2046)")
     return found[0][1].encode("ascii")
 
 
@@ -156,7 +155,7 @@ class MultipartParser:
         buffer = self._buffer
         blank = 0 if buffer.startswith(b"\r\n") else buffer.find(b"\r\n\r\n", self._searched) + 2
         if blank > HEAD_BYTES or (blank == 1 and len(buffer) > HEAD_BYTES):
-            raise invalid(f"a part of the multipart body has a head of more than {HEAD_BYTES} bytes")
+            raise invalid(f"a part of the multipart body has headers of more than {HEAD_BYTES} bytes")
         if blank == 1:
             self._searched = max(0, len(buffer) - 3)
             return None
@@ -204,7 +203,7 @@ class MultipartParser:
         if not self._buffer:
             return None
         if not _BLANK.fullmatch(self._buffer):
-            raise invalid("something stands behind the last boundary of the multipart body")
+            raise invalid("the multipart body has data after its last boundary")
         raw = bytes(self._buffer)
         self._buffer.clear()
         return MultipartBoundary(raw)
@@ -249,5 +248,5 @@ def _field_name(disposition: bytes) -> str:
     decisive = {name.replace(b"\\", b"").strip() for names in found for name in names} & _CHECKED_MEMBERS
     has_extended_name = any(b"*" in match[1] for match in _READINGS[2].finditer(disposition))
     if has_extended_name or (decisive and any(names != decisive for names in found)):
-        raise invalid('the name of a part of the multipart body can be read in several ways: write name="NAME" once')
+        raise invalid('the name of a part of the multipart body is ambiguous: write name="NAME" once')
     return min(found[0], default=b"").decode("utf-8", "replace")

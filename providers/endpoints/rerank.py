@@ -269,7 +269,7 @@ def translate_answer(
     the request's id. Raises ``GatewayError`` (502) for an invalid answer.
     """
     if has_more_elements(body, MAX_ELEMENTS):
-        raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
+        raise GatewayError("upstream", f"the provider sent a response {TOO_MANY_ELEMENTS}", reason=None)
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
     costs = _costs(body)
@@ -305,11 +305,11 @@ def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]
         else:
             ranked = [_parse_ranked(raw, source.score) for raw in _find_list(body, source.form)]
     except (*NOT_JSON, TypeError, KeyError):
-        raise _bad_answer_error(f"is no list of results as {source.name} servers give it") from None
+        raise _bad_answer_error(f"is not a list of results in the form of {source.name} servers") from None
     places = [one.index for one in ranked]
     if len(set(places)) < len(places) or any(not 0 <= place < documents for place in places):
         raise _bad_answer_error(
-            f"does not rank the {documents} documents: its indices are {str(places[:20]).strip('[]')}"
+            f"does not rank each of the {documents} documents once: its indices are {str(places[:20]).strip('[]')}"
         )
     if source.form == "scores" and len(places) < documents:
         raise _bad_answer_error(f"has {len(places)} scores for {documents} documents")
@@ -345,4 +345,4 @@ def _result(one: _Ranked, wanted: WantedRanking) -> Mapping[str, Any]:
 
 
 def _bad_answer_error(what: str) -> GatewayError:
-    return GatewayError("upstream", f"the provider's answer {what}", reason="bad_answer")
+    return GatewayError("upstream", f"the provider's response {what}", reason="bad_answer")

@@ -219,7 +219,7 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
 
 # An HTML page comes from a firewall that blocked the request (anthropics/claude-code#58294), not from a provider that
 # rejects a key.
-_FIREWALL_MESSAGE = "the provider answered with status 403 and a page: a firewall before it has blocked the request"
+_FIREWALL_MESSAGE = "the provider returned status 403 and a web page: a firewall in front of it blocked the request"
 
 # Headers of a provider's error that clients act on (api7/aisix#144).
 RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
@@ -237,7 +237,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else _text(error.get("message"))
-    own = _FIREWALL_MESSAGE if blocked else f"the provider answered with status {status} and no readable error"
+    own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
@@ -268,7 +268,7 @@ def read_event_failure(value: Any) -> ErrorInfo:
     reason = failure_reason(200, error, kind)
     failed = ErrorInfo(
         _KIND_OF_REASON.get((kind, reason), kind),
-        given or "the provider broke the stream off with an error",
+        given or "the provider ended the stream with an error",
         code=_word(error.get("code")),
         param=_text(error.get("param")),
         details=error.get("details"),
@@ -292,7 +292,7 @@ def load_answer(body: bytes) -> Any:
     try:
         return any_json(body)
     except NOT_JSON:
-        raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
+        raise GatewayError("upstream", "the provider's response is not valid JSON", reason="bad_answer") from None
 
 
 def listed_failure(value: Any) -> ErrorInfo | None:

@@ -67,7 +67,7 @@ def unusable_answer(word: str, message: str) -> ErrorInfo:
 
     Gemini's own clients know the reason and receive the answer itself.
     """
-    useless = "the model's answer is of no use ({}); try again"
+    useless = "the model's answer is unusable ({}); try again"
     detail = f"{word}: {message}" if message else word
     return ErrorInfo(
         "upstream", useless.format(detail), native=True, reason="bad_answer", log_message=useless.format(word)

@@ -84,7 +84,7 @@ class Contents:
             elif isinstance(part, NativePart):
                 self._drops.add(part.at)
             else:
-                raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
+                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
         return parts
 
     # The client's turns

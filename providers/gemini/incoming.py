@@ -96,7 +96,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     fields = GeminiFields(body)
     if fields.any("cachedContent") is not None:
         at = fields.path("cachedContent")
-        raise invalid(f"{at} cannot be honoured by this model's provider: send the whole content", at)
+        raise invalid(f"{at} is not supported by this model's provider: send the whole content", at)
     return _read(body)
 
 

@@ -52,12 +52,12 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
         case "url":
             if native or _GOOGLE_URLS.match(source.value):
                 return _file(source, name)
-            message = f"{part.at} is a link, which this model's provider does not follow: send the content instead"
+            message = f"{part.at} is a link, which this model's provider does not fetch: send the content instead"
             raise invalid(message, part.at)
         case "file_id":
             if native:
                 return _file(source, name)
-            message = f"{part.at} names a file that this model's provider does not have: send its content instead"
+            message = f"{part.at} is a file id of another provider: send the file's content instead"
             raise invalid(message, part.at)
 
 

@@ -41,7 +41,7 @@ def check_cached_content(has: Any) -> None:
     """Raise a 400 for a member that is not allowed with ``cachedContent``; ``has(name)`` returns whether it is set."""
     for name in UNCACHED:
         if has(name):
-            raise invalid(f"{name} may not stand beside cachedContent, which holds it already: leave it out", name)
+            raise invalid(f"{name} cannot be combined with cachedContent, which already has it: remove it", name)
 
 
 def _outgoing(body: dict[str, Any], drops: Drops) -> Outgoing:

@@ -110,5 +110,5 @@ def _join_pieces(value: Any) -> Any:
 
 
 def _bad_path_error(path: str) -> GatewayError:
-    message = f"the provider sent a piece of arguments for no place in them ({path[:100]!r})"
+    message = f"the provider sent a part of arguments with an invalid path ({path[:100]!r})"
     return GatewayError("upstream", message, reason="bad_answer")

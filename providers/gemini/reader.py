@@ -250,7 +250,7 @@ def _is_chunk(value: Any) -> bool:
 
 
 def _no_answer_error() -> GatewayError:
-    return GatewayError("upstream", "the provider's answer is none of the Gemini API", reason="bad_answer")
+    return GatewayError("upstream", "the provider's response is not a Gemini response", reason="bad_answer")
 
 
 class GeminiReader:

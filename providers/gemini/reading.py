@@ -171,7 +171,7 @@ def _continue_call(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Ev
     if answer.arguments is None:
         if not item:
             return []
-        message = "the provider sent a piece of a call that has not begun"
+        message = "the provider sent a part of a tool call before its start"
         raise GatewayError("upstream", message, reason="bad_answer")
     answer.arguments.add(item.get("partialArgs"))
     return [] if item.get("willContinue") else answer.end_block()

@@ -97,7 +97,7 @@ def _write_choices(request: Request, config: dict[str, Any]) -> None:
     if control is None or control.value == BY_NAME["n"].default:
         return
     if not are_translated(request.api, "gemini", stream=request.stream):
-        message = f"{control.at} must be 1: this answer is translated, and a stream of it has one choice"
+        message = f"{control.at} must be 1: trigate translates only one choice of a stream"
         raise invalid(message, control.at)
     if not 0 < control.value <= MOST:
         raise invalid(f"{control.at} must be between 1 and {MOST} for this model's provider", control.at)

@@ -67,7 +67,7 @@ def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
     try:
         text = base64.b64decode(source.value, validate=True).decode()
     except (binascii.Error, ValueError):
-        raise invalid(f"{at} must hold base64 of UTF-8 text, as its media type says", at) from None
+        raise invalid(f"{at} must be base64 of UTF-8 text, according to its media type", at) from None
     return {"type": "text", "media_type": "text/plain", "data": text}
 
 
@@ -148,7 +148,7 @@ class Prompt:
             elif isinstance(part, NativePart):
                 self._drops.add(part.at)
             else:
-                raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
+                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
 
     def _blocks(self, part: Part, assistant: bool, before: Sequence[Block]) -> Iterable[Block]:
         match part:
@@ -167,7 +167,7 @@ class Prompt:
             case ImagePart() | FilePart():
                 return self._media(part, assistant)
             case AudioPart(at=at):
-                raise invalid(f"{at} is audio, which this model's provider does not take", at)
+                raise invalid(f"{at} is audio, which this model's provider does not support", at)
             case NativePart(api=api, item=item, at=at):
                 if api == "messages":
                     return [self._breakpoints.copy_native(item, at)]

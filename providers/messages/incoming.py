@@ -93,7 +93,7 @@ def _refuse_server_state(fields: Fields) -> None:
     if fields.any("thread") is not None:
         raise thread_unsupported()
     if fields.any("compaction") is not None:
-        raise invalid("compaction cannot be honoured by this model's provider: leave it out", "compaction")
+        raise invalid("compaction is not supported by this model's provider: remove it", "compaction")
 
 
 # Messages
@@ -112,7 +112,7 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
 
 def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
     if not fields.need("messages", list):
-        raise invalid("messages must hold at least one message", "messages")
+        raise invalid("messages must have at least one message", "messages")
     for message in fields.objects("messages"):
         role = message.need("role", str)
         if role not in _ROLES:

@@ -106,6 +106,6 @@ def write_parameters(
         elif control.value == row.default:
             continue
         elif row.must:
-            raise invalid(f"{control.at} cannot be honoured by this model's provider: leave it out", control.at)
+            raise invalid(f"{control.at} is not supported by this model's provider: remove it", control.at)
         else:
             drops.add(control.at)

@@ -34,7 +34,9 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, NativeItem, TextDelta, Usage
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
-NO_SUMMARY = ErrorInfo("upstream", "the model gave no summary of the conversation: ask again, or go on without")
+NO_SUMMARY = ErrorInfo(
+    "upstream", "the model returned no summary of the conversation: try again, or continue without one"
+)
 
 
 def compaction_response(id: str, created: int, item: Object, usage: Usage | None) -> Object:

@@ -212,9 +212,9 @@ def _missing_call_error(item: Fields, call_id: str) -> GatewayError:
     (continuedev/continue#10092)."""
     kind = item.need("type", str).replace("_", " ")
     return invalid(
-        f"No tool call found for {kind} with call_id {call_id[:_SHOWN]}: send the call before its output (a reference "
-        "to an item that is not stored here does not stand for it), or continue from the response that made it with "
-        "previous_response_id",
+        f"No tool call found for {kind} with call_id {call_id[:_SHOWN]}: send the call before its output (a "
+        "reference to an item that is not stored here is not enough), or continue from the response with the "
+        "call by previous_response_id",
         item.path("call_id"),
     )
 
@@ -269,7 +269,7 @@ def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
 def _result_parts(item: Fields, drops: Drops) -> Iterator[TextPart | ImagePart | FilePart]:
     for part in _content(item, "output", drops):
         if not isinstance(part, TextPart | ImagePart | FilePart):
-            raise invalid(f"{part.at} cannot stand in a tool's output: send text, images or files", part.at)
+            raise invalid(f"{part.at} is not supported in a tool's output: send text, images or files", part.at)
         yield part
 
 

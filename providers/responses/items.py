@@ -212,7 +212,7 @@ class _InputWriter:
     def _media(self, part: ImagePart | FilePart) -> Object:
         source = part.source
         if source.kind == "file_id" and not self._native:
-            raise invalid(f"{part.at} names a file of another provider: send the data itself", part.at)
+            raise invalid(f"{part.at} is a file id of another provider: send the data itself", part.at)
         if isinstance(part, ImagePart):
             return _image(source, part)
         return _file(source, part)
@@ -258,7 +258,7 @@ def without_own_id(item: Object) -> Object:
 
 
 def _unsupported_error(at: str) -> Exception:
-    return invalid(f"{at} cannot be sent to this model's provider: it takes no such content here", at)
+    return invalid(f"{at} is not supported by this model's provider here: remove it", at)
 
 
 def _is_model_item(item: Object) -> bool:

@@ -235,7 +235,7 @@ def _write_limit(request: Request, quirks: Quirks, body: Object) -> None:
     elif quirks.cache_breakpoints:
         body["prompt_cache_options"] = {**body.get("prompt_cache_options", {}), "prewarm": True}
     else:
-        raise invalid(f"{limit.at}: this model's provider cannot warm its cache without an answer", limit.at)
+        raise invalid(f"{limit.at}: this model's provider cannot warm its cache without a response", limit.at)
 
 
 # Reasoning

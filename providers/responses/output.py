@@ -100,7 +100,7 @@ OWN_INCOMPLETE_REASONS = ("max_messages", "steered")
 # `response.error.code` has fewer values than the error of a status (`ResponseError` of the openai package).
 CODE_OF_KIND: Mapping[ErrorKind, str] = {"rate_limited": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 
-INTERRUPTED = ErrorInfo("upstream", "the answer broke off before it was whole")
+INTERRUPTED = ErrorInfo("upstream", "the answer ended before it was complete")
 
 
 @attrs.frozen(eq=False, repr=False)

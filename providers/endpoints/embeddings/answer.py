@@ -29,7 +29,7 @@ _STRING: Final = msgspec.json.Decoder(str)
 
 def bad_answer_error(found: str) -> GatewayError:
     """Return the 502 for an invalid answer of embeddings; ``found`` describes the fault."""
-    message = f"the provider's answer {found}; vectors at wrong texts are worse than none"
+    message = f"the provider's response {found}; the gateway does not pass on embeddings that may belong to other texts"
     return GatewayError("upstream", message, code="bad_answer", reason="bad_answer")
 
 
@@ -50,7 +50,7 @@ def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
     try:
         singles = array("f", _FLOATS.decode(vector))
     except (msgspec.MsgspecError, OverflowError):
-        raise bad_answer_error("has a vector that is no array of numbers") from None
+        raise bad_answer_error("has a vector that is not an array of numbers") from None
     return msgspec.Raw(b'"%b"' % b2a_base64(_little_endian(singles).tobytes(), newline=False))
 
 
@@ -62,10 +62,10 @@ def as_numbers(vector: msgspec.Raw) -> msgspec.Raw:
     try:
         singles.frombytes(b64decode(_STRING.decode(vector), validate=True))
     except (msgspec.MsgspecError, Base64Error, ValueError):
-        raise bad_answer_error("has a vector that is no base64 of singles") from None
+        raise bad_answer_error("has a vector that is not base64 of 32-bit floats") from None
     numbers = _little_endian(singles).tolist()
     if not all(map(math.isfinite, numbers)):
-        raise bad_answer_error("has a vector with a number that is none in JSON (NaN or infinite)")
+        raise bad_answer_error("has a vector with NaN or an infinite number")
     return msgspec.Raw(msgspec.json.encode(numbers))
 
 
@@ -107,13 +107,13 @@ class Embeddings:
         """Return the vectors as ``type``. Raises ``GatewayError`` (502) if the provider has sent other types."""
         if type in self.vectors:
             if not all(is_array(vector) or is_text(vector) for vector in self.vectors[type]):
-                raise bad_answer_error("has a vector that is none")
+                raise bad_answer_error("has an invalid vector")
             return self.vectors[type]
         if type == "base64" and "float" in self.vectors:
             return tuple(map(as_base64, self.vectors["float"]))
         if type == "float" and "base64" in self.vectors:
             return tuple(map(as_numbers, self.vectors["base64"]))
-        raise bad_answer_error(f"has no vectors of the type {type}, which was asked for")
+        raise bad_answer_error(f"lacks vectors of the requested type {type}")
 
 
 def join_answers(answers: Sequence[Embeddings]) -> Embeddings:
@@ -142,7 +142,7 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _MEMBERS(bytes(memoryview(data)))
     except NOT_JSON:
-        raise bad_answer_error("is no JSON object of embeddings") from None
+        raise bad_answer_error("is not a JSON object with embeddings") from None
 
 
 def check_size(data: bytes) -> None:
@@ -151,7 +151,7 @@ def check_size(data: bytes) -> None:
     Numbers are only decoded inside vectors, by ``elements`` and ``objects``.
     """
     if any(data.count(mark) > MAX_MARKS for mark in (b'"', b"{", b"[")):
-        raise bad_answer_error("has more in it than vectors")
+        raise bad_answer_error("has more than vectors")
 
 
 def objects(data: msgspec.Raw | None) -> list[dict[str, msgspec.Raw]]:
@@ -163,7 +163,7 @@ def objects(data: msgspec.Raw | None) -> list[dict[str, msgspec.Raw]]:
 def elements(data: msgspec.Raw | None) -> list[msgspec.Raw]:
     """Return the vectors in a JSON array in an answer. Raises as ``members`` does."""
     if data is None or _VECTORS.fullmatch(data) is None:
-        raise bad_answer_error("is no array of vectors")
+        raise bad_answer_error("is not an array of vectors")
     found: list[msgspec.Raw] = decode(data, list[msgspec.Raw])
     return found
 
@@ -173,4 +173,4 @@ def decode(data: bytes | msgspec.Raw, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except NOT_JSON:
-        raise bad_answer_error("is no answer of embeddings") from None
+        raise bad_answer_error("is not an embeddings response") from None

@@ -46,8 +46,10 @@ def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
     for other, fields in zip(read, requests, strict=True):
         if (other.dimensions, other.purpose) != (read[0].dimensions, read[0].purpose):
             raise invalid(
-                f"{fields.at} has another taskType or outputDimensionality than the first: the model's provider takes "
-                "one of each for a whole request, so send them apart", fields.at,
+                (
+                    f"{fields.at} differs from the first in taskType or outputDimensionality, but the model's provider "
+                    "supports only one of each per request: send separate requests"
+                ), fields.at,
             )  # fmt: skip
     first = read[0]
     dropped = dict.fromkeys(path for fields in (whole, *requests) for path in fields.unread())

@@ -98,27 +98,27 @@ def unknown_vocabulary_error(model: str) -> GatewayError:
     veniceai/api-docs#423).
     """
     return invalid(
-        f"input holds token ids, and the name of the model {model[:_MAX_NAME]} does not say that its vocabulary is "
-        f"OpenAI's: a model with another one would read other words in them. Either {_SEND_TEXT}, or set "
-        "`embeddings: {token_arrays: true}` on its entry if the ids are of its own vocabulary",
+        f"input has token ids, but the vocabulary of {model[:_MAX_NAME]} may differ from OpenAI's, so the ids may mean "
+        f"other words: {_SEND_TEXT}, or set `embeddings: {{token_arrays: true}}` in its entry if the ids are from the "
+        "model's own vocabulary",
         "input",
     )
 
 
 def token_ids_error() -> GatewayError:
     """Return the 400 for token ids if the provider's API does not support them."""
-    return invalid(f"input holds token ids, and the API of this model's provider takes none: {_SEND_TEXT}", "input")
+    return invalid(f"input has token ids, which this model's provider does not support: {_SEND_TEXT}", "input")
 
 
 def images_error() -> GatewayError:
     """Return the 400 for images."""
-    return invalid("input holds pictures, and this model's provider takes text alone: ask another model", "input")
+    return invalid("input has images, but this model's provider supports only text: use another model", "input")
 
 
 def number_type_error(request: EmbeddingRequest) -> GatewayError:
     """Return the 400 for a number type that the provider lacks, because floats would be different vectors."""
     at, types = request.place("types"), ", ".join(request.types)
-    return invalid(f"{at} asks for {types}, which this model's provider does not have: ask for float or base64", at)
+    return invalid(f"{at} requests {types}, which this model's provider does not support: use float or base64", at)
 
 
 def default_purpose(words: Words, traits: EmbeddingTraits) -> Purpose | None:

@@ -41,8 +41,8 @@ def test_a_unix_socket_is_for_its_own_user_unless_the_file_says_otherwise():
 
 @pytest.mark.parametrize(
     ("listener", "said"),
-    [({"socket": "a", "port": 1}, "it cannot be combined with socket"), ({"socket": "a", "address": "::"}, "it cannot be combined with socket"),
-     ({"socket": "a", "tls": TLS}, "it cannot be combined with socket"), ({"socket": ""}, "the path is empty"),
+    [({"socket": "a", "port": 1}, "combined with socket"), ({"socket": "a", "address": "::"}, "combined with socket"),
+     ({"socket": "a", "tls": TLS}, "combined with socket"), ({"socket": ""}, "the path is empty"),
      ({"socket": "a", "mode": 432}, "in quotes"), ({"socket": "a", "mode": "rw"}, "three octal digits"),
      ({"tls": {"key": "a.key"}}, "certificate"), ({"tls": True}, "mapping"), ({"tls": {**TLS, "ca": "x"}}, "ca")],
 )  # fmt: skip

@@ -131,7 +131,8 @@ def test_what_a_rate_that_is_slower_than_it_looks_comes_to_is_told():
     assert [text for text in warnings if "refills" in text] == [
         "client_keys[0].ratelimits.requests: 100/d refills evenly, so one request passes every 864 s, and never "
         "several at once",
-        "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole amount at any time, use a budget",
+        "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole "
+        "amount at any time, use a budget",
     ]
 
 

@@ -92,7 +92,7 @@ async def test_a_form_that_cannot_be_passed_on_is_refused_before_anything_goes_u
             (multipart([FILE]), 400, "model is required", {}),
             (multipart([part("model", b"unknown"), FILE]), 404, "unknown", {}),
             (multipart([MODEL, FILE])[:-20], 400, "ends before", {}),
-            (b"{}", 400, "must begin with the boundary", {}),
+            (b"{}", 400, "must start with the boundary", {}),
             (b"{}", 400, "multipart/form-data", {"content-type": "application/json"}),
             (multipart([MODEL, FILE]), 415, "compressed", {"content-encoding": "gzip"}),
         ):

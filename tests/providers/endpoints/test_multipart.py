@@ -215,15 +215,15 @@ def test_a_body_with_a_preamble_is_the_body_without(preamble, cuts):
 def test_a_preamble_ends_in_crlf_and_is_bounded():
     body = multipart([part("model", b"a")])
     for preamble in (b"\n", b"\r", b"x", b"x\n", b"\r\n ", b"x" * (PREAMBLE_BYTES - 1) + b"\r\n"):
-        assert "must begin with the boundary" in refusal(preamble + body)
-    assert "must begin with the boundary" in refusal(b"x" * 10**6)
-    assert "must begin with the boundary" in refusal(b"x\r\n" + body[:10])
+        assert "must start with the boundary" in refusal(preamble + body)
+    assert "must start with the boundary" in refusal(b"x" * 10**6)
+    assert "must start with the boundary" in refusal(b"x\r\n" + body[:10])
 
 
 def test_nothing_stands_behind_the_last_boundary():
     body = multipart([part("model", b"a")])
     assert "begins with its boundary" in refusal(body.replace(b"\r\n", b"\n"))
-    assert "behind the last boundary" in refusal(body + b"--" + BOUNDARY + b"\r\n")
+    assert "after its last boundary" in refusal(body + b"--" + BOUNDARY + b"\r\n")
     assert edited([body, b"\r\n \r\n"], "a") == body + b"\r\n \r\n"
 
 

@@ -64,7 +64,7 @@ def test_a_redirect_is_a_502(status):
 )  # fmt: skip
 def test_an_unreadable_body_is_described_and_never_raises(body):
     failed = read_failure(502, body)
-    assert failed.message == "the provider answered with status 502 and no readable error"
+    assert failed.message == "the provider returned status 502 without a readable error"
     assert failed.status == 502
 
 
@@ -112,7 +112,7 @@ def test_a_short_text_is_the_message(kind):
 )
 def test_pages_and_long_texts_are_no_message(body, kind):
     failed = read_failure(502, body, (("content-type", kind),))
-    assert failed.message == "the provider answered with status 502 and no readable error"
+    assert failed.message == "the provider returned status 502 without a readable error"
 
 
 def test_only_telling_headers_are_kept():

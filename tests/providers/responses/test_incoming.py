@@ -293,7 +293,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
         ([CALL, {**OUTPUT, "call_id": "c2"}], 1, "with call_id c2"),
         ([OUTPUT, CALL], 0, "call_id c1"),  # no provider takes it before its call
         ([CALL, {**OUTPUT, "call_id": "c3", "type": "custom_tool_call_output"}], 1, "custom tool call output with"),
-        ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], 1, "does not stand for it"),
+        ([{"type": "item_reference", "id": "fc_1"}, OUTPUT], 1, "is not enough"),
     ],
 )
 def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
