@@ -106,7 +106,7 @@ def _ending(line: Mapping[str, Any]) -> str:
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
     if line["ended"] == "upstream_error" and line["status"] < 400:
-        return "incomplete"
+        return "cut off"
     return _ENDED[line["ended"]]
 
 

@@ -140,7 +140,7 @@ class Subscription:
         self._secrets = secrets
         self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
         self._lost = 0
-        self.kept = "not kept" if transcript is None else "dropped" if transcript.cleared else "kept"
+        self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
         self.before = iter(()) if transcript is None else self._events_of(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
         self.prompt = None if prompt is None or not prompt.body else redact(prompt.body, secrets)

@@ -425,7 +425,7 @@ def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeyp
     assert len(clouds.models) == 3
     assert len(clouds.asked) == 1  # the target is out for a while
     assert "invalid_grant" in caplog.text
-    assert "signing in failed" in caplog.text
+    assert "sign-in failed" in caplog.text
 
 
 def test_a_reload_goes_on_with_the_credential_that_is_there(clouds, monkeypatch, tmp_path):

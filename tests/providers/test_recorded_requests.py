@@ -65,11 +65,11 @@ def translated(request: Request, upstream: Api, to: Recipient) -> Outgoing:
 REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("chat", "", "is a 'file_url' part"),  # a video; no API of the three has it
     ("messages", "", "thread is not supported"),  # Anthropic's tool runner then sends everything
-    ("chat", "", r"^n (must be 1|cannot be honoured)"),
+    ("chat", "", r"^n (must be 1|is not supported)"),
     ("chat", "messages|responses", "audio|is not supported by"),
     ("", "", "file id|names a file"),  # a provider's file ids mean nothing to another
     ("responses", "chat", "files only as data, not by URL"),
-    ("responses", "chat|messages", "^(background|conversation|prompt|previous_response_id) cannot be honoured"),
+    ("responses", "chat|messages", "^(background|conversation|prompt|previous_response_id) is not supported"),
 )
 
 

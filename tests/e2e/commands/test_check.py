@@ -105,7 +105,7 @@ def test_the_file_of_another_gateway_is_recognised(tmp_path, command):
     found = invoke(command, cwd=tmp_path)
     assert found.returncode == 1
     assert found.stderr == (
-        "config.yaml: this is a configuration for LiteLLM's proxy;  "
+        "config.yaml: this is a configuration for LiteLLM's proxy; "
         "convert it: `trigate import config.yaml --write trigate.yaml`.\n"
     )
 

@@ -171,8 +171,8 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     [
         ("20 usd/day", 20 * USD, None, "exhausted (20 usd of 20 usd). It resets at 2026-11-22T00:00+01:00."),
         ("5M tokens/month", 5_000_000, None, "exhausted (5,000,000 tokens of 5,000,000 tokens). It resets at "
-         "2026-12-01T00:00+01:00 on."),
-        ("5 usd/run", 5 * USD, "alice/a", "used up (5 usd of 5 usd). A run ends 24 hours after its last request; "
+         "2026-12-01T00:00+01:00."),
+        ("5 usd/run", 5 * USD, "alice/a", "exhausted (5 usd of 5 usd). A run ends 24 hours after its last request; "
          "a new run has its own budget."),
         ("5 usd/30d", 5 * USD, None, "It refills as earlier spending leaves the period, from "
          "2026-11-22T01:00+01:00 on."),

@@ -239,7 +239,7 @@ async def test_a_request_may_have_a_budget_of_its_own(api):
         refused = await ask(running, api=api, headers={"x_trigate_budget": "0.01 usd"})
         assert refused.status_code == 402
         assert (
-            "x-trigate-budget: the request may cost 0.01 usd, and might need 0.0" in refused.json()["error"]["message"]
+            "x-trigate-budget: the request may cost 0.01 usd, but could cost 0.0" in refused.json()["error"]["message"]
         )
         assert place.take_count() == 0
         assert (await ask(running, api=api, headers={"x_trigate_budget": "1 usd"})).status_code == 200

@@ -96,13 +96,13 @@ def test_the_path_of_an_api_in_an_address_is_a_warning(end):
 
 def test_the_whole_address_of_an_azure_deployment_is_a_warning():
     url = "https://me.openai.azure.com/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"
-    assert any("leave that out" in warning for warning in config(model="azure_openai/m", base_url=url).warnings)
+    assert any("remove that" in warning for warning in config(model="azure_openai/m", base_url=url).warnings)
 
 
 @pytest.mark.parametrize("base_url", [ZAI, ZAI + "/v1", PROXY + "/v1/messages"])
 def test_an_address_for_messages_on_an_entry_in_chat_is_a_warning(base_url):
     warnings = config(model="own/m", base_url=base_url).warnings
-    assert any("write `speaks: [messages]`" in warning for warning in warnings)
+    assert any("set `speaks: [messages]`" in warning for warning in warnings)
     assert config(model="own/m", base_url=PROXY + "/v1").warnings == ()
     for interface in ({"provider_interface": "anthropic"}, {"speaks": ["messages"]}):
         own = config(model="own/m", base_url=base_url, **interface)

@@ -69,7 +69,7 @@ def test_what_has_no_effect_is_told():
     found = [mistake.path for mistake in read({"path": "/x", "url": "redis://x"}, {"ttl": "1h"}).ineffective]
     assert found == ["cache.path", "cache.url"]
     assert [mistake.path for mistake in read({"type": "memory"}).ineffective] == ["cache"]
-    assert any("without TLS" in text for text in read({**REDIS, "url": "redis://redis.example:1"}, {"ttl": 1}).warnings)
+    assert any("has no TLS" in text for text in read({**REDIS, "url": "redis://redis.example:1"}, {"ttl": 1}).warnings)
 
 
 def test_another_store_needs_a_restart_and_another_use_does_not():

@@ -54,7 +54,7 @@ def test_a_provider_of_the_files_own_says_it_for_its_entries():
     [
         ({"embedings": True}, ("endpoints.embedings", "did you mean embeddings?")),
         ({"score": True}, ("endpoints.score", "score has no standard path", "{score: /…}")),
-        ({"score": {"shape": "vllm"}}, ("endpoints.score", "say where it is")),
+        ({"score": {"shape": "vllm"}}, ("endpoints.score", "set the path")),
         ({"rerank": "rerank"}, ("endpoints.rerank", "expected a path such as /embed, a whole URL, true or false")),
         ({"rerank": {"shape": "coher"}}, ("endpoints.rerank.shape", "did you mean cohere?")),
         ({"rerank": {"route": "/x"}}, ("endpoints.rerank.route", "unknown key")),

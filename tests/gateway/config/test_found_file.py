@@ -96,10 +96,10 @@ TAKEN = {
 def test_what_is_somebodys_goes_nowhere_else(tmp_path, content):
     (tmp_path.parent / "key").write_text("k")
     said = mistakes(tmp_path, "found", **content)
-    assert "found in the current directory" in said
+    assert "in the current directory" in said
     assert not [value for value in ENV.values() if value in said]
     assert "`trigate serve ./trigate.yaml`" in said
-    assert "only found" not in mistakes(tmp_path, "named", **content)
+    assert "in the current directory" not in mistakes(tmp_path, "named", **content)
 
 
 @pytest.mark.parametrize("content", TAKEN.values(), ids=TAKEN)
@@ -112,7 +112,7 @@ def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
     (tmp_path / "link").symlink_to("/etc/hostname")
     own, link = ({"access_key": {"file": str(tmp_path / name)}} for name in ("key", "link"))
     assert mistakes(tmp_path, "found", **entry("openai/m", **own)) == ""
-    assert "only found" in mistakes(tmp_path, "found", **entry("openai/m", **link))
+    assert "in the current directory" in mistakes(tmp_path, "found", **entry("openai/m", **link))
 
 
 @pytest.mark.parametrize("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
@@ -129,7 +129,7 @@ def test_the_command_line_and_the_environment_name_a_file(tmp_path):
     env = {"NPM_TOKEN": "secret-npm"}
     for command in ("check", "doctor", "serve"):
         refused = invoke(command, cwd=tmp_path, env=env)
-        assert (refused.returncode, "found in the current directory" in refused.stderr) == (1, True)
+        assert (refused.returncode, "in the current directory" in refused.stderr) == (1, True)
         assert "secret-npm" not in refused.stderr
     assert invoke("check", "trigate.yaml", cwd=tmp_path, env=env).returncode == 0
     assert invoke("check", cwd=tmp_path, env={**env, "TRIGATE_CONFIG": "trigate.yaml"}).returncode == 0

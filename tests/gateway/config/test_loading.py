@@ -515,7 +515,7 @@ def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
         ({"model": "openai/m", "access_key": ""}, "access_key is empty"),
         (
             {"model": "openai/m", "access_key": "k", "base_url": "http://h/v1/chat/completions"},
-            "leave that out",
+            "remove that",
         ),
         ({"model": "perplexity/m", "access_key": "k", "provider_interface": "openai"}, "provider_interface is ignored"),
     ],
@@ -601,7 +601,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
 @pytest.mark.parametrize(
     ("text", "mistakes"),
     [
-        ("", ["empty; a configuration starts with `version: v0.3.0`"]),
+        ("", ["empty; start the file with `version: v0.3.0`"]),
         ("# nothing\n", ["empty"]),
         ("- a\n", ["1:1: expected keys and values, found a list"]),
         ("hello\n", ["1:1: expected keys and values, found 'hello'"]),
@@ -609,7 +609,10 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             "version: v0.3.0\nversion: v0.3.0\n" + ONE,
             ["2:1: version: this key appears twice, first in line 1; keep one of them"],
         ),
-        ("version: v0.3.0\nlisteners:\n\t- a\n", ["3:1: a tab; YAML does not allow tabs here: indent with spaces"]),
+        (
+            "version: v0.3.0\nlisteners:\n\t- a\n",
+            ["3:1: the line has a tab; YAML does not allow tabs here: indent with spaces"],
+        ),
         ("version: [v0.3.0\n", ["2:1: not valid YAML"]),
         ("version: v0.3.0\n---\nversion: v0.3.0\n", ["2:1: not valid YAML"]),
         ("a: !!python/object:os.system {}\n", ["1:4: a: a tag changes the type"]),
@@ -618,10 +621,10 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("a: *nowhere\n", ["1:4: not valid YAML: found undefined alias"]),
         ("? [a]\n: b\n", ["1:3: a list or mapping cannot be a key"]),
         ("a: &x [*x]\n", ["the anchor contains itself"]),
-        ("a: \x01\n", ["1: a control character"]),
+        ("a: \x01\n", ["1: the file has a control character"]),
         ("a: 2026-99-99\n", ["1:4: a: this looks like a date, but is not valid; put it in quotes"]),
-        ("a: " + "[" * 5000, ["nesting too deep"]),
-        (b"a: b\nc: \xff\n", ["2: not UTF-8 text"]),
+        ("a: " + "[" * 5000, ["the nesting is too deep"]),
+        (b"a: b\nc: \xff\n", ["2: the file is not UTF-8 text"]),
         (ONE, ["version: missing"]),
         ("version: v0.3\n" + ONE, ["1:1: version: 'v0.3'; did you mean v0.3.0?"]),
         ("version: 0.3\n" + ONE, ["1:1: version: 0.3; did you mean v0.3.0?"]),
@@ -650,7 +653,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("version: v0.3.0\nlisteners: [{}, {}]\n" + ONE, ["two listeners use 127.0.0.1:12000"] * 2),
         (
             "version: v0.3.0\nlisteners: [{port: 1, timeout: 1s}, {port: 2, timeout: 2s}]\n" + ONE,
-            ["listeners[1].timeout: differs from another listener's"],
+            ["listeners[1].timeout: it differs from another listener's"],
         ),
         (
             "version: v0.1\nlisteners: {egress_trafic: {}}\n" + ONE,
@@ -682,7 +685,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ),
         ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; set base_url"),
         ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no common address: set"),
-        ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
+        ("{model: azure/m}", "set yours, such as https://NAME.openai.azure.com/openai/v1"),
         ("{model: bedrock/m}", "[0]: bedrock/m has no region; Amazon Bedrock's address needs it"),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
         ("{model: openai/m, access_key: 12345}", "[0].access_key: not text"),
@@ -705,7 +708,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: azure_openai/m, base_url: 'http://h', speaks: [messages]}", "trigate does not support messages for"),
         (
             "{model: azure/m, base_url: 'http://h', speaks: [responses]}",
-            "in responses here; it speaks chat, and more where base_url ends with /openai/v1",
+            "responses for Azure OpenAI; use chat, and more where base_url ends with /openai/v1",
         ),
         (
             "{model: chatgpt/m, speaks: [chat]}",
@@ -914,7 +917,7 @@ def test_the_file_of_another_gateway_is_told_in_one_sentence(write, text, owner,
     with pytest.raises(ConfigError) as caught:
         load(path, {})
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: this is a configuration for {owner};  ")
+    assert line.startswith(f"{path}: this is a configuration for {owner}; ")
     assert then.format(file=path) in line
     assert "sk-secret" not in line
 
@@ -946,9 +949,9 @@ def test_the_file_is_found_in_order(write, tmp_path):
 
 def test_a_named_file_that_is_not_there_is_never_replaced_by_another(write, tmp_path):
     write("", "trigate.yaml")
-    with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(named by \$TRIGATE_CONFIG\)"):
+    with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(given by \$TRIGATE_CONFIG\)"):
         discover(tmp_path, {"TRIGATE_CONFIG": "missing.yaml"})
-    with pytest.raises(ConfigError, match="named by the command line"):
+    with pytest.raises(ConfigError, match="given by the command line"):
         discover(tmp_path, {}, Path("missing.yaml"))
 
 

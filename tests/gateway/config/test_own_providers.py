@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, own, mistake):
 
 def test_a_provider_without_entries_is_told_of():
     made = config({"acme": {"base_url": "http://h"}}, {"model": "openai/m", "access_key": "k"})
-    assert made.warnings == ("providers.acme: no entry is for it: add one such as `- model: acme/*`",)
+    assert made.warnings == ("providers.acme: no entry uses it: add one, such as `- model: acme/*`",)
 
 
 def test_a_file_that_was_only_found_sends_no_key_to_a_known_provider_elsewhere(tmp_path):

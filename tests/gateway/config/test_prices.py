@@ -183,8 +183,8 @@ def test_money_that_a_budget_does_not_count_is_a_warning():
     keys = [{"name": "alice", "key": "k" * 40, "budgets": ["20 usd/day"]}]
     (warning,) = (one for one in config(*ENTRIES, unpriced="allow", client_keys=keys).warnings if "unpriced" in one)
     assert warning.startswith(
-        "unpriced: budgets in dollars count vllm/qwen, own/thing, any model of groq/* without a price, "
-        "and never end for them: give each entry `price:"
+        "unpriced: budgets in dollars count vllm/qwen, own/thing, any model of groq/* without a price "
+        "as free, so they never limit these models: set `price:"
     )
     for more in ({}, {"client_keys": [{**keys[0], "budgets": ["9 tokens/day"]}]}):
         assert not [one for one in config(*ENTRIES, unpriced="allow", **more).warnings if "unpriced" in one]

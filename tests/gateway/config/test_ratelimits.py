@@ -88,7 +88,7 @@ def test_an_amount_for_a_time(text, rate):
         ("{tokens: 0.5/s}", "11: client_keys[0].ratelimits.tokens: '0.5/s': expected a whole number: "
          "use a longer time, such as 30/m"),
         ("{tokens: 0/m}", "11: client_keys[0].ratelimits.tokens: '0/m': this would reject every request: remove it "
-         "out for no limit"),
+         "for no limit"),
         ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: expected a whole number, 1 or more"),
         ("{rpm: 60}", "11: client_keys[0].ratelimits.rpm: unknown key: write it as `requests: 60/m`"),
         ("{max_parallel_requests: 60}", "11: client_keys[0].ratelimits.max_parallel_requests: unknown key: write it "
@@ -130,7 +130,7 @@ def test_what_a_rate_that_is_slower_than_it_looks_comes_to_is_told():
     warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
     assert [text for text in warnings if "refills" in text] == [
         "client_keys[0].ratelimits.requests: 100/d refills evenly, so one request passes every 864 s, and never "
-        "several at once",
+        "several together",
         "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole "
         "amount at any time, use a budget",
     ]

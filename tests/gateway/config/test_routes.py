@@ -150,11 +150,14 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [anthropic/claude-sonet-4-5]}", "; did you mean anthropic/claude-sonnet-4-5?"),
         (
             "{targets: [a, openai/gpt-4o]}",
-            "targets[1]: model 'openai/gpt-4o' is offered by several entries; ask for it by",
+            "targets[1]: model 'openai/gpt-4o' is offered by several entries; use one of",
         ),
         ("{targets: [a, b, a]}", "8:23: model_aliases.r.targets[2]: 'a' appears twice in this route; list each"),
         ("{targets: [[a, b], {target: a, when: [quota]}]}", "targets[1]: 'a' appears twice in this route"),
-        ("{targets: [claude-sonnet-4-5, anthropic/claude-sonnet-4-5]}", "already, as 'claude-sonnet-4-5'; name each"),
+        (
+            "{targets: [claude-sonnet-4-5, anthropic/claude-sonnet-4-5]}",
+            "twice in this route, as 'claude-sonnet-4-5'; list each",
+        ),
         ("{targets: [groq/*]}", "targets[0]: 'groq/*' is not a single model; choose one of its models: groq/MODEL"),
         ("{targets: [a, other]}", "targets[1]: 'other' is a route itself; use the name of one of model_providers"),
         ("{targets: [a, r]}", "targets[1]: 'r' is a route itself"),
@@ -182,7 +185,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
             "{targets: [a], target: b}",
             "8:21: model_aliases.r.target: it cannot be combined with targets; remove one of them",
         ),
-        ("{balance: weighted}", "8:3: model_aliases.r: neither target nor targets; name the model"),
+        ("{balance: weighted}", "8:3: model_aliases.r: neither target nor targets is set; set"),
         ("{targets: [a, b], balance: least_bussy}", "r.balance: 'least_bussy'; did you mean least_busy?"),
         ("{targets: [a, b], sticky: on}", "r.sticky: true (YAML reads on, yes and true as this); expected auto"),
         ("{targets: [a, b], sticky: 'x y'}", "r.sticky: 'x y'; expected the name of a header"),
@@ -217,7 +220,7 @@ def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
         ("retries: {budget: 20}", "7:11: retries.budget: 20; expected a share such as 20%"),
         ("retries: 3", "retries: 3; expected a mapping"),
         ("circuit: {error_rate: 0%}", "circuit.error_rate: 0% would make every target unavailable"),
-        ("circuit: {cooldown: 30s, longest: 5s}", "circuit.longest: shorter than cooldown; it is the end of a time"),
+        ("circuit: {cooldown: 30s, longest: 5s}", "circuit.longest: this is shorter than cooldown; set it"),
         ("client_routing: [openruter]", "client_routing[0]: 'openruter'; did you mean openrouter?"),
         ("fallbacks: [a]", "fallbacks: unknown key; a name has them: `model_aliases: {NAME: {targets:"),
         ("num_retries: 2", "num_retries: unknown key; write it as `retries: {attempts: 3}`"),
@@ -292,7 +295,7 @@ KEYS = """client_keys:
 @pytest.mark.parametrize(
     ("group", "own", "mistake"),
     [
-        ("{name: taem}", "", "client_keys[0].group: 'team' is no group; did you mean taem?"),
+        ("{name: taem}", "", "client_keys[0].group: there is no group 'team'; did you mean taem?"),
         ("{name: team, models: [nobody]}", "", "client_groups[0].models[0]: 'nobody' is not a configured model"),
         ("{name: team, models: []}", "", "client_groups[0].models: the list is empty"),
         ("{name: team, only: []}", "", "client_groups[0].only: the list is empty; list at least one entry"),

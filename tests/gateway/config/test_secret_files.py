@@ -99,7 +99,7 @@ def test_what_has_been_read_is_not_read_again(folder):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "cannot be read: no such file or directory"),
+        (None, "no such file or directory"),
         (b"", "is empty"),
         (b"\n", "is empty"),
         (b"\xff\xfe", "is not a valid secret"),
@@ -118,14 +118,14 @@ def test_a_file_that_is_no_secret_is_a_mistake_with_its_place(tmp_path, content,
 
 def test_a_pipe_without_a_writer_holds_nobody_up(tmp_path):
     os.mkfifo(tmp_path / "key")
-    assert "is no file" in mistake(tmp_path, entry={"access_key": {"file": str(tmp_path / "key")}})
+    assert "is not a file" in mistake(tmp_path, entry={"access_key": {"file": str(tmp_path / "key")}})
 
 
 def test_a_file_behind_a_variable_is_named_by_the_variable(tmp_path):
     entry = {"access_key": {"file": f"${{WHERE}}/{'x'}"}}
-    assert "the file ${WHERE}/x cannot be read" in mistake(tmp_path, {"WHERE": f"/{SECRET}"}, entry=entry)
+    assert "cannot read the file ${WHERE}/x" in mistake(tmp_path, {"WHERE": f"/{SECRET}"}, entry=entry)
     said = mistake(tmp_path, {"KEY_FILE": f"/{SECRET}"}, entry={"access_key": "$KEY"})
-    assert "the file that KEY_FILE names cannot be read" in said
+    assert "cannot read the file that KEY_FILE names" in said
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_fil
         def steps() -> None:
             for content, status, says in (
                 (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),
-                (lines("fast") + b"{", 400, "line 2 of the file is no JSON object"),
-                (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: there is no '/v1/nothing'"),
+                (lines("fast") + b"{", 400, "line 2 of the file is not a JSON object"),
+                (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: batches do not support '/v1/nothing'"),
                 (lines("nobody's"), 404, "line 1 of the file: model"),
             ):
                 found = error_of(lambda content=content: upload(served, content))
@@ -126,7 +126,7 @@ async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decid
         def steps() -> None:
             found = error_of(lambda: upload(served, lines("two", "one")))
             assert found.status_code == 400
-            assert "line 2 of the file: model 'one' is at first" in found.body["message"]
+            assert "line 2 of the file: the model 'one' is at first" in found.body["message"]
             assert first.asked == second.asked == []
             file = upload(served, lines("two", "two"))
             client = served.openai()

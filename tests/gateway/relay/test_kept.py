@@ -130,7 +130,7 @@ def test_of_several_providers_one_is_named_and_an_id_names_its_own(served):
     assert [one.id for one in client.files.list(extra_query={"provider": "one"})] == [first.id]
     both = error_of(lambda: client.vector_stores.create(file_ids=[first.id, second.id]))
     assert both.status_code == 400
-    assert "kept by one" in both.body["message"]
+    assert "is stored at one" in both.body["message"]
     assert client.vector_stores.create(file_ids=[second.id]).id.startswith("vs_T")
     (native,) = [id for id in served.providers["one"].kept if id.startswith("file")]
     assert error_of(lambda: client.files.retrieve(native)).status_code == 404
@@ -234,7 +234,7 @@ async def test_a_key_for_other_models_only_uses_no_account():
         def steps() -> None:
             found = error_of(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
             assert (found.status_code, found.code) == (400, "unsupported_endpoint")
-            assert "has files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
+            assert "supports files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
             assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id
 
         await run(steps)

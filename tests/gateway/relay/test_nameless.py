@@ -53,7 +53,7 @@ async def test_the_default_of_each_type_serves_what_names_no_model():
         chat = await served.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
         assert chat.status_code == 400
         assert "there is no default for conversations" in chat.text
-        assert "text-embedding-3-small is one for embedding" in chat.text
+        assert "text-embedding-3-small is for embedding" in chat.text
         assert len(provider.asked) == calls
 
 

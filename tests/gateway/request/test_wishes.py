@@ -107,7 +107,7 @@ def test_a_header_that_stands_twice_holds_twice():
     ("name", "value", "words"),
     [
         ("models", " , ", "must have at least one model"),
-        ("models", ",".join(f"m{i}" for i in range(33)), "name 32 at most"),
+        ("models", ",".join(f"m{i}" for i in range(33)), "send at most 32"),
         ("fallback", "no", "must be off or on, not 'no'"),
         ("deadline", "soon", "'soon'; expected a duration"),
         ("deadline", "0s", "above 0"),

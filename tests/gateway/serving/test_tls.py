@@ -315,14 +315,17 @@ def unusable(folder: Path) -> dict[str, tuple[TlsFiles, str]]:
         "no roots": (TlsFiles(good.certificate, good.key, none), f"tls.client_ca {none}: no such file"),
         "a directory": (TlsFiles(folder, good.key), "is a directory"),
         "junk": (TlsFiles(junk, good.key), f"tls.certificate {junk}: no readable PEM certificate"),
-        "junk for a key": (TlsFiles(good.certificate, junk), f"tls.key {junk}: no key in PEM"),
+        "junk for a key": (TlsFiles(good.certificate, junk), f"tls.key {junk}: no readable PEM key"),
         "junk for roots": (
             TlsFiles(good.certificate, good.key, junk),
             f"tls.client_ca {junk}: no readable PEM certificate",
         ),
         "another's key": (TlsFiles(good.certificate, other.key), "the key does not belong to the certificate"),
         "a key with a passphrase": (TlsFiles(good.certificate, locked), "without a passphrase"),
-        "a certificate without its key": (TlsFiles(good.certificate), f"tls.key {good.certificate}: no key in PEM"),
+        "a certificate without its key": (
+            TlsFiles(good.certificate),
+            f"tls.key {good.certificate}: no readable PEM key",
+        ),
     }
 
 
@@ -339,7 +342,7 @@ def test_certificate_and_key_may_stand_in_one_file(tmp_path, pair):
     assert ListenerTls(TlsFiles(both)).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-@pytest.mark.parametrize(("days", "said"), [(90, None), (13, "ends on"), (-1, "has ended")])
+@pytest.mark.parametrize(("days", "said"), [(90, None), (13, "expires on"), (-1, "is expired")])
 def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
     pair = authority.pair("localhost", *LOOPBACK, days=days)
     found = remark_on_end(TlsFiles(pair.certificate, pair.key))
