@@ -1,2 +1,6 @@
-"""Settles each exchange once: ``record`` while it runs, ``bill`` what it costs, ``ledger`` at its end, ``buckets``
-counts by size."""
+"""Settles each exchange exactly once.
+
+- ``record``: the facts of one exchange while it runs
+- ``bill``: its usage and its cost
+- ``ledger``: its settlement and its log line
+- ``buckets``: histograms of frequent measurements"""

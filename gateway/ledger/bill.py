@@ -1,4 +1,4 @@
-"""The bill of one exchange: what its attempts are billed for, and what that costs."""
+"""The bill of one exchange: the usage and the cost of each of its attempts."""
 
 import copy
 from typing import Final, Literal, TypeAlias
@@ -9,27 +9,28 @@ from providers.catalog.prices import NAMED_PRICES, Cost, Price, cost_of, total_c
 from streams.events import Api, FailureReason, Usage
 
 CHARACTERS_PER_TOKEN: Final = 4
-"""Of English prose, about."""
+"""A typical ratio for English prose."""
 
 TriedReason: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_left", "internal"]
-"""What became of an attempt. ``ok``: its answer went to the client; ``hedge_lost``: another one's did, which had begun
-beside it; ``own``: trigate's limits ended it, or its mistake."""
+"""The outcome of an attempt.
+
+``ok``: the client received its response. ``hedge_lost``: another attempt that ran at the same time won.
+``client_left``: the client disconnected. ``internal``: the gateway failed."""
 
 Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
-"""Why an attempt was made: ``retry`` at a target that was asked before, ``fallback`` at another one."""
+"""The reason for an attempt: ``retry`` repeats a target, ``fallback`` uses another one."""
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Tried:
-    """One attempt of an exchange, as its record tells of it.
+    """One attempt of an exchange.
 
-    ``target`` is the entry's name (of a wildcard ``provider/model``), ``provider`` the provider's id, ``model`` always
-    ``provider/model``. ``head`` and ``content`` are seconds from its sending to the head of the answer and to its
-    first content, as far as it came; ``seconds`` to its end, for one that failed. Of an answer that went to nobody
-    ``usage`` is what the provider has said that it took; ``unknown_input`` are the tokens of its request, about, where
-    the provider had all of it, may have billed it and has not said what for (bircex/llmr#48). ``committed``: its
-    answer went to the client, so that the exchange's tokens are its own. ``price`` is the target's when it was asked.
-    """
+    ``target`` is the entry's name (for a wildcard ``provider/model``), ``provider`` the provider's id, ``model`` always
+    ``provider/model``. ``head`` and ``content`` are the seconds until the response's head and its first content, if
+    they arrived; ``seconds`` is the duration of a failed attempt. For a response that no client received, ``usage`` is
+    the usage that the provider reported. ``unknown_input`` is the estimated input of an attempt that the provider may
+    have billed without reporting usage (bircex/llmr#48). ``committed``: the client received this response, so its usage
+    is the exchange's usage. ``price`` is the target's price when the attempt started."""
 
     target: str
     provider: str
@@ -48,9 +49,9 @@ class Tried:
     price: Price | None = None
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Charge:
-    """What an attempt is billed for: tokens, and what they cost, ``None`` where nobody knows their price."""
+    """The billed usage of an attempt and its cost, which is ``None`` if the price is unknown."""
 
     tried: Tried
     usage: Usage
@@ -59,24 +60,21 @@ class Charge:
 
 @attrs.frozen(repr=False)
 class Booking:
-    """What an answer says that work has taken which was done before it, and what that costs: of a batch. ``cost`` is
-    ``None`` where nobody knows a price."""
+    """Usage of earlier work that a response reports, such as a batch's. ``cost`` is ``None`` if a price is unknown."""
 
     usage: Usage
     cost: Cost | None
 
 
 def _charge_at_least(tried: Tried, usage: Usage) -> Charge:
-    """Return the charge of an attempt that the provider was answering when it was cancelled, and that has cost
-    ``usage`` or more."""
+    """Return the charge of an attempt that was cancelled during its response: ``usage`` is a lower bound."""
     if tried.price is None:
         return Charge(tried, usage, None)
     return Charge(tried, usage, _at_least(cost_of(tried.price, usage, estimated=True), tried.price))
 
 
 def _at_least(cost: Cost, price: Price | None) -> Cost:
-    """Return ``cost`` with a grade that says that tokens may be missing from it. Where no token costs anything, nothing
-    is missing."""
+    """Return ``cost`` graded as a lower bound, unless the price is zero."""
     if price is not None and price.origin in NAMED_PRICES:
         return cost_of(price, Usage())
     return attrs.evolve(cost, grade="at_least")
@@ -84,14 +82,14 @@ def _at_least(cost: Cost, price: Price | None) -> Cost:
 
 @attrs.define(eq=False, repr=False)
 class Bill:
-    """What one exchange is billed for. One task at a time writes to it: the one that reads the answer.
+    """The bill of one exchange.
 
-    ``usage`` and ``said`` (characters of the answer) are as far as the answer has come, ``whole`` says that it has
-    ended well, ``asked_size`` is the request's, in bytes, ``answers`` are those that were asked for in one, of which
-    only the first is looked at. ``goes_on`` are the tokens that are expected of an answer with which its provider goes
-    on by itself. ``billed`` is false where it only counts tokens, or fetches what another exchange has paid for;
-    ``booked`` stands in place of its own tokens, ``from_cache`` says that nobody was asked. ``settled``: it does not
-    change any more."""
+    Only the task that reads the response writes to it. ``usage`` and ``said`` (characters of the response) grow with
+    the response; ``whole``: the response ended well. ``asked_size`` is the size of the request in bytes. ``answers`` is
+    the number of requested choices; only the first one is read. ``goes_on`` is the expected usage of a response that
+    the provider continues by itself. ``billed`` is false for a request that only counts tokens or fetches a result that
+    another exchange paid for. ``booked`` replaces the exchange's own usage. ``from_cache``: no provider received the
+    request. ``settled``: the bill is final."""
 
     tried: tuple[Tried, ...] = ()
     usage: Usage | None = None
@@ -104,20 +102,21 @@ class Bill:
     booked: Booking | None = None
     from_cache: bool = False
     settled: bool = False
-    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # of which attempts they are, and they
+    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # the attempts, and the charges computed for them
 
     def charges(self) -> tuple[Charge, ...]:
-        """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
-        has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
+        """Return the charge of each attempt that its provider bills.
+
+        A provider bills an accepted request even if the client received nothing (QuantumNous/new-api#5235)."""
         if self._charges[0] is self.tried:
             return self._charges[1]
         found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
-        if self.settled or self.whole:  # no attempt changes any more
+        if self.settled or self.whole:  # the attempts are final
             self._charges = self.tried, found
         return found
 
     def charge(self, tried: Tried) -> Charge | None:
-        """The same of one of them."""
+        """Return the charge of one attempt, or ``None`` if it is not billed."""
         if not self.billed:
             return None
         if tried.committed and self.from_cache:
@@ -135,7 +134,7 @@ class Bill:
             usage, estimated = Usage(input=tried.unknown_input), True
         elif tried.unknown_input is not None and tried.reason == "hedge_lost":
             return _charge_at_least(tried, Usage(input=tried.unknown_input))
-        elif tried.unknown_input is not None:  # nobody knows whether it has begun
+        elif tried.unknown_input is not None:  # the provider may have started to respond
             return Charge(tried, Usage(), _at_least(Cost(0, "at_least"), tried.price))
         else:
             return None
@@ -145,7 +144,7 @@ class Bill:
         return Charge(tried, usage.with_all_steps if usage.steps else usage, cost)
 
     def cost(self) -> Cost | None:
-        """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""
+        """Return the total cost with the worst grade of the charges, or ``None`` if a price is unknown."""
         charges = self.charges()
         if len(charges) == 1:
             return charges[0].cost
@@ -156,9 +155,11 @@ class Bill:
         return cost if len(known) == len(charges) else attrs.evolve(cost, grade="at_least")
 
     def counted(self) -> tuple[Usage | None, bool]:
-        """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
-        and most providers count only at its end (BerriAI/litellm#33736); some count never. An answer out of the cache
-        has taken none, and what another exchange has paid for was counted there."""
+        """Return the exchange's usage, and whether it is an estimate.
+
+        An interrupted response is billed up to the interruption, but most providers report usage only at the end
+        (BerriAI/litellm#33736) and some never do. A cached response and a response that another exchange paid for count
+        no tokens."""
         if not self.billed:
             return None, False
         if self.from_cache:
@@ -172,11 +173,11 @@ class Bill:
         return attrs.evolve(known, output=max(known.output, output)), estimated
 
     def _asked_usage(self) -> Usage:
-        """The request's tokens, estimated."""
+        """Return the usage with an estimated input."""
         return attrs.evolve(self.usage or Usage(), input=self.tokens_asked())
 
     def saved(self) -> Charge | None:
-        """What an answer out of the cache would have been billed for, had its provider been asked."""
+        """Return the charge that a cached response saved, or ``None`` if the response is not cached."""
         if not self.from_cache:
             return None
         asked = copy.copy(self)
@@ -184,5 +185,5 @@ class Bill:
         return next((asked.charge(one) for one in self.tried if one.committed), None)
 
     def tokens_asked(self) -> int:
-        """The tokens of the request, about: what an attempt may have been billed for."""
+        """Return the estimated tokens of the request."""
         return max(1, self.asked_size // CHARACTERS_PER_TOKEN)

@@ -1,15 +1,15 @@
-"""Many measurements, held as how many fell below which bound: for what is measured too often to be told one by one."""
+"""Histograms for measurements that are too frequent to report one by one."""
 
 from bisect import bisect_left
 from typing import Final
 
 GAPS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Seconds between two writes of a stream."""
+"""Upper bounds of the seconds between two writes of a stream."""
 
 
 class Buckets:
-    """``counts`` has one number for each of ``bounds``, of what is at most that and above the bound before it, and a
-    last one for the rest; ``total`` is the sum of all. Used from one thread only."""
+    """A histogram. ``counts`` has one number per bucket: one for each upper bound in ``bounds``, and one for larger
+    values. ``total`` is the sum of all values. Not thread-safe."""
 
     __slots__ = ("_bounds", "counts", "total")
 
@@ -23,7 +23,7 @@ class Buckets:
         self.total += value
 
     def taken(self) -> tuple[list[int], float]:
-        """The counts and the total since the last call."""
+        """Return the counts and the total since the last call, and reset them."""
         found = self.counts, self.total
         self.counts, self.total = [0] * len(self.counts), 0.0
         return found

@@ -1,4 +1,4 @@
-"""The ledger: each exchange settled exactly once, and the log line that says what it used and how it ended."""
+"""The ledger: settles each exchange exactly once and writes its log line."""
 
 import logging
 import sys
@@ -18,31 +18,33 @@ from gateway.logs.terminal import EXCHANGES, Printer
 from providers.catalog.prices import NANOS
 from streams.events import Api, ErrorInfo
 
-LONGEST = 1000  # characters of a message in a line
-LONGEST_NAME = 200  # the same of a name or an id
-MOST_TRIED = 20  # attempts that a line tells of
+LONGEST = 1000  # characters of a message in a log line
+LONGEST_NAME = 200  # characters of a name or an id in a log line
+MOST_TRIED = 20  # attempts in a log line
 LONGEST_LINE = 16 * 1024  # bytes
-_LOOKED_AT = 4096  # characters of a text in which keys are looked for before it is cut
+_LOOKED_AT = 4096  # characters of a text that are masked before the text is cut
 
 
 log = logging.getLogger(EXCHANGES)
 
 
 class Observer(Protocol):
-    """Whoever wants to know of every exchange: metrics, traces, the live view. Both are called synchronously, in the
-    way of the exchange: they must be cheap, and never raise."""
+    """An observer of all exchanges, such as metrics, traces and the live view. The ledger calls it synchronously, so
+    its methods must be cheap and must not raise."""
 
     def opened(self, record: Record) -> None: ...
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        """``line`` are the fields of its log line."""
+        """Handle the end of an exchange. ``line`` has the fields of its log line."""
         ...
 
 
 class Ledger:
-    """Settles records. One line per exchange: JSON, or for people where it is ``readable``, by default if standard
-    error is a terminal. ``open_records`` are those of the exchanges that are going on; ``mask`` knows what no line may
-    hold, ``audit`` takes what concerns no exchange."""
+    """Settles records and writes one log line for each.
+
+    ``readable`` selects lines for people instead of JSON; the default depends on whether standard error is a terminal.
+    ``open_records`` are the records of running exchanges. ``mask`` removes secrets from lines. ``audit`` records events
+    that belong to no exchange."""
 
     def __init__(self, readable: bool | None = None) -> None:
         readable = sys.stderr.isatty() if readable is None else readable
@@ -54,8 +56,8 @@ class Ledger:
         self.observers: list[Observer] = []
 
     def open(self, id: str, api: Api, *, served: bool = True, endpoint: str | None = None) -> Record:
-        """The record of a new exchange, which ``settle`` closes. ``served``: there is such a path; ``endpoint`` names
-        it where it is for no conversation."""
+        """Return the record of a new exchange, which ``settle`` closes. ``served``: the path exists. ``endpoint`` names
+        the endpoint of a request that is not a conversation."""
         record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
         for observer in self.observers:
@@ -63,13 +65,13 @@ class Ledger:
         return record
 
     def flush(self) -> None:
-        """Settle what is still open, because the process is about to exit."""
+        """Settle all open records before the process exits."""
         for record in tuple(self.open_records):
             record.shut_down = True
             self.settle(record, disconnected=True)
 
     def settle(self, record: Record, disconnected: bool) -> None:
-        """Write ``record`` off, once; called in the one place that runs whatever ended the request."""
+        """Settle ``record`` once. The caller is the one place that runs however a request ends."""
         if record.settled:
             return
         record.settled = record.bill.settled = True
@@ -79,7 +81,7 @@ class Ledger:
             record.reservation.settle(record)
         line = self.line(record, disconnected)
         encoded = msgspec.json.encode(line)
-        if len(encoded) > LONGEST_LINE:  # characters that JSON escapes take six bytes each
+        if len(encoded) > LONGEST_LINE:  # a JSON escape takes up to six bytes per character
             line = {name: value[:LONGEST_NAME] if isinstance(value, str) else value for name, value in line.items()}
             encoded = msgspec.json.encode(line)
         log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
@@ -87,7 +89,7 @@ class Ledger:
             observer.settled(record, line)
 
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
-        """The fields of the log line, those without a value left out."""
+        """Return the fields of the log line that have a value."""
         failed, ended = record.failed, record.ended(disconnected)
         usage, estimated = record.bill.counted()
         cached = record.cache == "hit"
@@ -130,7 +132,7 @@ class Ledger:
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
             "tried": self._tried(record.bill.tried) if worth_telling(record.bill.tried) else None,
-            # Whether a client that does not read was still told of the end is chance.
+            # Whether a client that stopped reading still received the error depends on timing.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and self._message(failed),
             "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
@@ -140,11 +142,11 @@ class Ledger:
         return {name: value for name, value in fields.items() if value is not None and value != ()}
 
     def _short(self, text: str | None, longest: int = LONGEST) -> str | None:
-        """A text of a client or a provider, fit for a line. Keys are taken out first: half of one is missed."""
+        """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
         return text if text is None or len(text) <= longest else self.mask(text[:_LOOKED_AT])[:longest] + "…"
 
     def _tried(self, tried: tuple[Tried, ...]) -> list[dict[str, Any]]:
-        """The attempts, the last ones where there are more than a line tells of."""
+        """Return the last ``MOST_TRIED`` attempts as fields."""
         return [self._attempt(one) for one in tried[-MOST_TRIED:]]
 
     def _attempt(self, one: Tried) -> dict[str, Any]:
@@ -165,7 +167,7 @@ class Ledger:
         return {name: value for name, value in fields.items() if value is not None}
 
     def _message(self, failed: ErrorInfo) -> str | None:
-        """Return the error's message; above ``debug`` without anything that may be quoted from the request."""
+        """Return the error's message; without quotes of the request unless the level is ``debug``."""
         if log.isEnabledFor(logging.DEBUG):
             return self._short(failed.message)
         return self._short(without_quotations(self.mask(failed.loggable_message[:_LOOKED_AT])))
@@ -178,7 +180,7 @@ class Ledger:
 
 
 def worth_telling(tried: tuple[Tried, ...]) -> bool:
-    """Whether the attempts say more than the line's other fields: one that was good does not."""
+    """Return whether the attempts add information to the log line: a single successful attempt adds none."""
     return len(tried) > 1 or (bool(tried) and tried[0].reason != "ok")
 
 
@@ -188,9 +190,9 @@ def _at(second: int) -> str:
 
 
 def _status(sent: int | None, ended: Ended) -> int:
-    """The status that the client was sent, or would have been."""
+    """Return the status that the client received or would have received."""
     if ended == "client_disconnected":
-        return 499  # nginx's number
+        return 499  # nginx's status for a client that closed the connection
     return sent or (503 if ended == "shutdown" else 500)
 
 

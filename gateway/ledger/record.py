@@ -16,13 +16,13 @@ Ended: TypeAlias = Literal[
 ]  # fmt: skip
 
 CacheOutcome: TypeAlias = Literal["hit", "miss", "bypass", "off"]
-"""What the cache of answers had for an exchange: an answer, none; ``bypass``: it was not to be asked, ``off``: it is
-not for this client and this name."""
+"""What the response cache did. ``bypass``: the request skipped the cache. ``off``: the cache is disabled for this
+client and this name."""
 
 
 class Settlement(Protocol):
-    """What has to be settled with an exchange, once and at once; it never raises. ``at`` is when its request began, as
-    Unix has it."""
+    """The reservation of an exchange, settled exactly once without waiting. Its methods never raise. ``at`` is the Unix
+    time of the request's start."""
 
     @property
     def at(self) -> float: ...
@@ -30,73 +30,74 @@ class Settlement(Protocol):
     def settle(self, record: "Record") -> None: ...
 
     def budget_headers(self, record: "Record") -> Headers:
-        """The headers that tell a client what it may still use."""
+        """Return the headers that report the client's remaining allowance."""
         ...
 
 
 @attrs.define(eq=False, repr=False)
 class Record:
-    """What is known of one exchange for its log line, its headers, metrics and traces. The tasks of its own request
-    write to it, and none of them reads it to decide anything."""
+    """The facts of one exchange for its log line, headers, metrics and traces. Only the tasks of its request write to
+    it, and none of them bases a decision on it."""
 
     id: str
     api: Api
-    served: bool = True  # there is such a path; else ``api`` is only whose shape the error has
+    served: bool = True  # the path exists; otherwise ``api`` only selects the error's shape
     began: float = attrs.field(factory=time.perf_counter)
-    endpoint: str | None = None  # of a request that is no conversation
-    asked: str | None = None  # the model's name in the client's words
+    endpoint: str | None = None  # of a request that is not a conversation
+    asked: str | None = None  # the model's name in the request
     target: str | None = None  # provider/model
-    model: str | None = None  # the upstream's name for it
+    model: str | None = None  # the provider's name for the model
     provider_api: Api | None = None
     lane: str | None = None
     stream: bool = False
     status: int | None = None
     attempts: int = 0
-    route: str | None = None  # the name of several targets, in the file's words
-    waited: float = 0.0  # seconds between attempts, or for a target that was out
-    first_byte: float | None = None  # seconds from the request to the first byte for the client
-    first_write: float | None = None  # the same to the first write of a stream's own events
-    last_write: float = 0.0  # when the last one had been taken
-    gaps: Buckets | None = None  # between writes, of all streams together
-    opening: AnswerStart | None = None  # the answer's id and model, in the provider's words
-    picture: Mapping[str, str] | None = None  # what a request for pictures says of them
-    reason: str | None = None  # why the answer ended
+    route: str | None = None  # the configured name of a group of targets
+    waited: float = 0.0  # seconds between attempts, or until an unavailable target recovered
+    first_byte: float | None = None  # seconds from the request to the first byte of the response
+    first_write: float | None = None  # seconds from the request to the first event of a stream
+    last_write: float = 0.0  # when the last write finished
+    gaps: Buckets | None = None  # seconds between writes, of all streams
+    opening: AnswerStart | None = None  # the response's id and model, as the provider reported them
+    picture: Mapping[str, str] | None = None  # the log fields of a request for images
+    reason: str | None = None  # why the response ended
     failed: ErrorInfo | None = None
-    client: str | None = None  # whose key let it in
-    address: str | None = None  # the client's
-    abandoned: bool = False  # the client left, and the answer was read on without it
-    shut_down: bool = False  # the end of the process has cut the provider's answer off
+    client: str | None = None  # the client whose key the request has
+    address: str | None = None  # the client's address
+    abandoned: bool = False  # the client disconnected, and the gateway read the rest of the response
+    shut_down: bool = False  # the shutdown of the process interrupted the provider's response
     upstream_id: str | None = None
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     settled: bool = False
-    run: str | None = None  # what its client calls the run that it belongs to
+    run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
-    reservation: Settlement | None = None  # of what its client and its targets may use
-    cache: CacheOutcome | None = None  # ``None`` where nothing is cached
-    cache_age: int | None = None  # seconds since an answer out of the cache was given by its provider
+    reservation: Settlement | None = None  # of the allowances of the client and its targets
+    cache: CacheOutcome | None = None  # ``None`` if the exchange is not cacheable
+    cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property
     def delivered(self) -> bool:
-        """Whether its client got a word of an answer, and not of an error or a keep-alive alone. What is booked was
-        made before, and is not booked again for another look at it."""
+        """Return whether the client received a part of a response, other than an error or a keep-alive.
+
+        Booked work happened earlier, and another look at it is not booked again."""
         bill = self.bill
         if bill.booked is not None:
             return True
         return self.first_byte is not None and (bill.whole or (self.first_write is not None and bill.said > 0))
 
     def hits(self, age: int) -> None:
-        """The answer comes out of the cache, whose provider gave it ``age`` seconds ago."""
+        """Mark the response as cached. ``age`` is the number of seconds since the provider created it."""
         self.cache, self.cache_age, self.bill.from_cache = "hit", age, True
 
     def answered(self, status: int) -> None:
-        """The first byte goes to the client."""
+        """Record the first byte to the client."""
         self.status = status
         if self.first_byte is None:
             self.first_byte = time.perf_counter() - self.began
 
     def writes(self) -> None:
-        """Events of a stream go to the client."""
+        """Record the start of a write of stream events."""
         now = time.perf_counter()
         if self.first_write is None:
             self.first_write = now - self.began
@@ -104,23 +105,24 @@ class Record:
             self.gaps.add(now - self.last_write)
 
     def wrote(self) -> None:
-        """They have been taken: the time until then was the client's."""
+        """Record the end of a write, whose duration depends on the client."""
         self.last_write = time.perf_counter()
 
     def ended(self, disconnected: bool) -> Ended:
-        """The way the exchange ended; what the upstream or we did wrong outranks what the client did about it, but not
-        what it had done before."""
+        """Return how the exchange ended.
+
+        A failure of the provider or the gateway outranks a later disconnect of the client, but not an earlier one."""
         if self.failed is not None and self.failed.kind == "internal":
             return "internal_error"
         if self.abandoned:
             return "client_disconnected"
-        # What had failed before the process came to its end keeps its own reason; "overloaded" is what is said then.
+        # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
         if self.shut_down and not self.bill.whole and (self.failed is None or self.failed.kind == "overloaded"):
             return "shutdown"
         if self.failed is not None:
-            asked = self.attempts or self.cache == "miss"  # by itself, or by the one whose answer it followed
+            asked = self.attempts or self.cache == "miss"  # directly, or through the exchange that it shared
             return "upstream_error" if asked else "refused"
         if self.bill.whole:
             return "complete"
-        # Neither told of a failure nor whole, and the client still there: a task of ours has crashed.
+        # No failure, no complete response, and the client is connected: a task of the gateway crashed.
         return "client_disconnected" if disconnected else "internal_error"

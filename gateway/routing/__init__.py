@@ -1,5 +1,12 @@
-"""From a model's name to a plan: ``router``, ``target`` with its ``identity``, ``plan``; ``walls`` keep clients inside
-of some entries. What is known of a name is ``described``, ``endpoint_defaults`` say which one a request means that
-names none. How its attempts follow one another is a rule or a policy each: ``once``, ``fallback`` (which ends with
-the failure that is ``most_useful``), ``retry_without`` (with ``omissions``), and ``in_order`` for several;
-``hedging`` is for two attempts at a time."""
+"""Finds the targets of a model's name and plans the attempts at them.
+
+- ``router``: from a name to a plan
+- ``target`` and its ``identity``: one model of one provider
+- ``plan``: the candidates and the policy of one request
+- ``walls``: the entries that each client may use
+- ``described``: what the gateway knows of a name
+- ``endpoint_defaults``: the model of a request that names none
+- ``once``, ``fallback``, ``retry_without`` (with its ``omissions``) and ``in_order``: the policies and rules of
+  attempts
+- ``most_useful``: the failure that the client receives after several
+- ``hedging``: concurrent attempts"""

@@ -1,5 +1,4 @@
-"""What is known of a name that a client may ask for: the facts of its model, or what all targets of a route have in
-common, so that a client that goes by them is right at whichever of them it lands."""
+"""The description of a name: the facts of its model, or the facts that hold for all targets of a route."""
 
 from typing import Final
 
@@ -14,13 +13,15 @@ from providers.neutral.quirks import Quirks, Skill
 from streams.events import Api
 
 CONVERSATIONS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
-"""Where every model for conversations can be asked, whatever its provider speaks."""
+"""The endpoints of every conversation model, whatever API its provider speaks."""
 
 
 @attrs.frozen(repr=False)
 class Description:
-    """The facts of a name: tokens that it takes (``window``) and gives (``longest``), what it ``can`` do, the
-    ``quirks`` of the first target, and all that it was ``found`` to stand for."""
+    """The facts of a name.
+
+    ``window`` and ``longest`` are the limits of its input and output tokens, ``can`` its capabilities, ``quirks`` those
+    of the first target, and ``found`` all targets."""
 
     window: int | None
     longest: int | None
@@ -30,7 +31,7 @@ class Description:
 
     @property
     def prompt(self) -> int | None:
-        """The tokens that a prompt may have."""
+        """The limit of a prompt's tokens."""
         return prompt_limit(self.window, self.longest)
 
     @property
@@ -39,12 +40,12 @@ class Description:
 
     @property
     def type(self) -> ModelType:
-        """What it is for: of several targets, what the first is."""
+        """The type of the first target's model."""
         return self.found[0].entry.type_of(self.found[0].model)
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths at which a client can ask for it, one of each endpoint: those of its type that a target has."""
+        """The paths at which clients can request it, one for each endpoint of its type that a target has."""
         there = (
             ENDPOINTS[name].paths[0]
             for name in ENDPOINTS_OF[self.type]
@@ -53,12 +54,12 @@ class Description:
         return (*(CONVERSATIONS if self.type == "chat" else ()), *there)
 
     def is_claude_in(self, api: Api) -> bool:
-        """True if requests of ``api`` reach a Claude model in the same API, wherever they go."""
+        """Return whether every target serves requests of ``api`` with a Claude model in the same API."""
         return all(is_claude(one.model) and one.entry.api_for(api, one.model) == api for one in self.found)
 
 
 def described(found: tuple[Found, ...]) -> Description:
-    """The description of a name that stands for ``found``, the first of which is asked first."""
+    """Return the description of a name with the targets ``found``, in order of preference."""
     quirks = [one.entry.quirks_of(one.model) for one in found]
     first = quirks[0]
     can = tuple(skill for skill in first.can if all(skill in one.can for one in quirks))
@@ -68,6 +69,6 @@ def described(found: tuple[Found, ...]) -> Description:
 
 
 def _least(numbers: list[int | None]) -> int | None:
-    """The smallest of ``numbers``; ``None`` where one is not known."""
+    """Return the smallest number, or ``None`` if one is unknown."""
     known = [number for number in numbers if number is not None]
     return min(known) if len(known) == len(numbers) else None

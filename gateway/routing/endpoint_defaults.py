@@ -1,8 +1,7 @@
-"""The model that is meant by a request which names none, at endpoints whose clients leave it out.
+"""The default model of endpoints whose clients may omit it.
 
-openai-python names none for moderations and pictures, Cohere's and TEI's clients need not for rerank. What is
-configured for conversations is never meant: it would answer with something else (BerriAI/litellm#4336, #6946).
-"""
+openai-python omits it for moderations and images, Cohere's and TEI's clients for rerank. A conversation model is never
+the default (BerriAI/litellm#4336, #6946)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,22 +13,23 @@ from providers.endpoints.model_types import ENDPOINTS_OF
 from streams.errors import GatewayError, invalid
 
 CHOSEN_BY_PROVIDER: Final = {"moderations": "omni-moderation-latest"}
-"""Endpoints at which a provider has a model of its own for requests that name none: where one provider alone has such
-an endpoint, it is asked. The name is what a wildcard is asked for by, and what is on record."""
+"""The provider's default model of each endpoint that has one. It applies if only one provider has the endpoint.
+Wildcards match this name, and the log contains it."""
 
 _SHOWN: Final = 5  # names in an error
 
 
 def marked_default(names: Names, endpoint: EndpointName, may: May | None) -> str | None:
-    """Return the name with ``default: true`` of a model that is made for ``endpoint``, if the client ``may`` use it."""
+    """Return the model for ``endpoint`` that is configured with ``default: true``, if the client ``may`` use it."""
     kinds = (kind for kind, made_for in ENDPOINTS_OF.items() if kind != "chat" and endpoint in made_for)
     found = (names.defaults[kind] for kind in kinds if kind in names.defaults)
     return next((name for name in found if may is None or may(name)), None)
 
 
 def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:
-    """The name to ask for, of those that the client ``may`` use. Raises ``GatewayError`` (400) where none is meant, or
-    several may be."""
+    """Return the default model for ``endpoint`` among those that the client ``may`` use.
+
+    Raises ``GatewayError`` (400) if there is none or more than one."""
     having = [entry for entry in entries if entry.place_of(endpoint, entry.model) is not None]
     made_for = [entry for entry in having if _is_made_for(entry, endpoint) and (may is None or may(entry.name))]
     chosen = [entry for entry in made_for if entry.default] or made_for
@@ -49,8 +49,9 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
 
 
 def _of_provider(having: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
-    """The name by which the only provider that has the endpoint is asked for its own model, if the client may use
-    that: a key for a model of conversations alone is none for another one of the same provider."""
+    """Return the provider's default model if only one provider has the endpoint and the client may use that model.
+
+    Permission to use a provider's conversation models does not include its other models."""
     model = CHOSEN_BY_PROVIDER.get(endpoint)
     if model is None or len({(entry.provider.id, entry.base_url) for entry in having}) != 1:
         return None

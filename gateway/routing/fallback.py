@@ -1,4 +1,4 @@
-"""The policy of all plans: the places in their order, each once, and then again from the first after a wait."""
+"""The policy of all plans: tries the targets in order, once each, then again from the first after a wait."""
 
 import math
 from collections import Counter
@@ -24,15 +24,15 @@ from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, FailureReason
 
 BACKOFF, LONGEST_BACKOFF = 0.5, 8.0
-"""Seconds within which a place is asked again the first time, and the most that doubling makes of them. The moment is
-random in all of that time, so that clients that failed together do not come together (Helicone/helicone#5687)."""
+"""Seconds of the first backoff, and its limit after doubling. The actual wait is random between zero and the backoff,
+so that clients that failed together do not return together (Helicone/helicone#5687)."""
 
 ON_THE_SPOT = 1.0
-"""Seconds within which an overloaded place that has the conversation in its cache is asked once more before another
-one, for which all of it would be new (openclaw/openclaw#126843)."""
+"""Seconds of the backoff before an overloaded target with the cached conversation gets a second request; any other
+target would have to process the whole conversation (openclaw/openclaw#126843)."""
 
 _OF_THE_REQUEST: Final[frozenset[FailureReason]] = frozenset(("context_too_long", "content_filter"))
-"""Reasons that hold for every place, but for those that are there for them."""
+"""Failures that any target would repeat, except targets configured for them."""
 
 
 _Cause: TypeAlias = FailureReason | Literal["unprepared"] | None
@@ -40,10 +40,10 @@ _GROUP: Final = attrgetter("group")
 
 
 class Fallback:
-    """Asks the candidates of a plan in their order, then again from the first, as far as its retries allow.
+    """Tries a plan's candidates in order, then again from the first, within the plan's retries.
 
-    A place that is out is passed over. Where all are, those are asked that fail often and answer often, because a route
-    is not to be worse than retries; where there are none, one request at a time waits for the first that is due."""
+    It skips unavailable targets. If all are unavailable, it uses unsteady targets, which still answer some requests;
+    without any, one request at a time waits for the first target that is due."""
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         if not outcomes:
@@ -59,7 +59,7 @@ FALLBACK: Final = Fallback()
 
 
 def may_go_on(plan: Plan, outcomes: Sequence[Outcome], target: Target) -> bool:
-    """Whether another place than ``target``, which is being asked, is left untried for the request."""
+    """Return whether the request has another untried target than ``target``, which is running."""
     asked = {id(outcome.target) for outcome in outcomes} | {id(target)}
     left = requests_sent(outcomes) + 1 < plan.retries.attempts
     return left and any(id(one.target) not in asked and UNAVAILABLE & one.when for one in plan.candidates)
@@ -87,7 +87,7 @@ def _outage(plan: Plan, target: Target, conditions: Conditions) -> Outage | None
 
 
 def _wait_or_refuse(plan: Plan, outages: Sequence[tuple[Target, Outage]], conditions: Conditions) -> Step:
-    """The step where all places are out."""
+    """Return the step if all targets are unavailable."""
     now = conditions.now
     due, until = min(((target, outage) for target, outage in outages), key=lambda pair: pair[1].until)
     wait = until.until - now
@@ -101,7 +101,8 @@ def _fits(plan: Plan, wait: float, now: float) -> bool:
 
 
 def _unprepared(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-    """The step after a target that cannot be given the request as it is: another may (BerriAI/litellm#4285)."""
+    """Return the step after a request that could not be written for a target: another target may accept it
+    (BerriAI/litellm#4285)."""
     asked = {id(outcome.target) for outcome in outcomes}
     for candidate in plan.candidates:
         if id(candidate.target) not in asked and _outage(plan, candidate.target, conditions) is None:
@@ -117,8 +118,9 @@ def _is_final(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
 
 
 def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Iterator[Candidate]:
-    """The candidates to which the failures so far lead, in order. One is led to by what failed in front of it: in an
-    earlier group or in its own."""
+    """Yield in order the candidates that the failures so far allow.
+
+    A failure in an earlier group or in the candidate's own group allows it."""
     binding = _OF_THE_REQUEST.intersection(outcome.failed.reason for outcome in outcomes)
     if binding:
         yield from (one for one in plan.candidates if binding <= one.when)
@@ -128,7 +130,7 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
         if candidate.group != front:
             break
         yield candidate
-    came: Counter[_Cause] = Counter()  # of how many places, group by group: a client may list names of large routes
+    came: Counter[_Cause] = Counter()  # targets by cause; a client may list large routes
     for number, group in groupby(plan.candidates, _GROUP):
         members = [(one, _causes(one.target, plan, outcomes, conditions)) for one in group]
         for _, causes in members:
@@ -138,7 +140,7 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
 
 
 def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Collection[_Cause]:
-    """Why ``target`` is not to be asked, or has failed."""
+    """Return why ``target`` is unavailable or has failed."""
     failed = [outcome for outcome in outcomes if outcome.target is target]
     if failed:
         return {"unprepared" if one.stage is Stage.PREPARING else one.failed.reason for one in failed}
@@ -147,13 +149,15 @@ def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions:
 
 
 def _leads_to(candidate: Candidate, came: Mapping[_Cause, int], own: Collection[_Cause]) -> bool:
-    """Whether what came of others than ``candidate`` is a reason to ask it. Its ``own`` causes are counted, too."""
+    """Return whether the causes of other targets allow ``candidate``. Its ``own`` causes are part of ``came``."""
     causes: tuple[_Cause, ...] = ("unprepared", *candidate.when)
     return any(came.get(cause, 0) > (cause in own) for cause in causes)
 
 
 def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
-    """The first place that has not been asked. One that was pinned for its cache is asked once more before it."""
+    """Return the step to the first untried target.
+
+    A target that has the conversation in its cache gets a second request first."""
     last = outcomes[-1]
     if _is_blip(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
@@ -175,13 +179,12 @@ def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
 
 
 def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
-    """The first failure of a request was that of an overloaded place which tells no wait."""
+    """Return whether this is the request's first failure, from an overloaded target that suggested no wait."""
     return len(outcomes) == 1 and last.failed.reason == "overloaded" and (last.failed.wait or 0) <= ON_THE_SPOT
 
 
 def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
-    """The place to be asked again, of those that have been asked: the one that is due first, of several the one that
-    was asked least."""
+    """Return the step that repeats a target: the one that is due first, or the one with the fewest attempts."""
     now, backoff = conditions.now, _backoff(plan, outcomes, conditions)
     found: tuple[float, int, Target] | None = None
     for candidate in _eligible(plan, outcomes, conditions):
@@ -195,7 +198,7 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
         if (outage := _outage(plan, target, conditions)) is not None:
             if outage.reason == "rate_limited":
                 wait = max(wait, outage.until - now)
-            elif not outage.unsteady:  # it has failed too often for one request to wait for it
+            elif not outage.unsteady:  # it failed too often for a request to wait for it
                 continue
         if _fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):
             found = wait, len(mine), target

@@ -1,4 +1,4 @@
-"""Several rules as one policy."""
+"""Combines several rules to one policy."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from gateway.routing.plan import Conditions, Outcome, Plan, Policy, PolicyRule, 
 
 @attrs.frozen(repr=False)
 class InOrder:
-    """Asks ``rules`` in turn, and takes the first step that one of them says; ``otherwise`` decides where none does."""
+    """Uses the step of the first of ``rules`` that returns one, otherwise the step of ``otherwise``."""
 
     rules: tuple[PolicyRule, ...]
     otherwise: Policy

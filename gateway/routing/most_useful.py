@@ -1,4 +1,4 @@
-"""The failure that a client is told of where several places have failed."""
+"""Selects the failure that the client receives after several targets failed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ ORDER: Final[tuple[FailureReason, ...]] = (
     "context_too_long", "content_filter", "invalid", "overloaded", "server_error", "rate_limited", "timeout",
     "bad_answer", "connection", "quota", "credential", "gone",
 )  # fmt: skip
-"""The more useful first. Programs compact a conversation that is too long, and act on what is wrong with a request
-(musistudio/claude-code-router#1799, tensorzero/tensorzero#3648); upon what is over soon they wait."""
+"""Failure reasons, most useful first. Programs shorten a conversation that is too long and correct an invalid request
+(musistudio/claude-code-router#1799, tensorzero/tensorzero#3648); for temporary failures they wait."""
 
 LIMITED: Final = ("rate_limited", "quota")
-"""Reasons that are a 429 where there is no other among all."""
+"""Reasons that result in a 429 if all failures have them."""
 
 USELESS: Final = ("credential", "gone")
-"""Reasons that only people set right: programs would repeat a 503 for minutes."""
+"""Reasons that only people can fix; programs would retry a 503 for minutes."""
 
 ADVICE: Final[Mapping[str, str]] = {"credential": "; check its credential"}
-"""What an operator is told beside a reason that does not end by waiting: others than who met it first see the outage
-alone."""
+"""Advice for operators for reasons that waiting does not fix. Requests after the first one only see the outage."""
 
 
 def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
-    """The failure for the client of ``outcomes``, of which there is at least one, with the reasons of all where several
-    places have failed, and the shortest of their waits."""
+    """Return the client's failure for ``outcomes``, of which there is at least one.
+
+    It names the reasons of all targets and has the shortest of their waits."""
     sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
     if not sent:
         return outcomes[0].failed
@@ -56,7 +56,7 @@ def _rank(failed: ErrorInfo, sent: Sequence[Outcome]) -> int:
 
 
 def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
-    """The headers of ``best`` with the shortest wait that any has told."""
+    """Return the headers of ``best`` with the shortest wait of all failures."""
     waits = [outcome.failed.wait for outcome in outcomes if outcome.failed.wait is not None]
     if not waits or best.status not in (429, 503, 529):
         return best.headers
@@ -65,7 +65,7 @@ def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str,
 
 
 def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
-    """The failure of a request for which every place is out: why, and when the first may be asked again."""
+    """Return the failure of a request whose targets are all unavailable: why, and when the first one is due."""
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
     told = ", ".join(f"{target.place} is unavailable ({_why(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)

@@ -1,4 +1,4 @@
-"""Parts of a client's request that are left out of an attempt because its provider has refused them."""
+"""Parts of a request that an attempt omits because its provider rejected them."""
 
 import attrs
 
@@ -7,7 +7,8 @@ from providers.errors.rejected import Path
 
 @attrs.frozen(repr=False)
 class Omissions:
-    """The reasoning of earlier turns, and members and betas by their paths (``providers/errors/rejected.py``)."""
+    """The omitted parts: the reasoning of earlier turns, and members and betas by path
+    (``providers/errors/rejected.py``)."""
 
     reasoning: bool = False
     paths: tuple[Path, ...] = ()
@@ -16,7 +17,7 @@ class Omissions:
         return self.reasoning or bool(self.paths)
 
     def union(self, other: "Omissions") -> "Omissions":
-        """The omissions of both, each path once."""
+        """Return the omissions of both, each path once."""
         paths = tuple(dict.fromkeys((*self.paths, *other.paths)))
         return Omissions(self.reasoning or other.reasoning, paths)
 

@@ -1,4 +1,4 @@
-"""The policy of requests that have one place to go: one attempt at it, and no other."""
+"""The policy of requests with a single target: one attempt."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from gateway.routing.plan import Conditions, GiveUp, Outcome, Plan, Send, Stage,
 
 
 class Once:
-    """Sends once, and gives up with what the first target's provider has answered last."""
+    """Sends the request once, and gives up with the failure of the provider's last response."""
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         if not outcomes:

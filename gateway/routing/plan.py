@@ -1,8 +1,7 @@
-"""A plan for one request: the places that may answer it, and the policy that decides on each next attempt.
+"""A plan for one request: its candidates, and the policy that chooses each attempt.
 
-All of it is pure: a policy sees a plan, the outcomes of the attempts so far and the conditions of the moment, and says
-what is done next. Who walks the plan sends, waits and commits (``gateway/exchange/walk.py``).
-"""
+A policy performs no I/O: it receives the plan, the outcomes so far and the current conditions, and returns the next
+step. ``gateway/exchange/walk.py`` performs the steps."""
 
 import enum
 import math
@@ -19,27 +18,28 @@ from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
 
 ASKED_ONCE: Final = Retries(attempts=1, deadline=math.inf)
-"""What holds for a name with one target where nothing is configured: clients ask again by themselves."""
+"""The default for a name with one target, because clients retry by themselves."""
 
 
 class Stage(enum.Enum):
-    """The furthest point that a failed attempt had come to."""
+    """The stage at which an attempt failed."""
 
     PREPARING = "preparing"
-    """No request was sent: it could not be written for the target."""
+    """The request could not be written for the target; nothing was sent."""
     WAITING = "waiting"
-    """No request was sent: what its place may be given is used up for now."""
+    """The target's limits had no capacity left; nothing was sent."""
     SENDING = "sending"
-    """No good status had come."""
+    """No successful status had arrived."""
     ANSWERING = "answering"
-    """The provider had begun to answer, and nothing of that had gone to the client."""
+    """The provider had started to respond, and the client had received nothing."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Outcome:
-    """A failed attempt. ``failed`` is fit for the client. ``omissions`` are those of its step, ``refused`` is what the
-    provider has named as its reason, where it stood in the request and may be left out; ``requests`` were sent for
-    it."""
+    """A failed attempt.
+
+    ``failed`` is safe to show to the client. ``omissions`` are those of its step. ``refused`` is the part of the
+    request that the provider rejected and that may be omitted. ``requests`` is the number of requests sent."""
 
     target: Target
     failed: ErrorInfo
@@ -50,15 +50,17 @@ class Outcome:
 
 
 def requests_sent(outcomes: Sequence[Outcome]) -> int:
-    """How many requests have gone to providers."""
+    """Return the number of requests sent to providers."""
     return sum([outcome.requests for outcome in outcomes if outcome.stage is not Stage.PREPARING])
 
 
 @attrs.frozen(repr=False)
 class Outage:
-    """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
-    ``tried``: one request finds out how it is, or waits to do so. ``unsteady``: it has also answered well in the last
-    seconds, so that it is better than no target at all."""
+    """The outage of a target.
+
+    ``until`` is a time of the clock of ``Conditions``, ``reason`` the reason of its last failure. ``tried``: one
+    request is testing the target or is about to. ``unsteady``: the target also succeeded in the last seconds, so it is
+    better than none."""
 
     reason: FailureReason
     until: float
@@ -68,8 +70,7 @@ class Outage:
 
 @attrs.frozen(repr=False)
 class Candidate:
-    """A place in a plan: the ``target``, with its share within its ``group`` and the failures before it that lead
-    here."""
+    """A ``target`` in a plan, with its share within its ``group`` and the earlier failures that lead to it."""
 
     target: Target
     group: int = 0
@@ -77,9 +78,9 @@ class Candidate:
     when: frozenset[FailureReason] = UNAVAILABLE
 
 
-@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Send:
-    """The step that sends the request to ``target``, without ``omissions``, ``after`` so many seconds."""
+    """The step that sends the request without ``omissions`` to ``target``, ``after`` some seconds."""
 
     target: Target
     omissions: Omissions = NOTHING
@@ -88,7 +89,7 @@ class Send:
 
 @attrs.frozen(repr=False)
 class GiveUp:
-    """The step that ends the plan: ``failed`` is the client's answer."""
+    """The step that ends the plan with ``failed`` as the client's response."""
 
     failed: ErrorInfo
 
@@ -97,53 +98,56 @@ Step: TypeAlias = Send | GiveUp
 
 
 class Conditions(Protocol):
-    """What is known of the places at one moment."""
+    """The current conditions of the targets."""
 
     @property
     def now(self) -> float:
-        """Seconds of some clock."""
+        """The current time of a monotonic clock in seconds."""
         ...
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        """Why ``target`` should not be asked now; ``alone``: there is no other for the request."""
+        """Return why ``target`` is unavailable, or ``None``. ``alone``: the request has no other target."""
         ...
 
     def may_add(self, target: Target) -> bool:
-        """Whether ``target`` may get one request more than clients have brought."""
+        """Return whether ``target`` may receive a request beyond those that clients sent."""
         ...
 
     def is_warm(self, target: Target) -> bool:
-        """Whether the provider of ``target`` has the request's conversation in its cache."""
+        """Return whether the provider of ``target`` has the request's conversation in its cache."""
         ...
 
     def jitter(self) -> float:
-        """A random number from 0 to 1."""
+        """Return a random number from 0 to 1."""
         ...
 
 
 class Policy(Protocol):
-    """Decides on every step of a plan."""
+    """Chooses every step of a plan."""
 
     def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        """The step after ``outcomes``, which are in order and empty at the beginning. The same arguments give the same
-        step; sooner or later it is ``GiveUp``."""
+        """Return the step after ``outcomes``, which are in order and empty at the start.
+
+        The same arguments return the same step, and every plan reaches ``GiveUp``."""
         ...
 
 
 class PolicyRule(Protocol):
-    """Decides on those steps of a plan that it has to do with."""
+    """Chooses the steps of a plan that it applies to."""
 
     def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
-        """As a policy's, or ``None`` where the rule has nothing to say."""
+        """Return the step, or ``None`` if the rule does not apply."""
         ...
 
 
 @attrs.frozen(repr=False)
 class Plan:
-    """``candidates`` in the order of preference, at least one. ``deadline`` is the moment, of the clock of
-    ``Conditions``, by which an attempt has to commit. ``route`` is there where the client's name is one.
-    ``heeds_outages``: a place that is out is not asked; where nothing is said of that in the configuration a lone one
-    always is. ``retries_given``: the route or the root of the configuration sets ``retries``."""
+    """The candidates of a request and the policy of its attempts.
+
+    There is at least one of ``candidates``, in order of preference. ``deadline`` is the time of the clock of
+    ``Conditions`` at which an attempt has to commit. ``route`` is the route that the client named, if any.
+    ``heeds_outages``: unavailable targets are skipped; by default a single target is always used. ``retries_given``:
+    the configuration sets ``retries`` for the route or globally."""
 
     candidates: tuple[Candidate, ...]
     policy: Policy
@@ -155,7 +159,7 @@ class Plan:
 
     @classmethod
     def to(cls, target: Target, policy: Policy) -> Self:
-        """The plan that asks ``target`` alone."""
+        """Return a plan with ``target`` alone."""
         return cls((Candidate(target),), policy)
 
     @property
@@ -164,15 +168,15 @@ class Plan:
 
     @property
     def first(self) -> Target:
-        """The target that is preferred to all others."""
+        """The preferred target."""
         return self.candidates[0].target
 
     def among(self, candidates: tuple[Candidate, ...]) -> "Plan":
-        """The plan with other ``candidates``."""
+        """Return the plan with other ``candidates``."""
         return self if candidates is self.candidates else attrs.evolve(self, candidates=candidates)
 
     def with_each(self, change: Callable[[Target], Target]) -> "Plan":
-        """The plan with ``change(target)`` in place of each target."""
+        """Return the plan with each target replaced by ``change(target)``."""
         changed: list[Candidate] = []
         for one in self.candidates:
             target = change(one.target)

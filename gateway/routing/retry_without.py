@@ -1,4 +1,4 @@
-"""The rule that asks the same target once more, without what its provider has refused."""
+"""The rule that repeats a target without the part of the request that its provider rejected."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,13 @@ import attrs
 from gateway.routing.plan import Conditions, Outcome, Plan, Send, Stage, requests_sent
 
 MOST = 5
-"""Further attempts at one target. Providers name one member at a time (anthropics/claude-code#21612)."""
+"""Further attempts at one target. Providers reject one member at a time (anthropics/claude-code#21612)."""
 
 
 class RetryWithout:
-    """Leaves out what the last outcome says that was ``refused``: reasoning before anything else, because providers
-    that refuse it say so in words that may be taken for a member."""
+    """Omits what the last outcome says was ``refused``.
+
+    Reasoning comes first, because a provider's message that rejects reasoning may look like one that names a member."""
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Send | None:
         if not outcomes:

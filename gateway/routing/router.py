@@ -1,4 +1,4 @@
-"""From a model name and the client's API to a plan: which provider, in which API, where, and with what credential."""
+"""From a model's name and the client's API to a plan: provider, API, URL and credential of each target."""
 
 import contextlib
 from collections.abc import Mapping
@@ -33,23 +33,23 @@ from streams.events import Api
 from streams.timeouts import Timeouts
 
 REMEMBERED, SHORT = 512, 256
-"""Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
+"""Number of cached plans, and the longest name in characters whose plan is cached."""
 
 NOTHING_LISTED: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 DESCRIBED = 4096
-"""Of how many names the description is at hand: of all that a list of models has."""
+"""Number of cached descriptions; large enough for a list of all models."""
 
 _OFFERED = 20
-"""Of how many entries that have an endpoint an error tells."""
+"""Names of entries with the endpoint in an error."""
 
 POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
-"""How the attempts of every plan follow one another."""
+"""The policy of every plan."""
 
 
 @attrs.frozen(repr=False)
 class Model:
-    """One line of ``GET /v1/models``."""
+    """One model in the response of ``GET /v1/models``."""
 
     id: str
     owned_by: str
@@ -57,7 +57,7 @@ class Model:
 
 @attrs.frozen(eq=False, repr=False)
 class Explanation:
-    """A plan, and why it begins where it does; fit to be shown: what may be secret in headers and URL is masked."""
+    """A plan and the reasons for its order, safe to show: secrets in headers and URLs are masked."""
 
     plan: Plan
     why: str
@@ -74,8 +74,10 @@ class Explanation:
 
 
 class Router:
-    """Resolves model names against one configuration; safe to share. ``several`` are the retries of what stands for
-    several places where nothing else is said; ``client_routing`` are the forms in which clients may route."""
+    """Resolves model names against one configuration; thread-safe.
+
+    ``several`` are the default retries of a name with several targets, ``client_routing`` the permitted forms of
+    routing by clients."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -84,29 +86,29 @@ class Router:
         self._names = Names(config.entries, config.aliases, config.routes)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self._routes_anything = bool(config.routes) or config.retries is not None
-        self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
+        self._known = lru_cache(REMEMBERED)(self._planned)  # a plan that raises nothing is the same for every client
         self._known_endpoint = lru_cache(REMEMBERED)(self._endpoint_planned)
         self._described = lru_cache(DESCRIBED)(self._description)
 
     def hash_keys(self) -> None:
-        """Compute what seals show of each key, some 20 ms for a new one, so that no request has to. The interpreter is
-        free meanwhile: call it in a thread."""
+        """Compute the hash of each key, some 20 ms each, so that no request has to.
+
+        Call it in a thread: the computation releases the interpreter."""
         for entry in self._config.entries:
             entry.issuer.account  # noqa: B018  # it is remembered
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        """The plan for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
-        tell the client.
+        """Return the plan for a client that speaks ``api`` and requests ``model``.
 
-        Raises ``GatewayError``: 400 for no model or an ambiguous one, 404 for an unknown one, 501 for a provider whose
-        API no codec speaks yet."""
+        ``may`` says which names an error may show. Raises ``GatewayError``: 400 for a missing or ambiguous model, 404
+        for an unknown one, 501 for a provider whose API has no codec."""
         if model is None or len(model) <= SHORT:
-            with contextlib.suppress(GatewayError):  # it is raised below, in words for this client
+            with contextlib.suppress(GatewayError):  # the code below raises it again for this client
                 return self._known(model, api)
         return self._planned(model, api, may)
 
     def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:
-        """The first target of ``plan``. Raises the same errors."""
+        """Return the first target of ``plan``. Raises the same errors."""
         return self.plan(model, api, may).first
 
     def _planned(self, model: str | None, api: Api, may: May | None = None) -> Plan:
@@ -122,19 +124,18 @@ class Router:
     def endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
     ) -> Plan:
-        """The plan for a client that asks ``endpoint`` for ``model``, in the byte lane where that is in one of
-        ``shapes``. Of a route those places are passed over that do not have it.
+        """Return the plan for a client that requests ``model`` at ``endpoint``.
 
-        Raises ``GatewayError``: 400 for no model, an ambiguous one, or one whose provider has no such endpoint, 404 for
-        an unknown one."""
+        It uses the byte lane if the endpoint has one of ``shapes``. It skips targets of a route without the endpoint.
+        Raises ``GatewayError``: 400 for a missing or ambiguous model or one whose provider has no such endpoint, 404
+        for an unknown one."""
         if model is None or len(model) <= SHORT:
             with contextlib.suppress(GatewayError):  # as in ``plan``
                 return self._known_endpoint(model, endpoint, shapes)
         return self._endpoint_planned(model, endpoint, shapes, may)
 
     def entry_target(self, entry: ModelEntry, endpoint: EndpointName, shapes: frozenset[str]) -> Target | None:
-        """``endpoint`` at ``entry``, for what belongs to no model; ``None`` where it is not there in one of
-        ``shapes``."""
+        """Return ``endpoint`` at ``entry`` for a request without a model, or ``None`` if it has none of ``shapes``."""
         place = entry.place_of(endpoint, entry.model)
         if place is None or place.shape not in shapes:
             return None
@@ -160,15 +161,15 @@ class Router:
         return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
-        """The name that a request to ``endpoint`` means which names none. Raises ``GatewayError`` (400)."""
+        """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""
         return marked_default(self._names, endpoint, may) or default_for(self._config.entries, endpoint, may)
 
     def marked_default(self, endpoint: EndpointName, may: May | None = None) -> str | None:
-        """Return the name with ``default: true`` that a request to ``endpoint`` without a model means."""
+        """Return the model for ``endpoint`` that is configured with ``default: true``."""
         return marked_default(self._names, endpoint, may)
 
     def _no_endpoint(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
-        """The error for a model whose provider does not have ``endpoint``: it names who has it."""
+        """Return the error for a model whose provider has no ``endpoint``. It names entries that have it."""
         having = [
             entry.name for entry in self._config.entries
             if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
@@ -181,8 +182,9 @@ class Router:
         )
 
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
-        """A name with one target is asked once where nothing else is said: every client asks again by itself, and both
-        together multiply."""
+        """Return the retries of a route or an entry.
+
+        A name with one target has none by default, because clients retry, too."""
         if route is None:
             return entry.retries or self._config.retries or ASKED_ONCE
         of_one = (entry.retries, ASKED_ONCE) if len(route.places) == 1 else (None, Retries())
@@ -192,8 +194,9 @@ class Router:
         return self._config.retries is not None or (route is not None and route.retries is not None)
 
     def explain(self, model: str | None, api: Api, wall: Wall = None) -> Explanation:
-        """``plan`` with its reasons, for a client with this ``wall``. Raises the same errors, and where nobody may
-        answer it."""
+        """Return ``plan`` with its reasons for a client with this ``wall``.
+
+        Raises the same errors, and one if no target may serve the client."""
         meaning = self._names.meaning(model)
         plan = self._plan(meaning, model, api)
         plan = plan.among(walled(plan.candidates, wall, None))
@@ -203,7 +206,7 @@ class Router:
         return Explanation(plan, _why(meaning, target), masked(url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:
-        """The places of responses that providers keep themselves: a target for each such entry."""
+        """Return a target for each entry whose provider stores responses."""
         return tuple(
             _target(Found(entry, entry.model, ""), None, "responses")
             for entry in self._config.entries
@@ -211,12 +214,13 @@ class Router:
         )
 
     def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:
-        """The entries that have ``endpoint``, in the order of the configuration."""
+        """Return the entries that have ``endpoint``, in the configuration's order."""
         return tuple(one for one in self._config.entries if one.place_of(endpoint, one.model) is not None)
 
     def passing(self) -> Mapping[str, ModelEntry]:
-        """The entries to which any request passes, by the beginnings of paths at which: their names, and providers'
-        where one entry passes through; the longest first."""
+        """Return the pass-through entries by the path prefixes that select them, the longest first.
+
+        The prefixes are the entries' names, and a provider's id if one of its entries passes through."""
         entries = [entry for entry in self._config.entries if entry.passthrough]
         named = {entry.name.removesuffix("/*"): entry for entry in entries}
         providers = [entry.provider.id for entry in entries]
@@ -224,8 +228,10 @@ class Router:
         return dict(sorted({**of_one, **named}.items(), key=lambda pair: -len(pair[0])))
 
     def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
-        """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what their
-        provider has ``listed``, else what the catalogue lists, then aliases and routes."""
+        """Return the models that clients can name, in the configuration's order.
+
+        Entries come first, then aliases and routes. A wildcard stands for the models that its provider has ``listed``,
+        otherwise for those of the catalogue."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
             for name in listed_names(entry, listed.get(entry.name, ())):
@@ -235,7 +241,7 @@ class Router:
         return tuple(Model(name, owner) for name, owner in owners.items())
 
     def description(self, name: str) -> Description | None:
-        """What is known of ``name``; ``None`` where it means nothing, or several entries."""
+        """Return the description of ``name``, or ``None`` if it is unknown or ambiguous."""
         try:
             return self._described(name) if len(name) <= SHORT else self._description(name)
         except GatewayError:
@@ -254,8 +260,9 @@ def _masked(target: Target) -> Headers:
 
 
 def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:
-    """The places where a request can go, in the file's order. Those of a route whose API no codec speaks are passed
-    over while there is another. Raises ``GatewayError`` (501)."""
+    """Return the candidates in the file's order.
+
+    Skips targets of a route whose API has no codec if there are others. Raises ``GatewayError`` (501)."""
     if meaning.route is None:
         return (Candidate(_target(meaning.found[0], asked, api)),)
     wanted = asked or meaning.route.name
@@ -318,8 +325,10 @@ def _endpoint_target(found: Found, asked: str, endpoint: EndpointName, place: Pl
 
 
 def passing_target(entry: ModelEntry, api: Api, model: str, url: str) -> Target:
-    """The target of a request that passes to ``entry`` as it is, at ``url``. ``api`` is the client's, as far as the
-    path says it, whose credential goes along where the provider speaks it."""
+    """Return the target of a request that passes through to ``entry`` at ``url``.
+
+    ``api`` is the client's API according to the path. The client's credential is forwarded if the provider speaks that
+    API."""
     spoken = tuple(entry.provider.speaks.values())
     asked_in = api if api in spoken else next((one for one in ORDER if one in spoken), api)
     return Target(entry, model, asked_in, "byte", url, entry.name, _recipient(entry, model))

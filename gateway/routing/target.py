@@ -1,4 +1,4 @@
-"""A target: one model of one provider, how it is addressed, and with what credential."""
+"""A target: one model of one provider, its address and its credential."""
 
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -27,12 +27,13 @@ LaneName: TypeAlias = Literal["byte", "hub"]
 
 @attrs.frozen(repr=False)
 class Target:
-    """The destination of one request. ``asked`` is the name the client used (the entry's name if it used none),
-    ``model`` the provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front
-    of the ends of its operations. ``betas`` are wanted by the name, beside the client's own. For a request that is no
-    conversation ``endpoint_place`` is what its provider's row says of the place, ``url`` the whole address, and ``api``
-    the one whose credentials and headers are taken there. ``on_subscription``: the plan behind the client's own
-    login pays for the request."""
+    """The destination of one request.
+
+    ``asked`` is the name in the request (by default the entry's name), ``model`` the provider's name, and ``api`` the
+    provider's API. ``url`` is its address without the suffix of the operation. ``betas`` are those that the name
+    requires, beside the client's. For a request that is not a conversation, ``endpoint_place`` is the endpoint in the
+    provider's row, ``url`` the complete address, and ``api`` the API whose credentials and headers it uses.
+    ``on_subscription``: the client's subscription pays for the request."""
 
     entry: ModelEntry
     model: str
@@ -52,22 +53,22 @@ class Target:
 
     @cached_property
     def place(self) -> str:
-        """The name that operators know it by: the entry's, or of a wildcard ``provider/model``."""
+        """The name that operators use: the entry's, or ``provider/model`` for a wildcard."""
         return self.name if self.entry.wildcard else self.entry.name
 
     @cached_property
     def row(self) -> Provider:
-        """The provider's row, as it is for this model."""
+        """The provider's row for this model."""
         return self.entry.row(self.model)
 
     @cached_property
     def identity(self) -> Identity:
-        """Who it is by address, configured credential and model."""
+        """The identity of its address, configured credential and model."""
         return Identity.of(self.entry, self.model)
 
     @cached_property
     def price(self) -> Price | None:
-        """The price of its tokens: the configuration's, else the list's; ``None`` where neither has one."""
+        """The price of its tokens from the configuration, otherwise from the price list; ``None`` if unknown."""
         price = SUBSCRIPTION if self.on_subscription else entry_price(self.entry, self.model)
         if price is None or not CODECS[self.api].wire.charges_cache_writes:
             return price
@@ -75,12 +76,12 @@ class Target:
 
     @cached_property
     def elsewhere(self) -> str | None:
-        """Another ``url`` where the provider may have the model, if this is not the right one."""
+        """Another URL where the provider may have the model, if ``url`` is wrong."""
         return self.row.alternative_url(self.url)
 
     @cached_property
     def hosting(self) -> Hosting | None:
-        """How its platform serves the API of another maker, if it is one."""
+        """How its platform serves another maker's API, if it does."""
         return self.row.hosting.get(self.api)
 
     @cached_property
@@ -91,25 +92,26 @@ class Target:
 
     @cached_property
     def configured(self) -> Headers:
-        """The configured Host and headers, names in lower case. They overwrite whatever else has their names."""
+        """The configured Host and headers with lower-case names. They replace any others of these names."""
         found = {} if self.entry.http_host is None else {"host": self.entry.http_host}
         found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
 
     @cached_property
     def replaced_headers(self) -> frozenset[str]:
-        """The names of the headers that a request to it has from the gateway, and not from its client."""
+        """The names of the headers that the gateway sets instead of the client."""
         return frozenset(("content-type", "accept", *self.signer.names, *(name for name, _ in self.configured)))
 
     @cached_property
     def answer_addresses(self) -> tuple[str, str]:
-        """The URLs at which it answers, whole and with a stream."""
+        """The URLs of complete and of streamed responses."""
         return self.address(self.end("answer") or ""), self.address(self.end("answer", True) or "")
 
     def credential(self, client: str | None, *, as_bearer: bool = False) -> str | BearerToken | None:
-        """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,
-        the client's own (the bare token), which the client sent ``as_bearer``. One that has to be fetched first is not
-        among them."""
+        """Return the credential that signs requests.
+
+        It is the entry's own key, or with ``passthrough_auth`` ``client``, the client's bare token, which the client
+        sent ``as_bearer``. Credentials that have to be fetched first are not included."""
         if not self.entry.passthrough_auth:
             return BearerToken(key) if (key := self.entry.key) and is_subscription_token(key) else self.entry.key
         if client and (is_subscription_token(client) or (as_bearer and self._takes_bearer(client))):
@@ -117,19 +119,21 @@ class Target:
         return client
 
     def _takes_bearer(self, token: str) -> bool:
-        """True if ``token``, which a client sent as a Bearer, is to stay one: any for a client of the target's own API
-        whose SDKs send keys in another header, and what is certainly no key for all others."""
+        """Return whether ``token``, which a client sent as a Bearer, stays one.
+
+        A token stays a Bearer if it cannot be a key, and always for a client of the target's API whose SDKs send keys
+        in another header."""
         return token.startswith(ACCESS_TOKENS) or (self.lane == "byte" and self.signer in (X_API_KEY, X_GOOG_API_KEY))
 
     @property
     def signer(self) -> Signer:
-        """The signer of the entry's sign-in, else of the provider's row."""
+        """The signer of the entry's sign-in, otherwise of the provider's row."""
         sign_in = self.entry.sign_in
         return self.row.auth[self.api] if sign_in is None else sign_in.signer
 
     def sign(self, request: UnsignedRequest, credential: Credential | None, at: float) -> Headers:
-        """The headers that the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix
-        seconds."""
+        """Return the headers that the signer adds to ``request``; none without a credential. ``at`` is the Unix
+        time."""
         if not credential:
             return ()
         if isinstance(credential, BearerToken):
@@ -140,20 +144,20 @@ class Target:
         return tuple(pair for pair in added if pair[0] not in own)
 
     def headers(self, client: str | None) -> Headers:
-        """The signer's headers for an empty request, and the configured ones. ``client`` is the client's own
+        """Return the signer's headers for an empty request and the configured headers. ``client`` is the client's
         credential."""
         empty = UnsignedRequest("POST", self.url, self.configured, b"")
         return (*self.sign(empty, self.credential(client), 0), *self.configured)
 
     def end(self, operation: Operation, streamed: bool = False) -> str | None:
-        """The end of the path of ``operation``, ``None`` where its platform or its API does not have it."""
+        """Return the path suffix of ``operation``, or ``None`` if the platform or the API does not have it."""
         if self.hosting is not None:
             return self.hosting.end(operation, streamed)
         wire = CODECS[self.api].wire
         return wire.suffix(operation, streamed) if operation in wire.operations else None
 
     def address(self, suffix: str) -> str:
-        """The URL of what stands at ``suffix`` behind ``url``, or beside its last part; a query in ``suffix`` comes
+        """Return the URL with ``suffix`` added to its path or replacing its last part. A query in ``suffix`` comes
         first."""
         path, _, query = self.url.partition("?")
         end, _, own = suffix.partition("?")
@@ -163,6 +167,6 @@ class Target:
 
 
 def asked_in(api: Api, target: Target) -> Target:
-    """``target`` asked in another API than the client's."""
+    """Return ``target`` for another API than the client's."""
     url = url_for(target.entry.base_url, target.row, api, target.model)
     return attrs.evolve(target, api=api, lane="hub", url=url)

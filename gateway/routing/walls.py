@@ -1,7 +1,6 @@
-"""The wall of a client: the entries outside of which nothing ever serves it, whatever fails and whatever it asks for.
+"""The wall of a client: the entries that may serve it, whatever fails and whatever it requests.
 
-A key that was locked to one model got another one's answer by making the first fail (BerriAI/litellm#38572, #39998).
-"""
+Without it, a key for one model could reach another one by making the first fail (BerriAI/litellm#38572, #39998)."""
 
 from typing import TypeAlias
 
@@ -10,17 +9,18 @@ from gateway.routing.target import Target
 from streams.errors import GatewayError
 
 Wall: TypeAlias = frozenset[str] | None
-"""The names of the entries that may serve a client, ``None`` for all."""
+"""The names of the entries that may serve a client; ``None`` for all."""
 
 
 def is_inside(target: Target, wall: Wall) -> bool:
-    """Whether ``target`` may serve a client with this ``wall``."""
+    """Return whether ``target`` may serve a client with this ``wall``."""
     return wall is None or target.entry.name in wall
 
 
 def walled(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) -> tuple[Candidate, ...]:
-    """The ``candidates`` that may serve ``client``. Raises ``GatewayError`` (403) where none may; it does not say
-    where they would have been."""
+    """Return the ``candidates`` that may serve ``client``.
+
+    Raises ``GatewayError`` (403) if there are none; it does not name the others."""
     if wall is None:
         return candidates
     inside = tuple(one for one in candidates if one.target.entry.name in wall)
@@ -30,6 +30,6 @@ def walled(candidates: tuple[Candidate, ...], wall: Wall, client: str | None) ->
 
 
 def outside(client: str | None, asked: str) -> GatewayError:
-    """The error for a model that nothing inside of the wall of ``client`` can answer."""
+    """Return the error for a model that no permitted entry can serve."""
     message = f"the key {client!r} may not use any target of {asked!r}; GET /v1/models lists the models that it may use"
     return GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))

@@ -1,3 +1,8 @@
-"""Provider bytes to client bytes, pure: ``passthrough`` and ``translation`` are the two lanes, ``lane`` what they
-have in common, ``progress`` how far a stream is, ``doubt`` whether a whole answer is one, ``whole`` reads what came in
-one piece, ``reframed`` puts a stream into another framing than its API's own."""
+"""Converts a provider's bytes to the client's bytes without I/O.
+
+- ``passthrough`` and ``translation``: the two lanes
+- ``lane``: their common interface
+- ``progress``: the state of a stream
+- ``doubt``: complete responses that may be failures
+- ``whole``: responses that are not streams
+- ``reframed``: streams in another framing than their API's own"""

@@ -1,9 +1,8 @@
-"""Answers that are whole and doubtful: nothing is in them, or they refuse without a word.
+"""Complete responses that are doubtful because they are empty or refuse without an explanation.
 
-Another provider may have an answer, where there is one that can be asked; a second answer of the kind may be what the
-model means (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081). A model that has thought, unseen, or has ended its turn on
-purpose has spent tokens on it.
-"""
+A fallback provider may have a response; a second empty response may be what the model means (BerriAI/litellm#24462,
+Wei-Shaw/sub2api#7081). A response is not doubtful if the model spent tokens on hidden reasoning or ended its turn on
+purpose."""
 
 from typing import Final
 
@@ -12,10 +11,10 @@ from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock
 
 _SHORT: Final = 16 * 1024
-"""Bytes of a whole answer up to which it is read with its texts (``Codec.read_answer``)."""
+"""Size in bytes up to which a complete response's texts are read (``Codec.read_answer``)."""
 
 _BEGUN: Final = 1
-"""Tokens that Messages counts as a stream begins, before any is there."""
+"""Output tokens that Messages reports at the start of a stream, before any content."""
 
 EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
 REFUSED: Final = ErrorInfo(
@@ -27,12 +26,14 @@ REFUSED: Final = ErrorInfo(
 
 
 def stream_doubt(seen: StreamProgress) -> ErrorInfo | None:
-    """Why a stream that has come to its end is doubtful; ``None`` where it is not, or has not ended well."""
+    """Return the reason why a stream that ended well is doubtful, or ``None`` if it is not."""
     return _doubt(seen.end, seen.usage) if seen.empty and seen.end is not None else None
 
 
 def answer_doubt(answer: Answer, size: int) -> ErrorInfo | None:
-    """The same for a whole answer that came in ``size`` bytes. In a long one what it says may be unread."""
+    """Return the reason why a complete response of ``size`` bytes is doubtful, or ``None``.
+
+    The texts of a long response may be unread."""
     if size >= _SHORT or any(map(_says_something, answer.blocks)):
         return None
     return _doubt(answer.end, answer.usage)
@@ -45,7 +46,7 @@ def _says_something(block: object) -> bool:
 
 
 def _doubt(end: AnswerEnd, usage: Usage | None) -> ErrorInfo | None:
-    """The doubt about an answer that says nothing."""
+    """Return the doubt about a response without content."""
     if end.reason == "refusal":
         return REFUSED
     return None if usage is not None and usage.output > _BEGUN else EMPTY

@@ -1,4 +1,4 @@
-"""The byte lane: the provider's stream as it is, to a client of the same API."""
+"""The byte lane: the provider's unchanged stream for a client of the same API."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,11 +10,11 @@ from streams.events import ErrorInfo
 from streams.framing import Framing
 
 Redact: TypeAlias = Callable[[bytes], bytes]
-"""An upstream's bytes without credentials."""
+"""Removes credentials from a provider's bytes."""
 
 
 class Passthrough:
-    """The APIs agree: events pass as they are. The provider's reader reads along for the ledger and the end."""
+    """Forwards the events unchanged. The provider's reader also reads them, for the ledger and to find the end."""
 
     def __init__(
         self,
@@ -26,9 +26,10 @@ class Passthrough:
         hides_usage: bool = False,
         source: Framing | None = None,
     ) -> None:
-        """``hides_usage``: the client has not asked for the event that holds nothing but token counts. ``source`` is
-        the provider's framing, where it is not its API's: what events say is as it came then, and put anew into the
-        API's framing."""
+        """Prepare the lane.
+
+        ``hides_usage``: the client did not request the event that only holds usage. ``source`` is the provider's
+        framing if it differs from its API's; the events' data is then rewritten in the API's framing."""
         self._hides_usage = hides_usage
         self.seen = StreamProgress()
         self._codec = codec
@@ -43,9 +44,9 @@ class Passthrough:
         self._again = own().event if own is not None and framing is not self._framing else None
         self._reader = codec.reader(keeps=0)
         self._events = 0
-        self._plain = True  # nothing has come yet after which comments do harm
+        self._plain = True  # a comment is still harmless
         self._ended = False
-        self._hidden = False  # the last event is
+        self._hidden = False  # the last event was hidden
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._pass, self._splitter.feed(data)))
@@ -53,7 +54,7 @@ class Passthrough:
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
         out = self._pass(rest) if rest else b""
-        passed: ErrorInfo | None = None  # by the events that passed; one from outside is of another lane's
+        passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``failed`` only
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
                 passed = event
@@ -66,7 +67,7 @@ class Passthrough:
         return out + (self._accept(failed) if failed is passed and failed.native else self._tell(failed))
 
     def rest(self) -> bytes:
-        """Line ends, such as the LF of a CRLF whose CR was the end of the last event."""
+        """Return line ends after the last event, such as the LF of a CRLF whose CR ended the event."""
         rest = self._splitter.close()
         return b"" if rest.strip() or self.seen.failed is not None or self._again is not None else rest
 
@@ -76,15 +77,15 @@ class Passthrough:
         own = self._codec.wire.ping
         if own and self._events and self.seen.committed:
             return own
-        return self._framing.comment if self._plain or own else b""  # who skips events skips comments, too
+        return self._framing.comment if self._plain or own else b""  # a client that skips events skips comments, too
 
     def _pass(self, raw: bytes) -> bytes:
-        """Read along; what goes to the client."""
+        """Read an event and return the client's bytes for it."""
         parsed = self._parse(raw)
         if self._ended or self.seen.failed is not None:
             return self._after_error(raw, parsed)
         for mark in self._marks:
-            if mark in raw:  # seldom, and then mostly inside the JSON
+            if mark in raw:  # rare, and usually inside the JSON
                 self._plain = self._plain and self.source.is_plain(raw)
         if parsed is None:
             return b"" if self._again is not None or (self._hidden and raw == b"\n") else raw
@@ -102,7 +103,7 @@ class Passthrough:
         return raw
 
     def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
-        """The reader finds that the answer ends in failure with this event."""
+        """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
         if not words.may_hold_error(name, data):
             return self._tell(failed)
@@ -113,14 +114,14 @@ class Passthrough:
         return out + self._tell(failed)
 
     def _after_error(self, raw: bytes, parsed: tuple[str, bytes] | None) -> bytes:
-        """The bytes that pass of an event behind the error."""
+        """Return the client's bytes for an event after the error."""
         if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
         raw = raw if self._again is None else self._again(*parsed)
         return self._framing.change_payload(raw, self._redact)
 
     def _accept(self, failed: ErrorInfo) -> bytes:
-        """Note a failure that the events which passed report in the API's own words: nothing has to follow them."""
+        """Record a failure that the forwarded events already report to the client."""
         self.seen.committed = True
         self.seen.see(self._map_error(failed))
         return b""

@@ -1,4 +1,4 @@
-"""A stream's progress: its beginning, its usage and its end, by the events that have passed."""
+"""A stream's progress: its start, its usage and its end, from the forwarded events."""
 
 from streams.events import (
     CONTENT,
@@ -14,29 +14,29 @@ from streams.events import (
 )
 
 _SAID = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
-"""What nearly all events are; each is content, or follows it."""
+"""The most frequent events; each is content or follows content."""
 
 
 def spoken(event: Event) -> int:
-    """Characters of text, thoughts and arguments in ``event``."""
+    """Return the number of characters of text, reasoning and arguments in ``event``."""
     return len(event.text) if isinstance(event, _SAID) else 0
 
 
 class StreamProgress:
-    """The progress of a stream's answer so far, the same for both lanes."""
+    """The progress of a stream's response, for both lanes."""
 
     __slots__ = ("committed", "empty", "end", "failed", "over", "plain", "said", "start", "usage")
 
     def __init__(self) -> None:
         self.start = AnswerStart()
         self.committed = False
-        self.said = 0  # characters of text, thoughts and arguments
+        self.said = 0  # characters of text, reasoning and arguments
         self.usage: Usage | None = None
         self.end: AnswerEnd | None = None
-        self.empty = False  # it has ended well, and nothing came before the end
+        self.empty = False  # it ended well without content
         self.failed: ErrorInfo | None = None
-        self.over = False  # it has ended, well or not
-        self.plain = False  # it is no stream of events: it goes out with its length, or is cut where it fails
+        self.over = False  # it ended, well or not
+        self.plain = False  # not an event stream: it has a content length, and a failure cuts it
 
     def see(self, event: Event) -> None:
         if isinstance(event, _SAID):
@@ -54,5 +54,5 @@ class StreamProgress:
             self.failed, self.over = event, True
 
     def take_back(self, failed: ErrorInfo) -> None:
-        """The answer is whole, but the client cannot be told so."""
+        """Mark a complete response as failed because the client cannot receive its end."""
         self.end, self.failed = None, failed

@@ -1,4 +1,4 @@
-"""A lane whose stream goes out in another framing than its API's own: Gemini's as one JSON array, for instance."""
+"""A lane with another framing than its API's own, such as Gemini's JSON array."""
 
 from gateway.streaming.lane import Lane
 from streams.events import ErrorInfo
@@ -6,15 +6,15 @@ from streams.framing import EventWriter, Framing
 
 
 class Reframed:
-    """The stream of the lane inside, event by event in ``writer``'s framing. ``own`` is that of the lane's API;
-    keep-alives are ``comment``, if that has one."""
+    """The inner lane's stream, written in ``writer``'s framing. ``own`` is the framing of the lane's API. ``comment``
+    is the keep-alive, if the framing has one."""
 
     def __init__(self, lane: Lane, own: Framing, writer: EventWriter, comment: bytes) -> None:
         self.seen = lane.seen
         self.source = lane.source
         self._lane = lane
         self._parse = own.parse
-        self._splitter = own.splitter(2**62)  # the lane inside has its bounds
+        self._splitter = own.splitter(2**62)  # the inner lane enforces its own limits
         self._writer = writer
         self._comment = comment
         self._closed = False
@@ -29,7 +29,7 @@ class Reframed:
         return b""
 
     def ping(self) -> bytes:
-        """A keep-alive of the API's own is one more event, else the framing's comment."""
+        """Return the API's keep-alive as another event, otherwise the framing's comment."""
         if self.seen.over:
             return b""
         return self._comment or self._again(self._lane.ping())
@@ -42,7 +42,7 @@ class Reframed:
         return again + self._close() if self.seen.over else again
 
     def _close(self) -> bytes:
-        """What ends the stream, once."""
+        """Return the end of the stream, the first time."""
         if self._closed:
             return b""
         self._closed = True
@@ -50,7 +50,7 @@ class Reframed:
 
 
 def for_client(lane: Lane, own: Framing, client: Framing) -> Lane:
-    """``lane``, whose client reads the framing ``client``, where ``own`` is that of its API."""
+    """Return ``lane``, reframed if the client's framing differs from ``own``."""
     if client is own or client.writer is None:
         return lane
     return Reframed(lane, own, client.writer(), client.comment)

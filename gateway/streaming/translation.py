@@ -1,4 +1,4 @@
-"""The hub lane: the provider's answer read as events, and written in the client's API."""
+"""The hub lane: reads the provider's response as events and writes them in the client's API."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ from streams.framing import Framing
 NO_NAMES: Mapping[str, str] = {}
 
 _VALUES: Final = (Citation, NativeItem, ReasoningState, ToolCallStart)
-"""Events with more than a piece of text, which some writers hold to the end."""
+"""Events with more than text, which some writers hold until the end."""
 
 
 class Translation:
-    """The APIs differ, or the form does: read, then written anew."""
+    """Translates between two APIs, or two forms of one API."""
 
     def __init__(
         self,
@@ -45,10 +45,11 @@ class Translation:
         keeps: int = ANSWER,
         framing: Framing | None = None,
     ) -> None:
-        """``source`` is the provider's API, ``framing`` its framing where that is not the API's own, ``client`` that of
-        what ``writer`` writes. ``most``: characters that
-        the answer may have, ``None`` where nobody holds it. ``keeps``: bytes of what is said that are held in any case,
-        because it comes again at the end, or out of its turn."""
+        """Prepare the lane.
+
+        ``framing`` is the provider's framing if it differs from its API's, ``client`` the framing of the client.
+        ``most`` is the limit of the response's characters, ``None`` if no writer holds the response. ``keeps`` is the
+        number of bytes that are always held, for content that comes out of order or again at the end."""
         self.source = framing or source.wire.framing
         self.seen = StreamProgress()
         self._most = math.inf if most is None else most
@@ -68,7 +69,7 @@ class Translation:
         rest = self.source.complete(self._splitter.close())
         out = [self._take(rest)] if rest else []
         events = self._reader.close()
-        if failed is not None:  # says more than the reader, which knows only that something is missing
+        if failed is not None:  # more specific than the reader, which only knows that the end is missing
             events = [*(event for event in events if not isinstance(event, ErrorInfo)), failed]
         return b"".join([*out, *map(self._write, events)])
 
@@ -76,7 +77,7 @@ class Translation:
         return b""
 
     def ping(self) -> bytes:
-        """Before the answer's first content, which the openings wait for, only what is no event."""
+        """Return a keep-alive; before the response's first content only one that is not an event."""
         if self.seen.over:
             return b""
         return self._writer.ping() if self.seen.committed else self._client.comment
@@ -87,7 +88,7 @@ class Translation:
         events = self._reader.take(*parsed)
         if len(events) == 1:
             event = events[0]
-            if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent
+            if type(event) is TextDelta and event.logprobs is None:  # by far the most frequent event
                 return self._write(event)
         try:
             self._hold(events, raw)
@@ -96,13 +97,13 @@ class Translation:
         return b"".join(map(self._write, events))
 
     def _hold(self, events: Sequence[Event], raw: bytes) -> None:
-        """Account for what of ``events``, which came in ``raw``, a writer may hold. Raises ``TooMuch``."""
+        """Count the part of ``events`` from ``raw`` that a writer may hold. Raises ``TooMuch``."""
         if any(isinstance(event, _VALUES) or (type(event) is TextDelta and event.logprobs) for event in events):
             self._held.spend(memory_of(raw), "citations, log probabilities and items")
         for event in events:
-            if isinstance(event, ToolCallDelta):  # calls that interleave wait for each other
+            if isinstance(event, ToolCallDelta):  # interleaved calls wait for each other
                 self._held.spend(len(event.text) + ID, "tool calls")
-            elif isinstance(event, BlockEnd):  # some writers list all of them at the end
+            elif isinstance(event, BlockEnd):  # some writers list all blocks at the end
                 self._held.spend(PLACE, "blocks")
 
     def _write(self, event: Event) -> bytes:
@@ -118,7 +119,7 @@ class Translation:
 
 
 class WholeAnswerTranslation(Translation):
-    """The client asked for a stream and the provider answers whole: a stream is made of the finished answer."""
+    """Makes a stream from a complete response, for a client that requested one."""
 
     def __init__(
         self,

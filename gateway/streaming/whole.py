@@ -1,4 +1,4 @@
-"""A provider's whole answer, measured before it is decoded."""
+"""Complete responses, checked for size before they are decoded."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,8 @@ from streams.structure import ALWAYS_FEW, MAX_ELEMENTS, TOO_MANY_ELEMENTS, has_m
 
 
 def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """``Codec.read_answer`` of a body that does not unfold to more than a stream's event may. Raises as it does."""
+    """Return ``Codec.read_answer`` of a body that has no more elements than an event may have. Raises the same
+    errors."""
     if len(body) > ALWAYS_FEW and has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
     return codec.read_answer(body, texts, checked)
