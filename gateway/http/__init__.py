@@ -1,5 +1,11 @@
-"""HTTP's own words, of no room in particular: ``headers`` that cross the gateway, which of them are ``passing``,
-``paths`` as clients write them, a ``response`` to a client, the life of a request and of its connection
-(``request_scope``), ``sockets``, ``close_codes`` of websockets, the names in ``certificates``, and work that would
-delay other streams: on large bodies (``offload``), and ``imports``.
-"""
+"""HTTP for all packages of the gateway.
+
+- ``headers``: headers that cross the gateway; ``passing``: which ones may
+- ``paths``: the forms of paths that clients use
+- ``request_scope``: the lifetime of a request and of its connection
+- ``response``: a response to a client
+- ``sockets``: reads and writes with one system call
+- ``close_codes``: close codes of websockets
+- ``certificates``: the names in client certificates
+- ``addresses``: IP addresses of clients
+- ``offload`` and ``imports``: slow work in a thread"""

@@ -1,4 +1,4 @@
-"""The names that a client's certificate gives it, from the handshake of TLS to whoever admits the request."""
+"""The names in a client's certificate, from the TLS handshake to authentication."""
 
 import hashlib
 import re
@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 CLIENT_CERTIFICATE: Final = "trigate.client_certificate"
-"""The ASGI extension that has the names in the certificate that the client has shown, once it is verified."""
+"""The ASGI extension with the names in the client's verified certificate."""
 
 CertificateNames: TypeAlias = frozenset[str]
-"""As ``cn:search-team``, ``uri:spiffe://example.org/search``, ``dns:search.example.org``, ``email:search@example.org``,
-``sha256:…`` of the whole certificate."""
+"""For example ``cn:search-team``, ``uri:spiffe://example.org/search``, ``dns:search.example.org``,
+``email:search@example.org``, and ``sha256:…`` for the whole certificate."""
 
 NOBODY: Final[CertificateNames] = frozenset()
 
 _WRITTEN: Final = re.compile(r"(cn|uri|dns|email|sha256)\s*[:=]\s*(\S(?:.*\S)?)", re.I)
 _SPELLED: Final = {"URI": "uri", "DNS": "dns", "email": "email"}
-"""The kinds of alternative names, as Python calls them."""
+"""The prefix of each kind of alternative name in Python's ``ssl``."""
 
 
 def names_of(certificate: Mapping[str, Any], encoded: bytes) -> CertificateNames:
-    """The names in a verified certificate, as ``ssl`` has it."""
+    """Return the names in a verified certificate in the form of ``ssl``."""
     return frozenset(_names_of(certificate, encoded))
 
 
@@ -34,8 +34,9 @@ def _names_of(certificate: Mapping[str, Any], encoded: bytes) -> Iterator[str]:
 
 
 def as_name(text: str) -> str | None:
-    """A name as people write it: ``CN=search-team``, ``spiffe://…``, a fingerprint with or without colons; ``None`` for
-    what is none."""
+    """Return the canonical form of a name as people write it, or ``None`` if it is invalid.
+
+    Examples: ``CN=search-team``, ``spiffe://…``, a fingerprint with or without colons."""
     if (written := _WRITTEN.fullmatch(text.strip())) is None:
         return f"uri:{text.strip()}" if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text.strip()) else None
     kind, value = written[1].lower(), written[2]
@@ -46,6 +47,6 @@ def as_name(text: str) -> str | None:
 
 
 def shown_in(asgi: Mapping[str, Any]) -> CertificateNames:
-    """The names of the certificate that the client of an ASGI scope has shown."""
+    """Return the names in the client certificate of an ASGI scope."""
     names: CertificateNames = (asgi.get("extensions") or {}).get(CLIENT_CERTIFICATE, NOBODY)
     return names

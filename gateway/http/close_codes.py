@@ -1,4 +1,4 @@
-"""Close codes of websockets that were registered after RFC 6455, which the library takes for a mistake of their sender
+"""Websocket close codes that were registered after RFC 6455, which the library treats as protocol errors
 (https://www.iana.org/assignments/websocket/websocket.xhtml)."""
 
 from typing import Final
@@ -13,8 +13,10 @@ _KNOWN: Final = int(CloseReason.SERVICE_RESTART).to_bytes(2)
 
 
 class RegisteredCodes(Extension):
-    """Reads closes with 1014 ("bad gateway") on one connection. It is offered to nobody and changes no other frame: the
-    library gets a code that it knows, and ``sent`` returns the close as its sender has written it."""
+    """Accepts closes with 1014 ("bad gateway") on one connection.
+
+    The extension is never negotiated and changes no other frame: the library receives a code that it knows, and
+    ``sent`` returns the original close."""
 
     name = "trigate-registered-codes"
 
@@ -35,11 +37,11 @@ class RegisteredCodes(Extension):
         return RsvBits(False, False, False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        if not self._is_close or not data.startswith(_CODE):  # a control frame comes whole
+        if not self._is_close or not data.startswith(_CODE):  # control frames are never split
             return data
         self._is_bad_gateway = True
         return _KNOWN + data[len(_CODE) :]
 
     def sent(self, frame: CloseConnection) -> CloseConnection:
-        """Return the close that ``frame`` was before this extension changed it."""
+        """Return the original of ``frame``."""
         return CloseConnection(BAD_GATEWAY, frame.reason) if self._is_bad_gateway else frame

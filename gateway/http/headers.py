@@ -1,5 +1,5 @@
-"""Headers that cross the gateway, by direction (RFC 9110 section 7.6.1 and what the providers' SDKs read). Which of
-them may is in ``passing``."""
+"""Headers that cross the gateway, by direction (RFC 9110 section 7.6.1, and the headers that the providers' SDKs read).
+``passing`` lists the permitted ones."""
 
 import email.utils
 import math
@@ -12,53 +12,53 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class PassingNames(Protocol):
-    """A set of names of headers, or of members of a query."""
+    """A set of names of headers or of query parameters."""
 
     def __contains__(self, name: str, /) -> bool: ...
 
 
 LONGEST_WAIT: Final = 31 * 86400
-"""The longest wait in seconds that a client is sent: the longest window of a plan is a month. A longer one is a
-provider's mistake, and a client that obeyed it would never return."""
+"""The longest wait in seconds that a client receives, a month: the longest window of a plan. A longer wait is a
+provider's mistake."""
 
 LONGEST_PATH = 100
-"""Characters of a path that are told: a member's name may be megabytes."""
-MOST_PATH_BYTES = 2000  # of all of them together
+"""Characters of a path in a header; the name of a member may have megabytes."""
+MOST_PATH_BYTES = 2000  # of all paths together
 MOST_PATHS = 50
-"""Paths that are named; of more the number is told."""
+"""Paths in a header; for the others it only has their number."""
 
 _TELLING = {"retry-after", "retry-after-ms", "x-should-retry"}
 _TELLING_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
 def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingNames) -> Headers:
-    """The client's headers for an upstream of its own API (the byte lane), of those whose names are ``passing``."""
+    """Return the client's headers in ``passing`` for a provider of the same API (the byte lane)."""
     headers = tuple(client)
     named = _named(headers)
     return tuple([pair for pair in headers if pair[0] in passing and pair[0] not in named and pair[1].isprintable()])
 
 
 def upstream_query(client: str, passing: PassingNames) -> str:
-    """The client's query string for an upstream of its own API, of its members those whose names are ``passing``."""
+    """Return the client's query parameters in ``passing`` for a provider of the same API."""
     if not client:
         return client
     return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] in passing)
 
 
 def passthrough_headers(upstream: Headers, passing: PassingNames) -> Headers:
-    """The upstream's headers for a client of its own API (the byte lane), of those whose names are ``passing``."""
+    """Return the provider's headers in ``passing`` for a client of the same API (the byte lane)."""
     named = _named(upstream)
     return bounded_waits(tuple([pair for pair in upstream if pair[0] in passing and pair[0] not in named]))
 
 
 def _named(headers: Headers) -> set[str]:
-    """The headers that ``Connection`` names, which are hop-by-hop too."""
+    """Return the names that ``Connection`` lists; these headers are hop-by-hop, too."""
     found = [value for name, value in headers if name == "connection"]
     return {token.strip().lower() for value in found for token in value.split(",")} if found else set()
 
 
 def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
-    """The headers that a client of another API still needs: waits and limits, and what was ``added`` to these."""
+    """Return the headers for a client of another API: waits, limits and those in ``added``."""
     named = _named(upstream)
     wanted = [
         pair
@@ -69,7 +69,7 @@ def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> 
 
 
 def bounded_waits(headers: Headers) -> Headers:
-    """``headers`` with waits of ``LONGEST_WAIT`` at most, and without those that nobody could keep to."""
+    """Return ``headers`` with waits of at most ``LONGEST_WAIT`` and without invalid waits."""
     if _TELLING.isdisjoint([name for name, _ in headers]):
         return headers
     told = ((name, _telling(name, value) if name in _TELLING else value) for name, value in headers)
@@ -77,7 +77,7 @@ def bounded_waits(headers: Headers) -> Headers:
 
 
 def _telling(name: str, value: str) -> str | None:
-    """What a client is told to do, in the form in which it is defined."""
+    """Return the valid value of a retry header, with a limited wait, or ``None``."""
     if name == "x-should-retry":
         return value if value in ("true", "false") else None
     unit = 1000 if name == "retry-after-ms" else 1
@@ -86,13 +86,13 @@ def _telling(name: str, value: str) -> str | None:
     except ValueError:
         wait = _until(value) if unit == 1 else math.nan
         value = str(math.ceil(wait)) if wait >= 0 else value
-    if not wait >= 0:  # NaN is not, either
+    if not wait >= 0:  # also if it is NaN
         return None
     return value if wait <= LONGEST_WAIT * unit else str(LONGEST_WAIT * unit)
 
 
 def _until(date: str) -> float:
-    """Seconds to a date as HTTP writes it, NaN if it is none."""
+    """Return the seconds until an HTTP date, NaN if it is invalid."""
     try:
         return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
     except (ValueError, OverflowError, OSError):
@@ -100,47 +100,50 @@ def _until(date: str) -> float:
 
 
 PLAIN_KEYS: Final = ("x-api-key", "x-goog-api-key")
-"""Headers that hold a key and nothing else."""
+"""Headers that hold only a key."""
 
 
 def shown_credential(headers: Headers) -> str | None:
-    """The credential that a client shows for its provider: the token of ``Authorization: Bearer``, else a plain key.
-    With any other scheme the header is not the provider's but that of a proxy on the way (RFC 7617)."""
+    """Return the client's credential for its provider: the token of ``Authorization: Bearer``, otherwise a plain key.
+
+    An ``Authorization`` with another scheme is meant for a proxy on the way (RFC 7617)."""
     shown = dict(headers)
     return bearer_token(headers) or next(filter(None, (shown.get(name, "").strip() for name in PLAIN_KEYS)), None)
 
 
 def bearer_token(headers: Headers) -> str:
-    """The token of ``Authorization: Bearer``, "" without one."""
+    """Return the token of ``Authorization: Bearer``, or ""."""
     bearer = dict(headers).get("authorization", "")
     return bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
 
 
 def upstream_id(upstream: Headers) -> str | None:
-    """The provider's own id of the request."""
+    """Return the provider's request id, or ``None``."""
     return next((value for name, value in upstream if name in ("request-id", "x-request-id")), None)
 
 
 def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Headers from the wire, names in lower case."""
+    """Return raw headers as text with lower-case names."""
     return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs])
 
 
 def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the connection ends with the message that has these headers, names in lower case (RFC 9112, section
-    9.6)."""
+    """Return whether the connection ends after the message with these headers (RFC 9112, section 9.6). Their names are
+    in lower case."""
     values = [value for name, value in pairs if name == b"connection"]
     return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))
 
 
 def paths_header(paths: tuple[str, ...]) -> str:
-    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``."""
+    """Return the value of ``x-trigate-dropped`` or ``x-trigate-adapted``."""
     return header_safe(",".join(first_paths(paths)))
 
 
 def first_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Return as many of ``paths`` as fit into ``MOST_PATH_BYTES``, at most ``MOST_PATHS`` and each cut at
-    ``LONGEST_PATH``, then the number of the others (``+3``): clients choose names and number."""
+    """Return the first of ``paths``, and the number of the others (``+3``).
+
+    Clients choose the names and the number, so at most ``MOST_PATHS`` and ``MOST_PATH_BYTES`` are returned, each cut at
+    ``LONGEST_PATH``."""
     if not paths:
         return paths
     kept: list[str] = []
@@ -156,7 +159,7 @@ def first_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def header_safe(text: str) -> str:
-    """``text`` as a header's value: names that a client or a config gave must not end the header."""
+    """Return ``text`` encoded so that a name from a client or the configuration cannot end the header."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if " " <= char <= "~" else "?" for char in text)
@@ -167,9 +170,9 @@ _GOOGLE_KEY: Final = b"x-goog-api-key"
 
 
 def may_hold_key(path: str, query: bytes) -> bool:
-    """Return whether the request has ``?key=…`` in its query, as Google's clients may send their keys.
+    """Return whether the query may contain ``?key=…``, the form in which Google's clients may send keys.
 
-    Addresses get into logs, traces and recordings: the key is moved out of the query before anything reads that."""
+    The key is moved out of the query before logs, traces or recordings read the URL."""
     return _MEMBER in query and (path.startswith("/v1beta/") or ":" in path)
 
 

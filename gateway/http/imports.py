@@ -1,4 +1,4 @@
-"""Imports while requests are served: in a thread, because one may take tens of milliseconds."""
+"""Imports of modules while the gateway serves requests, without delaying any stream."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,7 @@
-"""The headers that cross the gateway between a client and a provider of its own API, each with the reason why it may.
+"""The headers that may pass between a client and a provider of its own API, each with the reason.
 
-What no row names stays here: behind a gateway stand other proxies, whose headers say who a user is, and in front of
-clients other providers, whose headers command browsers and SDKs. A ``*`` at the end of a name stands for any end.
-"""
+Other headers stay in the gateway: proxies behind it read headers that identify users, and a provider's headers could
+control browsers and SDKs. A ``*`` at the end of a name matches any suffix."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -22,7 +21,7 @@ TO_PROVIDER: Final[Rows] = {
     "traceparent": "W3C Trace Context: which trace the request is part of",
     "tracestate": "the same",
 }
-"""To providers of every API; those of one API alone are in its ``WireApi``, those of one provider in its row."""
+"""To providers of every API. Headers of a single API are in its ``WireApi``, those of a single provider in its row."""
 
 TO_CLIENT: Final[Rows] = {
     "retry-after": "the wait that every SDK keeps to",
@@ -50,7 +49,7 @@ TO_CLIENT: Final[Rows] = {
     "deprecation": "RFC 9745: the model or the path is going",
     "sunset": "RFC 8594: when",
 }
-"""To clients of the provider's own API, from every provider."""
+"""From every provider to clients of its API."""
 
 ACCOUNT: Final[Rows] = {
     "openai-organization": "who pays, and in an answer the operator's name at the provider",
@@ -60,7 +59,7 @@ ACCOUNT: Final[Rows] = {
     "chatgpt-account-id": "the same",
     "x-goog-user-project": "the same",
 }
-"""What belongs to the credential, in both directions: only where that is the client's own (``passthrough_auth``)."""
+"""Headers about the credential, in both directions; only if the credential is the client's (``passthrough_auth``)."""
 
 _HOP: Final = "it is about one connection (RFC 9110, section 7.6.1)"
 _CREDENTIAL: Final = "it holds a credential; passthrough_auth sends a client's own key on"
@@ -86,13 +85,12 @@ NEVER: Final[Rows] = {
          "access-control-*", "sourcemap", "x-arch-*", "x-plano-*"), _COMMAND
     ),
 }  # fmt: skip
-"""What ``pass_headers`` cannot add, and why."""
+"""The headers that ``pass_headers`` cannot add, and why."""
 
 
 @attrs.frozen(repr=False)
 class HeaderNames:
-    """A set of names of headers in lower case: ``exact`` ones, and all that begin with one of ``prefixes``, but for
-    ``barred`` ones."""
+    """A set of lower-case header names: ``exact`` names and all with one of ``prefixes``, except ``barred`` names."""
 
     exact: frozenset[str]
     prefixes: tuple[str, ...] = ()
@@ -100,7 +98,7 @@ class HeaderNames:
 
     @classmethod
     def of(cls, names: Iterable[str], barred: Iterable[str] = ()) -> "HeaderNames":
-        """The set of ``names``, of which a ``*`` at the end stands for any end."""
+        """Return the set of ``names``; a ``*`` at the end of a name matches any suffix."""
         names = tuple(names)
         exact = frozenset(name for name in names if not name.endswith("*"))
         return cls(exact, tuple(name[:-1] for name in names if name.endswith("*")), frozenset(barred) - exact)
@@ -110,8 +108,9 @@ class HeaderNames:
 
 
 def reason_never(name: str) -> str | None:
-    """Why a header with ``name`` (lower case, perhaps with ``*``) can be let through by no setting, ``None`` if it
-    can."""
+    """Return the reason why no setting can permit the header ``name``, or ``None``.
+
+    ``name`` is in lower case and may end with ``*``."""
     for never, reason in NEVER.items():
         ends = never.endswith("*") and name.startswith(never[:-1])
         if ends or never == name or (name.endswith("*") and never.startswith(name[:-1])):
@@ -121,21 +120,23 @@ def reason_never(name: str) -> str | None:
 
 @lru_cache(maxsize=512)
 def to_provider(api: tuple[str, ...], provider: tuple[str, ...], added: tuple[str, ...], own: bool) -> HeaderNames:
-    """The headers of a client that go to a provider: those of every one, of its ``api``, of its row, and those that
-    were ``added``. ``own``: the credential is the client's."""
+    """Return the client's headers for a provider: those for every provider, for its ``api``, in its row, and ``added``
+    ones.
+
+    ``own``: the credential is the client's."""
     account = tuple(ACCOUNT) if own else ()
     return HeaderNames.of((*TO_PROVIDER, *api, *provider, *account, *added), ACCOUNT)
 
 
 @lru_cache(maxsize=512)
 def translated(added: tuple[str, ...], own: bool) -> HeaderNames:
-    """The headers of a client that go to a provider with a translated request: those that were ``added``, and the
-    account where the credential is the client's ``own``."""
+    """Return the client's headers for a translated request: ``added`` ones, and those of the account if the credential
+    is the client's ``own``."""
     return HeaderNames.of((*(tuple(ACCOUNT) if own else ()), *added))
 
 
 @lru_cache(maxsize=512)
 def to_client(added: tuple[str, ...], own: bool) -> HeaderNames:
-    """The headers of a provider's answer that go to a client of its API."""
+    """Return the provider's headers for a client of its API."""
     account = tuple(ACCOUNT) if own else ()
     return HeaderNames.of((*TO_CLIENT, *account, *added), ACCOUNT)

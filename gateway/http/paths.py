@@ -1,10 +1,8 @@
-"""Paths as clients write them: which route is meant, and what to tell a client whose base URL is wrong.
+"""The paths of requests: finds the intended route, and advises clients with a wrong base URL.
 
-OpenAI's clients append ``/chat/completions`` to a base URL that ends in ``/v1``, Anthropic's append ``/v1/messages`` to
-one that does not, Google's ``/v1beta/models/NAME:METHOD``, or a path with their project in it, Amazon's
-``/model/…/converse``. Given the other's base URL they leave ``/v1`` out, or write it twice: which route is meant is
-plain.
-"""
+OpenAI's clients append ``/chat/completions`` to a base URL that ends in ``/v1``. Anthropic's append ``/v1/messages`` to
+one without ``/v1``, Google's ``/v1beta/models/NAME:METHOD`` or a path with a project, Amazon's ``/model/…/converse``. A
+client with the wrong base URL omits ``/v1`` or repeats it; the intended route is still clear."""
 
 import re
 from collections.abc import Mapping
@@ -29,32 +27,32 @@ _ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(
 _BEDROCK = re.compile(r"(?P<base>|/.+?)/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")
 _AZURE: Final = "/openai/deployments/"
 
-# The first of these in a path says whose error shape its client reads.
+# The first of these steps in a path selects the shape of the error.
 _SPOKEN: Final[Mapping[str, Api]] = {
     "chat": "chat", "messages": "messages", "responses": "responses", "conversations": "responses",
-    "embed": "converse",  # Cohere's clients read a message at the top, as Bedrock's do
+    "embed": "converse",  # Cohere's clients read a top-level message, as Bedrock's do
 }  # fmt: skip
 
 _UNDER_V1: Final = ("chat", "responses")
-"""The APIs whose clients' base URL ends in ``/v1``."""
+"""The steps after a base URL that ends in ``/v1``."""
 
-# What Google's clients put in front of `/models/`: versions, also twice, and Vertex AI's project and publisher.
+# Prefixes that Google's clients put before `/models/`: versions, also twice, and Vertex AI's project and publisher.
 _GOOGLE = re.compile(
     r"(?:/v1(?:beta1?|alpha)?)*(?P<place>(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models"
     r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$|/|$)"
 )
 _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
 _ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
-# Google has OpenAI's Chat under `/v1beta/openai`: who asks there is OpenAI's client.
+# Google serves OpenAI's Chat under `/v1beta/openai`, for OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
 V1BETA: Final = "/v1beta"
 _GOOGLE_UPLOAD: Final = "/upload/"
 
 _TELLING_A_MESSAGE: Final = ("/v2/", "/v1/v2/", "/model/")
-"""Beginnings of paths of Cohere's and Amazon's, whose clients look for an error's ``message`` alone."""
+"""Path prefixes of Cohere's and Amazon's clients, which only read an error's ``message``."""
 
 _COHERES: Final = V1 + "/v2/"
-"""Cohere's client takes the ``/v1`` of a base URL away for Cohere's own hosts alone (BerriAI/litellm#8194)."""
+"""Cohere's client removes ``/v1`` from the base URL for Cohere's own hosts only (BerriAI/litellm#8194)."""
 
 _SHOWN: Final = 200  # characters of a path
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
@@ -62,7 +60,7 @@ _UNKNOWN_ORIGIN: Final = "http://HOST:PORT"
 
 
 def canonical(path: str) -> str:
-    """``path`` as the routes have it: with one ``/v1`` where it was left out or written twice, without empty steps."""
+    """Return ``path`` in the form of the routes: one ``/v1`` where it is missing or repeated, and no empty steps."""
     if "//" in path:
         path = _SLASHES.sub("/", path)
     found = _PREFIX.match(path)
@@ -72,8 +70,9 @@ def canonical(path: str) -> str:
 
 
 def _of_google(path: str) -> str:
-    """``path`` with the model right behind ``/v1beta/models/``, where a client of Google's names a project or a
-    publisher in front of it, or a version twice."""
+    """Return ``path`` with the model directly after ``/v1beta/models/``.
+
+    Google's clients may put a project, a publisher or a repeated version before it."""
     found = _GOOGLE.match(path)
     if found is None or (found["place"] and not _GOOGLE_METHOD.search(path)):
         return path
@@ -81,8 +80,7 @@ def _of_google(path: str) -> str:
 
 
 def api_of(path: str, headers: Headers) -> Api:
-    """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
-    names in lower case."""
+    """Return the API whose shape an error about ``path`` has. ``headers`` are the client's with lower-case names."""
     anthropic = is_anthropic(headers)
     if _is_googles(path) or _is_googles_file(path, headers, anthropic):
         return "gemini"
@@ -93,7 +91,7 @@ def api_of(path: str, headers: Headers) -> Api:
     if _BEDROCK.fullmatch(path) is not None:
         return "converse"
     steps = path.split("/")
-    if anthropic and "messages" in steps:  # whatever it is put below, such as /v1/chat
+    if anthropic and "messages" in steps:  # under any prefix, such as /v1/chat
         return "messages"
     for step in steps:
         if step in _SPOKEN:
@@ -111,8 +109,8 @@ def _is_googles(path: str) -> bool:
 
 
 def _is_googles_file(path: str, headers: Headers, anthropic: bool) -> bool:
-    """Whether a path for files is asked by a client of Google's, which calls them by the same path as OpenAI's and
-    Anthropic's do (google-genai 3.4)."""
+    """Return whether a request for a file comes from a client of Google's, which uses the same path as OpenAI's and
+    Anthropic's clients (google-genai 3.4)."""
     if path.startswith("/upload/"):
         return True
     files = path == "/v1/files" or path.startswith("/v1/files/")
@@ -120,8 +118,9 @@ def _is_googles_file(path: str, headers: Headers, anthropic: bool) -> bool:
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:
-    """Advice on the base URL of a client that asks for ``path``, a known one behind something that does not
-    belong there; ``None`` for any other. ``origin`` is where the client reaches the gateway."""
+    """Return advice on the base URL for a known ``path`` with a wrong prefix, or ``None``.
+
+    ``origin`` is the gateway's origin as seen by the client."""
     if _is_googles(path):
         base, behind, _ = path.partition("/models/")
         base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
@@ -136,19 +135,20 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
 
 
 def base_urls(path: str, origin: str) -> str:
-    """The end of a sentence about an unknown ``path``: which base URLs there are; "" where it begins with one."""
+    """Return the end of an error about an unknown ``path``: the list of base URLs, or "" if the path starts with
+    one."""
     if path.startswith(V1 + "/"):
         return ""
     return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's and Google's"
 
 
 def is_anthropic(headers: Headers) -> bool:
-    """True if a client with these headers is of Anthropic's kind: it says which version of the API it speaks."""
+    """Return whether the headers name a version of Anthropic's API."""
     return any(name == "anthropic-version" for name, _ in headers)
 
 
 def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
-    """The API of a known path with something in front of it that does not belong there, and what is in front."""
+    """Return the API of a known path with a wrong prefix, and the prefix."""
     if (bedrock := _BEDROCK.fullmatch(path)) is not None:
         return ("converse", bedrock["base"]) if bedrock["base"] else None
     patterns = (_ANTHROPIC, _OPENAI) if anthropic or "/messages" in path else (_OPENAI,)
@@ -163,13 +163,12 @@ def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
 
 
 def shown(path: str) -> str:
-    """``path`` for a message: a client may have put kilobytes there."""
+    """Return ``path`` cut for a message."""
     return path if len(path) <= _SHOWN else path[:_SHOWN] + "…"
 
 
 def origin_of(scope: Mapping[str, Any], headers: Headers) -> str:
-    """The origin at which the client reaches the gateway, as far as its ASGI request says: its own ``host``, if that is
-    one."""
+    """Return the gateway's origin as seen by the client, from a valid ``host`` or the ASGI scope."""
     named = dict(headers)
     host = named.get("host", "")
     if _HOST.fullmatch(host) is None:

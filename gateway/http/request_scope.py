@@ -1,9 +1,7 @@
-"""The life of one request: the nursery of its tasks, its id, and what is settled when it has ended.
+"""The lifetime of one request: the nursery of its tasks, its id, and its callbacks.
 
-The client leaving cancels the nursery, and with it everything done on the client's behalf. A half-closed connection
-(the client has shut its sending side down and still reads) counts as left, because a server cannot tell the two apart:
-no LLM client does that.
-"""
+A client that disconnects cancels the nursery and all work for the client. A half-closed connection counts as
+disconnected, because a server cannot distinguish the two, and no LLM client half-closes."""
 
 import contextlib
 import logging
@@ -16,13 +14,12 @@ log = logging.getLogger("trigate.scope")
 
 
 class RequestScope:
-    """The part of a request's life that a route needs.
+    """The part of a request's lifetime that a route needs.
 
-    ``nursery`` holds every task of the request; one that raises ends the request. ``id`` names the request in logs: the
-    client's own ``x-request-id`` where that is 1 to 128 printable ASCII characters, else a new one. ``left`` says that
-    the client went away before its answer was complete, ``complete`` that the answer was wholly given to the kernel.
-    Both are false for an answer that was cut on our side. ``address`` is the client's, where it has one.
-    """
+    ``nursery`` holds every task of the request; an exception in one ends the request. ``id`` names the request in logs:
+    the client's ``x-request-id`` if it has 1 to 128 printable ASCII characters, otherwise a new one. ``left``: the
+    client disconnected before its response was complete. ``complete``: the kernel has the whole response. Both are
+    false if the gateway cut the response. ``address`` is the client's, if known."""
 
     def __init__(self, nursery: trio.Nursery, request_id: str, address: str | None = None) -> None:
         self.nursery = nursery
@@ -31,42 +28,46 @@ class RequestScope:
         self.left = False
         self.complete = False
         self.ending = False
-        """The last of the answer is being given to the kernel: a disconnect that is reported now is no leaving."""
+        """The end of the response is being sent; a disconnect now does not count."""
         self.admitted = False
-        """It holds a place, or has held one."""
+        """The request has or had a slot."""
         self._before_last: list[Callable[[], object]] = []
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []
         self._held_text: list[Callable[[], object]] = []
 
     def on_close(self, callback: Callable[[bool], object]) -> None:
-        """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
-        ended. What it raises is logged and does not keep the others from being called."""
+        """Call ``callback(left)`` exactly once after every task of the request has ended, without waiting.
+
+        Its exceptions are logged and do not affect other callbacks."""
         self._callbacks.append(callback)
 
     def on_last_bytes(self, callback: Callable[[], object]) -> None:
-        """Call ``callback()`` before the last bytes of the answer are sent, after which the client may send its next
-        request; perhaps never."""
+        """Call ``callback()`` before the last bytes of the response are sent, if they are.
+
+        The client may send its next request after them."""
         self._before_last.append(callback)
 
     def send_last_bytes(self) -> None:
-        """Note that the last bytes of the answer are about to be sent."""
+        """Note that the last bytes of the response are about to be sent."""
         callbacks, self._before_last = self._before_last, []
         for callback in callbacks:
             callback()
 
     def hold(self, give_back: Callable[[], object]) -> None:
-        """Call ``give_back()`` exactly once: as soon as the answer is complete, before its client can ask again, else
-        when the request is closed. Not when the client leaves: its tasks may take a while to end."""
+        """Call ``give_back()`` exactly once: when the response is complete, before the client can send another request,
+        or when the request is closed.
+
+        A disconnect alone does not call it, because the tasks may take a while to end."""
         self.admitted = True
         self._held.append(give_back)
 
     def hold_text(self, give_back: Callable[[], object]) -> None:
-        """The same for what goes with the text of the request, at ``release_text`` at the latest."""
+        """Call ``give_back()`` exactly once, at ``release_text`` at the latest."""
         self._held_text.append(give_back)
 
     def release_text(self) -> None:
-        """Give back what goes with the text of the request, which nobody needs any more."""
+        """Call the callbacks of ``hold_text``, because the request's text is no longer needed."""
         held, self._held_text = self._held_text, []
         for give_back in held:
             give_back()
@@ -79,8 +80,9 @@ class RequestScope:
             give_back()
 
     def detach(self) -> Callable[[], None]:
-        """Call nobody back when the request ends: what was to be settled then goes on without it, and is settled by
-        whoever runs it. So does what is held, which that one gives back by calling what is returned."""
+        """Drop all callbacks, because other code completes the request's work after its end.
+
+        That code calls the returned function to give back what the request holds."""
         self._callbacks.clear()
         self._before_last.clear()
         rest = RequestScope(self.nursery, self.id)
@@ -90,8 +92,9 @@ class RequestScope:
 
     @contextlib.asynccontextmanager
     async def part(self, request_id: str) -> AsyncIterator["RequestScope"]:
-        """Open the scope of one of several exchanges on a connection, whose scope this is. Its nursery ends with the
-        block: whatever is still running in it is cancelled. Its callbacks run then."""
+        """Open the scope of one of several exchanges on this scope's connection.
+
+        At the end of the block its nursery is cancelled and its callbacks run."""
         part: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -104,7 +107,7 @@ class RequestScope:
                 part.close()
 
     def leave(self) -> None:
-        """Note that the client has left, and end the request; one whose last bytes are being sent ends by itself."""
+        """Note that the client disconnected, and end the request unless its last bytes are being sent."""
         if self.ending:
             self._give_back()
         else:
@@ -119,17 +122,17 @@ class RequestScope:
         for callback in callbacks:
             try:
                 callback(self.left)
-            except Exception:  # the border: a mistake in settling one request must not end the connection
+            except Exception:  # the boundary: an error in one request's callback must not end the connection
                 log.exception("request %s: a callback failed at the end of the request", self.id)
 
 
 CONNECTION: Final = "trigate.connection"
-"""The ASGI extension that is the ``ConnectionPlace`` of a request's connection, where the server has one."""
+"""The ASGI extension with the ``ConnectionPlace`` of a request's connection, if the server has one."""
 
 
 class ConnectionPlace:
-    """A client's connection, as a place that is held by the client whose request was last admitted on it. ``end`` ends
-    it once no request is under way on it."""
+    """A client's connection. The client of the last admitted request holds it. ``end`` closes it once no request is
+    running on it."""
 
     def __init__(self, end: Callable[[], object]) -> None:
         self.holder = ""
@@ -137,12 +140,13 @@ class ConnectionPlace:
         self._give_back: Callable[[], object] = _nothing
 
     def hold(self, holder: str, give_back: Callable[[], object]) -> None:
-        """``holder`` has the place now, until another takes it or the connection closes: then ``give_back()``."""
+        """Let ``holder`` hold the place until another client takes it or the connection closes; then call
+        ``give_back()``."""
         self._give_back()
         self.holder, self._give_back = holder, give_back
 
     def close(self) -> None:
-        """The connection has ended."""
+        """Handle the end of the connection."""
         self.hold("", _nothing)
         self.end = _nothing
 

@@ -1,4 +1,4 @@
-"""An answer to a client, of no web framework, and the bodies that it may have."""
+"""A response to a client, independent of web frameworks, and its body."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -22,24 +22,25 @@ STREAM_HEADERS: Final = stream_headers(SSE)
 JSON_HEADERS: Final[Headers] = (("content-type", "application/json"),)
 
 MAX_HEADER: Final = 4096
-"""Characters of a header's value. What a client put into its request, such as a model's name, may be megabytes, and
-clients give up on an answer with such a head."""
+"""Characters of a header's value. A value from a request, such as a model's name, may have megabytes, and clients
+reject responses with such headers."""
 
 MAX_WRITE: Final = 256 * 1024
 
 WriteNow: TypeAlias = Callable[[bytes], bool]
-"""Writes to the client if that is possible without waiting, and says whether it was."""
+"""Writes to the client if that is possible without waiting, and returns whether it was."""
 
 
 class Truncated(Exception):
-    """The answer must not look complete. Raised by a body; the server then closes without the end."""
+    """Raised by a body whose response must not look complete. The server closes the connection without the final
+    chunk."""
 
 
 class ResponseBody(Protocol):
-    """The pieces of an answer that is not at hand, each of which is a write. The end of the iteration ends the answer
-    well; what it raises cuts it. If the client leaves before the body starts it is never entered.
+    """The pieces of a response that is still being produced. Each piece is one write.
 
-    A body that inherits from this has ``__anext__``, and what it wants to do otherwise."""
+    The end of the iteration ends the response; an exception cuts it. If the client disconnects before the body starts,
+    the iteration never starts. A subclass implements ``__anext__`` and may override the other methods."""
 
     async def __anext__(self) -> bytes: ...
 
@@ -55,8 +56,9 @@ class ResponseBody(Protocol):
         return
 
     def set_writer(self, write_now: WriteNow) -> None:
-        """Write through ``write_now`` from now on where that is possible, or leave it. The server calls this where it
-        can write without waiting, before it asks for the first piece."""
+        """Write through ``write_now`` from now on where possible; optional.
+
+        A server that can write without waiting calls this before it requests the first piece."""
         return
 
 
@@ -64,9 +66,9 @@ def _cut(headers: Iterable[tuple[str, str]]) -> Headers:
     return tuple([(name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER]) for name, value in headers])
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Response:
-    """An answer. Its ``headers`` name the content type; the server adds the length of a body that is at hand."""
+    """A response. Its ``headers`` include the content type; the server adds the length of a body of bytes."""
 
     status: int
     headers: Headers = attrs.field(converter=_cut)
@@ -74,19 +76,18 @@ class Response:
 
 
 class ChannelBody(ResponseBody):
-    """A body out of a memory channel: each write takes all that is queued, so batching regulates itself.
+    """A body from a memory channel. Each write takes all queued items, up to the item that reaches ``MAX_WRITE`` bytes.
 
-    A write ends with the item that reaches ``MAX_WRITE`` bytes. Closing the channel's sending side ends the answer
-    well. For any other end call ``cut()`` before closing it: what is queued is still written, then the connection is
-    closed without the terminating chunk (HTTP/2: the stream is reset), so that the answer cannot be taken for whole.
-    """
+    Closing the channel's sending side ends the response. For any other end, call ``cut()`` first: the queued items are
+    still written, then the connection is closed without the final chunk (HTTP/2: the stream is reset), so that the
+    response does not look complete."""
 
     def __init__(self, channel: trio.MemoryReceiveChannel[bytes]) -> None:
         self._channel = channel
         self._cut = False
 
     def cut(self) -> None:
-        """The answer is not whole."""
+        """Mark the response as incomplete."""
         self._cut = True
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,7 +115,7 @@ class ChannelBody(ResponseBody):
 
 @asynccontextmanager
 async def as_pieces(body: bytes | ResponseBody) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The pieces of ``body``, for a reader that knows nothing of how it came to be."""
+    """Yield an iterator over the pieces of ``body``, whatever its type."""
     if isinstance(body, bytes):
         yield _once(body)
         return

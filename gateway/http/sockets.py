@@ -1,8 +1,8 @@
-"""Reading and writing a socket in one system call, for the way that every event of every stream takes.
+"""Reads and writes of a socket with a single system call, for the events of streams.
 
-trio tries to read before it waits, which a stream has nothing for, and gives the other tasks a turn after every call
-that did not wait. Here a read always waits first, which is that turn, and a write that the kernel takes has none.
-"""
+trio tries to read before it waits, which rarely succeeds for a stream, and runs the other tasks after each call that
+did not wait. Here a read always waits first, which runs the other tasks, and a write that the kernel accepts does
+not."""
 
 import os
 from typing import TypeAlias
@@ -13,11 +13,13 @@ Data: TypeAlias = bytes | memoryview
 
 
 async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
-    """Up to ``size`` bytes as soon as there are any, ``b""`` at the end. Raises ``OSError`` where the connection broke,
-    ``trio.ClosedResourceError`` where it was closed on our side. Cancelled, it has taken nothing."""
+    """Return up to ``size`` bytes as soon as there are any, ``b""`` at the end.
+
+    Raises ``OSError`` if the connection broke, ``trio.ClosedResourceError`` if it was closed here. Cancellation loses
+    no bytes."""
     while (fd := socket.fileno()) >= 0:
         await trio.lowlevel.wait_readable(fd)
-        if socket.fileno() != fd:  # closed by another task since it was readable: the number may be another socket's
+        if socket.fileno() != fd:  # another task closed it; the number may belong to another socket
             break
         try:
             return os.read(fd, size)
@@ -27,8 +29,9 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
 
 
 def send(socket: trio.socket.SocketType, data: Data, head: bytes = b"") -> Data:
-    """Give the kernel what it takes at once of ``head`` and ``data``, mostly all; what is left, which is everything
-    where it fails: who then sends it in trio's way meets the error again."""
+    """Send what the kernel accepts at once of ``head`` and ``data``, and return the rest.
+
+    After an error it returns everything; the caller then sends it with trio and gets the error again."""
     try:
         taken = os.writev(socket.fileno(), (head, data)) if head else os.write(socket.fileno(), data)
     except OSError:

@@ -1,4 +1,4 @@
-"""The address of a provider: a URL taken apart for the connection and for the request on it."""
+"""The address of a provider: a URL split for the connection and the request."""
 
 import re
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 NO_ADDRESS = "the provider's address is not an http or https URL with a host; correct base_url in the configuration"
 
 _HOST = re.compile(r"[!-~]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # of which urlsplit leaves some out without a word
-# What stands in a URL as it is, of the printable characters (https://url.spec.whatwg.org/#percent-encoded-bytes).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # urlsplit silently removes some of them
+# Printable characters that a URL contains without encoding (https://url.spec.whatwg.org/#percent-encoded-bytes).
 _QUERY: Final = "".join(char for char in map(chr, range(0x21, 0x7F)) if char not in '"#<>')
 _PATH: Final = "".join(char for char in _QUERY if char not in "?`{}")
 
 
 @attrs.frozen(repr=False)
 class Origin:
-    """A server, as a connection needs it (RFC 6454). ``host`` is a name or an address, without brackets."""
+    """A server (RFC 6454). ``host`` is a name or an address without brackets."""
 
     scheme: str
     host: str
@@ -35,12 +35,12 @@ class Origin:
 
     @property
     def authority(self) -> bytes:
-        """Host and port, as a ``CONNECT`` names them."""
+        """The host and port in the form of a ``CONNECT``."""
         return f"{self._bracketed}:{self.port}".encode("ascii")
 
     @property
     def host_header(self) -> bytes:
-        """The value of ``host``, which leaves out the scheme's own port."""
+        """The value of ``host``, without the scheme's default port."""
         return self._bracketed.encode("ascii") if self.port == PORTS[self.scheme] else self.authority
 
     @property
@@ -50,8 +50,7 @@ class Origin:
 
 @attrs.frozen(repr=False)
 class Address:
-    """A URL. ``target`` is its path with its query, which stands in the first line of a request, ``host_header`` that
-    of its origin."""
+    """A split URL. ``target`` is its path and query for the first line of a request, ``host_header`` its origin's."""
 
     origin: Origin
     target: bytes
@@ -63,14 +62,15 @@ class Address:
 
     @property
     def absolute(self) -> bytes:
-        """The target as a proxy wants it (RFC 9112, section 3.2.2)."""
+        """The target of a request to a proxy (RFC 9112, section 3.2.2)."""
         return b"%b://%b%b" % (self.origin.scheme.encode("ascii"), self.host_header, self.target)
 
 
 @lru_cache(maxsize=256)
 def parse_address(url: str) -> Address:
-    """Split ``url`` into its origin and the target of a request. Raises ``UpstreamError``, which does not quote
-    ``url``: there may be a password in it."""
+    """Split ``url`` into its origin and the target of a request.
+
+    Raises ``UpstreamError``, which does not quote ``url``, because it may contain a password."""
     origin = parse_origin(url)
     if origin is None:
         raise misconfigured(NO_ADDRESS)
@@ -80,7 +80,7 @@ def parse_address(url: str) -> Address:
 
 
 def parse_origin(url: str) -> Origin | None:
-    """The server of an http or https URL, ``None`` where ``url`` is none."""
+    """Return the server of an http or https URL, or ``None`` if ``url`` is invalid."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

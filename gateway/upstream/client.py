@@ -1,10 +1,8 @@
-"""The HTTP client towards providers.
+"""The HTTP client for providers.
 
-A general client would keep cookies (one tenant's ``set-cookie`` goes out with the next tenant's request), follow
-redirects, add headers, and cost more per request. HTTP/1.1 only: closing its connection is how a provider learns at
-once that nobody listens any more. There are no timeouts on reads and writes here: those are the caller's cancel scopes,
-whose deadline can move.
-"""
+A general client would keep cookies (one tenant's ``set-cookie`` would reach the next tenant's request), follow
+redirects, add headers, and cost more per request. It only speaks HTTP/1.1, because a closed connection tells a provider
+at once to stop. It has no timeouts on reads and writes; callers use cancel scopes, whose deadlines can move."""
 
 import time
 from typing import Final
@@ -24,19 +22,18 @@ from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare, Slot
 
 AT_ONCE_SECONDS: Final = 1.0
-"""Within which a kept connection has broken because it was dead before: later the provider may have done the work, and
-bills it twice if it is asked again."""
+"""Seconds within which a break of a reused connection means that it was already dead. Later the provider may have
+processed the request, and would bill a second one."""
 
 
 class Upstream(trio.abc.AsyncResource):
-    """All connections to providers of this process.
+    """All connections of this process to providers.
 
-    ``max_connections`` bounds those in use (0: any number); ``pool_timeout`` (seconds) is how long a request waits for
-    one; ``share`` says how many one client may have. ``max_chunk`` (bytes) bounds each chunk of an answer. ``ca_path``
-    is a file or directory of certificates in the place of the system's. ``trust_env`` takes ``HTTPS_PROXY``,
+    ``max_connections`` bounds those in use (0: unlimited); ``pool_timeout`` is how many seconds a request waits for
+    one; ``share`` is the limit of each client. ``max_chunk`` (bytes) bounds each chunk of a response. ``ca_path`` is
+    a file or directory of certificates that replaces the system's. ``trust_env`` reads ``HTTPS_PROXY``,
     ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (also in lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the
-    environment, once.
-    """
+    environment, once."""
 
     def __init__(
         self,
@@ -54,12 +51,11 @@ class Upstream(trio.abc.AsyncResource):
         self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Send ``request`` and wait for the head of the answer, whatever its status. Redirects are not followed.
+        """Send ``request`` and return the head of the response, whatever its status.
 
-        Raises ``UpstreamError``. Cancelling closes the connection at once, which is how a provider learns to stop.
-        A request that met a dead connection from the pool is sent once more, if that broke at once and ``again`` allows
-        it.
-        """
+        Does not follow redirects. Raises ``UpstreamError``. Cancellation closes the connection at once, which tells the
+        provider to stop. If a pooled connection was dead and broke at once, the request is sent once more if ``again``
+        allows it."""
         slot = await self._slots.take(CLIENT.get())
         try:
             if request.placed is not None:
@@ -77,7 +73,8 @@ class Upstream(trio.abc.AsyncResource):
         except StaleConnection:
             if time.monotonic() - began > AT_ONCE_SECONDS or not (request.again is None or request.again()):
                 raise
-            # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
+            # The server closed it while the request went out. Close the other idle ones of that age, so that the next
+            # is new.
             await self._pool.close_idle(route)
             answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 2
         return UpstreamResponse(answer, attempts, slot)
@@ -94,7 +91,7 @@ class Upstream(trio.abc.AsyncResource):
         return route, WireRequest(method, target, headers, request.body, most, upgrades, request.upload, before_end)
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
-        """Change the limits. Requests that have begun continue."""
+        """Change the limits. Running requests continue."""
         self._slots.set_limit(max_connections)
         self._max_chunk = max_chunk
 
@@ -103,10 +100,10 @@ class Upstream(trio.abc.AsyncResource):
         self._slots.set_share(share)
 
     def stats(self) -> PoolStats:
-        """The connections and requests of this moment."""
+        """Return the current numbers of connections and requests."""
         idle, active = self._pool.idle, self._slots.taken
         return PoolStats(idle + active, idle, active, self._slots.waiting)
 
     async def aclose(self) -> None:
-        """Close every connection; answers that are still being read fail as cut."""
+        """Close every connection; responses that are still being read fail as cut."""
         await self._pool.aclose()

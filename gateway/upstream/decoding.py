@@ -1,7 +1,5 @@
-"""Content codings taken off an answer piece by piece (RFC 9110, section 8.4).
-
-``identity`` is asked for, but some proxies and providers compress all the same.
-"""
+"""Decodes compressed responses piece by piece (RFC 9110, section 8.4). Requests ask for ``identity``, but some proxies
+and providers compress anyway."""
 
 import importlib
 import zlib
@@ -10,39 +8,39 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from gateway.upstream.errors import UpstreamError, failure
 
-PIECE: Final = 2**20  # bytes at most, so that a bomb meets the reader's limit and not our memory
-MOST: Final = 5  # codings on top of one another
-ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the most that RFC 9659 allows: a frame may ask for more memory than it fills
+PIECE: Final = 2**20  # bytes of a decoded piece, so that a bomb reaches the reader's limit before it fills the memory
+MOST: Final = 5  # nested codings
+ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the limit of RFC 9659: a frame may request more memory than it fills
 
 UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
 
 
 class Readable(Protocol):
-    """A body as it comes; ``b""`` is its end."""
+    """A body in pieces; ``b""`` is its end."""
 
     async def read(self) -> bytes: ...
 
 
 class Decoder(Protocol):
-    """Takes one coding off. Both methods raise ``ValueError`` for what is none."""
+    """Decodes one coding. Both methods raise ``ValueError`` for invalid data."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The content that ``data`` completes, in pieces of ``PIECE`` bytes at most, none empty."""
+        """Yield the content that ``data`` completes, in pieces of at most ``PIECE`` bytes, none empty."""
         ...
 
     def finish(self) -> None:
-        """No more comes."""
+        """Handle the end of the data."""
         ...
 
 
 def codings(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """The content codings in the order in which they were applied; without any, nothing needs decoding."""
+    """Return the content codings in the order in which they were applied."""
     words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
     return [word for word in map(str.strip, words) if word not in ("", "identity")]
 
 
 async def decoded(raw: Readable, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:
-    """``raw`` without the codings ``applied``. Raises ``UpstreamError``."""
+    """Yield ``raw`` without the codings ``applied``. Raises ``UpstreamError``."""
     for coding in applied:
         if coding not in DECODERS:
             raise UpstreamError("upstream", UNREADABLE_CODING.format(coding[:20]), cause="encoding")
@@ -68,11 +66,11 @@ def _fed(decoders: Sequence[Decoder], data: bytes) -> Iterator[bytes]:
 
 
 class Inflater:
-    """gzip, or deflate in zlib's format or bare: RFC 9110 means the former, some servers send the latter."""
+    """Decodes gzip, and deflate with or without zlib's header: RFC 9110 requires it, but some servers omit it."""
 
     def __init__(self, window: int, bare: bool = False) -> None:
         self._unpack = zlib.decompressobj(window)
-        self._bare = bare  # as long as it may turn out to be
+        self._bare = bare  # while it may still be without a header
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
@@ -94,11 +92,11 @@ class Inflater:
             raise ValueError(str(error)) from error
 
     def finish(self) -> None:
-        """An early end is left to the reader to judge: some servers never write the end."""
+        """Accept an early end: some servers never write the end, so the reader judges it."""
 
 
 class ZstdDecoder:
-    """zstd, of which several frames may follow one another (RFC 8878)."""
+    """Decodes zstd, which may have several frames (RFC 8878)."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -129,7 +127,7 @@ class ZstdDecoder:
 
 
 class BrotliDecoder:
-    """br, by the package of that name."""
+    """Decodes br with the package brotli."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -142,14 +140,14 @@ class BrotliDecoder:
 
     def _inflated(self, data: bytes) -> bytes:
         try:
-            # It may give nearly twice of what it is bounded to.
+            # It may return nearly twice its limit.
             found: bytes = self._unpack.process(data, output_buffer_limit=PIECE // 2)
         except self._module.error as error:
             raise ValueError(str(error)) from error
         return found
 
     def finish(self) -> None:
-        """Do nothing: an early end is left to the reader to judge, as with gzip."""
+        """Accept an early end, as with gzip."""
 
 
 Maker: TypeAlias = Callable[[], Decoder]
@@ -158,7 +156,7 @@ Maker: TypeAlias = Callable[[], Decoder]
 def _decoders() -> Mapping[str, Maker]:
     gzip, deflate = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS
     found: dict[str, Maker] = {"gzip": lambda: Inflater(gzip), "deflate": lambda: Inflater(deflate, bare=True)}
-    # Python 3.14 has zstd; before, backports.zstd with the same interface. Brotli is there if somebody put it there.
+    # Python 3.14 includes zstd; earlier versions use backports.zstd with the same interface. Brotli is optional.
     for name, coding, maker in (
         ("brotli", "br", BrotliDecoder),
         ("backports.zstd", "zstd", ZstdDecoder),
@@ -173,4 +171,4 @@ def _decoders() -> Mapping[str, Maker]:
 
 
 DECODERS: Mapping[str, Maker] = _decoders()
-"""Makes the decoder of each coding that can be read here."""
+"""The constructor of the decoder of each supported coding."""

@@ -1,4 +1,4 @@
-"""Failures between the gateway and a provider, as the client is told of them and as the log counts them."""
+"""Failures between the gateway and a provider: the client's errors, and the causes in the log."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -10,14 +10,12 @@ Cause: TypeAlias = Literal[
     "refused", "dns", "tls", "connect", "connect_timeout", "pool_timeout", "proxy", "cut", "encoding", "too_large",
     "config",
 ]  # fmt: skip
-"""One word for the log and for metrics."""
+"""The cause in the log and in metrics."""
 
 
 class UpstreamError(GatewayError):
-    """A provider could not be reached or did not answer whole.
-
-    ``__cause__`` is the system's or a library's exception. It may name addresses, so it belongs in the log only.
-    """
+    """The provider was unreachable or its response incomplete. ``__cause__`` is the exception of the system or a
+    library; it may name addresses, so it belongs in the log only."""
 
     def __init__(self, kind: ErrorKind, message: str, *, cause: Cause = "cut", **fields: Any) -> None:
         super().__init__(kind, message, **{"reason": REASONS[cause], **fields})
@@ -25,20 +23,20 @@ class UpstreamError(GatewayError):
 
 
 class StaleConnection(UpstreamError):
-    """A connection from the pool was dead before one byte of the answer: the request can go out once more."""
+    """A pooled connection was dead before the first byte of the response: the request can be sent again."""
 
     def __init__(self) -> None:
         super().__init__(*FAILURES["cut"])
 
 
 def failure(cause: Cause) -> UpstreamError:
-    """The error of a cause that needs no more words."""
+    """Return the error of a cause with its usual message."""
     kind, message = FAILURES[cause]
     return UpstreamError(kind, message, cause=cause, headers=_WAIT if kind == "overloaded" else ())
 
 
 def misconfigured(message: str) -> UpstreamError:
-    """The config or the environment of the gateway is wrong. Neither may stand in ``message`` with a credential."""
+    """Return the error of a wrong configuration or environment. ``message`` must not contain a credential."""
     return UpstreamError("internal", message, cause="config")
 
 
@@ -47,7 +45,7 @@ REASONS: Mapping[Cause, FailureReason | None] = {
     "dns": "connection",
     "tls": "connection",
     "connect": "connection",
-    "connect_timeout": "connection",  # whether a host that is gone refuses or is silent says nothing about it
+    "connect_timeout": "connection",  # an unreachable host may reject connections or be silent; both mean the same
     "proxy": "connection",
     "cut": "connection",
     "encoding": "bad_answer",
@@ -55,7 +53,7 @@ REASONS: Mapping[Cause, FailureReason | None] = {
     "too_large": None,
     "config": None,
 }
-"""What an attempt has failed for, by cause; ``None`` where it is the gateway's own limit or mistake."""
+"""The failure reason of an attempt by cause; ``None`` for the gateway's own limits and mistakes."""
 
 _NO_CONNECTION = "could not connect to the provider: "
 _WAIT = (("retry-after", "1"),)
@@ -74,4 +72,4 @@ FAILURES: Mapping[Cause, tuple[ErrorKind, str]] = {
     "cut": ("upstream", "the provider's connection broke before the end of its response"),
     "encoding": ("upstream", "the provider's response could not be decompressed"),
 }
-"""ErrorKind and message of each cause. The messages are for the client, so they name no address."""
+"""The kind and the message of each cause. The client sees the messages, so they name no address."""

@@ -1,22 +1,22 @@
-"""Message framing of HTTP/1.1 answers (RFC 9112, section 6.3): finds where a body ends. Pure: bytes in and out."""
+"""The message framing of HTTP/1.1 responses (RFC 9112, section 6.3): finds the end of a body, without I/O."""
 
 import re
 from functools import lru_cache
 from typing import Final, Protocol
 
-MAX_CHUNK: Final = 64 * 2**20  # bytes that a chunk may say it has, where nobody says otherwise
+MAX_CHUNK: Final = 64 * 2**20  # default limit of a chunk's size in bytes
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
-SHORT: Final = 32  # bytes of one that is remembered: with extensions a provider could make it megabytes
+SHORT: Final = 32  # bytes of a size line that is cached; its extensions could have megabytes
 READ: Final = 64 * 1024  # bytes of one read
-LONG_READ: Final = 256 * 1024  # where it is known that so much comes
+LONG_READ: Final = 256 * 1024  # bytes of one read of a known large body
 
-_EXTENSION: Final = rb"(?:;[\t -~\x80-\xff]*)?"  # no control characters: servers differ in what ends a line
+_EXTENSION: Final = rb"(?:;[\t -~\x80-\xff]*)?"  # no control characters: servers disagree on what ends a line
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*" + _EXTENSION)
 _SIZE_BEGUN = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*" + _EXTENSION + rb"\r?")
 
 
 class ChunkTooLarge(ValueError):
-    """A chunk says that it has more than ``most`` bytes."""
+    """A chunk's size is more than ``most`` bytes."""
 
     def __init__(self, most: int) -> None:
         super().__init__(f"a chunk has more than {most} bytes")
@@ -24,18 +24,20 @@ class ChunkTooLarge(ValueError):
 
 
 class BodyFraming(Protocol):
-    """Takes what comes from the connection. ``over``: the body is whole; ``extra``: and more has come than that."""
+    """Separates the body from the connection's bytes. ``over``: the body is complete. ``extra``: more bytes followed
+    it."""
 
     over: bool
     extra: bool
-    step: int  # bytes to read at once
+    step: int  # bytes of the next read
 
     def feed(self, data: bytes) -> bytes:
-        """The part of ``data`` that is body, which may be nothing. Raises ``ValueError`` for what breaks the coding."""
+        """Return the part of ``data`` that belongs to the body, possibly empty. Raises ``ValueError`` for invalid
+        framing."""
         ...
 
     def close(self) -> None:
-        """The connection has ended, which may be the end of the body."""
+        """Handle the end of the connection, which may be the end of the body."""
         ...
 
 
@@ -55,14 +57,14 @@ class Sized:
     def _expect(self, left: int) -> None:
         self.left = left
         self.over = not left
-        self.step = max(READ, min(left, LONG_READ))  # room for more is memory for nothing
+        self.step = max(READ, min(left, LONG_READ))  # more room would waste memory
 
     def close(self) -> None:
         pass
 
 
 class UntilClosed:
-    """A body that ends with its connection. Nothing tells whether it is whole."""
+    """A body that ends with its connection. It cannot be known to be complete."""
 
     def __init__(self) -> None:
         self.over = self.extra = False
@@ -76,19 +78,18 @@ class UntilClosed:
 
 
 class Chunked:
-    """A body in chunks (RFC 9112, section 7.1), of which many may come in one read, and one in many. Linear.
+    """A body in chunks (RFC 9112, section 7.1), parsed in linear time.
 
-    A chunk that says it has more than ``most`` bytes is refused as soon as it says so. The body itself may be longer:
-    chunks are a framing and no messages, and a stream has as many of them as it likes. But a sender has a chunk's bytes
-    before it can say how many they are, so that no honest one is larger than all that a whole answer may be.
-    """
+    A read may contain many chunks, and a chunk may take many reads. A chunk with a size of more than ``most`` bytes is
+    rejected at once. The body may be longer, because a stream has any number of chunks. But a sender has all bytes of a
+    chunk before it writes the size, so no valid chunk is larger than the limit of a complete response."""
 
     __slots__ = ("_held", "_left", "_most", "_trailers", "extra", "over", "step")
 
     def __init__(self, most: int = MAX_CHUNK) -> None:
         self._most = most
-        self._left = 0  # bytes of the open chunk that are still to come, with the line end behind it
-        self._held = b""  # of a line that is not whole, or the trailers
+        self._left = 0  # bytes of the open chunk that have not arrived, including its line end
+        self._held = b""  # an incomplete line, or the trailers
         self._trailers = False
         self.over = False
         self.extra = False
@@ -98,7 +99,7 @@ class Chunked:
         if not (self._left or self._held or self._trailers):
             line = data.find(b"\r\n", 0, SHORT)
             if line > 0 and 0 < _length(data[:line]) == len(data) - line - 4 and data.endswith(b"\r\n"):
-                return data[line + 2 : -2]  # one chunk, no more and no less, as most reads of a stream are
+                return data[line + 2 : -2]  # exactly one chunk, the usual read of a stream
         if self._held:
             data, self._held = self._held + data, b""
         if self._trailers:
@@ -113,7 +114,7 @@ class Chunked:
                 at = self._hold_line(data, at)
             elif (length := (_length if line - at <= SHORT else _long_length)(data[at:line])) > 0:
                 start, end = line + 2, line + 2 + length
-                if data[end : end + 2] == b"\r\n":  # all of it has come, as mostly
+                if data[end : end + 2] == b"\r\n":  # usually the chunk is complete
                     pieces.append(data[start:end])
                     at = end + 2
                 else:
@@ -127,7 +128,7 @@ class Chunked:
         pass
 
     def _take(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take the part of ``data`` that belongs to the open chunk, from ``at`` on; the place behind it."""
+        """Add the part of ``data`` from ``at`` on that belongs to the open chunk, and return the position after it."""
         end = at + self._left
         if piece := data[at : max(at, end - 2)]:
             pieces.append(piece)
@@ -141,7 +142,7 @@ class Chunked:
             raise ChunkTooLarge(self._most)
 
     def _hold_line(self, data: bytes, at: int) -> int:
-        """The first line of a chunk has not come whole, but what has may tell that it is none."""
+        """Keep the start of a chunk's first line, unless it is already invalid."""
         size = _SIZE_BEGUN.fullmatch(data, at)
         if size is None:
             raise ValueError("the length of a chunk is not a number")
@@ -155,7 +156,7 @@ class Chunked:
         return len(data)
 
     def _end(self, data: bytes) -> None:
-        """``data`` begins with the line end of the last chunk, of size 0. Trailers are dropped."""
+        """Read ``data``, which begins with the line end of the last chunk, of size 0. Trailers are dropped."""
         self._trailers = True
         end = data.find(b"\r\n\r\n")
         if end < 0:
@@ -173,4 +174,4 @@ def _long_length(line: bytes) -> int:
     return int(found[1], 16)
 
 
-_length = lru_cache(maxsize=1024)(_long_length)  # a stream's events are mostly of a few sizes
+_length = lru_cache(maxsize=1024)(_long_length)  # a stream's events have few different sizes

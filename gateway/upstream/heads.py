@@ -1,8 +1,7 @@
-"""The head of an HTTP/1.1 answer, read (RFC 9112, sections 4 to 6). Pure.
+"""The parser of the head of an HTTP/1.1 response (RFC 9112, sections 4 to 6), without I/O.
 
-It takes what h11 takes and refuses what h11 refuses, in a fifth of the steps;
-``tests/gateway/upstream/test_heads.py`` holds the two against each other.
-"""
+It accepts and rejects the same heads as h11 in a fifth of the steps; ``tests/gateway/upstream/test_heads.py`` compares
+the two."""
 
 import re
 from typing import Final
@@ -12,22 +11,22 @@ import attrs
 from gateway.http.headers import says_close
 
 MAX_HEAD: Final = 100 * 1024
-MAX_FIELDS: Final = 500  # header lines; answers of providers behind three proxies have sixty
-MAX_INTERIM: Final = 20  # answers before the answer: a server sends one of each sort, or one every few seconds
+MAX_FIELDS: Final = 500  # header lines; responses of providers behind three proxies have sixty
+MAX_INTERIM: Final = 20  # interim responses; servers send one of each kind, or one every few seconds
 
 _END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
 _FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):[ \t]*((?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?)[ \t]*")
-_FOLD = re.compile(rb"\r?\n[ \t]+")  # a line that goes on with the one before (section 5.2)
+_FOLD = re.compile(rb"\r?\n[ \t]+")  # a continuation line (section 5.2)
 _LENGTH = re.compile(rb"[0-9]{1,20}")
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Head:
-    """``headers`` have their names in lower case; ``length`` is that of the body where they say one. ``lasts``: the
-    server leaves the connection open. ``rest`` is what has come behind the head."""
+    """A parsed head. ``headers`` have lower-case names; ``length`` is the body's, if they state it. ``lasts``: the
+    server keeps the connection open. ``rest`` is the data after the head."""
 
     status: int
     headers: Headers
@@ -38,8 +37,7 @@ class Head:
 
 
 class HeadReader:
-    """Takes what comes from the connection until the head is whole. Interim answers (1xx) before it are passed over,
-    but for the 101 of a request that ``upgrades``."""
+    """Reads the head of a response. Skips interim responses (1xx), except the 101 of a request that ``upgrades``."""
 
     def __init__(self, upgrades: bool = False) -> None:
         self._upgrades = upgrades
@@ -48,7 +46,7 @@ class HeadReader:
         self._interim = 0
 
     def feed(self, data: bytes) -> Head | None:
-        """The head that ``data`` completes. Raises ``ValueError`` for what is none, or too large."""
+        """Return the head if ``data`` completes it. Raises ``ValueError`` for an invalid or too large head."""
         self._held += data
         while (head := self._next()) is not None:
             if head.status >= 200 or (head.status == 101 and self._upgrades):
@@ -98,7 +96,7 @@ def _fields(lines: bytes) -> Headers:
         name, value = field[1].lower(), field[2]
         if name == b"content-length":
             value = _length(value)
-            if (name, value) in headers:  # said twice
+            if (name, value) in headers:  # repeated
                 continue
         if name in (b"content-length", b"transfer-encoding") and any(name == other for other, _ in headers):
             raise ValueError("two response headers contradict each other")

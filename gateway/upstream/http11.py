@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection to a provider.
 
-A general client has a lock, a scope or a generator around every step, and takes each chunk of a body through a state
-machine: more than half the cost of a streamed event.
-"""
+A general client has a lock, a scope or a generator around every step and a state machine for every chunk: more than
+half the cost of a streamed event."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
@@ -17,19 +16,21 @@ from gateway.upstream.network import NetworkStream
 from gateway.upstream.proxies import UpstreamRoute
 from gateway.upstream.request import UploadedBody
 
-CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
+CLOSE_SECONDS: Final = 5.0  # to close a connection that is no longer needed
 
 PIECE: Final = 256 * 1024
-"""Bytes of a request's body that are written at once."""
+"""Bytes of a request's body per write."""
 
 TOO_LARGE_CHUNK = "the provider's response has a chunk larger than limits.answer ({} bytes)"
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class WireRequest:
-    """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer; ``upgrades``: the answer
-    may be that the connection speaks another protocol from here on. An ``upload`` follows what ``wire`` says.
-    ``before_end()`` is called right before the last bytes of ``wire`` are written, unless an upload follows."""
+    """A request ready to be written.
+
+    ``max_chunk`` (bytes) bounds each chunk of its response. ``upgrades``: the response may switch the connection to
+    another protocol. An ``upload`` follows the bytes of ``wire``. ``before_end()`` is called right before the last
+    bytes of ``wire`` are written, unless an upload follows."""
 
     method: bytes
     target: bytes
@@ -41,8 +42,8 @@ class WireRequest:
     before_end: Callable[[], object] | None = None
 
     def wire(self) -> Sequence[bytes | memoryview]:
-        """What is to be written one after the other: all at once, or of a large body pieces, which are not copied, and
-        which TLS encrypts one at a time."""
+        """Return the buffers to write in order: a single one, or pieces of a large body, which are not copied and which
+        TLS encrypts one at a time."""
         fields = [b"%b: %b\r\n" % pair for pair in self.headers]
         head = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target), *fields, b"\r\n"]
         if len(self.body) <= PIECE:
@@ -52,20 +53,20 @@ class WireRequest:
 
 
 class BodySource(Protocol):
-    """Where the body of an answer comes from, for one task at a time."""
+    """The source of a response's body, for one task at a time."""
 
     async def read(self) -> bytes:
-        """The next piece, ``b""`` at the end. Raises ``GatewayError``."""
+        """Return the next piece, ``b""`` at the end. Raises ``GatewayError``."""
         ...
 
     async def aclose(self) -> None:
-        """Cannot be cancelled."""
+        """Close the source. Cannot be cancelled."""
         ...
 
 
 @attrs.frozen(eq=False, repr=False)
 class WireAnswer:
-    """The head of an answer. Its ``body`` must be closed. ``has_arrived``: it came with the head."""
+    """The head of a response. The caller closes its ``body``. ``has_arrived``: the body came with the head."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -74,7 +75,7 @@ class WireAnswer:
 
 
 class AnswerBody:
-    """The body of an answer as it comes, for one task at a time."""
+    """The body of a response in pieces, for one task at a time."""
 
     def __init__(self, connection: "Connection", framing: BodyFraming, first: bytes) -> None:
         self.connection = connection
@@ -84,7 +85,7 @@ class AnswerBody:
         self._closed = False
 
     async def read(self) -> bytes:
-        """The next piece, ``b""`` at the end. Raises ``UpstreamError``."""
+        """Return the next piece, ``b""`` at the end. Raises ``UpstreamError``."""
         framing = self._framing
         data, self._first = self._first, b""
         while not framing.over:
@@ -105,7 +106,7 @@ class AnswerBody:
         return b""
 
     async def aclose(self) -> None:
-        """Give the connection back. It is closed unless it stands right behind a whole body. Cannot be cancelled."""
+        """Return the connection, closed unless the body was complete and nothing followed it. Cannot be cancelled."""
         if not self._closed:
             self._closed = True
             framing = self._framing
@@ -113,8 +114,8 @@ class AnswerBody:
 
 
 class Connection:
-    """An open connection, which takes one request after the other. ``release(reusable)`` of its owner is called at the
-    end of each; a request that fails or is cancelled closes the connection and releases it, too."""
+    """An open connection for one request at a time. ``release(reusable)`` of its owner is called at the end of each
+    request; a failed or cancelled request closes the connection and also releases it."""
 
     def __init__(
         self, route: UpstreamRoute, stream: NetworkStream, release: Callable[["Connection", bool], Awaitable[None]]
@@ -125,7 +126,7 @@ class Connection:
         self._reusable = False
 
     async def ask(self, request: WireRequest) -> WireAnswer:
-        """The answer to ``request``. Raises ``UpstreamError``."""
+        """Send ``request`` and return its response. Raises ``UpstreamError``."""
         try:
             *first, last = request.wire()
             for data in first:
@@ -147,9 +148,10 @@ class Connection:
         return WireAnswer(head.status, head.headers, AnswerBody(self, framing, head.rest), has_arrived)
 
     async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
-        """Send ``upload``, and read the head of the answer: that head, and whether all was sent. A provider that
-        refuses an upload says so before its end, and gets no more of it; one that begins a good answer early gets the
-        rest. Raises ``UpstreamError``, and what ``upload`` raises."""
+        """Send ``upload`` and return the head of the response, and whether the whole upload was sent.
+
+        A provider that rejects an upload early receives no more of it; one that starts a successful response early
+        receives the rest. Raises ``UpstreamError`` and the errors of ``upload``."""
         found: list[Head] = []
         failed: list[Exception] = []
         sent = False
@@ -160,7 +162,7 @@ class Connection:
                 left = upload.length
                 async for piece in upload.pieces:
                     if left is not None and (left := left - len(piece)) < 0:
-                        break  # what is more would be read as another request
+                        break  # the provider would read more bytes as another request
                     chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
                     await self.stream.write(chunk)
                 if left:
@@ -188,12 +190,12 @@ class Connection:
         return found[0], sent
 
     async def release(self, whole: bool) -> None:
-        """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""
+        """Release the connection after a response, reusable only if the response was read as a ``whole``."""
         await self._release(self, whole and self._reusable)
 
 
 async def read_head(stream: NetworkStream, upgrades: bool = False) -> Head:
-    """The head of the next answer. Raises ``UpstreamError``."""
+    """Read the head of the next response. Raises ``UpstreamError``."""
     reader = HeadReader(upgrades)
     while data := await stream.read(READ):
         try:
@@ -206,10 +208,10 @@ async def read_head(stream: NetworkStream, upgrades: bool = False) -> Head:
 
 
 def _framing(head: Head, max_chunk: int) -> BodyFraming:
-    """RFC 9112, section 6.3."""
+    """Return the framing of the body (RFC 9112, section 6.3)."""
     if head.status in (204, 304):
         return Sized(0)
-    if head.status == 101:  # from here on the bytes are of the other protocol
+    if head.status == 101:  # from now on the bytes belong to the other protocol
         return UntilClosed()
     if head.chunked:
         return Chunked(max_chunk)

@@ -1,4 +1,4 @@
-"""Sockets towards providers: TCP, TLS, and the certificates that providers are checked against."""
+"""Sockets to providers: TCP, TLS, and the certificates that verify providers."""
 
 import os
 import socket
@@ -12,20 +12,21 @@ import trio
 from gateway.http.sockets import receive, send
 from gateway.upstream.errors import StaleConnection, failure, misconfigured
 
-# A model may think for minutes without a byte. Probes keep the way through NAT open, and find a peer that vanished
-# without a word after about a minute. The names of the intervals differ by platform; what is missing is left alone.
+# A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
+# minute. The names of the intervals differ by platform; missing ones are skipped.
 _PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 
 async def open_stream(host: str, port: int, timeout: float) -> "NetworkStream":
-    """A TCP connection, with the probes on. ``timeout`` (seconds) holds for the name, too. Raises ``UpstreamError``."""
+    """Open a TCP connection with keep-alive probes. ``timeout`` (seconds) includes the name lookup. Raises
+    ``UpstreamError``."""
     try:
         with trio.fail_after(timeout):
             stream = await trio.open_tcp_stream(host, port)
     except trio.TooSlowError as error:
         raise failure("connect_timeout") from error
-    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a name at all, such as one with ".."
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a valid name, such as one with ".."
         raise failure("dns") from error
     except OSError as error:
         raise failure("refused" if _is_refusal(error) else "connect") from error
@@ -46,12 +47,12 @@ class NetworkStream:
     def __init__(self, stream: trio.abc.Stream, socket: trio.socket.SocketType) -> None:
         self._stream = stream
         self.socket = socket
-        self._plain = isinstance(stream, trio.SocketStream)  # TLS has its own way
-        self._answered = False  # a byte came since the last request went out
+        self._plain = isinstance(stream, trio.SocketStream)  # TLS does its own reads and writes
+        self._answered = False  # a byte arrived since the last request
         self._reused = False  # an earlier request was answered on it
 
     async def read(self, max_bytes: int) -> bytes:
-        """The next bytes, ``b""`` at the end. Raises ``UpstreamError``."""
+        """Return the next bytes, ``b""`` at the end. Raises ``UpstreamError``."""
         try:
             if self._plain:
                 data = await receive(self.socket, max_bytes)
@@ -67,13 +68,13 @@ class NetworkStream:
         return data
 
     def _is_stale(self) -> bool:
-        # A fresh connection that dies the same way says that the provider is in trouble; and after one byte the
-        # provider has begun. Only here both are known.
+        # A new connection that breaks this way means that the provider has a problem, and after one byte the provider
+        # has started. Only this class knows both.
         return self._reused and not self._answered
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send a request. Where the connection is broken the next ``read`` says so: the provider may have said why
-        before it closed."""
+        """Send a request. The next ``read`` reports a broken connection, because the provider may have sent the reason
+        first."""
         self._reused, self._answered = self._reused or self._answered, False
         try:
             if rest := send(self.socket, data) if self._plain else data:
@@ -82,7 +83,7 @@ class NetworkStream:
             pass
 
     async def start_tls(self, roots: ssl.SSLContext, host: str, timeout: float) -> "NetworkStream":
-        """Secure the connection with TLS; ``host`` is on its other side. Raises ``UpstreamError``."""
+        """Start TLS with ``host`` on the other side and return the new stream. Raises ``UpstreamError``."""
         secured = trio.SSLStream(self._stream, roots, server_hostname=host, https_compatible=True)
         try:
             with trio.fail_after(timeout):
@@ -95,21 +96,21 @@ class NetworkStream:
 
     @property
     def readable(self) -> bool:
-        """There is something to read. An idle connection of which that is true has been closed."""
+        """Return whether there is something to read. An idle connection with something to read has been closed."""
         return self.socket.fileno() < 0 or self.socket.is_readable()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     async def abort(self) -> None:
-        """Close without a farewell, which waits for nothing. Cannot be cancelled."""
+        """Close at once without a TLS close. Cannot be cancelled."""
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self._stream)
 
 
 NO_ROOTS = "cannot load the CA certificates for providers; check upstream_tls_ca_path and SSL_CERT_FILE"
 
-# Where distributions keep theirs: a Python that was built elsewhere looks for them in the wrong place.
+# The distributions' paths; a Python that was built elsewhere searches others.
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -120,8 +121,8 @@ _BUNDLES: Final = (
 
 
 class TlsRoots:
-    """``ca_path``, a file or directory, else ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` where the environment is trusted,
-    else the system's."""
+    """The trusted certificates: ``ca_path``, a file or directory; otherwise ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` if
+    the environment is trusted; otherwise the system's."""
 
     def __init__(self, ca_path: str | None, trust_env: bool) -> None:
         self._ca_path = ca_path
@@ -129,12 +130,13 @@ class TlsRoots:
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
-        """Return the TLS context, made at the first call: that takes about 20 ms, and plain HTTP never needs it.
-        Raises ``UpstreamError``."""
+        """Return the TLS context.
+
+        The first call makes it, in about 20 ms, which plain HTTP never needs. Raises ``UpstreamError``."""
         if self._context is None:
             try:
                 self._context = await trio.to_thread.run_sync(self._load)
-            except OSError as error:  # ssl.SSLError is one
+            except OSError as error:  # also ssl.SSLError
                 raise misconfigured(NO_ROOTS) from error
         return self._context
 
@@ -157,11 +159,11 @@ class TlsRoots:
 
 def _of_system() -> ssl.SSLContext:
     if sys.platform in ("darwin", "win32"):
-        import truststore  # their stores are no files
+        import truststore  # the platform's store is not a file
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The paths that OpenSSL was built with: ssl.create_default_context would heed SSL_CERT_FILE.
+    # OpenSSL's built-in paths; ssl.create_default_context would also read SSL_CERT_FILE.
     built_in = ssl.get_default_verify_paths()
     file = next(filter(os.path.isfile, (built_in.openssl_cafile, *_BUNDLES)), None)
     folder = built_in.openssl_capath if os.path.isdir(built_in.openssl_capath) else None

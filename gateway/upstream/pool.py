@@ -1,4 +1,4 @@
-"""A keep-alive pool of HTTP/1.1 connections to providers, one request on each at a time."""
+"""A pool of HTTP/1.1 keep-alive connections to providers, each with one request at a time."""
 
 import time
 from collections import deque
@@ -18,8 +18,8 @@ from gateway.upstream.slots import ConcurrencyLimit
 async def connect(route: UpstreamRoute, roots: TlsRoots, timeout: float) -> NetworkStream:
     """Open a connection along ``route``, ready for a request.
 
-    ``timeout`` (seconds) holds for each of its steps: name and TCP connection together, a TLS handshake, the proxy's
-    answer. Raises ``UpstreamError``. Cancelled, it has left nothing open."""
+    ``timeout`` (seconds) applies to each step: name lookup and TCP connection together, each TLS handshake, the proxy's
+    response. Raises ``UpstreamError``. Cancellation leaves nothing open."""
     first = route.origin if route.proxy is None else route.proxy.origin
     context = await roots.context() if first.secure or route.origin.secure else None
     stream = await open_stream(first.host, first.port, timeout)
@@ -39,7 +39,7 @@ _CONNECT: Final = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n"
 
 
 async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: float) -> None:
-    """Make the proxy connect to the provider (RFC 9110, section 9.3.6)."""
+    """Ask the proxy to connect to the provider (RFC 9110, section 9.3.6)."""
     authority = route.origin.authority
     assert route.proxy is not None
     credentials = b"".join(b"%b: %b\r\n" % pair for pair in proxy_headers(route.proxy))
@@ -49,7 +49,7 @@ async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: flo
             head = await read_head(stream)
     except trio.TooSlowError as error:
         raise failure("connect_timeout") from error
-    if not 200 <= head.status < 300 or head.rest:  # TLS begins with us: there is nothing yet that could follow
+    if not 200 <= head.status < 300 or head.rest:  # in TLS the client speaks first, so nothing valid can follow yet
         raise failure("proxy") from ConnectionError(f"the proxy returned status {head.status}")
 
 
@@ -60,7 +60,8 @@ IDLE_SECONDS: Final = 30.0
 
 @attrs.frozen(repr=False)
 class PoolStats:
-    """Connections at this moment, and requests that wait for one. ``active`` includes those being made."""
+    """The current numbers of connections and of waiting requests. ``active`` includes connections that are being
+    opened."""
 
     connections: int = 0
     idle: int = 0
@@ -69,14 +70,14 @@ class PoolStats:
 
 
 class Pool:
-    """The connections to providers. They are no more than ``slots`` has, idle ones included: each caller of ``ask``
-    has a slot."""
+    """The connections to providers. Each caller of ``ask`` has a slot, so there are no more connections than ``slots``,
+    including idle ones."""
 
     def __init__(self, roots: TlsRoots, slots: ConcurrencyLimit) -> None:
         self._roots = roots
         self._slots = slots
         self._active: set[Connection] = set()
-        self._idle: deque[tuple[Connection, float]] = deque()  # and when it expires; the one used last is the last
+        self._idle: deque[tuple[Connection, float]] = deque()  # with their expiries; the last was used last
 
     async def ask(
         self,
@@ -85,9 +86,11 @@ class Pool:
         connect_timeout: float,
         connected: Callable[[], object] | None = None,
     ) -> WireAnswer:
-        """Send ``request`` and return its response; closing the body returns the connection. ``connected()`` is called
-        after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it leaves nothing open."""
-        kept = await self._kept(route) if request.upload is None else None  # a kept one may be dead, and it goes once
+        """Send ``request`` and return its response; closing the body returns the connection.
+
+        ``connected()`` is called after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it
+        leaves nothing open."""
+        kept = await self._kept(route) if request.upload is None else None  # an upload cannot be repeated
         connection = kept or await self._made(route, connect_timeout)
         self._active.add(connection)
         if kept is None and connected is not None:
@@ -95,7 +98,7 @@ class Pool:
         return await connection.ask(request)
 
     async def _kept(self, route: UpstreamRoute) -> Connection | None:
-        """Return the connection along ``route`` that was used last and is still good."""
+        """Return the usable connection along ``route`` that was used last."""
         for entry in reversed(self._idle):
             if entry[0].route == route:
                 break
@@ -118,13 +121,13 @@ class Pool:
         if reusable:
             now = time.monotonic()
             self._idle.append((connection, now + IDLE_SECONDS))
-            while self._idle and (self._idle[0][1] < now or len(self._idle) > MAX_IDLE):  # others take them meanwhile
+            while self._idle and (self._idle[0][1] < now or len(self._idle) > MAX_IDLE):  # other tasks may take some
                 await _close(self._idle.popleft()[0])
         else:
             await _close(connection)
 
     async def close_idle(self, route: UpstreamRoute) -> None:
-        """Close all connections along ``route`` that are not in use."""
+        """Close all idle connections along ``route``."""
         kept = [entry for entry in self._idle if entry[0].route != route]
         closing = [connection for connection, _ in self._idle if connection.route == route]
         self._idle = deque(kept)
@@ -132,7 +135,7 @@ class Pool:
             await _close(connection)
 
     async def aclose(self) -> None:
-        """Close every connection; answers that are still being read fail as cut."""
+        """Close every connection; responses that are still being read fail as cut."""
         for connection in (*self._active, *(connection for connection, _ in self._idle)):
             await _close(connection)
         self._idle.clear()

@@ -1,5 +1,5 @@
-"""The proxies of the environment: ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, and ``NO_PROXY`` for what goes
-straight."""
+"""The proxies of the environment: ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, with the exceptions in
+``NO_PROXY``."""
 
 import base64
 import ipaddress
@@ -21,14 +21,15 @@ _ENTRY = re.compile(r"(?:(?P<scheme>[a-z]+)://)?(?P<name>[^:/\[\]]*)(?::(?P<port
 
 @attrs.frozen
 class Proxy:
-    """An HTTP proxy, with the value of ``proxy-authorization`` for it if it wants one."""
+    """An HTTP proxy, with its value of ``proxy-authorization``, if any."""
 
     origin: Origin
     authorization: bytes | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> "Proxy":
-        """Raises ``UpstreamError``, which does not quote ``url``: there may be a password in it."""
+        """Return the proxy at ``url``. Raises ``UpstreamError``, which does not quote ``url``, because it may contain a
+        password."""
         origin = parse_origin(url)
         if origin is None:
             raise misconfigured(BAD_PROXY)
@@ -40,13 +41,14 @@ class Proxy:
 
 
 def proxy_headers(proxy: Proxy) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that are for the proxy itself."""
+    """Return the headers for the proxy itself."""
     return () if proxy.authorization is None else ((b"Proxy-Authorization", proxy.authorization),)
 
 
 @attrs.frozen(repr=False)
 class Exemption:
-    """One entry of ``NO_PROXY``: a network, or a name with all below it. What is empty or ``None`` fits everything."""
+    """One entry of ``NO_PROXY``: a network, or a name and its subdomains. Empty values and ``None`` match
+    everything."""
 
     scheme: str
     host: re.Pattern[str] | IpNetwork | None
@@ -61,7 +63,7 @@ class Exemption:
 
     @classmethod
     def parse(cls, entry: str) -> "Exemption | None":
-        """An entry that is none of these is passed over, as curl and Go do."""
+        """Return the exemption of an entry, or ``None`` for an invalid entry, which curl and Go also skip."""
         try:
             return cls("", ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False), None)
         except ValueError:
@@ -69,7 +71,7 @@ class Exemption:
         if found is None:
             return None
         name, port = found["name"], found["port"]
-        # .example.com and *.example.com are what is below example.com, which alone is that and itself.
+        # .example.com and *.example.com match subdomains only; example.com also matches itself.
         below = r"(?:.+\.)" if name.startswith((".", "*.")) else r"(?:.+\.)?"
         host = re.compile(below + re.escape(name.removeprefix("*").removeprefix(".")))
         return cls(found["scheme"] or "", host if name else None, int(port) if port else None)
@@ -85,10 +87,10 @@ def _is_in(host: str, where: re.Pattern[str] | IpNetwork) -> bool:
 
 
 class ProxyRules:
-    """The choice of a proxy for each server.
+    """Chooses a proxy for each server.
 
-    ``variables`` are the proxies' URLs by scheme, and what goes straight under ``no``. A URL that cannot be used fails
-    only the requests that need it."""
+    ``variables`` are the proxies' URLs by scheme, and the exceptions under ``no``. An invalid URL fails only the
+    requests that need it."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         entries = [entry.strip() for entry in variables.get("no", "").split(",")]
@@ -98,11 +100,11 @@ class ProxyRules:
 
     @classmethod
     def of_environment(cls) -> "ProxyRules":
-        """The rules of the environment's variables, in either case, and on macOS and Windows of the system."""
+        """Return the rules of the environment's variables, in either case, and on macOS and Windows of the system."""
         return cls(getproxies())
 
     def proxy_for(self, origin: Origin) -> Proxy | None:
-        """Return the proxy for ``origin``; ``None`` if connections go straight there. Raises ``UpstreamError``."""
+        """Return the proxy for ``origin``, or ``None`` for a direct connection. Raises ``UpstreamError``."""
         url = self._urls.get(origin.scheme) or self._urls.get("all")
         if url is None or any(one.fits(origin) for one in self._exempt):
             return None
@@ -113,17 +115,17 @@ class ProxyRules:
 
 @attrs.frozen(repr=False)
 class UpstreamRoute:
-    """The way to ``origin``, straight or through ``proxy``. A connection serves all requests of one route."""
+    """The route to ``origin``, direct or through ``proxy``. A connection serves requests of one route only."""
 
     origin: Origin
     proxy: Proxy | None = None
 
     @property
     def tunnelled(self) -> bool:
-        """Whether the proxy passes on bytes that it cannot read (``CONNECT``)."""
+        """Whether the proxy forwards encrypted bytes (``CONNECT``)."""
         return self.proxy is not None and self.origin.secure
 
     @property
     def forwarded(self) -> bool:
-        """Whether the proxy gets the request itself, and forwards it."""
+        """Whether the proxy receives and forwards the request itself."""
         return self.proxy is not None and not self.origin.secure

@@ -1,4 +1,4 @@
-"""A request to a provider, and its headers as they go out."""
+"""A request to a provider, and its headers on the wire."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -21,32 +21,33 @@ _FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
 
 @attrs.frozen(eq=False, repr=False)
 class UploadedBody:
-    """A request's body that is sent as it comes: ``length`` bytes, in chunks where that is ``None``. Its ``pieces`` are
-    read once, so that the request goes out once."""
+    """A request's body that is streamed: ``length`` bytes, or chunks if that is ``None``. ``pieces`` can be read only
+    once, so the request is sent only once."""
 
     pieces: AsyncIterator[bytes]
     length: int | None = None
 
 
-@attrs.frozen(eq=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, slots=False)  # created for each request; cheaper to construct without slots
 class UpstreamRequest:
     """One request to a provider.
 
-    ``headers`` are sent in this order as they are, less the framing ones, which follow from ``body``. A ``host`` among
-    them wins over the host of ``url``; the TLS server name is always that of ``url``. ``connect_timeout`` (seconds)
-    holds for the name and the TCP connection together, and again for the TLS handshake and for a proxy's answer.
-    ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
-    bound does. ``placed(request, waited)`` is called once it has its slot among those under way, with whether it had to
-    wait for it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a
-    second time because a kept connection was dead, which it allows or not; ``before_end()`` right before the last bytes
-    of ``body`` are written, because the provider may have all of it then. ``upgrade`` is the protocol that the
-    connection is to speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does. An ``upload``
-    takes the place of ``body``, over a connection of its own.
-    """
+    ``headers`` are sent unchanged in this order, except framing headers, which depend on ``body``. A ``host`` among
+    them replaces the host of ``url``; the TLS server name is always the one in ``url``. ``connect_timeout`` (seconds)
+    applies to the name lookup and TCP connection together, and again to the TLS handshake and to a proxy's response.
+    ``max_chunk`` (bytes) bounds each chunk of a response that is read as a whole; the default is the upstream's.
+
+    ``placed(request, waited)`` is called when the request has its slot, with whether it had to wait; ``connected()``
+    after a new connection was opened for it; ``again()`` before it is sent a second time after a dead connection, and
+    returns whether it may be; ``before_end()`` right before the last bytes of ``body`` are written, after which the
+    provider may have all of it.
+
+    ``upgrade`` is the protocol that a 101 switches the connection to (RFC 9110, section 7.8). An ``upload`` replaces
+    ``body`` and uses a new connection."""
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # may contain credentials
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float = 5.0
     max_chunk: int | None = None
@@ -66,8 +67,9 @@ class UpstreamRequest:
         before_end: Callable[[], object],
         upload: UploadedBody | None,
     ) -> "UpstreamRequest":
-        """Return the request with ``headers`` added and its callbacks set. ``attrs.evolve`` takes three times as long,
-        and each request is sent through this."""
+        """Return the request with ``headers`` added and its callbacks set.
+
+        Every request passes through this, and ``attrs.evolve`` takes three times as long."""
         return UpstreamRequest(
             self.method, self.url, (*self.headers, *headers), self.body, self.connect_timeout, max_chunk, self.upgrade,
             placed, self.connected, again, before_end, upload,
@@ -75,7 +77,9 @@ class UpstreamRequest:
 
 
 def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
-    """``host`` is what the URL says. Raises ``UpstreamError``, which does not quote a value: it may be a credential."""
+    """Return the headers on the wire; ``host`` is the one in the URL.
+
+    Raises ``UpstreamError``, which does not quote a value, because it may be a credential."""
     names = [name.lower() for name, _ in request.headers]
     if names.count("host") > 1:
         raise misconfigured(TWO_HOSTS)
@@ -102,16 +106,17 @@ def _is_value(text: str) -> bool:
 
 
 class CredentialSource(Protocol):
-    """Where the credential of one model entry comes from."""
+    """The source of one model entry's credential."""
 
     async def credential(self) -> Credential | None:
-        """The credential that holds now, fetched or refreshed first where that is due; ``None`` where there is none.
+        """Return the current credential, fetched or refreshed if that is due; ``None`` if there is none.
 
-        One refresh runs at a time: who asks meanwhile waits for it and gets what it has brought. Whoever is cancelled
-        while waiting takes nobody else's refresh along. Raises ``GatewayError`` where none can be had."""
+        Concurrent callers share one refresh, which continues if one of them is cancelled. Raises ``GatewayError`` if
+        there is no valid credential."""
         ...
 
     async def renewed(self, refused: Credential) -> Credential | None:
-        """Another credential than ``refused``, which the provider did not take; ``None`` where there is none now.
+        """Return another credential than ``refused``, which the provider rejected, or ``None``.
+
         Waits and raises as ``credential`` does."""
         ...

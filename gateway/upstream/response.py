@@ -1,4 +1,4 @@
-"""A provider's answer: its head, and its body as it comes."""
+"""A provider's response: its head, and its body in pieces."""
 
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -16,22 +16,22 @@ TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
 class HeldSlot(Protocol):
-    """What an answer takes of a limit."""
+    """A response's use of a limit."""
 
     def free(self) -> object:
-        """Give it back, once."""
+        """Return it, once."""
         ...
 
 
 class ChangedBytes(Protocol):
-    """Changes a body as it comes. Both may raise ``GatewayError``."""
+    """Changes a body piece by piece. Both methods may raise ``GatewayError``."""
 
     def take(self, piece: bytes) -> bytes:
-        """What stands for ``piece``, perhaps nothing yet."""
+        """Return the replacement of ``piece``, possibly empty."""
         ...
 
     def close(self) -> bytes:
-        """The rest, once; then nothing."""
+        """Return the rest the first time, then nothing."""
         ...
 
 
@@ -43,11 +43,10 @@ async def _changed(read: Callable[[], Awaitable[bytes]], change: ChangedBytes) -
 
 
 class UpstreamResponse(trio.abc.AsyncResource):
-    """The head of a provider's answer, and its body as it comes. One task at a time may use it.
+    """The head of a provider's response, and its body in pieces, for one task at a time.
 
-    Whoever holds one closes it (``async with response``, or ``aclose()`` in a ``finally``): until then it holds its
-    slot among those under way. The end of the body, a failure and a cancellation while reading close it too.
-    """
+    The holder closes it (``async with response``, or ``aclose()`` in a ``finally``); until then it occupies its slot.
+    The end of the body, a failure and a cancellation during a read also close it."""
 
     def __init__(self, answer: WireAnswer, attempts: int, slot: HeldSlot) -> None:
         self._closed = self._whole = False
@@ -56,7 +55,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._read = answer.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
         self.status = answer.status
-        self.attempts = attempts  # 2 if the first went to a pooled connection that was dead
+        self.attempts = attempts  # 2 if the first one met a dead pooled connection
         headers = as_text(answer.headers)
         if applied := codings(headers):
             self._decoding = decoded(answer.body, applied)
@@ -67,19 +66,18 @@ class UpstreamResponse(trio.abc.AsyncResource):
         """The whole body came with the head: reading it does not wait."""
 
     def header(self, name: str) -> str | None:
-        """The first value of the header ``name`` (lower case)."""
+        """Return the first value of the header ``name`` (lower case), or ``None``."""
         return next((value for key, value in self.headers if key == name), None)
 
     def change(self, change: ChangedBytes) -> None:
-        """Let the body come through ``change``, before any of it is read."""
+        """Pass the body through ``change``. Call this before any of it is read."""
         self._read = partial(_changed, self._read, change)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it comes, decompressed, each of 1 MiB at most and none empty.
+        """Return the iterator over the decompressed body, in pieces of at most 1 MiB, none empty.
 
-        Raises ``UpstreamError`` when it breaks off. That it ends well does not say that the answer is whole: one
-        delimited by the connection's end cannot tell. After ``aclose`` it raises ``trio.ClosedResourceError``.
-        """
+        Raises ``UpstreamError`` if the body breaks off. A body that the connection's end delimits may be incomplete
+        without an error. After ``aclose`` it raises ``trio.ClosedResourceError``."""
         return self
 
     def __aiter__(self) -> Self:
@@ -88,7 +86,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
     async def __anext__(self) -> bytes:
         if self._closed and not self._whole:
             raise trio.ClosedResourceError("the response was closed before its end")
-        try:  # the end, a failure, a cancellation: all of them give the slot back
+        try:  # the end, a failure and a cancellation all free the slot
             if piece := await self._read():
                 return piece
         except BaseException:
@@ -99,7 +97,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         raise StopAsyncIteration
 
     async def read(self, limit: int) -> bytes:
-        """The whole body. Raises ``UpstreamError`` when it breaks off, or is longer than ``limit`` bytes."""
+        """Return the whole body. Raises ``UpstreamError`` if it breaks off or is longer than ``limit`` bytes."""
         parts, size = [], 0
         async for piece in self.chunks():
             size += len(piece)
@@ -110,22 +108,22 @@ class UpstreamResponse(trio.abc.AsyncResource):
         return b"".join(parts)
 
     async def receive(self) -> bytes:
-        """The next bytes of a connection that was upgraded, ``b""`` at its end. Cancelled, it is as it was. Raises
+        """Return the next bytes of an upgraded connection, ``b""`` at its end. Cancellation loses nothing. Raises
         ``UpstreamError``."""
         return await self._body.read()
 
     async def write(self, data: bytes) -> None:
-        """Send ``data`` on a connection that was upgraded. Where that is broken the next piece says so."""
+        """Send ``data`` on an upgraded connection. The next read reports a broken connection."""
         assert isinstance(self._body, AnswerBody), "it has a connection"
         await self._body.connection.stream.write(data)
 
     async def aclose(self) -> None:
-        """Give the connection back if the body was read to its end, else close it at once. Cannot be cancelled."""
+        """Return the connection if the body was read to its end, otherwise close it at once. Cannot be cancelled."""
         if self._closed:
             return
         self._closed = True
-        # A response that is not closed holds its connection and its slot for ever: they are referred to, so no garbage
-        # collection frees them.
+        # An unclosed response would keep its connection and its slot forever: both are referenced, so the garbage
+        # collector does not free them.
         try:
             if self._decoding is not None:
                 with trio.CancelScope(shield=True):

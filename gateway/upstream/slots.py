@@ -15,7 +15,7 @@ NOBODY: Final = ""
 
 
 class ConnectionShare(Protocol):
-    """The share of each client."""
+    """The limit of each client's slots."""
 
     def most(self, holder: str) -> float:
         """Return the number of slots that ``holder`` may have, infinite without a limit."""

@@ -1,7 +1,5 @@
-"""A websocket to a provider, on a connection that was upgraded (RFC 6455): its client's side.
-
-The library does the frames, and what it does not: the time that everything takes, and the bound on a message.
-"""
+"""The client side of a websocket to a provider, on an upgraded connection (RFC 6455). The library parses the frames;
+this module adds timeouts and the limit of a message."""
 
 import base64
 import contextlib
@@ -23,8 +21,8 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 
 FAREWELL_SECONDS: Final = 0.5
-"""How long a provider gets to answer our close before the connection ends: a close with bytes unread is a reset, which
-may cost it the frame that says why."""
+"""Seconds for the provider to answer a close before the connection ends. Closing with unread bytes is a reset, which
+may discard the frame with the reason."""
 
 NOT_ACCEPTED: Final = "the provider's 101 response does not match the WebSocket handshake"
 TOO_LARGE: Final = "the message is larger than the limit of {} bytes"
@@ -32,11 +30,11 @@ TOO_LARGE: Final = "the message is larger than the limit of {} bytes"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 Piece: TypeAlias = str | bytes
-"""A message, whole: text or binary."""
+"""A whole message, text or binary."""
 
 
 class WebSocketEnded(Exception):
-    """The other side has closed the websocket with ``code`` and ``reason``, or is gone without a word (1006)."""
+    """The other side closed the websocket with ``code`` and ``reason``, or vanished (1006)."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -45,8 +43,10 @@ class WebSocketEnded(Exception):
 
 
 def handshake(request: UpstreamRequest, subprotocols: tuple[str, ...] = ()) -> UpstreamRequest:
-    """``request`` with what asks for a websocket. Without extensions: what is compressed cannot be bounded before it is
-    unfolded, and one more copy of audio is all that it would bring."""
+    """Return ``request`` as the handshake of a websocket.
+
+    It offers no extensions: compressed messages cannot be bounded before they are decompressed, and would hardly shrink
+    audio."""
     key = base64.b64encode(secrets.token_bytes(16)).decode("ascii")
     offered = (("sec-websocket-protocol", ", ".join(subprotocols)),) if subprotocols else ()
     own = (("sec-websocket-version", "13"), ("sec-websocket-key", key), *offered)
@@ -55,8 +55,10 @@ def handshake(request: UpstreamRequest, subprotocols: tuple[str, ...] = ()) -> U
 
 
 def upgraded(request: UpstreamRequest, response: UpstreamResponse, most: int) -> "UpstreamWebSocket":
-    """The websocket that a 101 in answer to the handshake ``request`` has made, for messages of up to ``most`` bytes.
-    Raises ``UpstreamError``, and the response is the caller's to close."""
+    """Return the websocket that a 101 response to the handshake ``request`` opened, for messages of up to ``most``
+    bytes.
+
+    Raises ``UpstreamError``; the caller still closes the response."""
     key = dict(request.headers)["sec-websocket-key"].encode("ascii")
     accepted = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode("ascii")
     if response.header("sec-websocket-accept") != accepted or response.header("sec-websocket-extensions"):
@@ -65,14 +67,14 @@ def upgraded(request: UpstreamRequest, response: UpstreamResponse, most: int) ->
 
 
 def farewell(code: int, reason: str) -> CloseConnection:
-    """The frame that closes with ``code``; 1005 stands for none, which can have no reason either."""
+    """Return the frame that closes with ``code``. 1005 means no code, and so no reason."""
     if code == CloseReason.NO_STATUS_RCVD:
         return CloseConnection(CloseReason.NO_STATUS_RCVD)
     return CloseConnection(code, reason or None)
 
 
 class UpstreamWebSocket(trio.abc.AsyncResource):
-    """An open websocket. One task receives, any may send. Whoever has it closes it."""
+    """An open websocket. One task receives, any task may send. Its holder closes it."""
 
     def __init__(self, response: UpstreamResponse, most: int) -> None:
         self._response = response
@@ -80,17 +82,17 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         self._codes = RegisteredCodes()
         self._frames = Connection(ConnectionType.CLIENT, [self._codes])
         self._sending = trio.Lock()
-        self._owed = b""  # the answer to a ping that came while something else was being written
+        self._owed = b""  # the answer to a ping that arrived during another write
         self._parts: list[Piece] = []
         self._size = 0
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that the provider has chosen."""
+        """The subprotocol that the provider chose."""
         return self._response.header("sec-websocket-protocol")
 
     async def receive(self) -> Piece:
-        """The next message. Raises ``WebSocketEnded``. Pings are answered on the way."""
+        """Return the next message. Raises ``WebSocketEnded``. Answers pings."""
         while True:
             for frame in self._frames.events():
                 if isinstance(frame, Message):
@@ -98,7 +100,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                         return message
                 elif isinstance(frame, Ping):
                     await self._answer(frame)
-                elif isinstance(frame, CloseConnection):  # or what is to be said about a frame that is none
+                elif isinstance(frame, CloseConnection):  # or the close for an invalid frame
                     close = self._codes.sent(frame)
                     await self._send(close.response())
                     raise WebSocketEnded(int(close.code), close.reason or "")
@@ -111,7 +113,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
             self._frames.receive_data(data)
 
     async def _take(self, frame: Message[Any]) -> Piece | None:
-        """The message that ``frame`` ends."""
+        """Return the message that ``frame`` completes, or ``None``."""
         self._size += len(frame.data) if isinstance(frame.data, bytes | bytearray) else len(frame.data.encode())
         if self._size > self._most:
             reason = TOO_LARGE.format(self._most)
@@ -126,7 +128,7 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
         return b"".join(part for part in parts if not isinstance(part, str))
 
     async def _answer(self, ping: Ping) -> None:
-        """Answer a ping, behind what is being written where something is: whoever reads must not wait for that."""
+        """Answer a ping, after a running write if there is one: the reader must not wait for it."""
         with contextlib.suppress(LocalProtocolError):
             pong = self._frames.send(ping.response())
             if self._sending.locked():
@@ -135,17 +137,18 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                 await self._write(pong)
 
     async def send(self, message: Piece) -> None:
-        """Send a message, as text or binary as it is. Waits for a provider that does not read; of one that is gone the
-        next ``receive`` tells."""
+        """Send a message, as text or binary by its type.
+
+        Waits for a provider that does not read. The next ``receive`` reports a provider that vanished."""
         await self._send(TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message))
 
     async def ping(self) -> None:
-        """Send a ping, unless something is being written."""
+        """Send a ping, unless a write is running."""
         if not self._sending.locked():
             await self._send(Ping())
 
     async def _send(self, frame: Frame) -> None:
-        with contextlib.suppress(LocalProtocolError):  # it is closing: nothing goes out any more
+        with contextlib.suppress(LocalProtocolError):  # closing, so nothing more can be sent
             await self._write(self._frames.send(frame))
 
     async def _write(self, data: bytes) -> None:
@@ -156,8 +159,9 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                 await self._response.write(owed)
 
     async def close(self, code: int, reason: str) -> None:
-        """Say goodbye with ``code``, of those that may be sent (1005 says none), and end the connection. Waits a moment
-        for the provider's own close; cannot be cancelled."""
+        """Close with ``code``, one that may be sent (1005: none), and end the connection.
+
+        Waits a moment for the provider's close. Cannot be cancelled."""
         with trio.CancelScope(shield=True):
             with trio.move_on_after(FAREWELL_SECONDS), contextlib.suppress(WebSocketEnded, LocalProtocolError):
                 await self._send(farewell(code, reason))
