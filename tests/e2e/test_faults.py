@@ -36,7 +36,7 @@ from tests.support.harness import (
     provider,
     request,
 )
-from tests.support.streams_page import PAGE, ROWS, table, tests_of_row
+from tests.support.streams_page import PAGE, ROWS, names_of_tests, table
 from tests.support.upstreams import PATHS
 
 # The provider
@@ -303,7 +303,7 @@ def test_the_page_has_every_fault():
 def test_the_test_that_a_row_names_is_about_that_row(row):
     """It is run for each of the row's cells, because ``shows`` stands over it."""
     file, name = row.shown_by
-    assert tests_of_row(row.what, (ROOT / "tests" / "e2e" / file).read_text()) == [name]
+    assert names_of_tests(row.what, (ROOT / "tests" / "e2e" / file).read_text()) == [name]
 
 
 # Beyond the tables

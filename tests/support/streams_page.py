@@ -91,6 +91,6 @@ def shows(what: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
 
 
-def tests_of_row(what: str, source: str) -> Sequence[str]:
+def names_of_tests(what: str, source: str) -> Sequence[str]:
     """Return the names of the tests in ``source`` with the decorator ``shows(what)``."""
     return re.findall(rf'^@shows\("{re.escape(what)}"\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE)
