@@ -19,7 +19,6 @@ from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.prices import ADVICE, unpriced
 from gateway.config.settings import Config
-from gateway.config.unknown import wrong_key
 from streams.errors import GatewayError
 
 _TAKEN: Final = "the file has a client with this name"
@@ -50,6 +49,8 @@ def kept_of(name: str, text: str) -> dict[str, Any]:
 
 def read_item(name: str, item: Mapping[str, Any]) -> ClientKey:
     """Return a client's item. Raises ``ConfigError``."""
+    from gateway.config.unknown import wrong_key  # imported when needed: it is large
+
     found = read({**item, "name": name}, ClientKey, wrong_key)
     if found.faults or found.value is None:
         written = _document(name, item)

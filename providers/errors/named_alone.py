@@ -5,6 +5,7 @@ name, consists entirely of the provider's known words is trusted.
 """
 
 import re
+from functools import cache
 from typing import Final
 
 from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, find_rejected_encoding, parse_path
@@ -17,19 +18,16 @@ _NAME: Final = r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?"
 _AT: Final = r"'?(?P<at>[\w\-.\[\]/]{1,200})'?"
 
 # The vendors' messages as in ``rejected.py``, completed so that they match whole messages without quotes.
-_SENTENCES: Final = tuple(
-    re.compile(words)
-    for words in (
-        rf"{_NAME}: Extra inputs are not permitted",
-        r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)(?: supplied)?: "
-        rf"{_NAME}(?: is not supported with this model)?\.?",
-        rf"(?:{_AT} ?: )?property {_NAME} is unsupported(?:, did you mean '[\w\-]{{1,100}}'\?)?",
-        rf"(?:Invalid JSON payload received\. )?Unknown name {_NAME}(?: at {_AT})?: Cannot find field\.?",
-        rf"(?:Malformed input request: )?#(?:{_AT})?: extraneous key \[(?P<name>\w{{1,200}})\] is not permitted"
-        r"(?:, please reformat(?: your input and try again)?)?\.?",
-        r"(?:Failed to deserialize(?: the JSON body into the target type)?: )?"
-        rf"unknown field {_NAME}(?:, (?:expected|there are no fields)[\w`, \-]*)?(?: at line \d+ column \d+)?",
-    )
+_SENTENCES: Final = (
+    rf"{_NAME}: Extra inputs are not permitted",
+    r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)(?: supplied)?: "
+    rf"{_NAME}(?: is not supported with this model)?\.?",
+    rf"(?:{_AT} ?: )?property {_NAME} is unsupported(?:, did you mean '[\w\-]{{1,100}}'\?)?",
+    rf"(?:Invalid JSON payload received\. )?Unknown name {_NAME}(?: at {_AT})?: Cannot find field\.?",
+    rf"(?:Malformed input request: )?#(?:{_AT})?: extraneous key \[(?P<name>\w{{1,200}})\] is not permitted"
+    r"(?:, please reformat(?: your input and try again)?)?\.?",
+    r"(?:Failed to deserialize(?: the JSON body into the target type)?: )?"
+    rf"unknown field {_NAME}(?:, (?:expected|there are no fields)[\w`, \-]*)?(?: at line \d+ column \d+)?",
 )
 _BETAS: Final = re.compile(
     r"Unexpected value\(s\) (?P<betas>[\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"
@@ -43,6 +41,12 @@ _UNCACHED: Final = re.compile(
 _OTHER_ROUTE: Final = re.compile(
     r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? isn['\u2019]t supported on this route\.?"
 )
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Return ``_SENTENCES``, compiled for the first error."""
+    return tuple(re.compile(words) for words in _SENTENCES)
 
 
 def find_sole_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
@@ -63,7 +67,7 @@ def find_sole_rejected(failed: ErrorInfo) -> tuple[Path, ...]:
         return (ROUTE,)
     if (betas := _BETAS.fullmatch(failed.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    found = next(filter(None, (_matched_path(words.fullmatch(failed.message)) for words in _SENTENCES)), ())
+    found = next(filter(None, (_matched_path(words.fullmatch(failed.message)) for words in _patterns())), ())
     encoding = None if found else find_rejected_encoding(failed)
     return found if encoding is None else (encoding,)
 

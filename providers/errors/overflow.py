@@ -7,6 +7,7 @@ Yeachan-Heo/oh-my-claudecode#3574).
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -41,45 +42,48 @@ _OWN_WORDS = re.compile(
 _GOOGLE_WORDS = re.compile(r"input token count .{0,40}exceeds the maximum")
 
 # Groups: `input` and `output` (the requested answer), their `total`, and the model's `limit`.
-_PATTERNS = tuple(
-    re.compile(pattern.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL)
-    for pattern in (
-        # Anthropic
-        r"prompt is too long: (?P<input>#) tokens > (?P<limit>#) maximum",
-        r"input length and `?max_tokens`? exceed context limit: (?P<input>#) \+ (?P<output>#) > (?P<limit>#)",
-        # OpenAI and all that took its words over: vLLM, DeepSeek, OpenRouter, SGLang
-        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?:about )?(?P<total>#) tokens "
-        r"\([^()]{0,200}?(?P<output>#) (?:in|for) the (?:completion|output)",
-        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested a total of (?P<total>#) tokens: "
-        r"(?P<input>#) tokens .{1,60}? (?P<output>#) tokens for the completion",
-        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?P<output>#) output tokens and your "
-        r"prompt contains (?:at least )?(?P<input>#) input tokens",
-        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}has (?P<input>#) input tokens \((?P<output>#) >",
-        r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}resulted in (?P<input>#) tokens",
-        # xAI, Gemini, Mistral, llama.cpp, SGLang, Fireworks, Cohere, Copilot, text-generation-inference, Qwen, Moonshot
-        r"maximum prompt length is (?P<limit>#) but the request contains (?P<input>#) tokens",
-        r"input token count \((?P<input>#)\) exceeds the maximum number of tokens allowed \((?P<limit>#)\)",
-        r"prompt contains (?P<input>#) tokens.{1,60}too large for model with (?P<limit>#) maximum context length",
-        r"request \((?P<input>#) tokens\) exceeds the available context size \((?P<limit>#) tokens\)",
-        r"prompt tokens \((?P<input>#)\) exceeds? context size \((?P<limit>#)\)",
-        r"input \((?P<input>#) tokens\) is longer than the model's context length \((?P<limit>#) tokens\)",
-        r"prompt is too long: (?P<input>#), model maximum context length: (?P<limit>#)",
-        r"total number of tokens .{1,60}cannot exceed (?P<limit>#) - received (?P<input>#)",
-        r"prompt token count of (?P<input>#) exceeds the limit of (?P<limit>#)",
-        r"must be <= (?P<limit>#)\. Given: (?P<input>#) `inputs` tokens and (?P<output>#) `max_new_tokens`",
-        r"range of input length should be \[#, (?P<limit>#)\]",
-        r"exceeded model token limit: (?P<limit>#)",
-        # No figures: Bedrock, Ollama, LM Studio, MiniMax, Zhipu, and what all the others have in common
-        r"maximum context length",
-        r"input is too long for requested model",
-        r"number of input tokens exceeds maximum length",
-        r"input token count exceeds the maximum",
-        r"(?:exceed(?:s|ed|ing)?|larger than|longer than|greater than) .{0,40}context (?:window|length|size|limit)",
-        r"context (?:window|length|size|limit) (?:is )?exceed(?:s|ed)",
-        r"prompt (?:is )?too long",
-        r"prompt exceeds max(?:imum)? length",
-    )
+_SENTENCES = (
+    # Anthropic
+    r"prompt is too long: (?P<input>#) tokens > (?P<limit>#) maximum",
+    r"input length and `?max_tokens`? exceed context limit: (?P<input>#) \+ (?P<output>#) > (?P<limit>#)",
+    # OpenAI and all that took its words over: vLLM, DeepSeek, OpenRouter, SGLang
+    r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?:about )?(?P<total>#) tokens "
+    r"\([^()]{0,200}?(?P<output>#) (?:in|for) the (?:completion|output)",
+    r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested a total of (?P<total>#) tokens: "
+    r"(?P<input>#) tokens .{1,60}? (?P<output>#) tokens for the completion",
+    r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?P<output>#) output tokens and your "
+    r"prompt contains (?:at least )?(?P<input>#) input tokens",
+    r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}has (?P<input>#) input tokens \((?P<output>#) >",
+    r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}resulted in (?P<input>#) tokens",
+    # xAI, Gemini, Mistral, llama.cpp, SGLang, Fireworks, Cohere, Copilot, text-generation-inference, Qwen, Moonshot
+    r"maximum prompt length is (?P<limit>#) but the request contains (?P<input>#) tokens",
+    r"input token count \((?P<input>#)\) exceeds the maximum number of tokens allowed \((?P<limit>#)\)",
+    r"prompt contains (?P<input>#) tokens.{1,60}too large for model with (?P<limit>#) maximum context length",
+    r"request \((?P<input>#) tokens\) exceeds the available context size \((?P<limit>#) tokens\)",
+    r"prompt tokens \((?P<input>#)\) exceeds? context size \((?P<limit>#)\)",
+    r"input \((?P<input>#) tokens\) is longer than the model's context length \((?P<limit>#) tokens\)",
+    r"prompt is too long: (?P<input>#), model maximum context length: (?P<limit>#)",
+    r"total number of tokens .{1,60}cannot exceed (?P<limit>#) - received (?P<input>#)",
+    r"prompt token count of (?P<input>#) exceeds the limit of (?P<limit>#)",
+    r"must be <= (?P<limit>#)\. Given: (?P<input>#) `inputs` tokens and (?P<output>#) `max_new_tokens`",
+    r"range of input length should be \[#, (?P<limit>#)\]",
+    r"exceeded model token limit: (?P<limit>#)",
+    # No figures: Bedrock, Ollama, LM Studio, MiniMax, Zhipu, and what all the others have in common
+    r"maximum context length",
+    r"input is too long for requested model",
+    r"number of input tokens exceeds maximum length",
+    r"input token count exceeds the maximum",
+    r"(?:exceed(?:s|ed|ing)?|larger than|longer than|greater than) .{0,40}context (?:window|length|size|limit)",
+    r"context (?:window|length|size|limit) (?:is )?exceed(?:s|ed)",
+    r"prompt (?:is )?too long",
+    r"prompt exceeds max(?:imum)? length",
 )
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Return ``_SENTENCES``, compiled for the first error."""
+    return tuple(re.compile(words.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL) for words in _SENTENCES)
 
 
 def overflows(error: Mapping[str, Any], status: int) -> bool:
@@ -139,7 +143,7 @@ def has_openai_code(error: Mapping[str, Any]) -> bool:
 
 def _match(message: str) -> re.Match[str] | None:
     text = message[:_MAX_TEXT]
-    return next((found for pattern in _PATTERNS if (found := pattern.search(text))), None)
+    return next((found for pattern in _patterns() if (found := pattern.search(text))), None)
 
 
 def _sentence(message: str) -> str:

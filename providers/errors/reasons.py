@@ -6,6 +6,7 @@ Messages change (arspesk/sur9e#75), so anything outside these tables is decided 
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -108,7 +109,13 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     # Vertex AI
     (r"Permission '[\w.]{1,60}' denied on resource '[\w./-]{1,300}/models/", "gone"),
 )
-_PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTENCES)
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], FailureReason], ...]:
+    """Return ``SENTENCES``, compiled for the first error."""
+    return tuple((re.compile(words), reason) for words, reason in SENTENCES)
+
 
 # A 404 about something else than the model: an object in the request, or a feature that a router's model lacks
 # (pydantic/pydantic-ai#2896, zed-industries/zed#36094). A client must not disable a model for all others.
@@ -152,7 +159,7 @@ def _stated_reason(error: Mapping[str, Any], headers: Headers) -> FailureReason 
     message = error.get("message")
     if not isinstance(message, str):
         return None
-    return next((reason for words, reason in _PATTERNS if words.match(message)), None)
+    return next((reason for words, reason in _patterns() if words.match(message)), None)
 
 
 def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
