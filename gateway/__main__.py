@@ -357,12 +357,14 @@ def connect(
     changes no file: trigate connect claude -- -p "Hello". With --login, Claude Code, Codex and Gemini CLI keep their
     own login, and only their address changes.
     """
+    if listing:
+        from gateway.commands.clients import client_list
+
+        click.echo(client_list(), nl=False)
+        return
     from gateway.commands import connect as command
     from gateway.commands.finding import ConnectOptions
 
-    if listing:
-        click.echo(command.client_list(), nl=False)
-        return
     if client is None:
         raise click.UsageError("no CLIENT given; list all clients with: trigate connect --list")
     if write and ctx.obj is not None:

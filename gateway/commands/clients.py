@@ -318,3 +318,9 @@ Model      {model}
 )  # fmt: skip
 
 CLIENTS: Mapping[str, Client] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def client_list() -> str:
+    """Return a line for each client."""
+    width = max(map(len, CLIENTS))
+    return "".join(f"{row.name:{width}}  {row.title}  ({row.speaks})\n" for row in CLIENTS.values())

@@ -71,12 +71,6 @@ def _say(text: str) -> None:
     click.echo(text, nl=False, color=False if os.environ.get("NO_COLOR") else None)
 
 
-def client_list() -> str:
-    """Return a line for each client."""
-    width = max(map(len, CLIENTS))
-    return "".join(f"{row.name:{width}}  {row.title}  ({row.speaks})\n" for row in CLIENTS.values())
-
-
 def _client(name: str) -> Client:
     if name in CLIENTS:
         return CLIENTS[name]

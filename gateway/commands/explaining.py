@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import Final, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Final, TypeAlias, cast, get_args
 
 import click
 import msgspec
@@ -19,7 +19,6 @@ from gateway.allowances.budgets import BudgetAllowance
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
-from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse
 from gateway.commands.terminal import say
 from gateway.config.loading import Config
 from gateway.routing.plan import Candidate, Outage, Plan
@@ -28,6 +27,9 @@ from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
+
+if TYPE_CHECKING:
+    from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
@@ -295,6 +297,8 @@ def _rows(
     if (spent := spent_budget(config, plan, key, levels or {})) is not None:
         yield "result", f"402 billing: {spent} is exhausted"
     elif failures or running is not None:
+        from gateway.commands.rehearsal import rehearse
+
         yield from _rehearsed(rehearse(plan, failures, config, out))
 
 
@@ -354,7 +358,7 @@ def _state(one: RunningTarget | None) -> str:
     return f"{state} ({one.reason}), {scores}"
 
 
-def _rehearsed(found: Rehearsal) -> Iterator[tuple[str, str]]:
+def _rehearsed(found: "Rehearsal") -> Iterator[tuple[str, str]]:
     yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
     after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
     if found.failed is None:
@@ -363,7 +367,7 @@ def _rehearsed(found: Rehearsal) -> Iterator[tuple[str, str]]:
         yield "result", f"{found.failed.status} {found.failed.kind}{after}: {found.failed.message}"
 
 
-def _attempt(one: RehearsedAttempt) -> str:
+def _attempt(one: "RehearsedAttempt") -> str:
     wait = f", after waiting at most {_seconds(one.wait)}" if one.wait else ""
     took = f" (no data for {_seconds(one.took)})" if one.took else ""
     return f"{one.target.place}: {'answers' if one.reason is None else one.reason}{took}{wait}"
