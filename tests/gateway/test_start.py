@@ -43,6 +43,9 @@ from_mapping({PLAIN!r})
 {TOLD}
 """
 HELP = f"import gateway.__main__\n{TOLD}"
+SCHEMA = f"import gateway.__main__, gateway.commands.schema\n{TOLD}"
+EXPLAIN = f"import gateway.__main__, gateway.commands.explaining\n{TOLD}"
+CLIENTS = f"import gateway.__main__, gateway.commands.clients\n{TOLD}"
 
 pytestmark = pytest.mark.process
 
@@ -57,7 +60,14 @@ def run(code: str) -> tuple[int, float]:
 
 @pytest.mark.parametrize(
     ("code", "modules"),
-    [pytest.param(SERVE, 885, id="serve"), pytest.param(CHECK, 345, id="check"), pytest.param(HELP, 120, id="help")],
+    [
+        pytest.param(SERVE, 882, id="serve"),
+        pytest.param(CHECK, 343, id="check"),
+        pytest.param(SCHEMA, 271, id="schema"),
+        pytest.param(EXPLAIN, 540, id="explain"),
+        pytest.param(CLIENTS, 142, id="connect --list"),
+        pytest.param(HELP, 119, id="help"),
+    ],
 )
 def test_a_command_imports_what_it_needs(code, modules):
     assert run(code)[0] <= modules * SPARE
@@ -65,7 +75,7 @@ def test_a_command_imports_what_it_needs(code, modules):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_a_plain_gateway_takes_little_memory():
-    assert 10 < run(SERVE)[1] <= 58
+    assert 10 < run(SERVE)[1] <= 56
 
 
 @pytest.mark.parametrize(
