@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import started
-from tests.support.harness import START_SECONDS, config, eventually, request, written
+from tests.support.command_line import running_command
+from tests.support.harness import START_SECONDS, config, config_file, eventually, request
 from tests.support.repository import ROOT
 
 SERVE = """
@@ -48,10 +48,10 @@ pytestmark = pytest.mark.process
 
 @pytest.mark.parametrize("api", ["chat", "messages", "responses", "gemini"])
 def test_it_imports_nothing_in_the_event_loop(api, tmp_path):
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with running_command("mock", "--port", "0", "--pace", "0") as mock:
         vendor = "gemini" if api == "gemini" else "openai"
         entry = {"model": f"{vendor}/told", "access_key": "k", "base_url": mock.url, "speaks": [api]}
-        with written(config([entry]), 0) as (file, port), serving(str(file), tmp_path / "log") as log:
+        with config_file(config([entry]), 0) as (file, port), serving(str(file), tmp_path / "log") as log:
             base = f"http://127.0.0.1:{port}"
             for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/nothing"):
                 assert request(base, "GET", path).status in (200, 404)
