@@ -89,9 +89,10 @@ def showing(
 ) -> Callable[[Target, UpstreamResponse], None] | None:
     """What has an answer show the ids of ``owner``, where ``incoming`` lets a provider's own tools make or cite what
     the provider keeps: its client could not ask for that by the provider's ids."""
-    if not any(word in incoming.body for word in _MAKES):
-        return None
-    return showing_to(context.service, owner, context.asked.client)
+    for word in _MAKES:  # a generator would take twice as long, for every request
+        if word in incoming.body:
+            return showing_to(context.service, owner, context.asked.client)
+    return None
 
 
 def showing_to(service: Service, owner: str, client: str | None) -> Callable[[Target, UpstreamResponse], None] | None:

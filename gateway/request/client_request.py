@@ -37,6 +37,8 @@ class ClientRequest:
 
 def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
     """``asked`` with ``betas`` added to its ``anthropic-beta``."""
+    if not betas:
+        return asked
     given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
     if all(beta in given for beta in betas):
         return asked

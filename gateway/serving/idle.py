@@ -104,4 +104,6 @@ class IdleTimer:
             self._cut()
 
     def _until(self, deadline: float) -> None:
-        self._deadline = self._wait.deadline = deadline
+        self._deadline = deadline
+        if self._waiting:  # else ``wait`` begins with it
+            self._wait.deadline = deadline

@@ -4,6 +4,7 @@ It accepts and rejects the same heads as h11 in a fifth of the steps; ``tests/ga
 the two."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -13,6 +14,8 @@ from gateway.http.headers import says_close
 MAX_HEAD: Final = 100 * 1024
 MAX_FIELDS: Final = 500  # header lines; responses of providers behind three proxies have sixty
 MAX_INTERIM: Final = 20  # interim responses; servers send one of each kind, or one every few seconds
+
+SHORT: Final = 64  # bytes of a header line that is remembered
 
 _END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
@@ -90,10 +93,7 @@ def _fields(lines: bytes) -> Headers:
     if b"\n " in lines or b"\n\t" in lines:
         lines = _FOLD.sub(b" ", lines)
     for line in lines.split(b"\n") if lines else ():
-        field = _FIELD.fullmatch(line.removesuffix(b"\r"))
-        if field is None:
-            raise ValueError("a response header is malformed")
-        name, value = field[1].lower(), field[2]
+        name, value = (_field if len(line) <= SHORT else _read_field)(line)
         if name == b"content-length":
             value = _length(value)
             if (name, value) in headers:  # repeated
@@ -104,6 +104,16 @@ def _fields(lines: bytes) -> Headers:
             raise ValueError("the response has an unsupported transfer-encoding")
         headers.append((name, value))
     return tuple(headers)
+
+
+def _read_field(line: bytes) -> tuple[bytes, bytes]:
+    field = _FIELD.fullmatch(line.removesuffix(b"\r"))
+    if field is None:
+        raise ValueError("a response header is malformed")
+    return field[1].lower(), field[2]
+
+
+_field = lru_cache(maxsize=512)(_read_field)  # a provider sends most of its headers with every response
 
 
 def _length(value: bytes) -> bytes:
