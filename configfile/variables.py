@@ -42,7 +42,7 @@ class Variables:
         files: SecretFiles | None = None,
         within: Collection[str] | None = None,
     ) -> None:
-        """Only the keys ``within`` of the root are expanded; with ``None``, all of them."""
+        """Expand only the keys ``within`` of the root, or all with ``None``."""
         self._within = within
         self._env = env
         self._skip = skip

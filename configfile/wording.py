@@ -13,7 +13,7 @@ class Wrong(ValueError):
     """The error for a value that is wrong in its place."""
 
     def __init__(self, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()) -> None:
-        """``known`` are the valid keys, for an unknown key without better advice."""
+        """Create the error; ``known`` are the valid keys, for an unknown key without better advice."""
         super().__init__(found)
         self.found = found
         self.expected = expected

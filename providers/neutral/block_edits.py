@@ -1,4 +1,4 @@
-"""Edits of the blocks in a client's own messages, for APIs whose messages are lists of blocks."""
+"""Edits of blocks in a client's own messages, for APIs with messages of blocks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -6,15 +6,17 @@ from typing import Any, TypeAlias
 from providers.neutral.fields import generic, join
 
 Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
-"""The members of a request that changed, and the paths of what was dropped."""
+"""The changed members of a request, and the paths of dropped parts."""
 
 ChangeBlocks: TypeAlias = Callable[[Sequence[Any], str], tuple[list[Any], Iterable[str]]]
-"""Returns what becomes of the blocks at a path, and the paths of those that are lost."""
+"""A function that returns the new blocks at a path, and the paths of lost ones."""
 
 
 def changed_messages(body: Mapping[str, Any], member: str, inner: str, change: ChangeBlocks) -> Changes:
-    """Change the list ``inner`` of each message in ``member``. A message that is left empty goes too: no API takes one
-    without content."""
+    """Change the list ``inner`` of each message in ``member``.
+
+    Emptied messages go too, because no API accepts them.
+    """
     messages = body.get(member)
     if not isinstance(messages, list):
         return {}, ()
@@ -35,8 +37,10 @@ def changed_messages(body: Mapping[str, Any], member: str, inner: str, change: C
 
 
 def each_block(change: Callable[[dict[str, Any]], list[Any]], named: str = "") -> ChangeBlocks:
-    """Return the change that puts ``change(block)`` in the place of each block. A block for which that is nothing is
-    lost, and reported with its member ``named`` if that is given."""
+    """Return a change that replaces each block by ``change(block)``.
+
+    Empty replacements are reported as losses, at the block's member ``named`` if given.
+    """
 
     def changed(blocks: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
         kept: list[Any] = []

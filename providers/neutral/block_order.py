@@ -1,4 +1,4 @@
-"""Blocks in order: for clients that take a block only when the one before has ended."""
+"""Blocks in order, for clients that accept a block only after the end of the last one."""
 
 from collections import OrderedDict
 from typing import Final, TypeAlias
@@ -28,12 +28,15 @@ BlockEvent: TypeAlias = (
 )
 
 _LAST: Final = (BlockEnd, NativeItem)
-"""Events after which no other event of their block follows."""
+"""The last events of blocks."""
 
 
 class BlockOrder:
-    """The events of an answer's blocks, block after block. What comes for another block than the open one is held back
-    until that has ended: clients put deltas of interleaved calls together (QwenLM/Qwen-Agent#943)."""
+    """The events of an answer, block after block.
+
+    Events of other blocks wait until the open block ends, because clients join deltas of interleaved calls
+    (QwenLM/Qwen-Agent#943).
+    """
 
     __slots__ = ("_held", "open")
 
@@ -42,7 +45,7 @@ class BlockOrder:
         self._held: OrderedDict[int, list[BlockEvent]] = OrderedDict()
 
     def take(self, event: BlockEvent) -> list[BlockEvent]:
-        """Return the events that can be written now that ``event`` has come, in order."""
+        """Take an event, and return the events that can be written now, in order."""
         if self.open is not None and event.block != self.open:
             self._held.setdefault(event.block, []).append(event)
             return []
@@ -50,8 +53,7 @@ class BlockOrder:
         return [event] if self.open is not None or not self._held else [event, *self._released()]
 
     def close(self) -> list[BlockEvent]:
-        """Return what is left of an answer that has ended: a reader closes every block, and the order holds without
-        it."""
+        """Return the remaining events at the end of an answer, also if the reader did not close every block."""
         left: list[BlockEvent] = []
         while self.open is not None or self._held:
             if self.open is not None:

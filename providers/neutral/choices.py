@@ -1,6 +1,6 @@
-"""Several choices in one whole answer, for the APIs that have them: taken apart for readers of one, and put together.
+"""Several choices in one whole answer: split for readers of one choice, and joined again.
 
-A stream has one choice where it is translated: its choices come interleaved, and no client's writer holds several.
+Translated streams have one choice: choices arrive interleaved, and no writer handles several.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from streams.events import Api
 from streams.surrogates import any_json
 
 MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
-"""The member of a whole answer that lists its choices, by API."""
+"""The member of a whole answer with its choices, by API."""
 
 MOST: Final = 8
-"""Choices that a translated answer may have: Gemini's limit."""
+"""The most choices of a translated answer, which is Gemini's limit."""
 
 
 def are_translated(client: Api, provider: Api, *, stream: bool) -> bool:
-    """Return whether a client of one API can have several choices of a provider of another."""
+    """Return whether a client of one API can get several choices from a provider of another."""
     return client in MEMBERS and provider in MEMBERS and not stream
 
 
 def further_choices(body: bytes, api: Api) -> list[bytes]:
-    """Return the choices of a whole answer after its first one, each as an answer of its own."""
+    """Return each choice of a whole answer after the first one, as an answer of its own."""
     value, member = any_json(body), MEMBERS[api]
     listed = value.get(member) if isinstance(value, dict) else None
     choices = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
@@ -32,7 +32,7 @@ def further_choices(body: bytes, api: Api) -> list[bytes]:
 
 
 def joined(answers: Sequence[bytes], api: Api) -> bytes:
-    """Return whole answers of one choice each as one answer with all of them; the first one says the rest."""
+    """Join whole answers of one choice each; other members come from the first one."""
     member = MEMBERS[api]
     values: list[dict[str, Any]] = [any_json(one) for one in answers]
     choices = [{**choice, "index": at} for at, value in enumerate(values) for choice in value[member][:1]]

@@ -1,8 +1,8 @@
-"""What a wire API must be able to do. One module per API implements ``Codec`` and plays both roles: with clients
-(``read_request``, ``writer``, ``write_answer``, ``write_error``) and with providers (``write_request``, ``reader``,
-``read_answer``). There is no module for a pair of APIs.
+"""The interface of a wire API: one module per API implements ``Codec`` in both roles.
 
-All of it is pure: bytes and values in, bytes and values out, no I/O and no clock but ``Reply.created``.
+Clients use ``read_request``, ``writer``, ``write_answer`` and ``write_error``; providers use ``write_request``,
+``reader`` and ``read_answer``. Pairs of APIs have no modules. Codecs are pure: no I/O, and no clock but
+``Reply.created``.
 """
 
 import enum
@@ -26,10 +26,9 @@ from streams.fold import Answer
 
 
 class AnswerStage(enum.Enum):
-    """The stages of an answer. Each stage leads to those below it, and ``ENDED`` to none: nothing is read from or
-    written to an answer that has ended."""
+    """The stages of an answer, in order. After ``ENDED`` nothing is read or written."""
 
-    WAITING = "waiting"  # nothing of it has been said
+    WAITING = "waiting"  # no content so far
     ANSWERING = "answering"
     ENDED = "ended"  # whole or failed
 
@@ -37,15 +36,15 @@ class AnswerStage(enum.Enum):
 WAITING, ANSWERING, ENDED = AnswerStage
 
 
-@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # faster to create, once for each request
 class Outgoing:
-    """A request as it goes to a provider. ``edits`` are what is not as the client said it."""
+    """A request to a provider, with the ``edits`` of the client's request."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     edits: tuple[Edit, ...] = ()
     asks_usage: bool = False
-    """The provider is asked for token counts of a stream that the client has not asked for."""
+    """Whether the gateway, not the client, requests the token counts of the stream."""
 
     @cached_property
     def dropped(self) -> tuple[str, ...]:
@@ -54,71 +53,74 @@ class Outgoing:
 
     @cached_property
     def adapted(self) -> tuple[str, ...]:
-        """What of a client's own request goes out in another form, and in which."""
+        """The client's paths that were sent in another form, with the form."""
         return adapted(self.edits)
 
 
 @attrs.frozen(repr=False)
 class Recipient:
-    """What a codec needs to know of the provider it writes for."""
+    """The properties of a provider that a codec needs."""
 
     model: str  # the provider's own name for the model
     issuer: Issuer
     quirks: Quirks = attrs.field(factory=Quirks)
     known: Quirks = attrs.field(factory=Quirks)
-    """``quirks`` without what is only guessed: nobody's own request is edited by that."""
+    """``quirks`` without guesses, for edits of a client's own request."""
     counts_usage: bool = False
-    """Whether the token counts of streams are asked for where the client does not."""
+    """Whether token counts of streams are requested without the client's request for them."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Reply:
-    """What a writer needs to know to answer ``request``. It keeps of it what it needs and not the request, which may be
-    megabytes and is of no more use once the answer has begun."""
+    """The properties of a request that a writer needs.
+
+    A writer does not keep ``request`` itself, which may have megabytes.
+    """
 
     request: Request
-    issuer: Issuer  # who makes the answer: seals name it
+    issuer: Issuer  # the answer's maker, for seals
     created: int  # Unix seconds
-    input_estimate: int = 1  # tokens, > 0: for APIs that state the input before the provider has counted it
-    id: str = ""  # that the answer must have, "" where the codec makes one
+    input_estimate: int = 1  # tokens, > 0: for APIs that report the input before the provider's count
+    id: str = ""  # of the answer; with "" the codec creates one
     state: Mapping[str, Any] = attrs.field(factory=dict)
-    """Members of the answer's object that only the gateway knows, in place of what stands there where nothing is kept.
-    Responses: ``store``, ``previous_response_id``, ``conversation`` (``{"id": …}`` or None), ``background``."""
+    """Members of the answer's object that only the gateway knows.
+
+    Responses: ``store``, ``previous_response_id``, ``conversation`` (``{"id": …}`` or None), ``background``.
+    """
     unsent: Collection[str] = ()
-    """Paths of the request that the provider did not get: an answer that repeats its request leaves these out."""
+    """Paths of the request that were not sent; an answer that repeats its request omits them."""
 
 
 class Reader(Protocol):
-    """The provider's stream, event by event.
+    """A reader of a provider's stream, event by event.
 
-    Keeps the order that ``streams/events.py`` promises: tolerant of whatever real providers send (unknown events and
-    members are ignored, ``null`` where a string should be, missing ids), never raises for what an upstream sent, and
-    never says ``AnswerEnd`` for an answer that did not end well.
+    It keeps the order in ``streams/events.py``. It ignores unknown events and members, accepts ``null`` and missing
+    ids, never raises for an upstream's data, and returns ``AnswerEnd`` only for complete answers.
     """
 
     def take(self, event: str, data: bytes) -> Sequence[Event]:
-        """One server-sent event: its ``event:`` name ("" if none) and its data."""
+        """Read one server-sent event, with its ``event:`` name ("" if none) and its data."""
         ...
 
     def close(self) -> Sequence[Event]:
-        """End the stream, as the upstream has: ``ErrorInfo`` unless the answer is already whole."""
+        """End the stream, with ``ErrorInfo`` unless the answer is complete."""
         ...
 
 
 class Writer(Protocol):
-    """The client's stream. Whatever valid sequence of events comes in, what goes out obeys the API's grammar."""
+    """A writer of a client's stream: every valid sequence of events becomes a stream in the API's grammar."""
 
     def send(self, event: Event) -> bytes:
-        """Return the bytes that tell the client of ``event``: zero or more whole server-sent events."""
+        """Return zero or more whole server-sent events for ``event``."""
         ...
 
     def ping(self) -> bytes:
-        """Return a keep-alive in the API's own form, allowed at any time."""
+        """Return a keep-alive in the API's own form, valid at any time."""
         ...
 
 
 class Codec(Protocol):
-    """One wire API, both roles. Codecs inherit the bodies that are here: most APIs do the same there."""
+    """One wire API in both roles. Codecs inherit the bodies here, which most APIs share."""
 
     wire: WireApi
     """The API as data."""
@@ -132,50 +134,60 @@ class Codec(Protocol):
         return self.wire.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
-        """Read a client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
+        """Read a client's request. Raises ``GatewayError`` (400, with ``param``) for an invalid one."""
         ...
 
     def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        """Write ``request`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
-        provider cannot honour and must not be left out (see ``docs/translation.md``)."""
+        """Write ``request`` for a provider.
+
+        Raises ``GatewayError`` (400) for unsupported parts that must not be dropped (see ``docs/translation.md``).
+        """
         ...
 
     def adapt(self, draft: Draft, to: Recipient) -> None:
-        """Edit the byte lane's request: what the provider or the model is known to refuse. Where nothing is known,
-        nothing is touched. Raises ``GatewayError`` (400) for a member that is no JSON of text."""
+        """Remove or change the parts of a byte lane's request that the provider or the model refuses.
+
+        Raises ``GatewayError`` (400) for a member with invalid JSON or text.
+        """
         ...
 
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """Return the byte lane's request with every seal resolved: ours become the native item again, all others are
-        removed. Returns the members that changed (only those) and the paths that were dropped."""
+        """Replace this issuer's seals in a byte lane's request by their native items, and remove all others.
+
+        Returns the changed members only, and the dropped paths.
+        """
         ...
 
     def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """Return the byte lane's request without the reasoning of earlier turns, for a provider that has refused it.
-        Returns as ``restore`` does."""
+        """Remove the reasoning of earlier turns from a byte lane's request, after its provider refused it.
+
+        Returns as ``restore`` does.
+        """
         return {}, ()
 
     def reader(self, keeps: int = ANSWER) -> Reader:
-        """Return a reader that holds ``keeps`` bytes at most of what is said until more has come. With 0 it holds
-        nothing, and what is put together at the end of a block is left out: for whoever only follows an answer."""
+        """Return a reader that holds ``keeps`` bytes of content at most.
+
+        With 0, events omit the content that is assembled at the end of a block, for callers that only follow an answer.
+        """
         ...
 
     def is_usage_alone(self, data: bytes) -> bool:
-        """Return whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing
-        else."""
+        """Return whether a stream's event has only the token counts that ``Outgoing.asks_usage`` requests."""
         return False
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        """Read a whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
-        Without ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not
-        JSON or no answer of this API, or if it is ``checked`` and a member is of a wrong type, which reads as nothing
-        otherwise: an answer that goes on as it came is not."""
+        """Read a whole answer as the events of a stream, with ``ErrorInfo`` last for an error.
+
+        Without ``texts``, events may omit the text. Raises ``GatewayError`` (502) for an invalid answer. Mistyped
+        members are invalid if ``checked``, else absent; answers that pass unchanged are not checked.
+        """
         ...
 
     def writer(self, reply: Reply) -> Writer: ...
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        """Write a whole answer as the client's API says it."""
+        """Write a whole answer in the client's API."""
         ...
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
@@ -183,51 +195,59 @@ class Codec(Protocol):
         ...
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-        """Return what a provider's error response says; ``headers`` have lower-case names. Raises nothing, since what
-        answers is not always the API that was asked."""
+        """Read a provider's error response; ``headers`` have lower-case names.
+
+        Never raises, because other servers may respond instead of the API.
+        """
         ...
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
-        """Read a client's request for the number of its tokens. Raises as ``read_request`` does."""
+        """Read a client's request for a number of tokens. Raises as ``read_request`` does."""
         return self.read_request(body)
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        """Write ``request`` as a provider counts it; ``None`` where providers of this API do not count it. Raises as
-        ``write_request`` does."""
+        """Write ``request`` as a provider's token count, or return ``None`` if the API has none.
+
+        Raises as ``write_request`` does.
+        """
         return None
 
     def write_count_answer(self, tokens: int) -> bytes:
-        """Write the answer to a client that has asked for the number of tokens."""
+        """Write the response to a client's token count."""
         ...
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        """Return the error event that ends a stream which someone else wrote (the byte lane). ``events`` have passed of
-        it, and ``begin`` is what they have said of the answer. Nothing may follow, least of all a success
-        terminator."""
+        """Return the error event that ends a byte lane's stream.
+
+        ``events`` events have passed, and began the answer with ``begin``. Nothing may follow, especially no mark of
+        success.
+        """
         ...
 
     def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
-        """Return ``failed`` in the words on which the API's clients act. Phrased twice it is the same."""
+        """Rephrase an error with the words that the API's clients react to; a second time changes nothing."""
         return failed
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
-        """Return whether a provider's error response has the API's shape, and the words that its clients act on."""
+        """Return whether a provider's error response has the API's shape and its clients' words."""
         ...
 
 
 ID_SOURCE: Final = ContextVar[Callable[[], str] | None]("id source", default=None)
-"""Gives the ids of an answer that has been written before, in place of new ones."""
+"""The source of an earlier answer's ids, instead of new ones."""
 
 
 def new_id(prefix: str) -> str:
-    """Return an id that the gateway makes: ``prefix`` + 24 random characters."""
+    """Return a new id: ``prefix`` and 24 random characters."""
     given = ID_SOURCE.get()
     return prefix + (secrets.token_hex(12) if given is None else given())
 
 
 def settled_reason(reason: Reason, called: bool) -> Reason:
-    """Return ``reason`` in accord with what was said: whoever called a tool ended because of it, and nobody else did
-    (agent loops stop silently otherwise; vercel/ai#12218, strands-agents/harness-sdk#1827)."""
+    """Return ``reason`` corrected by whether a tool was called.
+
+    Otherwise agent loops stop silently (vercel/ai#12218, strands-agents/harness-sdk#1827).
+    """
     if called and reason in ("stop", "stop_sequence"):
         return "tool_calls"
     return "stop" if reason == "tool_calls" and not called else reason

@@ -1,7 +1,7 @@
-"""Custom tools (free text in place of JSON) for APIs that have none: a function with one text stands for each.
+"""Custom tools (free text instead of JSON) for APIs without them: functions with one text.
 
-The model writes ``{"input": …}``, the client gets the bare text back, and history goes the same way (Codex refuses a
-function call for ``apply_patch``: router-for-me/CLIProxyAPI#5753, BerriAI/litellm#31571).
+The model writes ``{"input": …}``, and the client gets the text. History is converted in the same way, because Codex
+refuses function calls for ``apply_patch`` (router-for-me/CLIProxyAPI#5753, BerriAI/litellm#31571).
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ SCHEMA: Mapping[str, Any] = {
     "required": ["input"],
     "additionalProperties": False,
 }
-"""The parameters of a function that stands for a custom tool."""
+"""The parameters of a function for a custom tool."""
 
 
 class _Wrapped(msgspec.Struct):
-    """A function's arguments, nothing else of them decoded. ``patch`` is what models make of apply_patch unasked."""
+    """A function's arguments, with the member ``patch`` that models use for apply_patch."""
 
     input: msgspec.Raw = msgspec.Raw()
     patch: msgspec.Raw = msgspec.Raw()
 
 
 def wrapped(text: str) -> str:
-    """Return the free text of a custom call as the arguments of a function."""
+    """Wrap the free text of a custom call as a function's arguments."""
     return msgspec.json.encode({"input": text}).decode()
 
 
 def unwrapped(arguments: str) -> str:
-    """Return the free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
+    """Return the free text in a function's arguments, also unwrapped or under another name."""
     try:
         value = msgspec.json.decode(arguments, type=_Wrapped | str)
         if isinstance(value, str):
@@ -46,7 +46,10 @@ def unwrapped(arguments: str) -> str:
 
 
 def description(tool: Tool, drops: Drops) -> str | None:
-    """Return the function's description. A grammar is put in words: nothing enforces it, so it is reported too."""
+    """Return the function's description, with the grammar in words.
+
+    Nothing enforces the grammar, so that it is reported as lost.
+    """
     format = tool.format
     if not isinstance(format, dict) or format.get("type") != "grammar":
         return tool.description
@@ -56,12 +59,12 @@ def description(tool: Tool, drops: Drops) -> str | None:
 
 
 def as_function(tool: Tool, drops: Drops) -> tuple[str | None, Any]:
-    """Return the description and the schema with which ``tool`` goes out as a function."""
+    """Return the description and schema of ``tool`` as a function."""
     return (description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
 
 
 def object_schema(schema: Any) -> Any:
-    """Return ``schema`` for APIs that want the schema of an object, which has a type."""
+    """Return ``schema`` as the schema of an object with a type."""
     if not isinstance(schema, dict):
         return {"type": "object", "properties": {}}
     return schema if "type" in schema else {"type": "object", **schema}

@@ -1,7 +1,6 @@
 """A client's own request: its members, each decoded at most once (``Body``), and edits for its provider (``Draft``).
 
-Members keep their order, values their bytes. Prompt caches key on the prefix of a request, so only edited members are
-decoded. Every edit is listed.
+Members keep their order and bytes, because prompt caches depend on a request's prefix. Every edit is listed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +16,10 @@ _ANY: Final = msgspec.json.Decoder()
 
 
 class Body:
-    """A JSON object. ``raw`` are its bytes, ``members`` those of its members' values, in order.
+    """A JSON object with its ``raw`` bytes and those of its ``members`` in order.
 
-    A value is decoded when somebody asks for it, and is the same object ever after: nobody may change one in place."""
+    Each value is decoded once, at its first use, and must not be changed.
+    """
 
     __slots__ = ("_values", "members", "raw")
 
@@ -30,12 +30,14 @@ class Body:
 
     @classmethod
     def of(cls, raw: bytes) -> Self:
-        """Return the body with the bytes ``raw``. Raises ``msgspec.DecodeError`` for what is no JSON object."""
+        """Return the body with the bytes ``raw``. Raises ``msgspec.DecodeError`` unless it is a JSON object."""
         return cls(raw, _MEMBERS.decode(raw))
 
     def value(self, name: str) -> Any:
-        """Return the member as Python values, ``None`` if it is not there. Raises ``GatewayError`` (400) for what is no
-        text or nested too deeply."""
+        """Return a member as Python values, ``None`` if it is absent.
+
+        Raises ``GatewayError`` (400) for invalid text or deep nesting.
+        """
         if name in self._values or name not in self.members:
             return self._values.get(name)
         try:
@@ -50,11 +52,11 @@ class Body:
 
 
 class _Items(list[Any]):
-    """An array's items, some of them still ``msgspec.Raw``."""
+    """An array's items, some still ``msgspec.Raw``."""
 
 
 class Draft:
-    """A request's top-level members while they are edited, and the list of what was done."""
+    """The top-level members of a request under edit, and the edits."""
 
     __slots__ = ("_body", "_edits", "_members", "asks_usage", "changed")
 
@@ -63,7 +65,7 @@ class Draft:
         self._members: dict[str, Any] = dict(body.members)
         self._edits: list[Edit] = []
         self.changed = False
-        self.asks_usage = False  # the provider is asked for token counts that the client has not asked for
+        self.asks_usage = False  # the gateway, not the client, requests token counts
 
     @classmethod
     def of(cls, body: bytes) -> Self:
@@ -74,19 +76,21 @@ class Draft:
         return name in self._members
 
     def mentions(self, part: bytes) -> bool:
-        """Return whether ``part`` is anywhere in the request: cheap, before a member is decoded for it."""
+        """Return whether the request contains ``part``, a cheap check before decoding a member."""
         return part in self._body.raw
 
     def value(self, name: str) -> Any:
-        """Return the member as Python values, ``None`` if it is not there; nobody may change them in place. Raises
-        ``GatewayError`` (400) for what is no text or nested too deeply."""
+        """Return a member as Python values, which must not be changed; ``None`` if it is absent.
+
+        Raises ``GatewayError`` (400) for invalid text or deep nesting.
+        """
         value = self._members.get(name)
         if isinstance(value, msgspec.Raw):
             return self._body.value(name) if value is self._body.members.get(name) else parsed(value, Any)
         return parsed(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
 
     def raw(self, name: str) -> msgspec.Raw | None:
-        """Return the member as undecoded JSON, ``None`` if it is not there."""
+        """Return a member as undecoded JSON, ``None`` if it is absent."""
         value = self._members.get(name)
         if value is None or isinstance(value, msgspec.Raw):
             return value
@@ -97,14 +101,16 @@ class Draft:
         return {name: self.value(name) for name in self._members}
 
     def items(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the objects in the array ``name`` with their indices, their members as ``msgspec.Raw``. Raises as
-        ``value`` does."""
+        """Yield the objects in the array ``name`` with their indices, and with ``msgspec.Raw`` members.
+
+        Raises as ``value`` does.
+        """
         for index, item in enumerate(self._array(name)):
             if bytes(memoryview(item)[:1]) == b"{":
                 yield index, parsed(item, dict[str, msgspec.Raw])
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set the array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
+        """Replace the objects at the indices of ``changed`` in the array ``name``; others keep their bytes."""
         self.put(name, _Items(changed.get(index, item) for index, item in enumerate(self._array(name))))
 
     def _array(self, name: str) -> list[Any]:
@@ -113,7 +119,7 @@ class Draft:
         return parsed(raw, list[msgspec.Raw]) if bytes(memoryview(raw)[:1]) == b"[" else []
 
     def put(self, name: str, value: Any) -> None:
-        """Set the member ``name``, in its place if it is there; ``None`` takes it out."""
+        """Set the member ``name`` in its place, or remove it with ``None``."""
         if value is not None:
             self._members[name] = value
         elif name in self._members:
@@ -121,8 +127,7 @@ class Draft:
         self.changed = True
 
     def rename(self, name: str, other: str) -> None:
-        """Rename the member ``name`` to ``other``, at the same place; it is dropped where ``other`` is there too, and
-        not null."""
+        """Rename a member in its place, or drop it if ``other`` is present and not null."""
         if self.value(other) is not None:
             self.drop(name)
             return
@@ -132,26 +137,26 @@ class Draft:
         self.changed = True
 
     def drop(self, *names: str) -> None:
-        """Take members out that the provider is known not to take, and list that they are lost."""
+        """Remove members that the provider refuses, and list them as lost."""
         for name in names:
             if name in self._members:
                 self.put(name, None)
                 self.note(Edit(name))
 
     def replace(self, changes: Mapping[str, Any], lost: Iterable[str] = (), why: Why = "provider") -> None:
-        """``put`` several members; ``lost`` are the paths of what that loses, and ``why``."""
+        """``put`` several members, and list the paths of ``lost`` parts with the reason ``why``."""
         for name, value in changes.items():
             self.put(name, value)
         for path in lost:
             self.note(Edit(generic(path), why=why))
 
     def note(self, edit: Edit) -> None:
-        """Add to the list of edits."""
+        """Add an edit to the list."""
         self._edits.append(edit)
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """All edits, in the order in which they were made."""
+        """All edits in order."""
         return tuple(self._edits)
 
     def encode(self) -> bytes:
@@ -160,8 +165,10 @@ class Draft:
 
 
 def ask_usage(draft: Draft) -> None:
-    """Ask for the token counts of a stream of OpenAI's, where the client has not: whoever passes it on takes the event
-    out again."""
+    """Request the token counts of an OpenAI stream without the client's request for them.
+
+    The relay removes the extra event again.
+    """
     options = draft.value("stream_options")
     if draft.value("stream") is not True or not isinstance(options, dict | None):
         return

@@ -1,7 +1,7 @@
-"""The list of what was changed on a request's way to a provider: the one source of what a client hears about it.
+"""The list of changes to a request on its way to a provider.
 
-``x-trigate-dropped`` and the log name what was lost, ``x-trigate-adapted`` what goes out in another form; strict mode
-refuses losses that may change the answer.
+``x-trigate-dropped`` and the log list the losses, ``x-trigate-adapted`` the new forms. Strict mode refuses losses that
+may change the answer.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,19 @@ from providers.neutral.fields import Drops
 from providers.neutral.request import Parameter
 
 Why: TypeAlias = Literal["translation", "provider", "rejected", "seal"]
-"""The API that the provider is asked in has no word for it; it is known that the provider or the model does not take
-it; the provider has rejected it; it is sealed reasoning of another provider."""
+"""The reason of an edit.
+
+``translation``: the provider's API cannot express it. ``provider``: the provider or model is known to refuse it.
+``rejected``: the provider has rejected it. ``seal``: it is sealed reasoning of another provider.
+"""
 
 
 @attrs.frozen(repr=False)
 class Edit:
-    """One change. ``path`` is the client's place, array indices as ``[]``. ``lost``: something that the client said
-    does not reach the provider as it was meant. ``form`` says how it goes out instead: ``->NAME`` or ``=VALUE``."""
+    """One change, at the client's ``path`` with ``[]`` for array indices.
+
+    ``lost``: the provider does not get the client's meaning. ``form``: the new form, ``->NAME`` or ``=VALUE``.
+    """
 
     path: str
     lost: bool = True
@@ -29,23 +34,22 @@ class Edit:
 
 
 def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
-    """Return an edit for each of ``paths``, which are lost."""
+    """Return an edit for each of the lost ``paths``."""
     return tuple(Edit(path, why=why) for path in paths)
 
 
 def raised(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
-    """Return the edit of the client's token ``limit``, if the one that is ``sent`` is larger: it holds the reasoning,
-    too."""
+    """Return the edit of the client's token ``limit`` if ``sent`` is higher, to include the reasoning."""
     if limit is None or not isinstance(sent, int) or sent <= max(1, limit.value):
         return ()
     return (Edit(limit.at, lost=False, form=f"={sent}", why="translation"),)
 
 
 def dropped(edits: Iterable[Edit]) -> tuple[str, ...]:
-    """Return the paths of what was lost, each once."""
+    """Return the lost paths, each once."""
     return Drops(edit.path for edit in edits if edit.lost).paths()
 
 
 def adapted(edits: Iterable[Edit]) -> tuple[str, ...]:
-    """Return what goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
+    """Return paths with their new forms: ``max_tokens->max_completion_tokens``."""
     return tuple(dict.fromkeys(edit.path + edit.form for edit in edits if edit.form))

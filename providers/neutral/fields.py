@@ -1,7 +1,7 @@
-"""Reading a client's JSON: typed access that names the place of a mistake and remembers what nobody has read.
+"""Typed access to a client's JSON, with errors at a path, and a list of unread members.
 
-``null`` counts as absent, as the OpenAI SDKs mean it. What is still unread at the end is what the translation does not
-know; it is reported in ``x-trigate-dropped`` and never lost in silence.
+``null`` counts as absent, as in the OpenAI SDKs. Unread members are unknown to the translation and reported in
+``x-trigate-dropped``.
 """
 
 import re
@@ -30,7 +30,7 @@ def join(at: str, name: str | int) -> str:
 
 
 def expect(value: Any, kind: type[T], at: str) -> T:
-    """Return ``value`` as a ``kind``; otherwise a 400 that names ``at``, what was expected and what came."""
+    """Return ``value`` if it is a ``kind``. Raises a 400 with ``at`` and both types otherwise."""
     good = isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
     if good:
         return value  # type: ignore[no-any-return]
@@ -41,9 +41,9 @@ def expect(value: Any, kind: type[T], at: str) -> T:
 
 
 class Fields:
-    """One JSON object of a request. Every accessor marks the member as read.
+    """One JSON object of a request; every accessor marks its member as read.
 
-    Accessors return ``None`` for an absent or ``null`` member and raise a 400 for one of the wrong type.
+    Accessors return ``None`` for absent or ``null`` members, and raise a 400 for the wrong type.
     """
 
     __slots__ = ("_unread", "at", "data")
@@ -92,7 +92,7 @@ class Fields:
             yield self.of(value, join(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
-        """Return a member that must be there: ``need("role", str)``."""
+        """Return a required member: ``need("role", str)``."""
         value = self._take(name, kind)
         if value is None:
             at = self.path(name)
@@ -103,25 +103,23 @@ class Fields:
         return join(self.at, name)
 
     def ignore(self, *names: str) -> None:
-        """Mark members as read that mean nothing for the answer (they are not reported)."""
+        """Mark members as read that do not affect the answer, so that they are not reported."""
         for name in names:
             self._unread.pop(name, None)
 
     def unread(self) -> list[str]:
-        """Return the paths of members that nobody has read, ``null`` ones left out, in the order in which they were
-        sent."""
+        """Return the paths of unread members in order, without ``null`` ones."""
         return [join(self.at, name) for name in self._unread if self.data[name] is not None]
 
 
 KEPT = 1000
-"""Paths that are kept of what could not be carried, and once more as many of those that strict mode refuses, so that
-one of these is there if there is any. Clients choose the names, and send as many as they like."""
+"""The most paths of losses, and again as many of those that strict mode refuses, so that one is always listed. Clients
+choose names and number."""
 LONGEST = 200  # characters of a path
 
 
 class Drops:
-    """The paths of what could not be carried, each once, in order, array indices as ``[]``; not endlessly many, and
-    none endlessly long."""
+    """The paths of losses in order, each once, with ``[]`` for array indices. Their number and length are limited."""
 
     __slots__ = ("_paths",)
 
@@ -136,11 +134,11 @@ class Drops:
                 self._paths[path] = None
 
     def rest(self, fields: Fields) -> None:
-        """Everything that is still unread in ``fields``."""
+        """Add all unread members of ``fields``."""
         self.add(*fields.unread())
 
     def take_out(self, body: dict[str, Any], names: Iterable[str]) -> None:
-        """Remove the members ``names`` from ``body``, and add those that it had."""
+        """Remove the members ``names`` from ``body``, and add the present ones."""
         self.add(*(name for name in names if body.pop(name, None) is not None))
 
     def paths(self) -> tuple[str, ...]:
@@ -151,18 +149,20 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 def generic(path: str) -> str:
-    """Return ``messages[2].content[0]`` as ``messages[].content[]``: the form of the report."""
+    """Return a path with ``[]`` for array indices, as in the report: ``messages[].content[]``."""
     return _INDEX.sub("[]", path) if "[" in path else path
 
 
 def too_deep() -> GatewayError:
-    """Return the error for JSON that is nested too deeply: by how much depends on the caller's own depth, so every
-    border expects it."""
+    """Return the error for JSON that is nested too deeply.
+
+    The limit depends on the caller's own depth, so that every reader expects it.
+    """
     return invalid("the request body is nested too deeply")
 
 
 def malformed(error: Exception, body: bytes = b"") -> GatewayError:
-    """Return the 400 for ``error``, of decoding a request. ``body``: where half of a surrogate pair is looked for."""
+    """Return the 400 for a decoding ``error``, with the position of half a surrogate pair in ``body``."""
     if isinstance(error, RecursionError):
         return too_deep()
     if (place := find_lone_surrogate(body)) is not None:
@@ -172,7 +172,7 @@ def malformed(error: Exception, body: bytes = b"") -> GatewayError:
 
 
 def parsed(data: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """JSON of a client's request as Python values. Raises ``GatewayError`` (400) for what is none."""
+    """Decode JSON of a client's request. Raises ``GatewayError`` (400) if it is invalid."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:

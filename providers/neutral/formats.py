@@ -1,4 +1,4 @@
-"""Structured output where an API has no word for it, or one with conditions of its own."""
+"""Structured output for APIs without it, or with conditions of their own."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,24 +17,26 @@ _MAPS: Final = ("properties", "$defs", "definitions")
 
 
 def in_words(format: Format) -> str:
-    """Return ``format`` as an instruction, for where nothing enforces it."""
+    """Return ``format`` as an instruction in the prompt."""
     return _JSON if format.kind == "json_object" else f"{_SCHEMA}\n\n{msgspec.json.encode(described(format)).decode()}"
 
 
 def described(format: Format) -> Any:
-    """Return the schema, with the description that OpenAI has beside it."""
+    """Return the schema with OpenAI's separate description."""
     schema = format.schema if isinstance(format.schema, Mapping) else {}
     return {"description": format.description, **schema} if format.description else schema
 
 
 def can_be_closed(format: Format) -> bool:
-    """Return whether every object of the schema may be closed without another meaning: who says ``strict`` means that,
-    for others an object whose members nobody has named could then only be empty."""
+    """Return whether closing every object of the schema keeps its meaning.
+
+    ``strict`` means closed objects. Otherwise an object without named members could only be empty.
+    """
     return format.kind == "json_schema" and (format.strict is True or not _open(format.schema))
 
 
 def _open(schema: Any) -> bool:
-    """Return whether some object in ``schema`` is to have members that it does not name."""
+    """Return whether an object in ``schema`` allows members that it does not name."""
     if not isinstance(schema, dict):
         return False
     nameless = not schema.get("properties")
@@ -49,8 +51,7 @@ def _open(schema: Any) -> bool:
 
 
 def closed(schema: Any) -> Any:
-    """Return ``schema`` with ``additionalProperties: false`` in every object that says nothing of it: Anthropic wants
-    that."""
+    """Add ``additionalProperties: false`` to every object without it, as Anthropic requires."""
     if not isinstance(schema, dict):
         return schema
     found = dict(schema)

@@ -1,5 +1,8 @@
-"""Losses that matter, and those that do not. A hint cannot change the answer (cache marks, user ids, schema
-annotations, accounting): losing it is shown, and is no reason to refuse a request in strict mode."""
+"""The losses that matter, and hints, which cannot change the answer: cache marks, user ids, annotations of schemas,
+accounting.
+
+Lost hints are reported, but strict mode does not refuse them.
+"""
 
 import fnmatch
 import re
@@ -22,7 +25,7 @@ HINTS = (
     "client_metadata.*",
     "diagnostics",
     "diagnostics.*",
-    "store",  # an API without it keeps nothing; of one that refuses it gateway/request/prepare.py knows
+    "store",  # an API without it stores nothing; gateway/request/prepare.py handles APIs that refuse it
     "stream_options",
     "stream_options.*",
     "*.$schema",
@@ -38,7 +41,7 @@ HINTS = (
     "anthropic-beta",
     "anthropic-beta.*",
     "additionalModelRequestFields.anthropic_beta",
-    "additionalModelResponseFieldPaths[]",  # what is told beside the answer
+    "additionalModelResponseFieldPaths[]",  # extra information, not the answer
     "requestMetadata",
     "performanceConfig",
     "system",
@@ -49,7 +52,7 @@ HINTS = (
 _HINTS = re.compile("|".join(fnmatch.translate(hint.replace("[]", "[[][]]")) for hint in HINTS))
 
 
-# What is behind a path that does not say it itself, for whoever reads a log.
+# # Explanations of unclear paths, for readers of logs.
 WORDS = {
     "*cache_control": "cache mark",
     "*prompt_cache_breakpoint": "cache mark",
@@ -76,31 +79,33 @@ WORDS = {
 
 
 _WIDER_THAN_LOST = frozenset(("system", "system[]"))
-"""Paths that name more than was lost: instructions are there, and only Claude Code's billing line is dropped."""
+"""Paths with more than was lost: instructions, of which only Claude Code's billing line is dropped."""
 
 
 def explained(path: str) -> tuple[str, ...]:
-    """Return ``path``, and where it names more than was lost also with its words: ``system[]``, ``system[]: billing
-    line``. Programs that look for the path still find it."""
+    """Return ``path``, and its explanation too if the path has more than was lost.
+
+    Programs still find the path alone.
+    """
     return (path, in_words(path)) if path in _WIDER_THAN_LOST else (path,)
 
 
 def in_words(path: str) -> str:
-    """Return a path of the drop report, with words where it does not say what is there: ``system[]: billing line``."""
+    """Explain an unclear path of the drop report: ``system[]: billing line``."""
     words = next((words for hint, words in WORDS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
     return path if words is None else f"{path}: {words}"
 
 
 def losses(dropped: Iterable[str]) -> tuple[str, ...]:
-    """Those of the ``dropped`` paths that may have changed the answer."""
+    """Return those of the ``dropped`` paths that may change the answer."""
     return tuple(filter(is_loss, dropped))
 
 
 def is_loss(path: str) -> bool:
-    """Return whether losing what is at ``path`` may have changed the answer."""
+    """Return whether the loss of ``path`` may change the answer."""
     return _HINTS.match(path) is None
 
 
 def _literal(pattern: str) -> str:
-    """``[]`` in a path stands for itself, which the shell's patterns know only as a set of one character each."""
+    """Escape ``[]`` in a path, which is a set of characters in shell patterns."""
     return pattern.replace("[]", "[[][]]")

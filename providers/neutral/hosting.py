@@ -1,7 +1,7 @@
-"""How a platform serves the API of another maker: Claude at Vertex, or through Bedrock's InvokeModel.
+"""A platform's way to serve another maker's API: Claude at Vertex, or with Bedrock's InvokeModel.
 
-The API is the same, and what stands around it is not: the model and the wish for a stream are in the path, the version
-and the betas in the body, the events perhaps in frames of the platform's own.
+The API is the same, but the model and the stream flag are in the path, the version and the betas in the body, and the
+events sometimes in the platform's own frames.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,19 @@ from providers.neutral.wire_api import Operation, OperationPath
 from streams.framing import Framing
 
 BESIDE: Final = ".."
-"""What the end of a path begins with that stands beside the model, and not behind it: such a request keeps its
-model."""
+"""The prefix of a path's end that is not behind the model; such requests keep their model."""
 
 
 @attrs.frozen(repr=False)
 class Hosting:
-    """``operations`` are the ends of the paths there; one that is missing is not served. ``without`` are members of a
-    request that stay away, ``adds`` such as are put in, and ``betas_member`` the one that takes the names of betas, in
-    place of the header. ``without_headers`` are headers of the API that stay away. ``framing`` is that of its streams,
-    ``None`` for the API's own."""
+    """The differences of a hosted API from the original.
+
+    - ``operations``: the ends of the paths of served operations.
+    - ``without``, ``adds``: the removed and added members of a request.
+    - ``betas_member``: the member with the names of betas, instead of the header.
+    - ``without_headers``: the removed headers.
+    - ``framing``: the framing of streams, ``None`` for the API's own.
+    """
 
     operations: Mapping[Operation, OperationPath]
     without: tuple[str, ...] = ()
@@ -33,12 +36,12 @@ class Hosting:
     framing: Framing | None = None
 
     def end(self, operation: Operation, streamed: bool) -> str | None:
-        """Return the end of the path of ``operation``, ``None`` where it is not served."""
+        """Return the end of the path of ``operation``, or ``None`` if it is not served."""
         ends = self.operations.get(operation)
         return None if ends is None else ends.whole if not streamed or ends.streamed is None else ends.streamed
 
     def body(self, body: bytes, betas: Sequence[str], *, keeps_model: bool = False) -> bytes:
-        """Return the request ``body`` as it goes there, its other members byte for byte."""
+        """Return the request ``body`` for the platform; other members keep their bytes."""
         draft = Draft.of(body)
         for name in self.without:
             if name in draft and not (keeps_model and name == "model"):

@@ -1,7 +1,7 @@
-"""The stream of a Claude that Bedrock's InvokeModel runs: each frame holds one of Anthropic's events in base64.
+"""The stream of a Claude in Bedrock's InvokeModel, with one of Anthropic's events as base64 in each frame.
 
-Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html; in the
-last event Bedrock adds its own measurements, which are no part of Anthropic's API.
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html. Bedrock
+adds its own measurements to the last event.
 """
 
 import base64
@@ -25,16 +25,19 @@ _KINDS: Final[Mapping[str, str]] = {
     "validationException": "invalid_request_error",
     "accessDeniedException": "permission_error",
 }
-"""Anthropic's types for Bedrock's failures in mid-stream; all others are the server's."""
+"""Anthropic's types for Bedrock's failures in mid-stream; others are server errors."""
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """Return the name and the data of the event in a whole frame. A failure is Anthropic's ``error`` event."""
+    """Return the name and data of the event in a whole frame.
+
+    A failure becomes Anthropic's ``error`` event.
+    """
     name, data = event_stream.parse(raw) or ("", b"")
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
         return "error", _error(as_object(load(data)))
     inner = _inner(data)
-    if has_more_elements(inner, MAX_ELEMENTS):  # the splitter has seen no more than its base64
+    if has_more_elements(inner, MAX_ELEMENTS):  # the splitter has only seen its base64
         return "error", _error({"message": f"the provider sent an event {TOO_MANY_ELEMENTS}"})
     said = as_object(load(inner))
     kind = said.get("type")
@@ -44,13 +47,12 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return the frame with the event in it changed."""
+    """Return the frame with a changed event."""
     return event_stream.change_payload(raw, lambda data: _outer(change(_inner(data))))
 
 
 def _inner(data: bytes) -> bytes:
-    """Return the event in a frame's payload; the payload itself where there is none, for the reader to complain
-    about."""
+    """Return the event in a frame's payload, or the payload itself, which the reader then rejects."""
     try:
         return base64.b64decode(as_object(load(data))["bytes"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error):
@@ -72,7 +74,7 @@ INVOKED = Framing(
     content_type=event_stream.MEDIA_TYPE,
     splitter=event_stream.FrameSplitter,
     parse=parse,
-    complete=lambda rest: b"",  # what the splitter has left is never whole
+    complete=lambda rest: b"",  # the splitter's rest is never whole
     change_payload=changed,
 )
 """The frames of ``invoke-with-response-stream``."""

@@ -1,4 +1,4 @@
-"""Media types of files and images, whatever their client calls them, and ``data:`` URLs taken apart."""
+"""Media types of files and images, and ``data:`` URLs."""
 
 import mimetypes
 from typing import Final
@@ -8,19 +8,21 @@ import attrs
 from providers.neutral.request import MediaSource
 from streams.errors import invalid
 
-DOCUMENT = "application/pdf"  # what nearly all files are that clients send
+DOCUMENT = "application/pdf"  # nearly all files of clients
 
 _VAGUE: Final = frozenset(("", "application/octet-stream", "binary/octet-stream", "application/x-binary"))
-"""What browsers and programs call a file whose type they do not know."""
+"""The labels of browsers and programs for unknown types."""
 
 _PDF: Final = "JVBERi"  # the beginning of a PDF in base64
 _ENDINGS: Final = {"md": "text/markdown", "markdown": "text/markdown", "csv": "text/csv", "txt": "text/plain"}
-"""Endings that not every machine's own table of media types has."""
+"""Endings that are missing in some machines' tables of media types."""
 
 
 def file_type(filename: str | None, label: str | None = None, data: str = "") -> str:
-    """Return the media type of a file: its ``label``, or the type of its name if the label says nothing. ``data`` is
-    its content in base64. Without a label and a name it is taken for a PDF."""
+    """Return the media type of a file: its ``label``, or the type of its name if the label is vague.
+
+    ``data`` is the content in base64. Without a label and a name the type is PDF.
+    """
     kind = (label or "").lower().partition(";")[0].strip()
     if kind not in _VAGUE:
         return kind
@@ -29,24 +31,26 @@ def file_type(filename: str | None, label: str | None = None, data: str = "") ->
 
 
 _IMAGE_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
-"""The first characters of an image in base64, by its type."""
-_IMAGE_NAMES: Final = {"image/jpg": "image/jpeg"}  # a client's name that OpenAI takes, and the name that all APIs take
+"""The first characters of images in base64, by type."""
+_IMAGE_NAMES: Final = {"image/jpg": "image/jpeg"}  # a name that only OpenAI accepts, and the standard one
 
 
 def image_beginning(data: str) -> str | None:
-    """Return the media type of an image by its first bytes in base64, ``None`` if they are unknown."""
+    """Return the media type of an image by its first bytes in base64, or ``None``."""
     return next((kind for start, kind in _IMAGE_BEGINNINGS.items() if data.startswith(start)), None)
 
 
 def actual_type(source: MediaSource, image: bool) -> str:
-    """Return the media type of an image or a document. The bytes of an image outrank its label, because APIs refuse a
-    label that does not fit them (home-assistant/core#167208)."""
+    """Return the media type of an image or document.
+
+    An image's bytes override its label, because APIs refuse contradictions (home-assistant/core#167208).
+    """
     label = (source.media_type or ("image/png" if image else DOCUMENT)).lower()
     return (image and image_beginning(source.value)) or _IMAGE_NAMES.get(label, label)
 
 
 def embedded(source: MediaSource, at: str) -> MediaSource:
-    """Return ``source`` with a ``data:`` URL taken apart. Raises a 400 for one whose content is not base64."""
+    """Parse a ``data:`` URL in ``source``. Raises a 400 if its content is not base64."""
     if source.kind != "url" or not source.value.startswith("data:"):
         return source
     head, comma, data = source.value[len("data:") :].partition(",")

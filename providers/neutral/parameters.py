@@ -1,8 +1,8 @@
-"""Scalar settings of all APIs as one table: neutral name, what each API calls it, its JSON type.
+"""Scalar settings of all APIs in one table: the neutral name, each API's name, and the JSON type.
 
-Only members whose value means the same in each API stand here; what differs in shape (tools, reasoning, formats) is
-the codecs' business. ``""`` means that an API has no such field: it is then dropped there, by name.
-Source: the parameter types of the openai and anthropic packages.
+The table has only members with the same meaning in each API; codecs handle those with different shapes (tools,
+reasoning, formats). Settings with the name ``""`` are dropped for that API. Source: the parameter types of the openai
+and anthropic packages.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ class Row:
     responses: str = ""
     gemini: str = ""  # within generationConfig
     converse: str = ""  # within inferenceConfig
-    default: Any = None  # a value that means the same as leaving the field out: not reported where it is left out
-    single: bool = False  # a bare string is taken for a list of one, as Chat's `stop` allows
-    must: bool = False  # changes what the answer is: where it cannot be honoured the request is refused, never altered
+    default: Any = None  # a value that equals omission, and is not reported as lost
+    single: bool = False  # a string counts as a list of one, as for Chat's `stop`
+    must: bool = False  # essential for the answer: unsupported, the request is refused
 
     def field(self, api: Api) -> str:
-        """Return the field's name in ``api``, "" if it has none."""
+        """Return the field's name in ``api``, or ""."""
         return getattr(self, api, "") if api in _COLUMNS else ""
 
 
@@ -53,7 +53,7 @@ ROWS: tuple[Row, ...] = (
     Row("prediction", dict, "prediction"),
     Row("audio", dict, "audio"),
     Row("web_search_options", dict, "web_search_options"),
-    Row("verbosity", str, "verbosity"),  # Responses: text.verbosity, the codec's business
+    Row("verbosity", str, "verbosity"),  # Responses: text.verbosity, in the codec
     Row("metadata", dict, "metadata", "", "metadata"),
     Row("moderation", dict, "moderation", "", "moderation"),
     Row("prompt_cache_key", str, "prompt_cache_key", "", "prompt_cache_key"),
@@ -71,7 +71,7 @@ ROWS: tuple[Row, ...] = (
     Row("truncation", str, "", "", "truncation", default="disabled"),
     Row("max_tool_calls", int, "", "", "max_tool_calls"),
     Row("context_management", list, "", "", "context_management"),
-    Row("guardrail", dict, must=True),  # Converse: guardrailConfig. An answer that nobody looks over is another answer
+    Row("guardrail", dict, must=True),  # Converse: guardrailConfig; it changes answers
     Row("prompt_variables", dict, must=True),  # Converse: promptVariables
 )
 
@@ -79,7 +79,7 @@ BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 
 
 def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
-    """Read the settings that ``fields`` holds, by neutral name. Raises a 400 for a wrong type."""
+    """Read the settings in ``fields`` by neutral name. Raises a 400 for a wrong type."""
     found = {}
     for row in ROWS:
         name = row.field(api)
@@ -94,9 +94,10 @@ def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
 def write_parameters(
     request: Request, api: Api, body: dict[str, Any], drops: Drops, skip: tuple[str, ...] = ()
 ) -> None:
-    """Put the settings of ``request`` into ``body`` under ``api``'s names and report those it has no field for.
+    """Write the settings of ``request`` into ``body`` with ``api``'s names, and report unsupported ones.
 
-    ``skip`` names settings that the codec writes itself. Raises a 400 for one that must be honoured and cannot be."""
+    The codec writes those in ``skip`` itself. Raises a 400 for an essential setting that is unsupported.
+    """
     for name, control in request.parameters.items():
         row = BY_NAME[name]
         if name in skip:

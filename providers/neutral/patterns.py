@@ -8,8 +8,10 @@ _WILD: Final = re.compile(r"[*?[]")
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Return whether ``name`` matches ``pattern``. A table of rows needs few regular expressions: names that begin
-    otherwise than the pattern are compared as text."""
+    """Return whether ``name`` matches ``pattern``.
+
+    The text before the first wildcard is compared first, so that few names need a regular expression.
+    """
     wild = _WILD.search(pattern)
     if wild is None:
         return name == pattern

@@ -1,10 +1,8 @@
-"""The neutral request: what a client asked for, said in no API's words. Everything is a frozen value.
+"""The neutral request, a frozen value without any API's words.
 
-A codec reads its API's JSON into a ``Request`` and writes a ``Request`` as its API's JSON. Nothing here knows a
-provider. ``at`` on every part is the client's own path to it (``messages[2].content[1]``), for errors and for the drop
-report; ``marks`` are the client's hints on a part that only some APIs know (``cache_control``,
-``prompt_cache_breakpoint``, ``citations``, ``context``), by their own names: a writer carries those that its API has
-and reports the others.
+Codecs read their API's JSON into a ``Request`` and write it from one. ``at`` is the client's own path to a part
+(``messages[2].content[1]``), for errors and the drop report. ``marks`` are hints on a part that only some APIs know
+(``cache_control``, ``prompt_cache_breakpoint``, ``citations``, ``context``); writers report unsupported ones.
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ NO_MARKS: Mapping[str, Any] = {}
 
 @attrs.frozen
 class MediaSource:
-    """The source of an image or a file. ``value`` is a URL, base64 data, a provider's file id or plain text."""
+    """The source of an image or file; ``value`` is a URL, base64 data, a provider's file id or plain text."""
 
     kind: Literal["url", "base64", "file_id", "text"]
     value: str
@@ -30,8 +28,11 @@ class MediaSource:
 
 @attrs.frozen
 class TextPart:
-    """``phase`` is that of the earlier answer's message which holds the text: only ``Request.api`` knows it, and a
-    reader that fills it has named it, by the message's path, among what it dropped."""
+    """Text of a message.
+
+    ``phase`` is the phase of an earlier answer's message. Only ``Request.api`` knows it, so that its reader also lists
+    it as dropped.
+    """
 
     text: str
     at: str = ""
@@ -49,7 +50,7 @@ class ImagePart:
 
 @attrs.frozen
 class FilePart:
-    """A document: PDF, plain text."""
+    """A document: PDF or plain text."""
 
     source: MediaSource
     filename: str | None = None
@@ -67,7 +68,7 @@ class AudioPart:
 
 @attrs.frozen
 class RefusalPart:
-    """The words of an earlier refusal; only in assistant turns."""
+    """The text of an earlier refusal, only in assistant turns."""
 
     text: str
     at: str = ""
@@ -75,9 +76,11 @@ class RefusalPart:
 
 @attrs.frozen
 class ReasoningPart:
-    """Reasoning of an earlier turn. Either ``seal`` is set (trigate wrapped it), or ``native`` is the item as the
-    client's own API (``Request.api``) knows it. ``text`` is the readable part, "" when there is none. ``beside`` are
-    the places of other members that say the same."""
+    """Reasoning of an earlier turn.
+
+    It has a ``seal`` (by trigate) or a ``native`` item of the client's API. ``text`` is the readable part or "".
+    ``beside`` are the places of other members with the same content.
+    """
 
     text: str
     seal: Seal | None = None
@@ -87,14 +90,17 @@ class ReasoningPart:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """All that is lost where the part cannot be carried."""
+        """All losses if the part cannot be sent."""
         return self.at, *self.beside
 
 
 @attrs.frozen
 class ToolCallPart:
-    """A tool call of an earlier turn. ``input`` is JSON text for a function, free text for a custom tool. ``namespace``
-    is that of a lone tool, which its name says already: only its own API wants it back."""
+    """A tool call of an earlier turn.
+
+    ``input`` is JSON text for a function, free text for a custom tool. ``namespace`` is that of a lone tool, whose name
+    already includes it; only its own API needs it.
+    """
 
     id: str
     name: str
@@ -107,7 +113,7 @@ class ToolCallPart:
 
 @attrs.frozen
 class ToolResultPart:
-    """The result of a client's tool. ``parts`` may be empty. Stands in a ``user`` turn."""
+    """The result of a client's tool, in a ``user`` turn. ``parts`` may be empty."""
 
     call_id: str
     parts: tuple["TextPart | ImagePart | FilePart", ...]
@@ -119,7 +125,7 @@ class ToolResultPart:
 
 @attrs.frozen
 class NativePart:
-    """Something only ``api`` can express (a server tool's result, a hosted call): dropped elsewhere."""
+    """A part that only ``api`` can express (a server tool's result, a hosted call); others drop it."""
 
     api: Api
     kind: str
@@ -142,8 +148,10 @@ Part: TypeAlias = (
 
 @attrs.frozen
 class Message:
-    """One message. Instructions are turns too, with role ``system`` or ``developer``, wherever the client put them.
-    Consecutive turns of one role are kept apart as they were sent; a writer merges where its API wants that."""
+    """One message; instructions are messages too, with the role ``system`` or ``developer``.
+
+    Consecutive messages of one role stay separate; writers join them if necessary.
+    """
 
     role: Role
     parts: tuple[Part, ...]
@@ -153,7 +161,7 @@ class Message:
 
 @attrs.frozen
 class Tool:
-    """One of the client's own tools. ``schema`` is its JSON Schema untouched (None when it gave none)."""
+    """One of the client's own tools. ``schema`` is its unchanged JSON Schema, or None."""
 
     name: str
     description: str | None = None
@@ -177,9 +185,11 @@ class NativeTool:
 
 @attrs.frozen
 class ToolChoice:
-    """``hosted`` are tools that are chosen or allowed too, in the words of Responses: only ``Request.api`` knows them,
-    and a reader that fills it has named them among what it dropped. Without ``allowed`` it is the one that is
-    chosen."""
+    """The choice of tools.
+
+    ``hosted`` are chosen or allowed tools in the words of Responses. Only ``Request.api`` knows them, so that its
+    reader also lists them as dropped. Without ``allowed``, the one tool in it is chosen.
+    """
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None  # for mode "tool"
@@ -191,7 +201,7 @@ class ToolChoice:
 
 @attrs.frozen
 class Reasoning:
-    """The wish for reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens."""
+    """The requested reasoning. ``effort`` is an OpenAI or Anthropic level, ``budget`` a number of tokens."""
 
     mode: Literal["enabled", "adaptive", "disabled"] = "enabled"
     effort: str | None = None
@@ -202,7 +212,7 @@ class Reasoning:
 
 @attrs.frozen
 class Format:
-    """Structured output."""
+    """The requested format of structured output."""
 
     kind: Literal["json_object", "json_schema"]
     name: str | None = None
@@ -214,7 +224,7 @@ class Format:
 
 @attrs.frozen
 class Parameter:
-    """A scalar setting by its neutral name (see ``providers/neutral/parameters.py``) with the client's path to it."""
+    """A scalar setting with the client's path to it (see ``providers/neutral/parameters.py``)."""
 
     value: Any
     at: str
@@ -222,9 +232,12 @@ class Parameter:
 
 @attrs.frozen
 class Request:
-    """One request. ``source`` is the client's JSON as decoded, for APIs whose answers echo it; ``dropped`` are the
-    paths that reading found nobody to carry, or nobody but the API itself, whose writer takes them out again;
-    ``deferred`` are tools that wait until the client's search finds them."""
+    """One request.
+
+    ``source`` is the client's decoded JSON, for answers that repeat it. ``dropped`` are the unsupported paths, and
+    those that only the client's API supports, whose writer removes them again. ``deferred`` are tools that wait until
+    the client's search finds them.
+    """
 
     api: Api
     model: str
@@ -243,9 +256,10 @@ class Request:
 
 
 def cache_control(name: str, value: Any) -> Any:
-    """Return the ``cache_control`` that the mark ``name`` means, ``None`` if it means none.
+    """Return the ``cache_control`` for the mark ``name``, or ``None``.
 
-    OpenAI's explicit breakpoints are the same with other lifetimes."""
+    OpenAI's explicit breakpoints are the same with other lifetimes.
+    """
     if name == "cache_control" and isinstance(value, Mapping):
         return value
     if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):

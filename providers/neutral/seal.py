@@ -1,8 +1,7 @@
-"""Seals: a provider's reasoning state, wrapped so that a client of another API replays it untouched.
+"""Seals: a provider's reasoning state, wrapped so that a client of another API returns it unchanged.
 
-A seal is ``tg1.`` + base64url of a JSON array ``[provider, account, api, item]``. It is not secret and is never trusted
-for access: it only says who made the item, so that the same provider account gets it back byte for byte and nobody
-else ever sees it as if genuine.
+A seal is ``tg1.`` and base64url of a JSON array ``[provider, account, api, item]``. It is not secret and grants no
+access. It identifies the item's maker, so that only the same provider account gets the item back, byte for byte.
 """
 
 import base64
@@ -20,25 +19,26 @@ from streams.structure import has_more_elements
 
 PREFIX = "tg1."
 _IN_BASE64 = "dGcxL"
-"""The beginning of a seal where the member that holds it is base64 of bytes, as Gemini's ``thoughtSignature`` is, which
-SDKs decode: the seal's text in base64 once more."""
+"""The prefix of a seal in base64, for members that SDKs decode, such as Gemini's ``thoughtSignature``."""
 
 MARKS = (PREFIX.encode(), _IN_BASE64.encode())
-"""What stands in a request that has a seal in it."""
+"""Byte strings that every request with a seal contains one of."""
 
 
-_PUBLIC: Final = 4  # bytes of what is made from a key that anybody may see
+_PUBLIC: Final = 4  # public bytes of the value derived from a key
 
 
 @lru_cache(maxsize=1024)
 def _stretched(provider: str, key: str) -> bytes:
-    """Some 20 ms, once for each key. The same in every process and gateway with this key."""
+    """Derive bytes from a key in some 20 ms, once for each key; they are the same in every process."""
     return hashlib.scrypt(key.encode(), salt=f"trigate {provider}".encode(), n=2**13, r=8, p=1, dklen=_PUBLIC + 32)
 
 
 def signing_secret(provider: str, key: str) -> bytes:
-    """32 bytes that nobody knows who does not know the account's ``key``; whoever sees what the issuer shows of it has
-    learned nothing of them."""
+    """Return 32 secret bytes derived from ``key``.
+
+    The public bytes of an issuer reveal nothing of them.
+    """
     return _stretched(provider, key)[_PUBLIC:]
 
 
@@ -47,13 +47,15 @@ def _digest(key: str) -> str:
 
 
 LARGEST = 10_000
-"""JSON elements of an item that is taken out of a seal, which whoever likes can make: items have a few."""
+"""The most JSON elements of an item in a seal, because anyone can forge one. Items have a few."""
 
 
 @attrs.frozen
 class Issuer:
-    """The maker of an answer: the provider's name in the config and a short hash of the account's key. ``earlier`` is
-    the hash that seals had before, which clients may still carry."""
+    """The maker of an answer: the provider's name in the config, and a short hash of the account's key.
+
+    ``earlier`` is the hash in older seals, which clients may still have.
+    """
 
     provider: str
     _account: str = ""
@@ -62,17 +64,19 @@ class Issuer:
 
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
-        """Return the maker whose credential is ``key``."""
+        """Return the issuer with the credential ``key``."""
         return cls(provider, earlier=_digest(key), key=key) if key else cls(provider)
 
     @property
     def account(self) -> str:
-        """The hash of the account's key. Clients see it, so the first use of each key takes some 20 ms: of a weak key,
-        such as people give a server of their own, a fast hash could be found out by trying words."""
+        """The hash of the account's key.
+
+        Clients see it, so that it is slow (20 ms for each key): a fast hash would reveal weak keys to guessing.
+        """
         return self._account if self._key is None else _stretched(self.provider, self._key)[:_PUBLIC].hex()
 
     def made(self, seal: "Seal") -> bool:
-        """Return whether this one is the maker of what is in ``seal``."""
+        """Return whether this issuer made the item in ``seal``."""
         return seal.issuer.provider == self.provider and seal.issuer.account in (self.account, self.earlier)
 
 
@@ -84,25 +88,24 @@ class Seal:
 
 
 def seal(issuer: Issuer, api: Api, item: Any) -> str:
-    """Return the opaque text that goes into ``signature``, ``encrypted_content`` or ``reasoning_details[].data``."""
+    """Return a seal for ``signature``, ``encrypted_content`` or ``reasoning_details[].data``."""
     packed = msgspec.json.encode([issuer.provider, issuer.account, api, item])
     return PREFIX + base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
 
 def seal_in_base64(issuer: Issuer, api: Api, item: Any) -> str:
-    """Return ``seal`` for a member that is base64 of bytes, which are checked and made anew on the way: standard
-    alphabet, with padding."""
+    """Return a seal for a member of base64 bytes, which SDKs decode and encode again: the standard alphabet with
+    padding."""
     return base64.b64encode(seal(issuer, api, item).encode()).decode("ascii")
 
 
 def is_sealed(text: str) -> bool:
-    """Return whether ``text`` is a seal of either form, by its beginning."""
+    """Return whether ``text`` begins like a seal of either form."""
     return text.startswith((PREFIX, _IN_BASE64))
 
 
 def unseal(text: str) -> Seal | None:
-    """Return the seal in ``text``, of either form, or ``None`` if ``text`` is not one that trigate made. Never
-    raises."""
+    """Return the seal in ``text``, of either form, or ``None`` if it is invalid. Never raises."""
     if text.startswith(_IN_BASE64):
         text = _inner(text)
     if not text.startswith(PREFIX):
@@ -128,12 +131,11 @@ def _inner(text: str) -> str:
 
 _APIS = frozenset(APIS)
 _HEAD = re.compile(rb'\["([^"\\]{1,100})","([0-9a-f]{0,64})","([a-z]{1,20})",')
-_ENOUGH = 400  # characters of a seal in which its head is
+_ENOUGH = 400  # characters of a seal that contain its head
 
 
 def sealed_by(text: bytes) -> Seal | None:
-    """Return the seal that ``text`` begins with, without its item: only its head is looked at. ``None`` if it is
-    none."""
+    """Return the seal at the start of ``text`` without its item, or ``None``. Only its head is read."""
     if text.startswith(MARKS[1]):
         text = _inner(text[:_ENOUGH].decode("ascii", "replace")).encode()
     body = text[len(PREFIX) : _ENOUGH]

@@ -1,8 +1,8 @@
-"""The shape of a provider's whole answer: a member of a wrong type is a failure, not an empty success.
+"""Shapes of whole answers: a member of a wrong type is a failure, not an empty success.
 
-A shape is a table of what is read: a type; a dict of members, for an object; a list of one shape, for an array; a tuple
-of alternatives; or ``ByType``. Members that no shape names may be anything, and any member may be missing, null or an
-empty array: providers have nothing to say there.
+A shape is a table of the read members: a type; a dict of members, for an object; a list of one shape, for an array; a
+tuple of alternatives; or ``ByType``. Other members are free, and any member may be missing, null or an empty array, as
+providers write empty values.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from streams.errors import GatewayError
 
 @attrs.frozen(repr=False)
 class ByType:
-    """An object whose member ``type`` chooses the shape; an unknown type has none."""
+    """Shapes of an object by its member ``type``; unknown types have none."""
 
     shapes: Mapping[str, "Shape"]
 
@@ -26,8 +26,8 @@ _NAMES: Mapping[type, str] = {str: "a string", dict: "an object", list: "an arra
 
 
 def check_answer(value: Any, shape: Shape, at: str = "") -> None:
-    """Raise a 502 ``GatewayError`` that names the first member of ``value`` which is not of ``shape``."""
-    if value is None or value == []:  # PHP writes an empty object so
+    """Raise a 502 ``GatewayError`` with the first member of ``value`` that differs from ``shape``."""
+    if value is None or value == []:  # PHP's empty object
         return
     kinds = _kinds(shape)
     if not isinstance(value, kinds):

@@ -1,8 +1,8 @@
-"""Token counts in OpenAI's words, which most providers and all endpoints have taken over: those of Chat Completions
-(``prompt_tokens``) and those of Responses (``input_tokens``).
+"""Token counts in OpenAI's words, which most providers use: those of Chat Completions (``prompt_tokens``) and Responses
+(``input_tokens``).
 
-The input includes what was read from and written to a cache, the output includes reasoning (types of the openai
-package). Servers differ in where they put the parts and whether they keep to that.
+The input includes cached tokens, the output reasoning (types of the openai package). Servers differ in the places of
+the parts, and in these rules.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from streams.events import Usage
 
 @attrs.frozen(repr=False)
 class TokenWords:
-    """How an API names its counts, and the objects with the parts of each."""
+    """An API's names of its counts, and of the objects with their parts."""
 
     input: str
     output: str
@@ -35,7 +35,7 @@ NEWER: Final = TokenWords(
 )
 
 SOUNDS: Final = ("audio",)
-"""What costs something else than text in a conversation: pictures in one cost by the token what text does."""
+"""Content of conversations with its own price per token; images have the price of text."""
 
 ALL_SENSES: Final = ("audio", "image")
 
@@ -48,19 +48,21 @@ def read_tokens(
     calls: tuple[tuple[str, int], ...] = (),
     senses: tuple[str, ...] = SOUNDS,
 ) -> Usage:
-    """Read the counts in ``usage``, and what it is billed by beside, in ``words`` unless it says something in the
-    others alone (new-api says both, and 0 in one). ``tier`` stands next to it; ``calls`` are those of the provider's
-    own tools where it counts none itself. Parts that contradict the whole are cut to it: none is below zero and the
-    input's parts add up to it."""
+    """Read the counts in ``usage``, and the other items of its bill.
+
+    ``words`` apply unless only the other ones have counts (new-api has both, one with 0). ``tier`` is from outside
+    ``usage``, and ``calls`` are the default for calls of the provider's own tools. Parts are limited to the whole: none
+    is below zero, and the input's parts add up.
+    """
     if not usage.get(words.input) and not usage.get(words.output):
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
     asked, said = _object(usage, words.input_details), _object(usage, words.output_details)
     prompt, total = count(usage.get(words.input)), count(usage.get("total_tokens"))
-    # DeepSeek and Moonshot name the cached part at the top.
+    # # DeepSeek and Moonshot have the cached part at the top level.
     cached = asked.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
     cache_read = min(count(cached), prompt)
     cache_write = min(count(asked.get("cache_write_tokens")), prompt - cache_read)
-    # Google's and xAI's endpoints leave reasoning out of completion_tokens, though not out of the total.
+    # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
     output = max(count(usage.get(words.output)), total - prompt)
     reasoning = said.get("reasoning_tokens")
     return Usage(
@@ -79,7 +81,7 @@ def read_tokens(
 def _units(
     asked: Mapping[str, Any], said: Mapping[str, Any], senses: tuple[str, ...], most: int
 ) -> tuple[tuple[str, int], ...]:
-    """Return the tokens of sounds and pictures among those that were counted."""
+    """Return the tokens of sounds and images among the counted ones."""
     found: list[tuple[str, int]] = []
     for sense in senses:
         name = f"{sense}_tokens"

@@ -1,7 +1,7 @@
-"""An offline estimate of a request's input tokens, for models whose provider does not count.
+"""An offline estimate of a request's input tokens, for models of providers without token counts.
 
-It errs high on purpose: a client that compacts its context a little early is well, one that learns too late that it is
-full is not (BerriAI/litellm#37102), and a count of 0 switches compaction off (Wei-Shaw/sub2api#657).
+It is deliberately high. Clients that compact their context early lose little, late ones fail (BerriAI/litellm#37102),
+and 0 switches compaction off (Wei-Shaw/sub2api#657).
 """
 
 from collections.abc import Iterable
@@ -25,21 +25,21 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 
-BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3, and no vendor's tokenizer is here
+BYTES_PER_TOKEN = 2.7  # of UTF-8; English prose has about 4.2 and JSON about 3
 TURN = 6  # tokens around each message
 TOOL = 24  # around each tool
 TOOLS = 500  # the instructions that providers put before the first tool
 IMAGE = 1600  # Anthropic's most for one image; OpenAI's high detail is of that order
 PAGE_BYTES = 4000  # of a PDF, for which a page of text and its picture are counted
 PAGE = 2500
-CITED = 600  # what a provider says about citations, for each document or search result that wants them
+CITED = 600  # a provider's instructions, for each document or search result with citations
 AUDIO_BYTES_PER_TOKEN = 600
-BASE = 80  # some models have instructions of their own before ours (gpt-oss: about 70)
-FORMAT = 200  # what providers say about a schema
+BASE = 80  # some models have instructions of their own (gpt-oss: about 70)
+FORMAT = 200  # a provider's instructions about a schema
 
 
 def estimate(request: Request) -> int:
-    """Input tokens of ``request``: its texts, tools, images and documents. Always above 0."""
+    """Estimate the input tokens of ``request``: its texts, tools, images and documents. Always above 0."""
     size = sum(_part(part) for message in request.messages for part in message.parts) + _tools(request.tools)
     if request.format is not None and request.format.schema is not None:
         size += FORMAT + _json(request.format.schema)
@@ -76,7 +76,7 @@ def _tools(tools: Iterable[Tool | NativeTool]) -> float:
     size = 0.0
     for tool in tools:
         if isinstance(tool, NativeTool):
-            size += 2000  # a server tool brings instructions of its own
+            size += 2000  # a server tool has its own instructions
         else:
             size += TOOL + _text(tool.name) + _text(tool.description or "") + _json(tool.schema)
     return size + TOOLS if size else 0
@@ -94,8 +94,7 @@ _COUNTS = ("input_tokens", "totalTokens", "inputTokens")
 
 
 def read_count_answer(body: bytes) -> int | None:
-    """Read the number of tokens in a provider's answer, under whatever name its API has for it; ``None`` if there is
-    none."""
+    """Read the number of tokens in a provider's response, in any API's words, or return ``None``."""
     try:
         answer: Any = msgspec.json.decode(body)
     except msgspec.MsgspecError:

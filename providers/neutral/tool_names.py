@@ -1,7 +1,7 @@
-"""Tool names and ids of calls that the provider's API takes, and the way back.
+"""Valid tool names and call ids for the provider's API, and the way back.
 
-Names longer than 64 characters or with characters that it does not take are shortened before a request is written, in
-its tools, its history and its tool choice alike, and restored in the answer's events. Codecs never see it.
+Longer names than 64 characters and names with invalid characters are shortened in a request's tools, history and tool
+choice, and restored in the answer's events. Codecs never see it.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ _DIGITS = 24
 
 
 def replacement_id(prefix: str, id: str) -> str:
-    """Return the id that stands for ``id`` wherever it is sent: the same for the call and for its result."""
+    """Return the substitute for ``id``, which is the same for a call and its result."""
     return prefix + _digest(id)
 
 
 def matched(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
-    """Return those of ``ids`` that are one of ``originals`` or its replacement, each with that original."""
+    """Map those of ``ids`` that equal or replace one of ``originals`` to that original."""
     known = {id: id for id in originals}
     known.update({_digest(id): id for id in known})
     found = ((id, known.get(id) or known.get(id[-_DIGITS:])) for id in ids)
@@ -35,13 +35,12 @@ def _digest(id: str) -> str:
 
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
-_KEPT = 55  # characters of the name before "_" and 8 of its hash
+_KEPT = 55  # characters of the name before "_" and 8 digits of its hash
 
 
 @attrs.frozen(repr=False)
 class ToolNaming:
-    """The names of tools in an API: those that ``fits`` matches. ``before`` is what its models may put before the name
-    of a tool that they call."""
+    """The valid names of tools in an API, with the prefixes ``before`` that its models may add in calls."""
 
     fits: re.Pattern[str]
     before: tuple[str, ...] = ()
@@ -51,7 +50,7 @@ USUAL = ToolNaming(re.compile(r"[A-Za-z0-9_-]{1,64}"))
 
 
 def short_name(name: str, naming: ToolNaming = USUAL) -> str:
-    """``name`` if the API takes it, else a name made of it that is always the same for the same ``name``."""
+    """Return ``name`` if it is valid, else a fixed substitute."""
     if naming.fits.fullmatch(name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -60,16 +59,14 @@ def short_name(name: str, naming: ToolNaming = USUAL) -> str:
 
 
 def short_call_id(id: str) -> str:
-    """``id`` of a tool call if OpenAI takes it, which wants 64 characters at most, else always the same one made from
-    it, for the call and for its result (openclaw/openclaw#875)."""
+    """Return ``id`` if it has OpenAI's 64 characters at most, else a fixed substitute (openclaw/openclaw#875)."""
     if len(id) <= _LONGEST_ID:
         return id
     return replacement_id("call_", id)
 
 
 def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
-    """Return ``request`` with tool names that the provider's API takes, and from those that an answer may say instead
-    back to the client's own."""
+    """Return ``request`` with valid tool names, and the client's names by those that an answer may use."""
     own = {name: short for name in _names(request) if (short := short_name(name, naming)) != name}
     called = _called(request, own, naming) if naming.before else {}
     if not own:
@@ -85,15 +82,14 @@ def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Ma
 
 
 def _called(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dict[str, str]:
-    """From what models make of the names of the request's tools to the client's own; a tool that is called so itself
-    is meant first."""
+    """Map the prefixed names of tools to the client's own; real names of other tools come first."""
     names = [tool.name for tool in request.tools if isinstance(tool, Tool)]
     made = {before + own.get(name, name): name for before in naming.before for name in names}
     return {called: name for called, name in made.items() if called not in names}
 
 
 def restored(event: Event, names: Mapping[str, str]) -> Event:
-    """Return ``event`` with the client's own name of a tool."""
+    """Return ``event`` with the client's own tool name."""
     if isinstance(event, ToolCallStart) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event

@@ -1,4 +1,4 @@
-"""JSON of a provider, read without trust: a member that is missing or of the wrong type reads as nothing."""
+"""Access to a provider's JSON without trust: missing and mistyped members are empty values."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 
 def load(data: bytes) -> Any:
-    """Return the JSON in ``data``, ``None`` if it is none."""
+    """Return the JSON in ``data``, or ``None`` if it is invalid."""
     try:
         return any_json(data)
     except NOT_JSON:
@@ -18,28 +18,27 @@ def load(data: bytes) -> Any:
 
 
 def as_index(value: Any) -> int | None:
-    """Return an integer, ``None`` for anything else."""
+    """Return an integer, or ``None`` for anything else."""
     return value if isinstance(value, int) else None
 
 
 def as_string(value: Any) -> str:
-    """Return a string, ``""`` for anything else."""
+    """Return a string, or ``""`` for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def as_object(value: Any) -> Json:
-    """Return an object, an empty one for anything else."""
+    """Return an object, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def as_objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in an array, none for anything else."""
+    """Return the objects in an array, or none for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def few_objects(value: Any) -> list[dict[str, Any]]:
-    """Return ``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too
-    long."""
+    """Return ``as_objects`` of an array to process. Raises ``TooMuch`` if it is too long."""
     if not isinstance(value, list):
         return []
     return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]

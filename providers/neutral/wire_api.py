@@ -1,7 +1,7 @@
-"""Descriptions of wire APIs: what the gateway has to know of one beside its codec, as data.
+"""Descriptions of wire APIs as data, for everything except their codecs.
 
-A path, a header, the name of an event: whatever differs between two APIs and is no code stands here, so that no module
-of the gateway asks which API it has before it.
+They have all differences that are no code, such as paths, headers and names of events, so that the gateway's modules do
+not branch on the API.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +16,15 @@ from streams.framing import Framing
 from streams.sse import DONE, SSE, is_malformed
 
 Operation: TypeAlias = Literal["answer", "count", "compact"]
-"""What can be asked of a model with one request: an answer, the number of its tokens, a summary in its place."""
+"""The operations of a model: an answer, its number of tokens, or a summary instead of the conversation."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class OperationPath:
-    """The end of an operation's path. ``streamed`` is that of a streamed answer where it has one of its own; where it
-    has none, the request's body says whether a stream is wanted."""
+    """The end of an operation's path.
+
+    ``streamed`` is the one for streamed answers; ``None`` if the request's body has the stream flag.
+    """
 
     whole: str = ""
     streamed: str | None = None
@@ -30,8 +32,10 @@ class OperationPath:
 
 @attrs.frozen(eq=False, repr=False)
 class RequestPath:
-    """A path that clients of an API ask at, ``{model}`` standing for the model's name. ``streamed`` is ``None`` where
-    the request's body says it."""
+    """A path of an API's clients, with ``{model}`` for the model's name.
+
+    ``streamed`` is ``None`` if the request's body has the stream flag.
+    """
 
     path: str
     operation: Operation
@@ -40,8 +44,8 @@ class RequestPath:
 
 @attrs.frozen(eq=False, repr=False)
 class Conversation:
-    """The member of a request without which there is nothing to ask: its name, the bytes that its JSON may begin with,
-    the same in words, and whether it may be absent."""
+    """The essential member of a request: its name, the possible first bytes of its JSON, the same in words, and whether
+    it may be absent."""
 
     member: str
     starts: tuple[bytes, ...] = (b"[",)
@@ -51,12 +55,13 @@ class Conversation:
 
 @attrs.frozen(eq=False, repr=False)
 class StreamWords:
-    """The events by which an API's clients understand how a stream ends. An event is known by the name that its framing
-    gives it, else by the member ``type`` of its JSON.
+    """The events that end a stream for an API's clients, by their name in the framing, else by the member ``type`` of
+    their JSON.
 
-    ``ends``: the end of a good answer, behind which nobody reads on. ``error_names`` and ``error_types``: what makes an
-    SDK raise, by the framing's name and by ``type`` alone; with ``error_member`` any event with a member ``error``.
-    ``after_error``: what may follow an error because it says the same again.
+    - ``ends``: ends of good answers; clients stop reading there.
+    - ``error_names``, ``error_types``: events for which SDKs raise, by name and by ``type`` alone.
+    - ``error_member``: every event with a member ``error`` is such an event.
+    - ``after_error``: events that repeat an error.
     """
 
     ends: frozenset[str] = frozenset()
@@ -66,24 +71,29 @@ class StreamWords:
     after_error: frozenset[str] = frozenset()
 
     def is_good_end(self, name: str, data: bytes) -> bool:
-        """Return whether a client takes the event for the end of a good answer, and reads no further."""
+        """Return whether clients stop reading at the event, as at the end of a good answer."""
         return data.startswith(DONE) or (name or _type(data)) in self.ends
 
     def may_hold_error(self, name: str, data: bytes) -> bool:
-        """Return whether an event with which an answer fails may reach a client: not one that its parser cannot read,
-        nor an array, in which nobody looks for an error, nor one that looks like a good end."""
+        """Return whether a failing answer's event may reach a client.
+
+        Clients cannot find errors in malformed events and arrays, and an event must not look like a good end.
+        """
         unread = is_malformed(data) or (data.startswith(b"[") and not data.startswith(DONE))
         return not unread and not self.is_good_end(name, data)
 
     def is_error(self, name: str, data: bytes) -> bool:
-        """Return whether the API's SDKs raise for the event. The readers know errors in more shapes than they do."""
+        """Return whether the API's SDKs raise for the event. Readers know more shapes of errors."""
         if name in self.error_names or (self.error_member and as_object(load(data)).get("error")):
             return True
         return bool(self.error_types) and _type(data) in self.error_types
 
     def repeats_error(self, name: str, data: bytes) -> bool:
-        """Return whether an event behind an error says the same again. Nothing else passes there: a failed answer never
-        looks complete (vLLM sends ``[DONE]`` after its error, BerriAI/litellm#40578)."""
+        """Return whether an event after an error repeats it.
+
+        Other events are dropped there, because a failed answer must never look complete (vLLM sends ``[DONE]`` after
+        its error, BerriAI/litellm#40578).
+        """
         return bool(self.after_error) and (name or _type(data)) in self.after_error
 
 
@@ -93,33 +103,24 @@ def _type(data: bytes) -> str:
 
 @attrs.frozen(eq=False, repr=False)
 class WireApi:
-    """One wire API. ``label`` names it together with its maker.
+    """One wire API; ``label`` is its name with its maker.
 
-    **Paths.** A provider is asked at its own prefix + ``path`` + the operation's own end; clients ask here at ``root``
-    + the same. ``{model}`` in ``path`` stands for the model. ``model_member`` and ``stream_member`` are the members of
-    a request that say which model, and whether a stream is wanted: ``None`` where the path says it.
-
-    **Streams.** ``ping`` is a keep-alive event of the API's own, ``b""`` where it has none and the framing's comment
-    has to do. ``unless_asked`` is the framing for clients in whose query that member (``alt=sse``) is missing; codecs
-    read and write ``framing`` alone. ``repeats_answer``: the last event of a stream holds the whole answer once more.
-
-    **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
-
-    **Tools.** ``tool_naming`` says which names they may have; ``tools_within`` is the member that contains ``tools``,
-    ``None`` for the request itself. In an API whose tools have no ``type``, ``client_tools`` are the members of those
-    that the client runs.
-
-    **Costs.** ``requires_limit``: a request has to say how many tokens its answer may have, so that one goes out in any
-    case. ``charges_cache_writes``: what is written to a cache costs more than other input.
-
-    **Headers.** ``client_headers`` (a ``*`` at the end stands for any end) and ``query_members`` are those headers and
-    members of a query of its clients that go to providers of this API, and to none of another. ``version_header`` is
-    the one in which a client says which version of the API it speaks; ``beta_header`` the one with names of betas,
-    ``long_context_beta`` such a name. ``id_headers`` are the names under which its clients look for the id of a
-    request.
-
-    **Errors.** ``own_statuses`` are statuses beside those of HTTP that its clients know; ``error_headers(failed)`` are
-    those headers of an error response in which its clients look for what it is.
+    - Paths: providers use their own prefix, ``path`` and the operation's end, and the gateway's clients use ``root`` as
+      the prefix. ``{model}`` in ``path`` is the model's name. ``model_member`` and ``stream_member`` are the request's
+      members for the model and the stream flag, ``None`` if they are in the path.
+    - Streams: ``ping`` is the API's own keep-alive event; with ``b""`` the framing's comment replaces it.
+      ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
+      ``framing``. ``repeats_answer``: the last event contains the whole answer again.
+    - State: ``stores_unasked``: requests without ``store`` are stored at the provider.
+    - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
+      request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
+    - Costs: ``requires_limit``: requests need a token limit. ``charges_cache_writes``: cache writes cost more than
+      other input.
+    - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
+      this API. ``version_header`` has the API's version, ``beta_header`` the names of betas, such as
+      ``long_context_beta``. ``id_headers`` have a request's id for clients.
+    - Errors: ``own_statuses`` are additional statuses that clients know. ``error_headers(failed)`` are an error
+      response's headers that identify it.
     """
 
     name: Api
@@ -152,19 +153,18 @@ class WireApi:
     error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()
 
     def suffix(self, operation: Operation = "answer", streamed: bool = False) -> str:
-        """Return the end of the path of ``operation``, behind ``path``. Raises ``KeyError`` if the API has no such
-        operation."""
+        """Return the end of the path of ``operation``. Raises ``KeyError`` if it is unsupported."""
         ends = self.operations[operation]
         return ends.whole if not streamed or ends.streamed is None else ends.streamed
 
     def framing_for(self, query: str) -> Framing:
-        """Return the framing of a stream to a client with that query."""
+        """Return the framing of a stream for a client with the query."""
         if self.unless_asked is None or self.unless_asked[0] in query.split("&"):
             return self.framing
         return self.unless_asked[1]
 
     def routes(self) -> Iterator[RequestPath]:
-        """Yield all that clients ask for with a body that is meant for a model."""
+        """Yield the paths of all requests with a body for a model."""
         for root in (self.root, *self.more_roots):
             for operation, ends in self.operations.items():
                 path = root + self.path
