@@ -54,11 +54,11 @@ class ConfigError(Exception):
         self.mistakes = mistakes
 
     def __str__(self) -> str:
-        return self.listed("mistakes in the configuration")
+        return self.list_mistakes("mistakes in the configuration")
 
-    def listed(self, what: str) -> str:
+    def list_mistakes(self, what: str) -> str:
         """List the mistakes, under the title ``what`` if there are several."""
-        keys = tuple(dict.fromkeys(f"The keys {_holder(one.path)} are {', '.join(one.known)}."
+        keys = tuple(dict.fromkeys(f"The keys {_describe_parent(one.path)} are {', '.join(one.known)}."
                                    for one in self.mistakes if one.known))  # fmt: skip
         if len(self.mistakes) == 1:
             return "\n".join((str(self.mistakes[0]), *keys))
@@ -69,7 +69,7 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!", "…", ":")) else f"{text}."
 
 
-def _holder(path: str) -> str:
+def _describe_parent(path: str) -> str:
     """Return words for the mapping that has the key at ``path``; all items of a list have the same keys."""
     holder, dot, _ = re.sub(r"\[\d+\]", "[]", re.sub(r"\['.*'\]$", ".x", path)).rpartition(".")
     return f"of {holder}" if dot and holder else "at the root"
@@ -132,31 +132,33 @@ def read(data: bytes, file: str) -> Document:
     """Read the one document in ``data``. Raises ``ConfigError`` for invalid or unsupported YAML."""
     loader = None
     try:
-        text = _untabbed(data.decode("utf-8-sig"))
+        text = _replace_tabs(data.decode("utf-8-sig"))
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        return Document(file, None) if node is None else _Document(loader, file).document(node)
+        return Document(file, None) if node is None else _Conversion(loader, file).document(node)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refused(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
+        raise _create_error(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(file, error) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise _refused(file, "the file has a control character", "remove it", line) from None
+        raise _create_error(file, "the file has a control character", "remove it", line) from None
     except RecursionError:
-        raise _refused(file, "the nesting is too deep", "use fewer levels") from None
+        raise _create_error(file, "the nesting is too deep", "use fewer levels") from None
     finally:
         if loader is not None:
             loader.dispose()
 
 
-def _untabbed(text: str) -> str:
+def _replace_tabs(text: str) -> str:
     """Replace the tabs of indented JSON, the only JSON that is not YAML."""
     return re.sub(r"^\t+", lambda tabs: " " * len(tabs[0]), text, flags=re.M) if text.lstrip()[:1] == "{" else text
 
 
-def _refused(file: str, found: str, expected: str, line: int | None = None, column: int | None = None) -> ConfigError:
+def _create_error(
+    file: str, found: str, expected: str, line: int | None = None, column: int | None = None
+) -> ConfigError:
     return ConfigError((Mistake(file, "", found, expected, line, column),))
 
 
@@ -165,12 +167,16 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     problem = error.problem or "unreadable"
     if "'\\t'" in problem:
-        return _refused(file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column)
+        return _create_error(
+            file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column
+        )
     found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
-    return _refused(file, f"not valid YAML: {found}", "correct the syntax here or in the lines above", line, column)
+    return _create_error(
+        file, f"not valid YAML: {found}", "correct the syntax here or in the lines above", line, column
+    )
 
 
-class _Document:
+class _Conversion:
     """The conversion of one node graph, with its mistakes."""
 
     def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
@@ -178,52 +184,52 @@ class _Document:
         self._file = file
         self._places: dict[Path, tuple[int, int]] = {}
         self._mistakes: list[Mistake] = []
-        self._checked: set[int] = set()
-        self._open: set[int] = set()
+        self._checked_nodes: set[int] = set()
+        self._open_nodes: set[int] = set()
         self._nodes = 0
 
     def document(self, node: yaml.Node) -> Document:
-        content = self._value(node, ())
+        content = self._convert(node, ())
         if self._mistakes:
             raise ConfigError(tuple(self._mistakes))
         return Document(self._file, content, self._places)
 
-    def _value(self, node: yaml.Node, path: Path) -> Any:
+    def _convert(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise _refused(
+            raise _create_error(
                 self._file, f"the file has more than {MAX_NODES} values after expanding anchors", "use fewer"
             )
         self._places.setdefault(path, _position(node))
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
+            return self._convert_scalar(node, path)
         if node.tag not in _PLAIN:
-            self._wrong(node, path, "a tag changes the type of this list or mapping", "remove the tag")
+            self._add_mistake(node, path, "a tag changes the type of this list or mapping", "remove the tag")
             return None
-        if id(node) in self._open:
-            self._wrong(node, path, "the anchor contains itself", "write the value out")
+        if id(node) in self._open_nodes:
+            self._add_mistake(node, path, "the anchor contains itself", "write the value out")
             return None
-        self._open.add(id(node))
+        self._open_nodes.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
-                return [self._value(item, (*path, i)) for i, item in enumerate(node.value)]
+                return [self._convert(item, (*path, i)) for i, item in enumerate(node.value)]
             assert isinstance(node, yaml.MappingNode)
-            return self._mapping(node, path)
+            return self._convert_mapping(node, path)
         finally:
-            self._open.discard(id(node))
+            self._open_nodes.discard(id(node))
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _convert_scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         plain = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         if node.tag not in (_TEXT, plain):  # PyYAML's constructors raise whatever they like for !!bool x
-            self._wrong(node, path, "a tag changes the type of this value", "remove the tag")
+            self._add_mistake(node, path, "a tag changes the type of this value", "remove the tag")
             return None
         try:
             return self._loader.construct_object(node)
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
-            self._wrong(node, path, f"this looks like {_tag(node)}, but is not valid", "put it in quotes")
+            self._add_mistake(node, path, f"this looks like {_tag(node)}, but is not valid", "put it in quotes")
             return None
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _convert_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         self._check_keys(node, path)
         found: dict[str, Any] = {}
         for key, value in node.value:
@@ -232,7 +238,7 @@ class _Document:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 self._places[*path, key.value] = _position(key)
-                found[key.value] = self._value(value, (*path, key.value))
+                found[key.value] = self._convert(value, (*path, key.value))
         return found
 
     def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
@@ -241,27 +247,27 @@ class _Document:
         PyYAML's own merging doubles lists, and can fill the memory.
         """
         for source in reversed(node.value if isinstance(node, yaml.SequenceNode) else [node]):
-            merged = self._value(source, path)
+            merged = self._convert(source, path)
             if isinstance(merged, dict):
                 into.update(merged)
             else:
-                self._wrong(source, path, "the merge key (<<) needs a mapping", "use an anchor of a mapping")
+                self._add_mistake(source, path, "the merge key (<<) needs a mapping", "use an anchor of a mapping")
 
     def _check_keys(self, node: yaml.MappingNode, path: Path) -> None:
-        if id(node) in self._checked:
+        if id(node) in self._checked_nodes:
             return
-        self._checked.add(id(node))
+        self._checked_nodes.add(id(node))
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._wrong(key, path, "a list or mapping cannot be a key", "use text as the key")
+                self._add_mistake(key, path, "a list or mapping cannot be a key", "use text as the key")
             elif key.value in lines:
                 first = f"this key appears twice, first in line {lines[key.value]}"
-                self._wrong(key, (*path, key.value), first, "keep one of them")
+                self._add_mistake(key, (*path, key.value), first, "keep one of them")
             else:
                 lines[key.value] = key.start_mark.line + 1
 
-    def _wrong(self, node: yaml.Node, path: Path, found: str, expected: str) -> None:
+    def _add_mistake(self, node: yaml.Node, path: Path, found: str, expected: str) -> None:
         self._mistakes.append(Mistake(self._file, spell(path), found, expected, *_position(node)))
 
 

@@ -63,8 +63,8 @@ class _Definitions:
         if key.ignored is not None:
             return {"description": f"{key.ignored[0].upper()}{key.ignored[1:]}."}
         shape = {**self._shape(field.type), **key.shape}
-        about = {"description": plain(field.meaning), **_default(shown_default(field))}
-        return {**about, **(shape if field.required or key.needed else _or_nothing(shape))}
+        about = {"description": plain(field.meaning), **_default_member(spell_default(field))}
+        return {**about, **(shape if field.required or key.needed else _or_null(shape))}
 
     def _shape(self, of: Any) -> Shape:
         if of is Any:
@@ -96,13 +96,13 @@ class _Definitions:
         return {"$ref": f"#/$defs/{name}"}
 
 
-def _or_nothing(shape: Shape) -> Shape:
+def _or_null(shape: Shape) -> Shape:
     """Allow null in a shape; a null value counts as an absent key."""
     nothing = {"type": "null"}
     return {"anyOf": [*shape["anyOf"], nothing] if set(shape) == {"anyOf"} else [shape, nothing]}
 
 
-def shown_default(field: Field) -> str:
+def spell_default(field: Field) -> str:
     """Return a key's default in Markdown: ``required``, a value in backticks, or words."""
     if field.key.shown is not None:
         return field.key.shown
@@ -116,7 +116,7 @@ def shown_default(field: Field) -> str:
     return ""
 
 
-def _default(text: str) -> Shape:
+def _default_member(text: str) -> Shape:
     """Return the ``default`` member of a schema, if the default is one value."""
     found = re.fullmatch(r"`([^`]+)`", text)
     if found is None:

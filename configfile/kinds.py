@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from configfile.expanded import Expanded, Unresolved
 from configfile.keys import Kind, Shape
 from configfile.secret_files import SecretFile
-from configfile.wording import Wrong, describe, described_word, nearest, one_of, spelled
+from configfile.wording import Wrong, describe, describe_word, nearest, one_of, spell_number
 
 VARIABLE: Final[Shape] = {"$ref": "#/$defs/variable"}
 """Text with a variable, valid in place of any value."""
@@ -42,7 +42,7 @@ def read_text(value: Any) -> str:
     raise Wrong(describe(value), f"expected text{quote}")
 
 
-def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Callable[[Any], str]:
+def text_reader(pattern: str, what: str, change: Callable[[str], str] = str) -> Callable[[Any], str]:
     """Return a reader of text that ``pattern`` matches completely.
 
     ``what`` is its name in messages, and ``change`` converts the text.
@@ -59,18 +59,18 @@ def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Call
     return read
 
 
-def matching(pattern: str, what: str, words: str = "text", *, takes_text: bool = False) -> Kind:
+def text_matching(pattern: str, what: str, words: str = "text", *, takes_text: bool = False) -> Kind:
     """Return the kind of text that ``pattern`` matches completely."""
-    return Kind(words, text_of(pattern, what), any_of(text_shape(pattern)), takes_text=takes_text)
+    return Kind(words, text_reader(pattern, what), any_of(text_shape(pattern)), takes_text=takes_text)
 
 
-def word_of(words: Collection[str]) -> Callable[[Any], str]:
+def word_reader(words: Collection[str]) -> Callable[[Any], str]:
     """Return a reader of one of ``words``."""
 
     def read(value: Any) -> str:
         if isinstance(value, str) and (value in words or isinstance(value, Unresolved)):
             return value
-        raise Wrong(described_word(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
+        raise Wrong(describe_word(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
 
     return read
 
@@ -101,7 +101,7 @@ def _boolean(value: Any) -> bool:
     raise Wrong(describe(value), "expected true or false")
 
 
-def _whole(least: int, most: int | None, what: str) -> Callable[[Any], int]:
+def _whole_number_reader(least: int, most: int | None, what: str) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else value
         good = isinstance(number, int) and not isinstance(number, bool) and number >= least
@@ -116,13 +116,13 @@ def whole_number(least: int, most: int | None, what: str, words: str, digits: st
     """Return the kind of whole numbers from ``least`` to ``most``; ``digits`` is their pattern as text."""
     bound = {} if most is None else {"maximum": most}
     shape = any_of({"type": "integer", "minimum": least, **bound}, text_shape(digits, maxLength=12))
-    return Kind(words, _whole(least, most, what), shape)
+    return Kind(words, _whole_number_reader(least, most, what), shape)
 
 
-def read_amount_of(value: Any, units: Mapping[str, float], expected: str, least: float = 0.0) -> float:
+def read_amount(value: Any, units: Mapping[str, float], expected: str, least: float = 0.0) -> float:
     """Read a number with one of ``units``. Raises ``Wrong`` with ``expected``."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = format(value, "f") if isinstance(value, float) else spelled(value) if number else value
+    text = format(value, "f") if isinstance(value, float) else spell_number(value) if number else value
     match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
     unit = units.get(match[2].lower()) if match else None
     if match is None or unit is None or (amount := float(match[1]) * unit) < least:
@@ -136,16 +136,16 @@ _BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2*
 
 
 def _duration(value: Any) -> float:
-    return read_amount_of(value, _SECONDS, "expected a duration such as 30s, 0.5s or 5m")
+    return read_amount(value, _SECONDS, "expected a duration such as 30s, 0.5s or 5m")
 
 
-def read_wait(value: Any) -> float:
+def read_positive_duration(value: Any) -> float:
     """Return the seconds of a duration above 0. Raises ``Wrong``."""
-    return read_amount_of(value, _SECONDS, "expected a duration above 0, such as 30s, 0.5s or 5m", 0.001)
+    return read_amount(value, _SECONDS, "expected a duration above 0, such as 30s, 0.5s or 5m", 0.001)
 
 
 def _size(value: Any) -> int:
-    return int(read_amount_of(value, _BYTES, "expected a size such as 64MiB, 500kB or a number of bytes", 1))
+    return int(read_amount(value, _BYTES, "expected a size such as 64MiB, 500kB or a number of bytes", 1))
 
 
 _SHARE: Final = r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%"
@@ -159,7 +159,7 @@ def _share(value: Any) -> float:
 
 
 def _weight(value: Any) -> float:
-    return read_amount_of(value, {"": 1.0}, "expected a number, 0 or more")
+    return read_amount(value, {"": 1.0}, "expected a number, 0 or more")
 
 
 def spell_duration(seconds: float) -> str:
@@ -191,11 +191,11 @@ def _url(value: Any) -> str:
     except ValueError:
         good = False
     if not good or not re.fullmatch(r"[\x21-\x7e]+", text) or "#" in text:
-        raise Wrong(_no_url(text), "expected a URL such as https://host:8000/v1")
+        raise Wrong(_describe_wrong_url(text), "expected a URL such as https://host:8000/v1")
     return text
 
 
-def _no_url(text: str) -> str:
+def _describe_wrong_url(text: str) -> str:
     """Describe an invalid URL. The parts before ``@`` and after ``?`` may be credentials, even here."""
     if isinstance(text, Expanded):
         return describe(text)
@@ -254,7 +254,7 @@ Wait: TypeAlias = Annotated[
     float,
     Kind(
         "duration, above 0",
-        read_wait,
+        read_positive_duration,
         any_of(number_shape(0.001), text_shape(rf"(?:{_THOUSANDTH})\s*[sS]?|{_ONE}\s*[mM][sS]|{_SOME}\s*[mMhHdD]")),
         spell=spell_duration,
     ),
@@ -306,6 +306,6 @@ Url: TypeAlias = Annotated[
 
 HeaderName: TypeAlias = Annotated[
     str,
-    Kind("name of a header", text_of(HEADER, "the name of a header", str.lower), any_of(text_shape(HEADER))),
+    Kind("name of a header", text_reader(HEADER, "the name of a header", str.lower), any_of(text_shape(HEADER))),
 ]
 """Lower case."""

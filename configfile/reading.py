@@ -16,14 +16,14 @@ from configfile.wording import Wrong, describe, nearest, one_of
 
 T = TypeVar("T")
 
-Advise = Callable[[type, str], Wrong]
+AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""
 
 HIDDEN: Final = "something else"
 
 
 @attrs.frozen(repr=False)
-class Misread:
+class ReadingFault:
     """A ``Wrong`` with its place; ``missing`` is true for an absent required key."""
 
     path: Path
@@ -41,12 +41,12 @@ class Reading(Generic[T]):
     """
 
     value: T | None
-    faults: tuple[Misread, ...]
+    faults: tuple[ReadingFault, ...]
     given: Mapping[Path, frozenset[str]]
     ignored: tuple[tuple[Path, str], ...] = ()
 
 
-def read(content: Any, cls: type[T], advise: Advise | None = None) -> Reading[T]:
+def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Reading[T]:
     """Read ``content`` as a ``cls``; ``advise`` returns advice on unknown keys."""
     reader = _Reader(advise or unknown_key)
     token = _READER.set(reader)
@@ -75,10 +75,10 @@ _UNUSABLE: Final = _Unusable()
 class _Reader:
     """One run over the content: the converter's hooks, with the current place and the faults so far."""
 
-    def __init__(self, advise: Advise) -> None:
+    def __init__(self, advise: AdviceFunction) -> None:
         self._advise = advise
         self._path: Path = ()
-        self.faults: list[Misread] = []
+        self.faults: list[ReadingFault] = []
         self.given: dict[Path, frozenset[str]] = {}
         self.ignored: list[tuple[Path, str]] = []
 
@@ -88,39 +88,39 @@ class _Reader:
         try:
             return _converter().structure(value, of)
         except Wrong as wrong:
-            self.faults.append(Misread(path, wrong))
+            self.faults.append(ReadingFault(path, wrong))
             return _UNUSABLE
         finally:
             self._path = before
 
-    def _optional(self, value: Any, of: Any) -> Any:
+    def _read_optional(self, value: Any, of: Any) -> Any:
         return None if value is None else _converter().structure(value, present(of))
 
-    def _of_kind(self, value: Any, of: Any) -> Any:
+    def _read_kind(self, value: Any, of: Any) -> Any:
         kind = kind_of(of) or PLAIN[of]
         if kind.pick is not None and (picked := kind.pick(value)) is not None:
             value = _converter().structure(value, picked)
         return value if kind.read is None or value is _UNUSABLE else kind.read(value)
 
-    def _given(self, value: Any, of: Given) -> Any:
-        return self._members(value, of.cls, self._path)
+    def _read_given(self, value: Any, of: Given) -> Any:
+        return self._read_members(value, of.cls, self._path)
 
-    def _whole(self, value: Any, of: Any) -> Any:
-        members = self._members(value, of, self._path)
+    def _read_instance(self, value: Any, of: Any) -> Any:
+        members = self._read_members(value, of, self._path)
         return members if members is _UNUSABLE else of(**members)
 
-    def _members(self, value: Any, cls: Any, path: Path) -> Any:
+    def _read_members(self, value: Any, cls: Any, path: Path) -> Any:
         """Return the attributes of ``cls`` in the mapping ``value``."""
         fields = keys_of(cls)
         if not isinstance(value, dict):
-            raise Wrong(_found(value, cls), f"expected a mapping{_example(fields)}")
+            raise Wrong(_describe(value, cls), f"expected a mapping{_example_key(fields)}")
         made: dict[str, Any] = {}
         usable = True
         for name, field in fields.items():
             member = value.get(name)
             if _is_absent(member, field):
                 if field.required:
-                    self.faults.append(Misread((*path, name), Wrong("missing", "this is required"), missing=True))
+                    self.faults.append(ReadingFault((*path, name), Wrong("missing", "this is required"), missing=True))
                     usable = False
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))
@@ -129,29 +129,29 @@ class _Reader:
             else:
                 usable = usable and not field.required
         for name in sorted(value.keys() - fields.keys()):
-            self._unknown(cls, name, path)
+            self._report_unknown(cls, name, path)
         self.given[path] = frozenset(made)
         return made if usable else _UNUSABLE
 
-    def _unknown(self, cls: Any, name: str, path: Path) -> None:
+    def _report_unknown(self, cls: Any, name: str, path: Path) -> None:
         if getattr(cls, "accepts_unknown_keys", False):
             near = nearest(name, keys_of(cls))
             hint = f" (did you mean {near}?)" if near else ""
             self.ignored.append(((*path, name), f"unknown key, ignored{hint}"))
         else:
-            self.faults.append(Misread((*path, name), self._advise(cls, name)))
+            self.faults.append(ReadingFault((*path, name), self._advise(cls, name)))
 
-    def _items(self, value: Any, of: Any) -> Any:
+    def _read_items(self, value: Any, of: Any) -> Any:
         """Read a list. An unreadable item spoils it, unless ``None`` can replace the item."""
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
-            raise Wrong(_found(value, parts[0]), "expected a list")
+            raise Wrong(_describe(value, parts[0]), "expected a list")
         found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
         if is_optional(parts[0]):
             return tuple(None if item is _UNUSABLE else item for item in found)
         return _UNUSABLE if any(item is _UNUSABLE for item in found) else tuple(found)
 
-    def _pairs(self, value: Any, of: Any) -> Any:
+    def _read_pairs(self, value: Any, of: Any) -> Any:
         parts, path = get_args(of), self._path
         if not isinstance(value, dict):
             raise Wrong(describe(value), "expected a mapping of keys to values")
@@ -171,17 +171,18 @@ def _converter() -> cattrs.Converter:
     """Return the converter of all readers: a type's hook is expensive to find, and found only once."""
     converter = cattrs.Converter(detailed_validation=False)
     for takes, hook in (
-        (attrs.has, _of_run(_Reader._whole)), (is_literal, _word), (_is_mapping, _of_run(_Reader._pairs)),
-        (_is_list, _of_run(_Reader._items)), (_is_given, _of_run(_Reader._given)),
-        (is_optional, _of_run(_Reader._optional)), (_is_any, _unchanged), (_has_kind, _of_run(_Reader._of_kind)),
+        (attrs.has, _bind_hook(_Reader._read_instance)), (is_literal, _read_literal),
+        (_is_mapping, _bind_hook(_Reader._read_pairs)), (_is_list, _bind_hook(_Reader._read_items)),
+        (_is_given, _bind_hook(_Reader._read_given)), (is_optional, _bind_hook(_Reader._read_optional)),
+        (_is_any, _unchanged), (_has_kind, _bind_hook(_Reader._read_kind)),
     ):  # fmt: skip
         converter.register_structure_hook_func(takes, hook)
     for plain in PLAIN:
-        converter.register_structure_hook(plain, _of_run(_Reader._of_kind))
+        converter.register_structure_hook(plain, _bind_hook(_Reader._read_kind))
     return converter
 
 
-def _of_run(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+def _bind_hook(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """Return a hook of the converter that calls ``hook`` of the current reader."""
     return lambda value, of: hook(_READER.get(), value, of)
 
@@ -220,17 +221,17 @@ def _takes_text(of: Any) -> bool:
     return get_origin(of) in (dict, Mapping) if kind is None else kind.takes_text
 
 
-def _found(value: Any, of: Any) -> str:
+def _describe(value: Any, of: Any) -> str:
     """Describe a value, unless it may be a misplaced secret."""
     return HIDDEN if getattr(present(of), "holds_secrets", False) else describe(value)
 
 
-def _example(fields: Mapping[str, Field]) -> str:
+def _example_key(fields: Mapping[str, Field]) -> str:
     name = next((name for name, field in fields.items() if field.required or field.key.example), None)
     return f", such as {{{name}: …}}" if name else " of keys to values"
 
 
-def _word(value: Any, of: Any) -> Any:
+def _read_literal(value: Any, of: Any) -> Any:
     words = get_args(of)
     if isinstance(value, str) and value in words:
         return value

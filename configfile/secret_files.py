@@ -70,7 +70,7 @@ class UnreadFiles(SecretFiles):
         return Unresolved(f"the file {written}")
 
 
-def named_file(value: Any) -> str | None:
+def secret_path(value: Any) -> str | None:
     """Return the path in ``{file: PATH}``, or ``None`` for every other value."""
     path = value.get("file") if isinstance(value, dict) and len(value) == 1 else None
     return path if isinstance(path, str) else None

@@ -8,7 +8,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
-from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, named_file
+from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, secret_path
 from configfile.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -61,7 +61,7 @@ class Variables:
 
     def expand(self, value: Any, path: Path) -> Any:
         """Return a copy of ``value`` with its variables expanded."""
-        if self._files is not None and (written := named_file(value)) is not None:
+        if self._files is not None and (written := secret_path(value)) is not None:
             file = self.expand(written, (*path, "file"))
             self.files.append(Use(file, path, written))
             return SecretFile(file, written, self._files if self._is_read(path) else UnreadFiles())
@@ -72,9 +72,9 @@ class Variables:
             }
         if isinstance(value, list | tuple):
             return [self.expand(member, (*path, i)) for i, member in enumerate(value)]
-        return self._text(value, path) if isinstance(value, str) and "$" in value else value
+        return self._expand_text(value, path) if isinstance(value, str) and "$" in value else value
 
-    def _text(self, text: str, path: Path) -> str:
+    def _expand_text(self, text: str, path: Path) -> str:
         whole = True
 
         def replace(match: re.Match[str]) -> str:
@@ -83,7 +83,7 @@ class Variables:
                 return "$"
             name = match[2] if match[2] is not None else match[3]
             self.used.append(Use(name, path, text))
-            value = self._value(name, path)
+            value = self._find_value(name, path)
             whole = whole and value is not None
             return match[0] if value is None else value
 
@@ -95,19 +95,19 @@ class Variables:
     def _is_read(self, path: Path) -> bool:
         return self._within is None or path[0] in self._within
 
-    def _value(self, name: str, path: Path) -> str | None:
+    def _find_value(self, name: str, path: Path) -> str | None:
         assert self._env is not None
         if not _NAME.fullmatch(name):
             words = (f"${{{name}}} is not a valid variable", "write ${NAME}; default values are not supported")
             self._faults.append((path, words))
             return None
         if name not in self._env and self._files is not None and (file := self._env.get(f"{name}_FILE")):
-            return self._in_file(file, name, path, self._files)
+            return self._read_secret_file(file, name, path, self._files)
         if name not in self._env:
             self._missing.setdefault(name, path)
         return self._env.get(name)
 
-    def _in_file(self, file: str, name: str, path: Path, files: SecretFiles) -> str | None:
+    def _read_secret_file(self, file: str, name: str, path: Path, files: SecretFiles) -> str | None:
         try:
             return files.read(file, f"that {name}_FILE names")
         except Wrong as wrong:

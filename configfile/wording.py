@@ -38,24 +38,24 @@ def describe(value: Any) -> str:
         value = _CREDENTIALS.sub("://…@", value)
         return repr(value if len(value) <= 60 else value[:60] + "…")
     if isinstance(value, bool | int | float):
-        return spelled(value).lower()
+        return spell_number(value).lower()
     if isinstance(value, dict):
         return "a mapping"
     return {list: "a list", type(None): "nothing"}.get(type(value), f"a {type(value).__name__}")
 
 
-def described_word(value: Any) -> str:
+def describe_word(value: Any) -> str:
     """Describe a value in place of a word, with a note if YAML 1.1 may have converted the word."""
     words = {True: "on, yes and true", False: "off, no and false"}
     return f"{describe(value)} (YAML reads {words[value]} as this)" if isinstance(value, bool) else describe(value)
 
 
-def spelled(value: float) -> str:
+def spell_number(value: float) -> str:
     """Spell a number, unless it is huge, such as one in hexadecimal with thousands of digits."""
     return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else str(value)
 
 
-def spelled_time(time: datetime) -> str:
+def spell_time(time: datetime) -> str:
     """Spell a time in UTC, as in RFC 3339."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

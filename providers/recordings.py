@@ -21,35 +21,35 @@ from streams.events import Api
 from streams.framing import Framing
 from streams.sse import SSE
 
-ERRORS: Final = "error_responses"
+ERROR_FOLDER: Final = "error_responses"
 """The folder of all error responses, of every API."""
 
 REQUEST, META = ".request.json", ".meta.json"
 STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.json"
 FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
-PART: Final = ".part"
+PART_SUFFIX: Final = ".part"
 """The suffix of an incomplete file, which is renamed at the end."""
 CUT_REQUEST: Final = "the request was cut"
 """The first words of a note about a truncated request."""
-PROVIDERS: Final = "-provider."
+PROVIDER_SIDE: Final = "-provider."
 """A part of the names of recordings on the provider's side."""
 SUFFIXES: Final = (REQUEST, STREAM, FRAMES, WHOLE, META)
 
 
-def stem_of(name: str) -> str:
+def recording_name(name: str) -> str:
     """Return the common part of a recording's file names."""
-    return next((name.removesuffix(suffix) for suffix in (*SUFFIXES, PART) if name.endswith(suffix)), name)
+    return next((name.removesuffix(suffix) for suffix in (*SUFFIXES, PART_SUFFIX) if name.endswith(suffix)), name)
 
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-class Unreadable(ValueError):
+class UnreadableRecording(ValueError):
     """The error for a missing or unusable recording, with its name and the reason."""
 
 
 @attrs.frozen
-class Recorded:
+class RecordedExchange:
     """A recording, possibly by another program. ``request`` and ``response`` may be missing."""
 
     name: str
@@ -63,17 +63,18 @@ class Recorded:
     stream: bool = False
 
 
-def read(file: Path) -> Recorded:
-    """Read the recording that ``file`` belongs to; any of its files, or their common name. Raises ``Unreadable``."""
-    stem = file.parent / stem_of(file.name)
-    parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in SUFFIXES}
+def read_recording(file: Path) -> RecordedExchange:
+    """Read the recording that ``file`` belongs to; any of its files, or their common name. Raises
+    ``UnreadableRecording``."""
+    stem = file.parent / recording_name(file.name)
+    parts = {suffix: _read_bytes(Path(f"{stem}{suffix}")) for suffix in SUFFIXES}
     if not any(parts.values()):
-        raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(SUFFIXES)}}} is there")
+        raise UnreadableRecording(f"{file}: no recording: none of {stem.name}{{{','.join(SUFFIXES)}}} is there")
     meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
     suffix = next((suffix for suffix in FRAMINGS if parts[suffix] is not None), WHOLE)
     whole = suffix == WHOLE
-    api = _api(meta.api or stem.parent.name, file)
-    return Recorded(
+    api = _find_api(meta.api or stem.parent.name, file)
+    return RecordedExchange(
         name=stem.name,
         api=api,
         request=parts[REQUEST],
@@ -82,7 +83,7 @@ def read(file: Path) -> Recorded:
         content_type=meta.content_type or ("application/json" if whole else FRAMINGS[suffix].media_type),
         headers=tuple((meta.response_headers or {}).items()),
         model=meta.model,
-        stream=bool(meta.stream) or not whole or _asks_for_stream(api, meta.path or ""),
+        stream=bool(meta.stream) or not whole or _is_stream_path(api, meta.path or ""),
     )
 
 
@@ -108,38 +109,38 @@ class RecordedRequest:
     cut: bool
 
 
-def client_requests(folder: Path) -> Iterator[Path]:
+def client_meta_files(folder: Path) -> Iterator[Path]:
     """Yield the meta files in a folder of recordings, without those on the provider's side by their names."""
-    for name in (*folders(), ERRORS):
+    for name in (*api_folders(), ERROR_FOLDER):
         if (folder / name).is_dir():
-            yield from (file for file in sorted((folder / name).glob(f"*{META}")) if PROVIDERS not in file.name)
+            yield from (file for file in sorted((folder / name).glob(f"*{META}")) if PROVIDER_SIDE not in file.name)
 
 
 def read_client_request(file: Path) -> RecordedRequest | None:
-    """Read the request of a meta file; ``None`` if it is on the provider's side. Raises ``Unreadable``."""
-    data = _bytes(file)
+    """Read the request of a meta file; ``None`` if it is on the provider's side. Raises ``UnreadableRecording``."""
+    data = _read_bytes(file)
     if data is None:
-        raise Unreadable(f"{file} does not exist any more")
+        raise UnreadableRecording(f"{file} does not exist any more")
     meta = _read_meta(file, data)
     if "side:provider" in meta.features:
         return None
-    api, path = _api(meta.api or file.parent.name, file), meta.path or ""
-    body = file.with_name(stem_of(file.name) + REQUEST)
+    api, path = _find_api(meta.api or file.parent.name, file), meta.path or ""
+    body = file.with_name(recording_name(file.name) + REQUEST)
     return RecordedRequest(
-        name=stem_of(file.name),
+        name=recording_name(file.name),
         api=api,
         path=path,
         body=body,
         headers=tuple((meta.request_headers or {}).items()),
         model=meta.model,
-        stream=bool(meta.stream) or _asks_for_stream(api, path),
+        stream=bool(meta.stream) or _is_stream_path(api, path),
         status=meta.status or 200,
-        began=_began(meta),
+        began=_start_time(meta),
         cut=any(note.startswith(CUT_REQUEST) for note in meta.notes),
     )
 
 
-def _began(meta: "_Meta") -> float | None:
+def _start_time(meta: "_Meta") -> float | None:
     """Return the recorded start, or compute it to the second from the end and the duration."""
     if meta.began is not None:
         return meta.began
@@ -174,16 +175,16 @@ class _Meta(msgspec.Struct):
 
 
 def _read_meta(file: Path, data: bytes) -> _Meta:
-    """Read a meta file. Raises ``Unreadable`` for a damaged one, or one with impossible headers."""
+    """Read a meta file. Raises ``UnreadableRecording`` for a damaged one, or one with impossible headers."""
     try:
         meta = msgspec.json.decode(data, type=_Meta)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{file}: the recording is damaged: {error}") from None
+        raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
     except RecursionError:
-        raise Unreadable(f"{file}: the recording is damaged: nested too deeply") from None
+        raise UnreadableRecording(f"{file}: the recording is damaged: nested too deeply") from None
     for name, value in (("content-type", meta.content_type or ""), *_headers(meta)):
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-            raise Unreadable(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
+            raise UnreadableRecording(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
     return meta
 
 
@@ -192,29 +193,29 @@ def _headers(meta: _Meta) -> Iterator[tuple[str, str]]:
         yield from (headers or {}).items()
 
 
-def _bytes(file: Path) -> bytes | None:
+def _read_bytes(file: Path) -> bytes | None:
     try:
         return file.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Unreadable(f"{file}: {error.strerror}") from None
+        raise UnreadableRecording(f"{file}: {error.strerror}") from None
 
 
-def _api(name: str, file: Path) -> Api:
+def _find_api(name: str, file: Path) -> Api:
     for api, codec in CODECS.items():
         if name == codec.wire.label:
             return api
-    raise Unreadable(f"{file}: {name!r} is not an API that can be replayed: {', '.join(folders())}")
+    raise UnreadableRecording(f"{file}: {name!r} is not an API that can be replayed: {', '.join(api_folders())}")
 
 
-def _asks_for_stream(api: Api, path: str) -> bool:
+def _is_stream_path(api: Api, path: str) -> bool:
     """Return whether the path requests a stream."""
     ending = CODECS[api].wire.operations["answer"].streamed
     return ending is not None and path.endswith(ending.partition("?")[0])
 
 
-def folders() -> list[str]:
+def api_folders() -> list[str]:
     """Return the folders of recordings, one for each API."""
     return [codec.wire.label for codec in CODECS.values()]
 
@@ -228,7 +229,7 @@ def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing |
     return array if array and array.matches_type(content_type) and body.lstrip().startswith(b"[") else None
 
 
-def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
+def answer_path(api: Api, model: str | None = None, stream: bool = False) -> str:
     """Return the path for answers of ``model`` in ``api``, with the query of a stream if necessary."""
     wire = CODECS[api].wire
     path = wire.root + wire.path + wire.suffix("answer", stream)

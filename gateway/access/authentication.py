@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import attrs
 
-from configfile.wording import spelled_time
+from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey, RealtimeGrant
 from gateway.config.model_entry import ModelEntry
@@ -139,7 +139,7 @@ class Authenticator:
         if accepted is None:
             raise _unauthorized(_UNKNOWN, "unknown")
         if accepted.until is not None and self._now() >= accepted.until.timestamp():
-            raise _unauthorized(_ENDED.format(spelled_time(accepted.until)), "ended", accepted.holder.key.name)
+            raise _unauthorized(_ENDED.format(spell_time(accepted.until)), "ended", accepted.holder.key.name)
         return accepted.holder.key.name
 
     def _client_of_certificate(self, headers: Headers, shown: set[str], certificate: CertificateNames) -> str | None:
@@ -150,7 +150,7 @@ class Authenticator:
         if holder is None or any(name == OWN_HEADER for name, _ in headers) or any(map(self._find, shown)):
             return None
         if (end := holder.key.until) is not None and self._now() >= end.timestamp():
-            raise _unauthorized(_CLIENT_ENDED.format(spelled_time(end)), "ended", holder.key.name)
+            raise _unauthorized(_CLIENT_ENDED.format(spell_time(end)), "ended", holder.key.name)
         return holder.key.name
 
     def seconds_left(self, headers: Headers) -> float:

@@ -46,7 +46,7 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     if config is None:
         return 1
     if strict and config.ineffective:
-        say(ConfigError(config.ineffective).listed("settings without effect"))
+        say(ConfigError(config.ineffective).list_mistakes("settings without effect"))
         return 1
     remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve would not start)") for one in config.exposed))
     for kind, text in remarks:

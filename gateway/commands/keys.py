@@ -22,8 +22,8 @@ import click
 import trio
 
 from configfile.document import sentence
-from configfile.kinds import read_wait
-from configfile.wording import Wrong, nearest, spelled_time
+from configfile.kinds import read_positive_duration
+from configfile.wording import Wrong, nearest, spell_time
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
 from gateway.config.clients import AcceptedKey, ClientKey
@@ -242,7 +242,7 @@ def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None
     try:
         trio.run(_with_store, config, work)
     except ConfigError as error:
-        say(error.listed("mistakes"))
+        say(error.list_mistakes("mistakes"))
     except (CommandFailed, Unavailable) as error:
         say(sentence(str(error)))
     else:
@@ -311,7 +311,7 @@ def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_fil
     client = new_client(read_item(name, item), config, of_file=of_file)
     if client.until is not None and client.until <= datetime.now(UTC):
         raise CommandFailed(
-            f"{name} would expire in the past, on {spelled_time(client.until)}: set a later time by --until or --for"
+            f"{name} would expire in the past, on {spell_time(client.until)}: set a later time by --until or --for"
         )
     return client
 
@@ -341,13 +341,13 @@ def expiry_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     except ConfigError as error:
         wrong = error.mistakes[0]
         raise CommandFailed(f"--until: {wrong.found}; {wrong.expected}") from None
-    return {} if read is None else {"until": spelled_time(read)}
+    return {} if read is None else {"until": spell_time(read)}
 
 
 def _seconds(option: str, text: str) -> float:
     """Parse a duration. Raises ``CommandFailed``."""
     try:
-        return read_wait(text)
+        return read_positive_duration(text)
     except Wrong as wrong:
         raise CommandFailed(f"{option}: {wrong.found}; expected a duration, such as 30d, 24h or 90m") from None
 
@@ -355,7 +355,7 @@ def _seconds(option: str, text: str) -> float:
 def _after(seconds: float) -> str:
     """Return the time after so many seconds. Raises ``CommandFailed`` beyond the year 9999."""
     try:
-        return spelled_time((datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0))
+        return spell_time((datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0))
     except OverflowError:
         raise CommandFailed("the duration is too long: leave it out for a client that does not expire") from None
 
@@ -374,7 +374,7 @@ def now_text() -> str:
 
 
 def _time(seconds: float) -> str:
-    return spelled_time(datetime.fromtimestamp(int(seconds), UTC))
+    return spell_time(datetime.fromtimestamp(int(seconds), UTC))
 
 
 # Printing
@@ -391,8 +391,8 @@ def _show(name: str, key: str, client: ClientKey, as_json: bool) -> None:
     say(
         f"The new key of {name} is below; gateways accept it within a second. trigate stores only its digest, so copy "
         "the key now."
-        + (f" It expires on {spelled_time(client.until)}." if client.until is not None else "")
-        + (f" The old key stays valid until {spelled_time(old)}." if old is not None else "")
+        + (f" It expires on {spell_time(client.until)}." if client.until is not None else "")
+        + (f" The old key stays valid until {spell_time(old)}." if old is not None else "")
     )
     click.echo(key)
 
@@ -406,7 +406,7 @@ def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
 
 
 def _end(end: datetime | None) -> str | None:
-    return None if end is None else spelled_time(end)
+    return None if end is None else spell_time(end)
 
 
 def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:

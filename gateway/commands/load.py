@@ -85,7 +85,7 @@ def run(options: LoadOptions) -> int:
 
 
 def _message(error: Exception) -> str:
-    return error.listed("mistakes") if isinstance(error, ConfigError) else str(error)
+    return error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error)
 
 
 def _overhead_text(test: SelfTest) -> str:

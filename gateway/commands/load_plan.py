@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Document, Mistake, sentence
-from configfile.kinds import read_wait
+from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.load_outputs import OutputOptions
@@ -146,7 +146,7 @@ def wait_before(options: LoadOptions) -> float | None:
     if options.wait_ready is None:
         return 0.0 if options.check else None
     try:
-        return read_wait(options.wait_ready)
+        return read_positive_duration(options.wait_ready)
     except Wrong as error:
         raise input_error("--wait-ready", error.found, error.expected) from None
 

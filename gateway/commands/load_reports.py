@@ -91,7 +91,7 @@ def merge(paths: Sequence[Path], outputs: OutputOptions, fail_if: Sequence[str],
             outputs.check(has_conditions=bool(conditions))
             status = finish((whole,), outputs, conditions)
     except ConfigError as error:
-        click.echo(error.listed("mistakes"), err=True)
+        click.echo(error.list_mistakes("mistakes"), err=True)
         return UNUSABLE
     except (NoReport, Wrong) as error:
         return _unusable(error)

@@ -24,7 +24,7 @@ from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
 from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH
-from providers.recordings import Recorded, Unreadable, asked_path, read, stream_framing
+from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
@@ -47,19 +47,19 @@ _SHOWN = (
 def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> int:
     """Send the recorded request and return the exit status."""
     try:
-        recorded = read(file)
+        recorded = read_recording(file)
         if recorded.request is None:
-            raise Unreadable(f"{recorded.name}: the recording has no request")
+            raise UnreadableRecording(f"{recorded.name}: the recording has no request")
         own = model is None or CODECS[recorded.api].wire.model_member is None
         body = recorded.request if own or model is None else with_model(recorded.request, model)
         key = os.environ.get(key_env or KEY)
         if key_env is not None and not key:
-            raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
+            raise UnreadableRecording(f"--key-env: the environment variable {key_env} is not set")
         address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
         if not CODECS[recorded.api].wire.framing.matches_type(recorded.content_type):
             address = address.partition("?")[0]  # its request had no ?alt=sse
         return _send(address, recorded.api, body, key)
-    except Unreadable as error:
+    except UnreadableRecording as error:
         click.echo(str(error), err=True)
     except (OSError, http.client.HTTPException) as error:
         click.echo(
@@ -70,25 +70,27 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 
 
 def with_model(request: bytes, model: str) -> bytes:
-    """Return the request with another model. Raises ``Unreadable``."""
+    """Return the request with another model. Raises ``UnreadableRecording``."""
     try:
         members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise Unreadable("--model: cannot set the model, because the recorded request is not a JSON object") from None
+        raise UnreadableRecording(
+            "--model: cannot set the model, because the recorded request is not a JSON object"
+        ) from None
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(members)
 
 
 def address_of(url: str, api: Api, model: str | None = None, stream: bool = False) -> str:
-    """Return ``url`` with the path of ``api``; ``url`` may have a part of that path. Raises ``Unreadable``."""
+    """Return ``url`` with the path of ``api``; ``url`` may have a part of that path. Raises ``UnreadableRecording``."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # an invalid host or port
         good = False
     if not good:
-        raise Unreadable(f"--to {url}: expected a URL, such as {HERE}")
-    base, path, root = url.rstrip("/"), asked_path(api, model, stream), CODECS[api].wire.root
+        raise UnreadableRecording(f"--to {url}: expected a URL, such as {HERE}")
+    base, path, root = url.rstrip("/"), answer_path(api, model, stream), CODECS[api].wire.root
     if base.endswith(path.removeprefix(root)):
         return base
     return base.removesuffix(root) + path
@@ -140,22 +142,22 @@ def run_server(file: Path, port: int, pace: float) -> int:
     """Serve the recorded response until a signal, and return the exit status."""
     Log()
     try:
-        recorded = read(file)
+        recorded = read_recording(file)
         if recorded.response is None:
-            raise Unreadable(f"{recorded.name}: the recording has no response")
+            raise UnreadableRecording(f"{recorded.name}: the recording has no response")
         sock = bind("127.0.0.1", port)
-    except (Unreadable, BindFailed) as error:
+    except (UnreadableRecording, BindFailed) as error:
         click.echo(str(error), err=True)
         return 2
     place = "http://{}:{}".format(*sock.getsockname()[:2])
-    path = asked_path(recorded.api, recorded.model, recorded.stream)
+    path = answer_path(recorded.api, recorded.model, recorded.stream)
     announce = partial(click.echo, f"trigate replay serves {recorded.name} for {path} on {place}")
     state = Lifecycle()
     trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
     return 0
 
 
-def create_replay(recorded: Recorded, pace: float = 0.0) -> QuartTrio:
+def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> QuartTrio:
     """Return an ASGI app that sends the response of ``recorded`` to every POST.
 
     ``pace`` is the pause between two events in seconds."""

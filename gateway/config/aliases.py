@@ -6,7 +6,7 @@ import attrs
 
 from configfile.keys import Kind, Shape, ignored, setting
 from configfile.kinds import HeaderName, Wait, Weight
-from configfile.wording import Wrong, described_word
+from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.cached_answers import CacheUse
 from gateway.config.kinds import BY_NAME, Reasons
@@ -70,7 +70,7 @@ def _sticky(value: Any) -> Any:
         return None
     if isinstance(value, str):
         return HeaderName
-    raise Wrong(described_word(value), "expected auto, false or the name of a header")
+    raise Wrong(describe_word(value), "expected auto, false or the name of a header")
 
 
 Stickiness: TypeAlias = Annotated[

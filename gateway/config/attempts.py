@@ -7,7 +7,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.keys import Kind, setting
-from configfile.kinds import Duration, Natural, Share, Wait, read_wait, spell_duration
+from configfile.kinds import Duration, Natural, Share, Wait, read_positive_duration, spell_duration
 from configfile.wording import Wrong
 from gateway.config.findings import Findings
 
@@ -52,7 +52,7 @@ def _wait_or_p95(value: object) -> float | Literal["p95"]:
     if value == "p95" or isinstance(value, Unresolved):  # a variable may stand for it, and one of the two is required
         return "p95"
     try:
-        return read_wait(value)
+        return read_positive_duration(value)
     except Wrong as wrong:
         raise Wrong(wrong.found, "expected a duration above 0, such as 2s, or p95") from wrong
 

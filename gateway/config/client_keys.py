@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from configfile.document import Path
-from configfile.wording import spelled_time
+from configfile.wording import spell_time
 from gateway.config.budgets import build_budgets
 from gateway.config.client_access import AccessNames, check_access, check_wall, group_of
 from gateway.config.clients import AcceptedKey, ClientKey
@@ -149,8 +149,8 @@ def _warn_of_ends(client: ClientKey, path: Path, findings: Findings) -> None:
 
 def _warn_of_end(what: str, end: datetime, now: datetime, findings: Findings) -> None:
     if end <= now:
-        findings.warn(f"{what} expired on {spelled_time(end)} and is rejected: remove it")
+        findings.warn(f"{what} expired on {spell_time(end)} and is rejected: remove it")
     elif end - now <= SOON:
         days = (end - now).days
         left = f"in {days} day{'' if days == 1 else 's'}" if days else "in less than a day"
-        findings.warn(f"{what} expires on {spelled_time(end)}, {left}")
+        findings.warn(f"{what} expires on {spell_time(end)}, {left}")

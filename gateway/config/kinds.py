@@ -17,15 +17,15 @@ from configfile.kinds import (
     VARIABLE,
     HeaderName,
     any_of,
-    matching,
-    read_amount_of,
+    read_amount,
     read_text,
     secret_text,
-    text_of,
+    text_matching,
+    text_reader,
     text_shape,
-    word_of,
+    word_reader,
 )
-from configfile.wording import Wrong, describe, nearest, one_of, spelled
+from configfile.wording import Wrong, describe, nearest, one_of, spell_number
 from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
 from providers.catalog.prices import UNITS
@@ -189,7 +189,7 @@ Mode: TypeAlias = Annotated[int, Kind("three octal digits", _mode, any_of(text_s
 """The permissions of a file."""
 
 _ORIGIN: Final = r"\*|[A-Za-z][A-Za-z0-9+.-]*://[!-.0-~]+"
-Origin: TypeAlias = Annotated[str, matching(_ORIGIN, "an origin such as https://app.example (no path), or *")]
+Origin: TypeAlias = Annotated[str, text_matching(_ORIGIN, "an origin such as https://app.example (no path), or *")]
 """The origin of a web page, or *."""
 
 _HOST: Final = r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}"
@@ -197,7 +197,7 @@ HostName: TypeAlias = Annotated[
     str,
     Kind(
         "text",
-        text_of(
+        text_reader(
             _HOST,
             "a name such as gateway.example, without scheme, port and path",
             lambda text: text.lower().removesuffix("."),
@@ -207,7 +207,7 @@ HostName: TypeAlias = Annotated[
 ]
 
 AuditPlace: TypeAlias = Annotated[
-    str, Kind("text", text_of(r"[^\0]+", "stderr, or the path of a file"), {"type": "string", "minLength": 1})
+    str, Kind("text", text_reader(r"[^\0]+", "stderr, or the path of a file"), {"type": "string", "minLength": 1})
 ]
 """``stderr``, or a path."""
 
@@ -227,7 +227,7 @@ Network: TypeAlias = Annotated[str, Kind("text", _network, any_of(text_shape(r"u
 
 AddressPart: TypeAlias = Annotated[
     str,
-    matching(
+    text_matching(
         r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
         "a name such as us-east-1: letters, digits, `.`, `_` and `-`",
         takes_text=True,
@@ -235,11 +235,13 @@ AddressPart: TypeAlias = Annotated[
 ]
 """A part of a provider's address, such as a region."""
 
-UrlPath: TypeAlias = Annotated[str, matching(r"/[!$-~]*", "a path such as /api/v1/messages", "path", takes_text=True)]
-ProbePath: TypeAlias = Annotated[str, matching(r"/[!-~]*", "a path such as /health", "path")]
+UrlPath: TypeAlias = Annotated[
+    str, text_matching(r"/[!$-~]*", "a path such as /api/v1/messages", "path", takes_text=True)
+]
+ProbePath: TypeAlias = Annotated[str, text_matching(r"/[!-~]*", "a path such as /health", "path")]
 EndpointPath: TypeAlias = Annotated[
     str,
-    matching(
+    text_matching(
         r"(?:https?://[A-Za-z0-9.\[\]_-]+(?::[0-9]{1,5})?)?/[!\"$-~]*",
         "a path such as /embed, a whole URL, true or false",
         "path or URL",
@@ -253,16 +255,16 @@ VERSIONS: Final = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
 
 
 def _version(value: Any) -> str:
-    text = spelled(value) if isinstance(value, int | float) else str(value)
+    text = spell_number(value) if isinstance(value, int | float) else str(value)
     if text in VERSIONS:
         return text
     raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS), 0.5))
 
 
 Version: TypeAlias = Annotated[str, Kind("text", _version, {"enum": list(VERSIONS)})]
-UnitWord: TypeAlias = Annotated[str, Kind("text", word_of(UNITS), {"enum": list(UNITS)})]
-EndpointWord: TypeAlias = Annotated[str, Kind("text", word_of(ENDPOINTS), {"enum": list(ENDPOINTS)})]
-BodyShape: TypeAlias = Annotated[str, Kind("text", word_of(BODY_SHAPES), any_of({"enum": list(BODY_SHAPES)}))]
+UnitWord: TypeAlias = Annotated[str, Kind("text", word_reader(UNITS), {"enum": list(UNITS)})]
+EndpointWord: TypeAlias = Annotated[str, Kind("text", word_reader(ENDPOINTS), {"enum": list(ENDPOINTS)})]
+BodyShape: TypeAlias = Annotated[str, Kind("text", word_reader(BODY_SHAPES), any_of({"enum": list(BODY_SHAPES)}))]
 
 REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) if reason != "invalid"))
 """The failures that may lead to a target, and the word for those of the target itself."""
@@ -271,7 +273,7 @@ REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) 
 def _reason(value: Any) -> str:
     if value == "invalid":
         raise Wrong("'invalid'", "errors of the client never lead to another target")
-    return word_of(REASONS)(value)
+    return word_reader(REASONS)(value)
 
 
 _Reason: TypeAlias = Annotated[str, Kind("text", _reason, any_of({"enum": list(REASONS)}))]
@@ -362,7 +364,7 @@ def _dollars(value: Any) -> float:
     if isinstance(value, Unresolved):
         return 0.0
     exact = f"{value:.9f}" if isinstance(value, float) else value  # as many digits as text may have
-    return read_amount_of(exact, {"": 1.0}, "expected a number of dollars, 0 or more, such as 1.25")
+    return read_amount(exact, {"": 1.0}, "expected a number of dollars, 0 or more, such as 1.25")
 
 
 Dollars: TypeAlias = Annotated[float, Kind("number of dollars", _dollars, DECIMAL_SHAPE, takes_text=True)]

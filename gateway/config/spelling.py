@@ -9,7 +9,7 @@ import attrs
 
 from configfile.keys import keys_of, kind_of, present
 from configfile.kinds import spell_duration
-from configfile.wording import spelled_time
+from configfile.wording import spell_time
 from gateway.config.aliases import RouteTarget
 from gateway.config.attempts import CircuitSettings, Hedge, Retries
 from gateway.config.cached_answers import CacheUse
@@ -33,7 +33,7 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
         return own(value)
     match value:
         case datetime():
-            return spelled_time(value)
+            return spell_time(value)
         case bool():
             return str(value).lower()
         case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from configfile.kinds import read_wait
+from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong
 from gateway.config.aliases import Balance
 from gateway.config.allowances import Currency
@@ -155,7 +155,7 @@ def _fallback(value: str) -> Literal["as configured", "off"]:
 
 def _deadline(value: str) -> float:
     try:
-        return read_wait(value.strip())
+        return read_positive_duration(value.strip())
     except Wrong as wrong:
         raise invalid(f"{DEADLINE}: {wrong.found}; {wrong.expected}", DEADLINE) from None
 

@@ -26,15 +26,15 @@ from gateway.http.headers import Headers
 from gateway.telemetry.stream_text import redact_stream
 from providers.apis import CODECS
 from providers.recordings import (
-    ERRORS,
+    ERROR_FOLDER,
     FRAMINGS,
     META,
-    PART,
+    PART_SUFFIX,
     REQUEST,
     SUFFIXES,
     WHOLE,
-    folders,
-    stem_of,
+    api_folders,
+    recording_name,
     stream_framing,
 )
 from streams.events import Api
@@ -85,7 +85,7 @@ class Side:
 
     @property
     def folder(self) -> str:
-        return ERRORS if self.status is not None and self.status >= 400 else CODECS[self.api].wire.label
+        return ERROR_FOLDER if self.status is not None and self.status >= 400 else CODECS[self.api].wire.label
 
 
 class Folder:
@@ -137,7 +137,7 @@ class Folder:
         return folder / (stem + META)
 
     def _put(self, folder: Path, stem: str, suffix: str, data: bytes) -> None:
-        part = folder / (stem + PART)
+        part = folder / (stem + PART_SUFFIX)
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
         part.rename(folder / (stem + suffix))
@@ -164,10 +164,10 @@ class Folder:
     def _make_room(self) -> None:
         """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
         sizes: dict[tuple[str, str], int] = {}
-        for name in (*folders(), ERRORS):
+        for name in (*api_folders(), ERROR_FOLDER):
             for file in os.scandir(self._path / name) if (self._path / name).is_dir() else ():
                 if file.name.startswith(OURS):
-                    key = stem_of(file.name), name
+                    key = recording_name(file.name), name
                     sizes[key] = sizes.get(key, 0) + file.stat().st_size
         self._size, self._until_look = sum(sizes.values()), LOOK
         if self._size <= TOTAL:
@@ -245,5 +245,5 @@ def _slug(text: str) -> str:
 
 
 def _remove(folder: Path, stem: str) -> None:
-    for suffix in (*SUFFIXES, PART):
+    for suffix in (*SUFFIXES, PART_SUFFIX):
         Path(folder, stem + suffix).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from gateway.telemetry.recorded import Folder, Side
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
-from providers.recordings import asked_path
+from providers.recordings import answer_path
 from streams.events import Api
 
 log = logging.getLogger("trigate")
@@ -245,7 +245,7 @@ def _side(name: Literal["client", "provider"], half: Half, provider: str | None)
 
 
 def _asked(api: Api, asked: ClientRequest) -> str:
-    return asked_path(api, asked.path.model, asked.path.stream).partition("?")[0]
+    return answer_path(api, asked.path.model, asked.path.stream).partition("?")[0]
 
 
 def _telling(headers: Headers) -> Headers:

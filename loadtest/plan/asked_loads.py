@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import attrs
 
 from configfile.keys import Kind
-from configfile.kinds import read_wait
+from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, describe
 
 LoadUnit: TypeAlias = Literal["rate", "clients"]
@@ -64,7 +64,7 @@ def _burst(value: Any) -> ArrivalBurst:
     if found is None or not int(found[1]):
         raise wrong
     try:
-        return ArrivalBurst(int(found[1]), read_wait(found[2]))
+        return ArrivalBurst(int(found[1]), read_positive_duration(found[2]))
     except Wrong:
         raise wrong from None
 

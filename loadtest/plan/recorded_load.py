@@ -12,7 +12,7 @@ import msgspec
 
 from configfile.document import ConfigError, Mistake
 from loadtest.plan.traces import LoadTrace, load_trace
-from providers.recordings import RecordedRequest, Unreadable, client_requests, read_client_request
+from providers.recordings import RecordedRequest, UnreadableRecording, client_meta_files, read_client_request
 from streams.surrogates import NOT_JSON
 
 TOLD: Final = 10  # mistakes, each by the name of its recording
@@ -78,7 +78,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
     size = 0
     left_out: Counter[str] = Counter()
     mistakes: list[tuple[str, str, str]] = []
-    for meta in client_requests(folder):
+    for meta in client_meta_files(folder):
         try:
             request = read_client_request(meta)
             if request is not None:
@@ -86,7 +86,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
                 size += len(found[-1][1])
         except _NotRepeatable as error:
             left_out[str(error)] += 1
-        except Unreadable as error:
+        except UnreadableRecording as error:
             mistakes.append((meta.name, str(error).removeprefix(f"{meta}: "), "remove it, or record it again"))
         if size > MOST:
             expected = "give a directory with a part of them: they are kept in memory"
@@ -103,7 +103,7 @@ def recorded_load(folder: Path) -> RecordedLoad:
 
 
 def _body(request: RecordedRequest) -> bytes:
-    """Return the body of a request. Raises ``_NotRepeatable`` if it cannot be sent again, and ``Unreadable``."""
+    """Return the body of a request. Raises ``UnreadableRecording``, or ``_NotRepeatable`` if it cannot be repeated."""
     if request.cut:
         raise _NotRepeatable("longer than what was recorded of it")
     if 400 <= request.status < 500 and request.status not in _REPEATABLE_STATUSES:
@@ -113,11 +113,11 @@ def _body(request: RecordedRequest) -> bytes:
     except FileNotFoundError:
         raise _NotRepeatable("without a body") from None
     except OSError as error:
-        raise Unreadable(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
+        raise UnreadableRecording(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise Unreadable(f"{request.body.name} is no JSON object") from None
+        raise UnreadableRecording(f"{request.body.name} is no JSON object") from None
     if any(bytes(members.get(name, b"null")) != b"null" for name in _SERVER_STATE_MEMBERS):
         raise _NotRepeatable("it goes on from an answer that only the recorded server keeps")
     return body

@@ -9,7 +9,7 @@ import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
-from configfile.reading import Misread
+from configfile.reading import ReadingFault
 from configfile.reading import read as read_content
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
@@ -56,7 +56,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     return _scenario(raw, asked)
 
 
-def _with_suggestion(fault: Misread) -> Wrong:
+def _with_suggestion(fault: ReadingFault) -> Wrong:
     """Return the mistake, with our name for a key of another tool."""
     key = str(fault.path[-1]) if fault.path else ""
     if fault.wrong.found == "unknown key" and key in REMOVED_KEYS:

@@ -21,7 +21,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.telemetry.recorded import INDEX
-from providers.recordings import Recorded, read
+from providers.recordings import RecordedExchange, read_recording
 from streams import event_stream
 from streams.events import ErrorInfo
 from tests.support.gateway_thread import gateway_thread
@@ -56,13 +56,13 @@ class Recorder:
     by_hand: Listening
     folder: Path
 
-    def of(self, id: str) -> dict[str, tuple[dict[str, Any], Recorded]]:
+    def of(self, id: str) -> dict[str, tuple[dict[str, Any], RecordedExchange]]:
         """The recordings of an exchange by their side, once they are there."""
 
-        def found() -> dict[str, tuple[dict[str, Any], Recorded]]:
+        def found() -> dict[str, tuple[dict[str, Any], RecordedExchange]]:
             all = ((path, json.loads(path.read_bytes())) for path in self.folder.rglob("*.meta.json"))
             ours = [(path, meta) for path, meta in all if meta["exchange"]["request_id"] == id]
-            sides = {path.name.split(".")[1].rpartition("-")[2]: (meta, read(path)) for path, meta in ours}
+            sides = {path.name.split(".")[1].rpartition("-")[2]: (meta, read_recording(path)) for path, meta in ours}
             return sides if "client" in sides else {}  # which is written last
 
         line(self.gateway, id)
@@ -207,7 +207,7 @@ def test_a_recorded_request_can_be_sent_again(recorder, capfdbinary):
 
 async def test_a_recorded_answer_can_be_served(recorder):
     answer = b"".join(render(ANSWER, "chat", {"stream": True, "model": "up"}).pieces)
-    recorded = Recorded("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
+    recorded = RecordedExchange("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
     error = attrs.evolve(recorded, response=b"{}", status=429, content_type="application/json")
     frames = event_stream.event("messageStart", b"{}") + event_stream.event("messageStop", b"{}")
     binary = attrs.evolve(recorded, api="converse", response=frames, content_type=event_stream.MEDIA_TYPE)

@@ -85,5 +85,5 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
 def test_what_contradicts_itself_is_told(keys, said):
     with pytest.raises(ConfigError) as error:
         plan(**keys)
-    assert said in error.value.listed("mistakes")
+    assert said in error.value.list_mistakes("mistakes")
     assert len(error.value.mistakes) == 1

@@ -95,7 +95,7 @@ def test_recordings_that_cannot_be_read_are_told_by_name(tmp_path):
     (tmp_path / "gemini" / "worse.meta.json").write_bytes(b"{")
     with pytest.raises(ConfigError) as error:
         recorded_load(tmp_path)
-    said = error.value.listed("mistakes")
+    said = error.value.list_mistakes("mistakes")
     assert f"{names[0].name} is no JSON object" in said
     assert "3 more recordings like these" in said
 
@@ -105,7 +105,7 @@ def test_requests_beyond_what_memory_is_for_are_a_mistake(tmp_path, monkeypatch)
     large = attrs.evolve(CHAT, request=ASKED.replace(b"caf", b"caf" * 2**18))
     with pytest.raises(ConfigError) as error:
         recorded_load(recorded(tmp_path, large, large))
-    assert "more than 1 MiB of requests" in error.value.listed("mistakes")
+    assert "more than 1 MiB of requests" in error.value.list_mistakes("mistakes")
 
 
 def test_a_directory_without_recordings_is_a_mistake(tmp_path):
@@ -114,7 +114,7 @@ def test_a_directory_without_recordings_is_a_mistake(tmp_path):
         folder.mkdir()
         with pytest.raises(ConfigError) as error:
             recorded_load(recorded(folder, *sides))
-        said = str(error.value.listed("mistakes"))
+        said = str(error.value.list_mistakes("mistakes"))
         assert "no request of a client in it" in said
     assert "1 left out: refused for what it asked" in said
 
@@ -125,7 +125,8 @@ def test_recordings_without_a_time_can_be_sent_but_not_at_their_distances(tmp_pa
     assert len(load.requests) == 1
     with pytest.raises(ConfigError) as error:
         load.trace()
-    assert f"{meta.name.removesuffix('.meta.json')}: it does not say when it was asked" in error.value.listed("m")
+    said = error.value.list_mistakes("mistakes")
+    assert f"{meta.name.removesuffix('.meta.json')}: it does not say when it was asked" in said
 
 
 async def test_a_directory_is_sent_as_it_was_recorded_and_faster_on_demand(tmp_path):
@@ -161,5 +162,5 @@ def test_mistakes_about_directories_are_told(tmp_path):
     ):
         with pytest.raises(ConfigError) as error:
             scenario("http://127.0.0.1:9", requests, **more)
-        assert said in error.value.listed("mistakes"), (requests, more)
+        assert said in error.value.list_mistakes("mistakes"), (requests, more)
     assert scenario("http://127.0.0.1:9", [{"requests": folder}], rate=5).trace is None

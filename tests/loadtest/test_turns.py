@@ -77,7 +77,7 @@ def test_results_of_tools_go_by_a_rule():
 def test_mistakes_are_told(members, said):
     with pytest.raises(ConfigError) as error:
         kind(**members)
-    assert said in error.value.listed("mistakes")
+    assert said in error.value.list_mistakes("mistakes")
 
 
 def conversing(asked: list, failing: int | None = None):

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
-from configfile.json_schema import shown_default
+from configfile.json_schema import spell_default
 from configfile.keys import Field, is_literal, keys_of, kind_of, present
 from configfile.kinds import PLAIN
 from gateway.config import (
@@ -125,7 +125,7 @@ def tables() -> dict[str, str]:
 
 def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
     return [
-        (f"`{prefix}{field.name}`", describe_type(field.type), shown_default(field), field.meaning)
+        (f"`{prefix}{field.name}`", describe_type(field.type), spell_default(field), field.meaning)
         for field in read_keys(cls)
     ]
 
@@ -178,7 +178,7 @@ def page(text: str) -> str:
 
 def defaults(cls: type) -> dict[str, Any]:
     """Return the keys whose default is one value, with that value as a file would have it."""
-    shown = {field.name: shown_default(field) for field in read_keys(cls)}
+    shown = {field.name: spell_default(field) for field in read_keys(cls)}
     return {name: text.strip("`") for name, text in shown.items() if re.fullmatch(r"`[^`]+`", text)}
 
 

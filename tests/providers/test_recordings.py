@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from gateway.telemetry.recorded import Folder, Side
-from providers.recordings import Unreadable, client_requests, read_client_request
+from providers.recordings import UnreadableRecording, client_meta_files, read_client_request
 
 LINE = {"ended": "complete", "model": "m", "at": "2026-11-22T08:00:05Z", "duration_ms": 2500}
 CLIENT = Side(
@@ -22,7 +22,7 @@ GEMINI = attrs.evolve(CLIENT, api="gemini", path="/v1beta/models/gemini-2.5:stre
 def test_what_clients_asked_for_is_found_without_what_providers_were_asked(tmp_path):
     for number, sides in enumerate(([PROVIDER, CLIENT], [GEMINI], [attrs.evolve(CLIENT, status=429)])):
         Folder(tmp_path).write(sides, LINE, (), began=1000.25 + number)
-    found = [request for file in client_requests(tmp_path) if (request := read_client_request(file))]
+    found = [request for file in client_meta_files(tmp_path) if (request := read_client_request(file))]
     assert [(one.api, one.status, one.began, one.model, one.stream) for one in found] == [
         ("messages", 200, 1000.25, "m", False),
         ("gemini", 200, 1001.25, "gemini-2.5", True),
@@ -36,7 +36,7 @@ def test_what_clients_asked_for_is_found_without_what_providers_were_asked(tmp_p
 def test_a_provider_s_side_is_known_by_its_meta_too(tmp_path):
     (meta,) = Folder(tmp_path).write([PROVIDER], LINE, ())
     other = meta.rename(meta.with_name("theirs.meta.json"))
-    assert list(client_requests(tmp_path)) == [other]
+    assert list(client_meta_files(tmp_path)) == [other]
     assert read_client_request(other) is None
 
 
@@ -58,8 +58,8 @@ def test_what_cannot_be_read_is_told_by_its_name(tmp_path):
     (meta,) = Folder(tmp_path).write([CLIENT], LINE, ())
     for damaged in (b"{", b'{"features": 1}', b'{"api": "soap"}', b'{"request_headers": {"a b": "c"}}'):
         meta.write_bytes(damaged)
-        with pytest.raises(Unreadable, match=meta.name):
+        with pytest.raises(UnreadableRecording, match=meta.name):
             read_client_request(meta)
     meta.unlink()
-    with pytest.raises(Unreadable, match="it is gone"):
+    with pytest.raises(UnreadableRecording, match="it is gone"):
         read_client_request(meta)

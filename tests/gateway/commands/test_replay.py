@@ -2,18 +2,18 @@
 
 import pytest
 
-from gateway.commands.replay import Unreadable, address_of, with_model
+from gateway.commands.replay import UnreadableRecording, address_of, with_model
 
 
 @pytest.mark.parametrize("request_body", [b"", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b'{"model": "x"'])
 def test_the_model_of_a_damaged_request_is_not_replaced(request_body):
-    with pytest.raises(Unreadable, match="--model"):
+    with pytest.raises(UnreadableRecording, match="--model"):
         with_model(request_body, "other")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a:b", "http://:80", "ftp://host"])
 def test_what_is_no_address_is_refused(url):
-    with pytest.raises(Unreadable, match="--to"):
+    with pytest.raises(UnreadableRecording, match="--to"):
         address_of(url, "chat")
 
 
@@ -32,7 +32,7 @@ def test_a_server_is_named_with_or_without_the_path(url, address):
 
 def test_only_the_model_of_a_request_is_replaced():
     assert with_model(b'{"a": 1.0, "model": "x", "b": [ ]}', "other") == b'{"a":1.0,"model":"other","b":[ ]}'
-    with pytest.raises(Unreadable, match="--model"):
+    with pytest.raises(UnreadableRecording, match="--model"):
         with_model(b"[]", "other")
-    with pytest.raises(Unreadable, match="--to"):
+    with pytest.raises(UnreadableRecording, match="--to"):
         address_of("localhost:12000", "chat")

@@ -86,4 +86,4 @@ def test_an_address_that_stands_elsewhere_is_told_without_its_password():
         with pytest.raises(ConfigError) as raised:
             read(root, alias)
         assert "hunter22" not in str(raised.value)
-        assert "hunter22" not in raised.value.listed("mistakes")
+        assert "hunter22" not in raised.value.list_mistakes("mistakes")

@@ -62,7 +62,7 @@ def test_an_address_that_stands_elsewhere_is_told_without_its_password(counters)
     with pytest.raises(ConfigError) as raised:
         read(counters)
     assert "hunter22" not in str(raised.value)
-    assert "hunter22" not in raised.value.listed("mistakes")
+    assert "hunter22" not in raised.value.list_mistakes("mistakes")
 
 
 def test_an_address_that_nothing_asks_has_no_effect_and_says_so():

@@ -19,7 +19,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.replay import Unreadable, address_of, run, run_server
+from gateway.commands.replay import UnreadableRecording, address_of, run, run_server
 from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
@@ -31,7 +31,7 @@ from gateway.telemetry.recording import Recorder
 from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
 from providers.neutral.invoked import INVOKED
-from providers.recordings import read
+from providers.recordings import read_recording
 from streams.event_stream import EVENT_STREAM, event, exception
 from tests.support.recordings import ABSENT, recordings
 
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert set(tmp_path.rglob("*")) == files
     assert len(rows(tmp_path)) == 1
-    assert read(meta).response == STREAM
+    assert read_recording(meta).response == STREAM
 
 
 def test_a_full_disk_leaves_no_half_of_a_row(tmp_path):
@@ -196,7 +196,7 @@ def test_frames_are_recorded_whole_without_credentials(tmp_path):
     for api, path in (("converse", "/model/a%3Ab/converse-stream"), ("messages", "/model/claude/invoke")):
         side = attrs.evolve(SIDE, api=api, path=path, request=b"{}", response=b"".join(frames), content_type=FRAMES)
         meta, same = Folder(tmp_path / api).write([side], LINE, (SECRET.decode(),)), side.response
-        one = read(meta[0])
+        one = read_recording(meta[0])
         assert meta[0].with_name(meta[0].name.replace(".meta.json", ".response.eventstream")).exists()
         split = EVENT_STREAM.splitter(2**20).feed(one.response)
         assert len(split) == len(frames), api
@@ -210,17 +210,17 @@ def test_frames_are_recorded_whole_without_credentials(tmp_path):
         assert told["model"] == ("a:b" if api == "converse" else "fast model")
         clean = attrs.evolve(side, response=frames[0])
         (meta2,) = Folder(tmp_path / api).write([clean], LINE, (SECRET.decode(),))
-        assert read(meta2).response == frames[0] != same
+        assert read_recording(meta2).response == frames[0] != same
 
 
 def test_a_stream_in_one_array_is_recorded_as_a_stream(tmp_path):
     side = attrs.evolve(SIDE, api="gemini", path="/v1beta/models/m:streamGenerateContent", request=b"{}",
                         response=b'[{"a":1}\n,{"b":2}]', content_type="application/json; charset=UTF-8")  # fmt: skip
     (meta,) = Folder(tmp_path).write([side], LINE, ())
-    one = read(meta)
+    one = read_recording(meta)
     assert (one.api, one.stream, one.model, one.response) == ("gemini", True, "m", side.response)
     refused = attrs.evolve(side, response=b"{}", status=429)
-    assert read(Folder(tmp_path).write([refused], LINE, ())[0]).stream  # which is asked for again
+    assert read_recording(Folder(tmp_path).write([refused], LINE, ())[0]).stream  # which is asked for again
     assert events_in(one.response) == [b'[{"a":1}', b'\n,{"b":2}', b"]"]
 
 
@@ -272,7 +272,7 @@ def test_several_processes_may_write_to_one_folder(tmp_path):
 def test_any_file_of_a_recording_stands_for_it(tmp_path):
     (meta,) = Folder(tmp_path).write([SIDE], LINE, ())
     stem = str(meta).removesuffix(".meta.json")
-    found = [read(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
+    found = [read_recording(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
     assert all(one == found[0] for one in found)
     assert (found[0].api, found[0].status, found[0].request, found[0].response) == ("chat", 200, SIDE.request, STREAM)
     assert found[0].headers == SIDE.response_headers
@@ -283,19 +283,19 @@ def test_the_corpus_can_be_read():
     if not found:
         pytest.skip(ABSENT)
     for one in found:
-        read_one = read(Path(f"{one.file}.meta.json"))
+        read_one = read_recording(Path(f"{one.file}.meta.json"))
         assert (read_one.api, read_one.response, read_one.request) == (one.api, one.body, one.request)
 
 
 def test_what_is_no_recording_is_refused(tmp_path):
-    with pytest.raises(Unreadable, match="no recording"):
-        read(tmp_path / "nothing.meta.json")
+    with pytest.raises(UnreadableRecording, match="no recording"):
+        read_recording(tmp_path / "nothing.meta.json")
     (tmp_path / "x.meta.json").write_text('{"api": "cohere"}')
-    with pytest.raises(Unreadable, match="'cohere' is none of the APIs"):
-        read(tmp_path / "x.meta.json")
+    with pytest.raises(UnreadableRecording, match="'cohere' is none of the APIs"):
+        read_recording(tmp_path / "x.meta.json")
     (tmp_path / "y.meta.json").write_text("{")
-    with pytest.raises(Unreadable, match=r"y\.meta\.json"):
-        read(tmp_path / "y.meta.json")
+    with pytest.raises(UnreadableRecording, match=r"y\.meta\.json"):
+        read_recording(tmp_path / "y.meta.json")
 
 
 DAMAGED = {
@@ -326,8 +326,8 @@ def test_a_damaged_recording_is_told_and_nothing_is_sent_or_served(tmp_path, cap
 def test_whatever_stands_in_its_file_a_recording_is_read_or_told(tmp_path_factory, data):
     file = tmp_path_factory.mktemp("openai_chat").parent / "y.meta.json"
     file.write_bytes(data)
-    with contextlib.suppress(Unreadable):
-        read(file)
+    with contextlib.suppress(UnreadableRecording):
+        read_recording(file)
 
 
 # Gathering
