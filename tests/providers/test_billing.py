@@ -75,8 +75,8 @@ def usage_of(events: list[Event]) -> Usage:
     return [event for event in events if isinstance(event, Usage)][-1]
 
 
-def told(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Usage:
-    """What is read of ``usage``, the same from a whole answer and from a stream of the same."""
+def read_usage(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Usage:
+    """Read ``usage`` from a whole answer and from a stream, which must agree."""
     in_one = usage_of([*CODECS[api].read_answer(whole(api, usage, list(output), more))])
     reader = CODECS[api].reader()
     events: list[Event] = []
@@ -97,12 +97,12 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 @pytest.mark.parametrize("tier", ["default", "flex", "priority", "on_demand"])
 def test_the_tier_that_was_used_stands_beside_the_usage(tier: str) -> None:
     """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
-    assert told("chat", {}, service_tier=tier).tier == tier
-    assert told("responses", {}, service_tier=tier).tier == tier
+    assert read_usage("chat", {}, service_tier=tier).tier == tier
+    assert read_usage("responses", {}, service_tier=tier).tier == tier
 
 
 def test_mistral_says_its_tier_within_the_usage() -> None:
-    assert told("chat", {"service_tier": "standard"}).tier == "standard"
+    assert read_usage("chat", {"service_tier": "standard"}).tier == "standard"
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_mistral_says_its_tier_within_the_usage() -> None:
 )
 def test_what_else_changes_the_price_of_messages_is_part_of_the_tier(said: dict[str, Any], tier: str | None) -> None:
     """Fast mode and inference in one country have prices of their own (platform.claude.com, Pricing)."""
-    assert told("messages", said).tier == tier
+    assert read_usage("messages", said).tier == tier
 
 
 @pytest.mark.parametrize("tier", [None, "", 7, []])
 def test_a_tier_that_is_no_word_is_none(tier: Any) -> None:
-    assert told("chat", {}, service_tier=tier).tier is None
-    assert told("messages", {"service_tier": tier}).tier is None
-    assert told("responses", {}, service_tier=tier).tier is None
+    assert read_usage("chat", {}, service_tier=tier).tier is None
+    assert read_usage("messages", {"service_tier": tier}).tier is None
+    assert read_usage("responses", {}, service_tier=tier).tier is None
 
 
 # The provider's own tools
@@ -136,10 +136,10 @@ def test_a_tier_that_is_no_word_is_none(tier: Any) -> None:
 def test_searches_and_fetches_are_counted() -> None:
     """Messages of anthropics/anthropic-sdk-python ``ServerToolUsage``; the same words of OpenRouter's."""
     used = {"web_search_requests": 3, "web_fetch_requests": 1, "code_execution_requests": 0}
-    assert told("messages", {"server_tool_use": used}).calls == (("web_search", 3), ("web_fetch", 1))
+    assert read_usage("messages", {"server_tool_use": used}).calls == (("web_search", 3), ("web_fetch", 1))
     details = {"web_search_requests": 1, "tool_calls_requested": 2, "tool_calls_executed": 2}
-    assert told("chat", {"server_tool_use_details": details}).calls == (("web_search", 1),)
-    assert told("chat", {"server_tool_use": {"web_search_requests": 2}}).calls == (("web_search", 2),)
+    assert read_usage("chat", {"server_tool_use_details": details}).calls == (("web_search", 1),)
+    assert read_usage("chat", {"server_tool_use": {"web_search_requests": 2}}).calls == (("web_search", 2),)
 
 
 def item(type: str, id: str, **more: Any) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def item(type: str, id: str, **more: Any) -> dict[str, Any]:
 def test_items_of_hosted_tools_are_counted() -> None:
     """One of them is a call. A page that is opened is none: searches alone are billed (platform.openai.com, web
     search). Tools that the client runs, and those that cost nothing, are left out."""
-    used = told(
+    used = read_usage(
         "responses", {},
         item("web_search_call", "ws_1", action={"type": "search", "query": "a"}),
         item("web_search_call", "ws_2", action={"type": "open_page", "url": "https://a.example"}),
@@ -165,7 +165,7 @@ def test_items_of_hosted_tools_are_counted() -> None:
 def test_a_container_is_counted_once_however_often_it_is_used() -> None:
     """A session is billed, not a call (platform.openai.com, Pricing)."""
     here = {"type": "container_reference", "container_id": "cntr_2"}
-    used = told(
+    used = read_usage(
         "responses", {},
         item("code_interpreter_call", "ci_1", container_id="cntr_1", code="1"),
         item("code_interpreter_call", "ci_2", container_id="cntr_1", code="2"),
@@ -178,9 +178,9 @@ def test_a_container_is_counted_once_however_often_it_is_used() -> None:
 def test_the_number_that_the_provider_states_outranks_the_items() -> None:
     search = item("web_search_call", "ws_1", action={"type": "search", "query": "a"})
     stated = {"image_gen": {"total_tokens": 0}, "web_search": {"num_requests": 3}}
-    assert told("responses", {}, search, tool_usage=stated).calls == (("web_search", 3),)
+    assert read_usage("responses", {}, search, tool_usage=stated).calls == (("web_search", 3),)
     details = {"web_search_calls": 0, "x_search_calls": 2, "mcp_calls": 0}
-    assert told("responses", {"server_side_tool_usage_details": details}, search).calls == (("x_search", 2),)
+    assert read_usage("responses", {"server_side_tool_usage_details": details}, search).calls == (("x_search", 2),)
 
 
 # Costs that the provider states
@@ -206,7 +206,7 @@ def test_the_number_that_the_provider_states_outranks_the_items() -> None:
 )  # fmt: skip
 def test_a_cost_that_the_provider_states_is_read(usage: dict[str, Any], nanos: int | None) -> None:
     for api in OLDER:
-        assert told(api, usage).reported_nanos == nanos
+        assert read_usage(api, usage).reported_nanos == nanos
 
 
 def test_a_cost_so_far_is_no_cost() -> None:
@@ -235,7 +235,7 @@ def step(type: str, input: int, output: int, **more: Any) -> dict[str, Any]:
 def test_every_step_is_told_as_what_it_was() -> None:
     """The counts of the answer leave out compaction and advisors, which are billed like all else
     (pydantic/pydantic-ai, anthropics/anthropic-sdk-python ``BetaUsage.iterations``)."""
-    used = told(
+    used = read_usage(
         "messages",
         {
             "input_tokens": 181, "output_tokens": 8, "service_tier": "batch",
@@ -256,25 +256,27 @@ def test_every_step_is_told_as_what_it_was() -> None:
 
 
 def test_the_only_step_of_an_answer_is_the_answer() -> None:
-    assert told("messages", {"iterations": [step("message", 5, 2)]}).steps == ()
-    served = told("messages", {"iterations": [step("fallback_message", 5, 2, model="claude-opus-4-8")]})
+    assert read_usage("messages", {"iterations": [step("message", 5, 2)]}).steps == ()
+    served = read_usage("messages", {"iterations": [step("fallback_message", 5, 2, model="claude-opus-4-8")]})
     assert [one.model for one in served.steps] == ["claude-opus-4-8"]
 
 
 @pytest.mark.parametrize("steps", [None, [], {}, "no", [7], [{}, "no"]])
 def test_steps_that_are_none_are_left_alone(steps: Any) -> None:
-    used = told("messages", {"iterations": steps})
+    used = read_usage("messages", {"iterations": steps})
     assert parts(used) == (Usage(5, output=2), None, (), None, ())
 
 
 def test_one_answer_lists_no_endless_number_of_steps() -> None:
     with pytest.raises(GatewayError, match="too many steps"):
-        told("messages", {"iterations": [step("message", 1, 1)] * 5000})
+        read_usage("messages", {"iterations": [step("message", 1, 1)] * 5000})
 
 
 def test_what_all_steps_have_taken_is_added_up() -> None:
     """A limit counts them all, though the answer's own counts leave some out."""
-    used = told("messages", {"iterations": [step("compaction", 100, 83, read=55096), step("message", 5, 2, written=7)]})
+    used = read_usage(
+        "messages", {"iterations": [step("compaction", 100, 83, read=55096), step("message", 5, 2, written=7)]}
+    )
     taken = used.with_all_steps
     assert (taken.input, taken.cache_read, taken.cache_write, taken.output) == (105, 55096, 7, 85)
     plain = Usage(input=3)
@@ -296,12 +298,14 @@ def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
 @pytest.mark.parametrize("source", ["chat", "responses"])
 def test_a_client_of_responses_is_told_the_tier_that_was_used(source: Api, stream: bool) -> None:
     """Not the one that it asked for: programs add up what they spend by it."""
-    assert retold(source, "flex", stream=stream)["service_tier"] == "flex"
-    assert retold(source, "on_demand", stream=stream)["service_tier"] == "auto", "which its API has no word for"
+    assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
+    assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
+        "which its API has no word for"
+    )
 
 
-def retold(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
-    """The response object that is made of an answer of ``source``."""
+def response_object(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
+    """Return the response object for an answer of ``source``."""
     events = CODECS[source].read_answer(whole(source, {}, [], {"service_tier": tier}))
     reply = reply_for("responses")
     if not stream:

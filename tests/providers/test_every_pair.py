@@ -46,8 +46,8 @@ def recordings(api: str) -> Iterator[Path]:
         yield from found[:: max(1, len(found) // EACH)]
 
 
-def read(api: str, body: bytes) -> list[Event]:
-    """The events of a body, streamed or whole."""
+def read_events(api: str, body: bytes) -> list[Event]:
+    """Read the events of a body, streamed or whole."""
     codec = CODECS[api]
     if body.lstrip()[:1] == b"{":
         return list(codec.read_answer(body))
@@ -58,19 +58,19 @@ def read(api: str, body: bytes) -> list[Event]:
     return [*events, *reader.close()]
 
 
-def answered(events: list[Event]) -> Answer | None:
-    """The whole answer, ``None`` of one that failed."""
+def whole_answer(events: list[Event]) -> Answer | None:
+    """Return the whole answer, ``None`` for a failed one."""
     folded = Fold()
     for event in events:
         folded.add(event)
     return None if folded.failed is not None else folded.answer()
 
 
-def said(answer: Answer, client: str, source: str) -> dict[str, Any]:
-    """What a client can be told of ``answer``, whichever API it speaks. Refusals are texts but to OpenAI's clients."""
+def common_parts(answer: Answer, client: str, source: str) -> dict[str, Any]:
+    """Return the parts of ``answer`` that every API has. Only OpenAI's clients get refusals as such, others as text."""
     texts = [block.text for block in answer.blocks if isinstance(block, TextBlock | RefusalBlock)]
     thoughts = [block.text for block in answer.blocks if isinstance(block, ReasoningBlock)]
-    calls = [(block.name, argued(block)) for block in answer.blocks if isinstance(block, ToolCallBlock)]
+    calls = [(block.name, argument_value(block)) for block in answer.blocks if isinstance(block, ToolCallBlock)]
     reason = answer.end.reason
     if calls and reason in ("stop", "stop_sequence"):
         reason = "tool_calls"
@@ -83,8 +83,8 @@ def said(answer: Answer, client: str, source: str) -> dict[str, Any]:
     }
 
 
-def argued(block: ToolCallBlock) -> Any:
-    """The arguments of a call as a value; free text, and what is no object, as APIs with objects alone have it."""
+def argument_value(block: ToolCallBlock) -> Any:
+    """Return a call's arguments as a value, wrapped like in APIs with objects alone if necessary."""
     try:
         value = json.loads(block.input or "{}")
     except ValueError:
@@ -94,8 +94,8 @@ def argued(block: ToolCallBlock) -> Any:
     return value or {}
 
 
-def carried(body: bytes) -> list[tuple[str, Any]]:
-    """The items of providers' reasoning in the seals of a whole answer, each with the API that it is of."""
+def sealed_items(body: bytes) -> list[tuple[str, Any]]:
+    """Return the providers' reasoning items in the seals of a whole answer, with their APIs."""
     found: list[tuple[str, Any]] = []
     for text in strings(json.loads(body)):
         if is_sealed(text) and (made := unseal(text)) is not None:
@@ -115,8 +115,8 @@ def asking_for_usage(reply: Reply) -> Reply:
     return attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
 
 
-def written(client: str, events: list[Event], reply: Reply) -> tuple[bytes, bytes]:
-    """The stream and the whole answer for a client."""
+def write_both(client: str, events: list[Event], reply: Reply) -> tuple[bytes, bytes]:
+    """Return the stream and the whole answer for a client."""
     writer = CODECS[client].writer(reply)
     return b"".join(map(writer.send, events)), CODECS[client].write_answer(fold(events), reply)
 
@@ -126,18 +126,18 @@ def test_every_recorded_answer_is_told_to_every_client(source):
     assert FOLDERS.keys() == CODECS.keys()
     tried, failed, mistakes = 0, 0, []
     for path in places(list(recordings(source))):
-        events = read(source, path.read_bytes())
-        if (answer := answered(events)) is None:
+        events = read_events(source, path.read_bytes())
+        if (answer := whole_answer(events)) is None:
             assert isinstance(events[-1], ErrorInfo), path.name
             failed += 1
             continue
         tried += 1
         for client in CODECS:
             reply = asking_for_usage(reply_for(client))
-            stream, whole = written(client, events, reply)
+            stream, whole = write_both(client, events, reply)
             states = [block.state for block in answer.blocks if isinstance(block, ReasoningBlock) and block.state]
             if client != source:
-                sealed = carried(whole)
+                sealed = sealed_items(whole)
                 mistakes += [
                     (path.name, client, "whole", "reasoning", state.item, sealed)
                     for state in states
@@ -148,9 +148,9 @@ def test_every_recorded_answer_is_told_to_every_client(source):
                     verdict = judge(client, body)
                     if verdict.broken is not None and client != source:
                         mistakes.append((path.name, client, form, verdict.broken.rule, verdict.broken.found))
-                again = answered(read(client, body))
+                again = whole_answer(read_events(client, body))
                 assert again is not None, (path.name, client, form)
-                wanted, got = said(answer, client, source), said(again, client, source)
+                wanted, got = common_parts(answer, client, source), common_parts(again, client, source)
                 mistakes += [
                     (path.name, client, form, what, wanted[what], got[what])
                     for what in wanted

@@ -17,8 +17,8 @@ ROWS = [(api, shape) for api, shapes in STREAMS.items() for shape in shapes]
 each_row = pytest.mark.parametrize(("api", "shape"), ROWS, ids=[f"{api}: {shape}" for api, shape in ROWS])
 
 
-def read(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
-    """The reading of a stream that has been made before."""
+def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
+    """Read a prepared stream."""
     events = [(name, msgspec.json.encode(value)) for name, value in STREAMS[api][shape](n)]
 
     def work() -> list[Event]:
@@ -29,9 +29,9 @@ def read(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
     return work
 
 
-def written(api: str, shape: str, n: int) -> Work:
-    """The writing of what was read, in all APIs, as a stream and whole."""
-    events = read(api, shape, n)()
+def write_everywhere(api: str, shape: str, n: int) -> Work:
+    """Write the events in all APIs, streamed and whole."""
+    events = read_stream(api, shape, n)()
 
     def work() -> None:
         folded = Fold()
@@ -54,16 +54,16 @@ def test_every_api_has_rows():
 def test_a_stream_is_what_its_row_says():
     for api, shape in ROWS:
         with case((api, shape)):
-            events = read(api, shape, 3)()
+            events = read_stream(api, shape, 3)()
             assert isinstance(events[-1], AnswerEnd)
-            assert len(read(api, shape, 6)()) >= len(events)
+            assert len(read_stream(api, shape, 6)()) >= len(events)
 
 
 @each_row
 def test_reading_takes_steps_in_proportion(api, shape):
-    assert_steps_grow_linearly(lambda n: read(api, shape, n))
+    assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))
 
 
 @each_row
 def test_writing_takes_steps_in_proportion(api, shape):
-    assert_steps_grow_linearly(lambda n: written(api, shape, n))
+    assert_steps_grow_linearly(lambda n: write_everywhere(api, shape, n))

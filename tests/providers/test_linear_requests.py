@@ -35,8 +35,8 @@ REJECTED = tuple(
 )
 
 
-def translated(api: str, shape: str, n: int) -> Callable[[], None]:
-    """A request read, written for providers of all APIs, and the beginning of its answer."""
+def translate_request(api: str, shape: str, n: int) -> Callable[[], None]:
+    """Read a request, write it for all APIs, and begin its answer."""
     body = REQUESTS[api][shape](n)
 
     def work() -> None:
@@ -59,8 +59,8 @@ def translated(api: str, shape: str, n: int) -> Callable[[], None]:
     return work
 
 
-def edited(api: str, shape: str, n: int) -> Callable[[], None]:
-    """A client's own request, edited for a provider of the same API."""
+def edit_request(api: str, shape: str, n: int) -> Callable[[], None]:
+    """Edit a client's own request for a provider of the same API."""
     body = msgspec.json.encode(REQUESTS[api][shape](n))
 
     def work() -> None:
@@ -91,9 +91,9 @@ def test_a_request_is_what_its_row_says():
 @pytest.mark.slow
 @each_row
 def test_translating_takes_steps_in_proportion(api, shape):
-    assert_steps_grow_linearly(lambda n: translated(api, shape, n))
+    assert_steps_grow_linearly(lambda n: translate_request(api, shape, n))
 
 
 @each_row
 def test_editing_takes_steps_in_proportion(api, shape):
-    assert_steps_grow_linearly(lambda n: edited(api, shape, n))
+    assert_steps_grow_linearly(lambda n: edit_request(api, shape, n))

@@ -20,14 +20,14 @@ USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
-def written(api: str, request: Request, **quirks: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body for a provider of ``api``, and what was dropped."""
+def write_body(api: str, request: Request, **quirks: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the body for a provider of ``api``, and the dropped paths."""
     outgoing = CODECS[api].write_request(request, Recipient("up", Issuer("p", "a"), Quirks(**quirks)))
     return json.loads(outgoing.body), outgoing.dropped
 
 
-def asking(client: Any = "chat", **fields: Any) -> Request:
-    """A request with settings by their neutral names."""
+def request_with(client: Any = "chat", **fields: Any) -> Request:
+    """Return a request with settings by their neutral names."""
     members = {name: fields.pop(name) for name in ("reasoning", "format", "tools") if name in fields}
     controls = {name: Parameter(value, name) for name, value in fields.items()}
     return Request(client, "m", (USER,), parameters=controls, **members)
@@ -55,8 +55,8 @@ def test_sampling_goes_only_to_models_that_take_it(api, sampling, effort, taken)
     """Each removal is named, but for that of a default (juspay/neurolink#1706, truefoundry/models#2122,
     Soju06/codex-lb#538)."""
     asked = SAMPLED[api]
-    request = asking(**asked, reasoning=EFFORTS[effort])
-    body, dropped = written(api, request, sampling=sampling)
+    request = request_with(**asked, reasoning=EFFORTS[effort])
+    body, dropped = write_body(api, request, sampling=sampling)
     body |= {"logprobs": True} if "message.output_text.logprobs" in body.get("include", ()) else {}
     assert asked.keys() & body.keys() == (asked.keys() if taken else set())
     assert set(dropped) == (set() if taken else asked.keys() - {"top_p"})
@@ -92,8 +92,8 @@ def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_nam
     Anthropic has no word for none, which it is told otherwise, and none for the least, which is its own lowest."""
     for reasoning, efforts, effort, named in LEVELS:
         with case((reasoning, efforts)):
-            request = asking(reasoning=attrs.evolve(reasoning, at="r"))
-            body, dropped = written(api, request, efforts=efforts, adaptive_thinking=True)
+            request = request_with(reasoning=attrs.evolve(reasoning, at="r"))
+            body, dropped = write_body(api, request, efforts=efforts, adaptive_thinking=True)
             silent = api == "messages" and (reasoning.mode == "disabled" or reasoning.effort == "minimal")
             none = api == "messages" and effort == "none"
             assert effort_of(body) == (None if none else effort)
@@ -108,20 +108,20 @@ def effort_of(body: dict[str, Any]) -> str | None:
 @pytest.mark.parametrize("api", OLDER)
 def test_of_temperature_and_top_p_the_first_stays_where_both_are_refused(api):
     """Claude 4.5 refuses the two together (truefoundry/models#2122, Soju06/codex-lb#538, juspay/neurolink#1706)."""
-    both = asking(temperature=0.3, top_p=0.9)
-    body, dropped = written(api, both, one_of_temperature_top_p=True)
+    both = request_with(temperature=0.3, top_p=0.9)
+    body, dropped = write_body(api, both, one_of_temperature_top_p=True)
     assert (body["temperature"], "top_p" in body, dropped) == (0.3, False, ("top_p",))
-    body, dropped = written(api, both)
+    body, dropped = write_body(api, both)
     assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
-    assert written(api, asking(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
+    assert write_body(api, request_with(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
     if api != "responses":  # where a default is named, too
-        assert written(api, asking(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
+        assert write_body(api, request_with(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
 
 
 @pytest.mark.parametrize(("api", "name"), [("chat", "store"), ("messages", "top_k"), ("responses", "store")])
 def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
     """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
-    body, dropped = written(api, asking(**{name: 5}), refused_fields=(name, "metadata"))
+    body, dropped = write_body(api, request_with(**{name: 5}), refused_fields=(name, "metadata"))
     assert (name in body, dropped) == (False, (name,))
 
 
@@ -132,7 +132,7 @@ def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
 def test_what_would_be_another_answer_is_a_400(api, name, value):
     """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
     with pytest.raises(GatewayError) as caught:
-        written(api, asking("messages" if api != "messages" else "chat", **{name: value}))
+        write_body(api, request_with("messages" if api != "messages" else "chat", **{name: value}))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
 
 
@@ -168,9 +168,9 @@ def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be(schema
     """Messages' formats always bind, and have no `strict`; OpenAI's do where they are, and not every schema may be."""
     assert fits_strict(schema) == fits
     tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
-    request = asking("messages", format=Format("json_schema", schema=schema), tools=tools)
+    request = request_with("messages", format=Format("json_schema", schema=schema), tools=tools)
     for api in ("chat", "responses"):
-        body, dropped = written(api, request)
+        body, dropped = write_body(api, request)
         format = body["text"]["format"] if api == "responses" else body["response_format"]["json_schema"]
         assert (format["name"], format.get("schema"), format.get("strict")) == (
             "output",

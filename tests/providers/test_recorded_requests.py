@@ -48,7 +48,7 @@ pytestmark = pytest.mark.skipif(not requests(), reason=ABSENT)
 
 
 def cells(client: Api, upstream: Api) -> Iterator[tuple[Request, Recipient]]:
-    """The recorded requests of one API, to each of those who take another."""
+    """Yield the recorded requests of one API, for each provider of another."""
     return itertools.product([one for one in requests() if one.api == client], RECIPIENTS[upstream])
 
 
@@ -85,7 +85,7 @@ def is_expected(request: Request, upstream: Api, message: str) -> bool:
 
 @attrs.frozen
 class Leaf:
-    """One value of a request: its path with the indices, and with ``[]`` for them."""
+    """One value of a request: its path, with and without indices."""
 
     at: str
     value: Json
@@ -107,7 +107,7 @@ SCHEMAS = ("parameters", "input_schema", "schema")  # one value, whatever is in 
 
 
 def leaves(value: Json, at: str = "") -> Iterator[Leaf]:
-    """Every value but ``null``, empty strings and empty containers, in order."""
+    """Yield every non-empty value in order."""
     name = at.rpartition(".")[2]
     if isinstance(value, dict) and name not in SCHEMAS and not (name == "input" and at != "input"):
         for key, inner in value.items():
@@ -120,7 +120,7 @@ def leaves(value: Json, at: str = "") -> Iterator[Leaf]:
 
 
 class Sent:
-    """A provider's request, to look values up in. What the client said twice must be there twice."""
+    """A provider's request for lookups of values; a repeated value must be repeated."""
 
     def __init__(self, outgoing: Outgoing) -> None:
         self.body: dict[str, Json] = json.loads(outgoing.body)
@@ -179,9 +179,10 @@ def parsed(text: str) -> Json:
 
 
 def silent_losses(request: Request, upstream: Api, to: Recipient) -> dict[str, str]:
-    """The paths of values that are neither sent nor named nor accounted for in ``ACCOUNTS``, each with a value.
+    """Return the paths of values that are neither sent nor reported nor in ``ACCOUNTS``, with the values.
 
-    Raises the codec's ``GatewayError`` where the request is refused."""
+    Raises the codec's ``GatewayError`` for a refused request.
+    """
     sent = Sent(translated(request, upstream, to))
     body = request.body
     asked = [
@@ -202,8 +203,7 @@ BILLING = "x-anthropic-billing-header"  # another hash in every request: it woul
 
 
 def covers(drop: str, leaf: Leaf, body: Json, telling: set[str]) -> bool:
-    """Whether ``drop`` names the leaf: its own path, or that of a part around it that not every API has and of which
-    nothing was sent."""
+    """Return whether ``drop`` includes the leaf: its own path, or that of an unsupported parent."""
     if drop == leaf.path:
         return True
     around = re.match(re.escape(drop).replace(r"\[\]", r"\[\d+\]") + r"(?=[.\[])", leaf.at)
@@ -216,7 +216,7 @@ def covers(drop: str, leaf: Leaf, body: Json, telling: set[str]) -> bool:
 
 
 def lookup(value: Json, at: str) -> Json:
-    """The value at a path with indices."""
+    """Return the value at a path with indices."""
     for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", at):
         value = value[name] if name else value[int(index)]
     return value
@@ -227,8 +227,11 @@ Check: TypeAlias = Callable[[Json, dict[str, Json]], bool]
 
 @attrs.frozen
 class Account:
-    """What becomes of a value: client API, provider API and path as patterns, in words why it need not be found, and
-    where it can be seen in the provider's request, how."""
+    """The treatment of a value.
+
+    Patterns of the client's API, the provider's API and the path; the reason why a search misses it; its place in the
+    provider's request.
+    """
 
     client: str
     upstream: str
@@ -250,7 +253,7 @@ def among(*values: Json) -> Check:
 
 
 def sent_as(*names: str) -> Check:
-    """The same value under one of these names at the top of the provider's request."""
+    """Return a check for the same value under one of these top-level names."""
     return lambda value, body: any(body.get(name) == value for name in names)
 
 
@@ -265,7 +268,7 @@ def one_by_one(value: Json, body: dict[str, Json]) -> bool:
 
 
 def chooses(value: Json, body: dict[str, Json]) -> bool:
-    """The choice of a tool in the provider's words (``auto`` may be left out: it is what all do by themselves)."""
+    """Return a check for a tool choice in the provider's words; ``auto`` may be absent, as the default."""
     choice = body.get("tool_choice", "auto")
     word = choice if isinstance(choice, str) else choice.get("type")
     return word in CHOICES[value]
@@ -385,7 +388,7 @@ def test_what_is_named_as_dropped_stands_in_the_request(client: Api, upstream: A
 
 
 def places(value: Json, at: str = "") -> set[str]:
-    """The paths of everything in a request, indices as ``[]``."""
+    """Return the paths of all values in a request, with ``[]`` for indices."""
     found = {at} if at else set()
     for key, inner in value.items() if isinstance(value, dict) else ():
         found |= places(inner, f"{at}.{key}" if at else key)

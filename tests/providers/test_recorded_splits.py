@@ -40,8 +40,8 @@ LONG = 50_000
 pytestmark = pytest.mark.skipif(not STREAMS, reason=ABSENT)
 
 
-def read(stream: Stream, pieces: Iterable[bytes]) -> list[Event]:
-    """The events of the stream in ``pieces``; ids that the gateway makes, for calls that have none, made alike."""
+def read_stream(stream: Stream, pieces: Iterable[bytes]) -> list[Event]:
+    """Return the events of the stream in ``pieces``, with fixed ids for calls without one."""
     events = read_pieces(CODECS[stream.api], pieces)
     made = {one.id for one in events if isinstance(one, ToolCallStart) and one.id.encode() not in stream.body}
 
@@ -55,29 +55,29 @@ def read(stream: Stream, pieces: Iterable[bytes]) -> list[Event]:
     return [plain(event) for event in events]
 
 
-def whole(stream: Stream) -> list[Event]:
-    """The events of the stream in one piece."""
-    events = read(stream, [stream.body])
+def read_whole(stream: Stream) -> list[Event]:
+    """Return the events of the stream in one piece."""
+    events = read_stream(stream, [stream.body])
     assert events
     return events
 
 
-def forwarded(stream: Stream, pieces: Iterable[bytes]) -> bytes:
-    """What the byte lane sends for ``pieces``, its end included."""
+def forward_pieces(stream: Stream, pieces: Iterable[bytes]) -> bytes:
+    """Return the byte lane's output for ``pieces``, with its end."""
     lane = Passthrough(CODECS[stream.api], lambda failed: failed, lambda raw: raw, 2**24)
     return b"".join([*map(lane.feed, pieces), lane.end()])
 
 
-def crumbs(body: bytes) -> list[bytes]:
-    """One byte at a time; of the few streams that are very long, some."""
+def split_bytes(body: bytes) -> list[bytes]:
+    """Split into single bytes, or very long streams into larger pieces."""
     return cut(body, 1 if len(body) <= LONG else 13)
 
 
 def test_the_smallest_pieces_give_the_same_events() -> None:
     for stream in STREAMS:
         with case((stream.key, stream.api)):
-            assert read(stream, crumbs(stream.body)) == whole(stream)
-            check_order(whole(stream))
+            assert read_stream(stream, split_bytes(stream.body)) == read_whole(stream)
+            check_order(read_whole(stream))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_the_smallest_pieces_give_the_same_events() -> None:
 )
 def test_a_cut_at_any_byte_gives_the_same_events(stream: Stream) -> None:
     body = stream.body
-    events = whole(stream)
+    events = read_whole(stream)
     cuts = places(range(1, len(body)))
-    assert [at for at in cuts if read(stream, [body[:at], body[at:]]) != events] == []
+    assert [at for at in cuts if read_stream(stream, [body[:at], body[at:]]) != events] == []
 
 
 @given(stream=st.sampled_from(STREAMS or (None,)), cuts=st.lists(st.floats(0, 1), max_size=12))
@@ -96,8 +96,8 @@ def test_cuts_at_random_give_the_same_events_and_bytes(stream: Stream, cuts: lis
     body = stream.body
     bounds = [0, *sorted(int(at * len(body)) for at in cuts), len(body)]
     pieces = [body[first:last] for first, last in pairwise(bounds)]
-    assert read(stream, pieces) == whole(stream)
-    sent, uncut = forwarded(stream, pieces), forwarded(stream, [body])
+    assert read_stream(stream, pieces) == read_whole(stream)
+    sent, uncut = forward_pieces(stream, pieces), forward_pieces(stream, [body])
     assert sent.rstrip(b"\r\n") == uncut.rstrip(b"\r\n")  # the end of the last line is the next test's business
 
 
@@ -106,9 +106,9 @@ def test_the_byte_lane_forwards_every_byte_however_it_comes() -> None:
     for stream in (one for one in STREAMS if one.api in OLDER):
         with case((stream.key, stream.api)):
             body = stream.body
-            broken = any(isinstance(event, ErrorInfo) for event in read(stream, [body]))
-            for pieces in ([body], crumbs(body)):
-                sent = forwarded(stream, pieces)
+            broken = any(isinstance(event, ErrorInfo) for event in read_stream(stream, [body]))
+            for pieces in ([body], split_bytes(body)):
+                sent = forward_pieces(stream, pieces)
                 assert sent.startswith(body)
                 if not broken:
                     assert sent[len(body) :] in (b"", b"\n\n")

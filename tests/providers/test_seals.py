@@ -15,8 +15,8 @@ from tests.support.gemini_answers import call, text, thought_part
 OURS, OTHER = Issuer("p", "a1"), Issuer("q", "b2")
 
 
-def said(*turns: Any) -> dict[str, Any]:
-    """What a user says, and then ``turns``: the content of an assistant, or a whole message."""
+def history(*turns: Any) -> dict[str, Any]:
+    """Return a user's message and ``turns``, each the content of an assistant or a whole message."""
     messages = [turn if isinstance(turn, dict) else {"role": "assistant", "content": turn} for turn in turns]
     return {"messages": [{"role": "user", "content": "hi"}, *messages]}
 
@@ -95,13 +95,13 @@ Body = dict[str, Any]
 RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     "chat": [
         (
-            said(
+            history(
                 detailed(encrypted(OURS, "chat", [{"reasoning_details": DETAILS}])),
                 detailed(encrypted(OTHER, "messages", [{"type": "thinking"}]), content="a", reasoning_content="hm"),
                 detailed(encrypted(OURS, "chat", {"field": "reasoning"}), reasoning_content="hm"),
                 detailed(*DETAILS, {"data": "tg1.broken"}, "odd"),
             ),
-            said(
+            history(
                 detailed(*DETAILS), {"role": "assistant", "content": "a"}, {"role": "assistant", "reasoning": "hm"},
                 detailed(*DETAILS, "odd"),
             ),
@@ -109,13 +109,13 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
         ),
     ],
     "messages": [
-        (said([redacted(seal(OURS, "messages", THOUGHT)), TEXT]), said([THOUGHT, TEXT]), ()),
-        (said([redacted(seal(OURS, "messages", BOTH)), TEXT]), said([*BOTH, TEXT]), ()),
-        (said([thinking(seal(OURS, "messages", THOUGHT))]), said([THOUGHT]), ()),
+        (history([redacted(seal(OURS, "messages", THOUGHT)), TEXT]), history([THOUGHT, TEXT]), ()),
+        (history([redacted(seal(OURS, "messages", BOTH)), TEXT]), history([*BOTH, TEXT]), ()),
+        (history([thinking(seal(OURS, "messages", THOUGHT))]), history([THOUGHT]), ()),
         # No message is left empty (openclaw/openclaw#88020)
-        (said([thinking(seal(OTHER, "messages", THOUGHT))]), said(), ("messages[].content[]",)),
-        (said([thinking(seal(OURS, "chat", {}))]), said(), ("messages[].content[]",)),
-        (said([thinking("tg1.broken")]), said(), ("messages[].content[]",)),
+        (history([thinking(seal(OTHER, "messages", THOUGHT))]), history(), ("messages[].content[]",)),
+        (history([thinking(seal(OURS, "chat", {}))]), history(), ("messages[].content[]",)),
+        (history([thinking("tg1.broken")]), history(), ("messages[].content[]",)),
     ],
     "responses": [
         ({"input": [item(seal(OURS, "responses", ITEM))]}, {"input": [ITEM]}, ()),
@@ -161,15 +161,15 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     ],
     "converse": [
         (
-            said(reasoned(
+            history(reasoned(
                 signed(seal(OURS, "converse", SIGNED)),
                 {"redactedContent": seal_in_base64(OURS, "converse", REDACTED)},
                 signed(seal(OTHER, "messages", {"type": "thinking"})), OWN,
             )),
-            said(reasoned(SIGNED, REDACTED, OWN)),
+            history(reasoned(SIGNED, REDACTED, OWN)),
             ("messages[].content[]",),
         ),
-        (said([{"reasoningContent": signed("tg1.broken")}]), said(), ("messages[].content[]",)),
+        (history([{"reasoningContent": signed("tg1.broken")}]), history(), ("messages[].content[]",)),
     ],
 }  # fmt: skip
 """What a client sends, what a provider then gets, and what was left out."""
@@ -180,14 +180,14 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
         {"messages": [None, {"reasoning_details": 1}, {"reasoning_details": [{"data": "gAAA"}]}]},
     ],
     "messages": [
-        said([THOUGHT, {"type": "text", "text": "tg1."}]), {"messages": "odd"}, {"messages": [1, {"content": [2]}]},
+        history([THOUGHT, {"type": "text", "text": "tg1."}]), {"messages": "odd"}, {"messages": [1, {"content": [2]}]},
     ],
     "responses": [{"input": [LATER, SAID]}, {"input": "tg1.x"}],
     "gemini": [
         {"contents": contents}
         for contents in ([model(call("f", signature="c2ln"))], "text", None, [{}], [5], [{"parts": [None, 5]}])
     ],
-    "converse": [said(reasoned(SIGNED)), {"messages": "x"}],
+    "converse": [history(reasoned(SIGNED)), {"messages": "x"}],
 }  # fmt: skip
 
 
@@ -214,8 +214,8 @@ def test_reasoning_that_was_refused_is_left_out():
     for api, body, expected, lost in (
         ("gemini", {"contents": [turn]}, {"contents": [kept]}, ("contents[].parts[]",)),
         ("gemini", {"contents": [model(text("a"))]}, {}, ()),
-        ("converse", said(reasoned(SIGNED, REDACTED)), said(reasoned()), ("messages[].content[]",)),
-        ("converse", said(reasoned()), {}, ()),
+        ("converse", history(reasoned(SIGNED, REDACTED)), history(reasoned()), ("messages[].content[]",)),
+        ("converse", history(reasoned()), {}, ()),
     ):
         with case((api, body)):
             assert CODECS[api].without_reasoning(body) == (expected, lost)

@@ -70,8 +70,8 @@ def write(api: str, choice: ToolChoice | None, tools: Any, **members: Any) -> Ou
     return CODECS[api].write_request(request, to)
 
 
-def sent(api: str, choice: ToolChoice | None, tools: Any = TOOLS) -> tuple[list[str], Any, tuple[str, ...]]:
-    """The names of the tools that go to a provider, the choice, and what was dropped."""
+def sent_tools(api: str, choice: ToolChoice | None, tools: Any = TOOLS) -> tuple[list[str], Any, tuple[str, ...]]:
+    """Return the names of the tools for a provider, the choice, and the dropped paths."""
     outgoing = write(api, choice, tools)
     body = json.loads(outgoing.body)
     config = body.get("toolConfig", {})
@@ -83,8 +83,8 @@ def sent(api: str, choice: ToolChoice | None, tools: Any = TOOLS) -> tuple[list[
     return names, found.get(api, body.get("tool_choice")), outgoing.dropped
 
 
-def left(api: str, choice: ToolChoice | None) -> list[str]:
-    """The tools that remain where those alone go out that may be called."""
+def remaining_tools(api: str, choice: ToolChoice | None) -> list[str]:
+    """Return the remaining tools if only allowed ones are sent."""
     if choice is not None and api == "converse" and choice.mode == "none":
         return []
     everything = choice is None or choice.allowed is None or api not in ("messages", "converse")
@@ -95,16 +95,16 @@ def left(api: str, choice: ToolChoice | None) -> list[str]:
 def test_a_choice_has_the_words_of_its_api(api):
     for choice, *written in WRITTEN:
         with case(choice):
-            assert sent(api, choice) == (left(api, choice), written[APIS.index(api)], ())
+            assert sent_tools(api, choice) == (remaining_tools(api, choice), written[APIS.index(api)], ())
 
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_choice_of_what_is_gone_is_left_out_and_named(api):
     for choice, messages in WITHOUT:
         with case(choice):
-            names, written = left(api, choice), {**UNNAMED, "messages": messages}.get(api)
+            names, written = remaining_tools(api, choice), {**UNNAMED, "messages": messages}.get(api)
             lost = ("tool_choice",) if names or choice.mode != "auto" else ()  # without tools nothing may be called
-            assert sent(api, attrs.evolve(choice, at="tool_choice")) == (names, written, lost)
+            assert sent_tools(api, attrs.evolve(choice, at="tool_choice")) == (names, written, lost)
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -128,8 +128,8 @@ def test_a_choice_goes_with_the_tools_of_other_apis_that_it_names(api):
     ):
         with case(mode):
             choice = ToolChoice(mode, "x" if mode == "tool" else None, at="tool_choice")
-            assert sent(api, choice, (hosted,)) == ([], None, dropped)
-            names, beside, lost = sent(api, choice, (hosted, Tool("f")))
+            assert sent_tools(api, choice, (hosted,)) == ([], None, dropped)
+            names, beside, lost = sent_tools(api, choice, (hosted, Tool("f")))
             assert names == ([] if (api, mode) == ("converse", "none") else ["f"])
             assert lost == (dropped[:1] if mode == "required" else dropped)
-            assert beside == (UNNAMED.get(api) if mode == "tool" else sent(api, choice, (Tool("f"),))[1])
+            assert beside == (UNNAMED.get(api) if mode == "tool" else sent_tools(api, choice, (Tool("f"),))[1])

@@ -39,8 +39,8 @@ VALUES = st.one_of(
 """Values of headers of every type, with their bytes."""
 
 
-def built(headers: bytes, payload: bytes) -> bytes:
-    """A frame as the specification draws it."""
+def build_frame(headers: bytes, payload: bytes) -> bytes:
+    """Build a frame as in the specification."""
     prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
     content = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
     return content + struct.pack(">I", zlib.crc32(content))
@@ -51,14 +51,14 @@ def header(name: str, value: bytes) -> bytes:
 
 
 FRAMES = st.builds(
-    lambda said, payload: built(b"".join(header(name, value) for name, (value, _) in said.items()), payload),
+    lambda said, payload: build_frame(b"".join(header(name, value) for name, (value, _) in said.items()), payload),
     st.dictionaries(st.sampled_from((":event-type", "a", "é")), VALUES, max_size=2),
     st.binary(max_size=60),
 )
 SAMPLE = (
     event_stream.event("messageStart", b'{"role":"assistant"}'),
     event_stream.event("contentBlockDelta", '{"delta":{"text":"é€😀"},"contentBlockIndex":0}'.encode()),
-    built(b"", b""),
+    build_frame(b"", b""),
     event_stream.exception("throttlingException", b'{"message":"Too many requests"}'),
 )
 
@@ -135,7 +135,7 @@ def test_lengths_that_contradict_one_another_are_refused():
 
 
 def test_a_frame_above_the_limit_is_refused_by_its_first_bytes():
-    frame = built(b"", b"x" * 84)
+    frame = build_frame(b"", b"x" * 84)
     assert split([frame], limit=100) == [frame]
     with pytest.raises(EventTooLarge):
         FrameSplitter(99).feed(frame[:12])
@@ -157,7 +157,7 @@ def test_splitting_takes_work_in_proportion(size):
         return lambda: split([data[at : at + size] for at in range(0, len(data), size)])
 
     def one_frame(n: int) -> Work:
-        data = built(b"", b"x" * (size * n))
+        data = build_frame(b"", b"x" * (size * n))
         return lambda: split([data[at : at + size] for at in range(0, len(data), size)])
 
     assert_steps_grow_linearly(small_frames)
@@ -169,14 +169,14 @@ def test_splitting_takes_work_in_proportion(size):
 
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.binary(max_size=60))
 def test_headers_of_every_type_are_read(said, payload):
-    raw = built(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
+    raw = build_frame(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
     assert event_stream.headers(raw) == {name: value for name, (_, value) in said.items()}
     assert event_stream.payload(raw) == payload
 
 
 def test_an_event_is_named_by_its_type():
     assert event_stream.parse(SAMPLE[0]) == ("messageStart", b'{"role":"assistant"}')
-    assert event_stream.parse(built(b"", b"{}")) == ("", b"{}")
+    assert event_stream.parse(build_frame(b"", b"{}")) == ("", b"{}")
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_failures_in_mid_stream_have_a_name_of_their_own(headers, payload, name,
     ],
 )
 def test_a_frame_whose_headers_cannot_be_read_is_a_failure(block):
-    name, data = event_stream.parse(built(block, b"{}")) or ("", b"")
+    name, data = event_stream.parse(build_frame(block, b"{}")) or ("", b"")
     assert name == ERROR
     assert "headers" in json.loads(data)["message"]
 
 
 @given(st.binary(max_size=80), st.binary(max_size=20))
 def test_headers_of_any_bytes_raise_nothing(block, payload):
-    raw = built(block, payload)
+    raw = build_frame(block, payload)
     assert event_stream.parse(raw) is not None
     assert split([raw]) == [raw]
 
@@ -253,14 +253,14 @@ def test_a_written_frame_reads_back(headers, payload):
 
 def test_a_changed_frame_has_its_headers_and_right_checksums():
     said = header("id", b"\x09" + uuid.UUID(int=7).bytes) + header("no", b"\x01")
-    raw = EVENT_STREAM.change_payload(built(said, b'{"a":1}'), lambda payload: payload.replace(b"1", b"100"))
-    assert raw == built(said, b'{"a":100}')
+    raw = EVENT_STREAM.change_payload(build_frame(said, b'{"a":1}'), lambda payload: payload.replace(b"1", b"100"))
+    assert raw == build_frame(said, b'{"a":100}')
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4), st.binary(max_size=60))
 def test_frames_read_as_the_vendors_own_parser_reads_them(said, payload):
     botocore = pytest.importorskip("botocore.eventstream")
-    raw = built(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
+    raw = build_frame(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
     buffer = botocore.EventStreamBuffer()
     buffer.add_data(raw)
     (message,) = list(buffer)

@@ -15,14 +15,14 @@ from streams.garbage import CHECK_SECONDS, collect_when_idle
 
 
 class Knot:
-    """Refers to itself."""
+    """An object that refers to itself."""
 
     def __init__(self) -> None:
         self.self = self
 
 
 def knot() -> "weakref.ref[Knot]":
-    """One that only a look at everything finds: it has outlived the first."""
+    """Create a cycle that survived the first collection, so that only a full one finds it."""
     made = Knot()
     gc.collect(0)
     return weakref.ref(made)
@@ -30,7 +30,7 @@ def knot() -> "weakref.ref[Knot]":
 
 @pytest.fixture(autouse=True)
 def by_hand() -> Iterator[None]:
-    """Nothing else collects while a test looks."""
+    """Disable automatic collection during a test."""
     gc.collect()
     gc.disable()
     yield

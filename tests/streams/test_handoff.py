@@ -12,8 +12,10 @@ from streams.handoff import Handoff
 
 
 class Reader:
-    """A consumer that notes what it got and how: taken on the spot or received. It waits on as long as ``goes_on``
-    returns true for an item that it has taken."""
+    """A consumer that records each item, and whether it was accepted immediately or later.
+
+    It continues while ``goes_on`` returns true for a taken item.
+    """
 
     def __init__(self, handoff: Handoff[int], goes_on: Callable[[int], bool] = lambda _: True) -> None:
         self.handoff = handoff

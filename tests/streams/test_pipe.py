@@ -31,8 +31,8 @@ async def take_all(handoff: Handoff[Chunk], pause: float = 0.0) -> Items:
     return items
 
 
-async def pumped(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0) -> Items:
-    """All that a consumer gets who waits ``pause`` seconds after each item."""
+async def pump_items(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0) -> Items:
+    """Return all items of a consumer that waits ``pause`` seconds after each."""
     handoff = Handoff[Chunk](PIECES_QUEUED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pump_into, handoff, upstream, Watch(timeouts))
@@ -45,7 +45,7 @@ LIMITS = Timeouts(first_byte=10, idle=5, total=100)
 
 
 async def test_a_good_end_closes_the_channel_without_a_failure(autojump_clock):
-    assert await pumped(Upstream(b"a", 4.9, b"b", 4.9, b"c", 4.9), LIMITS) == [b"a", b"b", b"c"]
+    assert await pump_items(Upstream(b"a", 4.9, b"b", 4.9, b"c", 4.9), LIMITS) == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def test_a_good_end_closes_the_channel_without_a_failure(autojump_clock):
 )
 async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
     begun = trio.current_time()
-    last = (await pumped(upstream, LIMITS) or [None])[-1]
+    last = (await pump_items(upstream, LIMITS) or [None])[-1]
     assert seconds <= trio.current_time() - begun + 1e-6 <= 1.01 * seconds + 0.01
     if failed is None:
         assert not isinstance(last, ErrorInfo)
@@ -74,24 +74,24 @@ async def test_limits_on_silence(autojump_clock, upstream, failed, seconds):
 
 async def test_no_limit_is_no_limit(autojump_clock):
     never = Timeouts(first_byte=None, idle=None, total=None)
-    assert await pumped(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]
+    assert await pump_items(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]
 
 
 @pytest.mark.parametrize("pause", [0.0, 3.0], ids=["at_once", "slow_client"])
 async def test_a_failure_comes_after_all_that_was_said(autojump_clock, pause):
     words = [b"%d" % i for i in range(200)]
-    assert await pumped(Upstream(*words, BROKEN), Timeouts(idle=5), pause) == [*words, BROKEN.failed]
+    assert await pump_items(Upstream(*words, BROKEN), Timeouts(idle=5), pause) == [*words, BROKEN.failed]
 
 
 async def test_a_slow_client_does_not_make_its_upstream_look_silent(autojump_clock):
     """The upstream has more to say all the time; it is the client that takes 7 s for each piece."""
     words = [b"%d" % i for i in range(3 * PIECES_QUEUED)]
-    assert await pumped(Upstream(*words), Timeouts(idle=5), pause=7) == words
+    assert await pump_items(Upstream(*words), Timeouts(idle=5), pause=7) == words
 
 
 async def test_the_watch_goes_on_once_the_client_has_caught_up(autojump_clock):
     words = [b"%d" % i for i in range(2 * PIECES_QUEUED)]
-    items = await pumped(Upstream(*words, 1e4), Timeouts(idle=5), pause=1)
+    items = await pump_items(Upstream(*words, 1e4), Timeouts(idle=5), pause=1)
     assert items[:-1] == words
     assert isinstance(items[-1], ErrorInfo)
     assert "silent" in items[-1].message
@@ -99,7 +99,7 @@ async def test_the_watch_goes_on_once_the_client_has_caught_up(autojump_clock):
 
 async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
     begun = trio.current_time()
-    items = await pumped(Upstream(*[b"a"] * 300), LIMITS, pause=1)
+    items = await pump_items(Upstream(*[b"a"] * 300), LIMITS, pause=1)
     assert isinstance(items[-1], ErrorInfo)
     assert "100 s" in items[-1].message
     assert len(items) < 180

@@ -96,9 +96,11 @@ def test_one_byte_reads_are_the_same_events(data):
     assert parsed(pieces) == parsed([data])
 
 
-def by_the_standard(data: bytes) -> list[tuple[str, bytes]]:
-    """The standard's own algorithm, line by line (WHATWG HTML 9.2.6), of a stream with LF alone. Events with empty
-    data mean nothing to any of the APIs and are left out."""
+def parse_by_standard(data: bytes) -> list[tuple[str, bytes]]:
+    """Parse a stream with LF alone by the standard's algorithm (WHATWG HTML 9.2.6).
+
+    Events with empty data mean nothing in all APIs and are omitted.
+    """
     events: list[tuple[str, bytes]] = []
     name, lines = "", []
     for line in data.split(b"\n")[:-1]:
@@ -126,7 +128,7 @@ def by_the_standard(data: bytes) -> list[tuple[str, bytes]]:
 )
 def test_events_are_those_of_the_standard(lines):
     data = b"".join(line + b"\n" for line in [*lines, b"", b""])
-    assert parsed([data]) == by_the_standard(data)
+    assert parsed([data]) == parse_by_standard(data)
 
 
 @pytest.mark.parametrize(

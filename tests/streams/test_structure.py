@@ -15,8 +15,8 @@ _LEAVES = st.none() | st.integers() | st.text(alphabet=[*'[]{},:"\\ax', "é", "\
 JSON = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='"\\,['), inner))
 
 
-def counted(data: bytes) -> int:
-    """The same by a pattern that takes strings whole."""
+def count_by_pattern(data: bytes) -> int:
+    """Count by a pattern that matches whole strings."""
     bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data, flags=re.DOTALL)
     return sum(bare.count(mark) for mark in (b"[", b"{", b","))
 
@@ -24,7 +24,7 @@ def counted(data: bytes) -> int:
 @given(value=JSON, ascii=st.booleans())
 def test_what_stands_in_strings_does_not_count(value: Any, ascii: bool) -> None:
     data = json.dumps(value, ensure_ascii=ascii).encode()
-    expected = counted(data)
+    expected = count_by_pattern(data)
     assert not has_more_elements(data, expected)
     assert expected == 0 or has_more_elements(data, expected - 1)
 
@@ -37,15 +37,15 @@ DENSE = st.recursive(_EMPTY, lambda inner: st.lists(inner, max_size=40))
 def test_an_element_takes_a_byte_and_a_half_at_least(value: Any) -> None:
     """``ALWAYS_FEW`` relies on it."""
     data = json.dumps(value, separators=(",", ":")).encode()
-    assert counted(data) <= len(data) * structure.MAX_ELEMENTS / structure.ALWAYS_FEW
+    assert count_by_pattern(data) <= len(data) * structure.MAX_ELEMENTS / structure.ALWAYS_FEW
 
 
 @pytest.mark.parametrize("piece", range(1, 12))
 def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "PIECE", piece)
     data = rb'{"a\\\\":["\",[{\\",{"\\\"":[]},"\n,"],"b":"\\","c":[1,2]}'
-    assert not has_more_elements(data, counted(data))
-    assert has_more_elements(data, counted(data) - 1)
+    assert not has_more_elements(data, count_by_pattern(data))
+    assert has_more_elements(data, count_by_pattern(data) - 1)
 
 
 @pytest.mark.parametrize("data", [b'"' * 99, b"\\" * 99, b"[" * 99, b',"\\' * 33, b"\xff,\x00" * 33])
@@ -68,6 +68,6 @@ def test_no_more_is_counted_than_has_to_be() -> None:
 
 def test_the_number_is_told_exactly_where_it_is_not_small() -> None:
     data = json.dumps([{"text": "f(a, [b], {c})" * 100}] * 50).encode()
-    assert structure.count(data, 10_000, 50) == counted(data)
+    assert structure.count(data, 10_000, 50) == count_by_pattern(data)
     assert structure.count(data, 10, 5) > 10
     assert structure.count(data, 10_000, 30_000) == sum(data.count(mark) for mark in (b"[", b"{", b","))

@@ -35,7 +35,7 @@ anthropics/anthropic-sdk-go#185, cloudflare/ai#583)."""
 
 
 def paths() -> list[str]:
-    """The path of each, with ``:`` as it is and with all of it escaped."""
+    """Return the path of each, with ``:`` unescaped and escaped."""
     ends = ("converse", "converse-stream", "invoke")
     found = [f"/model/{quote(model, safe=safe)}/{end}" for model in MODELS for safe in (":", "") for end in ends]
     return [*found, "/openai/v1/chat/completions", "/anthropic/v1/messages?beta=true&a=b%20c", "/"]

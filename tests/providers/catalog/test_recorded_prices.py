@@ -66,8 +66,8 @@ STATED = {
 
 
 @attrs.frozen
-class Answered:
-    """What a recorded answer is priced by."""
+class BilledAnswer:
+    """The billed properties of a recorded answer."""
 
     provider: str
     model: str
@@ -83,12 +83,12 @@ class Answered:
         return price.with_cache_writes if self.api == "messages" else price
 
 
-def answered(key: str) -> Answered:
+def answered(key: str) -> BilledAnswer:
     (one,) = (found for found in recordings() if found.key == key)
     events = _events(one)
     usage = [event for event in events if isinstance(event, Usage)][-1]
     model = next(event.model for event in events if isinstance(event, AnswerStart))
-    return Answered(one.provider, model, usage, one.api)
+    return BilledAnswer(one.provider, model, usage, one.api)
 
 
 def _events(one: Recording) -> list[Event]:

@@ -23,7 +23,7 @@ ENDED, CALLS = AnswerEnd("stop", "stop"), AnswerEnd("tool_calls", "tool_calls")
 
 
 def row(stream: bytes, *blocks: object, end: AnswerEnd = ENDED) -> tuple[bytes, tuple, AnswerEnd]:
-    """A stream, its blocks and its end."""
+    """Build a stream, its blocks and its end."""
     return stream, blocks, end
 
 

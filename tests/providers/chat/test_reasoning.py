@@ -163,8 +163,8 @@ PROVIDERS = {
 }  # fmt: skip
 
 
-def replayed(api: str, answer: bytes, issuer: Issuer) -> Request:
-    """The next request of a client of ``api`` that got ``answer`` and gives it back as it came."""
+def replay_answer(api: str, answer: bytes, issuer: Issuer) -> Request:
+    """Return the next request of a client of ``api`` with ``answer`` unchanged in its history."""
     codec = CODECS[api]
     place = "input" if api == "responses" else "messages"
     question = {"role": "user", "content": "hi"}
@@ -186,7 +186,7 @@ def replayed(api: str, answer: bytes, issuer: Issuer) -> Request:
 def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(provider, api):
     """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
     message, expected = PROVIDERS[provider]
-    body, dropped = encode_request(replayed(api, whole(message), OWN))
+    body, dropped = encode_request(replay_answer(api, whole(message), OWN))
     assert body["messages"][1] == {"role": "assistant", **expected}
     assert dropped == ()
 
@@ -194,7 +194,7 @@ def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(pr
 @pytest.mark.parametrize("api", ["messages", "responses"])
 def test_reasoning_of_another_provider_is_removed_and_named(api):
     """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
-    body, dropped = encode_request(replayed(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
+    body, dropped = encode_request(replay_answer(api, whole({"reasoning_content": "hm", "content": "a"}), OTHER))
     assert body["messages"][1] == {"role": "assistant", "content": "a"}
     assert len(dropped) == 1
 

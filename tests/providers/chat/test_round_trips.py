@@ -68,7 +68,7 @@ thoughts = texts.map(lambda text: ReasoningPart(text, native={"reasoning_content
 
 @st.composite
 def rounds(draw, number: int) -> list[Message]:
-    """What the assistant said, the results of its calls in their order, and what others said then."""
+    """Generate assistant messages, the results of their calls in order, and further messages."""
     kinds = draw(st.lists(st.sampled_from(["function", "custom"]), max_size=2))
     calls = [ToolCallPart(f"call_{number}_{i}", draw(names), draw(texts.filter(str.strip)), kind)
              for i, kind in enumerate(kinds)]  # fmt: skip
@@ -140,7 +140,7 @@ formats = st.just(Format("json_object")) | st.builds(
 
 @st.composite
 def requests(draw) -> Request:
-    """A request that says nothing but what Chat can say, in the one way in which we say it."""
+    """Generate a request in Chat's words alone, in our own way of writing them."""
     turns = draw(st.lists(other_turns, min_size=1, max_size=2))
     for number in range(draw(st.integers(0, 2))):
         turns += draw(rounds(number))
@@ -193,16 +193,16 @@ def test_log_probabilities_read_back_the_same_streamed_and_whole(events):
 reasons = st.sampled_from(["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"])
 
 
-def collected(stream: bytes) -> dict:
-    """What OpenAI's own client puts together from a stream."""
+def join_stream(stream: bytes) -> dict:
+    """Join a stream with OpenAI's own client."""
     state = ChatCompletionStreamState()
     for chunk in chunks(stream):
         list(state.handle_chunk(ChatCompletionChunk.construct(**chunk)))
-    return plain(state.current_completion_snapshot.to_dict())
+    return stable_parts(state.current_completion_snapshot.to_dict())
 
 
-def plain(answer: dict) -> dict:
-    """An answer without what differs from one to the next, and without what the client adds of its own."""
+def stable_parts(answer: dict) -> dict:
+    """Remove the varying parts of an answer, and the client's additions."""
     answer = {name: value for name, value in answer.items() if name != "id" and value is not None}
     for choice in answer["choices"]:
         message = choice["message"] = {name: one for name, one in choice["message"].items() if one is not None}
@@ -221,14 +221,14 @@ def plain(answer: dict) -> dict:
 def assert_same_for_the_client(events: list[Event]) -> None:
     body = CHAT.write_answer(fold(events), reply())
     ChatCompletion.model_validate_json(body)
-    expected = plain(json.loads(body))
-    assert collected(write(events)) == expected
+    expected = stable_parts(json.loads(body))
+    assert join_stream(write(events)) == expected
     assert judge("chat", body).broken is None
     for include_usage in (True, False):
         stream = write(events, include_usage=include_usage)
         assert judge("chat", stream, include_usage=include_usage).broken is None
     without = {name: value for name, value in expected.items() if name != "usage"}
-    assert collected(stream) == without
+    assert join_stream(stream) == without
 
 
 @given(answers(reasons))

@@ -39,8 +39,8 @@ LEGACY = {
 ONE_CALL = [*call_events(0, '{"x":', "1}", id="a"), AnswerEnd("tool_calls")]
 
 
-def answered(request: Request, events: list) -> tuple[list[dict], dict]:
-    """The deltas of the stream and the choice of the whole answer that the client of ``request`` gets."""
+def translate_answer(request: Request, events: list) -> tuple[list[dict], dict]:
+    """Return a stream's deltas and a whole answer's choice, as the client of ``request`` gets them."""
     reply = Reply(request, Issuer("p", ""), 1)
     writer = CHAT.writer(reply)
     stream = b"".join(map(writer.send, events))
@@ -49,7 +49,7 @@ def answered(request: Request, events: list) -> tuple[list[dict], dict]:
 
 def test_who_asks_with_functions_is_answered_with_function_call():
     call = CHAT.read_request(LEGACY)
-    parts, choice = answered(call, ONE_CALL)
+    parts, choice = translate_answer(call, ONE_CALL)
     assert parts == [
         {"role": "assistant", "content": None},
         {"function_call": {"name": "f", "arguments": ""}},
@@ -71,8 +71,8 @@ def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
     call = CHAT.read_request(LEGACY)
     assert encode_request(call)[0]["parallel_tool_calls"] is False
     events = [*ONE_CALL[:-1], *call_events(1, "{}", id="b", name="g"), AnswerEnd("tool_calls")]
-    parts, choice = answered(call, events)
-    assert parts == answered(call, ONE_CALL)[0]
+    parts, choice = translate_answer(call, events)
+    assert parts == translate_answer(call, ONE_CALL)[0]
     assert choice["message"]["function_call"]["name"] == "f"
 
 
@@ -101,7 +101,7 @@ def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only(a
     call = chat_request(tools=[{"type": "custom", "custom": {"name": "patch"}}])
     pieces = [ToolCallDelta(0, arguments[i : i + 7]) for i in range(0, len(arguments), 7)]
     events = [ToolCallStart(0, "a", "patch"), *pieces, BlockEnd(0), AnswerEnd("tool_calls")]
-    parts, choice = answered(call, events)
+    parts, choice = translate_answer(call, events)
     opening = {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}]}
     rest = [{"tool_calls": [{"index": 0, "custom": {"input": text}}]}] if text else []
     assert parts == [{"role": "assistant", "content": None}, opening, *rest, {}]

@@ -42,7 +42,7 @@ HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
 def content(*parts: Any, model: str = CLAUDE) -> list[Any]:
-    """The content of one user's message."""
+    """Return the content of one user's message."""
     return list(messages(user(*parts), model=model)[0]["content"])
 
 

@@ -63,13 +63,13 @@ def end(word: str = "end_turn", **more: Any) -> bytes:
     return frame("messageStop", stopReason=word, **more)
 
 
-def said(answer: Answer) -> list[Any]:
-    """The blocks of an answer in Converse's words, those that say nothing left out."""
+def content_blocks(answer: Answer) -> list[Any]:
+    """Return the blocks of an answer in Converse's words, without empty ones."""
     blocks: list[Any] = []
     for block in answer.blocks:
         match block:
             case TextBlock(text=text, citations=citations):
-                blocks.append(("text", text, [plain(cited.item) for cited in citations]))
+                blocks.append(("text", text, [plain_citation(cited.item) for cited in citations]))
             case ReasoningBlock(text=text, state=state):
                 blocks.append(("reasoning", text, state and state.item))
             case ToolCallBlock(id=id, name=name, input=input):
@@ -79,23 +79,23 @@ def said(answer: Answer) -> list[Any]:
     return blocks
 
 
-def plain(citation: dict[str, Any]) -> dict[str, Any]:
-    """A citation without what was put in for other APIs."""
+def plain_citation(citation: dict[str, Any]) -> dict[str, Any]:
+    """Return a citation without the additions for other APIs."""
     return {name: citation[name] for name in citation if name in ("location", "sourceContent")}
 
 
-def told(recording: ConverseRecording) -> list[Any]:
-    """The same, read out of the recording by hand."""
+def expected_blocks(recording: ConverseRecording) -> list[Any]:
+    """Read the same from the recording by hand."""
     blocks: list[Any] = []
     for block in recording.blocks:
         if cited := block.get("citationsContent"):
-            citations = list(map(plain, cited["citations"]))
+            citations = list(map(plain_citation, cited["citations"]))
             if text := "".join(part["text"] for part in cited.get("content", ())):
                 blocks.append(("text", text, citations))
             else:  # of the text before
                 blocks[-1][2].extend(citations)
         elif block.get("text"):
-            blocks.append(("text", block["text"], list(map(plain, block.get("citations", ())))))
+            blocks.append(("text", block["text"], list(map(plain_citation, block.get("citations", ())))))
         elif reasoning := block.get("reasoningContent"):
             text = reasoning.get("reasoningText", {})
             signed = "signature" in text or "redactedContent" in reasoning
@@ -112,16 +112,16 @@ def told(recording: ConverseRecording) -> list[Any]:
 def test_recorded_answers_say_what_they_say_by_hand():
     for recording in converse_recordings():
         events = read([recording.body]) if recording.streamed else list(CONVERSE.read_answer(recording.body))
-        in_order(events)
+        check_event_order(events)
         answer = fold(events)
-        assert said(answer) == told(recording), recording.name
+        assert content_blocks(answer) == expected_blocks(recording), recording.name
         assert answer.end.raw == recording.stop, recording.name
         usage = answer.usage or Usage()
         assert usage.prompt + usage.output == recording.usage["totalTokens"], recording.name
 
 
-def in_order(events: list[Event]) -> None:
-    """Fail if the events are out of order, or the answer did not end well."""
+def check_event_order(events: list[Event]) -> None:
+    """Fail if the events are out of order, or the answer ended badly."""
     check_order(events)
     assert isinstance(events[-1], AnswerEnd)
 
@@ -157,8 +157,8 @@ def test_interleaved_calls_keep_their_arguments():
         delta(0, toolUse={"input": "1}"}),
         stop(1), stop(0), end("tool_use"), USAGE,
     ])  # fmt: skip
-    in_order(events)
-    assert said(fold(events)) == [("call", "a", "one", {"a": 1}), ("call", "b", "two", {"b": 2})]
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [("call", "a", "one", {"a": 1}), ("call", "b", "two", {"b": 2})]
 
 
 def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
@@ -166,8 +166,11 @@ def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
         BEGIN, delta(0, reasoningContent={"text": "think"}), delta(1, text="say"),
         delta(0, reasoningContent={"signature": "sig"}), delta(1, text=" more"), end(), USAGE,
     ])  # fmt: skip
-    in_order(events)
-    assert [block for block in said(fold(events)) if block[0] == "text"] == [("text", "say", []), ("text", " more", [])]
+    check_event_order(events)
+    assert [block for block in content_blocks(fold(events)) if block[0] == "text"] == [
+        ("text", "say", []),
+        ("text", " more", []),
+    ]
 
 
 def test_arguments_are_passed_as_they_are():
@@ -197,8 +200,8 @@ def test_signed_reasoning_is_kept_whole():
         delta(1, reasoningContent={"redactedContent": "AAEC"}), stop(1),
         delta(2, reasoningContent={"signature": "lone"}), stop(2), end(), USAGE,
     ])  # fmt: skip
-    in_order(events)
-    assert said(fold(events)) == [
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [
         ("reasoning", "I think", {"reasoningText": {"text": "I think", "signature": "s1s2"}}),
         ("reasoning", "", {"redactedContent": "AAEC"}),
         ("reasoning", "", {"reasoningText": {"text": "", "signature": "lone"}}),
@@ -221,14 +224,14 @@ def test_unsigned_reasoning_has_nothing_to_give_back():
 def test_a_page_that_is_cited_behind_its_text_is_cited_in_it():
     page = {"location": {"web": {"url": "https://example.org/a", "domain": "example.org"}}}
     events = read([BEGIN, delta(0, text="So."), stop(0), delta(1, citation=page), stop(1), end(), USAGE])
-    in_order(events)
+    check_event_order(events)
     item = {"title": "example.org", **page, "url": "https://example.org/a"}
     assert events[1:4] == text_events(0, "So.", Citation(0, "converse", item))
 
 
 def test_a_citation_in_front_of_its_text_waits_for_it():
     events = read([BEGIN, delta(0, citation={"title": "a"}), delta(0, text="So."), stop(0), end(), USAGE])
-    in_order(events)
+    check_event_order(events)
     assert events[1:3] == [TextDelta(0, "So."), Citation(0, "converse", {"title": "a"})]
 
 
@@ -240,8 +243,8 @@ def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
         stop(0), start(1, toolResult=result), delta(1, toolResult=[{"json": {"stdOut": "1"}}]), stop(1),
         delta(2, text="1"), stop(2), end(), USAGE,
     ])  # fmt: skip
-    in_order(events)
-    assert said(fold(events)) == [
+    check_event_order(events)
+    assert content_blocks(fold(events)) == [
         ("native", "toolUse", {"toolUse": {**call, "input": {"snippet": "1"}}}),
         ("native", "toolResult", {"toolResult": {**result, "content": [{"json": {"stdOut": "1"}}]}}),
         ("text", "1", []),
@@ -292,7 +295,7 @@ def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
 )
 def test_stop_reasons(word, reason):
     answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
-    assert (answer.end.reason, answer.end.raw, said(answer)) == (reason, word, [("text", "Sorry.", [])])
+    assert (answer.end.reason, answer.end.raw, content_blocks(answer)) == (reason, word, [("text", "Sorry.", [])])
 
 
 def test_malformed_output_is_a_failure_streamed_and_whole():
@@ -370,7 +373,7 @@ def test_whatever_a_provider_sends_keeps_the_order_of_events(sent, keeps):
     events += reader.close()
     assert isinstance(events[-1], AnswerEnd | ErrorInfo)
     if isinstance(events[-1], AnswerEnd):
-        in_order(events)
+        check_event_order(events)
         fold(events)
 
 
@@ -397,7 +400,7 @@ STARTS: tuple[dict[str, Any], ...] = (
 def test_blocks_in_any_order_are_blocks_one_by_one(sent):
     events = read([BEGIN, *sent, end(), USAGE])
     if isinstance(events[-1], AnswerEnd):
-        in_order(events)
+        check_event_order(events)
         fold(events)
 
 
@@ -406,7 +409,7 @@ def test_whatever_a_whole_answer_holds_it_is_one_or_it_is_not(content):
     whole = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
     for checked in (True, False):
         with contextlib.suppress(GatewayError):
-            in_order(list(CONVERSE.read_answer(encoded(whole), checked=checked)))
+            check_event_order(list(CONVERSE.read_answer(encoded(whole), checked=checked)))
 
 
 def test_who_only_follows_holds_nothing():
@@ -416,7 +419,7 @@ def test_who_only_follows_holds_nothing():
         start(1, toolUse=call), delta(1, toolUse={"input": "{}"}), stop(1), delta(2, text="x"), end(), USAGE,
     ]  # fmt: skip
     events = read(pieces, keeps=0)
-    in_order(events)
+    check_event_order(events)
     assert not any(isinstance(event, ReasoningState) for event in events)
     assert isinstance(events[-1], AnswerEnd)
 

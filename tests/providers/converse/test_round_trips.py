@@ -32,7 +32,7 @@ def events_of(recording: ConverseRecording) -> list[Event]:
 
 
 def next_turn(api: str, answer: Any) -> dict[str, Any]:
-    """The request in which a client of ``api`` sends an answer back."""
+    """Return a request in which a client of ``api`` sends an answer back."""
     hello, more = {"role": "user", "content": "hi"}, {"role": "user", "content": "and?"}
     match api:
         case "chat":
@@ -56,8 +56,8 @@ def reasoning_in(body: bytes) -> list[Any]:
     return [block["reasoningContent"] for block in blocks if "reasoningContent" in block]
 
 
-def answered(codec: Codec, events: list[Event], stream: bool) -> Any:
-    """The answer that a client of ``codec`` has in its hands, put together from its stream or whole."""
+def client_answer(codec: Codec, events: list[Event], stream: bool) -> Any:
+    """Return the answer of a client of ``codec``, from its stream or whole."""
     reply = Reply(Request(codec.api, "m", ()), OURS, created=5)
     whole: Answer = fold(events)
     if stream:
@@ -79,7 +79,7 @@ def test_reasoning_comes_back_as_it_was_through_clients_of_every_api(api):
         if not signed:
             continue
         for stream in (False, True):
-            request = codec.read_request({"model": "m", **next_turn(api, answered(codec, events, stream))})
+            request = codec.read_request({"model": "m", **next_turn(api, client_answer(codec, events, stream))})
             assert reasoning_in(outgoing(request).body) == signed, (recording.name, stream)
             seen += 1
     assert seen >= 8
@@ -104,14 +104,14 @@ def test_requests_of_real_programs_are_valid_for_bedrock():
 def refused(asked: Any, model: str) -> ErrorInfo | None:
     try:
         request, _ = shortened(CODECS[asked.api].read_request(asked.body))
-        outgoing(attrs.evolve(request, parameters=in_range(request)), model)
+        outgoing(attrs.evolve(request, parameters=drop_refused_settings(request)), model)
     except GatewayError as error:
         return error.failed
     return None
 
 
-def in_range(request: Request) -> Any:
-    """The settings without one that no provider would take, which it is for the provider to refuse."""
+def drop_refused_settings(request: Request) -> Any:
+    """Return the settings without those that every provider refuses."""
     return {
         name: one for name, one in request.parameters.items() if not (name == "temperature" and one.value < 0)
     }  # fmt: skip

@@ -54,8 +54,8 @@ def stream(events: list[Any], asked: Reply | None = None, pings: bool = False) -
     return b"".join(one + (writer.ping() if pings else b"") for one in said)
 
 
-def shown(body: bytes) -> list[Any]:
-    """The stream as Amazon's SDK for Python shows it, an exception as its code and message."""
+def read_stream_with_sdk(body: bytes) -> list[Any]:
+    """Read the stream with Amazon's SDK for Python, with an exception as its code and message."""
     shape = MODEL.operation_model("ConverseStream").output_shape.members["stream"]
     parser, buffer = create_parser("rest-json")._event_stream_parser, EventStreamBuffer()
     buffer.add_data(body)
@@ -63,10 +63,10 @@ def shown(body: bytes) -> list[Any]:
     return [parsed if head["status_code"] == 200 else parsed["Error"] for head, parsed in said]
 
 
-def blocks(body: bytes) -> list[Any]:
-    """The content blocks of a stream, put together as a whole answer has them."""
+def join_blocks(body: bytes) -> list[Any]:
+    """Join the content blocks of a stream as in a whole answer."""
     found: dict[int, dict[str, Any]] = {}
-    for one in shown(body):
+    for one in read_stream_with_sdk(body):
         if begun := one.get("contentBlockStart"):
             found[begun["contentBlockIndex"]] = dict(begun["start"])
         elif piece := one.get("contentBlockDelta"):
@@ -98,8 +98,8 @@ def _settled(block: dict[str, Any]) -> dict[str, Any]:
     return block
 
 
-def whole(events: list[Any], asked: Reply | None = None) -> Any:
-    """The whole answer as Amazon's SDK for Python shows it."""
+def read_whole_with_sdk(events: list[Any], asked: Reply | None = None) -> Any:
+    """Read the whole answer with Amazon's SDK for Python."""
     body = CONVERSE.write_answer(fold([AnswerStart("u1", "upstream"), *events]), asked or reply())
     verdict = judge("converse", body)
     assert verdict.broken is None, verdict.broken
@@ -165,10 +165,10 @@ def test_streams_keep_every_rule_and_say_the_same_as_whole_answers():
             body = stream(events, pings=pings)
             verdict = judge("converse", body)
             assert (verdict.broken, verdict.outcome) == (None, "complete"), name
-        told = shown(body)
-        assert blocks(body) == content, name
+        told = read_stream_with_sdk(body)
+        assert join_blocks(body) == content, name
         stop, metadata = told[-2]["messageStop"], told[-1]["metadata"]
-        answer = whole(events)
+        answer = read_whole_with_sdk(events)
         assert answer["output"]["message"] == {"role": "assistant", "content": content}, name
         assert stop["stopReason"] == answer["stopReason"] == reason, name
         usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 20, "cacheReadInputTokens": 4,
@@ -196,8 +196,10 @@ def test_what_is_written_is_read_as_it_was():
 def test_other_providers_reasoning_without_words_travels_as_a_signature():
     issued = {"type": "reasoning", "encrypted_content": "e"}
     events = [*thought_events(0, api="responses", item=issued), *text_events(1, "hi"), *STOP]
-    streamed = blocks(stream(events))[0]["reasoningContent"]["reasoningText"]
-    assert streamed == whole(events)["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]
+    streamed = join_blocks(stream(events))[0]["reasoningContent"]["reasoningText"]
+    assert (
+        streamed == read_whole_with_sdk(events)["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]
+    )
     assert streamed["text"] == ""
     found = unseal(streamed["signature"])
     assert found is not None
@@ -206,17 +208,17 @@ def test_other_providers_reasoning_without_words_travels_as_a_signature():
 
 def test_no_count_is_an_estimate():
     events = [*text_events(0, "hi"), AnswerEnd("stop")]
-    assert shown(stream(events))[-1]["metadata"]["usage"]["inputTokens"] == 7
-    assert whole(events)["usage"]["inputTokens"] == 7
+    assert read_stream_with_sdk(stream(events))[-1]["metadata"]["usage"]["inputTokens"] == 7
+    assert read_whole_with_sdk(events)["usage"]["inputTokens"] == 7
 
 
 def test_the_stop_sequence_is_told_to_whoever_asks():
     events = [*text_events(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")]
     asked = reply(additionalModelResponseFieldPaths=["/stop_sequence"])
     told = {"stop_sequence": "END"}
-    assert shown(stream(events, asked))[-2]["messageStop"]["additionalModelResponseFields"] == told
-    assert whole(events, asked)["additionalModelResponseFields"] == told
-    assert shown(stream(events))[-2]["messageStop"] == {"stopReason": "stop_sequence"}
+    assert read_stream_with_sdk(stream(events, asked))[-2]["messageStop"]["additionalModelResponseFields"] == told
+    assert read_whole_with_sdk(events, asked)["additionalModelResponseFields"] == told
+    assert read_stream_with_sdk(stream(events))[-2]["messageStop"] == {"stopReason": "stop_sequence"}
 
 
 def test_a_failure_is_an_exception_that_amazons_parser_shows():
@@ -229,7 +231,7 @@ def test_a_failure_is_an_exception_that_amazons_parser_shows():
     for kind, code in cases.items():
         for before in ([], text_events(0, "hi"), [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{")]):
             body = stream([*before, ErrorInfo(kind, "not now"), *STOP])  # type: ignore[arg-type]
-            assert shown(body)[-1] == {"Code": code, "Message": "not now"}
+            assert read_stream_with_sdk(body)[-1] == {"Code": code, "Message": "not now"}
             if before:
                 assert (judge("converse", body).broken, judge("converse", body).outcome) == (None, "failed")
     passed = stream(text_events(0, "hi")) + CONVERSE.last_event(ErrorInfo("upstream", "gone"), AnswerStart(), 2)

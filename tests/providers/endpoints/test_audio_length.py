@@ -31,7 +31,7 @@ FILES = {
 
 
 def length(data: bytes, size: int = 2**30) -> int:
-    """Milliseconds of a file that comes in pieces of ``size``."""
+    """Return the milliseconds of a file in pieces of ``size``."""
     audio = AudioLength()
     for piece in pieces(data, size):
         audio.feed(piece)

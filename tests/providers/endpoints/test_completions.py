@@ -26,7 +26,7 @@ def _chunk(index: int, text: str = "", finish: str | None = None, **more: object
 
 
 def _failure(events: Sequence[bytes], expected: int) -> str | None:
-    """The message of the failure in which a stream of ``events`` ends."""
+    """Return the message of the failure at the end of ``events``."""
     reader = CompletionReader(expected)
     try:
         for event in events:

@@ -28,8 +28,8 @@ FILE = part("file", AUDIO, "speech.wav", "Content-Type: audio/wav")
 GRANULARITIES = [part("timestamp_granularities[]", b"word"), part("timestamp_granularities[]", b"segment")]
 
 
-def edited(body: Sequence[bytes], model: str = "whisper-large-v3", boundary: bytes = BOUNDARY) -> bytes:
-    """What goes out of a body that comes in these pieces."""
+def edit_body(body: Sequence[bytes], model: str = "whisper-large-v3", boundary: bytes = BOUNDARY) -> bytes:
+    """Return the edited body of these pieces."""
     editor = MultipartEditor(boundary)
     out: list[bytes] = []
     replaced = False
@@ -44,11 +44,11 @@ def edited(body: Sequence[bytes], model: str = "whisper-large-v3", boundary: byt
 
 
 def refusal(body: bytes, boundary: bytes = BOUNDARY) -> str:
-    """Why the body is refused, however it comes."""
+    """Return the reason why the body is refused, in any pieces."""
     told = set()
     for size in (len(body) or 1, 1, 7):
         with pytest.raises(GatewayError) as error:
-            edited(pieces(body, size), boundary=boundary)
+            edit_body(pieces(body, size), boundary=boundary)
         assert error.value.failed.status == 400
         told.add(str(error.value))
     (only,) = told
@@ -108,14 +108,14 @@ def test_only_the_value_of_model_changes_however_the_body_comes(name):
     expected = expected.replace(b"name=model\r\n\r\nMODEL", b"name=model\r\n\r\nwhisper-large-v3")
     assert expected != body
     for size in (1, 2, 3, 5, 64, len(body)):
-        assert edited(pieces(body, size)) == expected, size
+        assert edit_body(pieces(body, size)) == expected, size
 
 
 def test_a_cut_at_every_place_changes_nothing():
     body = multipart(BODIES["repeated fields around it"])
-    whole = edited([body])
+    whole = edit_body([body])
     for at in range(len(body)):
-        assert edited([body[:at], body[at:]]) == whole, at
+        assert edit_body([body[:at], body[at:]]) == whole, at
 
 
 TOKENS = [
@@ -138,7 +138,7 @@ def test_whatever_the_files_hold_they_pass_untouched_or_all_is_refused(before, b
     head, tail = ([part("file", content, "a.bin") for content in some] for some in (before, behind))
     body = multipart([*head, part("model", b"MODEL"), *tail])
     try:
-        out: bytes | None = edited(cut(body, cuts))
+        out: bytes | None = edit_body(cut(body, cuts))
     except GatewayError:
         out = None
     if out is None:
@@ -152,7 +152,7 @@ def test_whatever_the_files_hold_they_pass_untouched_or_all_is_refused(before, b
 def test_whatever_comes_the_cuts_make_no_difference(body, cuts):
     def outcome(how: list[bytes]) -> object:
         try:
-            return edited([b"--" + BOUNDARY, *how])
+            return edit_body([b"--" + BOUNDARY, *how])
         except GatewayError as error:
             return error.failed
 
@@ -202,14 +202,14 @@ PREAMBLES = (
 def test_what_stands_before_the_first_boundary_means_nothing(preamble, size):
     """RFC 2046 section 5.1.1 permits it; a line end alone is common in Swift."""
     body = multipart([part("model", b"a"), FILE])
-    assert edited(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
+    assert edit_body(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
 
 
 @given(preamble=st.binary(max_size=40), cuts=CUTS)
 @settings(max_examples=examples(50), deadline=None)
 def test_a_body_with_a_preamble_is_the_body_without(preamble, cuts):
     body = multipart([part("model", b"a"), FILE])
-    assert edited(cut(preamble + b"\r\n" + body, cuts), "a") == body
+    assert edit_body(cut(preamble + b"\r\n" + body, cuts), "a") == body
 
 
 def test_a_preamble_ends_in_crlf_and_is_bounded():
@@ -224,7 +224,7 @@ def test_nothing_stands_behind_the_last_boundary():
     body = multipart([part("model", b"a")])
     assert "starts with its boundary" in refusal(body.replace(b"\r\n", b"\n"))
     assert "after its last boundary" in refusal(body + b"--" + BOUNDARY + b"\r\n")
-    assert edited([body, b"\r\n \r\n"], "a") == body + b"\r\n \r\n"
+    assert edit_body([body, b"\r\n \r\n"], "a") == body + b"\r\n \r\n"
 
 
 def test_a_name_that_can_be_read_as_model_or_as_another_is_refused():
@@ -263,14 +263,14 @@ def test_a_body_that_ends_early_is_refused():
     body = multipart([part("model", b"a"), FILE])
     for end in (0, 1, 10, 40, 70, len(body) - 4, len(body) - 20):
         assert "ends before its last boundary" in refusal(body[:end])
-    assert edited([body[:-2]], "a") == body[:-2]  # the line end behind it may lack
+    assert edit_body([body[:-2]], "a") == body[:-2]  # the line end behind it may lack
 
 
 def test_heads_and_parts_are_bounded():
     assert f"more than {HEAD_BYTES} bytes" in refusal(multipart([b"X: " + b"x" * HEAD_BYTES + b"\r\n\r\n"]))
     assert f"more than {HEAD_BYTES} bytes" in refusal(b"--" + BOUNDARY + b"\r\nX: " + b"x" * (HEAD_BYTES + 10))
     assert f"more than {PARTS} parts" in refusal(multipart([b"\r\n"] * (PARTS + 1)))
-    assert edited([multipart([*[b"\r\n"] * (PARTS - 1), part("model", b"a")])])
+    assert edit_body([multipart([*[b"\r\n"] * (PARTS - 1), part("model", b"a")])])
 
 
 # The boundary
@@ -285,7 +285,7 @@ def test_the_boundary_is_taken_from_the_content_type():
     ):
         assert parse_boundary(said) == found
         body = multipart([part("model", b"a")], found)
-        assert edited(pieces(body, 3), "bcd", found) == body.replace(b"\r\na\r\n", b"\r\nbcd\r\n")
+        assert edit_body(pieces(body, 3), "bcd", found) == body.replace(b"\r\na\r\n", b"\r\nbcd\r\n")
 
 
 def test_a_content_type_without_one_clear_boundary_is_refused():
@@ -363,7 +363,7 @@ def test_work_is_linear_in_the_body():
 
         def made(count: int, read: int, unit: bytes = unit):
             body = multipart([part("model", b"a"), part("file", b"x" + unit * 11 * count, "a")])
-            return lambda: edited(pieces(body, read))
+            return lambda: edit_body(pieces(body, read))
 
         assert_steps_grow_linearly(partial(made, read=11))
         assert_time_grows_linearly(partial(made, read=2**20))
@@ -377,7 +377,7 @@ def test_work_is_linear_in_a_head():
 
             def work() -> None:
                 with contextlib.suppress(GatewayError):
-                    edited(pieces(multipart([part("model", b"a"), head + b"\r\n\r\n"]), 5))
+                    edit_body(pieces(multipart([part("model", b"a"), head + b"\r\n\r\n"]), 5))
 
             return work
 

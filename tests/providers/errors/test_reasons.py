@@ -18,7 +18,7 @@ QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 
 
 def google(status, *violations, **members):
-    """An error of Google's with the ids of the quotas that were exceeded."""
+    """Return a Google error with the ids of exceeded quotas."""
     details = [{"@type": QUOTA_FAILURE, "violations": [{"quotaId": one} for one in violations]}]
     return {"error": {"code": status, "message": "You exceeded your current quota", "details": details, **members}}
 

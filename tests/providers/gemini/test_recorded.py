@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not STREAMS, reason="the recorded traffic (../sh
 
 
 def chunks(path):
-    """What a recording says, read by hand."""
+    """Read the chunks of a recording by hand."""
     body = path.read_text()
     if path.suffix == ".json":
         value = json.loads(body)

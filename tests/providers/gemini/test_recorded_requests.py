@@ -17,7 +17,7 @@ OF_PARTS = {"text", "inlineData", "fileData", "functionCall", "functionResponse"
 
 
 def check(body, request):
-    """The rules of the API for the contents of a request."""
+    """Check the API's rules for the contents of a request."""
     roles = [content["role"] for content in body["contents"]]
     assert roles
     assert set(roles) <= {"user", "model"}

@@ -38,8 +38,8 @@ def whole(api, events):
     return json.loads(CODECS[api].write_answer(fold(events), reply))
 
 
-def streamed(api, events):
-    """The answer as a client of the API puts it together from its stream."""
+def join_stream(api, events):
+    """Join the answer from its stream like a client of the API."""
     writer = CODECS[api].writer(Reply(Request(api, "m", ()), GOOGLE, created=5))
     out = b"".join(map(writer.send, events))
     if api == "messages":
@@ -63,8 +63,10 @@ def streamed(api, events):
 
 
 def converse_content(out):
-    """The blocks of a Converse stream as programs on boto3 put them together, block by block. Such programs know the
-    text and the signature of reasoning, and no ``redactedContent`` (langchain-ai/langchain-aws#1223)."""
+    """Join the blocks of a Converse stream like programs on boto3, block by block.
+
+    They know the text and signature of reasoning, but no ``redactedContent`` (langchain-ai/langchain-aws#1223).
+    """
     framing, blocks = CODECS["converse"].wire.framing, {}
     for kind, data in filter(None, map(framing.parse, framing.splitter(2**20).feed(out))):
         value = json.loads(data)
@@ -86,8 +88,8 @@ def converse_content(out):
     return list(blocks.values())
 
 
-def following(api, answer):
-    """The next request of a client that was given ``answer``, each of whose calls has a result."""
+def next_request(api, answer):
+    """Return the next request of a client after ``answer``, with a result for each call."""
     if api == "chat":
         message = answer["choices"][0]["message"]
         ids = [one["id"] for one in message.get("tool_calls") or ()]
@@ -110,20 +112,20 @@ def following(api, answer):
     return {"model": "m", "input": [ASKED[api], *answer["output"], *results, ASKED[api]]}
 
 
-def back(api, answer, **to):
-    """The contents that the next turn sends to Gemini, and what was lost."""
-    body, dropped = encode_request(CODECS[api].read_request(following(api, answer)), **to)
+def next_contents(api, answer, **to):
+    """Return the contents of the next turn for Gemini, and the losses."""
+    body, dropped = encode_request(CODECS[api].read_request(next_request(api, answer)), **to)
     return body["contents"], dropped
 
 
-def signed(parts):
-    """Signed parts by what they are, without what is made anew."""
+def signed_kinds(parts):
+    """Return the kinds of signed parts, without new values."""
     return [(next(iter(set(part) - {"thoughtSignature", "thought"})), part["thoughtSignature"])
             for part in parts if "thoughtSignature" in part]  # fmt: skip
 
 
 def ways(api, events):
-    return {"streamed": streamed(api, events), "whole": whole(api, events)}.items()
+    return {"streamed": join_stream(api, events), "whole": whole(api, events)}.items()
 
 
 @pytest.mark.parametrize("api", CLIENTS)
@@ -133,7 +135,7 @@ def test_the_signature_of_a_call_goes_back_on_it(api):
         calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
         events = read_chunks(candidate(thought_part("hm"), text("I look."), *calls, finishReason="STOP"))
         for way, answer in ways(api, events):
-            contents, dropped = back(api, answer)
+            contents, dropped = next_contents(api, answer)
             assert contents[1]["parts"] == [text("I look."), *calls], way
             assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
             assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
@@ -146,7 +148,7 @@ def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
     odd = "function-call/1=" + "x" * 80
     sent = call("f", {"x": 1}, odd, SIGNATURE)
     for way, answer in ways(api, read_chunks(candidate(thought_part("hm"), sent, finishReason="STOP"))):
-        contents, dropped = back(api, answer)
+        contents, dropped = next_contents(api, answer)
         assert contents[1]["parts"] == [sent], way
         assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
         assert dropped == (), way
@@ -159,13 +161,13 @@ def test_thoughts_that_are_shown_bear_the_signature_of_the_call_behind_them(api)
     blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
     assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
     for way, answer in ways(api, events):
-        assert back(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
+        assert next_contents(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
 
 
 def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
     events = read_chunks(candidate(*(call("f", {}, f"odd/{i}", SIGNATURE) for i in range(900)), finishReason="STOP"))
     began = time.perf_counter()
-    parts = back("converse", whole("converse", events))[0][1]["parts"]
+    parts = next_contents("converse", whole("converse", events))[0][1]["parts"]
     assert all(part["thoughtSignature"] == SIGNATURE for part in parts)
     assert time.perf_counter() - began < 2
 
@@ -175,10 +177,10 @@ def test_another_endpoint_gets_the_call_unsigned(api):
     """BerriAI/litellm#32140, vercel/ai#13060"""
     events = read_chunks(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
     for way, answer in ways(api, events):
-        contents, dropped = back(api, answer, issuer=VERTEX)
+        contents, dropped = next_contents(api, answer, issuer=VERTEX)
         assert contents[1]["parts"] == [call("f", {"x": 1}, signature=PLACEHOLDER)], way
         assert dropped, way
-        assert back(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
+        assert next_contents(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
 
 
 @pytest.mark.parametrize("api", CLIENTS)
@@ -189,7 +191,7 @@ def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
     output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
     parts = (tool, found, code, output, text("It is 2.", "s4=="))
     for way, answer in ways(api, read_chunks(candidate(*parts, finishReason="STOP"))):
-        contents, _ = back(api, answer)
+        contents, _ = next_contents(api, answer)
         assert contents[1]["parts"] == list(parts), way
 
 
@@ -200,7 +202,7 @@ def test_a_signature_behind_the_text_goes_back_but_for_streams_that_cannot_say_i
     for way, answer in ways(api, events):
         expected = [text("Hello"), text("", "s1==")]
         lost = (api, way) == ("messages", "streamed")
-        assert back(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
+        assert next_contents(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
 
 
 RECORDED = sorted((SHARED / "corpus" / "gemini").glob("*.response.*"))
@@ -227,7 +229,7 @@ def test_every_recorded_signature_of_a_call_survives_every_client(api):
         for part in sent:
             part["functionCall"].setdefault("args", {})
         for way, answer in ways(api, events):
-            got = [part for part in back(api, answer)[0][1]["parts"] if "functionCall" in part]
+            got = [part for part in next_contents(api, answer)[0][1]["parts"] if "functionCall" in part]
             assert got == sent, (path.name, way)
         count += 1
     assert count >= 10

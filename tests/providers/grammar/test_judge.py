@@ -42,13 +42,13 @@ each_api = pytest.mark.parametrize("one", CASES.values(), ids=CASES)
 each_older = pytest.mark.parametrize("one", [CASES[api] for api in OLDER], ids=OLDER)
 
 
-def changed(one: GrammarCase, change: Callable[[Any], Any]) -> bytes:
-    """The good stream after a change."""
+def change_stream(one: GrammarCase, change: Callable[[Any], Any]) -> bytes:
+    """Return the good stream after a change."""
     return one.wire(change(copy.deepcopy(one.stream)))
 
 
 def broken_rule(api: Any, body: bytes, **how: Any) -> str | None:
-    """The id of the rule that ``body`` breaks."""
+    """Return the id of the rule that ``body`` breaks."""
     broken = judge(api, body, **how).broken
     return None if broken is None else broken.rule
 
@@ -69,7 +69,7 @@ def test_good_answers_pass_and_are_known_by_their_bytes(one):
 
 @each_api
 def test_failures_in_the_right_form_are_well_formed(one):
-    for body in (json.dumps(one.error).encode(), changed(one, one.failed)):
+    for body in (json.dumps(one.error).encode(), change_stream(one, one.failed)):
         verdict = judge(one.api, body)
         assert (verdict.broken, verdict.outcome) == (None, "failed")
 
@@ -90,11 +90,11 @@ def test_comments_and_either_line_end_are_fine(one):
 
 @pytest.mark.parametrize("one", [one for one in CASES.values() if one.half_said], ids=lambda one: one.api)
 def test_arguments_may_be_half_said_when_the_answer_was_cut_short(one):
-    assert broken_rule(one.api, changed(one, one.half_said)) is None
+    assert broken_rule(one.api, change_stream(one, one.half_said)) is None
 
 
 def test_the_usage_chunk_comes_exactly_if_it_was_asked_for():
-    asked, unasked = CASES["chat"].wire(CASES["chat"].stream), changed(CASES["chat"], cut(8, 9))
+    asked, unasked = CASES["chat"].wire(CASES["chat"].stream), change_stream(CASES["chat"], cut(8, 9))
     assert judge("chat", asked, include_usage=True).good
     assert judge("chat", unasked, include_usage=False).good
     assert judge("chat", unasked, include_usage=None).good
@@ -109,7 +109,7 @@ def test_the_usage_chunk_comes_exactly_if_it_was_asked_for():
 def test_each_broken_answer_names_its_rule(one):
     for rule, change in one.broken:
         with case(rule):
-            broken = judge(one.api, changed(one, change)).broken
+            broken = judge(one.api, change_stream(one, change)).broken
             assert broken is not None
             assert (broken.rule, broken.want) == (rule, rules(one.api)[rule].text), broken
             assert broken.found
@@ -246,7 +246,7 @@ def test_any_bytes_get_a_verdict(api, body, tolerant):
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything inside ``value``."""
+    """Return the paths of all values inside ``value``."""
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     return [found for step, inner in steps for found in ((*path, step), *places(inner, (*path, step)))]
 
@@ -257,7 +257,7 @@ def test_any_value_anywhere_gets_a_verdict(api, tolerant, value, data):
     one = CASES[api]
     path = data.draw(st.sampled_from([path for path in places(one.stream) if len(path) > 1]))
     if path[1:] != ("type",):
-        judge(api, changed(one, put(*path, value)), tolerant=tolerant)
+        judge(api, change_stream(one, put(*path, value)), tolerant=tolerant)
     path = data.draw(st.sampled_from(places(one.whole)))
     judge(api, json.dumps(put(*path, value)(copy.deepcopy(one.whole))).encode(), tolerant=tolerant)
 

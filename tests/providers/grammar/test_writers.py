@@ -79,7 +79,7 @@ SCRIPTS: dict[str, list[Any]] = {
 
 
 def reply(api: Any, shown: bool) -> Reply:
-    """A reply to a client that asked for usage and for thoughts, or for neither."""
+    """Return a reply to a client that requests usage and thoughts, or neither."""
     reasoning = Reasoning("adaptive", summary="auto") if shown else None
     return Reply(Request(api, "m", (), include_usage=shown, reasoning=reasoning), ISSUER, 1_700_000_000, 7)
 

@@ -91,7 +91,7 @@ def _texts(messages):
 
 
 def _roles(messages):
-    """The roles in turn, system messages counted as the user's."""
+    """Return the roles in order, with system messages as user messages."""
     roles = ["assistant" if message["role"] == "assistant" else "user" for message in messages]
     return [role for i, role in enumerate(roles) if i == 0 or role != roles[i - 1]]
 
@@ -128,7 +128,7 @@ def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
 
 
 def _plain(block):
-    """A block without what is optional in it."""
+    """Return a block without its optional members."""
     block = {name: value for name, value in block.items() if name not in ("caller", "parsed_output")}
     return block if block.get("citations") else {name: block[name] for name in block if name != "citations"}
 
@@ -136,14 +136,14 @@ def _plain(block):
 # All three APIs
 
 
-def settled(value):
-    """A message without its id and without members that say nothing."""
+def stable_message(value):
+    """Return a message without its id and empty members."""
     if isinstance(value, dict):
-        kept = {name: settled(item) for name, item in value.items() if item is not None}
+        kept = {name: stable_message(item) for name, item in value.items() if item is not None}
         return {name: item for name, item in kept.items() if name not in ("id", "parsed_output")} | (
             {"id": value["id"]} if value.get("type") == "tool_use" else {}
         )
-    return [settled(item) for item in value] if isinstance(value, list) else value
+    return [stable_message(item) for item in value] if isinstance(value, list) else value
 
 
 BETA = ("compaction", "fallback", "mcp_tool_use", "mcp_tool_result", "mcp_tool_listing", "advisor_tool_result")
@@ -151,8 +151,10 @@ BETA = ("compaction", "fallback", "mcp_tool_use", "mcp_tool_result", "mcp_tool_l
 
 @cache
 def _plain_answers():
-    """The recorded answers of every API that the plain types of the SDK can hold: whole, without blocks that they do
-    not know, and without arguments that were cut by a token limit."""
+    """Return the recorded answers of every API that fit the SDK's plain types.
+
+    They are whole, have only known blocks, and no arguments truncated by a token limit.
+    """
     found = []
     for api, folder in FOLDERS.items():
         for path in sorted((SHARED / "corpus" / folder).glob("*.response.*")):
@@ -177,10 +179,10 @@ def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer():
             whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
             data = tell(events)
             check_grammar(data)
-            rebuilt = settled(sdk_message(data).to_dict())
+            rebuilt = stable_message(sdk_message(data).to_dict())
             counts = [event.cache_write for event in events if isinstance(event, Usage)]
             if counts and counts[0] != counts[-1]:
                 # It grew after the start, and deltas do not say of what lifetime.
                 rebuilt["usage"].pop("cache_creation")
-            assert rebuilt == settled(whole)
+            assert rebuilt == stable_message(whole)
             assert sdk.Message.model_validate(whole).content or not whole["content"]

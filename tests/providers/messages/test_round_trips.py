@@ -55,42 +55,42 @@ OPENINGS = {
 }
 
 
-def more(draw, event):
-    """Something that may follow in the block that ``event`` has opened."""
+def next_event(draw, event):
+    """Generate a possible next event of the block that ``event`` opened."""
     if isinstance(event, ToolCallStart):
         return [ToolCallDelta(event.block, draw(WORDS))]
     return [] if isinstance(event, ReasoningState) else [event]
 
 
-def ending(draw, event):
-    """The end of the block that ``event`` has opened, with a seal or without."""
+def block_end(draw, event):
+    """Generate the end of the block that ``event`` opened, with or without a seal."""
     seals = [ReasoningState(event.block, "chat", {"field": "reasoning"})] if isinstance(event, ReasoningDelta) else []
     return [*(seals if draw(st.booleans()) else []), BlockEnd(event.block)]
 
 
 @st.composite
-def told(draw):
-    """A legal sequence of events with interleaved calls."""
+def event_sequences(draw):
+    """Generate a valid sequence of events with interleaved calls."""
     events = [AnswerStart()]
     open_blocks = {}
     for number in range(draw(st.integers(0, 8))):
         (event,) = OPENINGS[draw(st.sampled_from(list(OPENINGS)))](number, draw(WORDS))
         if not isinstance(event, ToolCallStart):  # only one block of words is open at a time
             for other in [other for other in open_blocks.values() if not isinstance(other, ToolCallStart)]:
-                events += ending(draw, open_blocks.pop(other.block))
+                events += block_end(draw, open_blocks.pop(other.block))
         events.append(event)
         if not isinstance(event, NativeItem):
             open_blocks[number] = event
         for _ in range(draw(st.integers(0, 4)) if open_blocks else 0):
-            events += more(draw, draw(st.sampled_from(list(open_blocks.values()))))
+            events += next_event(draw, draw(st.sampled_from(list(open_blocks.values()))))
         if open_blocks and draw(st.booleans()):
-            events += ending(draw, open_blocks.pop(draw(st.sampled_from(list(open_blocks)))))
-    events += [end for event in open_blocks.values() for end in ending(draw, event)]
+            events += block_end(draw, open_blocks.pop(draw(st.sampled_from(list(open_blocks)))))
+    events += [end for event in open_blocks.values() for end in block_end(draw, event)]
     return [*events, Usage(3, output=4), AnswerEnd(draw(st.sampled_from(["stop", "length", "tool_calls"])))]
 
 
-def sayable(blocks):
-    """The blocks that a stream can say: without others' own, and without what is wanted back behind the last words."""
+def streamable_blocks(blocks):
+    """Return the blocks that a stream can contain, without foreign ones and stop sequences."""
     said = [block for block in blocks if not (isinstance(block, NativeBlock) and block.api != "messages")]
     if not all(isinstance(block, ReasoningBlock) for block in said):
         while isinstance(said[-1], ReasoningBlock) and not said[-1].text and said[-1].state.api != "messages":
@@ -98,12 +98,12 @@ def sayable(blocks):
     return said
 
 
-@given(told())
+@given(event_sequences())
 @settings(max_examples=examples(150), deadline=None)
 def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
     out = write(events)
     blocks = check_grammar(out)
-    told_blocks = sayable(fold(events).blocks)
+    told_blocks = streamable_blocks(fold(events).blocks)
     assert len(blocks) == len(told_blocks)
     again = fold(read(out)).blocks
     for kind in (TextBlock, ReasoningBlock):

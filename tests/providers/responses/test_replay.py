@@ -113,23 +113,23 @@ def test_recorded_answers_are_told_in_grammar_and_their_input_is_stored() -> Non
 # The log of a stream
 
 
-def told(text: str, size: int = 400) -> bytes:
-    """A whole stream with keep-alives."""
+def stream_with_pings(text: str, size: int = 400) -> bytes:
+    """Return a whole stream with keep-alives."""
     writer = RESPONSES.writer(reply())
     events: list[Event] = [AnswerStart(), *(TextDelta(0, text) for _ in range(size)), BlockEnd(0), AnswerEnd("stop")]
     return b"".join(writer.send(event) + writer.ping() for event in events)
 
 
-def logged(data: bytes, step: int) -> bytes:
-    """``data`` logged in so many events at once."""
+def log_events(data: bytes, step: int) -> bytes:
+    """Log ``data`` in a number of events."""
     log, events = EventLog(), [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
     for i in range(0, len(events), step):
         log.add(b"".join(events[i : i + step]))
     return log.close()
 
 
-PLAIN = told("word " * 40).replace(sse.COMMENT_PING, b"")
-LOG = logged(PLAIN, 9)
+PLAIN = stream_with_pings("word " * 40).replace(sse.COMMENT_PING, b"")
+LOG = log_events(PLAIN, 9)
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 57, 331, 405, 406, 10**9])
@@ -147,7 +147,7 @@ def test_a_client_gets_the_events_that_it_has_not_seen(number: int) -> None:
 @given(st.integers(2, 500))
 @example(1)
 def test_a_log_tells_the_same_however_many_events_came_at_once(step: int) -> None:
-    assert events_after(logged(PLAIN, step)) == PLAIN
+    assert events_after(log_events(PLAIN, step)) == PLAIN
 
 
 def test_a_log_grows_with_every_event() -> None:
@@ -163,8 +163,8 @@ def test_a_log_grows_with_every_event() -> None:
 def test_events_without_a_number_go_with_the_one_before() -> None:
     first, odd = b'event: a\ndata: {"sequence_number":0}\n\n', b"event: b\ndata: nonsense\n\n"
     data = first + odd + first.replace(b"0", b"1")
-    assert events_after(logged(data, 2), 0) == first.replace(b"0", b"1")
-    assert events_after(logged(data, 1)) == data
+    assert events_after(log_events(data, 2), 0) == first.replace(b"0", b"1")
+    assert events_after(log_events(data, 1)) == data
 
 
 @settings(max_examples=examples(150), deadline=None)
@@ -183,5 +183,5 @@ def test_a_changed_byte_does_not_go_unseen() -> None:
 
 
 def test_what_does_not_compress_is_kept_as_well() -> None:
-    data = told(os.urandom(3000).hex(), 30)
-    assert events_after(logged(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")
+    data = stream_with_pings(os.urandom(3000).hex(), 30)
+    assert events_after(log_events(data.replace(sse.COMMENT_PING, b""), 7)) == data.replace(sse.COMMENT_PING, b"")

@@ -58,7 +58,7 @@ from tests.support.responses_streams import (
 
 
 def essence(answer: Answer) -> Any:
-    """What must survive writing and reading again."""
+    """Return the parts that must survive writing and reading."""
 
     def plain(block: Any) -> Any:
         match block:
@@ -132,7 +132,7 @@ SAID = (
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
-    """Turns as this API has them: what the model says in one go is one turn, every call has its result."""
+    """Generate conversations of this API: consecutive output of a model is one turn, and every call has a result."""
     turns: list[Message] = []
     if draw(st.booleans()):
         turns.append(Message("system", (TextPart(draw(TEXTS), "instructions"),), "instructions"))
@@ -223,9 +223,11 @@ def test_any_request_of_this_api_is_the_same_when_it_is_read_again(request: Requ
 NORMAL = re.compile(r'"(msg|rs|fc|ctc|resp)_tg1\.[0-9a-f]{24}"')
 
 
-def nameless(response: Any) -> Any:
-    """A response without the ids that are made anew each time. Reasoning whose words have gone out under an id of ours
-    bears the provider's own item sealed in the stream, and is that item in a whole answer."""
+def without_ids(response: Any) -> Any:
+    """Remove the new ids from a response.
+
+    Reasoning with text and our id has the provider's item sealed in the stream, and unsealed in a whole answer.
+    """
     output = []
     for item in response["output"]:
         seal = unseal(item.get("encrypted_content") or "") if item["type"] == "reasoning" else None
@@ -235,10 +237,10 @@ def nameless(response: Any) -> Any:
 
 
 def check_accumulated(events: list[Event], to: Reply) -> None:
-    """The SDK rebuilds from the stream what ``write_answer`` tells whole."""
+    """Check that the SDK rebuilds the result of ``write_answer`` from the stream."""
     found = write_events(events, to)
     whole = json.loads(RESPONSES.write_answer(fold(events), to))
-    assert nameless(found[-1]["response"]) == nameless(whole)
+    assert without_ids(found[-1]["response"]) == without_ids(whole)
     if found[-1]["type"] == "response.completed":
         final = sdk_response(found).to_dict(warnings=False)
         assert [item["type"] for item in final["output"]] == [item["type"] for item in whole["output"]]

@@ -56,7 +56,7 @@ def some(names: list[str], seed: random.Random) -> dict[str, Any]:
 
 
 def outcome(number: int) -> str:
-    """What becomes of a request and its answers, which ``number`` chooses."""
+    """Return the result of a request and its answers; ``number`` selects them."""
     seed = random.Random(number)
     client, shape = seed.choice(CLIENTS), seed.choice(SHAPES)
     body = json.dumps({**seed.choice(({}, MAIN[client])), **some(ASKED, seed)}).encode()
@@ -69,7 +69,7 @@ def outcome(number: int) -> str:
     try:
         for place, _ in enumerate(made.bodies):
             reading.begin()
-            reading.take(told(made.answer.counts[place] or 1, seed))
+            reading.take(provider_answer(made.answer.counts[place] or 1, seed))
         json.loads(reading.close())
     except GatewayError as error:
         return f"answer {error.failed.status}"
@@ -81,8 +81,8 @@ def test_any_values_are_an_answer_or_an_error_of_whoever_sent_them():
     assert found.keys() == {"request 400", "answer 502", "passed"}, found
 
 
-def told(count: int, seed: random.Random) -> bytes:
-    """An answer of a provider, right for some."""
+def provider_answer(count: int, seed: random.Random) -> bytes:
+    """Return a provider's answer, which is right for some requests."""
     data = [{"embedding": [1.5], "index": index} for index in range(count)]
     by_type, values = {"float": [[1.5]] * count}, [{"values": [1]}] * count
     right = seed.choice(({"data": data, "embeddings": by_type}, {"embeddings": values}, {}))

@@ -19,8 +19,8 @@ from streams.events import Usage
 VECTORS = ([0.1, -2.5e-08, 1.0], [3.4028235e38, 0.30000001192092896, -0.0])
 
 
-def packed(numbers: Iterable[float]) -> str:
-    """As a client's numpy reads it: ``np.frombuffer(base64.b64decode(text), dtype="float32")``."""
+def pack_vector(numbers: Iterable[float]) -> str:
+    """Encode as for a client's numpy: ``np.frombuffer(base64.b64decode(text), dtype="float32")``."""
     return base64.b64encode(b"".join(struct.pack("<f", number) for number in numbers)).decode()
 
 
@@ -34,16 +34,16 @@ def called(
     return call(client, Draft.of(json.dumps({"model": "m", **body}).encode()), "m", shape, traits or EmbeddingTraits())
 
 
-def passed(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[bytes, Usage | None]:
-    """What the client gets of ``answer``, which comes in pieces."""
+def filter_answer(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[bytes, Usage | None]:
+    """Return the client's part of ``answer``, which arrives in pieces."""
     data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     reading = EmbeddingAnswer(made.answer)
     got = b"".join(reading.take(data[at : at + piece]) for at in range(0, len(data), piece))
     return got + reading.close(), reading.usage
 
 
-def gathered(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage | None]:
-    """What the client gets of the ``answers`` to all requests."""
+def join_answers(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage | None]:
+    """Join the ``answers`` to all requests for the client."""
     reading = EmbeddingAnswer(made.answer)
     for answer in answers:
         reading.begin()
@@ -54,7 +54,7 @@ def gathered(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage 
 
 def refused(made: EmbeddingCall, answer: Any) -> str:
     with pytest.raises(GatewayError) as caught:
-        passed(made, answer)
+        filter_answer(made, answer)
     failed = caught.value.failed
     assert (failed.status, failed.code, failed.reason) == (502, "bad_answer", "bad_answer")
     return failed.message
@@ -71,21 +71,21 @@ BASE64 = {"encoding_format": "base64"}
 
 def test_strings_of_base64_pass_byte_for_byte():
     """api7/aisix#393, agentgateway/agentgateway#1619, gpustack/gpustack#1984: they were parsed as lists of floats."""
-    raw = json.dumps(answer_of(*map(packed, VECTORS)), indent=1).encode() + b"\n"
-    assert passed(called({**TWO, **BASE64}), raw) == (raw, Usage(input=5))
+    raw = json.dumps(answer_of(*map(pack_vector, VECTORS)), indent=1).encode() + b"\n"
+    assert filter_answer(called({**TWO, **BASE64}), raw) == (raw, Usage(input=5))
     floats = json.dumps(answer_of(*VECTORS)).encode()
-    assert passed(called(TWO), floats) == (floats, Usage(input=5))
+    assert filter_answer(called(TWO), floats) == (floats, Usage(input=5))
     # Vectors of vectors (late interaction) are nobody's business here.
     many = json.dumps(answer_of([VECTORS[0]], [VECTORS[1]])).encode()
-    assert passed(called(TWO), many)[0] == many
+    assert filter_answer(called(TWO), many)[0] == many
 
 
 def test_floats_are_encoded_for_a_client_that_asked_for_base64():
     """envoyproxy/ai-gateway#1034: equal to the bit of a single."""
     for shape in ("openai", "vllm"):
-        body, usage = passed(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
+        body, usage = filter_answer(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
         answer = json.loads(body)
-        assert [item["embedding"] for item in answer["data"]] == [packed(vector) for vector in VECTORS]
+        assert [item["embedding"] for item in answer["data"]] == [pack_vector(vector) for vector in VECTORS]
         assert (answer["id"], answer["x"], usage) == ("e", {"y": 1.5}, Usage(input=5)), "the rest is as it was"
 
 
@@ -93,7 +93,7 @@ def test_vectors_are_put_in_the_order_of_their_index():
     """BerriAI/litellm#20949, helixml/kodit#77"""
     answer = answer_of([1], [2], [3])
     answer["data"] = [answer["data"][2], answer["data"][0], answer["data"][1]]
-    body, _ = passed(called({"input": ["a", "b", "c"]}), answer)
+    body, _ = filter_answer(called({"input": ["a", "b", "c"]}), answer)
     assert [(item["index"], item["embedding"]) for item in json.loads(body)["data"]] == [(0, [1]), (1, [2]), (2, [3])]
 
 
@@ -119,35 +119,37 @@ def test_a_shifted_list_is_never_passed_on():
             refused(called(TWO, "cohere"), wrong)
             refused(called(TWO), wrong[: 2**20])
     refused(called(TWO, "cohere"), {"embeddings": {"base64": ["!", "!"]}})
-    refused(called(TWO, "cohere"), {"embeddings": {"base64": [packed([float("nan")])] * 2}})
+    refused(called(TWO, "cohere"), {"embeddings": {"base64": [pack_vector([float("nan")])] * 2}})
 
 
 def test_an_answer_without_counts_is_an_answer():
     """Ollama and others leave usage out."""
     answer = answer_of(*VECTORS)
     del answer["usage"], answer["data"][0]["index"], answer["data"][1]["index"]
-    assert passed(called({"input": ["x" * 40, "y" * 40]}), answer)[1].estimated
-    assert passed(called({"input": ["x" * 40, "y" * 40]}), answer)[1] == Usage(input=21), "4 characters to a token"
-    assert passed(called({"messages": []}), answer)[1] == Usage(input=1)
+    assert filter_answer(called({"input": ["x" * 40, "y" * 40]}), answer)[1].estimated
+    assert filter_answer(called({"input": ["x" * 40, "y" * 40]}), answer)[1] == Usage(input=21), (
+        "4 characters to a token"
+    )
+    assert filter_answer(called({"messages": []}), answer)[1] == Usage(input=1)
     ids = called({"input": [[1, 2, 3], [4, 5]]}, traits=EmbeddingTraits(token_arrays=True))
-    assert passed(ids, answer)[1] == Usage(input=5)
+    assert filter_answer(ids, answer)[1] == Usage(input=5)
     for client, body in (("openai", TWO), ("cohere_v1", {"texts": ["a", "b"]}), ("cohere_v2", {"texts": ["a", "b"]})):
-        told = json.loads(passed(called(body, "gemini", client), {"embeddings": [{"values": [1]}] * 2})[0])
+        told = json.loads(filter_answer(called(body, "gemini", client), {"embeddings": [{"values": [1]}] * 2})[0])
         usage = told.get("usage") or told["meta"]["billed_units"]  # which LangChain adds up unasked
         assert set(usage.values()) == {1}, client
     picture = "data:image/png;base64," + "A" * 10**6
-    assert passed(called({"input": [{"image": picture}, {"text": "x"}]}), answer)[1].input < 1700
+    assert filter_answer(called({"input": [{"image": picture}, {"text": "x"}]}), answer)[1].input < 1700
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])
 def test_every_provider_s_answer_is_one_of_openai_s(form):
-    wanted = [list(vector) for vector in VECTORS] if form == "float" else [packed(vector) for vector in VECTORS]
-    cohere = {"float": VECTORS} if form == "float" else {"base64": [packed(vector) for vector in VECTORS]}
+    wanted = [list(vector) for vector in VECTORS] if form == "float" else [pack_vector(vector) for vector in VECTORS]
+    cohere = {"float": VECTORS} if form == "float" else {"base64": [pack_vector(vector) for vector in VECTORS]}
     for shape, answer in {
         "cohere": {"id": "c", "embeddings": cohere, "texts": ["a", "b"], "meta": {"billed_units": {"input_tokens": 5}}},
         "gemini": {"embeddings": [{"values": vector} for vector in VECTORS], "usageMetadata": {"promptTokenCount": 5}},
     }.items():
-        body, usage = passed(called({**TWO, "encoding_format": form}, shape), answer)
+        body, usage = filter_answer(called({**TWO, "encoding_format": form}, shape), answer)
         assert json.loads(body) == {
             "object": "list",
             "data": [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(wanted)],
@@ -166,12 +168,12 @@ def test_a_cohere_client_is_answered_in_its_version():
         ("cohere_v2", {}, {"float": [list(vector) for vector in VECTORS]}, "embeddings_by_type"),
         (
             "cohere_v2", {"embedding_types": ["float", "base64"]},
-            {"float": [singles(v) for v in VECTORS], "base64": [packed(v) for v in VECTORS]}, "embeddings_by_type",
+            {"float": [singles(v) for v in VECTORS], "base64": [pack_vector(v) for v in VECTORS]}, "embeddings_by_type",
         ),
     ):  # fmt: skip
         made = called({**texts, **more}, client=client)
-        came = [packed(vector) for vector in VECTORS] if "base64" in str(more) else VECTORS
-        answer = json.loads(passed(made, answer_of(*came))[0])
+        came = [pack_vector(vector) for vector in VECTORS] if "base64" in str(more) else VECTORS
+        answer = json.loads(filter_answer(made, answer_of(*came))[0])
         assert answer.pop("id")
         assert answer == {
             "embeddings": wanted,
@@ -180,27 +182,27 @@ def test_a_cohere_client_is_answered_in_its_version():
             "response_type": kind,
         }, (client, more)
     ours = {"id": "c", "embeddings": {"float": VECTORS}, "meta": {"billed_units": {"input_tokens": 5}}}
-    older = json.loads(passed(called(texts, "cohere", client="cohere_v1"), ours)[0])
+    older = json.loads(filter_answer(called(texts, "cohere", client="cohere_v1"), ours)[0])
     assert older["embeddings"] == [list(vector) for vector in VECTORS]
     raw = json.dumps(ours).encode()
-    assert passed(called(texts, "cohere", client="cohere_v2"), raw) == (raw, Usage(input=5))
+    assert filter_answer(called(texts, "cohere", client="cohere_v2"), raw) == (raw, Usage(input=5))
     int8 = called({**texts, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")
-    assert json.loads(passed(int8, answer_of([1], [2]))[0])["embeddings"] == {"int8": [[1], [2]]}
+    assert json.loads(filter_answer(int8, answer_of([1], [2]))[0])["embeddings"] == {"int8": [[1], [2]]}
 
 
 def test_a_gemini_client_is_answered_by_its_method():
     """As google-genai 3.4 reads it."""
     one = {"content": {"parts": [{"text": "a"}]}}
-    batch = json.loads(passed(called({"requests": [one, one]}, client="gemini_batch"), answer_of(*VECTORS))[0])
+    batch = json.loads(filter_answer(called({"requests": [one, one]}, client="gemini_batch"), answer_of(*VECTORS))[0])
     assert batch == {
         "embeddings": [{"values": list(vector)} for vector in VECTORS],
         "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5},
     }
-    assert json.loads(passed(called(one, client="gemini_one"), answer_of(VECTORS[0]))[0])["embedding"] == {
+    assert json.loads(filter_answer(called(one, client="gemini_one"), answer_of(VECTORS[0]))[0])["embedding"] == {
         "values": list(VECTORS[0])
     }
     raw = json.dumps({"embedding": {"values": VECTORS[0]}}).encode()
-    assert passed(called(one, "gemini", client="gemini_one"), raw) == (raw, Usage(input=6))
+    assert filter_answer(called(one, "gemini", client="gemini_one"), raw) == (raw, Usage(input=6))
     assert "0 vectors for 1 inputs" in refused(called(one, "gemini", client="gemini_one"), {"embeddings": []})
 
 
@@ -217,18 +219,18 @@ def test_the_answers_to_the_pieces_of_a_list_are_one_answer():
     in_shape["openai"][0]["data"].reverse()
     for shape, answers in in_shape.items():
         made = called({"input": texts}, shape, traits=traits)
-        body, usage = gathered(made, answers)
+        body, usage = join_answers(made, answers)
         found = json.loads(body)
         assert [(item["index"], item["embedding"]) for item in found["data"]] == [(i, [i]) for i in range(5)], shape
         assert found["usage"] == {"prompt_tokens": 15, "total_tokens": 15}, shape
         assert usage == Usage(input=15), shape
         with pytest.raises(GatewayError, match=r"2 vectors for 1 inputs|has 1"):
-            gathered(made, answers[::-1])
+            join_answers(made, answers[::-1])
     uncounted = [answer_of(*piece, usage=None) for piece in pieces]
     made = called({"input": texts}, traits=traits)
-    assert gathered(made, uncounted)[1].estimated
+    assert join_answers(made, uncounted)[1].estimated
     cohere = called({"texts": texts}, "cohere", "cohere_v2", traits)
-    joined = json.loads(gathered(cohere, in_shape["cohere"])[0])
+    joined = json.loads(join_answers(cohere, in_shape["cohere"])[0])
     assert (joined["texts"], joined["embeddings"]) == (texts, {"float": [[0], [1], [2], [3], [4]]})
 
 
@@ -261,10 +263,10 @@ def test_an_embedding_has_no_output_whatever_its_total_is():
         ({"total_tokens": 9}, 9),
     ):
         data = json.dumps({**answer_of([0.5]), "usage": told}).encode()
-        assert passed(called({"input": ["x"]}), data, 997)[1] == Usage(input=tokens), told
+        assert filter_answer(called({"input": ["x"]}), data, 997)[1] == Usage(input=tokens), told
 
 
-@pytest.mark.parametrize("vector", [[0.123456789] * 100, packed([0.5] * 300)], ids=["floats", "base64"])
+@pytest.mark.parametrize("vector", [[0.123456789] * 100, pack_vector([0.5] * 300)], ids=["floats", "base64"])
 def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
     """BerriAI/litellm#32386 held 48 MB of it. It is cut here at places of every kind."""
     body = {"input": ["x"] * 1500, **({} if isinstance(vector, list) else BASE64)}
@@ -272,7 +274,7 @@ def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
         data = long_answer(1500, vector, usage)
         assert len(data) > 1.5 * MAX_BUFFERED
         for piece in (997, 65536):
-            assert passed(called(body), data, piece) == (data, Usage(input=5)), (usage, piece)
+            assert filter_answer(called(body), data, piece) == (data, Usage(input=5)), (usage, piece)
     for count, told in ((1499, "1499 vectors for 1500"), (1501, "1501 vectors for 1500")):
         assert told in refused(called(body), long_answer(count, vector))
     assert "in the middle" in refused(called(body), long_answer(1500, vector)[:-3])
@@ -288,6 +290,6 @@ def test_no_more_is_held_than_the_bound():
 
 def test_a_long_answer_in_another_form_than_was_asked_for_is_read_whole():
     data = long_answer(1500, [0.5] * 200)
-    body, usage = passed(called({"input": ["x"] * 1500, **BASE64}), data, 65536)
-    assert {item["embedding"] for item in json.loads(body)["data"]} == {packed([0.5] * 200)}
+    body, usage = filter_answer(called({"input": ["x"] * 1500, **BASE64}), data, 65536)
+    assert {item["embedding"] for item in json.loads(body)["data"]} == {pack_vector([0.5] * 200)}
     assert usage == Usage(input=5)
