@@ -43,7 +43,7 @@ def main() -> None:
 
 def build() -> None:
     with tempfile.TemporaryDirectory(prefix="trigate-image-") as folder:
-        if not mounted("-t", "tmpfs", "trigate-image", folder):
+        if not can_mount("-t", "tmpfs", "trigate-image", folder):
             return
         try:
             stages: dict[str, Scratch] = {}
@@ -58,7 +58,7 @@ def build() -> None:
             subprocess.run(["umount", "--recursive", "--lazy", folder], check=True)
 
 
-def mounted(*options: str) -> bool:
+def can_mount(*options: str) -> bool:
     done = subprocess.run(["mount", *options], capture_output=True, text=True)
     if done.returncode != 0:
         print(f"The Dockerfile's lines are not tried: {done.stderr.strip()}")
@@ -81,7 +81,7 @@ class Scratch:
         for name in ("upper", "work", "root"):
             (self._place / name).mkdir(parents=True)
         layers = f"lowerdir=/,upperdir={self._place}/upper,workdir={self._place}/work"
-        if not mounted("-t", "overlay", "overlay", "-o", layers, str(self.root)):
+        if not can_mount("-t", "overlay", "overlay", "-o", layers, str(self.root)):
             return False
         for name in ("proc", "dev"):
             subprocess.run(["mount", "--rbind", f"/{name}", str(self.root / name)], check=True)

@@ -80,7 +80,7 @@ def starts(commands: Sequence[str], rounds: int) -> Iterator[Comparison]:
     """Compare the time to the first response, the CPU time that it takes, and the memory after a load."""
     found: list[Mapping[str, Sequence[float]]] = []
     for round in range(rounds + 1):
-        values = {one.partition("=")[0]: started(one) for one in in_turns(commands, round)}
+        values = {one.partition("=")[0]: measure_start(one) for one in in_turns(commands, round)}
         if round:  # the first writes the bytecode
             found.append(values)
     for at, (name, unit) in enumerate(zip(START, ("s", "s", "MiB"), strict=True)):
@@ -88,7 +88,7 @@ def starts(commands: Sequence[str], rounds: int) -> Iterator[Comparison]:
         yield Comparison(name, unit, *both)
 
 
-def started(command: str) -> tuple[float, float, float]:
+def measure_start(command: str) -> tuple[float, float, float]:
     """Start a server, and return the seconds to its first response, the CPU time of those, and MiB after a load."""
     with run_servers(CASES[0], command) as stand:
         begun = time.monotonic()

@@ -91,7 +91,7 @@ class Provider(asyncio.Protocol):
             if not STREAM.search(self.asked):
                 self.transport.write(self.answers.whole)
             else:
-                self.streaming = asyncio.create_task(self.paced() if self.answers.gap else self.at_once())
+                self.streaming = asyncio.create_task(self.send_events() if self.answers.gap else self.at_once())
             self.asked.clear()
 
     async def at_once(self) -> None:
@@ -101,7 +101,7 @@ class Provider(asyncio.Protocol):
             await self.room.wait()
         self.transport.write(self.answers.end)
 
-    async def paced(self) -> None:
+    async def send_events(self) -> None:
         """Send the events at their times.
 
         The second comes at a random time within the gap, so that streams do not stay synchronised.

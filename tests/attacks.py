@@ -402,27 +402,27 @@ def idle_connections(target: Target) -> tuple[int, str]:
 def long_name(target: Target) -> tuple[int, str]:
     """Send an unknown member with a name of 20 MB, compressed, for translation; three times."""
     body = {"model": "hub", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "n" * (20 * MB): 1}
-    return _gzipped(target, json.dumps(body).encode(), "/v1/messages", times=3)
+    return _send_gzipped(target, json.dumps(body).encode(), "/v1/messages", times=3)
 
 
 def unfolding(target: Target) -> tuple[int, str]:
     """Send 16 MB of tiny turns in 40 kB of gzip, for translation."""
     turn = '{"role":"user","content":"x"},'
     turns = turn * (16 * MB // len(turn))
-    return _gzipped(target, f'{{"model":"hub","max_tokens":9,"messages":[{turns[:-1]}]}}'.encode(), "/v1/messages")
+    return _send_gzipped(target, f'{{"model":"hub","max_tokens":9,"messages":[{turns[:-1]}]}}'.encode(), "/v1/messages")
 
 
 def unfolding_kept(target: Target) -> tuple[int, str]:
     """Send the same as a Responses turn that is kept."""
     turn = '{"role":"user","content":"x"},'
     turns = turn * (16 * MB // len(turn))
-    return _gzipped(target, f'{{"model":"hub","input":[{turns[:-1]}]}}'.encode(), "/v1/responses")
+    return _send_gzipped(target, f'{{"model":"hub","input":[{turns[:-1]}]}}'.encode(), "/v1/responses")
 
 
 def nested(target: Target) -> tuple[int, str]:
     """Send 15 MB of empty arrays in an unknown member."""
     body = b'{"model":"hub","max_tokens":9,"messages":[{"role":"user","content":"x"}],"more":[[]' + b",[]" * (5 * MB)
-    return _gzipped(target, body + b"]}", "/v1/messages")
+    return _send_gzipped(target, body + b"]}", "/v1/messages")
 
 
 def wide(target: Target) -> tuple[int, str]:
@@ -436,7 +436,7 @@ def names(target: Target) -> tuple[int, str]:
     """Send 150,000 unknown members in strict mode."""
     body = {"model": "hub", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     body.update({f"n{i}": 1 for i in range(150_000)})
-    return _gzipped(target, json.dumps(body).encode(), "/v1/messages", **{"x-trigate-strict": "1"})
+    return _send_gzipped(target, json.dumps(body).encode(), "/v1/messages", **{"x-trigate-strict": "1"})
 
 
 def schema(target: Target) -> tuple[int, str]:
@@ -446,7 +446,7 @@ def schema(target: Target) -> tuple[int, str]:
     tool = {"name": "t", "description": "t", "strict": True, "input_schema": fields}
     turn = [{"role": "user", "content": "x"}]
     body = {"model": "hub", "max_tokens": 9, "messages": turn, "tools": [tool]}
-    return _gzipped(target, json.dumps(body).encode(), "/v1/messages")
+    return _send_gzipped(target, json.dumps(body).encode(), "/v1/messages")
 
 
 def quoted(target: Target) -> tuple[int, str]:
@@ -496,7 +496,7 @@ def _streams(target: Target, model: str) -> tuple[int, str]:
     return 200, ", ".join(ends)
 
 
-def _gzipped(target: Target, body: bytes, path: str, times: int = 1, **more: str) -> tuple[int, str]:
+def _send_gzipped(target: Target, body: bytes, path: str, times: int = 1, **more: str) -> tuple[int, str]:
     data, sent = gzip.compress(body), {"content-encoding": "gzip", **more}
     statuses = [ask(target.port, MALLORY, data, path, **sent)[0] for _ in range(times)]
     return len(data) * times, str(statuses[0])

@@ -124,16 +124,16 @@ class Soak:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self.provider.serve, [listener])
             if self.seconds:
-                await self._mixed(gateway, clients, baseline)
+                await self._load_mixed(gateway, clients, baseline)
             if self.concurrent:
-                await self._paced(gateway, clients, baseline)
+                await self._load_streams(gateway, clients, baseline)
             nursery.cancel_scope.cancel()
         self._over = time.monotonic()
         return clients.tally
 
-    async def _mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
+    async def _load_mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
         await self._crowd(clients, min(2.0, self.seconds / 2))  # creates everything that stays
-        assert await quiet(gateway, self.provider, baseline), self._left(gateway, baseline)
+        assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
         before, busy = rss(gateway), cpu(gateway)
         await self._crowd(clients, self.seconds)
         calm = await quiet(gateway, self.provider, baseline)
@@ -145,10 +145,10 @@ class Soak:
             f"file descriptors {baseline} -> {fds(gateway)} with {self.provider.connections} pooled connections; "
             f"memory {before:.0f} -> {before + grown:.0f} MiB; {cpu(gateway) - busy:.1f} s of CPU"
         )
-        assert calm, self._left(gateway, baseline)
+        assert calm, self._describe_leaks(gateway, baseline)
         assert grown < MEMORY, f"the gateway has grown by {grown:.0f} MiB"
 
-    def _left(self, gateway: Gateway, baseline: int) -> str:
+    def _describe_leaks(self, gateway: Gateway, baseline: int) -> str:
         pooled = self.provider.connections
         return f"{fds(gateway)} file descriptors, {baseline} at first, and {pooled} connections to the provider"
 
@@ -156,9 +156,9 @@ class Soak:
         until = trio.current_time() + seconds
         async with trio.open_nursery() as nursery:
             for _ in range(self.streams):
-                nursery.start_soon(clients.mixed, until)
+                nursery.start_soon(clients.run_clients, until)
 
-    async def _paced(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
+    async def _load_streams(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
         events = self.provider.events = round((self.hold + self.concurrent / STARTS) / GAP)
         before, busy, most = rss(gateway), cpu(gateway), 0.0
 
@@ -172,7 +172,7 @@ class Soak:
             watching.start_soon(watch)
             async with trio.open_nursery() as nursery:
                 for n in range(self.concurrent):
-                    nursery.start_soon(clients.paced, list(PATHS)[n % 3], list(MODELS)[n % 2], events)
+                    nursery.start_soon(clients.read_slowly, list(PATHS)[n % 3], list(MODELS)[n % 2], events)
                     await trio.sleep(1 / STARTS)
             watching.cancel_scope.cancel()
         late = sorted(clients.tally.late)
@@ -182,7 +182,7 @@ class Soak:
             f"{1024 * (most - before) / self.concurrent:.0f} KiB a stream, "
             f"{1e6 * (cpu(gateway) - busy) / len(late):.0f} µs of CPU an event"
         )
-        assert await quiet(gateway, self.provider, baseline), self._left(gateway, baseline)
+        assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
 
 
 @attrs.define
@@ -228,7 +228,7 @@ class Signals:
             serving.start_soon(trio.serve_listeners, self.provider.serve, [listener])
             async with trio.open_nursery() as nursery:
                 for _ in range(self.streams):
-                    nursery.start_soon(clients.mixed, float("inf"))
+                    nursery.start_soon(clients.run_clients, float("inf"))
                 for _ in range(self.kills):
                     await self._work(gateway)
                     self._kill_one(gateway, clients)
@@ -291,7 +291,7 @@ class Signals:
             for model in PATIENT:
                 for act, streamed in (("wait", True), ("wait", False), ("wait-early", True)):
                     nursery.start_soon(clients.waiting, act, api, model, streamed)
-                nursery.start_soon(clients.stalled, api, model, over)
+                nursery.start_soon(clients.stall_answer, api, model, over)
                 count += 4
         with trio.fail_after(PATIENCE):
             while sum(self.provider.played[act] for act in ("wait", "wait-early", "flood")) < count:  # noqa: ASYNC110
@@ -308,7 +308,7 @@ def check_ledger(gateway: Gateway, tally: Tally) -> str:
     """Check the ledger after the gateway has ended, and return a summary."""
     lines = Counter(json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"'))
     twice = [name for name, count in lines.items() if count > 1]
-    without = [name for name in {*tally.answered, *tally.stalled} - lines.keys() if not tally.lost(name)]
+    without = [name for name in {*tally.answered, *tally.stalled} - lines.keys() if not tally.was_lost(name)]
     assert not twice, f"more than one line for {twice[:5]}"
     assert not without, f"no line for {sorted(without)[:5]}"
     assert not tally.wrong, "\n".join(tally.wrong[:10])

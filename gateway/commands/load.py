@@ -176,7 +176,7 @@ async def _load(
         await check_exact(plan, run_unwatched)
         for target in plan.targets:
             found += await runs_of(plan, target, once, partial(rule_of, plan), SearchLines(sys.stderr))
-            if found[-1].interrupted or ends.spent:
+            if found[-1].interrupted or ends.is_spent:
                 break
     return tuple(found)
 

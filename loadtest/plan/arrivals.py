@@ -22,7 +22,7 @@ class RateStep:
     to: float | None = None
 
     @property
-    def expected(self) -> float:
+    def expected_arrivals(self) -> float:
         """The expected number of arrivals, not rounded."""
         return (self.rate + self._end) / 2 * self.seconds
 
@@ -31,7 +31,7 @@ class RateStep:
         return self.rate if self.to is None else self.to
 
     def when(self, number: float) -> float:
-        """Return the seconds from the step's start until ``number`` arrivals, at most ``expected``."""
+        """Return the seconds from the step's start until ``number`` arrivals, at most ``expected_arrivals``."""
         growth = (self._end - self.rate) / self.seconds
         # number = rate·t + growth·t²/2, solved without cancellation for small growth.
         root = math.sqrt(max(0.0, self.rate**2 + 2 * growth * number))
@@ -75,21 +75,21 @@ def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[
     expected_before = 0.0  # arrivals expected before it
     position = 0.0
     for step in steps:
-        while position < expected_before + step.expected - 1e-9:
+        while position < expected_before + step.expected_arrivals - 1e-9:
             yield begun + step.when(max(0.0, position - expected_before))
             position += next(distances)
         begun += step.seconds
-        expected_before += step.expected
+        expected_before += step.expected_arrivals
 
 
 def time_of(steps: Iterable[RateStep], count: int) -> float:
     """Return the seconds until ``count`` arrivals are expected, or infinity."""
     begun = expected = 0.0
     for step in steps:
-        if expected + step.expected >= count:
+        if expected + step.expected_arrivals >= count:
             return begun + step.when(count - expected)
         begun += step.seconds
-        expected += step.expected
+        expected += step.expected_arrivals
     return math.inf
 
 

@@ -143,9 +143,9 @@ class Scenario(ScenarioKeys):
         return bool(self.steps)
 
     @property
-    def planned(self) -> float:
+    def planned_sessions(self) -> float:
         """The planned number of sessions after the warm-up, or infinity if only time ends a closed loop."""
-        expected = sum(step.expected for step in self.steps) if self.open_loop else math.inf
+        expected = sum(step.expected_arrivals for step in self.steps) if self.open_loop else math.inf
         return expected if self.count is None else min(expected, self.count)
 
     @property

@@ -214,7 +214,7 @@ class TraceForm:
     blocks: str = ""
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def required_columns(self) -> tuple[str, ...]:
         return self.time, self.input, self.output
 
     def row(self, given: Mapping[str, Any]) -> TraceRow:
@@ -302,11 +302,11 @@ def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
     if first.lstrip().startswith(("{", "[")):
         return _trace(name, MOONCAKE, _objects(itertools.chain([first], lines), mistakes), mistakes)
     columns = [column.strip() for column in next(csv.reader([first]))]
-    form = next((form for form in (AZURE, BURSTGPT) if {*form.needed} <= {*columns}), None)
+    form = next((form for form in (AZURE, BURSTGPT) if {*form.required_columns} <= {*columns}), None)
     if form is None:
         found = f"no trace: the columns are {', '.join(columns)}"[:200]
-        forms = " or ".join(", ".join(form.needed) for form in (AZURE, BURSTGPT))
-        mistakes.add(1, found, f"give one with {forms}, or JSONL with {', '.join(MOONCAKE.needed)}")
+        forms = " or ".join(", ".join(form.required_columns) for form in (AZURE, BURSTGPT))
+        mistakes.add(1, found, f"give one with {forms}, or JSONL with {', '.join(MOONCAKE.required_columns)}")
         mistakes.check()
         raise AssertionError
     return _trace(name, form, _records(columns, lines, mistakes), mistakes)

@@ -304,4 +304,4 @@ def _run_of_log(name: str, lines: Sequence[LoggedLine]) -> ReadRun:
 
 
 def _figures_of_lines(lines: Sequence[LoggedLine], seconds: float) -> SideFigures:
-    return SideFigures(seconds, len(lines), sum(line.failed for line in lines), {}, lines)
+    return SideFigures(seconds, len(lines), sum(line.is_error for line in lines), {}, lines)

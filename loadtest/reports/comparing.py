@@ -69,7 +69,7 @@ class LoggedLine(msgspec.Struct, gc=False):
     duration: float | None
 
     @property
-    def failed(self) -> bool:
+    def is_error(self) -> bool:
         """True if the request counts as an error."""
         return self.end in FAILED
 
@@ -196,7 +196,7 @@ class _Blocks:
         failed: list[list[float]] = [[] for _ in range(count)]
         for answer in side.answers:
             block = min(count - 1, max(0, int(answer.planned / length)))
-            failed[block].append(answer.failed)
+            failed[block].append(answer.is_error)
             for name, found in answer.values.items():
                 values[name][block].extend(found)
         return cls(count, values, failed)

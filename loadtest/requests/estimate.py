@@ -75,7 +75,7 @@ def _sessions(plan: Scenario) -> float:
 
 def _sessions_of_run(plan: Scenario) -> float:
     warmup = plan.steps[0].rate * plan.warmup if plan.steps else 0.0
-    return warmup + plan.planned
+    return warmup + plan.planned_sessions
 
 
 def _format_tokens(tokens: float) -> str:
@@ -98,7 +98,7 @@ def _sentences(plan: Scenario) -> Iterator[str]:
     for request in plan.requests:
         if request.requests is None or request.requests == plan.trace:
             continue
-        planned = plan.planned * request.weight / whole if plan.open_loop or plan.count else 0.0
+        planned = plan.planned_sessions * request.weight / whole if plan.open_loop or plan.count else 0.0
         if is_recorded(request.requests):
             recorded = recorded_load(request.requests)
             yield recorded.describe() + _rounds(planned, len(recorded.requests))

@@ -104,11 +104,11 @@ class TokenBudget:
         self.used += (asked or 0) + record.output_tokens
 
     @property
-    def spent(self) -> bool:
+    def is_spent(self) -> bool:
         return self.used >= self._most
 
     def reason(self, figures: RunFigures) -> str:
-        return f"{self.used:,} tokens are used, of {self._most:,} (--max-tokens)" if self.spent else ""
+        return f"{self.used:,} tokens are used, of {self._most:,} (--max-tokens)" if self.is_spent else ""
 
 
 class Refusals:
@@ -154,9 +154,9 @@ class EarlyEnds:
         return (last, refusals, self._budget), told
 
     @property
-    def spent(self) -> bool:
+    def is_spent(self) -> bool:
         """True if no other run may begin."""
-        return self._budget.spent
+        return self._budget.is_spent
 
     @property
     def verdicts(self) -> Sequence[ConditionVerdict]:

@@ -183,11 +183,11 @@ class SearchStep:
             str(self.begun),
             "–" if self.goodput is None else f"{100 * self.goodput:.3g} %",
             *("–" if value is None else duration(value) for value in first),
-            self.said,
+            self.short_text,
         ]
 
     @property
-    def said(self) -> str:
+    def short_text(self) -> str:
         """The verdict and its reason as a short text."""
         if self.verdict == "seems to hold":
             return f"undecided: {self.why.partition(',')[0]}" if self.purpose == "confirm" else SAID[self.verdict]

@@ -69,14 +69,14 @@ class TimedConnection:
             raise
 
     @property
-    def reusable(self) -> bool:
+    def is_reusable(self) -> bool:
         """True if another request can be sent: the last answer is complete, and the server keeps the connection."""
         return self._taker is None and self._usable
 
     @property
-    def paced(self) -> bool:
+    def is_paced(self) -> bool:
         """True if the connection is read slowly."""
-        return self._transport.paced
+        return self._transport.is_paced
 
     def resume(self) -> None:
         """Read the next piece, if the connection is read slowly."""

@@ -53,7 +53,7 @@ class Connections:
     def idle_channel(self) -> Channel | None:
         """Return an idle connection, or a stream on an open one, or ``None``."""
         while self._idle:
-            if (connection := self._idle.pop()).reusable:  # the server has not closed it, as far as known
+            if (connection := self._idle.pop()).is_reusable:  # the server has not closed it, as far as known
                 return connection
         self._close_where(lambda shared: shared.useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
@@ -88,7 +88,7 @@ class Connections:
             connection.close()
             if not self._rules.keep:
                 self._close_where(lambda shared: shared.idle)
-        elif self._rules.keep and not connection.paced and connection.reusable:
+        elif self._rules.keep and not connection.is_paced and connection.is_reusable:
             self._idle.append(connection)
         else:
             connection.close()

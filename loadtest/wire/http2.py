@@ -274,7 +274,7 @@ class Http2Stream:
     ``reads`` counts reads with a part of it, ``received`` the bytes of its content.
     """
 
-    paced = False
+    is_paced = False
 
     def __init__(self, connection: SharedConnection) -> None:
         self._connection = connection

@@ -29,12 +29,12 @@ ErrorCallback = Callable[[OSError, float], None]
 
 @attrs.frozen(eq=False)
 class WatchedSocket:
-    """A socket and the callbacks for its data. A ``paced`` socket is not read again until ``ReadLoop.resume``."""
+    """A socket and the callbacks for its data. A paced socket is not read again until ``ReadLoop.resume``."""
 
     socket: socket.socket
     take: DataCallback
     broke: ErrorCallback
-    paced: bool = False
+    is_paced: bool = False
 
     def read(self) -> bytes | OSError | None:
         """Return the next bytes, an error, or ``None`` if there is no data."""
@@ -121,7 +121,7 @@ if sys.platform == "linux":
             return bool(read)
 
     def _interest(watched: WatchedSocket) -> int:
-        return select.EPOLLIN | (select.EPOLLONESHOT if watched.paced else 0)
+        return select.EPOLLIN | (select.EPOLLONESHOT if watched.is_paced else 0)
 
 
 class _TaskLoop:
@@ -151,12 +151,12 @@ class _TaskLoop:
                 if (found := watched.read()) is None:
                     continue
                 at = trio.current_time()
-                if watched.paced:
+                if watched.is_paced:
                     paused = self._paused[watched] = trio.Event()
                 watched.deliver(found, at, self)
                 if watched not in self._scopes:
                     return
-                if watched.paced:
+                if watched.is_paced:
                     await paused.wait()
 
 

@@ -30,7 +30,7 @@ class TimedTransport:
 
     def __init__(self, sock: socket.socket, pace: Pace, tls: "TlsLayer | None") -> None:
         self._socket = sock
-        self.paced = pace == "slowly"
+        self.is_paced = pace == "slowly"
         self._tls = tls
         self._watched: WatchedSocket | None = None
         self._writing = trio.Lock()
@@ -51,7 +51,7 @@ class TimedTransport:
         """Start to read. ``take`` receives the data, and ``broke`` the error of a broken connection."""
         if self._tls is not None:
             take = self._tls.decrypting(take)
-        self._watched = WatchedSocket(self._socket, take, broke, paced=self.paced)
+        self._watched = WatchedSocket(self._socket, take, broke, is_paced=self.is_paced)
         read_loop().add(self._watched)
 
     def resume(self) -> None:

@@ -225,11 +225,11 @@ def test_a_websocket_on_which_nothing_is_asked_is_closed_and_one_with_a_request_
         busy.create("m")
         up = stack.enter_context(held.accept())
         up.read_request()
-        assert idle.closed() == 1001
+        assert idle.read_close_code() == 1001
         assert "websocket_idle" in (idle.reason or "")
         up.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
         assert busy.next()["type"] == "error"
-        assert busy.closed() == 1001
+        assert busy.read_close_code() == 1001
 
 
 def test_what_idle_websockets_remember_is_bounded_for_all_and_the_greediest_goes(upstream):
@@ -249,7 +249,7 @@ def test_what_idle_websockets_remember_is_bounded_for_all_and_the_greediest_goes
         many = [stack.enter_context(websocket.Client.connect(gateway.port, auth("mallory"))) for _ in range(4)]
         for client in many:
             turn(client, 28_000)
-        assert [many[0].closed(), many[1].closed()] == [1001, 1001]
+        assert [many[0].read_close_code(), many[1].read_close_code()] == [1001, 1001]
         assert "memory" in (many[0].reason or "")
         turn(bobs, 100, previous_response_id=first)
 

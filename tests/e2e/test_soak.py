@@ -31,5 +31,5 @@ def test_a_signal_in_the_midst_of_the_work_leaves_nothing_behind():
 
 def test_a_worker_that_is_killed_in_the_midst_of_the_work_costs_only_its_own_streams():
     tally = Signals(workers=2, streams=20, kills=1, pause=0.3, say=lambda _: None).run()
-    lost = [name for name in tally.sent if tally.lost(name)]
+    lost = [name for name in tally.sent if tally.was_lost(name)]
     assert 0 < len(lost) < len(tally.sent)

@@ -172,7 +172,7 @@ def test_a_websocket_goes_on_while_others_get_keys_and_ends_when_its_own_is_revo
         place.change("add", "newcomer")
         assert client.ask("nothing-like-it")[-1]["type"] == "error"
         place.change("revoke", "listener")
-        assert client.closed() == 1001
+        assert client.read_close_code() == 1001
 
 
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)

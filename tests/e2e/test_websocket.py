@@ -321,10 +321,10 @@ def test_an_error_in_the_stream_and_the_failed_response_behind_it_are_one_end(cl
 def test_a_message_above_the_limit_closes_with_1009(gateway, by_hand):
     with Client.connect(gateway.port) as client:
         client.create("on-chat", "x" * 1_000_000)
-        assert client.closed() == 1009
+        assert client.read_close_code() == 1009
     with Client.connect(gateway.port) as client, called(client, by_hand) as up:
         client.send("x" * 1_000_000)
-        assert client.closed() == 1009
+        assert client.read_close_code() == 1009
         up.closed_after(time.perf_counter())
     assert lines(gateway, client, 1)[0]["ended"] == "client_disconnected"
 
@@ -333,7 +333,7 @@ def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, b
     with called(client, by_hand) as up:
         for _ in range(40):
             client.create("on-chat")
-        assert client.closed() == 1008
+        assert client.read_close_code() == 1008
         up.closed_after(time.perf_counter())
     lines(gateway, client, 1)
 
@@ -343,7 +343,7 @@ def test_bytes_that_are_no_frame_end_the_connection_in_words(gateway, frame):
     """A reserved opcode, no mask, no UTF-8."""
     with Client.connect(gateway.port) as client:
         client.wire.send(frame)
-        assert client.closed() in (1002, 1007)
+        assert client.read_close_code() in (1002, 1007)
     assert gateway.request("GET", "/healthz").status == 200
 
 
@@ -474,7 +474,7 @@ def draining(upstream, by_hand) -> Iterator[Gateway]:
 def test_an_idle_connection_is_sent_away(draining):
     with Client.connect(draining.port) as client:
         draining.stop()
-        assert client.closed() == 1001
+        assert client.read_close_code() == 1001
 
 
 def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
@@ -487,7 +487,7 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
         up.send(answer_stream("chat").whole.removeprefix(answer_stream("chat").half))
         assert client.answer()[-1]["type"] == "response.completed"
         assert text_of(client.answer()) == "waited"
-        assert client.closed() == 1001
+        assert client.read_close_code() == 1001
     assert [line["ended"] for line in lines(draining, client, 2)] == ["complete", "complete"]
 
 
@@ -498,7 +498,7 @@ def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstre
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
             own.stop()
             assert client.answer()[-1]["type"] == "response.failed"
-            assert client.closed() == 1001
+            assert client.read_close_code() == 1001
         lines(own, client, 1)
         eventually(own.has_ended, what="the end of the gateway")
 

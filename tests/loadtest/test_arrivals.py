@@ -38,7 +38,7 @@ def test_a_ramp_may_begin_or_end_at_nothing():
 @given(STEPS)
 def test_arrivals_are_as_many_as_expected_in_order_and_in_their_time(steps):
     found = list(arrivals(steps, evenly()))
-    assert len(found) == pytest.approx(sum(step.expected for step in steps), abs=1.001)
+    assert len(found) == pytest.approx(sum(step.expected_arrivals for step in steps), abs=1.001)
     assert all(before <= after + 1e-6 for before, after in pairwise(found))
     assert all(0 <= time <= sum(step.seconds for step in steps) + 1e-6 for time in found)
 

@@ -22,7 +22,7 @@ SEEDS = 40  # 7 of 200 are wrong
 @attrs.frozen
 class AnswerLine:
     planned: float
-    failed: bool
+    is_error: bool
     values: dict[str, tuple[float, ...]]
 
 
@@ -47,7 +47,7 @@ def side(answers, *, logged=True):
     for answer in answers:
         for name, values in answer.values.items():
             measures[name].extend(values)
-    failed = sum(answer.failed for answer in answers)
+    failed = sum(answer.is_error for answer in answers)
     return SideFigures(answers[-1].planned, len(answers), failed, measures, answers if logged else ())
 
 

@@ -59,7 +59,7 @@ def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
     assert answer.content == content
     assert answer.fault is None
     assert answer.ended is not None
-    assert connection.reusable
+    assert connection.is_reusable
 
 
 def test_the_request_goes_out_with_its_length_and_the_host():
@@ -126,7 +126,7 @@ def test_what_is_no_whole_answer_is_named_however_it_is_cut(wire, fault, detail)
         assert answer.fault is not None, size
         assert answer.fault.fault == fault, size
         assert detail in answer.fault.detail, size
-        assert not connection.reusable, size
+        assert not connection.is_reusable, size
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_is_no_whole_answer_is_named_however_it_is_cut(wire, fault, detail)
 )
 def test_a_connection_is_reused_when_the_answer_was_read_to_its_end(wire, reusable):
     connection, _ = fed(wire)
-    assert connection.reusable is reusable
+    assert connection.is_reusable is reusable
 
 
 def test_without_a_length_the_close_is_the_end():
@@ -152,7 +152,7 @@ def test_without_a_length_the_close_is_the_end():
     assert answer.content == b"all of it"
     assert answer.fault is None
     assert answer.ended == 3.0
-    assert not connection.reusable
+    assert not connection.is_reusable
 
 
 @settings(max_examples=60, deadline=None)
@@ -176,12 +176,12 @@ async def test_a_connection_takes_one_request_after_the_other():
     for wire, content in ((EARLY + SIZED, b"hello"), (IN_CHUNKS, b"hi he")):
         answer = TakenAnswer()
         await connection.ask(REQUEST, answer)
-        assert not connection.reusable
+        assert not connection.is_reusable
         assert await far.receive_some()
         await far.send_all(wire)
         await answer.over.wait()
         assert answer.content == content
-        assert connection.reusable
+        assert connection.is_reusable
         assert connection.received == len(wire)
     connection.close()
     await far.aclose()
@@ -195,7 +195,7 @@ async def test_an_idle_connection_that_the_server_closes_is_not_used_again():
     await answer.over.wait()
     await far.aclose()
     with trio.fail_after(2):
-        while connection.reusable:  # noqa: ASYNC110  # polled, with a deadline
+        while connection.is_reusable:  # noqa: ASYNC110  # polled, with a deadline
             await trio.lowlevel.checkpoint()
 
 

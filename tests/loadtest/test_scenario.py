@@ -236,10 +236,10 @@ def test_a_trace_takes_the_place_of_a_rate(tmp_path):
     plan = built(text)
     assert plan.open_loop
     assert (plan.seconds, [*recorded_starts(plan)]) == (18, [*range(0, 20, 2)])
-    assert sum(step.expected for step in plan.steps) == pytest.approx(10)
+    assert sum(step.expected_arrivals for step in plan.steps) == pytest.approx(10)
     fast = built(text + "speed: 2\nwarmup: 3s\nseconds: 4s\n")
     assert (fast.seconds, [*recorded_starts(fast)]) == (4, [*range(8)])
-    assert sum(step.expected for step in fast.steps) == pytest.approx(5)
+    assert sum(step.expected_arrivals for step in fast.steps) == pytest.approx(5)
     for more, said in {
         "rate: 3\n": "rate and trace; give one of rate, steps and trace",
         "speed: 0\n": "speed: 0; expected a number above 0",

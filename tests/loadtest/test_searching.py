@@ -130,7 +130,7 @@ async def test_few_answers_leave_it_undecided(autojump_clock):
     assert run.search.found.outcome == "undecided"
     last = run.search.steps[-1]
     assert last.begun >= 20
-    assert last.said.startswith("undecided: sure of ")
+    assert last.short_text.startswith("undecided: sure of ")
     assert any(note.startswith("The search is undecided") for note in notes(run))
 
 

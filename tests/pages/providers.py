@@ -68,19 +68,19 @@ def _cells(row: Provider) -> tuple[str, ...]:
         if row.address
         else "yours",
         f"`{row.key_env}`" if row.key_env else "" if row.key_required else "none needed",
-        *(_asked(row, api) for api in CLIENTS),
+        *(_describe_conversions(row, api) for api in CLIENTS),
         ", ".join(_NAMED.get(family, f"`{family}`") for family in row.families if family != _REST),
         row.about,
     )
 
 
-def _asked(row: Provider, api: Api) -> str:
-    upstreams = [speaks.get(api) for speaks in _spoken(row)]
+def _describe_conversions(row: Provider, api: Api) -> str:
+    upstreams = [speaks.get(api) for speaks in _apis_by_model(row)]
     words = ("unchanged" if upstream == api else f"to {upstream.capitalize()}" for upstream in upstreams if upstream)
     return " or ".join(dict.fromkeys(words)) or "not yet"
 
 
-def _spoken(row: Provider) -> list[dict[Api, Api]]:
+def _apis_by_model(row: Provider) -> list[dict[Api, Api]]:
     """Return the APIs of a provider, by model if they differ."""
     return [dict(speaks) for speaks in (row.speaks, *(changes.get("speaks", {}) for _, changes in row.by_model))]
 
@@ -88,7 +88,7 @@ def _spoken(row: Provider) -> list[dict[Api, Api]]:
 def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
     ends = () if row.base_url or row.by_model else tuple(row.by_path)
     names = [("", row), *((end, row.at_base_url(f"https://h{end}")) for end in ends)]
-    spoken = {api for _, one in names for speaks in _spoken(one) for api in speaks.values()}
+    spoken = {api for _, one in names for speaks in _apis_by_model(one) for api in speaks.values()}
     for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
         source = row.sources.get(api)
         end, at = next((end, one) for end, one in reversed(names) if api in one.paths)

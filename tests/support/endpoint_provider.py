@@ -80,10 +80,10 @@ class EndpointProvider:
         async with stream:
             connection = h11.Connection(h11.SERVER)
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                while await self._one(stream, connection):
+                while await self._answer_request(stream, connection):
                     connection.start_next_cycle()
 
-    async def _one(self, stream: trio.SocketStream, connection: h11.Connection) -> bool:
+    async def _answer_request(self, stream: trio.SocketStream, connection: h11.Connection) -> bool:
         head, body = None, bytearray()
         while not isinstance(event := connection.next_event(), h11.EndOfMessage):
             if isinstance(event, h11.Request):

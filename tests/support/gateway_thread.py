@@ -77,7 +77,7 @@ def gateway_thread(
     with config_file(settings, port) as (file, port):
         config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
-        with unlink_sockets_on_exit(listeners), _logged(lines, chosen) as log:
+        with unlink_sockets_on_exit(listeners), _make_log(lines, chosen) as log:
             log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
@@ -93,7 +93,7 @@ def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
     with mock_thread() as mock:
         config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
         lines, lifecycle = _Lines(), Lifecycle()
-        with _logged(lines, Options()) as log:
+        with _make_log(lines, Options()) as log:
             log.apply_config(config)
 
             async def main(ready: Callable[[], None]) -> None:
@@ -158,7 +158,7 @@ def _thread(
 
 
 @contextlib.contextmanager
-def _logged(lines: _Lines, options: Options) -> Iterator[Log]:
+def _make_log(lines: _Lines, options: Options) -> Iterator[Log]:
     """Make the log of a gateway, which writes the records of its thread to ``lines``."""
     root = logging.getLogger()
     with kept_settings():

@@ -48,7 +48,7 @@ class CountingProvider:
         self._free.set()
 
     @contextlib.contextmanager
-    def held(self):  # type: ignore[no-untyped-def]
+    def hold_answers(self):  # type: ignore[no-untyped-def]
         """Send no answers during the block."""
         self._free = trio.Event()
         try:

@@ -40,7 +40,7 @@ class KeptProvider:
         parts = urlsplit(asked.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "goog" in parts.path or "v1beta" in parts.path:
-            return self._googles(asked, parts.path, query)
+            return self._answer_google(asked, parts.path, query)
         steps = parts.path.removeprefix("/v1/").split("/")
         anthropic = "anthropic-version" in asked.headers
         match asked.method, steps:
@@ -58,7 +58,7 @@ class KeptProvider:
                 file = self._keep({"id": self._id("file-"), "object": "file", "purpose": "batch"})
                 return json_answer({**self.kept[id], "status": "completed", "file": file})
             case "POST", [collection] | [collection, _, "remix"]:
-                return self._made(asked, collection)
+                return self._create_object(asked, collection)
             case _, ["vector_stores", id, *rest] if rest and id in self.kept:
                 return self._of_store(asked, id, rest, query)
             case _, ["batches", _, "cancel"] | ["messages", "batches", *_]:
@@ -140,14 +140,14 @@ class KeptProvider:
         )  # fmt: skip
         return Told((content,), status, headers, length=True)
 
-    def _made(self, asked: Asked, collection: str) -> Told:
+    def _create_object(self, asked: Asked, collection: str) -> Told:
         prefixes = {"vector_stores": "vs_", "containers": "cntr_", "uploads": "upload_", "batches": "batch_",
                     "videos": "video_"}  # fmt: skip
         members = asked.json if asked.headers["content-type"] == "application/json" else {}
         value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
         return json_answer(self._keep(value))
 
-    def _googles(self, asked: Asked, path: str, query: dict[str, str]) -> Told:
+    def _answer_google(self, asked: Asked, path: str, query: dict[str, str]) -> Told:
         if path.startswith("/upload/") and asked.headers.get("x-goog-upload-command") == "start":
             id = self._id("files/")
             self.contents[id] = b""

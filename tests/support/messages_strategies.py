@@ -142,9 +142,9 @@ def few_marks(call):
     """Return ``call`` with only its first four cache marks."""
     left = [4]
 
-    def kept(value):
+    def convert(value):
         if isinstance(value, tuple):
-            return tuple(map(kept, value))
+            return tuple(map(convert, value))
         if not attrs.has(type(value)):
             return value
         names = [name for name in ("messages", "tools", "parts") if hasattr(value, name)]
@@ -152,7 +152,7 @@ def few_marks(call):
         if marks and "cache_control" in marks:
             left[0] -= 1
             marks = marks if left[0] >= 0 else {}
-        changes = {name: kept(getattr(value, name)) for name in names}
+        changes = {name: convert(getattr(value, name)) for name in names}
         return attrs.evolve(value, **changes, **({} if marks is None else {"marks": marks}))
 
-    return kept(call)
+    return convert(call)

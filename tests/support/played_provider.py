@@ -127,7 +127,7 @@ class PlayedProvider:
     async def _say(self, stream: trio.SocketStream, whole: bytes, act: str) -> bool:
         head = whole.index(b"\r\n\r\n") + 4
         await stream.send_all(whole[: {"cut": -20, "stall": -20, "cut early": head}.get(act, len(whole))])
-        return await self._ended(stream, act)
+        return await self._finish(stream, act)
 
     async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
         script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
@@ -141,9 +141,9 @@ class PlayedProvider:
             await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
         if act not in ("cut", "stall", "cut early"):
             await stream.send_all(b"0\r\n\r\n")
-        return await self._ended(stream, act)
+        return await self._finish(stream, act)
 
-    async def _ended(self, stream: trio.SocketStream, act: str) -> bool:
+    async def _finish(self, stream: trio.SocketStream, act: str) -> bool:
         if act == "stall":
             self.stalls += 1
             await stream.receive_some()

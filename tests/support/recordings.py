@@ -148,28 +148,28 @@ class Said:
     failed: bool = False
     hosted: frozenset[str] = frozenset()
 
-    def all(self, kind: Kind) -> list[Any]:
+    def values_of(self, kind: Kind) -> list[Any]:
         return [value for one, value in self.parts if one == kind]
 
     @property
     def text(self) -> str:
-        return "".join(self.all("text"))
+        return "".join(self.values_of("text"))
 
     @property
     def refusal(self) -> str:
-        return "".join(self.all("refusal"))
+        return "".join(self.values_of("refusal"))
 
     @property
     def thinking(self) -> str:
-        return "".join(self.all("thinking"))
+        return "".join(self.values_of("thinking"))
 
     @property
     def calls(self) -> list[Call]:
-        return self.all("call")
+        return self.values_of("call")
 
     @property
     def seals(self) -> list[Any]:
-        return self.all("seal")
+        return self.values_of("seal")
 
 
 def content_of(recording: Recording) -> Said:

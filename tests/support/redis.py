@@ -37,7 +37,7 @@ class RedisServer:
         return self.directory / "socket"
 
     @property
-    def _kept(self) -> Path:
+    def _dump_path(self) -> Path:
         return self.directory / "dump.rdb"
 
     @property
@@ -61,12 +61,12 @@ class RedisServer:
     def save(self, name: str) -> None:
         """Save its present data under ``name``."""
         assert self.say("SAVE") == b"+OK\r\n"
-        shutil.copy(self._kept, self.directory / name)
-        self._kept.unlink()
+        shutil.copy(self._dump_path, self.directory / name)
+        self._dump_path.unlink()
 
     def put_back(self, name: str) -> None:
         """Restore saved data for the next start."""
-        shutil.copy(self.directory / name, self._kept)
+        shutil.copy(self.directory / name, self._dump_path)
 
     def signal_all(self, number: int) -> None:
         """Send a signal to the process, for example to simulate a stopped machine."""

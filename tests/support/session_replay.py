@@ -92,7 +92,7 @@ class Replay:
                 yield self._http(name, request)
 
     def _http(self, name: str, request: Mapping[str, Any]) -> Answered:
-        body = self._said(request["body"])
+        body = self._fill_body(request["body"])
         reply = self._gateway.request(request["method"], request["path"], body, request["headers"])
         api = APIS.get(request["path"].partition("?")[0])
         streamed = reply.headers.get("content-type", "").startswith("text/event-stream")
@@ -107,7 +107,7 @@ class Replay:
     def _websocket(self, name: str, request: Mapping[str, Any]) -> Iterator[Answered]:
         with Client.connect(self._gateway.port, request["headers"]) as client:
             for message in request["messages"]:
-                client.send(self._said(message))
+                client.send(self._fill_body(message))
                 frames = client.answer()
                 self._answers.append(given_out(frames))
                 passed = frames[0].get("headers", {}).get("x-trigate-lane") == "byte"
@@ -117,31 +117,31 @@ class Replay:
                     found.feed(event)
                 yield Answered(name, 101, None, found.close(), b"".join(raw))
 
-    def _said(self, recorded: Any) -> Any:
+    def _fill_body(self, recorded: Any) -> Any:
         """Return the body of a recorded request, filled with values of this gateway."""
         if isinstance(recorded, dict):
             recorded = {key: self._earlier(key, value) for key, value in recorded.items()}
         self._bodies.append(recorded)
-        return self._filled(recorded)
+        return self._fill(recorded)
 
     def _earlier(self, key: str, value: Any) -> Any:
         found = AS_IN.fullmatch(value) if isinstance(value, str) else None
         return self._bodies[int(found[1]) - 1][key] if found else value
 
-    def _filled(self, value: Any) -> Any:
+    def _fill(self, value: Any) -> Any:
         match value:
             case str():
                 return self._text(value)
             case list():
                 return [item for item in map(self._or_absent, value) if item is not Absent]
             case dict():
-                return {key: self._filled(item) for key, item in value.items()}
+                return {key: self._fill(item) for key, item in value.items()}
             case _:
                 return value
 
     def _or_absent(self, item: Any) -> Any:
         try:
-            return self._filled(item)
+            return self._fill(item)
         except Absent:
             return Absent
 

@@ -72,7 +72,7 @@ class SimulatedLoad(LoadUnderWay):
             contents=(waited,), first_output=waited, end_event=waited, ended=waited,
         )  # fmt: skip
         self.figures.record_begin(answer.planned, 0.0)
-        self.figures.add(record, ("ttft",) if answer.waited > self._slow else ())
+        self.figures.add(record, ("ttft",) if answer.wait_seconds > self._slow else ())
 
 
 def simulate(queue: SimulatedQueue, slow: float = float("inf")):

@@ -16,7 +16,7 @@ class SimulatedAnswer:
     ended: float
 
     @property
-    def waited(self) -> float:
+    def wait_seconds(self) -> float:
         return self.ended - self.planned
 
 

@@ -259,7 +259,7 @@ class Tally:
     # The time, and the connections of the killed worker.
     kills: list[tuple[float, set[int]]] = attrs.field(factory=list)
 
-    def lost(self, name: str) -> bool:
+    def was_lost(self, name: str) -> bool:
         """Return whether a killed worker handled the request.
 
         An exchange ends, and is logged, just after its connection if the client closes that immediately. So a request
@@ -303,7 +303,7 @@ class Clients:
         api, model = dice.choice(list(PATHS)), dice.choice(list(MODELS))
         return self._ask(stream, draw_weighted(dice, ACTS), api, model, dice.random() < 0.8)
 
-    async def mixed(self, until: float) -> None:
+    async def run_clients(self, until: float) -> None:
         """Run one client after another, each on its own connection, until ``until`` or until the gateway refuses
         connections."""
         ways: dict[str, Callable[..., Awaitable[None]]] = {
@@ -365,7 +365,7 @@ class Clients:
         except (Cut, trio.BrokenResourceError):
             if asked.act not in WHOLE and any(mark in b"".join(wire.body) for mark in SUCCESS):
                 self.tally.wrong.append(f"{asked}: looked complete until it was cut")
-            if not self.stopping and not self.tally.lost(asked.name):
+            if not self.stopping and not self.tally.was_lost(asked.name):
                 self.tally.wrong.append(f"{asked}: cut in the midst of the work, after {wire.body[-1:]}")
             raise
         self._judge(asked, status, body)
@@ -380,7 +380,7 @@ class Clients:
         if (complete != should and not (should and self.stopping)) or not told:
             self.tally.wrong.append(f"{asked}: {status} {body[-300:]!r}")
 
-    async def paced(self, api: str, model: str, events: int) -> None:
+    async def read_slowly(self, api: str, model: str, events: int) -> None:
         """Read one stream of ``events``, and check each event when it arrives."""
         came: dict[bytes, float] = {}  # arrival times of events by their sending times
         tail = b""
@@ -410,7 +410,7 @@ class Clients:
             except (Cut, trio.BrokenResourceError):
                 self.tally.wrong.append(f"{asked}: was not told")
 
-    async def stalled(self, api: str, model: str, over: trio.Event) -> None:
+    async def stall_answer(self, api: str, model: str, over: trio.Event) -> None:
         """Take the beginning of an endless answer, then nothing until the gateway is gone."""
         async with await self._connect() as stream:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)  # a smaller buffer takes seconds to drain

@@ -18,7 +18,7 @@ class Upload:
         self._rest = rest
 
     @classmethod
-    async def begun(
+    async def begin(
         cls,
         served: InProcess,
         body: bytes,

@@ -53,13 +53,13 @@ class Forked:
         with theirs:
             socket.send_fds(_server(), [asked], [theirs.fileno(), stdout, stderr])
         self.returncode: int | None = None
-        self.pid = self._told()
+        self.pid = self._receive_number()
 
     def poll(self) -> int | None:
-        return self._ended(0)
+        return self._poll_status(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        if (status := self._ended(timeout)) is None:
+        if (status := self._poll_status(timeout)) is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return status
 
@@ -74,19 +74,19 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def _ended(self, timeout: float | None) -> int | None:
+    def _poll_status(self, timeout: float | None) -> int | None:
         """Return the exit status, or ``None`` after ``timeout``.
 
         Until it is read, an ended process remains as a zombie.
         """
         if self.returncode is None and select.select([self._keeper], [], [], timeout)[0]:
             with self._keeper:
-                assert self._told() == self.pid
+                assert self._receive_number() == self.pid
                 self._keeper.sendall(TAKEN)
-                self.returncode = os.waitstatus_to_exitcode(self._told())
+                self.returncode = os.waitstatus_to_exitcode(self._receive_number())
         return self.returncode
 
-    def _told(self) -> int:
+    def _receive_number(self) -> int:
         number: int = NUMBER.unpack(self._keeper.recv(NUMBER.size))[0]
         return number
 

@@ -51,7 +51,7 @@ class Client:
         head, _, rest = client.wire.read_until(b"\r\n\r\n").partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head + rest
         client.head = head.decode().lower()
-        client._received(rest)
+        client._receive_data(rest)
         return client
 
     def send(self, value: Any) -> None:
@@ -81,7 +81,7 @@ class Client:
                 return
             data = self.wire.sock.recv(65536)
             assert data, "the server closed the connection without a close frame"
-            self._received(data)
+            self._receive_data(data)
 
     def next(self) -> dict[str, Any]:
         return next(self.frames())
@@ -103,7 +103,7 @@ class Client:
         self.create(model, input, **more)
         return self.answer()
 
-    def closed(self) -> int:
+    def read_close_code(self) -> int:
         """Return the code of the server's close, after which nothing else may arrive."""
         assert list(self.frames()) == []
         assert self.code is not None
@@ -112,7 +112,7 @@ class Client:
     def close(self) -> None:
         self.wire.send(self._proto.send(CloseConnection(code=1000)))
 
-    def _received(self, data: bytes) -> None:
+    def _receive_data(self, data: bytes) -> None:
         self._proto.receive_data(data)
         for event in self._proto.events():
             match event:
@@ -144,10 +144,10 @@ def lines(gateway: Gateway, client: Client, count: int) -> list[dict[str, Any]]:
     """Return the ledger's lines of all exchanges on the connection, once there are ``count``."""
     id = next(line for line in client.head.split("\r\n") if line.startswith("x-request-id")).split(": ")[1]
 
-    def found() -> list[dict[str, Any]]:
+    def own_lines() -> list[dict[str, Any]]:
         own = [json.loads(line) for line in list(gateway.log) if f'"request_id":"{id}-' in line]
         return own if len(own) >= count else []
 
-    seen = eventually(found, what=f"{count} lines of {id}")
+    seen = eventually(own_lines, what=f"{count} lines of {id}")
     assert len(seen) == count
     return list(seen)

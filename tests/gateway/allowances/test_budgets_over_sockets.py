@@ -181,7 +181,7 @@ async def test_a_burst_spends_no_more_than_reservations_were_short_of():
             statuses.append((await ask(running)).status_code)
 
         async with trio.open_nursery() as nursery:
-            with place.held():
+            with place.hold_answers():
                 for _ in range(30):
                     nursery.start_soon(one)
                 await eventually(lambda: len(place.asked) >= 4)

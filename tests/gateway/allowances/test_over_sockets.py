@@ -85,7 +85,7 @@ async def test_a_refused_request_uses_nothing_up():
     limits = {"requests": "3/m", "tokens": "1M/m", "concurrent": 1}
     async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
         async with trio.open_nursery() as nursery:
-            with place.held():
+            with place.hold_answers():
                 nursery.start_soon(lambda: running.ask("a", headers=ALICE))
                 await eventually(lambda: place.asked)
                 tokens = level(running, "tokens")
@@ -136,7 +136,7 @@ async def test_tokens_are_reserved_before_and_set_right_after(api, stream):
     limits = {"tokens": "1000/d", "input_tokens": "1000/d", "output_tokens": "1000/d"}
     async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
         async with trio.open_nursery() as nursery:
-            with place.held():
+            with place.hold_answers():
                 nursery.start_soon(lambda: running.ask("a", api, stream=stream, headers=ALICE))
                 await eventually(lambda: place.asked)
                 assert level(running, "tokens") > SPENT, "what is expected of it"
@@ -205,7 +205,7 @@ async def test_the_slot_of_a_client_that_leaves_comes_back():
         content = config(place, entry={"ratelimits": {"concurrent": 1}})
         del content["client_keys"]
         async with gateway(content) as running:
-            with place.held():
+            with place.hold_answers():
                 async with running.leaving("a"):
                     await eventually(lambda: level(running, "concurrent", "model_providers.a"))
                 await is_free(running, "model_providers.a")
@@ -265,7 +265,7 @@ async def test_requests_wait_for_a_place_before_they_go_on_to_the_next_target(ap
             found.append(answer.headers["x-trigate-target"])
 
         async with trio.open_nursery() as nursery:
-            with first.held():
+            with first.hold_answers():
                 nursery.start_soon(ask)
                 await eventually(lambda: first.asked)
                 for number in range(2):
@@ -284,7 +284,7 @@ async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_f
         content = config(place, entry=content_of_queue)
         del content["client_keys"]
         async with gateway(content) as running, trio.open_nursery() as nursery:
-            with place.held():
+            with place.hold_answers():
                 nursery.start_soon(running.ask, "a")
                 await eventually(lambda: place.asked)
                 async with running.leaving("a"):
@@ -301,7 +301,7 @@ async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_f
 async def test_whoever_has_waited_long_enough_goes_on():
     async with providers(2) as (first, second):
         async with gateway(config(first, second, entry=queue(wait="50ms"))) as running, trio.open_nursery() as nursery:
-            with first.held():
+            with first.hold_answers():
                 nursery.start_soon(lambda: running.ask("r", headers=ALICE))
                 await eventually(lambda: first.asked)
                 answer = await running.ask("r", headers=ALICE)
@@ -314,7 +314,7 @@ async def test_keep_alives_run_while_a_stream_waits():
         content = config(place, entry=queue(), keep_alive="20ms")
         del content["client_keys"]
         async with gateway(content) as running, trio.open_nursery() as nursery:
-            with place.held():
+            with place.hold_answers():
                 nursery.start_soon(running.ask, "a")
                 await eventually(lambda: place.asked)
                 async with await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2])) as stream:

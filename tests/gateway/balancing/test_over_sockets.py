@@ -75,7 +75,7 @@ async def test_nothing_is_kept_where_a_route_is_not_sticky():
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_the_least_busy_member_is_asked_while_answers_are_open(stream):
     async with providers(3) as places, gateway(config(places, sticky=False)) as running:
-        with places[0].held(), places[1].held(), places[2].held():
+        with places[0].hold_answers(), places[1].hold_answers(), places[2].hold_answers():
             async with trio.open_nursery() as nursery:
                 for number in range(1, 7):
                     nursery.start_soon(partial(running.ask, "r", stream=stream))
@@ -94,7 +94,7 @@ async def test_no_answer_stays_open_however_it_ends(how, stream):
             place.fails = 500 if how == "status" else None
             place.cuts = how == "cut"
         if how == "client":
-            with places[0].held(), places[1].held(), trio.move_on_after(PATIENCE) as scope:
+            with places[0].hold_answers(), places[1].hold_answers(), trio.move_on_after(PATIENCE) as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(partial(running.ask, "r", stream=stream))
                     await eventually(lambda: sum(len(place.asked) for place in places) == 1)
@@ -175,7 +175,7 @@ async def test_a_member_that_was_given_up_without_content_is_known_to_take_so_lo
     async with providers(2) as places:
         settings = config(places, targets=[["a", {"target": "b", "weight": 0}]], first_content="50ms")
         async with gateway(settings) as running:
-            with places[0].held():
+            with places[0].hold_answers():
                 assert (await running.ask("r", stream=True)).status_code == 200
             first = running.service.router.plan("r", "chat").first
             seconds = running.service.balancer.loads.percentile(first, 0.9, running.clock.now)

@@ -94,7 +94,7 @@ async def test_one_request_tries_and_the_others_go_on_elsewhere(stream):
         running.fail("a", "quota")
         running.clock.now += 600
         async with trio.open_nursery() as nursery:
-            with a.held():
+            with a.hold_answers():
                 nursery.start_soon(partial(ask_at_once, running, 20, stream=stream))
                 await eventually(lambda: len(b.asked) == 19)
                 assert len(a.asked) == 1
@@ -109,7 +109,7 @@ async def test_a_trial_whose_client_leaves_is_given_back():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "quota")
         running.clock.now += 600
-        with a.held():
+        with a.hold_answers():
             async with running.leaving("r"):
                 await eventually(lambda: a.asked)
                 assert running.service.health.target_states()[0].state == "tried"
@@ -177,7 +177,7 @@ async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due
         running.fail("b", "quota", 900.0)
         running.clock.now += 600
         async with trio.open_nursery() as nursery:
-            with a.held():
+            with a.hold_answers():
                 nursery.start_soon(partial(ask_at_once, running, 10, stream=stream))
                 await eventually(lambda: a.asked)
                 assert await ask_at_once(running, 10, stream=stream) == {503: 10}

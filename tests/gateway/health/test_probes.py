@@ -84,7 +84,7 @@ async def test_a_server_that_does_not_answer_its_probe_well_is_out_until_it_does
 async def test_a_server_that_says_nothing_or_is_not_there_is_out(mock_clock):
     async with providers(2) as (silent, gone), probing(config(silent.url, gone.url, probe="/health")) as probes:
         gone.refuse()
-        with silent.held():
+        with silent.hold_answers():
             await trio.sleep(13)
             assert [probes.is_out("gpu-1"), probes.is_out("gpu-2")] == [True, True]
             assert [state.reason for state in probes.health.target_states()] == ["timeout", "connection"]

@@ -170,7 +170,7 @@ async def test_coheres_form_passes_as_openais_does():
     own = {"endpoints": {"transcriptions": {"path": "/v2/audio/transcriptions", "shape": "cohere"}}, **ENTRY}
     form = multipart([part("model", b"mine"), part("language", b"en"), part("file", wav(2), "a.wav")])
     async with before(lambda asked: json_answer({"text": "Hi."}), "openai/transcribe-1", own) as (served, provider):
-        uploading = await Upload.begun(served, form, len(form), path="/v2/audio/transcriptions")
+        uploading = await Upload.begin(served, form, len(form), path="/v2/audio/transcriptions")
         answer = await uploading.answer()
         assert answer.endswith(b'{"text": "Hi."}')
         assert b"x-trigate-lane: byte" in answer
@@ -276,7 +276,7 @@ async def test_many_uploads_at_once():
 
         async def one(number: int) -> None:
             form = multipart([part("file", b"~" * (number * 100 + 1), "a.wav"), part("model", b"mine")])
-            uploading = await Upload.begun(served, form, len(form))
+            uploading = await Upload.begin(served, form, len(form))
             texts[number] = json.loads((await uploading.answer()).rpartition(b"\r\n\r\n")[2])["text"]
 
         async with trio.open_nursery() as nursery:

@@ -118,7 +118,7 @@ async def test_an_early_refusal_ends_the_upload():
 
     async with in_front_of(refuse) as served:
         form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
-        uploading = await Upload.begun(served, form, 2000)
+        uploading = await Upload.begin(served, form, 2000)
         head = await uploading.answer()
         assert head.startswith(b"HTTP/1.1 413 ")
         assert b"too many seconds" in head
@@ -167,7 +167,7 @@ async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
         _,
     ):
         shares = served.service.admission.shares
-        other = await Upload.begun(served, form, 5 * 2**18)
+        other = await Upload.begin(served, form, 5 * 2**18)
         await eventually(lambda: shares.spooled > 2**20)
         found = await post(served, form)
         assert found.status_code == 503
@@ -178,7 +178,7 @@ async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
     async with before(lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
-        found = await Upload.begun(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
+        found = await Upload.begin(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
         assert (await found.answer()).startswith(b"HTTP/1.1 413 ")
     async with before(
         lambda asked: json_answer(ANSWER), "openai/whisper-1", ENTRY, limits={"request_body": "1KiB"}
@@ -218,7 +218,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
                 provider.left_now, provider.begun, size = trio.Event(), trio.Event(), len(form) * tenth // 10
                 provider.body_bytes = 0
                 provider.heads.clear()
-                upload = await Upload.begun(served, form, size)
+                upload = await Upload.begin(served, form, size)
                 reaches_it = size - 500 if parts[0] is MODEL else -1
                 await eventually(lambda least=reaches_it: provider.body_bytes > least)
                 await upload.leave()
@@ -234,7 +234,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_answe
             for tenth in range(10):
                 provider.go, provider.left_now = trio.Event(), trio.Event()
                 stopped = answer.pieces.stops(provider, tenth)
-                upload = await Upload.begun(served, form, len(form))
+                upload = await Upload.begin(served, form, len(form))
                 with trio.fail_after(5):
                     await stopped.wait()
                 await upload.leave()
@@ -274,7 +274,7 @@ MOST = 64 * 2**20
 async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_all_the_same():
     """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
     async with in_front_of(deaf) as served:
-        upload = await Upload.begun(served, BEGUN, len(BEGUN), length=99 * 2**20)
+        upload = await Upload.begin(served, BEGUN, len(BEGUN), length=99 * 2**20)
         assert await sent_until_stuck(upload.send) < MOST
         assert served.service.admission.shares.taken["in_flight"] == 1
         await upload.reset()

@@ -91,7 +91,7 @@ def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[Quart
 def ask(port: int) -> int:
     with Client.connect(port) as client:
         client.create("up", previous_response_id="resp_tg1.x", store=False)
-        return client.closed()
+        return client.read_close_code()
 
 
 async def test_a_mistake_of_ours_closes_with_1011_and_says_so_in_the_log(caplog):
@@ -116,7 +116,7 @@ async def test_a_mistake_before_the_first_request_closes_with_1011():
 
     def connect(port: int) -> int:
         with Client.connect(port) as client:
-            return client.closed()
+            return client.read_close_code()
 
     async with serving(answering(remembering)) as (port, _):
         assert await trio.to_thread.run_sync(connect, port) == 1011
@@ -128,7 +128,7 @@ async def test_the_server_pings_and_a_ping_holds_nothing_up(monkeypatch):
     def pinged(port: int) -> None:
         with Client.connect(port) as client:
             while client.pings < 3:
-                client._received(client.wire.sock.recv(1000))
+                client._receive_data(client.wire.sock.recv(1000))
 
     async with serving(listening) as (port, lifecycle):
         await trio.to_thread.run_sync(pinged, port)
@@ -194,7 +194,7 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
                 client.send(f"{number}")
             client.send(b"\x00binary")
             client.wire.send(client._proto.send(CloseConnection(code=4321, reason="enough")))
-            assert client.closed() == 4321
+            assert client.read_close_code() == 4321
 
     async with serving(add) as (port, lifecycle), trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, send, port)
@@ -217,7 +217,7 @@ async def test_a_close_without_a_code_is_sent_as_one():
 
     def connect(port: int) -> int:
         with Client.connect(port) as client:
-            return client.closed()
+            return client.read_close_code()
 
     async with serving(add) as (port, _):
         assert await trio.to_thread.run_sync(connect, port) == 1005
