@@ -1,4 +1,4 @@
-"""A provider's answer made into the client's: the lane of a stream, the fold of a whole one."""
+"""Converts a provider's response for the client: the lane of a stream, or the fold of a complete response."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -31,13 +31,15 @@ T = TypeVar("T")
 
 
 def is_stream(made: TargetRequest, content_type: str | None) -> bool:
-    """Return whether a provider answers with a stream of its API's events, whatever it was asked for."""
+    """Return whether the response is a stream of events, whatever was requested."""
     return made.target.framing.matches_type(content_type)
 
 
 def refuse_change_of_form(made: TargetRequest) -> None:
-    """Raise ``GatewayError`` (400) where the provider answers whole for a stream, or the other way round, and the
-    client has asked for several choices: the answer is translated, and the client would get one of them."""
+    """Raise ``GatewayError`` (400) if a response in the wrong form would lose choices.
+
+    A provider may respond with a complete response instead of a stream, or the reverse. The response is then
+    translated, which keeps only one of several requested choices."""
     incoming = made.request.incoming
     n = incoming.request.parameters.get("n")
     if n is not None and n.value > 1:
@@ -51,10 +53,10 @@ def refuse_change_of_form(made: TargetRequest) -> None:
 
 
 def stream_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
-    """Return the lane of a stream that the provider streams, and its writer if it is translated."""
+    """Return the lane of a stream, and its writer if it is translated."""
     context, target, prepared, disclosure = made.context, made.target, made.prepared, made.disclosure
     limits, wire = context.service.limits, context.codec.wire
-    # A stream that its end repeats, or that is stored, is held until then.
+    # A stream that is repeated at its end, or stored, is held until then.
     most = limits.answer if wire.repeats_answer or turn.records else None
 
     def make() -> tuple[Lane, Writer | None]:
@@ -75,7 +77,7 @@ def stream_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecord
 
 
 def whole_answer_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
-    """Return the lane of a stream that the provider answers whole, and its writer. Raises ``GatewayError`` (400) as
+    """Return the lane that streams a complete response, and its writer. Raises ``GatewayError`` (400) as
     ``refuse_change_of_form`` does."""
     refuse_change_of_form(made)
     context, codec = made.context, CODECS[made.target.api]
@@ -95,7 +97,7 @@ def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
 
 
 class StampedLane:
-    """A lane whose ids are ``ids``, in the order in which it makes them."""
+    """A lane that uses ``ids`` in the order in which it needs them."""
 
     def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
         self.seen = lane.seen
@@ -121,7 +123,7 @@ class StampedLane:
 def _stamped_lane(
     stamp: AnswerStamp | None, make: Callable[[], tuple[Lane, Writer | None]]
 ) -> tuple[Lane, Writer | None]:
-    """Return the lane that ``make`` makes, with the ids of ``stamp`` if there is one, and its writer."""
+    """Return the lane and the writer that ``make`` returns, with the ids of ``stamp`` if there is one."""
     if stamp is None:
         return make()
     ids = stamp.ids(b"stream")
@@ -130,28 +132,28 @@ def _stamped_lane(
         return StampedLane(lane, ids), writer
 
 
-# Whole answers
+# Complete responses
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class FoldedAnswer:
-    """A provider's whole answer. ``said`` are the characters of an answer whose tokens nobody has counted, ``lane`` is
-    its way to the client."""
+    """A complete response. ``said`` is the number of its characters if its usage is unknown, ``lane`` is its lane."""
 
     fold: Fold
     said: int
     lane: LaneName
 
     def report(self, record: Record) -> None:
-        """Put on ``record`` what the answer says of itself."""
+        """Record the response's own facts."""
         record.opening, record.bill.usage, record.bill.said = self.fold.start, self.fold.usage, self.said
 
 
 def fold_answer(
     made: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes, *, texts: bool = True
 ) -> FoldedAnswer:
-    """Read the provider's whole answer; without ``texts`` perhaps without what it says. Raises ``GatewayError``: 502
-    for a body that is no answer, 400 as ``refuse_change_of_form`` does."""
+    """Read a complete response; without ``texts``, its texts may be missing.
+
+    Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
     return stamped(stamp, b"fold", lambda: _fold(made, response, body, texts))
 
 
@@ -163,7 +165,7 @@ def _fold(made: TargetRequest, response: UpstreamResponse, body: bytes, texts: b
     events = _events(codec, body, framing, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, framing, checked=False)
-        said = sum(map(spoken, events))  # what nobody has counted is estimated by that
+        said = sum(map(spoken, events))  # to estimate missing usage
     for event in events:
         event = made.disclosure.error(event) if isinstance(event, ErrorInfo) else event
         folded.add(restored(event, made.prepared.names))
@@ -174,7 +176,7 @@ def _fold(made: TargetRequest, response: UpstreamResponse, body: bytes, texts: b
 
 
 def has_several(made: TargetRequest, lane: LaneName) -> bool:
-    """Return whether an answer that is translated has several choices: its client has requested them."""
+    """Return whether a translated response has several choices because the client requested them."""
     if lane == "byte":
         return False
     n = made.request.incoming.request.parameters.get("n")
@@ -182,8 +184,9 @@ def has_several(made: TargetRequest, lane: LaneName) -> bool:
 
 
 def further_answers(made: TargetRequest, body: bytes) -> list[Answer]:
-    """Return the choices after the first one of a whole ``body`` that is translated for a client who has requested
-    several. Raises ``GatewayError`` (502) if one of them has failed."""
+    """Return the choices after the first one of a translated ``body`` if the client requested several.
+
+    Raises ``GatewayError`` (502) if one of them failed."""
     folds = []
     for one in further_choices(body, made.target.api):
         folded = Fold()
@@ -197,7 +200,7 @@ def further_answers(made: TargetRequest, body: bytes) -> list[Answer]:
 def written_answer(
     made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, answers: Sequence[Answer]
 ) -> bytes:
-    """Return the client's answer with the choices in ``answers``, of which most have one."""
+    """Return the client's response with the choices in ``answers``, usually one."""
     codec = made.context.codec
 
     def write() -> bytes:
@@ -208,8 +211,8 @@ def written_answer(
 
 
 def stamped(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
-    """Return ``work()`` with the ids of ``stamp``, if there is one; ``salt`` tells it from other work on the same
-    answer."""
+    """Return ``work()`` with the ids of ``stamp``, if there is one. ``salt`` distinguishes it from other work on the
+    same response."""
     if stamp is None:
         return work()
     with use_ids(stamp.ids(salt)):
@@ -219,8 +222,7 @@ def stamped(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
 def _events(
     codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
 ) -> list[Event]:
-    """Return the events of a whole body, also of one that came as a stream of ``framing`` though it was not asked
-    for."""
+    """Return the events of a complete body, or of an unrequested stream of ``framing``."""
     if framing is None:
         return list(read_whole(codec, body, texts, checked))
     reader = codec.reader()

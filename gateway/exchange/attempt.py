@@ -1,4 +1,4 @@
-"""One request to one target: signed, sent, and its response or failure."""
+"""One request to one target: its signature, its transmission, and its response or failure."""
 
 import time
 from collections.abc import Callable
@@ -26,43 +26,42 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import Watch
 
-ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
+ERROR_BODY = 2**20  # bytes read of a provider's error response
 
 
 @attrs.frozen(eq=False, repr=False)
 class Refusal:
-    """A provider's error as the client may hear of it. ``of_ended_credential``: another credential may mend it."""
+    """A provider's error for the client. ``of_ended_credential``: another credential may help."""
 
     failed: ErrorInfo
     of_ended_credential: bool
 
 
 class Resends:
-    """A number of requests that may be sent a second time, because they met a connection that was dead."""
+    """A number of requests that may be sent a second time because of a dead connection."""
 
     def __init__(self, left: int) -> None:
         self._left = left
 
     def take(self) -> bool:
-        """Take one, and return whether there was one."""
+        """Use one if possible, and return whether it was."""
         if self._left <= 0:
             return False
         self._left -= 1
         return True
 
     def withdraw(self) -> None:
-        """Leave none."""
+        """Permit no more."""
         self._left = 0
 
 
 class Attempt:
     """One request to one target, and its response or failure.
 
-    It is sent once by ``send``, and a second time on a fresh connection where a kept one was dead, or with another
-    credential where the first had ended. It knows of no other attempt, of no plan, and of nothing that becomes of its
-    answer. Only the attempt itself changes its members: ``stage`` is the furthest point that it has come to,
-    ``requests`` are those that went out, ``upstream_id`` and ``headers`` are those of its response. ``stamp`` is there
-    where the answer may be cached."""
+    ``send`` sends it once, a second time if a pooled connection was dead, and another time if its credential had
+    expired. It knows neither other attempts nor the plan nor the use of its response. Only the attempt changes its
+    attributes: ``stage`` is the furthest stage that it reached, ``requests`` is the number of sent requests,
+    ``upstream_id`` and ``headers`` belong to its response. ``stamp`` is set if the response may be cached."""
 
     def __init__(
         self,
@@ -92,14 +91,14 @@ class Attempt:
         self._tokens = max(1, made.request.incoming.size // CHARACTERS_PER_TOKEN)
 
     async def send(self) -> UpstreamResponse:
-        """Return the provider's response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for
-        the client, for any other, and where there is none."""
+        """Return the provider's successful response, which the caller closes. Raises ``GatewayError`` for the client
+        otherwise."""
         made = self.made
         self._began = time.perf_counter()
         return await self._answered(made.context.observer.outgoing(await made.upstream_request()))
 
     async def send_another(self, body: bytes) -> UpstreamResponse:
-        """Return the response to one more request like the last, with ``body``. Raises as ``send`` does."""
+        """Return the response to another request like the last one, with ``body``. Raises as ``send`` does."""
         outgoing = attrs.evolve(self.made.prepared.outgoing, body=body)
         self.made = attrs.evolve(self.made, prepared=attrs.evolve(self.made.prepared, outgoing=outgoing))
         self.stage = Stage.SENDING
@@ -108,7 +107,7 @@ class Attempt:
         return await self.send()
 
     def release(self) -> None:
-        """Let go of the request's text, which may be megabytes, for as long as the answer takes."""
+        """Release the request's text, which may have megabytes, while the response is read."""
         self.made = self.made.released()
 
     def tried(
@@ -120,8 +119,10 @@ class Attempt:
         committed: bool = False,
         usage: Usage | None = None,
     ) -> Tried:
-        """Return what becomes of the attempt for ``reason``. ``content`` is when its first content came, ``usage`` what
-        the provider of an answer that goes to nobody has said that it took."""
+        """Return the record of the attempt with its outcome ``reason``.
+
+        ``content`` is the time of its first content, ``usage`` what the provider reported for a response that no client
+        receives."""
         began, target = self._began, self.target
         return tried_at(
             target, reason, lane, self.cause,
@@ -136,12 +137,13 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Seconds since it was sent."""
+        """Return the seconds since it was sent."""
         return time.perf_counter() - self._began
 
     def _may_be_billed(self) -> bool:
-        """Return whether the provider may bill an attempt of which the client has nothing: it has begun to answer, or
-        has the whole request and nobody heard how it went on (bircex/llmr#48)."""
+        """Return whether the provider may bill an attempt that gave the client nothing.
+
+        It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
         if self.made.request.counted_as is not CountedAs.ANSWER:
             return False
         if self._status is None:
@@ -158,7 +160,7 @@ class Attempt:
         if not self._is_good(response):
             refusal = await self._refusal(response)
             renewed = None if source is None else await _renewed(source, credential, refusal)
-            if renewed is None or request.upload is not None:  # what was sent as it came cannot be sent again
+            if renewed is None or request.upload is not None:  # a streamed upload cannot be sent again
                 raise GatewayError.of(refusal.failed)
             self._repeat(refusal.failed.reason or "credential")
             response = await self._sent(out, renewed)
@@ -175,11 +177,11 @@ class Attempt:
         return 200 <= response.status < 300 or response.status in self.made.request.answers
 
     async def _sent(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
-        """Return the head of the answer to ``request``, signed with ``credential`` now. Raises ``GatewayError``."""
+        """Sign and send ``request``, and return the head of its response. Raises ``GatewayError``."""
         made, context = self.made, self.made.context
         if credential is not None:
             self._disclosure.sent_words += secret_parts(credential)
-        size = len(request.body) // 16  # the most that is done to it is a digest
+        size = len(request.body) // 16  # the most expensive step is a digest
         proof = await offload(size, signature, request, self.target, credential, time.time())
         most = None if made.request.incoming.stream else context.service.limits.answer
         upload = made.request.upload
@@ -193,7 +195,7 @@ class Attempt:
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
-        """Note that ``request`` has its slot: until then the provider has no part in it."""
+        """Note that ``request`` has its slot. Earlier time is not the provider's."""
         target = self.target
         self._count()
         self.made.context.observer.sent(
@@ -201,7 +203,7 @@ class Attempt:
         )
 
     def _send_again(self) -> bool:
-        """Return whether the request may go out a second time, because it met a connection that was dead."""
+        """Return whether the request may be sent again after a dead connection."""
         if not self._resends.take():
             return False
         self._repeat("connection")
@@ -213,7 +215,7 @@ class Attempt:
         self._log.sent()
 
     def _repeat(self, reason: TriedReason) -> None:
-        """Note that a request of the attempt failed for ``reason``, and that the attempt sends another."""
+        """Note that a request of the attempt failed for ``reason`` and is sent again."""
         self._delivered = False
         self._log.add(self.tried(reason, self.target.lane))
         self.cause = "retry"
@@ -226,12 +228,12 @@ class Attempt:
             before_end()
 
     async def _refusal(self, response: UpstreamResponse) -> Refusal:
-        """Read the error that the provider has answered with."""
+        """Read the provider's error response."""
         made = self.made
         try:
             body = await response.read(ERROR_BODY)
         except GatewayError:
-            body = b""  # cut or endless: the status says enough
+            body = b""  # cut or endless: the status is sufficient
         finally:
             await response.aclose()
         made.context.observer.received(body)
@@ -245,12 +247,12 @@ class Attempt:
 
 
 async def _renewed(source: CredentialSource, refused: Credential | None, refusal: Refusal) -> Credential | None:
-    """Return another credential than the one that was ``refused``, where that may mend it."""
+    """Return another credential than the ``refused`` one if that may help."""
     return await source.renewed(refused) if refused is not None and refusal.of_ended_credential else None
 
 
 class _Watched:
-    """While a piece is waited for the client is the slow one; while it is sent, the provider."""
+    """Counts waits for a piece as the client's time, and its transmission as the provider's."""
 
     def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
         self._pieces = upload.pieces
@@ -277,12 +279,13 @@ class _Watched:
         return piece
 
     def _ends(self) -> None:
-        before_end, self._before_end = self._before_end, None  # called once, though the last piece and the end follow
+        before_end, self._before_end = self._before_end, None  # called once, though the end follows the last piece
         if before_end is not None:
             before_end()
 
 
 def watched(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:
-    """Return ``upload`` under ``watch``, which counts the provider's silence alone. ``before_end()`` is called right
-    before the last of it is written."""
+    """Return ``upload`` under ``watch``, which only counts the provider's silence.
+
+    ``before_end()`` is called right before its last bytes are written."""
     return attrs.evolve(upload, pieces=_Watched(upload, watch, before_end))

@@ -1,4 +1,4 @@
-"""The books of one attempt: its target's health and load, the allowances that it has taken, and the record."""
+"""The accounts of one attempt: its target's health and load, its allowances, and its record."""
 
 import time
 from collections.abc import Callable
@@ -19,12 +19,11 @@ from streams.events import ErrorInfo, FailureReason
 
 
 class AttemptAccount:
-    """Books one attempt with its target's health and load, the allowances and the record.
+    """Reports one attempt to its target's health and load, the allowances and the record.
 
-    Call ``begin`` before the attempt is sent, ``commit`` once its answer goes to the client, ``fail`` when it fails,
-    before or after its commit, and ``close`` once, however it ends.
-
-    ``grant`` is what it has taken of its target's allowances, if that has any, or its place in the queue for them."""
+    Call ``begin`` before the attempt is sent, ``commit`` when its response goes to the client, ``fail`` when it fails
+    before or after that, and ``close`` once at the end. ``grant`` is its share of the target's allowances, if any, or
+    its place in the queue for them."""
 
     _open: OpenAttempt | None
 
@@ -49,7 +48,7 @@ class AttemptAccount:
 
     @property
     def made(self) -> TargetRequest:
-        """What is sent. Without its text once that was released."""
+        """The request that was sent. Without its text after ``release``."""
         if self._made is not None:
             return self._made
         assert self.attempt is not None, "it has the request then"
@@ -57,14 +56,15 @@ class AttemptAccount:
 
     @property
     def requests(self) -> int:
-        """The requests that were sent."""
+        """The number of requests sent."""
         return 0 if self.attempt is None else self.attempt.requests
 
     # Before it is sent
 
     def begin(self, *, added: bool) -> bool:
-        """Book an attempt that is about to be sent, perhaps after a wait, ``added`` to what the client has brought.
-        Return false if another request had begun to try the target, or to wait for it."""
+        """Report an attempt that is about to be sent, perhaps after a wait; ``added`` if it is a retry.
+
+        Return false if another request is already testing the target, or about to."""
         service = self._context.service
         self._began = time.perf_counter()
         self._open = service.health.begin(self.target, self._context.passed_on(self.target), added=added)
@@ -72,12 +72,12 @@ class AttemptAccount:
         return not self._open.is_overtaken
 
     def take_back(self) -> None:
-        """Book that it was not sent after all."""
+        """Report that it was not sent."""
         self._end()
         self.drop()
 
     def drop(self) -> None:
-        """Give back what was taken for it: it is not made."""
+        """Return what it reserved, because it is not made."""
         if isinstance(self.grant, Grant):
             self.grant.end(None)
 
@@ -87,11 +87,11 @@ class AttemptAccount:
         return self._context.service.health.wait(self._open)
 
     def still_out(self, seconds: float) -> ErrorInfo:
-        """Return the failure of an attempt whose target is out for longer than it may wait."""
+        """Return the failure of an attempt whose target is unavailable for longer than it may wait."""
         return attrs.evolve(all_out([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
 
     def sends(self, attempt: Attempt, make: Callable[[Attempt], A]) -> A:
-        """Note the attempt, and return what reads its answer."""
+        """Note the attempt and return the reader of its response."""
         self.attempt, self._made = attempt, None
         self.answer = answer = make(attempt)
         return answer
@@ -99,21 +99,22 @@ class AttemptAccount:
     # Afterwards
 
     def commit(self) -> None:
-        """Book that the answer goes to the client."""
+        """Report that the response goes to the client."""
         attempt = self._sent()
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.content_arrived()
         self._teach(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.mark_started()
-        if self.cause == "hedge":  # else it was, before it was sent
+        if self.cause == "hedge":  # other attempts reported it before they were sent
             attempt.made.report(self._context.record)
         self._put_on_record()
         self._tell(self._tried("ok"))
 
     def fail(self, failed: ErrorInfo, told: FailureReason | None = None) -> None:
-        """Book that the attempt has failed: before it committed, or behind that, so that the client is told. ``told``
-        is the reason where that says nothing of the target, and ``failed`` has none."""
+        """Report that the attempt failed, before or after its commit.
+
+        ``told`` is the reason to record if ``failed`` has none because it says nothing about the target."""
         if not self.committed and self.attempt is not None:
             self._put_on_record()
             if failed.reason == "timeout":
@@ -123,23 +124,23 @@ class AttemptAccount:
         self._tell(self._tried(failed.reason or told or "internal"))
 
     def lose(self) -> None:
-        """Book that another attempt commits, which was made beside this one."""
+        """Report that the concurrent attempt won."""
         self._tell(self._tried("hedge_lost"))
         if self.attempt is not None:
             self._teach(self.attempt.seconds, at_least=True)
 
     def close(self) -> None:
-        """Book that it is over, and nothing of it is open any more."""
+        """Report the end of the attempt and release everything."""
         self._end()
         if self._told is None:
             self._tell(self._tried("client_left"))
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._told is not None
             self.grant.end(self._context.record.bill.charge(self._told))
-        self._lane_at_end, self.answer = self._lane, None  # it knows the walk, which knows this account
+        self._lane_at_end, self.answer = self._lane, None  # breaks a reference cycle through the walk
 
     def outcome(self, failed: ErrorInfo) -> Outcome:
-        """Return the attempt as the plan's policy sees it, had it ``failed``."""
+        """Return the outcome for the plan's policy if the attempt ``failed``."""
         stage = Stage.SENDING if self.attempt is None else self.attempt.stage
         return Outcome(self.target, failed, stage, self.step.omissions, requests=self.requests)
 
@@ -157,7 +158,7 @@ class AttemptAccount:
         return self._lane_at_end if self.answer is None else self.answer.lane_name
 
     def _put_on_record(self) -> None:
-        """Write what only the response has told."""
+        """Record the facts that only the response has."""
         record = self._context.record
         record.lane = self._lane
         record.upstream_id = self._sent().upstream_id
@@ -169,12 +170,12 @@ class AttemptAccount:
         return tried_at(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
     def _tell(self, tried: Tried) -> None:
-        """Put ``tried`` on record: in place of what was told before, if it fails behind its commit."""
+        """Record ``tried``, and replace the earlier record if it failed after its commit."""
         self._context.tried.add(tried, self._told)
         self._told = tried
 
     def _teach(self, seconds: float, *, at_least: bool = False) -> None:
-        """Let the targets of a route be compared by the time that the first content of streams takes."""
+        """Report the time to the first content of a stream, by which targets of a route are compared."""
         tells, streams, route = self._request
         if route is not None and tells and streams and not self.step.after:
             service = self._context.service

@@ -1,4 +1,4 @@
-"""The answer of one attempt while it is read, up to where it may go to the client."""
+"""The response of one attempt until it may go to the client."""
 
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -16,55 +16,55 @@ from streams.events import ErrorInfo, Usage
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
-"""Pieces of a provider's body, each with the moment (trio's clock) at which it came."""
+"""Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
 
 
 class AttemptAnswer(Protocol):
-    """The answer of one attempt, while it is read and until it has gone to the client."""
+    """The response of one attempt, from its start until it has gone to the client."""
 
     @property
     def lane_name(self) -> LaneName:
-        """The way of the answer to the client."""
+        """The lane of the response."""
         ...
 
     @property
     def usage(self) -> Usage | None:
-        """What the provider has said so far that the answer took."""
+        """The usage that the provider has reported so far."""
         ...
 
     @property
     def writer(self) -> Writer | None:
-        """The writer of the client's stream, if the answer is translated into one."""
+        """The writer of the client's stream, if the response is translated into one."""
         ...
 
     async def begin(self) -> None:
-        """Send the request, and read its answer up to where it may go to the client: its first content, or all of it.
+        """Send the request and read its response until it may go to the client: its first content, or all of it.
 
-        Nothing goes to the client or on the record meanwhile. Raises ``GatewayError`` where the attempt fails.
-        Cancelled, or failed, it has closed the response."""
+        Meanwhile nothing is sent to the client or recorded. Raises ``GatewayError`` if the attempt fails. After a
+        failure or cancellation the response is closed."""
         ...
 
     async def aclose(self) -> None:
-        """Close the response of an answer that has begun and is not wanted."""
+        """Close the response of an attempt that is not needed."""
         ...
 
 
 class CacheableAnswer(AttemptAnswer, Protocol):
-    """An answer that others may follow, and that may be kept to be given again."""
+    """A response that other requests may share, and that may be cached."""
 
     @property
     def came(self) -> Pieces:
-        """What was read of it until it had begun. The first piece is empty: it is the moment of the head."""
+        """The pieces that were read before it began. The first one is empty and has the time of the head."""
         ...
 
     @property
     def content_type(self) -> str:
-        """That of the provider's response."""
+        """The content type of the provider's response."""
         ...
 
     @property
     def rest(self) -> UpstreamResponse | None:
-        """The response of which more is to be read, ``None`` where all of it was."""
+        """The response with unread bytes, or ``None`` if everything was read."""
         ...
 
     def go_on_with(self, response: UpstreamResponse) -> None:
@@ -77,7 +77,7 @@ C = TypeVar("C", bound=CacheableAnswer)
 
 
 class OtherAttempts(Protocol):
-    """What may follow an attempt."""
+    """The attempts that may follow one."""
 
     def might_go_on(self, attempt: AnswerSource) -> bool:
         """Return whether another attempt might follow ``attempt``."""
@@ -89,19 +89,19 @@ class OtherAttempts(Protocol):
 
 
 async def begun(context: ExchangeContext, watch: Watch, answer: A) -> A:
-    """Return ``answer`` once it has begun, or raise ``GatewayError``: also for the end of the drain, and where
-    ``watch`` has run out."""
+    """Begin ``answer`` and return it. Raises ``GatewayError``, also for the end of the drain and the limits of
+    ``watch``."""
     try:
         with context.service.lifecycle.pump(watch.scope), watch.scope:
             await answer.begin()
             return answer
-    finally:  # cancelled, too: a client that does not read is never told
+    finally:  # also if cancelled, because a client that does not read receives no failure
         context.record.shut_down = is_shut_down(watch)
     raise GatewayError.of(watch.failure())
 
 
 class UnchangedAnswer:
-    """The ``AttemptAnswer`` of a body that passes as it is, read to its end."""
+    """The ``AttemptAnswer`` of an unchanged body, read completely."""
 
     writer = None
     usage: Usage | None = None
@@ -121,22 +121,23 @@ class UnchangedAnswer:
 
     @property
     def public_body(self) -> bytes:
-        """The body without the provider's key, should it hold it."""
+        """The body without the provider's key."""
         return self.source.made.disclosure.body(self.body)
 
     @property
     def passed(self) -> Headers:
-        """The headers of the response that are for the client."""
+        """The response's headers for the client."""
         return self.source.made.disclosure.headers(self.response.headers, self.lane_name)
 
 
 async def read_body(source: AnswerSource, response: UpstreamResponse, came: Pieces | None = None) -> bytes:
-    """Read the whole body of ``response``, which is closed then; add its pieces to ``came`` where it may be cached.
-    Raises ``GatewayError``."""
+    """Return the whole body of ``response`` and close it. Raises ``GatewayError``.
+
+    Adds its pieces to ``came``, for the cache."""
     context, watch = source.made.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
-    note = _nothing if response.has_arrived else watch.data_arrived  # a deadline is only for a wait
+    note = _nothing if response.has_arrived else watch.data_arrived  # a deadline only applies to a wait
     note()
     pieces = None if source.stamp is None else came
     if pieces is not None:
@@ -162,5 +163,5 @@ def _nothing() -> None:
 
 
 def is_shut_down(watch: Watch) -> bool:
-    """Return whether it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
+    """Return whether the end of the drain cancelled ``watch``, and not its own limits."""
     return watch.scope.cancelled_caught and watch.failure() is SHUTTING_DOWN

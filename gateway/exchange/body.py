@@ -1,8 +1,7 @@
-"""The response body of a stream: runs its delivery, between the pump's handoff and the server.
+"""The response body of a stream: runs its delivery, between the pump and the server.
 
-``StreamBody`` is the one way for a stream's bytes to a client: the server iterates over it, and while it waits the pump
-writes through it. ``BufferedBody`` is the same with a buffer behind it, for a stream that may outlive its client.
-"""
+``StreamBody`` is the only path of a stream's bytes to a client: the server iterates over it, and while it waits the
+pump writes through it. ``BufferedBody`` adds a buffer for a stream that may outlive its client."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,11 +19,11 @@ from streams.handoff import Handoff
 from streams.pipe import WRITES_QUEUED, Chunk, receive_batch
 
 WRITE: Final = 64 * 1024
-"""Bytes of one write to the client. A larger event goes out in several, so that it is not held once more by each stage
-that a slow client blocks."""
+"""Bytes of one write to the client. A larger event is split, so that a slow client does not make each stage hold a
+copy."""
 
 Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | Whole
-"""The beginning of a response, or the error or the whole body that is answered in its place."""
+"""The start of a response, or the error or complete body that replaces it."""
 
 
 _OVER: Final = (DeliveryState.LINGERING, DeliveryState.ENDED)
@@ -32,7 +31,7 @@ _OVER: Final = (DeliveryState.LINGERING, DeliveryState.ENDED)
 
 class _Mark(Enum):
     TAKEN = auto()
-    """The client has taken all pieces of what it was given."""
+    """The client has received all pieces."""
 
 
 def _never(_: bytes) -> bool:
@@ -44,12 +43,11 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 
 class StreamBody(ResponseBody):
-    """Takes chunks from the pump and gives whole events to the server, which iterates over it: one write at a time,
-    translated in the task that writes it.
+    """Takes chunks from the pump and returns whole events to the server.
 
-    While it waits for more and the client's socket has room, which is nearly always, a chunk does not go through the
-    pump's channel and the body's task: the pump has it taken on the spot, translated and written. The hop between the
-    two tasks would cost as much as all the rest."""
+    The server iterates over it, one write at a time, in the task that also translates. While it waits for more and the
+    client's socket has room, which is the usual case, the pump translates and writes a chunk itself, without the
+    channel. Switching between the two tasks would cost as much as all the rest."""
 
     def __init__(
         self,
@@ -59,8 +57,10 @@ class StreamBody(ResponseBody):
         turn: TurnRecorder = UNRECORDED,
         on_last_bytes: Callable[[], object] | None = None,
     ) -> None:
-        """If ``turn`` records, a task has to ``store_on_cancel``, too. ``on_last_bytes`` is called before the end of
-        the answer goes to the server."""
+        """Prepare the body.
+
+        If ``turn`` records, a task has to run ``store_on_cancel``, too. ``on_last_bytes`` is called before the end of
+        the response goes to the server."""
         self._delivery = delivery
         self._chunks = chunks
         self._record = record
@@ -70,19 +70,18 @@ class StreamBody(ResponseBody):
         self._todo: deque[Action | _Mark] = deque()
 
     async def open(self) -> Opening:
-        """Wait until the response may begin, or is refused or whole."""
+        """Wait until the response may start, and return its start, its error or its complete body."""
         while (action := await self._next()) is not Signal.OPEN:
             if isinstance(action, Refuse | Whole):
                 return action
         return Signal.OPEN
 
     async def store_on_cancel(self) -> None:
-        """Sleep until cancelled; then store the turn as far as it has come, if it has not ended. Raises nothing of its
-        own."""
+        """Sleep until cancelled; then store an unfinished turn as far as it has come. Raises only for cancellation."""
         try:
             await trio.sleep_forever()
         finally:
-            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # it is bounded itself
+            with trio.move_on_after(2 * STORE_SECONDS, shield=True):  # storing has its own limit
                 await self._store_rest()
 
     async def _store_rest(self) -> None:
@@ -96,7 +95,7 @@ class StreamBody(ResponseBody):
     # A response's body
 
     def set_writer(self, write_now: WriteNow) -> None:
-        """Write through ``write_now`` from now on where that is possible."""
+        """Write through ``write_now`` from now on where possible."""
         self._write_now = write_now
 
     async def __anext__(self) -> bytes:
@@ -107,10 +106,10 @@ class StreamBody(ResponseBody):
             if isinstance(action, Ping):
                 return action.data
 
-    # Doing what is to be done
+    # Actions
 
     def try_write_through(self, chunk: Chunk) -> bool:
-        """Take a chunk in the pump's task. False: there is more to be done than could be done on the spot."""
+        """Take a chunk in the pump's task. Return false if there is more to do than is possible without waiting."""
         match chunk:
             case bytes():
                 actions = self._delivery.receive(chunk)
@@ -127,15 +126,14 @@ class StreamBody(ResponseBody):
         return False
 
     async def _next(self) -> Action:
-        """Wait for what comes next that is the server's to do, and do what comes before it. Raises
-        ``StopAsyncIteration`` at the end."""
+        """Perform actions until one is for the server, and return it. Raises ``StopAsyncIteration`` at the end."""
         while True:
             while not self._todo:
                 if self._delivery.state is DeliveryState.ENDED:
                     raise StopAsyncIteration
                 self._plan(await self._wait())
             action = self._todo.popleft()
-            if isinstance(action, Whole):  # whoever writes it notes its end
+            if isinstance(action, Whole):  # its writer notes its end
                 return action
             self._note_end()
             match action:
@@ -152,9 +150,9 @@ class StreamBody(ResponseBody):
                     return action
 
     async def _wait(self) -> Actions:
-        """Wait for the pump, or until the delivery's time is up."""
+        """Wait for the pump, or until the delivery's deadline."""
         delivery = self._delivery
-        # Without a writer nothing could be written through; chunks that queue go out together at least.
+        # Without a writer nothing can be written directly; queued chunks are at least sent together.
         take = None if self._write_now is _never else self.try_write_through
         with trio.CancelScope(deadline=delivery.deadline) as waiting:
             try:
@@ -180,8 +178,8 @@ class StreamBody(ResponseBody):
 
 
 class BufferedBody(ResponseBody):
-    """The body of a stream that goes on when its client has left: ``run`` reads it into a small buffer, out of which
-    the server writes."""
+    """The body of a stream that continues after its client disconnects. ``run`` reads the stream into a small buffer,
+    from which the server writes."""
 
     def __init__(self, stream: StreamBody) -> None:
         self._stream = stream
@@ -189,7 +187,7 @@ class BufferedBody(ResponseBody):
         self._cut = False
 
     async def run(self) -> None:
-        """Read the stream to its end. Raises nothing but for cancellation: its nursery is the request's."""
+        """Read the stream to its end. Raises only for cancellation, because its nursery is the request's."""
         with self._to as buffer:
             await buffer.send(await self._stream.open())
             self._stream.set_writer(self._write_now)
@@ -207,7 +205,7 @@ class BufferedBody(ResponseBody):
         return True
 
     async def open(self) -> Opening:
-        """Wait until the response may begin, or is refused or whole."""
+        """Wait until the response may start, and return its start, its error or its complete body."""
         opening = await self._buffer.receive()
         assert not isinstance(opening, bytes), "it comes before everything else"
         return opening
@@ -215,7 +213,7 @@ class BufferedBody(ResponseBody):
     async def __anext__(self) -> bytes:
         try:
             while not isinstance(data := await self._buffer.receive(), bytes):
-                pass  # the opening, of which nobody has heard
+                pass  # the start, which the client did not receive
         except trio.EndOfChannel:
             if self._cut:
                 raise Truncated from None

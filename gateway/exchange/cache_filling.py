@@ -1,4 +1,4 @@
-"""The cache of answers around the walk of a plan: it serves what it has, and stores new answers."""
+"""The response cache around the walk of a plan: serves cached responses and stores new ones."""
 
 import time
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from streams.events import ErrorInfo
 
 
 class CachedOrigin:
-    """The ``AnswerOrigin`` of an exchange whose answers are cached: a step of ``walk`` is taken only where the cache
-    has no answer for its target, and none is on its way.
+    """The ``AnswerOrigin`` of an exchange with cached responses.
 
-    A hit takes no place in a target's queue and nothing of a target's allowances. The answer of a walk is read by a
-    task of ``nursery``, which ends with the last of those who follow it: a slow client slows nobody else, and the
-    answer goes on without the client who asked first."""
+    A step of ``walk`` is taken only if the cache has no response for its target and none is on its way. A hit takes
+    no place in a target's queue and none of its allowances. A task of ``nursery`` reads a new response until its
+    last reader ends: a slow client delays no other, and the response continues without the client that requested it
+    first."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class CachedOrigin:
         return self
 
     def leave(self) -> None:
-        """Let the answer go on only while others follow it: the client has left."""
+        """Note that the client disconnected: the response continues only for other readers."""
         if self._flight is None or not self._flight.followers:
             self.deserted.set()
         else:
@@ -87,14 +87,15 @@ class CachedOrigin:
         self._walk.__exit__(*raised)
 
     async def run(self, make: Make[C]) -> C:
-        """Return the answer of the cache, or of the walk: a target is asked after a look under its name. Raises
-        ``GatewayError`` (504) where the client wants nothing but a cached answer, and as a walk does."""
+        """Return the response of the cache or of the walk, after a lookup for each target.
+
+        Raises ``GatewayError``: 504 if the client only accepts cached responses, and as a walk does."""
         while (answer := await self._step(make)) is None:
             await self._walk.look()
         return answer
 
     async def _step(self, make: Make[C]) -> C | None:
-        """Return the answer of the target that is next, or of the cache for it; ``None`` where that fails."""
+        """Return the response of the next target, or its cached response; ``None`` if the attempt fails."""
         walk, wish, record = self._walk, self._wish, self._walk.context.record
         key = await self._lookup.key(walk.made)
         if key is None or not (wish.reads or wish.keeps):
@@ -118,7 +119,7 @@ class CachedOrigin:
         return await walk.step(make)
 
     async def _lead(self, make: Make[C], key: bytes) -> C | None:
-        """Return the provider's answer, which others may follow meanwhile, and which is kept if it is good."""
+        """Return the provider's response, which other requests may share, and cache a good one."""
         flights, flight = self._cache.flights, Flight(self._cache.settings.max_answer, AnswerStamp(int(time.time())))
         if self._wish.reads:
             flights.setdefault(key, flight)
@@ -128,7 +129,7 @@ class CachedOrigin:
             answer = await self._walk.step(make)
             if answer is not None and self._walk.made.target is target:
                 return await self._shared(answer, flight, key)
-            flight.fail(self._walk.failed or ABANDONED)  # those who follow it would take it for the target's
+            flight.fail(self._walk.failed or ABANDONED)  # its readers would take it for the target's failure
         except GatewayError as error:
             flight.fail(error.failed)
             raise
@@ -144,8 +145,8 @@ class CachedOrigin:
         return await self._shared(answer, own)
 
     async def _shared(self, answer: C, flight: Flight, key: bytes = b"") -> C:
-        """Return ``answer``, which goes on in ``flight`` and is kept under ``key``: by default that of the target which
-        gave it, if another one was to be asked."""
+        """Return ``answer``, which continues in ``flight`` and is cached under ``key``; by default under the key of the
+        target that sent it."""
         try:
             made = self._walk.made
             if not key:
@@ -167,8 +168,8 @@ class CachedOrigin:
         key: bytes,
         judge: Callable[[bytes], bool],
     ) -> None:
-        """Read the ``rest`` of an answer for all who follow it, and keep the answer. It ends with them, not with the
-        leader's client."""
+        """Read the ``rest`` of a response for all its readers, and cache the response. It ends with the readers, not
+        with the first client."""
         with trio.CancelScope(shield=True):
             try:
                 if rest is not None:

@@ -1,8 +1,5 @@
-"""The look into the cache of answers, before a target is asked.
-
-An answer is looked up under the target that would be asked now. Whoever finds none leads: identical requests follow its
-answer while that is on its way.
-"""
+"""The cache lookup before each attempt, for the target that would receive the request. After a miss the request leads:
+identical requests share its response while it arrives."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -42,46 +39,46 @@ NOT_CACHED: Final = ErrorInfo(
 )  # fmt: skip
 
 FOLLOWED: Final = 2
-"""Flights that a request follows that fail before their content: the failure of the last one is its own then, so that a
-provider which is out is not asked by all of them in turn (ELares/IronTraffic#249)."""
+"""Flights that a request follows until they fail before their content. Then it fails, too, so that not all requests in
+turn try an unavailable provider (ELares/IronTraffic#249)."""
 
 SESSIONS: Final = (
     "x-app", "x-claude-*", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
     "conversation-id", "conversation_id", "x-grok-conv-id",
 )  # fmt: skip
-"""Headers in which coding agents name themselves and their sessions."""
+"""Headers with the names and the sessions of coding agents."""
 
 _VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-encoding", "content-type"))
-"""Headers on which no answer depends; others that go to the provider do count."""
+"""Headers that no response depends on; all other forwarded headers are part of the key."""
 
 _ALWAYS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
-"""Headers of a client's that count also where they do not go to the provider."""
+"""Client headers that are part of the key even if they are not forwarded."""
 
 
 class AnswerKind(Protocol):
-    """What the cache has to know of a kind of answers."""
+    """A kind of responses for the cache."""
 
     @property
     def has_forms(self) -> bool:
-        """Whether a stream can be made of a whole answer, and the other way round."""
+        """Whether a stream can be made from a complete response, and the reverse."""
         ...
 
     def may_be_cached(self, made: TargetRequest, use: CacheUse, most: int) -> bool:
-        """Return whether the answer to ``made``, of ``most`` bytes at most, may come from the cache."""
+        """Return whether the response to ``made``, of at most ``most`` bytes, may come from the cache."""
         ...
 
     def request(self, made: TargetRequest) -> UpstreamRequest:
-        """Return the request as it is sent for a whole answer, before it is signed."""
+        """Return the unsigned request for a complete response."""
         ...
 
     def judge(self, made: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
-        """Return what tells of a whole body whether it is worth being kept."""
+        """Return the function that decides whether a complete body may be cached."""
         ...
 
 
 @attrs.frozen(eq=False, repr=False)
 class ConversationAnswers:
-    """The ``AnswerKind`` of conversations; ``turn`` is what is stored of one."""
+    """The ``AnswerKind`` of conversations. ``turn`` is what is stored of one."""
 
     turn: TurnRecorder
     has_forms: ClassVar[bool] = True
@@ -99,8 +96,10 @@ class ConversationAnswers:
 
 
 class CacheHit:
-    """An answer that is given again: an ``AnswerSource`` for which nobody is asked. ``response`` reads as the
-    provider's did, ``made`` is what would have been sent for it, ``age`` are the seconds since it was given."""
+    """A cached response, an ``AnswerSource`` without a request.
+
+    ``response`` reads like the provider's, ``made`` is the request that would have been sent, ``age`` is the number of
+    seconds since the response was created."""
 
     stage = Stage.ANSWERING
     requests = 0
@@ -130,7 +129,7 @@ class CacheHit:
         return False
 
     async def run(self, make: Make[C]) -> C:
-        """Return the answer that goes to the client. Raises ``GatewayError`` for one that it cannot be given."""
+        """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.made.context, self.made.request.turn
         record = context.record
         record.hits(self._age)
@@ -151,7 +150,7 @@ class CacheHit:
         return answer
 
     def fail(self, failed: ErrorInfo) -> None:
-        """Book that the answer has ``failed`` behind its beginning."""
+        """Report that the response ``failed`` after its start."""
         self._tell(failed)
 
     def _tell(self, failed: ErrorInfo | None) -> None:
@@ -161,8 +160,8 @@ class CacheHit:
 
 
 def lookup_of(context: ExchangeContext, route: Route | None, kind: AnswerKind) -> "CacheLookup | None":
-    """Return the look into the cache for answers of ``kind``; ``None`` where nothing is cached for the client, or for
-    the name ``route`` that it asks for."""
+    """Return the cache lookup for responses of ``kind``, or ``None`` if caching is off for the client or for the name
+    ``route``."""
     client, uses = context.asked.client, context.service.cache_uses
     use = None if uses is None else uses.use_of(client, route)
     if uses is None or use is None:
@@ -172,8 +171,7 @@ def lookup_of(context: ExchangeContext, route: Route | None, kind: AnswerKind) -
 
 
 class CacheLookup:
-    """The look into the cache for answers of ``kind`` by one exchange, as its client wishes it. ``owner`` is whose its
-    answers are."""
+    """The cache lookup of one exchange, with its client's wishes. ``owner`` owns the cached responses."""
 
     def __init__(self, context: ExchangeContext, use: CacheUse, owner: str, kind: AnswerKind) -> None:
         self.wish = read_cache_control(context.asked.header("cache-control"))
@@ -184,8 +182,10 @@ class CacheLookup:
         self._cache = context.service.answer_cache
 
     async def find(self, made: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
-        """Return a hit for ``made`` under ``key``, the failure of the requests that it followed, or ``None`` on a miss.
-        Cancelled, it follows nobody any more."""
+        """Return a hit for ``made`` under ``key``, the failure of the flights that it followed, or ``None`` after a
+        miss.
+
+        Cancellation ends the following."""
         failed: ErrorInfo | None = None
         for _ in range(FOLLOWED):
             if (answer := await self._cache.find(key, self.wish.max_age)) is not None:
@@ -201,11 +201,11 @@ class CacheLookup:
         return failed
 
     async def keep(self, key: bytes, answer: StoredAnswer) -> None:
-        """Keep ``answer`` under ``key``, for its owner."""
+        """Cache ``answer`` under ``key`` for its owner."""
         await self._cache.keep(key, self._owner, answer, self._use.ttl)
 
     async def key(self, made: TargetRequest) -> bytes | None:
-        """Return the key of the answer to ``made``, ``None`` where it may not come from the cache."""
+        """Return the cache key of ``made``, or ``None`` if its response may not come from the cache."""
         return await offload(made.request.incoming.size, self._key, made)
 
     def _key(self, made: TargetRequest) -> bytes | None:
@@ -217,14 +217,15 @@ class CacheLookup:
             return None
 
     def _left_out(self, target: Target) -> Collection[str]:
-        """Return the members that do not count. Responses repeats them in its answers, which then are not for
-        others."""
+        """Return the members that are not part of the key.
+
+        Responses repeats them in its responses, which other requests then cannot use."""
         if self._use.strict:
             return ()
         return FORM_MEMBERS if target.api == "responses" and self._use.scope != "key" else EXCLUDED
 
     def _parts(self, made: TargetRequest) -> Iterator[bytes]:
-        """Yield everything that the answer depends on, as it would be sent and as it was said."""
+        """Yield everything that the response depends on, as sent and as requested."""
         target, asked, strict, incoming = made.target, self._context.asked, self._use.strict, made.request.incoming
         out = self.kind.request(made)
         identity = target.identity
@@ -246,7 +247,7 @@ class CacheLookup:
 
 
 async def _follow(flight: Flight, made: TargetRequest) -> CacheHit | None:
-    """Wait for the answer of ``flight``; ``None`` where it fails before its content."""
+    """Wait for the response of ``flight``, and return it, or ``None`` if it fails before its content."""
     reader = flight.follow()
     try:
         if await flight.wait_for_content():
@@ -259,11 +260,11 @@ async def _follow(flight: Flight, made: TargetRequest) -> CacheHit | None:
 
 
 def _told(made: TargetRequest, failed: ErrorInfo | None, *, committed: bool, content: float | None = None) -> Tried:
-    """Return what is told of an answer for which nobody was asked."""
+    """Return the record of a response without a request."""
     reason: TriedReason = "ok" if failed is None else failed.reason or "internal"
     return tried_at(made.target, reason, made.target.lane, content=content, committed=committed)
 
 
 def _spelled(value: Any) -> dict[str, Any]:
-    """Return a value of a class in words that every process has for it: sets in order."""
+    """Return a class's value with sets sorted, so that every process encodes it alike."""
     return attrs.asdict(value, value_serializer=lambda _, __, one: sorted(one) if isinstance(one, frozenset) else one)

@@ -1,4 +1,4 @@
-"""The conditions of a request's plan at the moment when its next step is decided."""
+"""The current conditions of a request's plan, for its next step."""
 
 import random
 
@@ -9,8 +9,8 @@ from gateway.routing.target import Target
 
 
 class PlaceConditions:
-    """What the service knows of the places of ``plan``, for the client of ``context`` and the conversation
-    ``affinity``: a ``Conditions``."""
+    """The ``Conditions`` of the targets of ``plan``, for the client of ``context`` and the conversation
+    ``affinity``."""
 
     def __init__(self, context: ExchangeContext, plan: Plan, affinity: Affinity | None = None) -> None:
         self._balancer = context.service.balancer
@@ -29,7 +29,7 @@ class PlaceConditions:
         return self._told(target) if outage is None and not alone and self._health.reported_limits.places else outage
 
     def _told(self, target: Target) -> Outage | None:
-        """What the provider of ``target`` has told of its limits, while another place is left to be asked
+        """Return the outage of ``target`` by the limits that its provider reported, if there is another untried target
         (openai/codex#32341)."""
         told = self._health.reported_limits
         outage = told.outage(target.identity.place)

@@ -1,4 +1,4 @@
-"""The sides of one exchange that all its attempts share, and the log of these."""
+"""The state that all attempts of one exchange share, and the log of the attempts."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from providers.neutral.codec import Codec
 
 
 class TriedLog:
-    """Writes the attempts of an exchange on its ``record``, in the order in which they ended."""
+    """Writes the attempts of an exchange to its ``record``, in the order in which they ended."""
 
     def __init__(self, record: Record) -> None:
         self.places: set[str] = set()
@@ -24,19 +24,19 @@ class TriedLog:
         self._tried: tuple[Tried, ...] = ()
 
     def sent(self) -> None:
-        """Count a request that goes to a provider."""
+        """Count a request to a provider."""
         self._record.attempts += 1
 
     def add(self, tried: Tried, instead: Tried | None = None) -> None:
-        """Add ``tried``, ``instead`` of what was told of the same attempt before."""
+        """Add ``tried``, and remove the earlier record ``instead`` of the same attempt."""
         before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
         self._tried = self._record.bill.tried = (*before, tried)
         self.places.add(tried.target)
 
 
 def tried_at(target: Target, reason: TriedReason, lane: LaneName, cause: Cause = "first", **more: Any) -> Tried:
-    """Return what became of an attempt at ``target``, or of an answer that stands for one; ``more`` are further
-    attributes of ``Tried``."""
+    """Return the record of an attempt at ``target``, or of a response without one. ``more`` are further attributes of
+    ``Tried``."""
     return Tried(
         target.place, target.entry.provider.id, target.api, lane, reason, cause, model=target.name, price=target.price,
         **more,
@@ -46,11 +46,12 @@ def tried_at(target: Target, reason: TriedReason, lane: LaneName, cause: Cause =
 STRICT: Final = "x-trigate-strict"
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class ExchangeContext:
-    """The sides of one exchange. ``codec`` is that of the client's API. ``record`` is only written: what is done never
-    depends on it; ``tried`` writes the attempts on it. ``observer`` sees the calls to providers, ``recording`` what
-    else there is to be written down."""
+    """The shared state of one exchange.
+
+    ``codec`` is the one of the client's API. ``record`` is only written: no decision depends on it; ``tried`` writes
+    the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded."""
 
     service: Service
     codec: Codec
@@ -62,34 +63,34 @@ class ExchangeContext:
 
     @property
     def strict(self) -> bool:
-        """Nothing may be left out that may change the answer."""
+        """Whether nothing may be omitted that may change the response."""
         wish = self.asked.header(STRICT)
         return self.service.strict if wish is None else wish in ("1", "true")
 
     def passed_on(self, target: Target) -> str | None:
-        """The client's own credential where it goes to ``target``."""
+        """Return the client's credential if it is forwarded to ``target``."""
         return self.asked.credential if target.entry.passthrough_auth else None
 
     def credential_for(self, target: Target) -> str | BearerToken | None:
-        """The credential that requests to ``target`` are signed with, where none has to be fetched first."""
+        """Return the credential that signs requests to ``target``, unless it has to be fetched first."""
         if not target.entry.passthrough_auth:
             return target.credential(None)
         return target.credential(self.asked.credential, as_bearer=self.asked.has_bearer)
 
     def billed(self, target: Target) -> Target:
-        """``target``, marked if the login that the client brings along is a subscription's."""
+        """Return ``target``, marked if the client's credential belongs to a subscription."""
         if target.entry.passthrough_auth and is_subscription_token(self.asked.credential):
             return attrs.evolve(target, on_subscription=True)
         return target
 
     def recorded(self, recording: ExchangeRecording) -> "ExchangeContext":
-        """The same for an exchange that is written down in ``recording``."""
+        """Return the context with ``recording``."""
         if recording is NO_RECORDING:
             return self
         return attrs.evolve(self, recording=recording, observer=CallObservers((self.observer, recording)))
 
     def stricter(self, strict: bool) -> "ExchangeContext":
-        """The same, in strict mode where the request says so in its body."""
+        """Return the context, strict if the request's body says so."""
         if not strict or self.strict:
             return self
         asked = attrs.evolve(self.asked, headers=(*self.asked.headers, (STRICT, "1")))

@@ -1,4 +1,4 @@
-"""An answer that goes to its client while it is read: the task that pumps has it begin, the client reads from the
+"""A response that goes to its client while it is read: the pump's task begins it, and the client reads from its
 delivery."""
 
 import contextlib
@@ -30,28 +30,29 @@ log = logging.getLogger("trigate")
 
 
 class BegunAnswer(CacheableAnswer, Protocol):
-    """An answer that has begun: ``chunks`` are the rest of it, and go to the client through its ``lane``."""
+    """A response that has begun. ``chunks`` are its rest, which goes to the client through ``lane``."""
 
     source: AnswerSource
 
     @property
     def is_held(self) -> bool:
-        """Whether all of it was read, and is not to go out before its end has."""
+        """Whether it was read completely and must not be sent before its end was processed."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The rest as it comes. Raises ``GatewayError`` when it breaks off."""
+        """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""
         ...
 
 
 B = TypeVar("B", bound=BegunAnswer)
 
 Survival: TypeAlias = Callable[[Callable[[], object]], AbstractContextManager[object]]
-"""Returns a context that may outlive the client, and calls its argument when the client leaves."""
+"""Returns a context that may outlive the client, and calls its argument when the client disconnects."""
 
 
 class DeliveredAnswer(Generic[B]):
-    """The tasks of one answer, in the nursery of ``scope``, which ``begin`` starts. A kind of answers is a subclass."""
+    """The tasks of one response, in the nursery of ``scope``; ``begin`` starts them. Each kind of response has a
+    subclass."""
 
     def __init__(
         self,
@@ -63,8 +64,10 @@ class DeliveredAnswer(Generic[B]):
         turn: TurnRecorder = UNRECORDED,
         most_unread: float = math.inf,
     ) -> None:
-        """``survival`` says how the answer goes on without its client, if it does; ``most_unread`` are the bytes that
-        are read in place of a client that has left."""
+        """Prepare the tasks.
+
+        ``survival`` says how the response continues without its client, if it does. ``most_unread`` is the number of
+        bytes that are then read."""
         self.context = context
         self.origin = origin
         self.scope = scope
@@ -76,37 +79,38 @@ class DeliveredAnswer(Generic[B]):
         self._most_unread = most_unread
         self._gone = trio.Event()
 
-    # What a kind of answers defines
+    # Defined by each kind of response
 
     def make(self, source: AnswerSource) -> B:
-        """Return what reads the answer of ``source``."""
+        """Return the reader of the response of ``source``."""
         raise NotImplementedError
 
     def first_events(self, answer: B) -> tuple[Lane, bytes]:
-        """Return the lane of ``answer``, which goes to the client from here on, and the first bytes for the client."""
+        """Return the lane of ``answer``, which now goes to the client, and the client's first bytes."""
         raise NotImplementedError
 
     async def refusing_lane(self) -> Lane | None:
-        """Return the lane that says in the client's words that there is no answer, ``None`` if that is the first."""
+        """Return the lane that writes a refusal in the client's API, or ``None`` if that is the first lane."""
         return None
 
-    # Its tasks
+    # Tasks
 
     async def begin(self) -> StreamBody | BufferedBody | bytes:
-        """Start the tasks and return what the client reads, once there is something for it: all of it where it goes out
-        whole. Raises ``GatewayError`` where there is no answer. The client leaving cancels the tasks, at once or when
-        ``survival`` says."""
+        """Start the tasks, and return the body once it has content, or all bytes of a complete response.
+
+        Raises ``GatewayError`` if there is no response. When the client disconnects, the tasks are cancelled at once or
+        as ``survival`` says."""
         body = self._start_for_client()
         match await body.open():
             case Refuse(failed):
                 raise GatewayError.of(failed)
             case Whole(data):
-                self._gone.set()  # nobody reads more
+                self._gone.set()  # the reader is gone
                 return data
         return body
 
     def _start_for_client(self) -> StreamBody | BufferedBody:
-        """Start the tasks; the body has a buffer where the answer goes on without the client."""
+        """Start the tasks and return the body, buffered if the response may continue without the client."""
         if self._survival is None:
             self._start(self.scope.nursery)
             return self._body
@@ -120,7 +124,7 @@ class DeliveredAnswer(Generic[B]):
         nursery.start_soon(self._pump)
 
     async def _pump(self) -> None:
-        """Have the answer begin, and pump it. Never raises but for cancellation: whatever ends it goes to the body."""
+        """Begin the response and pump it. Its end or failure goes to the body; it raises only for cancellation."""
         with self.chunks, self.origin as origin:
             try:
                 await self._pump_on(await origin.run(self.make))
@@ -128,12 +132,12 @@ class DeliveredAnswer(Generic[B]):
                 if (lane := await self.refusing_lane()) is not None:
                     self.delivery.carry(lane)
                 await self._tell(error.failed)
-            except Exception:  # a closed channel would be taken for a good end
+            except Exception:  # a closed channel would look like a good end
                 log.exception("request %s: reading the provider's response failed", self.scope.id)
                 await self._tell(MISTAKE)
 
     async def _pump_on(self, answer: B) -> None:
-        """Pump the rest of an answer that has begun, and goes to the client."""
+        """Pump the rest of a response that has begun."""
         context, watch = self.context, answer.source.watch
         try:
             self._deliver(answer)
@@ -143,33 +147,33 @@ class DeliveredAnswer(Generic[B]):
         with context.service.lifecycle.pump(watch.renew_scope()):
             try:
                 failed = await pump(answer, self.chunks, watch)
-            finally:  # cancelled, too: a client that does not read never takes the failure from the channel
+            finally:  # also if cancelled, because a client that does not read takes no failure from the channel
                 context.record.shut_down = is_shut_down(watch)
         if failed is not None:
             self.origin.fail(failed)
             await self._tell(failed)
 
     def _deliver(self, answer: B) -> None:
-        """Let the first content go to the client."""
+        """Send the first content to the client."""
         lane, first = self.first_events(answer)
         self.origin.release()
-        if not self._turn.records:  # which keeps it
+        if not self._turn.records:  # recording keeps it
             self.scope.release_text()
         self.delivery.carry(lane)
         self.delivery.begin(first)
         self.delivery.on_failure = self.origin.fail
         if not answer.is_held and not self.chunks.offer(b""):
-            with contextlib.suppress(trio.BrokenResourceError):  # nobody reads: the pump finds out, too
+            with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
                 self.chunks.send_nowait(b"")
 
     async def _tell(self, failed: ErrorInfo) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await self.chunks.send(failed)
 
-    # The client leaves
+    # Disconnects of the client
 
     async def _finish(self, survival: Survival, body: BufferedBody) -> None:
-        """Run the tasks, and when the client has left read the answer in its place."""
+        """Run the tasks, and read the response in place of a client that disconnected."""
 
         def left() -> None:
             self._gone.set()

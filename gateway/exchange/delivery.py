@@ -1,8 +1,7 @@
-"""The course of one stream to its client, pure: what has happened comes in, what is to be done goes out.
+"""The state machine of one stream to its client: events in, actions out, without I/O, which ``body`` performs.
 
-Nothing here waits and nothing is sent: ``body`` does both. ``TRANSITIONS`` is the whole of it as a table, which
-``docs/streams.md`` prints: by the state and what happens, what is done and the state after that.
-"""
+``TRANSITIONS`` is the whole machine as a table, printed in ``docs/streams.md``: by state and trigger, the reaction and
+the next state."""
 
 import logging
 import math
@@ -23,15 +22,15 @@ from streams.framing import FramingError
 log = logging.getLogger("trigate")
 
 END_GRACE = 0.25
-"""Seconds that an upstream may take to end its body once the answer has ended, so that its connection can be kept."""
+"""Seconds for a provider to end its body after the end of the response, so that its connection can be reused."""
 
 HELD = 512 * 1024
-"""Bytes of openings that wait for the first content. They are a few hundred at most, or what a large request's tools
-take in ``response.created``; beyond this the stream is opened, because the memory of a stream is bounded."""
+"""Bytes of events before the first content that are held. Usually there are a few hundred, or in ``response.created`` a
+large request's tools. Beyond this the stream is opened, because its memory is bounded."""
 
 
 class DeliveryState(StrEnum):
-    """The state of a stream. The values are the words of the documentation."""
+    """The state of a stream. The documentation uses these values."""
 
     HELD = "held"
     OPEN = "open"
@@ -42,7 +41,7 @@ class DeliveryState(StrEnum):
 
 
 class Trigger(StrEnum):
-    """All that can happen to a stream. The values are the words of the documentation."""
+    """The events of a stream. The documentation uses these values."""
 
     OPENING = "an event before the first content"
     OVERFLOW = "another such event, beyond 512 KiB"
@@ -58,7 +57,7 @@ class Trigger(StrEnum):
 
 
 class Reaction(StrEnum):
-    """All that can be done about a trigger. The values are the words of the documentation."""
+    """The reactions to a trigger. The documentation uses these values."""
 
     HOLD = "holds it back"
     OPEN_WRITE = "sends the status and the event"
@@ -102,54 +101,53 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, Deliv
         Trigger.STORE_FIRST: (Reaction.STORE, DeliveryState.STORING),
         Trigger.TIME_UP: (Reaction.PING, DeliveryState.STREAMING),
     },
-    DeliveryState.STORING: {  # what had happened happens now that the turn is stored
+    DeliveryState.STORING: {  # continue with the earlier trigger after the turn is stored
         Trigger.CONTENT: (Reaction.OPEN_WRITE, DeliveryState.STREAMING),
         Trigger.END: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
         Trigger.REFUSAL: (Reaction.REFUSE, DeliveryState.ENDED),
         Trigger.FAILURE: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
     },
-    DeliveryState.LINGERING: {  # such as Chat's ``[DONE]``, and the ``response.failed`` behind an ``error``
+    DeliveryState.LINGERING: {  # such as Chat's ``[DONE]``, or ``response.failed`` after ``error``
         Trigger.MORE: (Reaction.WRITE_BEHIND, DeliveryState.LINGERING),
         Trigger.TIME_UP: (Reaction.FINISH, DeliveryState.ENDED),
         Trigger.UPSTREAM_END: (Reaction.FINISH, DeliveryState.ENDED),
     },
     DeliveryState.ENDED: {},
 }
-"""What is not in the table cannot happen in that state."""
+"""Triggers that are not in the table cannot occur in that state."""
 
 
-# What is to be done
+# Actions
 
 
 class Signal(Enum):
-    """An action of which there is nothing more to be said."""
+    """An action without arguments."""
 
     OPEN = auto()
-    """Begin the response, if it has not begun."""
+    """Start the response, unless it has started."""
     LINGER = auto()
-    """Call ``Delivery.linger``, for all has been written."""
+    """Call ``Delivery.linger``, because everything was written."""
     CUT = auto()
-    """Break the body off, which must not look whole."""
+    """Cut the body, which must not look complete."""
 
 
 @attrs.frozen(repr=False)
 class Refuse:
-    """The action to answer with ``failed`` and its status, in place of a stream."""
+    """The action to respond with ``failed`` and its status instead of a stream."""
 
     failed: ErrorInfo
 
 
 @attrs.frozen(repr=False)
 class Whole:
-    """The action to answer with all of ``data``, in place of a stream."""
+    """The action to respond with all of ``data`` instead of a stream."""
 
     data: bytes
 
 
 @attrs.frozen(repr=False)
 class StoreTurn:
-    """The action to store the turn, of which ``data`` are the events that wait for it, and to call
-    ``Delivery.stored``."""
+    """The action to store the turn and call ``Delivery.stored``. ``data`` are the events that wait for it."""
 
     data: bytes
     trigger: Trigger
@@ -157,26 +155,25 @@ class StoreTurn:
 
 @attrs.frozen(repr=False)
 class Ping:
-    """The action to write a keep-alive, which is no part of the answer."""
+    """The action to write a keep-alive, which is not part of the response."""
 
     data: bytes
 
 
 Action: TypeAlias = bytes | Signal | Refuse | Whole | StoreTurn | Ping
-"""A thing to do; bytes are whole events, to be written."""
+"""An action; bytes are whole events to write."""
 
 Actions: TypeAlias = tuple[Action, ...]
-"""Things to do in this order, each before the next, and all before anything else happens."""
+"""Actions in order. All of them are completed before the next trigger."""
 
 
 class Delivery:
-    """The course of one stream to its client: what is held back, sent, refused, stored first or kept alive. It sends
-    nothing itself: each method that takes in what has happened returns what is to be done about it.
+    """The state machine of one stream: what is held, sent, refused, stored first or kept alive.
 
-    Nothing reaches the client before the answer's first content: until then the openings are held and a failure is
-    refused with its own status. After one keep-alive interval without content, whether the upstream has answered or
-    not, the response is opened for comments only; a failure is an error event from then on. ``record`` always says how
-    far the answer has come."""
+    It sends nothing itself: each method takes a trigger and returns the actions. The client receives nothing before the
+    first content: earlier events are held, and a failure is refused with its own status. After one keep-alive interval
+    without content the response is opened for comments, and a later failure becomes an error event. ``record`` is
+    always up to date."""
 
     def __init__(
         self,
@@ -189,12 +186,14 @@ class Delivery:
         check: Callable[[bytes], None] | None = None,
         may_open: bool = True,
     ) -> None:
-        """``keep_alive`` is the longest silence towards the client, in seconds of ``clock``; ``check`` is given all
-        events that go to the client. ``may_open``: the client expects a stream, which may be opened for keep-alives."""
+        """Start the state machine.
+
+        ``keep_alive`` is the longest silence towards the client, in seconds of ``clock``. ``check`` receives all events
+        for the client. ``may_open``: the client expects a stream, which may be opened for keep-alives."""
         self.state = DeliveryState.HELD
         self.lane = lane
         self.deadline = clock() + keep_alive if may_open else math.inf
-        """When ``time_up`` is to be called."""
+        """The time at which to call ``time_up``."""
         self._record = record
         self._id = record.id
         self._has_failed = False
@@ -206,83 +205,83 @@ class Delivery:
         self._held_size = 0
         self._first = b""
         self.on_failure: Callable[[ErrorInfo], object] | None = None
-        """Is called once with how an answer fails that has begun."""
+        """Called once with the failure of a response that has begun."""
 
     def carry(self, lane: Lane) -> None:
-        """Deliver the answer of ``lane`` in place of the one before, of which the client has nothing. Whoever listens
-        to the stream listens on."""
+        """Deliver the response of ``lane`` instead of the earlier one, of which the client received nothing. Observers
+        of the stream stay."""
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
         self._held.clear()
         self._held_size = 0
         self.lane = carried(self.lane, lane)
 
     def begin(self, data: bytes) -> None:
-        """``data`` are the first events for the client, which the lane has given already: they go out with what is
-        received next, which may be nothing."""
+        """Keep ``data``, the first events for the client from the lane. They go out with the next received data, which
+        may be empty."""
         self._first = data
 
     @property
     def is_beginning(self) -> bool:
-        """True while the first events wait to be sent."""
+        """Whether the first events wait to be sent."""
         return bool(self._first)
 
-    # What has happened
+    # Triggers
 
     def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
-        """Take ``data`` from the upstream, and behind it how it has ``failed``, if it has."""
+        """Process ``data`` from the provider, followed by its failure if it ``failed``."""
         try:
             out = self._take_first() + (self.lane.feed(data) if data else b"")
-        except Exception as error:  # the border where our own mistake becomes the client's error event
+        except Exception as error:  # the boundary where the gateway's own error becomes the client's error event
             out = self._broken(error)
         return self._advance(out if failed is None else out + self._ended(failed))
 
     def upstream_ended(self) -> Actions:
-        """Take the end of the upstream's body."""
+        """Process the end of the provider's body."""
         if self.state is DeliveryState.LINGERING:
             return self._do(Trigger.UPSTREAM_END)
         return self._advance(self._take_first() + self._ended())
 
     def time_up(self, *, more: bool = False) -> Actions:
-        """Look whether the ``deadline`` has passed. ``more``: the client is given something next, anyhow."""
+        """Check whether the ``deadline`` has passed. ``more``: the client is about to receive something anyway."""
         now = self._clock()
         if now < self.deadline:
             return ()
-        if more and self.state is not DeliveryState.LINGERING:  # where an upstream would never come to its end
+        if more and self.state is not DeliveryState.LINGERING:  # a provider might never end its body
             self.deadline = now + self._keep_alive
             return ()
         return self._do(Trigger.TIME_UP)
 
     def stored(self, store: StoreTurn, data: bytes) -> Actions:
-        """Go on with a turn that is stored, or could not be: ``data`` goes to the client in place of ``store.data``."""
+        """Continue after an attempt to store the turn: ``data`` goes to the client instead of ``store.data``."""
         self._note()
         ended, failed = store.trigger is Trigger.END, self.lane.seen.failed is not None
         return self._do(Trigger.FAILURE if ended and failed else store.trigger, data)
 
     def linger(self) -> None:
-        """Begin to wait for the end of the upstream's body: the client has been given the whole answer."""
+        """Start to wait for the end of the provider's body, because the client has the whole response."""
         self.deadline = self._clock() + END_GRACE
 
-    # What that is
+    # Classification
 
     def _take_first(self) -> bytes:
         first, self._first = self._first, b""
         return first
 
     def _ended(self, failed: ErrorInfo | None = None) -> bytes:
-        """The last events for the client."""
+        """Return the last events for the client."""
         try:
             return self.lane.end(failed)
-        except Exception as error:  # the same border
+        except Exception as error:  # the same boundary
             return self._broken(error)
 
     def _broken(self, error: Exception) -> bytes:
         if isinstance(error, FramingError):
-            return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # our own bounds
+            return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # the gateway's own limits
         log.error("request %s: translation failed", self._id, exc_info=error)
         return self.lane.end(MISTAKE)
 
     def _advance(self, data: bytes) -> Actions:
-        """Go on with ``data``, the events that the lane has given."""
+        """Continue with ``data``, the events from the lane."""
         if self.state is DeliveryState.LINGERING:
             return self._do(Trigger.MORE, data)
         self._note()
@@ -312,7 +311,7 @@ class Delivery:
         if seen.end is not None:
             record.reason, record.bill.whole = seen.end.reason, True
 
-    # What is done
+    # Reactions
 
     def _do(self, trigger: Trigger, data: bytes = b"") -> Actions:
         reaction, self.state = TRANSITIONS[self.state][trigger]
@@ -337,7 +336,7 @@ class Delivery:
         return (data,)
 
     def _write_behind(self, data: bytes) -> Actions:
-        """Without putting off the end."""
+        """Write without postponing the end."""
         until, actions = self.deadline, self._write(data)
         self.deadline = until
         return actions
@@ -365,8 +364,9 @@ class Delivery:
         return (Refuse(failed),)
 
     def _finish(self, _: bytes) -> Actions:
-        """Such as the LF of a CRLF whose CR was the end of the last event. A failure that no event can tell of is told
-        by a body without an end."""
+        """Write the last bytes, such as the LF of a CRLF whose CR ended the last event.
+
+        A failure that no event can express cuts the body."""
         seen = self.lane.seen
         return (*self._write_behind(self.lane.rest()), *((Signal.CUT,) if seen.plain and seen.failed else ()))
 

@@ -1,4 +1,4 @@
-"""Answers that go on without their client: ``on_disconnect: finish`` reads them to their end for the ledger."""
+"""Responses that continue without their client: ``on_disconnect: finish`` reads them to their end for the ledger."""
 
 import contextlib
 import enum
@@ -12,21 +12,21 @@ from gateway.routing.target import Target
 from streams.timeouts import Timeouts
 
 GRACE = 60.0
-"""Seconds that an answer may go on without its client where no ``timeouts.total`` bounds it."""
+"""Seconds for which a response may continue without its client if no ``timeouts.total`` limits it."""
 
-MARGIN = 1.0  # seconds by which the pump's own total limit comes first, and says so
+MARGIN = 1.0  # seconds by which the pump's own total limit is earlier, so that its error is used
 
 
 class Audience(enum.Enum):
-    """The reader of an answer."""
+    """The reader of a response."""
 
     CLIENT = "client"
-    """It may leave: the nursery of its request is cancelled then."""
+    """A client, which may disconnect; that cancels the nursery of its request."""
     STORE = "store"
-    """Cancelling a background turn ends it: it has no client that could leave."""
+    """A background turn without a client. Its cancellation ends it."""
 
     def survives(self, target: Target) -> bool:
-        """The answer of ``target`` is read to its end though nobody reads it."""
+        """Return whether the response of ``target`` is read to its end without a reader."""
         return self is Audience.CLIENT and target.entry.on_disconnect == "finish"
 
 
@@ -34,11 +34,10 @@ class Audience(enum.Enum):
 def survive_disconnect(
     nursery: trio.Nursery, target: Target, left: Callable[[], object], deserted: trio.Event | None = None
 ) -> Iterator[None]:
-    """A block that outlives ``nursery``, in one of whose tasks it runs.
+    """Run a block that outlives ``nursery``, in one of whose tasks it runs.
 
-    When the nursery is cancelled ``left()`` is called, and the cancellation reaches the block only when the answer of
-    ``target`` should long have ended, or once it is ``deserted``, where that can be. The nursery stays open until the
-    block has ended."""
+    When the nursery is cancelled, ``left()`` is called. The cancellation reaches the block when the response of
+    ``target`` is overdue, or once ``deserted`` is set. The nursery stays open until the block has ended."""
     grace = _grace(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
@@ -53,11 +52,11 @@ def survive_disconnect(
 def survive_disconnect_later(
     nursery: trio.Nursery, target: Target, left: Callable[[], object]
 ) -> Iterator[Callable[[], None]]:
-    """The same for a block that outlives ``nursery`` only from the call of what it gets: until then the cancellation
-    reaches it immediately. A nursery that is cancelled by the time of that call is not outlived.
+    """Run a block that outlives ``nursery`` only after it calls the function that it receives.
 
-    The block may take the grace of other answers and the time that ``target`` has for its first byte: a provider may
-    take that long to create an object, which nobody could use if its answer were not read."""
+    Until then, cancellation reaches it at once; a call after the cancellation has no effect. The block then has the
+    usual grace and the time of ``target`` for a first byte, because a provider may take that long to create an object,
+    and its id would be lost without its response."""
     timeouts, done = target.entry.timeouts, trio.Event()
     grace = _grace(target)
     if timeouts.total is None:
@@ -66,7 +65,7 @@ def survive_disconnect_later(
         nursery.start_soon(_wait, scope, done, grace, left)
 
         def survive() -> None:
-            if not nursery.cancel_scope.cancel_called:  # a later call takes nothing back
+            if not nursery.cancel_scope.cancel_called:  # a later call changes nothing
                 scope.shield = True
 
         try:
@@ -76,7 +75,7 @@ def survive_disconnect_later(
 
 
 def _grace(target: Target) -> float:
-    """The seconds for which an answer of ``target`` may continue without its client."""
+    """Return the seconds for which a response of ``target`` may continue without its client."""
     total = target.entry.timeouts.total
     return GRACE if total is None else total + MARGIN
 
@@ -93,7 +92,7 @@ async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: 
 
 
 async def discard(unread: AsyncIterator[bytes], limit: float) -> None:
-    """Take what the client would have got, to its end or until ``limit`` bytes have been taken."""
+    """Read what the client would have received, to its end or to ``limit`` bytes."""
     size = 0
     with contextlib.suppress(Truncated):
         async for data in unread:

@@ -1,9 +1,9 @@
-"""One request from its body to its settlement: read it, plan it, walk the plan, and answer in the client's API.
+"""Processes one request from its body to its settlement: reads it, plans it, walks the plan, and responds in the
+client's API.
 
-Every task of an exchange lives in the request's nursery (``scope.nursery``): the client leaving cancels that nursery,
-which closes the upstream connection. Until the commit point (the first content of the upstream's answer) a failure is
-an honest HTTP status; after it, one error event.
-"""
+Every task of an exchange runs in the request's nursery (``scope.nursery``): a client that disconnects cancels the
+nursery, which closes the upstream connection. Before the commit point (the first content of the provider's response) a
+failure is an HTTP status; after it, it is an error event."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -47,14 +47,13 @@ from streams.events import Api, ErrorInfo
 
 
 class Exchange:
-    """One client's request, from its body to the response: planned, answered by the cache or by a walk of its plan, and
-    refused in the client's API where that fails.
+    """One client's request, from its body to the response.
 
-    ``answer`` is called once, in a task of the request's nursery. ``memory`` is where the request is remembered, if not
-    in the service's store under the client's name; ``trace`` sees its calls to providers."""
+    ``answer`` is called once, in a task of the request's nursery. ``memory`` is where the request is stored, if not in
+    the service's store under the client's name. ``trace`` observes its calls to providers."""
 
     _reservation: Reservation | None
-    """Of what its client and targets may use."""
+    """of the allowances of the client and its targets"""
 
     def __init__(
         self,
@@ -75,13 +74,14 @@ class Exchange:
 
     @property
     def context(self) -> ExchangeContext:
-        """The sides of the exchange that its attempts share."""
+        """The state that the attempts share."""
         return self._context
 
     async def answer(self, body: bytes) -> Response:
-        """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
+        """Return the response to ``body``.
 
-        Cancellation (the client has left) closes the upstream connection and passes on."""
+        The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
+        propagates."""
         context = self._context
         self._context = context.recorded(context.service.recorder.begin(self.record, context.asked, body))
         try:
@@ -94,7 +94,7 @@ class Exchange:
             return self.refuse(error.failed)
 
     async def read(self, body: bytes) -> PlannedRequest:
-        """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
+        """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         self._context.service.live_view.asked(self.record, body)
         planning = Planning(self._context, self._memory)
         request = await planning.read(body)
@@ -102,22 +102,25 @@ class Exchange:
         return request
 
     def first_of(self, plan: Plan) -> Target | None:
-        """The first target of ``plan`` that is not out; a single one is always asked."""
+        """Return the first available target of ``plan``; a single target always counts as available."""
         if len(plan.candidates) == 1:
             return plan.first
         conditions = PlaceConditions(self._context, plan)
         return next((one for one in plan.targets if conditions.outage(one, alone=False) is None), None)
 
     async def walk(self, request: PlannedRequest) -> Walk:
-        """Return the walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no
-        target can honour or, in strict mode, be given."""
+        """Return the walk of the request's plan with its first attempt prepared.
+
+        Raises ``GatewayError`` (400) for what no target can do or, in strict mode, receive."""
         walk = await self._walk(request)
         await walk.start()
         return walk
 
     async def origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
-        """Return where the answer to ``request`` comes from: the walk of its plan, around which the cache stands where
-        answers of ``kind`` may come from that. Raises ``GatewayError`` as ``walk`` does."""
+        """Return the source of the response to ``request``: the walk of its plan, behind the cache if responses of
+        ``kind`` may be cached.
+
+        Raises ``GatewayError`` as ``walk`` does."""
         walk = await self._walk(request)
         if self._context.service.cache_uses is None:
             await walk.start()
@@ -135,13 +138,13 @@ class Exchange:
         return Walk(self._context, request)
 
     async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
-        """Mark the targets that the client's login pays for."""
+        """Return the request with its targets marked that the client's subscription pays for."""
         if not self._context.service.router.passes_credentials:
             return request
         return attrs.evolve(request, plan=request.plan.with_each(self._context.billed))
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
-        """Note how much is asked for."""
+        """Record the size of the request."""
         incoming = request.incoming
         self.record.bill.asked_size = incoming.size
         if "background" in incoming.members and request.turn.background is None:
@@ -151,7 +154,7 @@ class Exchange:
         return request
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
-        """Give the request the reservation of the exchange, however many requests that makes."""
+        """Return the request with the exchange's reservation, which is shared by all its requests."""
         service = self._context.service
         limited, run = service.allowances.has_limits or request.budgets, None
         if limited or service.kept_ledger.keeps:
@@ -165,7 +168,7 @@ class Exchange:
         return attrs.evolve(request, reservation=self._reservation)
 
     async def answer_to(self, origin: AnswerOrigin) -> Response:
-        """The response to the request of ``origin``. Raises ``GatewayError``."""
+        """Return the response to the request of ``origin``. Raises ``GatewayError``."""
         return await self._answer_for(origin, self._scope, Audience.CLIENT)
 
     async def _answer_for(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
@@ -173,11 +176,11 @@ class Exchange:
         return await answer(origin, scope, audience)
 
     def refuse(self, failed: ErrorInfo) -> Response:
-        """Return an error response in the client's shape; the provider's own body where it fits unchanged."""
+        """Return an error response in the client's API; the provider's own body if it fits unchanged."""
         return refused(self.record, failed, self._context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
-        """Return the response, with the headers that every response of an exchange has."""
+        """Return the response with the headers that every exchange adds."""
         return responded(self.record, body, status, headers, self._context.recording)
 
     async def _stream(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
@@ -186,7 +189,7 @@ class Exchange:
         headers = stream_headers(self._context.codec.wire.framing_for(self._context.asked.query))
         return self.respond(body, 200, (*headers, *streamed.passed, *origin.request.headers))
 
-    # Whole answers
+    # Complete responses
 
     async def _whole(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
         target, followers = origin.made.target, origin.followers
@@ -203,7 +206,7 @@ class Exchange:
             followers.leave()
 
     async def _read_whole(self, origin: AnswerOrigin) -> Response:
-        """The client's answer for the provider's, once it is stored."""
+        """Return the client's response after it was stored."""
         turn = origin.request.turn
         with origin:
             answer = await origin.run(lambda source: WholeAnswer(source, turn, origin))
@@ -213,10 +216,10 @@ class Exchange:
         body = await answer.written(self.record)
         return self.respond(body, 200, (*JSON_HEADERS, *answer.passed, *origin.request.headers))
 
-    # Turns in the background
+    # Background turns
 
     async def _leave(self, origin: AnswerOrigin, turn: DetachableTurn) -> Response:
-        """The beginning of a turn that goes on in the background, in a scope of its own."""
+        """Return the start of a turn that continues in the background in its own scope."""
 
         async def go_on(scope: RequestScope) -> Response:
             try:
@@ -239,4 +242,4 @@ class Exchange:
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (
     Exchange._mark_subscription, Exchange._note_size, Exchange._reserve,
 )  # fmt: skip
-"""What is done with every planned request, whatever endpoint it is for, before anybody is asked, in order."""
+"""What is done in order with every planned request of any endpoint before it is sent."""

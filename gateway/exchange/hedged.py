@@ -1,4 +1,4 @@
-"""Two ways to one result beside each other: the second begins where the first takes long, and the first result wins."""
+"""Runs two ways to one result: the second starts if the first is slow, and the first result wins."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
@@ -8,16 +8,15 @@ import trio
 T = TypeVar("T")
 
 Way: TypeAlias = Callable[[], Awaitable[T | None]]
-"""Comes to a result, or to none where it fails. Cancelled, it leaves nothing open."""
+"""Returns a result, or ``None`` after a failure. Cancellation leaves nothing open."""
 
 
 async def hedged(first: Way[T], after: float, second: Callable[[], Awaitable[Way[T] | None]]) -> T | None:
-    """Return the result of ``first``, or of the way that ``second()`` finds once ``first`` has taken ``after`` seconds,
-    whichever comes first; ``None`` where there is none.
+    """Return the result of ``first`` or of a second way, whichever comes first; ``None`` if both fail.
 
-    The way that is too late is cancelled, and has ended when this returns. ``second`` is not called where ``first`` has
-    ended before, and may find no way. A result is lost where this is cancelled at that very moment: a way that opens
-    something keeps track of that itself."""
+    ``second()`` is called once ``first`` has taken ``after`` seconds, and may return no way. The slower way is
+    cancelled and has ended when this returns. A result is lost if this is cancelled at the same time, so a way that
+    opens something has to keep track of it."""
     found: list[T] = []
     ended = trio.Event()
 

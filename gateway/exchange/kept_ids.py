@@ -1,11 +1,8 @@
-"""Ids of kept objects in conversations: a file that its client has uploaded through here, a store of vectors, a
-container.
+"""Ids of stored objects in conversations: uploaded files, vector stores, containers.
 
-Ids that the gateway has given out become the provider's again, and the request goes where the objects are; what an
-answer says of the provider's is shown by ids of the client's own. A text that
-is none of them passes as it is: what was made elsewhere, such as a store in a provider's console, may be named by the
-provider's own id.
-"""
+The gateway's ids are replaced with the provider's, and the request goes to the provider that has the objects; a
+response shows the client's own ids instead of the provider's. Other text passes unchanged, because the provider's own
+id may name an object that was made elsewhere, such as in a provider's console."""
 
 import re
 from collections.abc import Callable
@@ -36,18 +33,18 @@ PLACES: Final = IdPlaces(
     ends=frozenset((("container", "id"),)),
     addresses=frozenset(("fileuri", "file_uri")),
 )
-"""Where conversations hold such ids, in the words of all APIs."""
+"""Where conversations contain such ids, in all APIs."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class KeptPlace:
-    """The request with the provider's own ids, and the ``account`` that keeps what they name."""
+    """The request with the provider's ids, and the ``account`` that stores the objects."""
 
     incoming: Incoming
     account: Account | None = None
 
     def among(self, plan: Plan) -> Plan:
-        """``plan`` as far as it leads there. Raises ``GatewayError`` (400) where it leads nowhere else."""
+        """Return ``plan`` with the targets of that account. Raises ``GatewayError`` (400) if there are none."""
         account = self.account
         if account is None:
             return plan
@@ -63,8 +60,9 @@ class KeptPlace:
 
 
 async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> KeptPlace:
-    """``incoming`` with the ids that its provider knows. Raises ``GatewayError``: 404 for one that was not made for
-    ``owner``, 400 for those of two providers."""
+    """Return ``incoming`` with the provider's ids.
+
+    Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
     ids = context.service.accounts.all_ids(owner, context.asked.client)
     read = await offload(len(incoming.body), ids.read_tagged, incoming.body, PLACES)
     if read.account is None:
@@ -78,7 +76,7 @@ TOLD: Final = IdPlaces(
     frozenset(("file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id")),
     ends=frozenset((("container", "id"),)),
 )
-"""Where answers of models name what their provider keeps: citations, containers, files that were made in them."""
+"""Where responses of models contain ids of the provider: citations, containers, created files."""
 
 _MAKES: Final = (b"code_interpreter", b"code_execution", b"file_search", b"container")
 _NAMES: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_ids?)"')
@@ -87,8 +85,10 @@ _NAMES: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_ids?)
 def showing(
     context: ExchangeContext, owner: str, incoming: Incoming
 ) -> Callable[[Target, UpstreamResponse], None] | None:
-    """What has an answer show the ids of ``owner``, where ``incoming`` lets a provider's own tools make or cite what
-    the provider keeps: its client could not ask for that by the provider's ids."""
+    """Return the function that replaces the ids in a response with the ids of ``owner``, if the request may lead to
+    any.
+
+    A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
     for word in _MAKES:  # a generator would take twice as long, for every request
         if word in incoming.body:
             return showing_to(context.service, owner, context.asked.client)
@@ -96,7 +96,7 @@ def showing(
 
 
 def showing_to(service: Service, owner: str, client: str | None) -> Callable[[Target, UpstreamResponse], None] | None:
-    """What has every answer show the ids of ``owner``; ``None`` where these are the provider's."""
+    """Return the function that replaces the ids in every response; ``None`` if clients use the provider's ids."""
     ids = service.accounts.all_ids(owner, client)
     return None if ids.native else partial(_show, ids, service.limits)
 
@@ -113,7 +113,7 @@ def _show(ids: OwnIds, limits: Limits, target: Target, response: UpstreamRespons
 
 
 class ShownEvents:
-    """Server-sent events with the ids of their client."""
+    """Server-sent events with the client's ids."""
 
     def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
         self._splitter = SSE.splitter(most)
@@ -134,8 +134,8 @@ class ShownEvents:
 
 
 class ShownAnswer:
-    """A whole answer with the ids of its client. Of one that is longer than ``most`` bytes the rest passes: whoever
-    reads it refuses it."""
+    """A complete response with the client's ids. A response longer than ``most`` bytes passes unchanged, because its
+    reader rejects it."""
 
     def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
         self._ids = ids
@@ -158,6 +158,6 @@ class ShownAnswer:
 
 
 def _base(account: Account) -> str:
-    """Where Google's files are at ``account``'s provider."""
+    """Return the base path of Google's files at the provider of ``account``."""
     url = urlsplit(account.entry.base_url or account.entry.provider.base_url or "")
     return f"{url.scheme}://{url.netloc}/v1beta"

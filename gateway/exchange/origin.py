@@ -1,4 +1,4 @@
-"""Where the answer of an exchange comes from: the walk of its plan, and the cache of answers around that."""
+"""The source of an exchange's response: the walk of its plan, and the cache around it."""
 
 from collections.abc import Callable
 from typing import Protocol, Self, TypeAlias
@@ -13,45 +13,46 @@ from gateway.routing.target import Target
 from streams.events import ErrorInfo
 
 Make: TypeAlias = Callable[[AnswerSource], C]
-"""Makes what reads the answer of a source."""
+"""Makes the reader of a source's response."""
 
 
 class Followers(Protocol):
-    """Others who may be given the same answer."""
+    """Other requests that may share the response."""
 
     @property
     def deserted(self) -> trio.Event:
-        """Is set once nobody is there for whom the answer should go on without its client."""
+        """Set once no other request needs the response."""
         ...
 
     def leave(self) -> None:
-        """The client has left: the answer goes on while others follow it."""
+        """Note that the client disconnected: the response continues only for other requests."""
         ...
 
 
 def going_on(followers: Followers | None, audience: Audience, target: Target) -> Followers | None:
-    """Return ``followers`` where they decide how long an answer of ``target`` goes on without its client: one that is
-    read to its end anyhow does not depend on others."""
+    """Return ``followers`` if a response of ``target`` continues without its client only for them."""
     return None if audience.survives(target) else followers
 
 
 class AnswerOrigin(Protocol):
-    """The place that an exchange has its answer from: ``run`` returns the answer that goes to the client, ``fail`` says
-    that it breaks off behind that, and the origin is a context manager around both. Used by one task at a time."""
+    """The source of an exchange's response.
+
+    ``run`` returns the response for the client, ``fail`` reports its failure after that, and the origin is a context
+    manager around both. For one task at a time."""
 
     @property
     def request(self) -> PlannedRequest:
-        """The client's request, without its text once that was released."""
+        """The client's request, without its text after ``release``."""
         ...
 
     @property
     def made(self) -> TargetRequest:
-        """The request as it goes, or would go, to the first target; later the one that was answered."""
+        """The request for the first target; later the one whose response is used."""
         ...
 
     @property
     def followers(self) -> Followers | None:
-        """Those who may follow the answer, where answers are cached."""
+        """The requests that may share the response, if it is cacheable."""
         ...
 
     def might_go_on(self, attempt: AnswerSource) -> bool:
@@ -63,15 +64,15 @@ class AnswerOrigin(Protocol):
         ...
 
     async def run(self, make: Make[C]) -> C:
-        """Return the first answer that begins. Raises ``GatewayError`` where there is none."""
+        """Return the first response that begins. Raises ``GatewayError`` if there is none."""
         ...
 
     def fail(self, failed: ErrorInfo) -> None:
-        """Book that the answer which goes to the client has ``failed``."""
+        """Report that the client's response ``failed``."""
         ...
 
     def release(self) -> None:
-        """Let go of the request's text, for as long as the answer takes."""
+        """Release the request's text while the response is read."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -1,4 +1,4 @@
-"""A client's request with its plan, ready to be walked."""
+"""A client's request with its plan."""
 
 import enum
 from collections.abc import Callable
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
     from gateway.upstream.response import UpstreamResponse
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
-"""Writes a request for a target, less the omissions. Raises ``GatewayError`` (400) for what it cannot honour."""
+"""Writes a request for a target with omissions. Raises ``GatewayError`` (400) for what the target cannot do."""
 
 
 class Form(enum.Enum):
-    """The client's answer where it is to be streamed and the provider's is whole, or the other way round."""
+    """What to do if only one of the client's and the provider's responses is a stream."""
 
     TRANSLATED = "translated"
-    """It is made from the provider's, whichever that is."""
+    """Translate the provider's response."""
     AS_ASKED = "as asked"
-    """Only an answer in the form that was asked for will do: nobody can read this one."""
+    """Reject it, because nothing can translate this response."""
 
 
 SMALL_TEXT: Final = 4096
-"""Bytes of a request up to which its text is kept until the response has ended."""
+"""Bytes of a request up to which its text is kept until the response ends."""
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class PlannedRequest:
-    """``incoming`` with all that it refers to, and the plan by which it goes to providers.
+    """A request with everything that it refers to, and its plan.
 
-    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the
-    client what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer.
-    ``affinity`` is its conversation, where it matters which of several targets has that in its cache;
-    ``counted_as`` says what of it is limited and billed, ``begins`` how much work begins with it, about,
-    ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that is not in its
-    members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that is sent as
-    it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` replaces
-    the provider's object ids in a response with the client's; ``before_end`` is called right before the last bytes
-    of a request are written. ``reservation`` is that of the exchange, where anything limits it."""
+    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
+    wishes. ``suffix`` is the end of the path, by default that of a response. ``affinity`` is its conversation if prompt
+    caches matter. ``counted_as`` says what is limited and billed, ``begins`` is the estimated work that starts with it,
+    ``budgets`` are the client's limits for it. ``asks`` describes the requested output if its members do not.
+
+    ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once. ``answers`` are
+    successful statuses outside 200 to 299. ``shows`` replaces the provider's object ids in a response with the
+    client's. ``before_end`` is called right before the last bytes of a request are written. ``reservation`` is the
+    exchange's, if there are limits."""
 
     incoming: Incoming
     plan: Plan
@@ -77,25 +77,27 @@ class PlannedRequest:
 
     @property
     def tells_of_target(self) -> bool:
-        """Whether what becomes of it says how its target is. What is no request for an answer says nothing: a path that
-        a provider does not have, or an id that it has forgotten, is no outage (BerriAI/litellm#41223)."""
+        """Whether its outcome says something about the target's health.
+
+        Only a request for a response does: a missing path or an unknown id is not an outage (BerriAI/litellm#41223)."""
         return self.suffix is None and self.form is Form.TRANSLATED
 
     @property
     def is_small(self) -> bool:
-        """True if the text is not worth releasing."""
+        """Whether releasing the text is not worthwhile."""
         return self.incoming.size <= SMALL_TEXT
 
     def released(self) -> "PlannedRequest":
-        """Return the request without its text once an attempt has committed: nothing reads it then, and it may take
-        megabytes. A small text is kept, because the copies cost more than it holds."""
+        """Return the request without its text, which is not needed after an attempt committed.
+
+        The text may have megabytes. A small text is kept, because copying the request costs more."""
         if self.is_small:
             return self
         return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_nothing_left)
 
 
 def as_prepared(prepared: Prepared) -> Preparation:
-    """The ``prepare`` of a request that goes out in one form, or not at all."""
+    """Return the ``prepare`` of a request with only one form."""
     return lambda target, omissions: prepared
 
 

@@ -1,8 +1,7 @@
-"""The planning of a request: from its body to the places where it may go, in the order in which they are asked.
+"""Plans a request: from its body to its candidates in the order of attempts.
 
-``STEPS`` is the whole of it, in order: what the client wishes for this request, what it may reach, what it goes on
-from, who can answer it at all, and which of a group is next. A plan for one place passes through all of them unchanged.
-"""
+``STEPS`` is the whole process, in order: the client's wishes, the permitted targets, the earlier turns, the suitable
+targets, and the order within a group. A plan with one target passes all steps unchanged."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -38,12 +37,12 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 
 
-@attrs.define(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.define(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Planning:
-    """A request while it is planned. Each of ``STEPS`` reads what those before it have found, and adds to it.
+    """A request during planning.
 
-    ``context`` is the exchange's, stricter once the request has wished that; ``memory`` is where earlier turns are.
-    ``read`` is called once."""
+    Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, stricter if
+    the request wishes that. ``memory`` has the earlier turns. ``read`` is called once."""
 
     context: ExchangeContext
     memory: StateScope
@@ -56,9 +55,9 @@ class Planning:
     plan: Plan = attrs.field(init=False)
 
     async def read(self, body: bytes) -> PlannedRequest:
-        """Return the request with all that it refers to, and its plan. Raises ``GatewayError``."""
+        """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.asked.path
-        self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
+        self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
         for step in STEPS:
             await step(self)
         incoming, wishes = self.incoming, self.wishes
@@ -70,11 +69,11 @@ class Planning:
 
 
 PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
-"""Adds to a request what one concern has to say of it. Raises ``GatewayError`` where that refuses it."""
+"""Adds one concern to a request. Raises ``GatewayError`` to reject it."""
 
 
 async def note_wishes(planning: Planning) -> None:
-    """Read what the client wishes for this request, in headers or in the body of another gateway's clients."""
+    """Read the client's wishes for this request from headers, or from a body in another gateway's form."""
     context, incoming = planning.context, planning.incoming
     forms = context.service.router.client_routing
     if not forms and WISH_HEADERS.isdisjoint(dict(context.asked.headers)):
@@ -87,7 +86,7 @@ async def note_wishes(planning: Planning) -> None:
 
 
 async def find_places(planning: Planning) -> None:
-    """Find the places that its names lead to, of those that its client may use, and that have what it names by id."""
+    """Find the candidates for its names that the client may use and that have the objects it names."""
     context, owner = planning.context, planning.memory.owner
     accounts = context.service.accounts
     kept = None
@@ -103,7 +102,7 @@ async def find_places(planning: Planning) -> None:
 
 
 async def check_further_models(planning: Planning) -> None:
-    """Raise ``GatewayError`` (403) for a model that the request names beside its own, and its client may not use."""
+    """Raise ``GatewayError`` (403) for an additional model that the client may not use."""
     context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
     if not context.service.authenticator.is_limited(context.asked.client):
         return
@@ -117,7 +116,7 @@ async def check_further_models(planning: Planning) -> None:
 
 
 async def recall_turns(planning: Planning) -> None:
-    """Find the earlier turns that it refers to, and who can go on from them."""
+    """Find the earlier turns that it refers to, and the targets that can continue them."""
     limits = planning.context.service.limits
     bounds = Bounds(limits.request_body, limits.elements)
     found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
@@ -126,15 +125,14 @@ async def recall_turns(planning: Planning) -> None:
 
 
 async def drop_unsuitable(planning: Planning) -> None:
-    """Leave out the targets that cannot answer the request, as far as that is known. Raises ``GatewayError`` where
-    certainly none of them can."""
+    """Remove the targets that are known not to support the request. Raises ``GatewayError`` if certainly none does."""
     plan, incoming = planning.plan, planning.incoming
     if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
         planning.plan = await offload(incoming.size, _suited, plan, incoming, planning.context.asked)
 
 
 async def order_groups(planning: Planning) -> None:
-    """Put the targets of each group in order, by load and by the conversation."""
+    """Order the targets of each group by load and by the conversation."""
     plan, incoming, context = planning.plan, planning.incoming, planning.context
     if plan.route is None or not has_choice(plan):
         return
@@ -148,7 +146,7 @@ async def order_groups(planning: Planning) -> None:
 STEPS: Final[tuple[PlanningStep, ...]] = (
     note_wishes, find_places, check_further_models, recall_turns, drop_unsuitable, order_groups,
 )  # fmt: skip
-"""What is done with a request before a target is asked, in order. One more concern is a step in this table."""
+"""The steps before a request is sent, in order. A new concern is a new step in this table."""
 
 
 def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
@@ -160,8 +158,8 @@ def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
 
 
 def _places(planning: Planning) -> Plan:
-    """Return the plan for the names of a request. Raises ``GatewayError``, also for a client that may not go where it
-    leads."""
+    """Return the plan for the names of a request. Raises ``GatewayError``, also if the client may not use its
+    targets."""
     context, incoming, wishes = planning.context, planning.incoming, planning.wishes
     record = context.record
     record.asked, record.stream = incoming.model, incoming.stream
@@ -177,19 +175,20 @@ def _places(planning: Planning) -> Plan:
 
 
 def _plan_for(context: ExchangeContext, name: str | None) -> Plan:
-    """Return the plan for one name, as far as the client may go where it leads. Raises ``GatewayError``."""
+    """Return the plan for one name with the client's permitted targets. Raises ``GatewayError``."""
     service, client = context.service, context.asked.client
     may = partial(service.authenticator.can_use, client)
     return allowed_plan(context, service.router.plan(name, context.codec.api, may))
 
 
 def _named(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
-    """Return the plan for the names that the request lists, each as if it had been asked for alone. Raises
-    ``GatewayError`` (400) with the place of one that the client cannot have."""
+    """Return the plan for the names that the request lists, each planned as if it were alone.
+
+    Raises ``GatewayError`` (400) with the path of a name that the client may not use."""
     if model and not wishes.names_are_ours:
         plan = _plan_for(context, model)
         if all(is_router(target, wishes) for target in plan.targets):
-            return plan  # the others are that router's own
+            return plan  # the others are names of that router
     plans: list[Plan] = []
     for at, name in wishes.names:
         try:
@@ -206,16 +205,16 @@ def _check_further_model(context: ExchangeContext, at: str, name: str, target: T
 
 
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
-    """``plan`` as far as the client may go where it leads. Raises ``GatewayError`` where it may go nowhere, or may not
-    use a model."""
+    """Return ``plan`` with the targets that the client may use. Raises ``GatewayError`` if there are none, or if it may
+    not use a model."""
     authenticator, asked = context.service.authenticator, context.asked
     context.record.asked = plan.first.asked
     candidates = plan.candidates
     if (wall := authenticator.wall(asked.client)) is not None:
         candidates = walled(candidates, wall, asked.client)
     passing = [one for one in candidates if one.target.entry.passthrough_auth]
-    credential = asked.credential if passing else None  # it is searched in all headers
-    if passing and len(candidates) > 1:  # a target that needs the client's own key does not keep others from it
+    credential = asked.credential if passing else None  # all headers are searched for it
+    if passing and len(candidates) > 1:  # a target that needs the client's own key does not exclude others
         usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, credential)]
         candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
     if passing or authenticator.is_limited(asked.client):

@@ -1,4 +1,4 @@
-"""The reservation of a request: what is expected of it, from what is known before it is sent."""
+"""The reservation of a request: its estimated usage before it is sent."""
 
 import re
 from collections.abc import Iterator
@@ -16,19 +16,20 @@ from gateway.request.repeatable import is_in_background
 from gateway.routing.target import Target
 
 LOOKED_THROUGH: Final = 16 * 1024
-"""Bytes of a request from which on it is looked through for files."""
+"""Bytes of a request from which on it is searched for files."""
 
 LONG: Final = 2000
-"""Bytes of base64 from which on they are taken for a file."""
+"""Characters of base64 from which on they count as a file."""
 
 _OTHER: Final = re.compile(rb"[^A-Za-z0-9+/=_-]")
 FILE: Final = 1600
-"""Tokens of an image, about; other files are of that order, and far from what their characters would be."""
+"""Estimated tokens of an image. Other files have a similar number, far fewer than their characters suggest."""
 
 
 async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: str | None) -> Reservation | None:
-    """Return the reservation of ``request``, which belongs to ``run`` and has taken nothing yet; ``None`` where no
-    limit applies, or where the request only fetches a stored object."""
+    """Return the reservation of ``request``, which belongs to ``run``; nothing is reserved yet.
+
+    Returns ``None`` if no limit applies, or if the request only fetches a stored object."""
     allowances, client, incoming = context.service.allowances, context.asked.client, request.incoming
     by_header = _by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
@@ -44,14 +45,15 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: st
 
 
 def _by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
-    """The allowances that its headers name. Its model has several names: what was asked for, and what that is."""
+    """Return the allowances that its headers name, under any of its model's names."""
     names = (first.asked, first.entry.name, first.name, first.model)
     return context.service.allowances.by_header.of(names, context.asked.headers)
 
 
 def expected_alone(incoming: Incoming) -> int:
-    """The tokens of an answer that its provider makes in the background, about: whoever fetches it later may do so
-    anywhere. 0 for one that it does not."""
+    """Return the estimated tokens of a response that is created in the background, otherwise 0.
+
+    Another process may fetch it later."""
     if not is_in_background(incoming):
         return 0
     most = requested_output(incoming).most
@@ -59,14 +61,16 @@ def expected_alone(incoming: Incoming) -> int:
 
 
 def expected_tokens(body: bytes, earlier: int) -> int:
-    """The tokens of a request, about."""
+    """Return the estimated tokens of a request."""
     files = list(files_in(body))
     return max(1, (len(body) + earlier - sum(files)) // CHARACTERS_PER_TOKEN + FILE * len(files))
 
 
 def files_in(body: bytes, least: int = LONG) -> Iterator[int]:
-    """The lengths of all runs of base64 of at least so many bytes. One byte in ``least`` is looked at: no such run has
-    room between two, and 15 MiB of words take 10 ms in place of half a second."""
+    """Yield the lengths of all runs of at least ``least`` base64 characters.
+
+    It only inspects every ``least``-th byte, because no such run fits between two of them; 15 MiB of text take 10 ms
+    instead of half a second."""
     at = least - 1
     while at < len(body):
         other = _OTHER.search(body, at)

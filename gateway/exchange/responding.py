@@ -1,4 +1,4 @@
-"""The response to a request that is on record: its head, and the error in its client's shape."""
+"""The response to a recorded request: its headers, and the error in its client's API."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,7 @@ from streams.events import Api, ErrorInfo
 def open_record(
     api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True, endpoint: str | None = None
 ) -> Record:
-    """Return a new record of the request with ``scope``, settled when its last task has ended."""
+    """Return a new record of the request with ``scope``, which is settled when its last task has ended."""
     record = ledger.open(scope.id, api, served=served, endpoint=endpoint)
     record.address = scope.address
     scope.on_close(partial(ledger.settle, record))
@@ -34,13 +34,13 @@ def responded(
     headers: Headers,
     recording: ExchangeRecording = NO_RECORDING,
 ) -> Response:
-    """Return the response to the request on ``record``, with the headers that every response has."""
+    """Return the response to the request of ``record``, with the headers of every response."""
     record.answered(status)
     if record.cache not in (None, "off"):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     recording.answers(status, headers, body if isinstance(body, bytes) else None)
     own = own_headers(record)
-    if isinstance(body, bytes):  # the cost of a stream is known long after its head has gone
+    if isinstance(body, bytes):  # the cost of a stream is unknown when its headers are sent
         own = (*own, *cost_headers(record))
     return Response(status, (*headers, *own), body)
 
@@ -48,8 +48,8 @@ def responded(
 def refused(
     record: Record, failed: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
 ) -> Response:
-    """Put ``failed`` on record, and return it in the shape of the API that the client speaks, with ``headers`` added;
-    the provider's own body where it fits unchanged."""
+    """Record ``failed`` and return it in the client's API with ``headers`` added; the provider's own body if it fits
+    unchanged."""
     record.failed = failed
     codec = CODECS[record.api]
     written = {name for name, _ in codec.wire.error_headers(failed)}
@@ -59,11 +59,11 @@ def refused(
 
 
 LONGEST_TRIED: Final = 1000
-"""Characters of the attempts that a header tells."""
+"""Characters of the attempts in a header."""
 
 
 def tried_header(tried: Sequence[Tried]) -> str | None:
-    """The attempts of an exchange in order, as ``place=reason``; of very many the last ones."""
+    """Return the attempts of an exchange in order, as ``place=reason``; only the last ones if there are many."""
     told = [f"{one.target}={one.reason}" for one in tried]
     while len(text := ", ".join(told)) > LONGEST_TRIED:
         del told[0]
@@ -71,8 +71,9 @@ def tried_header(tried: Sequence[Tried]) -> str | None:
 
 
 def cost_headers(record: Record) -> Headers:
-    """Return the cost of all attempts of an exchange, in dollars, and its grade: nothing without a price, the grade
-    alone where a subscription paid."""
+    """Return the cost of all attempts of an exchange in dollars, and its grade.
+
+    Returns nothing without a price, and only the grade if a subscription paid."""
     cost = record.bill.cost() if record.bill.tried else None
     if cost is None:
         return ()
@@ -85,7 +86,7 @@ def _paths(paths: tuple[str, ...]) -> str | None:
 
 
 def own_headers(record: Record) -> Headers:
-    """The headers that trigate adds to every answer of an exchange."""
+    """Return the headers that trigate adds to every response of an exchange."""
     own = {
         **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
         "x-trigate-lane": record.lane,

@@ -1,4 +1,4 @@
-"""The service that all exchanges of a process share, until another configuration's takes over."""
+"""The state that all exchanges of a process share until a new configuration replaces it."""
 
 from collections.abc import Iterable, Mapping
 
@@ -35,15 +35,15 @@ from gateway.upstream.request import CredentialSource
 
 
 class Replaced:
-    """It is ``set`` for all once another configuration holds, and for those clients alone of which other things hold
-    now. Those who come later wait for what comes later."""
+    """Set for all clients after a new configuration took over, or only for the clients that it affects. Later waits are
+    for the next configuration."""
 
     def __init__(self) -> None:
         self._all = False
         self._events: dict[str | None, trio.Event] = {}
 
     def of(self, client: str | None) -> trio.Event:
-        """The event of ``client``, ``None`` for whoever has no name."""
+        """Return the event of ``client``; ``None`` for a client without a name."""
         event = self._events.setdefault(client, trio.Event())
         if self._all:
             event.set()
@@ -61,22 +61,23 @@ class Replaced:
 
 @attrs.frozen(eq=False, repr=False)
 class Service:
-    """The parts that exchanges share, by one configuration: another one's service has a router, an authenticator, an
-    admission and settings of its own and all that lasts in common with this.
+    """The state that exchanges share under one configuration.
 
-    ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
-    ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
-    from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
-    another configuration's service takes over; ``allowances`` are what clients and targets may use, ``health`` is that
-    of the targets, ``balancer`` orders those of a group, ``hedges`` are the routes' shares of second attempts;
-    ``provider_lists`` are the models that providers list; ``cache_uses`` say whose answers come from the
-    ``answer_cache``, ``None`` for nobody's;
-    ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
-    ``kept_ledger`` puts them into the state storage once they are settled,
-    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
-    exchanges down, ``tracing`` traces them; ``accounts`` are those in
-    which providers keep objects for clients, ``inventory`` is what was made there, ``None`` where nothing is kept,
-    ``pending`` what batches are expected to cost that go on."""
+    The service of a new configuration has its own router, authenticator, admission and settings, and shares everything
+    lasting with this one.
+
+    ``keep_alive`` is the longest silence towards a client in seconds, ``websocket_idle`` that of a websocket's client.
+    ``check_streams`` checks every sent stream against its API's grammar. Without a ``store``, nothing is stored between
+    requests. ``learned`` are the parts of requests that providers rejected. ``replaced`` is set when a new
+    configuration takes over. ``allowances`` are those of clients and targets, ``health`` is that of the targets,
+    ``balancer`` orders the targets of a group, ``hedges`` are the routes' shares of hedges. ``provider_lists`` are the
+    models that providers list. ``cache_uses`` say which responses come from the ``answer_cache``, ``None`` if none do.
+    ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
+
+    ``kept_ledger`` stores settled exchanges. ``live_view`` is the data of the live view, ``others`` are the workers
+    that it also shows. ``recorder`` records exchanges, ``tracing`` traces them. ``accounts`` are the accounts in which
+    providers store objects for clients, ``inventory`` lists these objects, ``None`` without storage. ``pending`` is the
+    estimated cost of running batches."""
 
     router: Router
     upstream: Upstream

@@ -1,4 +1,4 @@
-"""A streamed answer of a conversation, from its first content on."""
+"""A streamed response of a conversation, from its first content on."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -38,8 +38,8 @@ log = logging.getLogger("trigate")
 
 
 class FirstLane:
-    """The lane that a stream has before any target has answered: it refuses, and keeps the client's connection alive.
-    The answer to ``made`` takes it over."""
+    """The lane of a stream before any target has responded: it can refuse, and keeps the client's connection alive. The
+    response to ``made`` takes it over."""
 
     def __init__(self, made: TargetRequest, lane: Lane, writer: Writer | None) -> None:
         self.lane = lane
@@ -47,17 +47,17 @@ class FirstLane:
         self._writer = writer
 
     def release(self) -> None:
-        """Let go of the request: an answer has begun."""
+        """Release the request, because a response has begun."""
         self._made = None
 
     @property
     def is_taken(self) -> bool:
-        """Whether an answer has taken it over."""
+        """Whether a response has taken it over."""
         return self._made is None
 
     def take(self, source: AnswerSource) -> tuple[Lane, Writer | None] | None:
-        """Return the lane, and its writer, for the answer of ``source``; ``None`` where it is not for that one, or was
-        taken."""
+        """Return the lane and its writer for the response of ``source``, or ``None`` if it belongs to another one or
+        was taken."""
         if self._made is not source.made or source.stamp is not None:
             return None
         self._made = None
@@ -65,20 +65,22 @@ class FirstLane:
 
 
 async def first_lane(origin: AnswerOrigin) -> FirstLane:
-    """Return the lane for the target that is asked first."""
+    """Return the lane for the first target."""
     made = origin.made
     return FirstLane(made, *await _make_lane(made, None, origin.request.turn))
 
 
 async def _make_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
-    """Return the lane of a stream, and its writer. One that translates may repeat much of the request."""
+    """Return the lane of a stream and its writer. A lane that translates may repeat much of the request."""
     size = made.request.incoming.size if made.target.lane == "hub" else 0
     return await offload(size, stream_lane, made, stamp, turn)
 
 
 class BegunStream:
-    """The ``CacheableAnswer`` of a stream, read up to its first content. ``lane`` makes the client's stream of it,
-    ``first`` is what goes to the client for what was read, ``passed`` that piece by piece."""
+    """The ``CacheableAnswer`` of a stream, read up to its first content.
+
+    ``lane`` makes the client's stream, ``first`` are the client's bytes for what was read, ``passed`` the same by
+    pieces."""
 
     lane: Lane
     lane_name: LaneName
@@ -91,7 +93,7 @@ class BegunStream:
     def __init__(
         self, source: AnswerSource, request: PlannedRequest, others: OtherAttempts, first_lane: FirstLane, tap: Lane
     ) -> None:
-        """``tap`` is the lane to which those listen who observe the stream."""
+        """Prepare the stream. ``tap`` is the lane with the observers."""
         self.source = source
         self.lane_name = source.made.target.lane
         self.usage = self.writer = None
@@ -131,25 +133,26 @@ class BegunStream:
         return self.response.chunks()
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
-        """Return the lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
+        """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""
         source, made = self.source, self.source.made
         if is_stream(made, response.header("content-type")):
-            # Where another attempt may follow, the first lane keeps the client's connection alive until that begins.
+            # If another attempt may follow, the first lane keeps the connection alive until that begins.
             first = None if self._others.might_go_on(source) else self._first_lane.take(source)
             lane, self.writer = first or await _make_lane(made, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
             raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
         incoming = made.request.incoming
-        await offload(incoming.size, lambda: incoming.request)  # which the lane takes
+        await offload(incoming.size, lambda: incoming.request)  # for the lane
         self.lane_name = "hub"
         lane, self.writer = whole_answer_lane(made, source.stamp, self._turn)
         return lane
 
     async def _read_on(self, response: UpstreamResponse) -> bytes:
-        """Read up to the first content of the answer, and return what goes to the client for it. Nothing of an answer
-        that fails before that has gone there: another attempt may follow. So it may for one that fails in the same
-        piece. Of openings without an end no more is held than ``HELD``."""
+        """Read up to the first content of the response, and return the client's bytes for it.
+
+        If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
+        follow. At most ``HELD`` bytes of earlier events are held."""
         lane, source = self.lane, self.source
         kept = None if source.stamp is None else self.came
         first: list[bytes] = []
@@ -181,8 +184,8 @@ class BegunStream:
 
 
 class StreamedAnswer(DeliveredAnswer[BegunStream]):
-    """The delivery of one streamed answer. ``passed`` are the headers of the provider's response that are for the
-    client, none before it is there."""
+    """The delivery of one streamed response. ``passed`` are the provider's headers for the client, none before its
+    response."""
 
     passed: Headers
 
@@ -226,7 +229,7 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         return lane
 
     def _show(self) -> None:
-        """Let those who observe the exchange see the stream."""
+        """Connect the observers of the exchange to the stream."""
         context, targets = self.context, self.origin.request.plan.targets
         secrets = _secrets_of_all(targets, context.asked.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
@@ -234,14 +237,15 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
 
 
 def _secrets_of_all(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:
-    """Finds the credentials that any of ``targets`` may repeat. It holds nothing of the request."""
+    """Return a function that finds the secrets that any of ``targets`` may repeat. It refers to nothing of the
+    request."""
     return lambda: tuple(secret for target in targets for secret in secrets_of(target, credential))
 
 
 def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes], None] | None:
-    """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a
-    tolerant way."""
-    from providers.grammar import GRAMMARS, Judge  # who does not ask for it does not pay for it
+    """Return the check of the client's events against the API's grammar, if it has one; tolerant for a provider's own
+    stream."""
+    from providers.grammar import GRAMMARS, Judge  # imported only if it is used
 
     wire = context.codec.wire
     if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
@@ -252,7 +256,7 @@ def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes]
     def check(data: bytes) -> None:
         for raw in splitter.feed(data):
             if (broken := judge.feed(raw)) is not None:
-                found = without_quotations(broken.found)  # it may quote the answer
+                found = without_quotations(broken.found)  # it may quote the response
                 log.warning("request %s: the stream violates %s: %s", context.record.id, broken.rule, found)
 
     return check

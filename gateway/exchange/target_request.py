@@ -1,4 +1,4 @@
-"""A client's request as it goes to one target, with what that target's answer is read and written by."""
+"""A client's request for one target, and how the response of the target is read and written."""
 
 import time
 from functools import partial
@@ -34,8 +34,8 @@ from streams.pipe import Watch
 
 
 class Disclosure:
-    """What a client may see of a target's words: its errors, headers and bodies without the credentials for it.
-    ``sent_words`` are the credentials with which requests went out."""
+    """The parts of a target's response that a client may see: errors, headers and bodies without credentials.
+    ``sent_words`` are the credentials in sent requests."""
 
     def __init__(self, target: Target, context: ExchangeContext) -> None:
         self.sent_words: tuple[str, ...] = ()
@@ -44,41 +44,41 @@ class Disclosure:
 
     @property
     def secrets(self) -> Secrets:
-        """The credentials that are taken out; most answers never need them."""
+        """The credentials to remove. Most responses never need them."""
         return secrets_of(self._target, self._context.asked.credential, self.sent_words)
 
     def error(self, failed: ErrorInfo) -> ErrorInfo:
-        """Return ``failed`` as the client may hear of it."""
+        """Return ``failed`` for the client."""
         return public_error(failed, self._context.codec.api, self._target, self.secrets)
 
     def error_with(self, failed: ErrorInfo, headers: Headers, lane: LaneName) -> ErrorInfo:
-        """Return ``failed`` with the headers for the client of the response in which the provider has reported it."""
+        """Return ``failed`` for the client, with the client's headers from the response that reported it."""
         return with_passed(failed, self.headers(headers, lane))
 
     def body(self, data: bytes) -> bytes:
-        """Return a whole answer without the provider's key, should it hold it."""
+        """Return a complete response without the provider's key."""
         return redact(data, self.secrets)
 
     def error_body(self, data: bytes) -> bytes:
-        """Return an error of the provider's without its key in any spelling."""
+        """Return a provider's error without its key in any encoding."""
         return redact_spelled(data, self.secrets)
 
     def headers(self, headers: Headers, lane: LaneName) -> Headers:
-        """Return those of a response's ``headers`` that the client gets."""
+        """Return the response's ``headers`` for the client."""
         passed = client_headers(headers, self._target, lane)
         if self._may_repeat("".join([value for _, value in passed])):
             passed = tuple((name, self.text(value) or "") for name, value in passed)
         return passed
 
     def text(self, text: str | None) -> str | None:
-        """Return a header's value. Which credentials there are is found out only where one may be in it."""
+        """Return a header's value without credentials, which are collected only if the value may contain one."""
         if text is None or not self._may_repeat(text):
             return text
         return redact_spelled(text.encode(), self.secrets).decode()
 
     def _may_repeat(self, text: str) -> bool:
-        """Return whether a credential may be in ``text``: the one that was sent is, or there are others, or other
-        spellings."""
+        """Return whether ``text`` may contain a credential: the one that was sent, or another one or another
+        encoding."""
         entry = self._target.entry
         for word in self.sent_words:
             if word in text:
@@ -91,11 +91,12 @@ class Disclosure:
         )
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # made with fewer calls, and there is one of it for a request
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class TargetRequest:
-    """A client's request, written for the target of ``step``. ``sent`` are the client's headers with the betas that go
-    along, ``dropped_betas`` the places of those that do not. ``disclosure`` says what the client may see of the
-    target's words."""
+    """A client's request for the target of ``step``.
+
+    ``sent`` are the client's headers with the added betas, ``dropped_betas`` the paths of removed ones. ``disclosure``
+    removes from the target's response what the client must not see."""
 
     context: ExchangeContext
     request: PlannedRequest
@@ -108,7 +109,7 @@ class TargetRequest:
 
     @classmethod
     def of(cls, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared) -> "TargetRequest":
-        """Choose the client's headers for the target of ``step``."""
+        """Return the request with the client's headers for the target of ``step``."""
         target, sent = step.target, with_betas(context.asked, step.target.betas)
         dropped: tuple[str, ...] = ()
         if target.lane == "byte" or target.betas:
@@ -117,7 +118,7 @@ class TargetRequest:
         return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped)
 
     def report(self, record: Record) -> None:
-        """Put on ``record`` what is sent, and how."""
+        """Record what is sent."""
         target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
@@ -125,7 +126,7 @@ class TargetRequest:
         record.adapted = outgoing.adapted
 
     async def upstream_request(self) -> UpstreamRequest:
-        """Write the HTTP request, which is not signed yet."""
+        """Return the unsigned HTTP request."""
         request, target = self.request, self.target
         if ROUTE in self.prepared.left.paths and target.elsewhere is not None:
             target = attrs.evolve(target, url=target.elsewhere)
@@ -139,7 +140,7 @@ class TargetRequest:
         return out
 
     def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:
-        """Return the frame of the answer to the client. ``stamp`` is that of an answer that the cache knows."""
+        """Return the frame of the client's response. ``stamp`` is set if the cache has the response."""
         request, target = self.request.incoming.request, self.target
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
@@ -149,7 +150,7 @@ class TargetRequest:
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 
     def released(self) -> "TargetRequest":
-        """Return the same without its text, which may be megabytes and is of no use once its answer is read."""
+        """Return the request without its text, which may have megabytes and is not needed once the response is read."""
         if self.request.is_small:
             return self
         outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
@@ -159,9 +160,10 @@ class TargetRequest:
 
 
 async def write_request(context: ExchangeContext, request: PlannedRequest, step: Send, cause: Cause) -> TargetRequest:
-    """Write ``request`` for the target of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or,
-    in strict mode, cannot be given. The losses of the first target are recorded before strict mode
-    refuses them; those of a hedge only if it wins."""
+    """Return ``request`` for the target of ``step``.
+
+    Raises ``GatewayError`` (400) for what the target cannot do or, in strict mode, receive. The losses of the first
+    target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     known = known_omissions(context, step.target)
     left = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, left)
@@ -176,45 +178,45 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
 
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
-    """The parts of a request that the target's provider has refused before."""
+    """Return the parts of a request that the target's provider rejected before."""
     learned = context.service.learned
     paths = learned.of(RejectionKey.to(target, context.asked)) if learned else ()
     return Omissions(paths=paths) if paths else NOTHING
 
 
 class AnswerSource(Protocol):
-    """A place that an answer comes from: an attempt at a target, or the cache of answers."""
+    """The source of a response: an attempt at a target, or the cache."""
 
     @property
     def made(self) -> TargetRequest:
-        """What the answer is an answer to."""
+        """The request of the response."""
         ...
 
     @property
     def watch(self) -> Watch:
-        """The watch over the silence of whoever answers."""
+        """The watch of the source's silence."""
         ...
 
     @property
     def stamp(self) -> AnswerStamp | None:
-        """What all writings of an answer have in common that is cached, or will be."""
+        """The ids of a response that is or will be cached."""
         ...
 
     @property
     def stage(self) -> Stage:
-        """The furthest point that it has come to."""
+        """The furthest stage that it reached."""
         ...
 
     @property
     def requests(self) -> int:
-        """The requests that went out for it."""
+        """The number of requests sent for it."""
         ...
 
     async def send(self) -> UpstreamResponse:
-        """Return the response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for the client,
-        for any other, and where there is none. Called once."""
+        """Return the successful response, which the caller closes. Raises ``GatewayError`` for the client otherwise.
+        Called once."""
         ...
 
     def release(self) -> None:
-        """Let go of the text of the request."""
+        """Release the text of the request."""
         ...

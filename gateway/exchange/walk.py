@@ -1,4 +1,4 @@
-"""The walk of a plan: one attempt after the other, until one commits or the policy gives up."""
+"""The walk of a plan: makes attempts until one commits or the policy gives up."""
 
 import math
 from collections.abc import Callable
@@ -33,15 +33,15 @@ from streams.events import ErrorInfo
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Make: TypeAlias = Callable[[Attempt], A]
-"""Makes what reads the answer of an attempt."""
+"""Makes the reader of an attempt's response."""
 
 
 class Walk:
-    """Goes along a plan, one attempt after the other, until one commits or the policy gives up.
+    """Makes the attempts of a plan until one commits or the policy gives up.
 
-    ``start`` prepares an attempt, ``run`` returns the answer that goes to the client, ``fail`` books a failure
-    after the commit, and the walk is a context manager, which closes its books. It is an ``AnswerOrigin``,
-    used by one task at a time."""
+    ``start`` prepares an attempt, ``run`` returns the response for the client, ``fail`` reports a failure after the
+    commit, and the walk is a context manager, which closes its accounts. It is an ``AnswerOrigin`` for one task at a
+    time."""
 
     followers = None
 
@@ -53,12 +53,13 @@ class Walk:
         self._reservation = request.reservation
         self._stamp: AnswerStamp | None = None
         self._first: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
-        self._account: AttemptAccount | None = None  # of the attempt that is next, under way, or has committed
+        self._account: AttemptAccount | None = None  # of the attempt that is next, is running, or has committed
         self._has_won = False
 
     async def look(self) -> None:
-        """Write the request for the next target without reserving the target's allowances: the answer may come from the
-        cache. Raises ``GatewayError`` as ``start`` does."""
+        """Write the request for the next target without reserving its allowances, because the response may be cached.
+
+        Raises ``GatewayError`` as ``start`` does."""
         while True:
             step = self._step()
             if self._reservation is not None:
@@ -71,8 +72,10 @@ class Walk:
                 self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
-        """Prepare the next attempt. Raises ``GatewayError`` where the policy gives up, or the client may use no more.
-        ``stamp`` is given to an answer that is to be cached."""
+        """Prepare the next attempt.
+
+        Raises ``GatewayError`` if the policy gives up, or if the client has no allowance left. ``stamp`` is for a
+        response that will be cached."""
         self._stamp = stamp
         self._account = await self._next()
 
@@ -85,15 +88,17 @@ class Walk:
         return self._first
 
     async def run(self, make: Make[A]) -> A:
-        """Return the first answer that begins. Raises ``GatewayError`` when the policy gives up. Cancellation ends
-        whatever is under way: a wait, or a request, whose connection is closed."""
+        """Return the first response that begins. Raises ``GatewayError`` when the policy gives up.
+
+        Cancellation ends a wait, or a request and its connection."""
         while (answer := await self.step(make)) is None:
             await self.start(self._stamp)
         return answer
 
     async def step(self, make: Make[A]) -> A | None:
-        """Make the attempt that is next, and perhaps one beside it, and return the answer that begins first; ``None``
-        where they fail, or cannot be made by now. Raises ``GatewayError`` at the end of the drain."""
+        """Make the next attempt, and perhaps a hedge, and return the response that begins first.
+
+        Returns ``None`` if they fail or can no longer be made. Raises ``GatewayError`` at the end of the drain."""
         account = self._next_account
         if self._is_overtaken(account):
             account.drop()
@@ -114,17 +119,19 @@ class Walk:
         return self._outcomes[-1].failed if self._outcomes else None
 
     def note_failure(self, failed: ErrorInfo) -> None:
-        """Take it that the target to be asked next has ``failed``: another request has found that out."""
+        """Note that the next target has ``failed``, as another request found out."""
         self._note(Outcome(self.made.target, failed, omissions=self.made.step.omissions))
 
     async def read_all(self) -> "UnchangedAnswer":
-        """Return the first good answer with its whole body. Cancellation closes the connection, and so do the target's
-        timeouts and the end of the drain, which are raised as ``GatewayError``."""
+        """Return the first successful response with its whole body.
+
+        Cancellation closes the connection. The target's timeouts and the end of the drain do, too, and are raised as
+        ``GatewayError``."""
         with self:
             return await self.run(UnchangedAnswer)
 
     def fail(self, failed: ErrorInfo) -> None:
-        """Book that the answer which goes to the client has ``failed``."""
+        """Report that the client's response ``failed``."""
         self._next_account.fail(failed)
 
     def __enter__(self) -> Self:
@@ -135,7 +142,7 @@ class Walk:
             self._account.close()
 
     def release(self) -> None:
-        """Let go of the request's text, which may be megabytes, for as long as the answer takes."""
+        """Release the request's text, which may have megabytes, while the response is read."""
         self.request = self.request.released()
         self._first = None
         if self._account is not None and self._account.attempt is not None:
@@ -150,7 +157,7 @@ class Walk:
         self._outcomes = (*self._outcomes, outcome)
 
     def _step(self) -> Send:
-        """Return the next step. Raises ``GatewayError`` where the policy gives up."""
+        """Return the next step. Raises ``GatewayError`` if the policy gives up."""
         step = self.request.plan.policy.next(self.request.plan, self._outcomes, self._conditions)
         if isinstance(step, GiveUp):
             raise GatewayError.of(step.failed)
@@ -162,19 +169,20 @@ class Walk:
         return most > 1 and requests_sent(self._outcomes) + attempt.requests < most
 
     def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        """Return whether another attempt would follow if ``attempt`` had ``failed``: what it has been given is an
-        answer, too, where there is no better."""
+        """Return whether another attempt would follow if ``attempt`` had ``failed``; without one, the failure goes to
+        the client."""
         step = attempt.made.step
         failure = Outcome(step.target, failed, attempt.stage, step.omissions, requests=attempt.requests)
         following = self.request.plan.policy.next(self.request.plan, (*self._outcomes, failure), self._conditions)
         if not isinstance(following, Send):
             return False
-        alike = attrs.evolve(failed, headers=())  # headers count requests, and differ each time
+        alike = attrs.evolve(failed, headers=())  # headers count requests, and always differ
         return all(attrs.evolve(outcome.failed, headers=()) != alike for outcome in self._outcomes)
 
     def _is_overtaken(self, account: AttemptAccount) -> bool:
-        """Whether another request has begun to try the place of the attempt, or to wait for it, since its step was
-        decided: requests that come together would all go there."""
+        """Return whether another request has started to test the target, or to wait for it, since the step was decided.
+
+        Otherwise all concurrent requests would go there."""
         step, plan = account.step, self.request.plan
         if len(plan.candidates) == 1:
             return False
@@ -186,20 +194,20 @@ class Walk:
     # One attempt
 
     def _begin(self, account: AttemptAccount) -> bool:
-        """Begin an attempt; return false if another worker's request was faster to try the same place."""
+        """Start an attempt. Return false if another worker's request already tests the target."""
         if account.begin(added=requests_sent(self._outcomes) > 0) or not self._is_overtaken(account):
             return True
         account.take_back()
         return False
 
     async def _try(self, account: AttemptAccount, make: Make[A]) -> A | None:
-        """Return the answer of an attempt that has begun; ``None`` where it has failed, or lost."""
+        """Return the response of an attempt that has started, or ``None`` if it failed or lost."""
         try:
             answer = await self._answered(account, make)
         except GatewayError as error:
             await self._fail(account, error.failed)
             return None
-        if self._has_won:  # another one, at this very moment
+        if self._has_won:  # another one, at the same time
             await answer.aclose()
             account.lose()
             account.close()
@@ -208,7 +216,7 @@ class Walk:
         return answer
 
     async def _answered(self, account: AttemptAccount, make: Make[A]) -> A:
-        """Return the answer of an attempt up to where it may go to the client. Raises ``GatewayError``."""
+        """Return the response of an attempt once it may go to the client. Raises ``GatewayError``."""
         context, plan = self.context, self.request.plan
         if account.cause != "hedge" and plan.retries.attempts > 1:
             account.resends = Resends(self._allowed(account) - 1)
@@ -223,13 +231,13 @@ class Walk:
                 account.lose()
             elif isinstance(error, GatewayError):
                 account.fail(self._as_counted(error.failed), error.failed.reason)
-            elif isinstance(error, Exception):  # our own mistake, on its way to the border: the client has not left
+            elif isinstance(error, Exception):  # an error of the gateway; the client has not disconnected
                 account.fail(MISTAKE)
             account.close()
             raise
 
     def _commit(self, account: AttemptAccount) -> None:
-        """Book that the answer of the attempt goes to the client: there is no other attempt."""
+        """Report that the response of the attempt goes to the client, and that there are no other attempts."""
         turn = self.request.turn
         account.commit()
         if turn.records:
@@ -239,10 +247,10 @@ class Walk:
             self.context.service.balancer.landed(self.request.plan, account.target, affinity, self._outcomes)
         self._learn(account.target)
 
-    # Two attempts beside each other
+    # Two concurrent attempts
 
     def _hedge(self, first: AttemptAccount) -> float | None:
-        """Return the seconds after which one more attempt is sent beside ``first``, if that has no content by then."""
+        """Return the seconds after which a hedge starts if ``first`` has no content, or ``None``."""
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
@@ -255,7 +263,7 @@ class Walk:
         return service.balancer.loads.percentile(first.target, 0.95, self._conditions.now)
 
     async def _hedged(self, first: AttemptAccount, after: float, make: Make[A]) -> A | None:
-        """Return the answer of ``first`` or of the hedge beside it; ``None`` where both have failed."""
+        """Return the response of ``first`` or of its hedge, or ``None`` if both failed."""
 
         async def beside() -> Way[A] | None:
             second = await self._second(first)
@@ -271,14 +279,14 @@ class Walk:
 
         try:
             return await hedged(partial(self._try, first, make), after, beside)
-        except BaseException:  # such as the client's leaving, at the moment when one has won
+        except BaseException:  # such as a disconnect at the time of a win
             if self._has_won and (answer := self._next_account.answer) is not None:
                 await answer.aclose()
                 self._next_account.close()
             raise
 
     async def _second(self, first: AttemptAccount) -> AttemptAccount | None:
-        """Return the attempt that would follow if ``first`` took too long; none where that would be a wait."""
+        """Return the attempt that would follow if ``first`` was slow, or ``None`` if it would have to wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
         slow = Outcome(first.target, ErrorInfo("timeout", "it is slow"), requests=max(1, first.requests))
@@ -295,19 +303,20 @@ class Walk:
         except GatewayError:
             return None
 
-    # What limits it
+    # Limits
 
     def _allowed(self, account: AttemptAccount, others: int = 0) -> int:
-        """Return how many requests an attempt may send, with so many ``others`` under way: a second one if a kept
-        connection was dead, unless that would take the last request from a target that has not been tried."""
+        """Return how many requests an attempt may send while ``others`` are running.
+
+        A second one is for a dead pooled connection, unless it would take the last request from an untried target."""
         left = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
         if left == 2 and may_go_on(self.request.plan, self._outcomes, account.target):
             return 1
         return min(2, left)
 
     async def _queued(self, account: AttemptAccount, place: QueuedAttempt) -> bool:
-        """Wait in the queue before a target, and return whether the attempt has what it needs of that now. Raises
-        ``GatewayError`` at the end of the drain."""
+        """Wait in the queue of a target, and return whether the attempt has its allowances. Raises ``GatewayError`` at
+        the end of the drain."""
         left = self.request.plan.deadline - self._conditions.now
         began = trio.current_time()
         with trio.CancelScope() as scope, self.context.service.lifecycle.pump(scope):
@@ -323,8 +332,10 @@ class Walk:
         return False
 
     async def _wait(self, account: AttemptAccount) -> None:
-        """Wait as long as the attempt's step says, and for a target that is out until it is due: another failure may
-        have put that off. Raises ``GatewayError`` at the end of the drain, and where there is no time for more."""
+        """Wait for as long as the step says, and until an unavailable target is due, which another failure may have
+        postponed.
+
+        Raises ``GatewayError`` at the end of the drain, and if there is not enough time."""
         plan, lifecycle = self.request.plan, self.context.service.lifecycle
         seconds, waited = account.step.after, 0.0
         while seconds:
@@ -340,7 +351,7 @@ class Walk:
                 raise GatewayError.of(account.still_out(seconds))
 
     def _patience(self, account: AttemptAccount) -> float:
-        """Return the seconds that the first content of an attempt may take."""
+        """Return the limit in seconds of the time to an attempt's first content."""
         plan = self.request.plan
         left = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
         route = plan.route
@@ -349,23 +360,23 @@ class Walk:
         return min(left, route.first_content) if may_go_on(plan, self._outcomes, account.target) else left
 
     def _as_counted(self, failed: ErrorInfo) -> ErrorInfo:
-        """``failed`` as it counts for the target: that a client has no more time says nothing of that
+        """Return ``failed`` as it counts for the target: a lack of time of the client does not
         (BerriAI/litellm#41223)."""
         late = self._conditions.now >= self.request.plan.deadline
         return attrs.evolve(failed, reason=None) if late and failed.reason == "timeout" else failed
 
     async def _fail(self, account: AttemptAccount, failed: ErrorInfo) -> None:
-        """Note that an attempt has failed, for the policy."""
+        """Note for the policy that an attempt failed."""
         outcome = account.outcome(self._as_counted(failed))
         if outcome.stage is Stage.SENDING:
             refused = await offload(self.request.incoming.size, self._refused, account.made, failed)
             outcome = attrs.evolve(outcome, refused=refused)
         self._note(outcome)
 
-    # The next one
+    # The next attempt
 
     async def _next(self) -> AttemptAccount:
-        """Return the attempt of the next step that can be prepared. Raises ``GatewayError`` where there is none."""
+        """Return the next attempt that can be prepared. Raises ``GatewayError`` if there is none."""
         while True:
             step = self._step()
             taken = None if self._reservation is None else await self._reservation.take(step.target)
@@ -378,8 +389,10 @@ class Walk:
                 self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
     async def _prepared(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
-        """Prepare the attempt of ``step``, which has taken ``grant``. Raises ``GatewayError`` (400) for what the target
-        cannot honour or, in strict mode, cannot be given; nothing stays taken then."""
+        """Prepare the attempt of ``step`` with its ``grant``.
+
+        Raises ``GatewayError`` (400) for what the target cannot do or, in strict mode, receive, and then returns the
+        grant."""
         try:
             made = await self._written(step, cause)
         except BaseException:
@@ -400,7 +413,7 @@ class Walk:
         return "retry" if any(outcome.target is step.target for outcome in self._outcomes) else "fallback"
 
     def _refused(self, made: TargetRequest, failed: ErrorInfo) -> Omissions:
-        """Return the parts of a request that ``failed`` names, and that may go."""
+        """Return the parts of a request that ``failed`` names and that can be omitted."""
         without = self.request.prepare
         return refused_parts(
             failed, made.prepared, made.sent, lambda left: without(made.target, left),
@@ -408,7 +421,7 @@ class Walk:
         )  # fmt: skip
 
     def _learn(self, target: Target) -> None:
-        """Remember what the provider of ``target`` takes no request of this client with."""
+        """Remember what the provider of ``target`` rejects in this client's requests."""
         if self._outcomes and (paths := learned_paths(self._outcomes, target)):
             key = RejectionKey.to(target, self.context.asked)
             self.context.service.learned.add(key, paths)

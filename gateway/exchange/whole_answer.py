@@ -1,4 +1,4 @@
-"""A whole answer: read, folded, and written for its client."""
+"""A complete response: read, folded, and written for its client."""
 
 from typing import Final
 
@@ -17,13 +17,14 @@ from streams.events import ErrorInfo, Usage
 from streams.fold import Answer
 
 UNREAD: Final = 8
-"""Bytes of an answer without its texts that take as long as one of an answer with them: they are passed over."""
+"""Bytes of a response without its texts that take as long as one byte with texts; they are skipped."""
 
 
 class WholeAnswer:
-    """The ``AttemptAnswer`` of an answer that is not streamed. ``failed`` is an error that the provider sent with a
-    good status, in the client's API: it goes to the client where no other attempt follows. ``came`` are its pieces,
-    with their moments, where it may be cached."""
+    """The ``AttemptAnswer`` of a complete response.
+
+    ``failed`` is an error that the provider sent with a success status, in the client's API; it goes to the client if
+    no other attempt follows. ``came`` are its pieces with their times, if it may be cached."""
 
     writer = None
     rest: None = None
@@ -78,15 +79,15 @@ class WholeAnswer:
 
     @property
     def passed(self) -> Headers:
-        """The headers of the response that are for the client."""
+        """The response's headers for the client."""
         return self.source.made.disclosure.headers(self.response.headers, self.lane_name)
 
     def report(self, record: Record) -> None:
-        """Put on ``record`` what the answer says of itself."""
+        """Record the response's own facts."""
         self._folded.report(record)
 
     async def written(self, record: Record) -> bytes:
-        """Return the client's answer, once it is stored. Raises ``GatewayError``."""
+        """Return the client's response after it was stored. Raises ``GatewayError``."""
         source, turn, fold = self.source, self._turn, self._folded.fold
         if fold.failed is not None:
             record.failed = fold.failed

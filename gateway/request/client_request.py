@@ -1,4 +1,4 @@
-"""The HTTP side of a client's request, and the betas of its ``anthropic-beta``."""
+"""The HTTP side of a client's request, and its ``anthropic-beta`` header."""
 
 import fnmatch
 from collections.abc import Collection, Iterable
@@ -10,10 +10,10 @@ from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class ClientRequest:
-    """The HTTP side of a client's request: lower-case header names, the query string without its ``?``, the name of
-    the client whose key let it in, and what its path says."""
+    """The HTTP side of a client's request: headers with lower-case names, the query string without its ``?``, the name
+    of the client that its key belongs to, and what its path contains."""
 
     headers: Headers
     query: str
@@ -21,22 +21,22 @@ class ClientRequest:
     path: PathParameters = NO_PARAMETERS
 
     def header(self, name: str) -> str | None:
-        """The last value of the header ``name`` (lower case)."""
+        """Return the last value of the header ``name`` (lower case), or ``None``."""
         return dict(self.headers).get(name)
 
     @property
     def credential(self) -> str | None:
-        """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
+        """The client's key from any of the SDKs' headers; only for ``passthrough_auth``."""
         return shown_credential(self.headers)
 
     @property
     def has_bearer(self) -> bool:
-        """True if ``credential`` came as ``Authorization: Bearer``."""
+        """Whether ``credential`` came as ``Authorization: Bearer``."""
         return bool(bearer_token(self.headers))
 
 
 def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
-    """``asked`` with ``betas`` added to its ``anthropic-beta``."""
+    """Return ``asked`` with ``betas`` added to its ``anthropic-beta``."""
     if not betas:
         return asked
     given = [beta.strip() for name, value in asked.headers if name == BETA for beta in value.split(",")]
@@ -48,7 +48,8 @@ def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:
 
 
 def without_betas(asked: ClientRequest, paths: Iterable[Path]) -> tuple[ClientRequest, tuple[str, ...]]:
-    """``asked`` without the values of ``anthropic-beta`` that ``paths`` mean (shell patterns), and their places."""
+    """Return ``asked`` without the values of ``anthropic-beta`` that match ``paths`` (shell patterns), and their
+    paths."""
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
     if not patterns:
         return asked, ()

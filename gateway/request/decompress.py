@@ -1,4 +1,4 @@
-"""Request bodies that come compressed (RFC 9110, section 8.4). Codex compresses long conversations with zstd."""
+"""Decompresses request bodies (RFC 9110, section 8.4). Codex compresses long conversations with zstd."""
 
 import importlib
 import zlib
@@ -8,28 +8,27 @@ from typing import Any, TypeAlias
 from streams.errors import GatewayError, invalid
 
 Decoder: TypeAlias = Callable[[bytes, int], bytes]
-"""A body without its coding. Raises ``_Bomb`` beyond so many bytes, ``ValueError`` for a body that is not whole."""
+"""Decodes a body of one coding. Raises ``_Bomb`` beyond the given number of bytes, ``ValueError`` for an incomplete
+body."""
 
 RATIO = 100
-"""The most bytes that one of a body may unfold to beyond the first ``UNFOLDED``. Prompts come three to twenty times
-smaller; a bomb a thousand times."""
+"""The maximum compression ratio beyond the first ``UNFOLDED`` bytes. Prompts compress by a factor of three to twenty, a
+bomb by a thousand."""
 
 UNFOLDED = 4 * 2**20
-"""What any body may unfold to: a million tokens, the longest context of models, in which the same file may have been
-read time and again."""
+"""Bytes that any body may decompress to: a million tokens, the longest context of models, possibly of repeated text."""
 
-ZSTD_WINDOW_LOG = 23  # 8 MiB, the most that RFC 9659 allows in HTTP: a frame may ask for much more memory than it fills
+ZSTD_WINDOW_LOG = 23  # 8 MiB, the limit of RFC 9659 for HTTP: a frame may request much more memory than it fills
 
 
 class _Bomb(Exception):
-    """The body is larger than it may be."""
+    """The decompressed body is too large."""
 
 
 def read_coding(value: str) -> str | None:
-    """The one coding in a ``content-encoding`` header, ``None`` for none.
+    """Return the coding in a ``content-encoding`` header, or ``None``.
 
-    Raises ``GatewayError`` (415) for a coding that is not known here, and for several on top of one another, which no
-    client uses."""
+    Raises ``GatewayError`` (415) for an unknown coding and for several codings, which no client uses."""
     codings = [word for part in value.split(",") if (word := part.strip().lower()) not in ("", "identity")]
     if not codings:
         return None
@@ -41,10 +40,10 @@ def read_coding(value: str) -> str | None:
 
 
 def decompress(body: bytes, coding: str, limit: int) -> bytes:
-    """``body`` without ``coding`` (a key of ``DECODERS``). Blocking: some milliseconds for each MB.
+    """Return ``body`` without ``coding`` (a key of ``DECODERS``).
 
-    Raises ``GatewayError``: 413 if the result is larger than ``limit`` bytes or out of all proportion to the body, and
-    never more than that is made; 400 if the body is damaged or cut short."""
+    Blocks for some milliseconds per MB. Raises ``GatewayError``: 413 as soon as the result exceeds ``limit`` bytes or
+    the permitted ratio, 400 if the body is damaged or incomplete."""
     warranted = max(UNFOLDED, RATIO * len(body))
     try:
         return DECODERS[coding](body, min(limit, warranted))
@@ -64,7 +63,7 @@ def _gzip(body: bytes, limit: int) -> bytes:
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
-    """RFC 9110 means the zlib format, and some clients send it without its two bytes of header."""
+    """Decode zlib's format, which RFC 9110 requires, or the bare format that some clients send."""
     wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
     return _inflate(body, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS, limit)
 
@@ -81,7 +80,7 @@ def _inflate(body: bytes, window: int, limit: int) -> bytes:
 def _whole(data: bytes, decoder: Any, limit: int) -> bytes:
     if len(data) > limit:
         raise _Bomb
-    # One member only: a million empty ones would take minutes, and nobody sends two.
+    # Only one member: a million empty ones would take minutes, and no client sends two.
     if not decoder.eof or decoder.unused_data:
         raise ValueError
     return data
@@ -102,7 +101,7 @@ def _zstd(module: Any) -> Decoder:
 
 def _decoders() -> Mapping[str, Decoder]:
     found: dict[str, Decoder] = {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate}
-    for name in ("compression.zstd", "backports.zstd"):  # Python 3.14 has it; before, a package with the same API
+    for name in ("compression.zstd", "backports.zstd"):  # the standard one needs Python 3.14
         try:
             return {**found, "zstd": _zstd(importlib.import_module(name))}
         except ImportError:
@@ -111,4 +110,4 @@ def _decoders() -> Mapping[str, Decoder]:
 
 
 DECODERS: Mapping[str, Decoder] = _decoders()
-"""What can be read here, by the name of the coding."""
+"""The decoder of each supported coding."""

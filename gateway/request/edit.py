@@ -1,4 +1,4 @@
-"""The byte lane's request: the client's own bytes, edited where they have to be."""
+"""The byte lane's request: the client's bytes with the necessary edits."""
 
 from collections.abc import Iterable
 
@@ -15,16 +15,14 @@ from providers.neutral.draft import Draft
 from providers.neutral.edits import Why
 from providers.neutral.seal import MARKS
 
-_USAGE = "stream_options"  # where a Chat stream's token counts are asked for
+_USAGE = "stream_options"  # requests the usage of a Chat stream
 
 
 def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """Replace ``model`` where it must be, resolve seals, and change or leave out what the provider or the model is
-    known to reject, or has rejected.
+    """Return the request with the target's ``model``, resolved seals, and without what the provider or model rejects.
 
-    Everything else keeps its order and every value its bytes, because prompt caches key on the prefix. What is decoded
-    is decoded once, and what has changed is encoded once. Raises ``GatewayError`` (400) for a member that is no JSON of
-    text."""
+    All other members keep their order and bytes, because prompt caches match prefixes. Each member is decoded and
+    encoded at most once. Raises ``GatewayError`` (400) for invalid JSON text."""
     codec, recipient = CODECS[target.api], target.recipient
     draft = Draft(incoming.json)
     if codec.wire.model_member is None:
@@ -45,20 +43,22 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
 
 
 def _leave_to_path(draft: Draft) -> None:
-    """Take the model out of the body where the path names it: a server that reads the body would serve another than the
-    one that the client was admitted to, and an alias is no name of the provider's."""
+    """Remove the model from the body if the path contains it.
+
+    A server that reads the body could serve a model that the client may not use, and the provider does not know
+    aliases."""
     if "model" in draft:
         draft.put("model", None)
 
 
 def leave_out_refused(draft: Draft, target: Target, left: Omissions) -> None:
-    """Take out what the provider is known to refuse, or has refused."""
+    """Remove what the provider is known to reject or has rejected."""
     leave_out(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
     leave_out(draft, left.paths, "rejected")
 
 
 def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:
-    """Take out what ``paths`` mean; every other member keeps its bytes."""
+    """Remove the members that match ``paths``; all others keep their bytes."""
     for path in paths:
         if path[0] == ANYWHERE:
             names = tuple(draft.values())

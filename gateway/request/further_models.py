@@ -1,8 +1,7 @@
-"""The models that a request names beside its own: to go on with where that one fails, or for a part of the work.
+"""The models that a request names in addition to its own, as fallbacks or for a part of the work.
 
-A client whose key is for some models may name none but these. Only what reaches a provider as a name is looked for:
-what users, tools and schemas are called is theirs.
-"""
+A client with a key for some models may only name these. Only members that a provider reads as model names count, not
+the names of users, tools and schemas."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,35 +25,36 @@ ROWS: Final[Mapping[str, str]] = {
     "content_policy_fallbacks": "what LiteLLM goes on with where a provider refuses to answer",
     "providerOptions": "what Vercel's gateway goes on with (https://vercel.com/docs/ai-gateway)",
 }
-"""Members in which names of models are looked for at any depth, and what is asked of these."""
+"""Members that contain names of models at any depth, with their purpose."""
 
 CHOOSING: Final[Mapping[str, str]] = {
     "route": "OpenRouter then chooses a model itself",
     "preset": "OpenRouter then takes the preset's model",
     "user_config": "LiteLLM then has the models that it lists",
 }
-"""Members by which a provider is told to take another model than is named, and how."""
+"""Members that let a provider choose another model, with their purpose."""
 
 ANY: Final = "*"
-"""The name of whatever the provider chooses."""
+"""The name of a model that the provider chooses."""
 
 _NOTHING: Final = (b"null", b'""')
 _SHOWN: Final = 100
 _LARGEST: Final = 8 * 2**20
-"""Bytes of such a member. One call reads all of it, in which no stream moves, and no tools are as large."""
+"""Bytes of such a member. A single call reads all of it and blocks all streams; no tools are as large."""
 
 _NAMES: Final = frozenset(
     ("model", "models", "fallback", "fallbacks", "fallback_models", "allowed_models", "context_window_fallbacks",
      "content_policy_fallbacks")
 )  # fmt: skip
 _OTHERS: Final = frozenset(("parameters", "input_schema", "schema", "input_examples", "description", "function"))
-"""What stands in these is a client's own: a schema may have a property ``model``."""
+"""Members with the client's own content: a schema may have a property ``model``."""
 
 
 def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
-    """The place of each further model of the request, and its name; ``ANY`` where the provider would choose. Raises
-    ``GatewayError`` (400) where something stands twice in an object that may name one: servers differ in which they
-    take, and (413) for a member that is too large to be looked through."""
+    """Return the path and the name of each additional model; ``ANY`` if the provider would choose.
+
+    Raises ``GatewayError``: 400 for a duplicate member in an object that may name a model, because servers differ in
+    which one they use; 413 for a member that is too large to search."""
     found = [(member, ANY) for member in CHOOSING if bytes(incoming.members.get(member, b"null")) not in _NOTHING]
     for member in ROWS:
         if (raw := incoming.members.get(member)) is not None:
@@ -68,7 +68,7 @@ def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
 def _check_once(member: str, raw: msgspec.Raw) -> None:
     def check(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
-        for name, value in pairs:  # an object has become None
+        for name, value in pairs:  # an object was decoded as None
             meant = name.casefold() if value is not None and name.casefold() in _NAMES else name
             if meant in seen:
                 found = f"{meant[:_SHOWN]} appears twice in an object of {member}"
@@ -82,12 +82,12 @@ def _check_once(member: str, raw: msgspec.Raw) -> None:
 
 
 def _no_number(_: str) -> int:
-    """Whatever it is: to read an integer of thousands of digits takes quadratic time (CVE-2020-10735)."""
+    """Return 0: converting an integer of thousands of digits takes quadratic time (CVE-2020-10735)."""
     return 0
 
 
 def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
-    """The names of models in ``value``, which is one itself, or a list of them, if it ``names`` any."""
+    """Yield the names of models in ``value``, a name or a list of names, if it ``names`` any."""
     if isinstance(value, str):
         if names:
             yield at, ANY if value == "default" else value
@@ -97,6 +97,6 @@ def _named(at: str, value: Any, names: bool) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, item in value.items():
             if name not in _OTHERS:
-                # LiteLLM's {"a": ["b"]} has lists under the names of models.
+                # LiteLLM's {"a": ["b"]} has lists by model name.
                 listed = names and isinstance(item, list) and "model" not in value
                 yield from _named(join(at, name), item, listed or name.casefold() in _NAMES)

@@ -1,9 +1,8 @@
-"""The top-level members of a request, each of which may stand once: RFC 8259, section 4, leaves open which of two with
-one name is meant.
+"""Checks that each top-level member of a request is unique.
 
-The gateway decides by the last, as most do. Servers that take the first, or that take ``Model`` for ``model`` as Go's
-decoder does (https://pkg.go.dev/encoding/json#Unmarshal), would be asked for something else than was decided upon.
-"""
+RFC 8259, section 4, does not define which of two duplicates counts. The gateway uses the last, as most servers do. A
+server that uses the first, or that treats ``Model`` as ``model`` as Go's decoder does
+(https://pkg.go.dev/encoding/json#Unmarshal), would process another request than the gateway checked."""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ import msgspec
 
 from streams.errors import invalid
 
-_PIECE: Final = 2**20  # bytes that are compared at once
-_SMALL: Final = 2**16  # bytes of a body that may be written once more
+_PIECE: Final = 2**20  # bytes compared at once
+_SMALL: Final = 2**16  # bytes of a body that may be encoded again
 _SHOWN: Final = 100  # characters of a name in a message
 _START: Final = re.compile(rb'[ \t\r\n]*(?:"|$|})')
 _NAME: Final = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,4096}+', re.DOTALL)
@@ -40,17 +39,18 @@ KNOWN: Final = frozenset(
         "type", "generate", "stream_id",
         # conversations
         "items",
-        # of servers that pass requests on: what they decide by
+        # routing members of servers that forward requests
         "client_metadata", "content_policy_fallbacks", "context_window_fallbacks", "models", "plugins", "preset",
         "provider", "route", "user_config",
     )
 )  # fmt: skip
-"""Members that somebody decides by."""
+"""Members that affect a decision."""
 
 
 def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
-    """Check the ``members`` that were decoded from the JSON object ``body``. Raises ``GatewayError`` (400) for one that
-    stands there twice, or that is a known one but for its case."""
+    """Raise ``GatewayError`` (400) for a duplicate member, or one that differs from a known one only in case.
+
+    ``members`` were decoded from the JSON object ``body``."""
     if not members.keys() <= KNOWN:
         _check_case(members)
     if not _is_full(body, members):
@@ -58,8 +58,9 @@ def check_members(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
 
 
 def _is_full(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
-    """True if ``members`` take all of ``body``, written as nearly all programs write it: without white space, or, where
-    it is small, with that which Python's ``json`` puts in. There is no room for another one."""
+    """Return whether ``members`` account for all bytes of ``body``, so that there is no duplicate.
+
+    The body must be written without white space, or if it is small, with that of Python's ``json``."""
     room, number = len(body) - sum(map(len, members)) - sum(map(len, members.values())), len(members)
     if room == 4 * number + 1:  # two quotes, a colon and a comma for each; two braces and no last comma
         return True
@@ -76,8 +77,9 @@ def _check_case(members: Mapping[str, msgspec.Raw]) -> None:
 
 
 def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
-    """Walk over the names. A value is known by its bytes, those of the last of its name: what is something else is of
-    an earlier one."""
+    """Search for duplicates by walking over the names.
+
+    A value with other bytes than the decoded ones, which are those of the last duplicate, belongs to an earlier one."""
     seen: set[str] = set()
     at = _after(_START, body, body.index(b"{") + 1)
     while body[at - 1] == _QUOTE:
@@ -88,7 +90,7 @@ def _check_twice(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         if name in seen or not _stands_at(body, at, value):
             raise _twice(name)
         seen.add(name)
-        if (rest := _NEXT.match(body, at + len(value))) is None:  # another value, which only begins so
+        if (rest := _NEXT.match(body, at + len(value))) is None:  # another value with the same prefix
             raise _twice(name)
         at = _after(_START, body, rest.end())
 
@@ -99,8 +101,9 @@ def _after(what: re.Pattern[bytes], body: bytes, at: int) -> int:
 
 
 def _end_of_name(body: bytes, start: int) -> int:
-    """The end of the name that begins at ``start``, behind its quote. One call of the pattern for a name of megabytes
-    would hold the interpreter's lock for a second."""
+    """Return the end of the name that begins at ``start``, after its quote.
+
+    A single match of a name of megabytes would hold the interpreter lock for a second."""
     at = start
     while body[at] != _QUOTE:
         at = _after(_NAME, body, at)

@@ -1,5 +1,7 @@
-"""What a request's wishes leave of the places where it may go. They name places by entries or by providers, as clients
-of other routers do (``anthropic``, ``amazon-bedrock``)."""
+"""Applies a request's wishes to its candidates.
+
+Wishes name candidates by entry or by provider, also by other routers' names of these (``anthropic``,
+``amazon-bedrock``)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -15,12 +17,13 @@ from providers.catalog.providers import Provider, find
 from streams.errors import invalid
 
 _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen"}
-"""What routers call some providers, where the catalogue has no such alias."""
+"""Routers' names of providers that are not aliases in the catalogue."""
 
 
 def joined(plans: Sequence[Plan], several: Retries) -> Plan:
-    """The plan of several names: the candidates of each behind those of the one before, each place once. How they are
-    asked is as with the first name that stands for several places, else as ``several`` says."""
+    """Return the plan of several names: all candidates in order, each target once.
+
+    Its retries are those of the first name with several targets, otherwise ``several``."""
     found: dict[tuple[str, str], Candidate] = {}
     start = 0
     for plan in plans:
@@ -35,7 +38,8 @@ def joined(plans: Sequence[Plan], several: Retries) -> Plan:
 
 
 def narrow(plan: Plan, wishes: Wishes) -> Plan:
-    """What the ``wishes`` leave of ``plan``. Raises ``GatewayError`` (400) as ``narrowed`` does."""
+    """Return ``plan`` with the candidates that ``wishes`` permit. Raises ``GatewayError`` (400) as ``narrowed``
+    does."""
     candidates = narrowed(plan.candidates, wishes)
     retries = narrowed_retries(plan.retries, wishes, candidates, given=plan.retries_given)
     route = plan.route
@@ -45,14 +49,15 @@ def narrow(plan: Plan, wishes: Wishes) -> Plan:
 
 
 ONE_PLACE: Final = Wishes(fallback="off")
-"""What holds for a request that one provider alone can answer, nobody knows which: the first one is asked alone."""
+"""For a request that only one unknown provider can serve: only the first target is used."""
 
 
 def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candidate, ...]:
-    """The ``candidates`` that the ``wishes`` leave, in their order. A router that knows the wishes gets them as they
-    are, and looks after them itself. Raises ``GatewayError`` (400) with the place of a wish for one that leaves
-    nothing, or that names neither a candidate nor a well-known provider: other entries are not the client's to know
-    of."""
+    """Return the ``candidates`` that ``wishes`` permit, in order.
+
+    A router that knows the wishes receives them unchanged and applies them itself. Raises ``GatewayError`` (400) with
+    the path of a wish that permits nothing or names neither a candidate nor a known provider; the client may not know
+    other entries."""
     if not any(is_router(one.target, wishes) for one in candidates):
         for word in (*wishes.order, *(wishes.only or ()), *wishes.ignored):
             _check_known(word, candidates)
@@ -78,8 +83,10 @@ def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candida
 def narrowed_retries(
     retries: Retries, wishes: Wishes, candidates: Sequence[Candidate], *, given: bool = False
 ) -> Retries:
-    """Return what the ``wishes`` leave of ``retries``, never more. Without fallback a request goes to one target: once,
-    unless that target is alone in its group and the configuration has ``given`` retries, or its entry has some."""
+    """Return the permitted part of ``retries``.
+
+    Without fallback, a request goes to one target: once, unless that target is alone in its group and the configuration
+    has ``given`` retries, or its entry has some."""
     attempts = retries.attempts
     if wishes.fallback == "off":
         own = candidates[0].target.entry.retries or ASKED_ONCE
@@ -90,7 +97,7 @@ def narrowed_retries(
 
 
 def is_router(target: Target, wishes: Wishes) -> bool:
-    """Whether ``target`` is a router of the kind that the members of the body were written for."""
+    """Return whether ``target`` is a router that understands the wishes in the body."""
     return target.entry.provider.id in wishes.members
 
 
@@ -102,12 +109,12 @@ def _left(candidates: tuple[Candidate, ...], fit: Sequence[bool], at: str) -> tu
 
 
 def _list(words: Sequence[Word]) -> str:
-    """The place of the list that holds ``words``."""
+    """Return the path of the list that contains ``words``."""
     return words[0][0].rpartition("[")[0]
 
 
 def _preferred(candidates: tuple[Candidate, ...], order: Sequence[Word]) -> tuple[Candidate, ...]:
-    """``candidates`` with those that ``order`` names before all others, in groups of their own."""
+    """Return ``candidates`` with those in ``order`` first, in groups of their own."""
     if not order:
         return candidates
     groups = [(_rank(one.target, order), one.group) for one in candidates]
@@ -125,7 +132,7 @@ def _is_one_of(target: Target, words: Iterable[Word], wishes: Wishes) -> bool:
 
 
 def _costs_at_most(target: Target, most: Iterable[tuple[str, int]]) -> bool:
-    """Whether ``target`` costs no more than that; of one without a price nobody can say so."""
+    """Return whether ``target`` costs at most ``most``; false for an unknown price."""
     price = target.price
     return price is not None and all(getattr(price, kind) <= limit for kind, limit in most)
 
@@ -135,7 +142,7 @@ def _names_any(target: Target, words: Iterable[Word]) -> bool:
 
 
 def _means(word: str, entry: ModelEntry) -> bool:
-    """Whether ``word`` is the name of ``entry`` or of its provider."""
+    """Return whether ``word`` is the name of ``entry`` or of its provider."""
     plain, row = word.lower(), _row(word)
     names = (entry.name.lower(), *(prefix.lower() for prefix in entry.prefixes))
     return plain in names or _slug(plain) in names or (row is not None and row.id == entry.provider.id)

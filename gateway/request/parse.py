@@ -1,4 +1,4 @@
-"""A client's request as it came in, read once."""
+"""A client's request, parsed once."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -25,7 +25,7 @@ _STRING = msgspec.json.Decoder(str | None)
 
 @attrs.frozen(eq=False, repr=False)
 class PathParameters:
-    """The model and the wish for a stream, as the path of a request says them. Most APIs say it in the body."""
+    """The model and the stream flag in the path of a request. Most APIs have them in the body."""
 
     model: str | None = None
     stream: bool = False
@@ -34,10 +34,12 @@ class PathParameters:
 NO_PARAMETERS = PathParameters()
 
 
-@attrs.frozen(eq=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, slots=False)  # created for each request; cheaper to construct without slots
 class Incoming:
-    """A request as it came. ``members`` are its top-level members in order, each value's bytes untouched; ``earlier``
-    are the Responses items that its conversation holds already, ``earlier_size`` their bytes."""
+    """A request as received.
+
+    ``members`` are its top-level members in order, as raw JSON. ``earlier`` are the stored Responses items of its
+    conversation, ``earlier_size`` their size in bytes."""
 
     api: Api
     body: bytes
@@ -54,12 +56,12 @@ class Incoming:
 
     @cached_property
     def request(self) -> Request:
-        """The request in neutral words. Raises ``GatewayError`` (400) with the path of a mistake."""
+        """The request in the neutral form. Raises ``GatewayError`` (400) with the path of a mistake."""
         return self._read(CODECS[self.api].read_request)
 
     @cached_property
     def count_request(self) -> Request:
-        """The same of a request for the number of its tokens."""
+        """The neutral form of a request to count tokens."""
         return self._read(CODECS[self.api].read_count)
 
     def _read(self, read: Callable[[Mapping[str, Any]], Request]) -> Request:
@@ -77,15 +79,16 @@ class Incoming:
         return Body(self.body, self.members)
 
     def values(self) -> dict[str, Any]:
-        """All members as Python values. Raises ``GatewayError`` (400) for what is no JSON of text, and says where."""
+        """Return all members as Python values. Raises ``GatewayError`` (400) with the position of invalid JSON text."""
         try:
             return self.json.values()
         except GatewayError:
-            return parsed(self.body, dict[str, Any])  # it raises, and counts from the body's first byte
+            return parsed(self.body, dict[str, Any])  # raises the error with the position in the whole body
 
 
 def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
-    """``body`` as a request of ``api``. Raises ``GatewayError`` (400) for what is no JSON object or lacks a member."""
+    """Parse ``body`` as a request of ``api``. Raises ``GatewayError`` (400) for anything but a JSON object with the
+    required members."""
     wire = CODECS[api].wire
     members = _top(body)
     model, stream = path.model, path.stream
@@ -98,8 +101,10 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
 
 
 def read_plain(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
-    """``body`` as a request that is no conversation, told of its errors as in ``api``. Its model and its wish for a
-    stream are in the members of these names, where ``path`` does not say them. Raises as ``read_incoming`` does."""
+    """Parse ``body`` as a request that is not a conversation; errors have the shape of ``api``.
+
+    Reads the model and the stream flag from the usual members unless ``path`` has them. Raises as ``read_incoming``
+    does."""
     members = _top(body)
     model = path.model or _member(members, "model", _STRING, "a string")
     stream = path.stream or bool(_member(members, "stream", _BOOL, "a boolean"))
@@ -122,7 +127,7 @@ def _require(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> 
     """Raise a 400 for a request without a conversation, before anybody is called. The rest is for the codecs or the
     provider."""
     name = conversation.member
-    first = bytes(memoryview(members.get(name, b"null"))[:1])  # of what may be megabytes
+    first = bytes(memoryview(members.get(name, b"null"))[:1])  # of a value that may have megabytes
     if first == b"n":
         if not conversation.optional:
             raise invalid(f"{name} is required", name)

@@ -1,4 +1,4 @@
-"""A client's request as a provider gets it: edited in place or translated, without what the provider has rejected."""
+"""Prepares a client's request for a provider, edited or translated, without what the provider rejected."""
 
 from typing import Final
 
@@ -17,19 +17,18 @@ from providers.neutral.hints import losses
 from streams.errors import invalid
 
 STORAGE: Final = frozenset({("store",)})
-"""Members without which a provider that has them may keep what it was asked not to."""
+"""Members without which a provider may store a conversation that it was told not to store."""
 
 
 def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
-    """Make of ``incoming`` what ``target`` gets. Raises ``GatewayError`` (400) for what the provider cannot honour."""
+    """Return ``incoming`` in the form for ``target``. Raises ``GatewayError`` (400) for what the provider cannot do."""
     if target.lane == "byte":
         return edit(incoming, target, left)
     return translate(incoming.request, target, left)
 
 
 def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
-    """``prepare`` for a request with ``wishes``, of which ``incoming`` holds nothing any more: a router that knows them
-    gets them as they are, nobody else does."""
+    """Return ``prepare`` of a request without its ``wishes``; only a router that knows the wishes receives them."""
     prepared = prepare(incoming, target, left)
     if members := wishes.members_for(target):
         body = {**msgspec.json.decode(prepared.outgoing.body, type=dict[str, msgspec.Raw]), **members}
@@ -41,8 +40,9 @@ def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, left: Omi
 
 
 def refuse_losses(prepared: Prepared, target: Target) -> None:
-    """Strict mode: a 400 that names what may change the answer and cannot be carried, or that was left out upon a
-    refusal and says whether the conversation is kept."""
+    """Raise an error (400) in strict mode for parts that cannot be translated and may change the response.
+
+    The same applies to a rejected part that controls storage."""
     refused = (path[0] for path in prepared.left.paths if path in STORAGE and path[0] in prepared.outgoing.dropped)
     if lost := (*losses(prepared.outgoing.dropped), *refused):
         shown = ", ".join(lost[:20])

@@ -1,4 +1,4 @@
-"""A request as it goes to one provider."""
+"""A request in the form for one provider."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from gateway.routing.omissions import NOTHING, Omissions
 from providers.neutral.codec import Outgoing
 
 
-@attrs.frozen(repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Prepared:
-    """``names``: from tool names that were shortened for the provider to the client's own."""
+    """A prepared request. ``names`` maps tool names that were shortened for the provider to the client's names."""
 
     outgoing: Outgoing
     names: Mapping[str, str] = attrs.field(factory=dict)

@@ -1,4 +1,4 @@
-"""A provider's errors as the client may see them (their shapes are in ``providers/errors/failures.py``)."""
+"""A provider's errors in the form for the client (``providers/errors/failures.py`` has their shapes)."""
 
 import math
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
 MISTAKE = ErrorInfo("internal", "internal error of the gateway; its log has the details")
-"""For exceptions that nobody expects."""
+"""The error for unexpected exceptions."""
 
 OVERLOADED = 529
-"""A status of some vendors' that clients of other APIs do not know."""
+"""A status of some vendors that clients of other APIs do not know."""
 
 NO_SUCH_PATH = (404, 405, 501)
-"""The statuses by which a server says that it does not do what is asked for below its API: counting tokens,
-compacting."""
+"""Statuses of a server that has no such endpoint, such as counting tokens or compacting."""
 
-# 401 and 403 with our own key say that the provider refused *us*: the client's key is fine, and repeating is useless
-# (Claude Code repeats a 502 for minutes without the header).
+# 401 and 403 for the gateway's key mean that the provider rejected the gateway: the client's key is valid, and a retry
+# is useless (Claude Code retries a 502 for minutes without the header).
 _OURS = ("authentication", "permission")
 
 
 def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> Secrets:
-    """The credentials for ``target`` that nobody may see, the log included, as far as they can be looked for; ``given``
-    is the client's own credential, ``sent`` is what requests went out with."""
+    """Return the credentials for ``target`` that must not appear anywhere, including the log.
+
+    ``given`` is the client's credential, ``sent`` the values in sent requests."""
     own = (*secret_parts(target.credential(given)), *sent)
     bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
     return findable(
@@ -42,7 +42,7 @@ def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> S
 
 
 def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers:
-    """Return those headers of a provider's response that its client gets, whatever the status of the response."""
+    """Return the headers of a provider's response for its client, whatever the status."""
     entry = target.entry
     if lane == "byte":
         return passthrough_headers(response, to_client(entry.pass_headers, entry.passthrough_auth))
@@ -50,13 +50,13 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
 
 
 def with_passed(failed: ErrorInfo, passed: Headers) -> ErrorInfo:
-    """Return ``failed`` with the headers in ``passed`` that it does not have yet."""
+    """Return ``failed`` with the headers in ``passed`` that it does not have."""
     known = {name for name, _ in failed.headers}
     return attrs.evolve(failed, headers=(*failed.headers, *(pair for pair in passed if pair[0] not in known)))
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
-    """An upstream's failure as the client of ``api`` may see it, credentials removed. Applied twice it is the same."""
+    """Return a provider's failure for the client of ``api``, without credentials. Idempotent."""
     if failed.status in target.recipient.quirks.unavailable_statuses:
         failed = attrs.evolve(failed, kind="overloaded", status=STATUS["overloaded"], reason="overloaded")
     if failed.kind in _OURS:
@@ -69,7 +69,7 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
                 reason=failed.reason,
                 wait=failed.wait,
             )
-        if failed.reason == "credential":  # the client's own, which no other place would take
+        if failed.reason == "credential":  # the client's own, which no other target would accept
             failed = attrs.evolve(failed, reason="invalid")
     status = failed.status
     if status == 408:
@@ -92,7 +92,7 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
 
 
 def _named(target: Target) -> str:
-    """The key of the configuration that a credential comes from."""
+    """Return the configuration key of the target's credential."""
     return "access_key" if target.entry.sign_in is None else "sign_in"
 
 
@@ -101,8 +101,9 @@ def _without(text: str, secrets: Secrets) -> str:
 
 
 def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -> bytes | None:
-    """The body of an upstream's error response where it can go to the client as it is, credentials removed: the API is
-    the client's own, and the body has its shape and the words that its clients act on."""
+    """Return the body of a provider's error that can be forwarded, without credentials, or ``None``.
+
+    The API must be the client's, and the body must have the API's shape and the words that its clients act on."""
     if target.lane != "byte":
         return None
     try:
@@ -115,8 +116,9 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
 
 
 def with_wait(headers: Headers, status: int, wait: float | None) -> Headers:
-    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none. It is the
-    ``wait`` that the provider has told in whatever place; none is longer than a client can be told."""
+    """Return ``headers`` with a wait if the status is 429 or a translated 529, because Codex gives up without one.
+
+    ``wait`` is the provider's, wherever it was. All waits are limited."""
     headers = bounded_waits(headers)
     if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
         return (*headers, *bounded_waits((("retry-after", str(math.ceil(wait or 1))),)))

@@ -1,4 +1,4 @@
-"""The parts of a request that its provider has refused, where it may go without them, and what is learned from that."""
+"""The rejected parts of a request that can be omitted, and the rejections to remember."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,10 +27,11 @@ def refused_parts(
     *,
     has_another_route: bool = False,
 ) -> Omissions:
-    """The parts that ``failed`` names, as they stood in the body ``prepared`` and in the headers ``sent``; ``prepare``
-    writes the same request without some of it. A member about privacy, safety, identity or storage is one of them only
-    where nothing else is named: else the words of a client in a quotation could take it along. The address is one of
-    them where its provider ``has_another_route``."""
+    """Return the parts that ``failed`` names in the body ``prepared`` and the headers ``sent``.
+
+    ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
+    only if nothing else is named: otherwise a quotation of the client's text could remove it. The address is included
+    if the provider ``has_another_route``."""
     alone = find_sole_rejected(failed)
     named = [path for path in find_rejected(failed) if path not in prepared.left.paths]
     named = [path for path in named if (path,) == alone or not is_protected(path)]
@@ -41,9 +42,10 @@ def refused_parts(
 
 
 def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
-    """What a success of ``target`` behind ``outcomes`` teaches: the paths of its earlier refusals, if each of these has
-    named its own alone and was tried with that path left out and no other. Nothing about privacy, safety, identity or
-    storage is ever learned."""
+    """Return the paths to remember after a success of ``target`` that followed ``outcomes``.
+
+    Each earlier rejection must have named a single path, and its repetition must have omitted only that. Members about
+    privacy, safety, identity or storage are never remembered."""
     refusals = [outcome for outcome in outcomes if outcome.target is target and outcome.refused]
     if any(outcome.refused != Omissions(paths=find_sole_rejected(outcome.failed)) for outcome in refusals):
         return ()
@@ -51,7 +53,7 @@ def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ..
 
 
 def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared]) -> bool:
-    """True if the request would be another one without the reasoning of earlier turns."""
+    """Return whether the request contains reasoning of earlier turns."""
     if prepared.left.reasoning:
         return False
     try:
@@ -66,10 +68,10 @@ def _has_beta(sent: ClientRequest, path: Path) -> bool:
 
 
 def _has(prepared: Prepared, path: Path) -> bool:
-    """Whether the request has what ``path`` means, and can go without."""
+    """Return whether the request contains ``path`` and can be sent without it."""
     try:
         body = parsed(prepared.outgoing.body, dict[str, Any])
-    except GatewayError:  # it has no members: it was passed on as it is
+    except GatewayError:  # it has no members: it was forwarded unchanged
         return False
     _, places = remove_path(body, path)
     return bool(places) and all(may_omit(place, body) for place in places)

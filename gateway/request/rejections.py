@@ -1,4 +1,4 @@
-"""Members of requests that providers have rejected, remembered in this process so that it is not sent to them again."""
+"""Members of requests that providers rejected, remembered in this process and omitted from later requests."""
 
 import hashlib
 import time
@@ -12,30 +12,34 @@ from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import Path
 
-LIFETIME = 3600.0  # seconds: a server that has learned the member meanwhile gets it again
+LIFETIME = 3600.0  # seconds, because a server may learn to accept the member
 MOST_KEYS = 512
 MOST_PATHS = 32
 DIGEST = 16  # characters of the digest of a credential
 
 
-@attrs.frozen(slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(slots=False)  # created for each request; cheaper to construct without slots
 class RejectionKey:
-    """The two parties of a rejection: one model at one address, in one version of its API, by one entry; and the client
-    that met it. What one account may not say another may, and no client decides what others send."""
+    """Identifies a rejection: the model, address, API version and entry that rejected the member, and the client that
+    sent it.
+
+    Another account may use the member, and no client affects the requests of others."""
 
     url: str
     model: str
     version: str | None = None
     entry: str = ""
     account: str | None = attrs.field(default=None, repr=False)
-    """Tells the clients' own credentials apart where those are passed on; they cannot be had from it."""
+    """Distinguishes the clients' own credentials if they are forwarded, without revealing them."""
 
     client: str | None = None
-    """The client by its name, where there are keys."""
+    """The client's name, if there are keys."""
 
     @classmethod
     def to(cls, target: Target, asked: ClientRequest) -> "RejectionKey":
-        """Where clients say themselves which version they speak, what one refuses another may take."""
+        """Return the key of ``target`` and the client.
+
+        It includes the version header of the client, because versions accept different members."""
         header = CODECS[target.api].wire.version_header if target.lane == "byte" else None
         version = None if header is None else asked.header(header)
         account = _digest(asked.credential) if target.entry.passthrough_auth else None
@@ -49,7 +53,7 @@ def _digest(credential: str | None) -> str | None:
 
 
 class RejectionCache:
-    """Paths by whom they were refused by. Bounded: the oldest go first. ``clock`` gives seconds."""
+    """Rejected paths by key. Bounded: the oldest are removed first. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -59,7 +63,7 @@ class RejectionCache:
         return bool(self._found)
 
     def of(self, spoken: RejectionKey) -> tuple[Path, ...]:
-        """The paths to leave out of a request, in the order in which it was learned."""
+        """Return the paths to omit from a request, in the order of their rejections."""
         paths = self._found.get(spoken)
         if paths is None:
             return ()

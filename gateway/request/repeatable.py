@@ -1,4 +1,4 @@
-"""Requests on which two providers may work at the same time: they cause nothing but an answer."""
+"""Requests that two providers may process at the same time, because they have no effect but a response."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -10,13 +10,13 @@ from gateway.routing.target import Target
 from providers.apis import CODECS
 
 _CLIENTS: Final = (None, "function", "custom")
-"""The types of tools that the client runs; the provider runs all others, and would run them twice."""
+"""The types of tools that the client runs. The provider runs all others, and would run them twice."""
 
 _RUN_BY_PROVIDERS: Final = frozenset(
     ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation")
 )
-"""Members by which a provider does more than answer: servers that it calls, its own search (OpenAI's, xAI's,
-OpenRouter's), and a conversation of its own that the answer is added to."""
+"""Members with effects beyond a response: servers that the provider calls, its own search (OpenAI's, xAI's,
+OpenRouter's), and a provider's conversation that the response is added to."""
 
 
 class _Tool(msgspec.Struct):
@@ -66,7 +66,7 @@ def _tools(incoming: Incoming) -> msgspec.Raw | None:
 
 
 def is_in_background(incoming: Incoming) -> bool:
-    """Whether the answer is to be made without its client."""
+    """Return whether the response is created in the background."""
     return bool(_flag(incoming, "background"))
 
 
@@ -79,5 +79,7 @@ def _flag(incoming: Incoming, name: str) -> bool | None:
 
 
 def _is_clients(tool: _Tool) -> bool:
-    """One without a type has a name, or is known by some member of its own, as Google's are."""
+    """Return whether the client runs ``tool``.
+
+    A tool without a type has a name, or is identified by another member, as Google's are."""
     return tool.type in _CLIENTS and (tool.type is not None or tool.name is not None)

@@ -1,10 +1,8 @@
-"""The members by which a body says to another router where its request may go, read as wishes over this gateway's
-names.
+"""Routing members of other routers' requests, read as wishes over this gateway's names.
 
-OpenRouter: https://openrouter.ai/docs/features/provider-routing and model-routing; Vercel:
-https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering and model-fallbacks; LiteLLM:
-https://docs.litellm.ai/docs/proxy/client_side_fallbacks and reliability.
-"""
+OpenRouter: https://openrouter.ai/docs/features/provider-routing and model-routing. Vercel:
+https://vercel.com/docs/ai-gateway/models-and-providers/provider-filtering-and-ordering and model-fallbacks. LiteLLM:
+https://docs.litellm.ai/docs/proxy/client_side_fallbacks and reliability."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -26,18 +24,19 @@ from streams.errors import invalid
 _SORTS: Final[Mapping[str, Balance]] = {
     "price": "cheapest", "cost": "cheapest", "latency": "lowest_latency", "ttft": "lowest_latency",
 }  # fmt: skip
-"""The orders that a ``balance`` corresponds to."""
+"""The ``balance`` of each sort order."""
 
 _MOST: Final = {"prompt": "input", "completion": "output", "request": "request"}
-"""What a highest price is of, for a million tokens and for a request, as a ``Price`` calls it."""
+"""The field of a ``Price`` for each maximum price, per million tokens or per request."""
 
 _PRIVATE: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining", "hipaaCompliant")
-"""Members that, when they are true, restrict what becomes of the data."""
+"""Members that restrict the use of the data if they are true."""
 
 
 def read_wishes(asked: ClientRequest, incoming: Incoming, forms: Sequence[ClientRouting]) -> Wishes:
-    """The wishes of a request's headers, and of its body in the ``forms`` that the configuration lets clients use.
-    Raises ``GatewayError`` (400) with the place of a wrong one."""
+    """Return the wishes in a request's headers, and in its body in the permitted ``forms``.
+
+    Raises ``GatewayError`` (400) with the path of an invalid one."""
     headers = read_headers(asked)
     if not forms:
         return headers
@@ -50,7 +49,7 @@ def read_wishes(asked: ClientRequest, incoming: Incoming, forms: Sequence[Client
 def _given(incoming: Incoming, form: ClientRouting) -> dict[str, msgspec.Raw]:
     members = _MEMBERS[form]
     if form == "litellm" and incoming.api == "messages":
-        members -= {"fallbacks"}  # Anthropic's own there (BerriAI/litellm#33294)
+        members -= {"fallbacks"}  # Anthropic's own member there (BerriAI/litellm#33294)
     return {name: raw for name, raw in incoming.members.items() if name in members}
 
 
@@ -74,7 +73,7 @@ def _openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
 
 
 def _most(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
-    """The highest prices that may be paid, and the places of those that nothing here has."""
+    """Return the maximum prices, and the paths of unsupported ones."""
     given = provider.object("max_price")
     if given is None:
         return (), ()
@@ -83,7 +82,7 @@ def _most(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...
 
 
 def _nanos(fields: Fields, name: str) -> int:
-    """Nano-dollars of a number of dollars, which OpenRouter takes as text, too."""
+    """Return nano-dollars for a number of dollars, which OpenRouter also accepts as text."""
     value, at = fields.any(name), fields.path(name)
     try:
         dollars = Decimal(str(value))
@@ -95,7 +94,7 @@ def _nanos(fields: Fields, name: str) -> int:
 
 
 def _kept(provider: Fields) -> str | None:
-    """The place of a wish that no provider may keep or use the data."""
+    """Return the path of a wish that no provider may store or use the data, or ``None``."""
     collection = provider.string("data_collection")
     if collection not in (None, "allow", "deny"):
         at = provider.path("data_collection")
@@ -113,7 +112,7 @@ def _route(body: Fields) -> tuple[str, ...]:
 
 
 def _provider(fields: Fields, wishes: Wishes) -> Wishes:
-    """What both OpenRouter and Vercel say of providers."""
+    """Return ``wishes`` with the provider members that OpenRouter and Vercel share."""
     only = _words(fields, "only")
     balance, dropped = _sort(fields)
     return attrs.evolve(
@@ -137,7 +136,7 @@ def _sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
 
 
 def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
-    """The names in a list, with their places; ``None`` where there is no list, or none in it."""
+    """Return the names in a list with their paths, or ``None`` if the list is missing or empty."""
     at, listed = fields.path(name), fields.array(name) or ()
     if len(listed) > MOST_WORDS:
         raise invalid(f"{at} has {len(listed)} names, but may have at most {MOST_WORDS}", at)
@@ -145,7 +144,7 @@ def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
 
 
 def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:
-    """The model of the request, then those that it lists to go on with."""
+    """Return the model of the request and its listed fallbacks."""
     listed = _words(body, name)
     if listed is None:
         return wishes.names
@@ -202,7 +201,7 @@ _MEMBERS: Final[Mapping[ClientRouting, frozenset[str]]] = {
          "content_policy_fallbacks")
     ),
 }  # fmt: skip
-"""Of each form, the members that mean something to its router and nothing to providers."""
+"""The members of each form that only its router reads."""
 
 _READERS: Final[Mapping[ClientRouting, Callable[[Incoming, Wishes], Wishes]]] = {
     "openrouter": _openrouter,

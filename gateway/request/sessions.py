@@ -1,4 +1,4 @@
-"""The session that a request says it belongs to, in headers and members that programs send by themselves."""
+"""The session of a request, from headers and members that client programs send by themselves."""
 
 import re
 from collections.abc import Mapping
@@ -9,8 +9,7 @@ import msgspec
 from gateway.request.parse import Incoming
 
 SessionSource: TypeAlias = Literal["session", "cache_key", "user"]
-"""Where a session is named: a header of a client program's own, the member ``prompt_cache_key``, or
-``metadata.user_id``."""
+"""The source of a session: a header of a client program, the member ``prompt_cache_key``, or ``metadata.user_id``."""
 
 SESSION_HEADERS: Final[Mapping[str, str]] = {
     "x-claude-code-session-id": "Claude Code and its SDK",
@@ -18,20 +17,20 @@ SESSION_HEADERS: Final[Mapping[str, str]] = {
     "session_id": "Codex before",
     "x-session-affinity": "OpenCode",
 }
-"""The headers in which programs name a conversation by themselves, and whose they are; in order of preference."""
+"""The headers in which programs send a conversation's id, and their programs, in order of preference."""
 
 _SESSION: Final = re.compile(r'session_id\\?"\s*:\s*\\?"([^"\\]{1,128})|_session_([0-9a-f-]{32,36})')
-"""The session in Claude Code's ``metadata.user_id``, which is JSON in a string, and once was ``user_…_session_…``."""
+"""The session in Claude Code's ``metadata.user_id``, which is JSON in a string, and formerly ``user_…_session_…``."""
 
 _LONGEST: Final = 4096
-"""Bytes of a member that may be a name, or hold one."""
+"""Bytes of a member that may be or contain a name."""
 
 _STRING: Final = msgspec.json.Decoder(str | None)
 
 
 def named_session(headers: Mapping[str, str], incoming: Incoming) -> tuple[SessionSource, str] | None:
-    """The session that a request names, by its ``headers`` (lower case) before its members; ``None`` where it says
-    none."""
+    """Return the session that a request names, from its ``headers`` (lower case) or else its members; ``None`` without
+    one."""
     for header in SESSION_HEADERS:
         if name := headers.get(header):
             return "session", name
@@ -44,7 +43,7 @@ def named_session(headers: Mapping[str, str], incoming: Incoming) -> tuple[Sessi
 
 
 def short_text(raw: msgspec.Raw | None) -> str | None:
-    """``raw`` if it is a string that may be a name; what else may stand there is for the provider to refuse."""
+    """Return ``raw`` if it is a short string. The provider rejects other values."""
     try:
         return None if raw is None or len(raw) > _LONGEST else _STRING.decode(raw)
     except msgspec.MsgspecError:
@@ -52,6 +51,6 @@ def short_text(raw: msgspec.Raw | None) -> str | None:
 
 
 def _session(metadata: msgspec.Raw) -> str | None:
-    """The session that ``metadata`` names. A user has many conversations, so that one alone says too little."""
+    """Return the session in ``metadata``. The user alone is not enough, because a user has many conversations."""
     found = _SESSION.search(bytes(memoryview(metadata)[:_LONGEST]).decode(errors="replace"))
     return None if found is None else found[1] or found[2]

@@ -1,10 +1,9 @@
-"""The structure of a request's body, measured before it is decoded.
+"""Checks the structure of a request's body before it is decoded.
 
-A few bytes of JSON make objects of some hundred: ``[],`` a list, ``{"role":"user","content":""},`` a turn, which each
-codec works on for microseconds. So the number of elements is bounded as the number of bytes is. One call of a decoder
-holds Python's interpreter lock, and with it all streams, from its beginning to its end: within these bounds none takes
-a tenth of a second.
-"""
+A few bytes of JSON become objects of some hundred bytes, such as ``[],`` for a list, or
+``{"role":"user","content":""},`` for a turn, which each codec processes for microseconds. So the number of elements is
+limited like the number of bytes. One call of a decoder holds the interpreter lock and blocks all streams; within these
+limits no call takes a tenth of a second."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -16,27 +15,27 @@ from streams.errors import GatewayError, invalid
 from streams.structure import PIECE, count, has_more_elements
 
 COUNTED: Final = 64 * 1024
-"""Bytes of a body that is looked at: a smaller one cannot hold enough elements to matter."""
+"""Bytes from which a body is checked; a smaller one cannot have too many elements."""
 
 UNFOLDED: Final = 50_000
-"""Elements that any body may have: those of two thousand calls of tools, or of three hundred tools with their schemas,
-which compress to next to nothing where they are alike. Beyond, it has no more of them than bytes that came over the
-wire: what is compressed unfolds twice. Real requests come with a hundred bytes for each, and compressed with ten."""
+"""Elements that any body may have: those of two thousand tool calls, or of three hundred tools with schemas, which
+compress very well if they are similar. Beyond it, a body may have as many elements as bytes on the wire. Real requests
+have a hundred bytes per element, and ten if compressed."""
 
 RARE: Final = 24 * 2**20
-"""Bytes, in the whole of a body, that decoders are slow with: white space, escapes (each counts four times) and what
-is not ASCII. Tokens are made of these as of others, so that no model's context holds as many; files in base64 have
-none."""
+"""Bytes in a body that decoders process slowly: white space, escapes (each counts four times) and non-ASCII text. They
+make up tokens like other bytes, so no model's context has as many; base64 has none."""
 
-_DEEP: Final = b"[" * 2000  # more than any decoder follows: what is wrong with it is said as of a small one
+_DEEP: Final = b"[" * 2000  # deeper than any decoder follows; the error is that of a small body
 
 _PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b"\\"))
 
 
 def check_structure(body: bytes, wire: int, most: int) -> int:
-    """The number of elements that ``body`` unfolds to, or somewhat more. Raises ``GatewayError``: 413 where it is more
-    than ``most``, or more than its ``wire`` bytes can have brought; 400 where they are but nested. Blocking: some
-    milliseconds for each MB."""
+    """Return the approximate number of elements of ``body``, rounded up.
+
+    Blocks for some milliseconds per MB. Raises ``GatewayError``: 413 for more than ``most`` elements, or too many for
+    its ``wire`` bytes; 400 for nesting alone."""
     size = len(body)
     if size <= COUNTED:
         return size
@@ -54,7 +53,7 @@ def check_structure(body: bytes, wire: int, most: int) -> int:
 
 
 def check_text(body: bytes) -> None:
-    """Raise ``GatewayError`` (400) for what is no UTF-8. Piece by piece, for one call would take its time."""
+    """Raise ``GatewayError`` (400) for invalid UTF-8. Works in pieces, because a single call would block too long."""
     start, size = 0, len(body)
     try:
         while start < size:
@@ -69,14 +68,14 @@ def check_text(body: bytes) -> None:
 
 @attrs.frozen(eq=False, repr=False)
 class Bounds:
-    """The bounds of a conversation, whether it comes whole or was kept: bytes of JSON, and elements in it."""
+    """The limits of a conversation, new or stored: its bytes of JSON and its elements."""
 
     size: int
     elements: int
 
     def within(self, turns: Iterable[bytes]) -> list[bytes]:
-        """``turns``, each JSON. Raises ``GatewayError`` (413) for more than there may be, before all are read.
-        Blocking as ``check_structure`` is."""
+        """Return ``turns``, each JSON. Raises ``GatewayError`` (413) before reading all if there are too many. Blocks
+        as ``check_structure`` does."""
         kept, size = [], 0
         for turn in turns:
             size += len(turn)
@@ -110,5 +109,5 @@ def _rare(piece: bytes) -> int:
 
 
 def _end_of_character(body: bytes, end: int) -> int:
-    """``end``, or up to three bytes before it where a character of UTF-8 goes on there."""
+    """Return ``end``, or up to three bytes before it at the start of a UTF-8 character."""
     return next((at for at in range(end, end - 4, -1) if body[at] & 0xC0 != 0x80), end)

@@ -1,8 +1,7 @@
-"""The candidates that can take a request, as far as the rows of their models say (``providers/catalog/abilities.py``).
+"""Selects the candidates that can serve a request according to their models' rows (``providers/catalog/abilities.py``).
 
-What no row says is tried. A prompt that is certainly too long for one model goes to another: a fallback of 8k got a
-prompt of 10k, and the client read of a window that was never its own (BerriAI/litellm#31557).
-"""
+Unknown abilities are tried. A prompt that is certainly too long for one model goes to another: a fallback with 8k
+received a prompt of 10k, and the client's error described the wrong window (BerriAI/litellm#31557)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -23,26 +22,27 @@ from providers.neutral.seal import MARKS, sealed_by
 from streams.errors import invalid
 from streams.events import UNAVAILABLE
 
-_PIECE: Final = 2**16  # bytes of which the words are counted at once
-_LOOKED_AT: Final = 20  # items of earlier turns in which reasoning is looked for
+_PIECE: Final = 2**16  # bytes whose words are counted at once
+_LOOKED_AT: Final = 20  # items of earlier turns that are searched for reasoning
 _SEALS: Final = tuple(b'"' + mark for mark in MARKS)
-_NAME_AND_COLON: Final = 24  # bytes before a value in which the name of its member is looked for
+_NAME_AND_COLON: Final = 24  # bytes before a value that contain its member's name
 
 
 def suitable(candidates: tuple[Candidate, ...], incoming: Incoming, asked: ClientRequest) -> tuple[Candidate, ...]:
-    """``candidates`` without those that cannot do what ``incoming`` asks for while others can, and without those whose
-    window is too small for it; where all are too small the largest one is left. There is always one left."""
+    """Return the ``candidates`` that can do what ``incoming`` requests and have a large enough window, and at least
+    one.
+
+    If all windows are too small, it returns the one with the largest."""
     if len(candidates) == 1:
         return candidates
     return _large_enough(_able(candidates, incoming), incoming, asked)
 
 
 def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None:
-    """Refuse a request with images that all of ``candidates`` certainly do not take, in words that say so: makers
-    answer with what they could not read (400 "unknown variant `image_url`").
+    """Raise ``GatewayError`` for a request with images if none of ``candidates`` accept images.
 
-    Of images alone it is certain: a PDF is read for every model by routers and by us, tools and schemas are told in
-    words. Raises ``GatewayError``."""
+    A maker's own error describes what it could not parse (400 "unknown variant `image_url`"). This is certain for
+    images only: routers and this gateway read PDFs for every model, and tools and schemas can be described in text."""
     if not all("images" in one.target.recipient.quirks.cannot for one in candidates):
         return
     if not all("images" in one.target.entry.never_takes(one.target.model) for one in candidates):
@@ -56,8 +56,9 @@ def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None
 
 
 def readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
-    """``candidates`` with those of each group first that can read the reasoning that the request has last: it is sealed
-    for the account that made it, and would be left out for others (maximhq/bifrost#5892)."""
+    """Return ``candidates``, in each group first those that can read the request's last reasoning.
+
+    It is sealed for the account that created it, and would be omitted for others (maximhq/bifrost#5892)."""
     text = next((text for text in _latest(incoming) if any(seal in text for seal in _SEALS)), b"")
     at = max(map(text.rfind, _SEALS))
     if at < 0 or (made := sealed_by(text[at + 1 : at + 1000].partition(b'"')[0])) is None:
@@ -121,18 +122,19 @@ _ASKS: Final[Mapping[Ability, Callable[[Incoming], bool]]] = {
     "choices": _has_choices,
     "structured_output": _has_schema,
 }
-"""Of each ability, whether a request asks for it."""
+"""Whether a request needs each ability."""
 
 
 def _texts(incoming: Incoming) -> Iterator[bytes]:
-    """The JSON of the request, and of each earlier item of its conversation that is kept here."""
+    """Yield the JSON of the request and of each stored item of its conversation."""
     yield incoming.body
     yield from map(msgspec.json.encode, incoming.earlier)
 
 
 def _says(text: bytes, member: bytes, values: tuple[bytes, ...]) -> bool:
-    """True if an object in the JSON ``text`` has one of ``values`` as its ``member``. JSON inside of strings is not
-    meant: there quotes are escaped."""
+    """Return whether an object in the JSON ``text`` has one of ``values`` as its ``member``.
+
+    JSON within strings does not count, because its quotes are escaped."""
     name = re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*$' % member)
     for value in values:
         marker = b'"%b"' % value
@@ -161,7 +163,7 @@ def _large_enough(candidates: tuple[Candidate, ...], incoming: Incoming, asked: 
 
 
 def _is_shortened(incoming: Incoming) -> bool:
-    """The provider is asked to shorten the prompt itself."""
+    """Return whether the provider is asked to shorten the prompt."""
     return "context_management" in incoming.members or bytes(incoming.members.get("truncation", b"")) == b'"auto"'
 
 
@@ -171,15 +173,16 @@ def _is_small(target: Target, tokens: int, asked: ClientRequest) -> bool:
 
 
 def _wants_longer(target: Target, asked: ClientRequest) -> bool:
-    """A longer window than the row has is asked for, which some models have."""
+    """Return whether the request asks for a longer window than the row's, which some models have."""
     beta = CODECS[target.api].wire.long_context_beta
     return beta is not None and (beta in target.betas or beta in (asked.header(BETA) or ""))
 
 
 def without_small(candidates: tuple[Candidate, ...], small: list[bool]) -> tuple[Candidate, ...]:
-    """``candidates`` without those whose window is too ``small``, which counts as ``context_too_long`` before all that
-    come later: who lists that takes their place, and is asked upon any failure then. Whom other failures of theirs
-    would have led to is not asked: they have not failed."""
+    """Return ``candidates`` without those whose window is too ``small``.
+
+    A small window counts as the failure ``context_too_long`` before all later groups: the candidates for that failure
+    replace the small ones. Candidates for other failures do not, because none happened."""
     kept: list[Candidate] = []
     passed_over: int | None = None  # the first group with one
     for one, is_small in zip(candidates, small, strict=True):
@@ -200,21 +203,22 @@ def _window_of(candidate: Candidate) -> int:
 
 
 def _is_led_to(candidate: Candidate, candidates: tuple[Candidate, ...]) -> bool:
-    """A prompt that is too long for others may come to ``candidate``."""
+    """Return whether a prompt that is too long for others may go to ``candidate``."""
     return (
         candidate.group == candidates[0].group or "context_too_long" in candidate.when or candidate.when >= UNAVAILABLE
     )
 
 
 def _most_words(text: bytes) -> int:
-    """Not fewer than ``_fewest_tokens``, and found in no time."""
+    """Return a fast upper bound of ``_fewest_tokens``."""
     return 2 * text.count(b" ") + text.count(b"\n") + text.count(b"\t") + text.count(b"\r") + 1
 
 
 def _fewest_tokens(text: bytes) -> int:
-    """Tokens that the JSON ``text`` has at the very least: no tokenizer puts two words into one token, nor a word and
-    the comma or full stop behind it. The punctuation of JSON itself is not counted, and of a language without spaces
-    next to nothing is; images and files have none."""
+    """Return a lower bound of the tokens in the JSON ``text``.
+
+    No tokenizer merges two words, or a word with the comma or full stop after it. JSON's punctuation does not count,
+    and text without spaces hardly does; images and files have no tokens."""
     words = 0
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]

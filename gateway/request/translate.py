@@ -1,4 +1,4 @@
-"""The hub lane's request: written anew in the API that the provider is asked in."""
+"""The hub lane's request: rewritten in the provider's API."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from providers.neutral.tool_names import shortened
 
 
 def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
-    """``request`` for the provider. Raises as ``prepare`` does."""
+    """Return ``request`` for the provider. Raises as ``prepare`` does."""
     changed, names = _changed(request, target, left)
     recipient = target.recipient
     if left.paths:
@@ -27,14 +27,14 @@ def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Pr
 
 
 def translate_count(request: Request, target: Target) -> Prepared | None:
-    """``request`` as the provider counts its tokens, ``None`` where it does not. Raises as ``prepare`` does."""
+    """Return ``request`` for the provider's token count, or ``None`` if it has none. Raises as ``prepare`` does."""
     changed, names = _changed(request, target, NOTHING)
     outgoing = CODECS[target.api].write_count(changed, target.recipient)
     return None if outgoing is None else Prepared(_without(outgoing, target, NOTHING), names)
 
 
 def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request, Mapping[str, str]]:
-    """``request`` as its provider can be given it, and from tool names that were shortened back to the client's."""
+    """Return ``request`` in a form that its provider accepts, and the client's names of shortened tool names."""
     changed = _unreasoned(request) if left.reasoning else request
     if request.api == target.api and CODECS[target.api].wire.stores_unasked and "store" not in request.parameters:
         changed = _unstored(changed)
@@ -44,14 +44,16 @@ def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request
 
 
 def _unstored(request: Request) -> Request:
-    """Ask the provider not to store the turn. The gateway keeps the turns of requests that it translates into their own
-    API, and only such providers would store them, too."""
+    """Return ``request`` with a request not to store it.
+
+    The gateway stores the turns of requests that it translates into their own API, and only such providers would store
+    them, too."""
     parameters = {**request.parameters, "store": Parameter(False, "store")}
     return attrs.evolve(request, parameters=parameters, source={**request.source, "store": False})
 
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:
-    """``outgoing`` without what was rejected. Whole members that a row names are left out by the codecs already."""
+    """Return ``outgoing`` without what was rejected. The codecs already omit whole members that a row names."""
     known = [path for path in map(parse_path, target.recipient.quirks.refused_fields) if len(path) > 1]
     if not (known or left.paths):
         return outgoing

@@ -1,4 +1,4 @@
-"""The HTTP request to a provider: address, headers, body, and the signature over them."""
+"""The HTTP request to a provider: address, headers, body, and signature."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ _JSON: Final = "application/json"
 
 @attrs.frozen(eq=False, repr=False)
 class MediaTypes:
-    """The types of a request's ``body`` (``None`` without one) and of the answers that are ``accepted``."""
+    """The media types of a request's ``body`` (``None`` without one) and of ``accepted`` responses."""
 
     body: str | None
     accepted: str
@@ -37,10 +37,12 @@ def upstream_request(
     method: str = "POST",
     media: MediaTypes | None = None,
 ) -> UpstreamRequest:
-    """The HTTP request before it is signed. In the byte lane those of the client's headers and members of its query go
-    along that may, in the hub lane only what the codec writes, the betas that the model's name wants, and the account
-    of a client's own credential; in both what ``pass_headers`` names. ``suffix`` is the end of the path, by default
-    that of an answer; ``media`` are JSON and what the target answers in, where nothing else is said."""
+    """Return the unsigned HTTP request.
+
+    The byte lane forwards the permitted headers and query parameters of the client. The hub lane only sends what the
+    codec writes, the betas of the model's name, and the account of a client's own credential. Both forward the headers
+    in ``pass_headers``. ``suffix`` is the end of the path, by default that of a response; the default of ``media`` is
+    JSON and the target's response type."""
     wire = CODECS[target.api].wire
     url = target.answer_addresses[stream] if suffix is None else target.address(suffix)
     headers = outgoing.headers
@@ -64,14 +66,14 @@ def upstream_request(
         *[pair for pair in headers if pair[0].lower() not in replaced],
         *(() if media.body is None else (("content-type", media.body),)),
         ("accept", media.accepted),
-        ("accept-encoding", "identity"),  # compressed events would wait for one another
+        ("accept-encoding", "identity"),  # compressed events would wait for each other
         *target.configured,
     )
     return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
 
 
 def hosted(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> UpstreamRequest:
-    """``request`` as its platform takes it: what it wants in the body is there, and no longer in the headers."""
+    """Return ``request`` with the headers that its platform reads from the body moved there."""
     betas = [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
     return attrs.evolve(
         request,
@@ -81,13 +83,14 @@ def hosted(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> 
 
 
 def _passing(target: Target) -> HeaderNames:
-    """The client's headers that go to ``target``."""
+    """Return the client's headers for ``target``."""
     entry = target.entry
     own = CODECS[target.api].wire.client_headers
     return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
 def signature(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> Headers:
-    """Return the headers that prove who sends ``request``, at ``at`` (Unix seconds). Its method, URL, headers and body
-    may not be changed afterwards."""
+    """Return the headers that authenticate ``request`` at the Unix time ``at``.
+
+    The method, URL, headers and body must not change afterwards."""
     return target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)

@@ -1,10 +1,9 @@
-"""What a client says, for one request, of where it may go: by headers of this gateway, or in its body, in the form that
-it would send to another router (``router_bodies.py``).
+"""Routing by a client for one request, in headers of this gateway or in the body in another router's form
+(``router_bodies.py``).
 
-A wish narrows: nothing is asked for longer, more often or elsewhere than the client might have asked for without it. A
-switched-off fallback ran all the same elsewhere (BerriAI/litellm#19077). One that cannot be understood is refused, with
-its place, and never ignored.
-"""
+A wish only narrows: it never makes a request run longer, more often or elsewhere than without it. A fallback ran
+although the client had disabled it (BerriAI/litellm#19077). An invalid wish is rejected with its path and never
+ignored."""
 
 import math
 from collections.abc import Mapping
@@ -29,16 +28,15 @@ BUDGET = "x-trigate-budget"
 WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET))
 MOST_NAMES: Final = 32
 MOST_WORDS: Final = 128
-"""Names in one list of a body: each is compared with every place that the request may go to, while nobody else is
-answered."""
+"""Names in one list of a body: each is compared with every candidate while the event loop waits."""
 
 Word: TypeAlias = tuple[str, str]
-"""A name that a client gives, behind its place in the request."""
+"""The path of a name in the request, and the name."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class RequestBudget:
-    """What one request may cost: ``most`` nano-dollars or tokens."""
+    """The budget of one request: ``most`` nano-dollars or tokens."""
 
     most: int
     currency: Currency
@@ -46,18 +44,15 @@ class RequestBudget:
 
 @attrs.frozen(eq=False, repr=False)
 class Wishes:
-    """What one request says of where it may go. ``names`` are the models to be asked in turn, in place of the one that
-    the body names. Of the places that these stand for, those in ``order`` come first, nothing outside of ``only`` is
-    asked, and nothing in ``ignored`` (names of entries and of providers).
+    """The routing wishes of one request.
 
-    With ``fallback`` off the first place is the only one. ``deadline`` is in seconds, ``repeats`` how often a place may
-    be asked again, ``budgets`` what it may cost. ``balance`` is that of groups; ``strict``: nobody may be asked who
-    cannot be given everything; ``private``: names a member that says what becomes of the data, which no place here can
-    promise.
-
-    ``members`` are those of the body that said this, by their form, whole, and ``rest`` what is left of them;
-    ``dropped`` are the places of wishes that nothing here corresponds to. ``most`` are the highest prices that may be
-    paid, by the kinds that a ``Price`` has, in nano-dollars."""
+    ``names`` are the models to use in turn instead of the body's. Of their targets, those in ``order`` come first, and
+    only those in ``only`` and not in ``ignored`` are used (names of entries and of providers). With ``fallback`` off,
+    only the first one is used. ``deadline`` is in seconds, ``repeats`` is the limit of retries, ``budgets`` that of
+    costs. ``balance`` applies to groups. ``strict``: only targets that support the whole request. ``private`` names a
+    member about the use of the data, which no target here can guarantee. ``members`` are the body's routing members by
+    form, whole, and ``rest`` their remaining parts. ``dropped`` are the paths of unsupported wishes. ``most`` are the
+    maximum prices in nano-dollars, by the fields of ``Price``."""
 
     names: tuple[Word, ...] = ()
     order: tuple[Word, ...] = ()
@@ -77,11 +72,11 @@ class Wishes:
 
     @property
     def names_are_ours(self) -> bool:
-        """Whether the names come from a header: those of a body may be another router's own."""
+        """Whether the names come from a header; names in a body may be another router's."""
         return any(at == MODELS for at, _ in self.names)
 
     def within(self, headers: "Wishes") -> "Wishes":
-        """The wishes of a body within those of the ``headers`` beside it."""
+        """Return the wishes of a body, limited by those of the ``headers``."""
         return attrs.evolve(
             self,
             names=headers.names or self.names,
@@ -91,7 +86,7 @@ class Wishes:
         )
 
     def stripped(self, incoming: Incoming) -> Incoming:
-        """``incoming`` without the members that said this: they were meant for this gateway."""
+        """Return ``incoming`` without its routing members, which were for this gateway."""
         gone = {name for form in self.members.values() for name in form}
         if not gone:
             return incoming
@@ -99,7 +94,7 @@ class Wishes:
         return with_members(incoming, {**members, **self.rest})
 
     def members_for(self, target: Target) -> Mapping[str, msgspec.Raw]:
-        """The members that ``target`` is to get as they are, because it is such a router itself."""
+        """Return the routing members that ``target`` receives unchanged because it is such a router."""
         return next((members for form, members in self.members.items() if form == target.entry.provider.id), {})
 
 
@@ -107,13 +102,14 @@ NO_WISHES: Final = Wishes()
 
 
 def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Incoming:
-    """``incoming`` with other members: each value keeps its bytes."""
+    """Return ``incoming`` with other members, whose values keep their bytes."""
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
 
 
 def read_headers(asked: ClientRequest) -> Wishes:
-    """The wishes of a request's headers. Raises ``GatewayError`` (400) with the header's name for a wrong one; whether
-    there are models of such names is not looked at."""
+    """Return the wishes in a request's headers.
+
+    Raises ``GatewayError`` (400) with the header's name for an invalid one; does not check whether the models exist."""
     if WISH_HEADERS.isdisjoint(dict(asked.headers)):
         return NO_WISHES
     given = [(name, value) for name, value in asked.headers if name in WISH_HEADERS]
@@ -134,7 +130,7 @@ def _names(value: str) -> tuple[Word, ...]:
 
 
 def checked(names: list[Word]) -> tuple[Word, ...]:
-    """``names``, each once and not too many of them. Raises ``GatewayError`` (400)."""
+    """Return ``names`` without duplicates. Raises ``GatewayError`` (400) for too many."""
     different: dict[str, str] = {}
     for at, name in names:
         different.setdefault(name, at)

@@ -1,8 +1,8 @@
-"""Observation of exchanges: metrics, traces, recordings, the live view. All of them look on by the ledger's
-``Observer`` or as a ``tap``, and none is in the way.
+"""Observes exchanges without delaying them, as the ledger's ``Observer`` or as a ``tap`` of a stream.
 
-``metrics`` counts (each metric a row of ``rows``) and ``shared_metrics`` adds up over workers; one is ``lag``.
-``tracing`` sends ``spans`` out. ``recording`` gathers exchanges, ``recorded`` writes them down. ``live`` is the
-live view: ``charts`` and sums, ``transcripts`` of streams, in any framing by ``stream_text``, and ``prompts``.
-``observer`` holds the seams for traces and recordings, and what stands there where nobody watches.
-"""
+- ``metrics``: the numbers for Prometheus, listed in ``rows``; ``shared_metrics`` adds up those of several workers
+- ``lag``: the delay of the event loop
+- ``tracing``: sends ``spans``
+- ``recording``: collects exchanges, which ``recorded`` writes to files
+- ``live``: the live view, with ``charts``, ``transcripts`` of streams (as ``stream_text``) and ``prompts``
+- ``observer``: the interfaces of traces and recordings, which do nothing by default"""

@@ -1,4 +1,4 @@
-"""The sums of the live view: exchanges in steps of time, tokens and costs by client and model."""
+"""The numbers of the live view: exchanges over time, and tokens and costs by client and model."""
 
 import time
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ import attrs
 
 STEP: Final = 2.0
 STEPS: Final = 150
-"""Seconds of a step, and how many there are: five minutes."""
+"""Seconds of a step, and the number of steps: five minutes."""
 SAMPLES: Final = 256
-"""First bytes that a step's percentiles are taken from, the first ones of the step."""
+"""Times to the first byte that a step keeps for its percentiles."""
 MOST_SUMS: Final = 500
-"""Pairs of client and model whose tokens are added up; clients make up names of models where a wildcard lets them."""
+"""Pairs of client and model with their own sums; clients may invent names of models that match a wildcard."""
 OTHERS: Final = "(others)"
-"""The model under which all further ones of a client are."""
+"""The model that includes all further models of a client."""
 
 
 @attrs.define(eq=False, repr=False)
 class Step:
-    """Exchanges that began and ended in one step of a chart; ``first`` are seconds to the first byte."""
+    """Exchanges that started and ended in one step of a chart. ``first`` are the seconds to the first byte."""
 
     index: int
     begun: int = 0
@@ -29,14 +29,14 @@ class Step:
     first: list[float] = attrs.field(factory=list)
 
     def point(self) -> list[Any]:
-        """As the page takes it, milliseconds for the percentiles."""
+        """Return the step in the form for the page, with percentiles in milliseconds."""
         found = sorted(self.first)
         middle, high = (round(found[int(len(found) * at)] * 1000, 1) if found else None for at in (0.5, 0.95))
         return [self.index, self.begun, self.complete, self.left, self.failed, middle, high, len(found)]
 
 
 class Timeline:
-    """The steps of the last five minutes in which something happened."""
+    """The non-empty steps of the last five minutes."""
 
     def __init__(self) -> None:
         self._steps: dict[int, Step] = {}
@@ -45,7 +45,8 @@ class Timeline:
         self._step(current_step()).begun += 1
 
     def came(self, began: float, first_byte: float) -> None:
-        """An exchange that ``began`` then (``time.perf_counter``) had its first byte so many seconds later."""
+        """Add an exchange that started at ``began`` (``time.perf_counter``) and had its first byte ``first_byte``
+        seconds later."""
         index = int((began + first_byte) / STEP)
         if index > current_step() - STEPS and len(first := self._step(index).first) < SAMPLES:
             first.append(first_byte)
@@ -61,7 +62,7 @@ class Timeline:
                 step.failed += 1
 
     def points(self, since: int = 0) -> list[list[Any]]:
-        """The steps from number ``since`` on in which something happened."""
+        """Return the non-empty steps from number ``since`` on."""
         least = max(since, current_step() - STEPS + 1)
         return [self._steps[index].point() for index in sorted(self._steps) if index >= least]
 
@@ -75,7 +76,7 @@ class Timeline:
 
 
 def current_step() -> int:
-    """Its number: all processes of a machine count alike."""
+    """Return the number of the current step, the same in all processes of a machine."""
     return int(time.perf_counter() / STEP)
 
 
@@ -84,8 +85,10 @@ def current_step() -> int:
 
 @attrs.define(eq=False, repr=False)
 class Sum:
-    """The use that a client's exchanges have made of one model. ``order`` is that of the last one that was added.
-    ``dollars`` are what is known of its cost: of ``guessed`` exchanges an estimate, of ``short`` ones at least that."""
+    """A client's use of one model.
+
+    ``order`` is that of the last added exchange. ``dollars`` is the known part of the cost: for ``guessed`` exchanges
+    an estimate, for ``short`` ones a lower bound."""
 
     order: int = 0
     exchanges: int = 0
@@ -106,16 +109,16 @@ class Sum:
         self.estimated += "usage_estimated" in line
         self.dollars += line.get("cost_usd", 0.0)
         self.guessed += line.get("cost_grade") == "estimated"
-        self.short += line.get("cost_grade", "at_least") == "at_least"  # without a price nobody knows
+        self.short += line.get("cost_grade", "at_least") == "at_least"  # unknown without a price
 
     def counts(self) -> tuple[float, ...]:
-        """As the page takes them: those of several processes are added up."""
+        """Return the sums in the form for the page, which adds up those of several processes."""
         tokens = (self.exchanges, self.input, self.cached, self.output, self.estimated)
         return (*tokens, self.dollars, self.guessed, self.short)
 
 
 class Sums:
-    """Tokens and costs by client and model, of the exchanges that have ended."""
+    """Tokens and costs of ended exchanges by client and model."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str | None, str], Sum] = {}
@@ -129,7 +132,7 @@ class Sums:
         self._sums.setdefault(key, Sum()).add(line, order)
 
     def rows(self, client: str | None, since: int = 0) -> list[list[Any]]:
-        """Client, model and sums of those that have grown behind number ``since`` of the ended."""
+        """Return the client, the model and the sums of those that grew after ended exchange ``since``."""
         return [
             [*key, *one.counts()] for key, one in self._sums.items() if one.order > since and client in (None, key[0])
         ]

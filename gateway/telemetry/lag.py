@@ -1,4 +1,4 @@
-"""The lag of the event loop: how much longer than asked for a task sleeps. Every stream of its process waits alike."""
+"""The lag of the event loop: how much too late a sleeping task resumes. It delays every stream of the process."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 import trio
 
 EVERY: Final = 0.5
-"""Seconds between two looks. One that blocks for less is seen as often as it fills the time."""
+"""Seconds between two measurements. A shorter block is seen in proportion to its duration."""
 
 
 async def watch_lag(seen: Callable[[float], object], every: float = EVERY) -> None:
-    """Call ``seen(seconds)`` with each lateness, until cancelled."""
+    """Call ``seen(seconds)`` with each delay until cancelled."""
     while True:
         due = trio.current_time() + every
         await trio.sleep_until(due)

@@ -1,8 +1,7 @@
-"""The live view: the exchanges in flight, how the last ones ended, and both sides of one stream.
+"""The live view: running exchanges, the ends of the last ones, and both sides of a stream.
 
-A row is made of a record when somebody looks, and not when something happens. In a stream's way are only its
-transcript, which holds what passes as it is, and whoever has opened it.
-"""
+A row is made from a record when a viewer needs it, not when something happens. Streams only pass their transcript,
+which stores references to the bytes, and the viewers that opened them."""
 
 import itertools
 import math
@@ -30,27 +29,26 @@ from streams.handoff import Handoff
 from streams.pipe import Chunk
 
 RECENT: Final = 300
-"""Ended exchanges that are remembered."""
+"""Ended exchanges that are stored."""
 FRESH: Final = 0.25
-"""Seconds for which rows that were made for one viewer do for another."""
+"""Seconds for which viewers share the same rows."""
 MOST_ROWS: Final = 2000
-"""Exchanges in flight that one viewer is shown, the oldest."""
+"""Running exchanges that one viewer sees, the oldest ones."""
 QUEUED: Final = 256
 """Events of an opened stream that wait for its viewer; more are dropped and counted."""
 SHOWN: Final = 8 * 1024
 """Bytes of an event that are shown."""
 NAME: Final = 120
-"""Characters that are shown of a name which a client has chosen."""
+"""Characters of a name chosen by a client that are shown."""
 
 _RATE_OVER: Final = 3.0
-"""Seconds over which the rate of a stream is the mean, those long past weighing less: a slow one says nothing between
-most looks, and something in a few."""
+"""The time constant in seconds of a stream's mean rate. A slow stream sends nothing between most measurements."""
 
 SLICE: Final = 50
-"""Rows that are made at once."""
+"""Rows that are made without a pause."""
 
 Row: TypeAlias = tuple[Any, ...]
-"""Values in the order of ``COLUMNS``, and behind them when the exchange began."""
+"""Values in the order of ``COLUMNS``, followed by the start of the exchange."""
 
 COLUMNS: Final = (
     "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
@@ -62,7 +60,7 @@ Line: TypeAlias = dict[str, Any]
 
 @attrs.define(eq=False, repr=False)
 class LiveExchange:
-    """An exchange in flight. ``number`` names it: clients choose request ids themselves, the same for several."""
+    """A running exchange. ``number`` identifies it; request ids do not, because clients may repeat them."""
 
     number: int
     record: Record
@@ -72,29 +70,29 @@ class LiveExchange:
     answered: bool = False  # its first byte is on the charts
     said: int = 0
     measured: float = 0.0  # seconds
-    mean: float = 0.0  # tokens a second, towards which ``rate`` goes as time passes
+    mean: float = 0.0  # tokens per second, which ``rate`` approaches over time
     rate: float = 0.0
     row: Row = ()
 
 
 class OtherLiveViews(Protocol):
-    """The live views of the other workers of one supervisor. Each ``send`` gets server-sent events."""
+    """The live views of the other workers of a supervisor. Each ``send`` receives server-sent events."""
 
     async def send_news(self, client: str | None, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send what every other worker has to tell ``client`` (``None``: all of it), until cancelled."""
+        """Send all news of every other worker for ``client`` (``None``: for all clients) until cancelled."""
         ...
 
     async def send_stream(
         self, worker: str, number: int, client: str | None, send: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """One stream of ``worker``, which is a process id."""
+        """Send one stream of ``worker``, which is a process id."""
         ...
 
 
 @attrs.frozen(eq=False, repr=False)
 class LiveStream:
-    """A stream under way, what finds the credentials that nobody may see in it, and the pump's way to it, which is
-    blocked where the client is the slow one. ``secrets`` outlives the stream: it holds nothing of the request."""
+    """A running stream, with its secrets, and the pump's channel, which is blocked while the client is slow.
+    ``secrets`` may outlive the stream, because it refers to nothing of the request."""
 
     delivery: HasLane
     secrets: Callable[[], Secrets]
@@ -103,8 +101,7 @@ class LiveStream:
 
 @attrs.frozen(eq=False, repr=False)
 class Past:
-    """An exchange that has ended: its log line, when it began, of a stream both sides, and the request where it is
-    kept."""
+    """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored."""
 
     line: Line
     began: float
@@ -115,9 +112,10 @@ class Past:
 
 @attrs.frozen(eq=False, repr=False)
 class LiveEvent:
-    """Bytes that have passed at once. ``at`` is seconds since the exchange began; ``lost`` is how many of these were
-    dropped before this one because the viewer did not keep up, ``left_out`` how many bytes because there was no
-    room."""
+    """Bytes that passed at the same time.
+
+    ``at`` is seconds since the start of the exchange. ``lost`` is the number of events that were dropped before this
+    one because the viewer was slow, ``left_out`` the number of bytes that were dropped for lack of room."""
 
     at: float
     came: str
@@ -129,9 +127,10 @@ class LiveEvent:
 
 
 class Subscription:
-    """One viewer's ear on one stream. ``before`` is what has passed already; ``events`` is a bounded channel that drops
-    what does not fit, and counts it, and ends with the stream; ``line`` is then its log line. ``prompt`` is the body of
-    the request, ``None`` where it is not kept."""
+    """One viewer's subscription to a stream.
+
+    ``before`` has passed already. ``events`` is a bounded channel that drops and counts excess events, and ends with
+    the stream; then ``line`` is its log line. ``prompt`` is the body of the request, ``None`` if it was not stored."""
 
     def __init__(
         self, began: float, secrets: Secrets, transcript: Transcript | None, prompt: KeptPrompt | None = None
@@ -171,7 +170,7 @@ class Subscription:
 
     @property
     def lost(self) -> int:
-        """The number of events dropped since the last one that was taken."""
+        """The number of events dropped since the last received one."""
         return self._lost
 
     def close(self, line: Mapping[str, Any] | None = None) -> None:
@@ -179,7 +178,7 @@ class Subscription:
         self._to.close()
 
     def _shown(self, data: bytes) -> str:
-        """Credentials are looked for in all of it: cut first, half of one would pass."""
+        """Return ``data`` redacted and then cut. A cut credential would not be recognized."""
         return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
 
 
@@ -187,7 +186,7 @@ class Subscription:
 
 
 class LiveView:
-    """All that can be looked at in this process. An observer of the ledger; used from the trio thread only."""
+    """Everything that viewers can see of this process. An observer of the ledger; used from the trio thread only."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -211,7 +210,7 @@ class LiveView:
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         watched = self._open.pop(record, None)
-        if watched is None:  # it began before anybody watched
+        if watched is None:  # it started before anyone watched
             return
         self._ended += 1
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
@@ -220,7 +219,7 @@ class LiveView:
         for timeline in self._timelines(record):
             timeline.ended(line["ended"])
         if record.client is not None:
-            self._of[record.client].begun()  # nobody knew whose it was when it began
+            self._of[record.client].begun()  # its client was unknown when it started
         for tap in self._taps.pop(watched.number, ()):
             tap.close(line)
 
@@ -236,7 +235,7 @@ class LiveView:
             self._transcripts.forget(oldest.transcript)
 
     def _first_byte(self, one: LiveExchange) -> None:
-        """Put the time to the first byte on the charts, once, where it came: long before the end of a stream."""
+        """Add the time to the first byte to the charts, once, long before a stream ends."""
         if one.record.first_byte is None or one.answered:
             return
         one.answered = True
@@ -247,8 +246,8 @@ class LiveView:
         return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
 
     def keep(self, wanted: bool, prompts: bool = False) -> None:
-        """Keep both sides of streams from now on, if that is ``wanted``, and the bodies of requests with ``prompts``;
-        else drop what is kept."""
+        """Store both sides of streams from now on if ``wanted``, and with ``prompts`` the bodies of requests; otherwise
+        drop the stored ones."""
         self._keeps, self._keeps_prompts = wanted, prompts
         if not prompts:
             self._prompts.clear()
@@ -260,12 +259,12 @@ class LiveView:
     # The exchange
 
     def asked(self, record: Record, body: bytes) -> None:
-        """Keep the ``body`` of a request, where the operator wants prompts shown."""
+        """Store the ``body`` of a request if the operator enabled prompts."""
         if self._keeps_prompts and (watched := self._open.get(record)) is not None:
             watched.prompt = self._prompts.keep(body)
 
     def stream(self, record: Record, passing: LiveStream) -> None:
-        """The exchange of ``record`` streams."""
+        """Note that the exchange of ``record`` streams."""
         if (watched := self._open.get(record)) is None:
             return
         watched.passing = passing
@@ -273,23 +272,24 @@ class LiveView:
             watched.transcript = Transcript(self._transcripts)
             transcribe(passing.delivery, watched.transcript)
 
-    # Viewers. ``client`` is whose exchanges they may see, ``None`` for all.
+    # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.
 
     @property
     def in_flight(self) -> int:
-        """The number of exchanges of all clients."""
+        """The number of running exchanges of all clients."""
         return len(self._open)
 
     def rows(self, client: str | None) -> list[Row]:
-        """One for each exchange in flight as it was at the last look, the oldest first. The same object as before says
-        that nothing is different."""
+        """Return a row for each running exchange as of the last update, the oldest first.
+
+        An unchanged row is the same object as before."""
         found = [one for one in self._open.values() if client in (None, one.record.client)]
         for one in found:
-            one.row = one.row or _row(one)  # it has begun since
+            one.row = one.row or _row(one)  # it started since
         return [one.row for one in found]
 
     def recent(self, client: str | None, since: int = 0) -> list[Line]:
-        """The lines of the last that ended, in their order, those behind number ``since`` of that order."""
+        """Return the lines of the last ended exchanges in order, from after number ``since`` on."""
         lines = (past.line for past in self._recent)
         return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
 
@@ -297,8 +297,10 @@ class LiveView:
         return self._all if client is None else self._of.get(client) or Timeline()
 
     def tap(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
-        """An ear on a stream, and what takes it off again; ``None`` if there is no such stream to be seen. One that has
-        ended is heard to its end at once, and of an exchange that was no stream there is nothing but that end."""
+        """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
+
+        A subscription to an ended stream receives its rest at once; one to an exchange without a stream only receives
+        the end."""
         watched = next((one for one in self._open.values() if one.number == number), None)
         if watched is None or client not in (None, watched.record.client):
             return self._past(number, client)
@@ -328,7 +330,7 @@ class LiveView:
         return tap, tap.close
 
     async def look(self) -> None:
-        """Bring the rows up to date, if they are not, and let the streams go on meanwhile."""
+        """Update the rows if they are old, with pauses for the streams."""
         now = time.perf_counter()
         if now < self._looked + FRESH:
             return
@@ -344,12 +346,11 @@ class LiveView:
 
 
 def _measure(one: LiveExchange, seconds: float) -> None:
-    """Bring the rate of a stream up to date. Of one that has just begun it is the mean of what has been measured, not
-    of the nothing before."""
+    """Update the rate of a stream. A new stream's rate is the mean of the measured time only."""
     if one.passing is None:
         return
     said = one.passing.delivery.lane.seen.said
-    if one.row and seconds > 0:  # else it is unknown since when
+    if one.row and seconds > 0:  # otherwise the start is unknown
         newest = (said - one.said) / CHARACTERS_PER_TOKEN / seconds
         one.mean += (newest - one.mean) * -math.expm1(-seconds / _RATE_OVER)
         one.measured += seconds
@@ -373,10 +374,12 @@ def _row(one: LiveExchange) -> Row:
 
 
 def phase(one: LiveExchange) -> str:
-    """``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, held up by a ``slow
-    client``, or ``ending``."""
+    """Return the phase of an exchange.
+
+    ``reading`` the request, ``waiting`` for the provider's first content, ``streaming``, delayed by a ``slow client``,
+    or ``ending``."""
     record, passing = one.record, one.passing
-    if not record.attempts and passing is None:  # a stream's may wait for its place
+    if not record.attempts and passing is None:  # a stream may wait for its slot
         return "reading" if record.status is None else "ending"
     if passing is None:
         return "waiting" if record.status is None else "ending"
@@ -392,10 +395,10 @@ class NoLiveView:
     """The live view of a process that shows nothing."""
 
     def asked(self, record: Record, body: bytes) -> None:
-        """Do nothing: nobody can look at it."""
+        """Do nothing: there are no viewers."""
 
     def stream(self, record: Record, passing: LiveStream) -> None:
-        """Do nothing: nobody can look at it."""
+        """Do nothing: there are no viewers."""
 
 
 def open_live_view(
@@ -406,8 +409,10 @@ def open_live_view(
     keep: bool = True,
     prompts: bool = False,
 ) -> LiveView | NoLiveView:
-    """Return the live view of the process if one is ``wanted``, by the configuration that applies from now on. With
-    ``keep`` both sides of streams are kept, as far as there is room, with ``prompts`` also the bodies of requests."""
+    """Return the live view of the process if it is ``wanted``.
+
+    With ``keep`` both sides of streams are stored as far as there is room, with ``prompts`` also the bodies of
+    requests."""
     if not wanted:
         if isinstance(live_view, LiveView):
             ledger.observers.remove(live_view)
@@ -419,23 +424,23 @@ def open_live_view(
     return live_view
 
 
-# What a viewer is sent
+# Data for a viewer
 
 
 class View:
-    """One viewer's news: everything first, then what is different from what was told before. A viewer that is slow is
-    told less often, and never more at once than there is."""
+    """One viewer's news: first everything, then the changes. A slow viewer gets fewer updates, never larger ones than
+    everything."""
 
     def __init__(self, live_view: LiveView, client: str | None) -> None:
         self._live_view = live_view
         self._client = client
         self._last: dict[int, Row] = {}
         self._count = 0
-        self._order = 0  # of the last ended one that was told
-        self._step = 0  # the last that was told
+        self._order = 0  # of the last ended exchange that was sent
+        self._step = 0  # the last one that was sent
 
     def first(self) -> dict[str, Any]:
-        """All that there is."""
+        """Return everything."""
         rows = self._rows()
         self._last = {row[0]: row for row in rows}
         return {
@@ -444,7 +449,7 @@ class View:
         }  # fmt: skip
 
     def next(self) -> dict[str, Any]:
-        """The differences since the last time."""
+        """Return the changes since the last call."""
         rows = self._rows()
         last, self._last = self._last, {row[0]: row for row in rows}
         return {
@@ -464,7 +469,7 @@ class View:
         return {"process": os.getpid(), "in_flight": self._count, "now": current_step()}
 
     def _ended(self) -> dict[str, Any]:
-        """The exchanges that ended since, and the steps from the last one on, which may have grown."""
+        """Return the newly ended exchanges, and the steps from the last one on, which may have grown."""
         recent = self._live_view.recent(self._client, self._order)
         tokens = self._live_view.sums.rows(self._client, self._order)
         points = self._live_view.timeline(self._client).points(self._step)
@@ -474,13 +479,15 @@ class View:
 
 
 def _aged(row: Row) -> Row:
-    """``row`` with its age: the clocks of two machines differ, so the age is told, and counted on by the page. When it
-    began is for the order, also among workers: all processes of a machine have this clock."""
+    """Return ``row`` with its age, because the clocks of two machines differ.
+
+    The page continues to count the age. The start orders the rows of all workers, because all processes of a machine
+    share this clock."""
     return (*row[:-1], round(time.perf_counter() - row[-1], 2), row[-1])
 
 
 def _changed(last: Mapping[int, Row], rows: list[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of each row that is different, and its new values by their columns."""
+    """Yield the number of each changed row, with its new values by column."""
     for row in rows:
         before = last.get(row[0])
         if before is not None and before is not row:

@@ -1,11 +1,8 @@
 """The metrics that Prometheus reads at ``GET /metrics``.
 
-Labels have values from bounded sets only: those of the code, those that the configuration names, and of the models of
-wildcard entries the first that have answered. What a client makes up never becomes a series. The metrics themselves are
-in ``gateway/telemetry/rows.py``.
-
-Workers of one supervisor add theirs up: ``gateway/telemetry/shared_metrics.py``.
-"""
+Label values come from bounded sets only: the code, the configuration, and the first models of wildcard entries that
+responded. A name that a client invents never becomes a series. ``gateway/telemetry/rows.py`` lists the metrics,
+``gateway/telemetry/shared_metrics.py`` adds up those of workers."""
 
 import contextlib
 import os
@@ -27,19 +24,19 @@ from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_fi
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
 
-if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
+if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
     from prometheus_client import CollectorRegistry
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-MOST_MET: Final = 100  # models of wildcard entries with names of their own
-MOST_CLIENTS: Final = 1000  # clients that are no file's: keys come and go while it runs
+MOST_MET: Final = 100  # named models of wildcard entries
+MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go while the process runs
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
 
 
 class ClientLabels(dict[str | None, str]):
-    """The values of the label ``client``, by the names of clients: those of the file, and the first so many others."""
+    """The values of the label ``client`` by client name: all clients of the file, and a limited number of others."""
 
     def __init__(self) -> None:
         self[None] = NONE
@@ -53,9 +50,10 @@ class ClientLabels(dict[str | None, str]):
 
 
 class Metrics:
-    """The numbers of one process, and an ``Observer`` of its ledger. ``folder`` is where workers share them, if they
-    do: the environment variable ``FOLDER`` must say so too, and have said so when the process started. ``mask`` knows
-    keys, which clients mix up with names."""
+    """The metrics of one process, an ``Observer`` of its ledger.
+
+    ``folder`` is where workers share them, if they do; the environment variable ``FOLDER`` must have named it when the
+    process started. ``mask`` recognizes keys, which clients sometimes send as names."""
 
     def __init__(self, folder: Path | None = None, mask: Mask | None = None) -> None:
         from prometheus_client import CollectorRegistry
@@ -64,18 +62,18 @@ class Metrics:
         self._mask = mask or Mask()
         self._registry = CollectorRegistry()
         self._made = {row: _made(row, self._registry) for row in rows.ROWS}
-        self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
-        self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}  # the same
+        self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are bounded
+        self._counters: dict[tuple[str, ...], Callable[[float], object]] = {}  # likewise
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
         self._routes: set[str] = set()
         self._clients = ClientLabels()
         self._groups: dict[str | None, str] = {}  # group names by client name
-        self._shown: dict[str, str] = {}  # the group with which each client label has its info metric
-        self._met: dict[str, str | None] = {}  # models of wildcard entries, and the client that used each first
-        self._queues: set[str] = set()  # entries at which somebody has waited
-        self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
+        self._shown: dict[str, str] = {}  # the group in each client's info metric
+        self._met: dict[str, str | None] = {}  # models of wildcard entries, with the first client of each
+        self._queues: set[str] = set()  # entries that had waiting requests
+        self._limits: set[tuple[MetricRow, str, str, str]] = set()  # limits that were reported
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
         self.set(rows.WORKERS, 1)
@@ -84,7 +82,7 @@ class Metrics:
             self.add(rows.RELOADS, _result(good), by=0)
 
     def know(self, config: Config) -> None:
-        """The names in ``config`` are values of labels from now on."""
+        """Permit the names in ``config`` as label values from now on."""
         self._providers.update(entry.provider.id for entry in config.entries)
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
         self._entries.update(entry.name for entry in config.entries)
@@ -94,7 +92,7 @@ class Metrics:
         for client in config.client_keys:
             if client.source == "file" or client.name in self._shown:
                 self._show_group(client.name)
-        # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
+        # Prometheus does not see the first event of a counter that starts with it.
         for row in (rows.ATTEMPTS, rows.RETRIES, rows.ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
@@ -115,7 +113,7 @@ class Metrics:
                 self.add(rows.DISCONNECTS, api, phase, by=0)
 
     def _show_group(self, client: str) -> None:
-        """Set the info metric of the client with this label. A client that changed its group leaves the former one."""
+        """Set the info metric of a client's group, and remove that of its former group."""
         group, former = self._groups.get(client, NONE), self._shown.get(client)
         if former is not None and former != group:
             self.set(rows.CLIENT, 0, client, former)
@@ -123,7 +121,7 @@ class Metrics:
         self._shown[client] = group
 
     def reloaded(self, good: bool) -> None:
-        """Count that the configuration was read anew."""
+        """Count a reload of the configuration."""
         self.add(rows.RELOADS, _result(good))
 
     def look_at_keys(self, stale: float) -> None:
@@ -138,11 +136,11 @@ class Metrics:
         increase(by)
 
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
-        """``row`` is a gauge."""
+        """Set a gauge."""
         self._of(row, labels).set(value)
 
     def see(self, row: MetricRow, value: float, *labels: str) -> None:
-        """``row`` is a histogram."""
+        """Add a value to a histogram."""
         self._of(row, labels).observe(value)
 
     def _of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
@@ -152,7 +150,7 @@ class Metrics:
             one = self._children[key] = made.labels(*labels) if labels else made
         return one
 
-    # What becomes of exchanges
+    # Ends of exchanges
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
@@ -214,8 +212,9 @@ class Metrics:
             self.add(rows.UNPRICED, *where, target)
 
     def _tried_again(self, record: Record, provider: str) -> None:
-        """Count an exchange of several attempts. ``provider`` is its last one; a connection that was closed before it
-        had carried anything takes a second request of the same attempt."""
+        """Count an exchange with several attempts, whose last one used ``provider``.
+
+        An attempt sends a second request if its connection was closed before it carried anything."""
         asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.tried]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
@@ -232,7 +231,7 @@ class Metrics:
             self.see(rows.ATTEMPT_WAIT, record.waited, route)
 
     def look_at_conversations(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
-        """Take ``landings``, by route and where a turn was answered."""
+        """Count and remove ``landings``, by route and by where a turn was served."""
         while landings:
             (route, landed), number = landings.popitem()
             self.add(rows.STICKY, route if route in self._routes else NONE, landed, by=number)
@@ -244,36 +243,35 @@ class Metrics:
         self.see(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
             self.see(rows.FIRST_BYTE, record.first_byte, *labels)
-        wrote = record.bill.said or record.bill.whole  # else it was an error that was written
+        wrote = record.bill.said or record.bill.whole  # otherwise an error was written
         if record.first_write is not None and wrote:
             self.see(rows.FIRST_TOKEN, record.first_write, *labels)
 
     def _meet(self, target: str | None, client: str | None) -> None:
-        """Make a model that has answered a value of labels, if it looks like no key and its client may add one more.
+        """Permit a model that responded as a label value, unless it looks like a key or its client has its share.
 
-        A series lasts until the restart. So that no client takes all places for itself, each takes at most as many as
-        it leaves free.
-        """
+        A series lasts until the restart. No client may add more than it leaves free, so that none uses the whole
+        room."""
         if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
         free, own = MOST_MET - len(self._met), sum(met == client for met in self._met.values())
-        is_shared = len(self._clients) > 2  # the labels of more than "none" and one client
+        is_shared = len(self._clients) > 2  # there are more labels than "none" and one client
         has_place = own < free if is_shared else free > 0
         if has_place and target.partition("/")[0] in self._providers and target.isprintable():
             self._met[target] = client
             self._models.add(target)
 
     def where(self, target: str | None) -> tuple[str, str]:
-        """The labels for a record's target, as far as the configuration names it."""
+        """Return the labels of a record's target, as far as the configuration names it."""
         if target is None:
             return NONE, NONE
         provider, _, model = target.partition("/")
         return provider if provider in self._providers else OTHER, model if target in self._models else OTHER
 
-    # What there is at a moment
+    # Gauges
 
     def look(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
-        """Measure what nobody reports when it changes."""
+        """Measure values whose changes nothing reports."""
         self.set(rows.POOL, pool.active, "active")
         self.set(rows.POOL, pool.idle, "idle")
         self.set(rows.QUEUED, pool.queued)
@@ -287,28 +285,28 @@ class Metrics:
         self._made[rows.SILENCE].add(*self.gaps.taken())
 
     def look_at_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
-        """Take down how many targets of each entry are ``out``, and what has come to the ``outages`` by entry and
-        reason since the last look."""
+        """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""
         for entry in self._entries:
             self.set(rows.TARGETS_OUT, out.get(entry, 0), entry)
         for (entry, reason), number in outages.items():
             self.add(rows.OUTAGES, entry, reason, by=number)
 
     def look_at_refusals(self, refusals: MutableMapping[tuple[Any, Any], int]) -> None:
-        """Take ``refusals``, by the holder whose limit it was and what of."""
+        """Count and remove ``refusals``, by the holder of the limit and its kind."""
         while refusals:
             (holder, limit), number = refusals.popitem()
             self.add(rows.LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
 
     def look_at_queues(self, lengths: Mapping[str, int]) -> None:
-        """Take down how many requests wait at each entry."""
+        """Report how many requests wait at each entry."""
         for entry in (self._queues | set(lengths)) & self._entries:
             self.set(rows.LIMIT_QUEUED, lengths.get(entry, 0), entry)
         self._queues.update(lengths)
 
     def look_at_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
-        """Take down how much of each limit is used: ``shares`` by metric and labels. A limit that is not among them any
-        more stands at nothing."""
+        """Report how much of each limit is used: ``shares`` by metric and labels.
+
+        A limit that is no longer among them is reported as zero."""
         for row, *where in self._limits - set(shares):
             self.set(row, 0, *where)
         for (row, *where), share in shares.items():
@@ -316,7 +314,7 @@ class Metrics:
         self._limits.update(shares)
 
     def page(self) -> bytes:
-        """The page for Prometheus: of all workers that share ``folder``. Reads files; may be called in a thread."""
+        """Return the page for Prometheus, for all workers that share ``folder``. Reads files; may run in a thread."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         if self._folder is None:
@@ -327,7 +325,7 @@ class Metrics:
 
 
 class NoMetrics:
-    """The ``Metrics`` of a process that has them switched off: they count nothing, and nobody can read them."""
+    """The ``Metrics`` of a process with disabled metrics."""
 
     def know(self, config: Config) -> None:
         return
@@ -357,7 +355,7 @@ def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
 
 
 _MODES: Final = {"sum": "livesum", "greatest": "livemax", "latest": "livemostrecent"}
-"""The client library's words for what becomes of the numbers of several workers."""
+"""The client library's modes for combining the numbers of several workers."""
 
 
 def _filled_in_bulk() -> Any:
@@ -365,7 +363,7 @@ def _filled_in_bulk() -> Any:
 
     class Filled(Histogram):
         def add(self, counts: list[int], total: float) -> None:
-            """Many measurements at once, as a ``Buckets`` has them."""
+            """Add many measurements at once, in the form of ``Buckets``."""
             self._sum.inc(total)
             for bucket, count in zip(self._buckets, counts, strict=True):
                 if count:
@@ -375,7 +373,7 @@ def _filled_in_bulk() -> Any:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; where the system does not say, the most that it ever held."""
+    """Return the resident memory of this process in bytes; its maximum if the system does not report it."""
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -387,7 +385,7 @@ def _result(good: bool) -> str:
 
 
 def tell_reload(folder: Path, good: bool) -> None:
-    """``Metrics.reloaded`` of a supervisor, which judges for its workers and has no numbers of its own."""
+    """Count a reload in a supervisor, which checks the configuration for its workers and has no metrics of its own."""
     from prometheus_client.mmap_dict import mmap_key
 
     name, labels = rows.RELOADS.name, list(rows.RELOADS.labels)
@@ -396,7 +394,7 @@ def tell_reload(folder: Path, good: bool) -> None:
 
 
 def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetrics:
-    """The numbers of this process."""
+    """Return the metrics of this process."""
     if config.metrics == "off":
         return NoMetrics()
     folder = os.environ.get(FOLDER)
@@ -406,5 +404,5 @@ def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetric
 
 
 def _asked_in(record: Record) -> str:
-    """What its client asks for: an endpoint, or an answer in its API."""
+    """Return the endpoint that the client requested, or its API."""
     return (record.endpoint or record.api) if record.served else NONE

@@ -1,8 +1,7 @@
-"""The seams by which traces and recordings watch an exchange. Each class here does nothing: it is what an exchange or
-a process has that nobody watches, and the base of those that do something.
+"""The interfaces through which traces and recordings observe an exchange.
 
-Nothing here waits, or raises: it is called in the exchange's way.
-"""
+Each class here does nothing: it is the default of an unobserved exchange or process, and the base of the classes that
+observe. The methods run within the exchange, so they must not wait or raise."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,31 +17,31 @@ from streams.events import Api
 
 
 class CallObserver:
-    """An observer of the requests that an exchange sends to providers, one after the other."""
+    """Observes the requests of an exchange to providers."""
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
-        """Return ``request`` as it is to go out: a trace adds the headers that make the provider's spans children of
+        """Return ``request`` as it will be sent: a trace adds the headers that make the provider's spans children of
         this call."""
         return request
 
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
-        """Note that ``request`` has its slot, for which it may have ``waited``, and goes to ``provider``, which may
-        repeat ``secrets``."""
+        """Note that ``request`` has its slot, for which it may have ``waited``, and goes to ``provider``, whose
+        response may repeat ``secrets``."""
 
     def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
-        """Note the head of the provider's response to ``request``. Two requests may be under way."""
+        """Note the head of the provider's response to ``request``. Two requests may run at the same time."""
 
     def received(self, body: bytes) -> None:
-        """Note a part of the provider's response, which is no stream."""
+        """Note a part of the provider's response, which is not a stream."""
 
 
 UNOBSERVED: Final = CallObserver()
 
 
 class CallObservers(CallObserver):
-    """Several observers as one. Each gets the request that the one before has made of it."""
+    """Combines several observers. Each receives the request that the previous one returned."""
 
     def __init__(self, observers: tuple[CallObserver, ...]) -> None:
         self._observers = observers
@@ -71,38 +70,38 @@ class ExchangeRecording(CallObserver):
     """The recording of one exchange."""
 
     def answers(self, status: int, headers: Headers, body: bytes | None) -> None:
-        """Record the response to the client; ``None`` for a stream, which is followed."""
+        """Record the response to the client; ``None`` for a stream, which ``follow`` records."""
 
     def follow(self, stream: HasLane) -> None:
-        """Record what passes in ``stream``."""
+        """Record everything that passes through ``stream``."""
 
 
 NO_RECORDING: Final = ExchangeRecording()
 
 
 class ExchangeRecorder:
-    """A recorder of the exchanges of a process."""
+    """Records the exchanges of a process."""
 
     def begin(self, record: Record, asked: ClientRequest, body: bytes) -> ExchangeRecording:
         """Return the recording of the exchange of ``record``, with the client's request."""
         return NO_RECORDING
 
     def hide(self, secrets: Secrets) -> None:
-        """Take ``secrets`` out of what is written from now on, too."""
+        """Also remove ``secrets`` from everything written from now on."""
 
     async def run(self) -> None:
-        """Write what ends, until ``finish``."""
+        """Write ended exchanges until ``finish``."""
 
     async def finish(self) -> None:
-        """Wait until all is written."""
+        """Wait until everything is written."""
 
 
 class ExchangeTracer:
-    """A tracer of the exchanges of a process."""
+    """Traces the exchanges of a process."""
 
     def begin(self, record: Record, headers: Headers, path: str) -> CallObserver:
-        """Trace the exchange of ``record`` from now on, as part of what its client says in ``headers`` that it is."""
+        """Start a trace of the exchange of ``record``, as a child of the trace in the client's ``headers``."""
         return UNOBSERVED
 
     async def aclose(self) -> None:
-        """Send what is left, if that does not take long."""
+        """Send the remaining spans if that does not take long."""

@@ -1,17 +1,17 @@
-"""The bodies of requests that the live view shows where the operator has chosen so (``ui_prompts``)."""
+"""The bodies of requests that the live view shows if the operator enables it (``ui_prompts``)."""
 
 from collections import deque
 from typing import Final
 
 MOST: Final = 8 * 2**20
-"""Bytes of all bodies that a process keeps."""
+"""Bytes of all bodies that a process stores."""
 EACH: Final = 128 * 2**10
-"""Bytes that are kept of one body; of a longer one its beginning and its end, where the newest turn is."""
+"""Bytes stored of one body; of a longer one its beginning and its end, which has the newest turn."""
 
 
 class KeptPrompt:
-    """The body of one request, as far as it is kept. ``size`` is that of the whole; a body that made room for later
-    ones is empty."""
+    """The stored part of one request's body. ``size`` is that of the whole body; a body that made room for others is
+    empty."""
 
     def __init__(self, body: bytes) -> None:
         half = EACH // 2
@@ -20,7 +20,7 @@ class KeptPrompt:
 
 
 class KeptPrompts:
-    """The bodies that a process keeps: the oldest make room for the newest."""
+    """The stored bodies of a process. The oldest make room for the newest."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

@@ -1,10 +1,9 @@
-"""Recorded exchanges on disk, written: a folder for each API, and in it a few files for each recording.
+"""Writes recorded exchanges to disk: a folder for each API with a few files for each recording.
 
-``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
-``NAME.response.json`` (also a stream that is one JSON array) its answer's, and ``NAME.meta.json`` says what they are;
-``INDEX.tsv`` has a line for each. One exchange leaves up to two recordings: what passed between the client and the
-gateway, and what passed between the gateway and the provider.
-"""
+``NAME.request.json`` is the body of a request. ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames)
+or ``NAME.response.json`` (also a stream that is one JSON array) is the body of its response. ``NAME.meta.json``
+describes them, and ``INDEX.tsv`` has a line for each. An exchange has up to two recordings: between client and gateway,
+and between gateway and provider."""
 
 import contextlib
 import fcntl
@@ -41,15 +40,15 @@ from streams.events import Api
 from streams.surrogates import NOT_JSON
 
 TOTAL: Final = 2**30
-"""Bytes of all recordings of ours in a folder; beyond it the oldest are removed."""
+"""Bytes of the recordings in a folder that this program wrote; beyond it the oldest are removed."""
 ROOM: Final = TOTAL // 10
-"""As much is removed at once."""
+"""Bytes removed at once."""
 LOOK: Final = 64
-"""Recordings between two looks at what is there: other processes write there, too."""
+"""Recordings between two checks of the folder, to which other processes write, too."""
 
 INDEX: Final = "INDEX.tsv"
 LONGEST: Final = 1000
-"""Characters of a cell of the index: a client may ask for a model by a name of megabytes."""
+"""Characters of a cell of the index: the name of a model in a request may have megabytes."""
 COLUMNS: Final = (
     "name", "api", "stream", "status", "provider", "model", "provenance", "framing", "features", "source", "licence",
 )  # fmt: skip
@@ -60,7 +59,7 @@ LOCK: Final = ".lock"
 
 @attrs.frozen
 class Side:
-    """The client's or the provider's side of a recorded exchange. ``notes`` say what is not as it was."""
+    """The client's or the provider's side of a recorded exchange. ``notes`` say what was changed."""
 
     side: Literal["client", "provider"]
     api: Api
@@ -80,7 +79,7 @@ class Side:
 
     @property
     def suffix(self) -> str:
-        """That of the answer's file."""
+        """The suffix of the response's file."""
         return next((end for end, framing in FRAMINGS.items() if framing.matches_type(self.content_type)), WHOLE)
 
     @property
@@ -89,8 +88,8 @@ class Side:
 
 
 class Folder:
-    """A folder of recordings, of which only this user can read any. Several processes may write to it. All methods
-    block, and raise ``OSError``."""
+    """A folder of recordings that only this user can read. Several processes may write to it. All methods block, and
+    raise ``OSError``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,8 +100,9 @@ class Folder:
     def write(
         self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
     ) -> list[Path]:
-        """Write an exchange down, without ``secrets``: the meta files' paths. ``line`` is its line of the log; it
-        ``began`` so many Unix seconds."""
+        """Write an exchange without ``secrets`` and return the paths of its meta files.
+
+        ``line`` is its log line, ``began`` its start in Unix seconds."""
         mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         with self._locked():
             written = [self._write(side, line, secrets, stamp, mark, began) for side in sides]
@@ -162,7 +162,7 @@ class Folder:
             yield
 
     def _make_room(self) -> None:
-        """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
+        """Remove the oldest recordings of this program if there are too many. Names sort by time."""
         sizes: dict[tuple[str, str], int] = {}
         for name in (*api_folders(), ERROR_FOLDER):
             for file in os.scandir(self._path / name) if (self._path / name).is_dir() else ():
@@ -182,7 +182,7 @@ class Folder:
     def _keep_rows(self, names: set[str]) -> None:
         index = self._path / INDEX
         head, *rows = index.read_bytes().splitlines(keepends=True)
-        named = ((row, row.partition(b"\t")[0].decode(errors="replace")) for row in rows)  # others' may be anything
+        named = ((row, row.partition(b"\t")[0].decode(errors="replace")) for row in rows)  # of any program
         kept = [row for row, name in named if name in names or f"/{OURS}" not in name]
         new = self._path / (INDEX + ".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -223,7 +223,7 @@ def _model(request: bytes) -> str | None:
 
 
 def _model_in(path: str, api: Api) -> str | None:
-    """The model in the path of an API whose requests say it there."""
+    """Return the model in a path, for an API whose requests have it there."""
     before, marked, _ = CODECS[api].wire.path.partition("{model}")
     ends = "|".join(re.escape(route.path.rpartition("{model}")[2]) for route in CODECS[api].wire.routes())
     found = re.search(f"{re.escape(before)}(.+)(?:{ends})$", path) if marked else None

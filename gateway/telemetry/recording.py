@@ -1,7 +1,7 @@
-"""Writing exchanges down, for ``trigate serve --record``.
+"""Records exchanges for ``trigate serve --record``.
 
-Both sides' bytes are gathered while an exchange runs, and written when it has ended, by a thread that no exchange waits
-for. What cannot be written in time is not written, and counted."""
+Collects the bytes of both sides while an exchange runs. After its end a thread writes them, which no exchange waits
+for. What cannot be written in time is dropped and counted."""
 
 import logging
 import time
@@ -28,9 +28,9 @@ from streams.events import Api
 log = logging.getLogger("trigate")
 
 MOST: Final = 4 * 2**20
-"""Bytes of a body that are kept; a longer one is cut, and its meta file says so."""
+"""Bytes stored of one body; a longer one is cut, and its meta file says so."""
 HELD: Final = 64 * 2**20
-"""Bytes of all exchanges that are not written yet; beyond it an exchange is given up."""
+"""Bytes of all exchanges that are not written yet; beyond it an exchange is dropped."""
 QUEUED: Final = 256
 
 _TOLD = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
@@ -41,14 +41,14 @@ _CREDENTIALS = frozenset(
 
 @attrs.define
 class RecordedBody:
-    """The first ``MOST`` bytes of one."""
+    """The first ``MOST`` bytes of a body."""
 
     parts: list[bytes] = attrs.field(factory=list)
     size: int = 0
     cut: bool = False
 
     def add(self, data: bytes) -> int:
-        """Add to it, and return how much of that was kept."""
+        """Add ``data`` and return how many bytes were stored."""
         kept = data[: MOST - self.size]
         self.cut = self.cut or len(kept) < len(data)
         if kept:
@@ -59,7 +59,7 @@ class RecordedBody:
 
 @attrs.define
 class Half:
-    """One side of an exchange: what was asked there and what was answered."""
+    """One side of an exchange: its request and its response."""
 
     api: Api
     path: str
@@ -72,7 +72,7 @@ class Half:
 
 
 class Recording(ExchangeRecording):
-    """One exchange while it runs; hears its stream as a ``Listener``. Nothing here waits, or raises."""
+    """The recording of a running exchange; observes its stream as a ``Listener``. Its methods never wait or raise."""
 
     def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
@@ -90,14 +90,14 @@ class Recording(ExchangeRecording):
     # The client's side
 
     def answers(self, status: int, headers: Headers, body: bytes | None) -> None:
-        """``None`` for a stream, which is heard."""
-        if self._done:  # a turn in the background has answered its client long ago
+        """Record the response to the client; ``None`` for a stream, which is observed."""
+        if self._done:  # a background turn responded to its client long ago
             return
         self.client.status, self.client.content_type = status, dict(headers).get("content-type")
         self.client.response_headers = translated_headers(headers)
         if body is not None:
             self._done = True
-            self.client.response = RecordedBody()  # openings of a stream that never went out
+            self.client.response = RecordedBody()  # the start of a stream that was never sent
             self._add(self.client.response, body)
 
     # The provider's side
@@ -105,10 +105,10 @@ class Recording(ExchangeRecording):
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
-        """Another request goes to a provider; those before are forgotten, but for one beside which it may go."""
+        """Record another request to a provider, and drop the earlier ones except a concurrent one."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
         self.provider_name = provider
-        path = urlsplit(request.url).path  # what stands in a query may be a credential
+        path = urlsplit(request.url).path  # a query may contain a credential
         before, self.provider = self.provider, Half(api, path, request_headers=_telling(request.headers))
         self._sent = [one for one in self._sent if one[1] is before]
         self._sent.append((_identity(request), self.provider, provider))
@@ -125,7 +125,7 @@ class Recording(ExchangeRecording):
         if self.provider is not None:
             self._add(self.provider.response, body)
 
-    # Both
+    # Both sides
 
     def passed(self, came: bytes, went: bytes, note: str = "") -> None:
         self.received(came)
@@ -153,13 +153,15 @@ class Recording(ExchangeRecording):
 
 
 def _identity(request: UpstreamRequest) -> object:
-    """What tells it from one that is under way beside it."""
+    """Return what distinguishes a request from a concurrent one."""
     return request.url, request.headers
 
 
 class Recorder(ExchangeRecorder):
-    """Writes to ``folder``. An observer of the ledger; used from the trio thread only. ``run`` must run for anything to
-    be written; ``finish`` ends it once all is."""
+    """Writes recordings to ``folder``.
+
+    An observer of the ledger; used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
+    written."""
 
     def __init__(self, folder: Path, secrets: Secrets = ()) -> None:
         self._folder = Folder(folder)
@@ -172,12 +174,12 @@ class Recorder(ExchangeRecorder):
         self._running = False
 
     def begin(self, record: Record, asked: ClientRequest, body: bytes) -> Recording:
-        """The recording of the exchange of ``record``, with the client's request."""
+        """Return the recording of the exchange of ``record``, with the client's request."""
         recording = self._open[record] = Recording(self, record.api, asked, body)
         return recording
 
     def hide(self, secrets: Secrets) -> None:
-        """Take ``secrets`` out of what is written from now on, too."""
+        """Also remove ``secrets`` from everything written from now on."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets)))
 
     def opened(self, record: Record) -> None:
@@ -197,14 +199,14 @@ class Recorder(ExchangeRecorder):
             self.free(recording)
 
     def free(self, recording: Recording) -> None:
-        """Forget its bodies."""
+        """Drop its bodies."""
         self.held -= recording.held
         recording.held = 0
         for _, half in recording.sides():
             half.request, half.response = RecordedBody(), RecordedBody()
 
     async def run(self) -> None:
-        """Write what ends, until ``finish``. Raises nothing but for cancellation."""
+        """Write ended exchanges until ``finish``. Raises only for cancellation."""
         self._running = True
         try:
             async with self._queue:

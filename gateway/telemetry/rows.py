@@ -1,4 +1,4 @@
-"""The metrics that there are: ``docs/metrics.md``, the dashboard and the alert rules are held to ``ROWS`` by tests."""
+"""All metrics. Tests compare ``docs/metrics.md``, the dashboard and the alert rules with ``ROWS``."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -7,8 +7,8 @@ import attrs
 from gateway.ledger.buckets import GAPS
 
 Kind: TypeAlias = Literal["counter", "histogram", "sum", "greatest", "latest"]
-"""The last three are gauges, by what becomes of the numbers of several workers: of what these count together the one
-that was asked last is right."""
+"""The last three are gauges, by how the numbers of several workers are combined. ``latest`` is for a total that every
+worker knows: the most recent number is correct."""
 
 _WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -17,7 +17,7 @@ _LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 @attrs.frozen(repr=False)
 class MetricRow:
-    """One metric. ``bounds`` are those of a histogram's buckets."""
+    """One metric. ``bounds`` are the buckets of a histogram."""
 
     name: str
     kind: Kind

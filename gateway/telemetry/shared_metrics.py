@@ -1,6 +1,5 @@
-"""The numbers of several workers in one directory: each writes its own files there, and whoever of them is asked adds
-them up. What the dead have counted stays, so that no counter ever goes backwards.
-"""
+"""The metrics of several workers in one directory: each writes its own files, and the one that is scraped adds them up.
+The counts of dead workers stay, so that no counter decreases."""
 
 import contextlib
 import fcntl
@@ -13,19 +12,19 @@ import attrs
 
 from gateway.config.loading import Config
 
-if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
+if TYPE_CHECKING:  # imported where it is used, so that disabled metrics cost nothing
     from prometheus_client import Metric
 
 log = logging.getLogger("trigate.metrics")
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The client library's own name for the directory; under another ASGI server's workers it can be set by hand."""
+"""The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Shared:
-    """Metrics that workers share: what a supervisor adds to their environment, and what it calls with the process id of
-    one that has ended."""
+    """Metrics that workers share: what a supervisor adds to their environment, and its callback for the process id of
+    an ended worker."""
 
     folder: Path | None = None
     gone: Callable[[int], object] = lambda _: None
@@ -36,7 +35,7 @@ class Shared:
 
 
 def shared_metrics(config: Config, directory: Path | None) -> Shared:
-    """In a directory of its own in the ``directory`` that workers share. Raises ``OSError``."""
+    """Return the metrics shared in a new subdirectory of ``directory``. Raises ``OSError``."""
     if config.metrics == "off":
         return Shared()
     if directory is None:
@@ -50,13 +49,13 @@ def shared_metrics(config: Config, directory: Path | None) -> Shared:
 def _gone(folder: Path, pid: int) -> None:
     try:
         merge_dead_worker(folder, pid)
-    except (OSError, RuntimeError, ValueError) as error:  # the library's for a file that is not whole
+    except (OSError, RuntimeError, ValueError) as error:  # the library's errors for an incomplete file
         log.error("could not merge the metrics of worker %d: %s", pid, error)
 
 
 def merge_dead_worker(folder: Path, pid: int) -> None:
-    """Forget what a dead worker had at the moment, and add what it had counted to what the other dead have: else each
-    that dies would leave one more file to be read."""
+    """Remove a dead worker's gauges, and add its counts to those of the other dead workers. Otherwise each dead worker
+    would leave another file."""
     from prometheus_client.mmap_dict import MmapedDict
     from prometheus_client.multiprocess import mark_process_dead
 
@@ -71,7 +70,7 @@ def merge_dead_worker(folder: Path, pid: int) -> None:
 
 
 def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
-    """Add to the counters in a file of nobody else's, by the client library's keys."""
+    """Add to the counters in a file of this process, by the client library's keys."""
     with _locked(folder, fcntl.LOCK_EX):
         _add(folder / name, numbers)
 
@@ -89,14 +88,14 @@ def _add(file: Path, numbers: Mapping[str, float]) -> None:
 
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[None]:
-    """A block in which what is in ``folder`` can be added up."""
+    """Run a block in which the files in ``folder`` are consistent."""
     with _locked(folder, fcntl.LOCK_SH):
         yield
 
 
 @attrs.frozen(eq=False, repr=False)
 class WorkersCollector:
-    """The counts of all that share ``folder``, for a registry of the client library."""
+    """Collects the counts of all workers that share ``folder``, for a registry of the client library."""
 
     folder: Path
 
@@ -109,8 +108,10 @@ class WorkersCollector:
 
 
 def _begun(file: Path) -> bool:
-    """True if there is a file with anything in it. For a moment a process that starts has empty ones, which the client
-    library cannot read, and one that is killed in that moment leaves them."""
+    """Return whether the file is not empty.
+
+    A starting process briefly has empty files, which the client library cannot read; a process that is killed then
+    leaves them."""
     try:
         return file.stat().st_size > 0
     except FileNotFoundError:
@@ -119,7 +120,7 @@ def _begun(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Nobody adds up while a dead worker is being merged: what is in two files, or in none, would be wrong."""
+    """Lock ``folder``: reading during the merge of a dead worker would count its numbers twice or not at all."""
     with (folder / "lock").open("ab") as file:
         fcntl.flock(file, how)
         yield

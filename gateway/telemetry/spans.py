@@ -1,5 +1,5 @@
-"""The attributes of an exchange's spans, in the words of OpenTelemetry's semantic conventions for generative AI, and
-in words of our own (``trigate.``) where those have none."""
+"""The attributes of an exchange's spans, named by OpenTelemetry's semantic conventions for generative AI, and otherwise
+with the prefix ``trigate.``."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +17,13 @@ from streams.surrogates import NOT_JSON
 Attributes: TypeAlias = dict[str, Any]
 
 OPERATIONS: Final = {"embeddings": "embeddings", "completions": "text_completion"}
-"""The conventions' words for endpoints; others have their own names."""
+"""The conventions' names of endpoints; all others keep their own."""
 
 PROVIDERS: Final[Mapping[str, str]] = {
     "amazon_bedrock": "aws.bedrock", "azure_openai": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai",
     "xai": "x_ai",
 }  # fmt: skip
-"""Providers whose name there is another than here."""
+"""The conventions' names of providers that differ from this project's."""
 
 LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
     "max_tokens": ("gen_ai.request.max_tokens", int),
@@ -37,12 +37,12 @@ LIMITS: Final[Mapping[str, tuple[str, type[int] | type[float]]]] = {
     "seed": ("gen_ai.request.seed", int),
     "n": ("gen_ai.request.choice.count", int),
 }
-"""Members of a request to a provider, of whichever API, that are numbers. What is text may be said in confidence."""
+"""Numeric members of requests to providers, of all APIs. Text members may be confidential."""
 
 _MEMBERS: Final = msgspec.json.Decoder(msgspec.defstruct("_Limits", [(name, Any, None) for name in LIMITS]))
-_LARGEST: Final = 2**63  # an attribute's integers have 64 bits: one that is larger would cost the whole batch
-LONGEST_NAME: Final = 1000  # characters of a model's, which a client may choose
-_LONGEST: Final = 256  # characters of an id or a name that a provider has given
+_LARGEST: Final = 2**63  # an attribute's integers have 64 bits: a larger one would lose the whole batch
+LONGEST_NAME: Final = 1000  # characters of a model's name from a client
+_LONGEST: Final = 256  # characters of an id or a name from a provider
 
 _OF_THE_LINE: Final = (
     "request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id", "cost_usd", "cost_grade",
@@ -50,7 +50,7 @@ _OF_THE_LINE: Final = (
 
 
 class AttemptTimes:
-    """One request to the provider, by the moments (``time.perf_counter``) of its life."""
+    """The times (``time.perf_counter``) of one request to a provider."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -61,18 +61,18 @@ class AttemptTimes:
         self.status: int | None = None
 
     def goes_out(self, waited: bool) -> None:
-        """It has its place among those under way, for which it may have waited."""
+        """Note that the request has its slot, for which it may have waited."""
         self.placed = time.perf_counter() if waited else self.began
 
     def connects(self) -> None:
-        """There is a connection, made for this."""
+        """Note that a new connection was opened for the request."""
         self.connected = time.perf_counter()
 
     def answers(self, status: int) -> None:
         self.answered, self.status = time.perf_counter(), status
 
     def phases(self, end: float) -> Iterator[tuple[str, float, float]]:
-        """Name, beginning and end of each part, up to ``end``."""
+        """Yield the name, the start and the end of each phase up to ``end``."""
         if self.placed != self.began:
             yield "queue", self.began, self.placed or end
         if self.placed is None:
@@ -86,7 +86,7 @@ class AttemptTimes:
 
 
 def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
-    """The attributes of the client's request and its answer."""
+    """Return the attributes of the client's request and its response."""
     own = {f"trigate.{name}": line.get(name) for name in _OF_THE_LINE}
     return _given(
         {
@@ -100,7 +100,7 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
 
 
 def request_attributes(body: bytes) -> Attributes:
-    """The limits of a request, as the provider gets it."""
+    """Return the limits in a provider's request."""
     try:
         members = _MEMBERS.decode(body)
     except NOT_JSON:
@@ -114,12 +114,12 @@ def request_attributes(body: bytes) -> Attributes:
 
 
 def operation_of(record: Record) -> str:
-    """What is asked for, in the conventions' words where they have one."""
+    """Return the operation by its name in the conventions, if it has one."""
     return OPERATIONS.get(record.endpoint or "", record.endpoint or "chat")
 
 
 def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attributes:
-    """The attributes of the call to the provider, with all its attempts."""
+    """Return the attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
     usage, estimated = record.bill.counted()
     where, opening = urlsplit(attempts[-1].url), record.opening or AnswerStart()
@@ -128,7 +128,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
         "gen_ai.usage.output_tokens": usage.output,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
         "gen_ai.usage.cache_write.input_tokens": usage.cache_write,
-        # Its name before open-telemetry/semantic-conventions-genai#440, for dashboards that ask for it.
+        # Its name before open-telemetry/semantic-conventions-genai#440, for existing dashboards.
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
     }  # fmt: skip
@@ -153,7 +153,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
 
 
 def attempt_attributes(times: AttemptTimes, told: Tried | None) -> Attributes:
-    """The attributes of one of several attempts, with what is ``told`` of it in the record."""
+    """Return the attributes of one of several attempts, with its record ``told``."""
     where = urlsplit(times.url)
     own = {} if told is None else {
         "trigate.attempt.target": told.target[:LONGEST_NAME],
@@ -165,7 +165,7 @@ def attempt_attributes(times: AttemptTimes, told: Tried | None) -> Attributes:
 
 
 def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:
-    """``error`` for an answer that had begun, by its status, and was not brought to its end."""
+    """Return the finish reasons; ``error`` for a response with a success status that did not end well."""
     if record.reason is not None:
         return (record.reason,)
     begun = attempt.status is not None and attempt.status < 300

@@ -1,8 +1,7 @@
-"""Streams in whichever framing, told by their own bytes: where their events end, and what they say as text.
+"""Streams in any framing, detected from their bytes: where events end, and their text.
 
-What is kept or shown of a stream is bytes without their headers. Frames begin with lengths under a checksum, an array
-of JSON with a bracket; all else is server-sent events.
-"""
+Stored and shown streams have no headers. Frames start with lengths and a checksum, a JSON array with a bracket;
+everything else is server-sent events."""
 
 import zlib
 from typing import Final
@@ -15,19 +14,19 @@ from streams.framing import Framing, FramingError
 from streams.sse import SSE
 
 ARRAY: Final = next(codec.wire.unless_asked[1] for codec in CODECS.values() if codec.wire.unless_asked)
-"""The framing of the API whose streams are one JSON array unless a client asks for events."""
+"""The framing of the API whose streams are one JSON array unless a client requests events."""
 _ELEMENTS: Final = (b"[", b",", b"{", b"]")
 
 
 def framing_of(data: bytes) -> Framing:
-    """The framing of a stream or a part of it that begins where an event does."""
+    """Return the framing of a stream, or of a part that starts at an event."""
     if len(data) >= 12 and zlib.crc32(data[:8]) == int.from_bytes(data[8:12], "big"):
         return EVENT_STREAM
     return ARRAY if data.lstrip()[:1] in _ELEMENTS else SSE
 
 
 def events_in(data: bytes) -> list[bytes]:
-    """The events of ``data``, which begins where one does; what is left behind the last is one more."""
+    """Return the events of ``data``, which starts at an event; an incomplete last one counts, too."""
     splitter = framing_of(data).splitter(len(data) + 1)
     try:
         found = splitter.feed(data)
@@ -37,8 +36,9 @@ def events_in(data: bytes) -> list[bytes]:
 
 
 def text_of(data: bytes) -> bytes:
-    """Events as lines of ``event:`` and ``data:``, where their own framing has none: frames, also what these hold in
-    base64, and elements of an array. All else is as it was."""
+    """Return events as lines of ``event:`` and ``data:``, for framings without such lines.
+
+    Applies to frames, including their base64 content, and to elements of an array. Other data is unchanged."""
     if framing_of(data) is EVENT_STREAM:
         return b"".join(map(_text_of_frame, events_in(data)))
     return b"".join(map(_text_of_element, events_in(data))) if data[:1] in _ELEMENTS[:2] else data
@@ -59,7 +59,7 @@ def _text_of_frame(raw: bytes) -> bytes:
 
 
 def redact_stream(data: bytes, secrets: Secrets) -> bytes:
-    """``data`` without credentials, its frames whole: their checksums are made anew."""
+    """Return ``data`` without credentials. Frames stay valid, with new checksums."""
     if framing_of(data) is not EVENT_STREAM:
         return redact(data, secrets)
     return redact(b"".join(_redacted(raw, secrets) for raw in events_in(data)), secrets)

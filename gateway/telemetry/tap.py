@@ -1,5 +1,4 @@
-"""Lanes around a lane: one that takes down what passes, and one through which somebody listens, put in only while
-somebody does."""
+"""Wrappers of a lane: one that stores a transcript, and one for listeners, present only while someone listens."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -13,23 +12,23 @@ from streams.framing import FramingError
 log = logging.getLogger("trigate")
 
 LONGEST_NOTE: Final = 1000
-"""Characters of what is kept of how a stream broke off: a provider may have said much."""
+"""Characters stored of how a stream broke off: a provider may send a long message."""
 
 WAITING: Final = 512 * 1024
-"""Bytes of what passed that wait to be told: beyond this what comes is left out."""
+"""Bytes that wait to be reported; beyond it, further bytes are left out."""
 
 LARGEST: Final = 2**20
-"""Bytes up to which an event is told as one; a larger one is told in the pieces that it comes in."""
+"""Bytes up to which an event is reported as one; a larger one is reported in the pieces in which it arrives."""
 
 
 class HasLane(Protocol):
-    """A stream whose lane can be changed."""
+    """A stream whose lane can be replaced."""
 
     lane: Lane
 
 
 class Transcribed:
-    """A lane whose stream is taken down in ``transcript``; of one that ``waits``, once it is carried."""
+    """A lane that stores its stream in ``transcript``; if it ``waits``, only after it was selected."""
 
     def __init__(self, lane: Lane, transcript: Transcript, *, waits: bool = False) -> None:
         self.lane = lane
@@ -60,7 +59,7 @@ class Transcribed:
         return out
 
     def wait_no_more(self) -> None:
-        """Take down what has passed, and what passes from now on."""
+        """Store what has passed, and everything from now on."""
         waiting, self._waiting = self._waiting or (), None
         self.transcript.source = self.source
         for came, went, note in waiting:
@@ -81,17 +80,19 @@ class Transcribed:
 
 
 class StreamListener(Protocol):
-    """Hears what passes. Called in the stream's way: it must be quick, and never wait."""
+    """Receives everything that passes. Called within the stream, so it must be fast and never wait."""
 
     def passed(self, came: bytes, went: bytes, note: str = "") -> None:
-        """``went`` to the client for what ``came`` from the provider, an event where it can be told; either may be
-        empty. ``note`` says how the provider's side broke off."""
+        """Handle ``came`` from the provider and ``went`` to the client, an event if possible; either may be empty.
+        ``note`` says how the provider's side broke off."""
         ...
 
 
 class ObservedLane:
-    """A lane whose stream is listened to. The stream's bytes are those of the lane inside, whatever ``listeners`` do.
-    What passes in one that ``waits`` is told once it is carried."""
+    """A lane with listeners.
+
+    The stream's bytes are those of the inner lane, whatever ``listeners`` do. A lane that ``waits`` reports only after
+    it was selected."""
 
     def __init__(self, lane: Lane, listeners: list[StreamListener] | None = None, *, waits: bool = False) -> None:
         self.lane = lane
@@ -101,7 +102,7 @@ class ObservedLane:
         self._waiting: list[tuple[bytes, bytes, str]] | None = [] if waits else None
         self._size = 0
         self._splitter = self.source.splitter(LARGEST)
-        self._held = 0  # bytes of an event that the lane has already and the splitter waits with
+        self._held = 0  # bytes of an event that the lane already has and the splitter still holds
 
     def feed(self, data: bytes) -> bytes:
         return b"".join([self._fed(part, came) for part, came in self._parts(data)])
@@ -123,13 +124,13 @@ class ObservedLane:
         return out
 
     def wait_no_more(self) -> None:
-        """Tell what has passed, and what passes from now on."""
+        """Report what has passed, and everything from now on."""
         waiting, self._waiting = self._waiting or (), None
         for came, went, note in waiting:
             self._tell(came, went, note)
 
     def catch_up(self, came: bytes, went: bytes) -> None:
-        """Tell of what has passed in the lane inside before this one was put around it."""
+        """Report what passed through the inner lane before this one wrapped it."""
         try:
             events = self._splitter.feed(came)
         except FramingError:
@@ -144,8 +145,9 @@ class ObservedLane:
         return out
 
     def _parts(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """``data`` cut where events end, and the event that each part completes. Nothing is kept back from the lane,
-        which has limits of its own."""
+        """Yield ``data`` in parts that end where events end, each with the event that it completes.
+
+        The lane receives all bytes at once, because it has limits of its own."""
         try:
             events = self._splitter.feed(data)
         except FramingError:
@@ -170,20 +172,20 @@ class ObservedLane:
         for listener in tuple(self.listeners):
             try:
                 listener.passed(came, went, note)
-            except Exception:  # the border: a listener's mistake must not end the stream
+            except Exception:  # the boundary: a listener's error must not end the stream
                 log.exception("a listener failed and gets no more events")
                 self.listeners.remove(listener)
 
 
 def listen(stream: HasLane, listener: StreamListener) -> None:
-    """Tell ``listener`` all that passes from now on."""
+    """Report everything from now on to ``listener``."""
     if not isinstance(stream.lane, ObservedLane):
         stream.lane = ObservedLane(stream.lane)
     stream.lane.listeners.append(listener)
 
 
 def unlisten(stream: HasLane, listener: StreamListener) -> None:
-    """Tell it no more. The stream goes on as if nobody had listened."""
+    """Stop reporting to ``listener``. The stream continues as without it."""
     tapped = stream.lane
     if isinstance(tapped, ObservedLane) and listener in tapped.listeners:
         tapped.listeners.remove(listener)
@@ -192,13 +194,12 @@ def unlisten(stream: HasLane, listener: StreamListener) -> None:
 
 
 def transcribe(stream: HasLane, transcript: Transcript) -> None:
-    """Take down all that passes. Before anybody listens."""
+    """Store everything that passes. Call this before anyone listens."""
     stream.lane = Transcribed(stream.lane, transcript)
 
 
 def beside(around: Lane, lane: Lane) -> Lane:
-    """Return ``lane`` so that whoever listens to ``around``, or takes it down, hears of it once it is carried in its
-    place: ``lane`` may come to nothing."""
+    """Return ``lane`` with the observers of ``around``, which receive its bytes only if it is selected."""
     if isinstance(around, ObservedLane):
         return ObservedLane(beside(around.lane, lane), around.listeners, waits=True)
     if isinstance(around, Transcribed):
@@ -207,8 +208,7 @@ def beside(around: Lane, lane: Lane) -> Lane:
 
 
 def caught_up(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -> Lane:
-    """Return ``lane``, in which ``passed`` has passed, so that those hear of that who began to listen to ``around``
-    meanwhile."""
+    """Return ``lane``, in which ``passed`` has passed, with the listeners that ``around`` gained meanwhile."""
     if not isinstance(around, ObservedLane) or isinstance(lane, ObservedLane):
         return lane
     late = ObservedLane(lane, around.listeners, waits=True)
@@ -218,8 +218,8 @@ def caught_up(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -
 
 
 def carried(around: Lane, lane: Lane) -> Lane:
-    """Return ``lane`` in place of ``around``, with those who listen or take down by now. It comes from ``beside``, or
-    has not been fed yet."""
+    """Return ``lane`` in place of ``around``, with the current observers. It comes from ``beside``, or has received
+    nothing yet."""
     inner = lane.lane if isinstance(lane, ObservedLane) else lane
     if isinstance(around, ObservedLane):
         inner = carried(around.lane, inner)

@@ -1,9 +1,8 @@
-"""Traces: spans of each exchange, for OpenTelemetry's official SDK to send to a collector.
+"""Traces: spans of each exchange, sent to a collector by OpenTelemetry's official SDK.
 
-While an exchange runs only moments are noted; its spans are made when it has ended, but for the two whose ids others
-have to know. A thread sends them, from a queue that is bounded: what finds it full, or is not taken, is counted and
-gone. No exchange ever waits for it, and nothing that is said in one is in a span.
-"""
+A running exchange only notes times; its spans are made after its end, except the two whose ids others need. A thread
+sends them from a bounded queue; spans that do not fit or are not accepted are dropped and counted. No exchange waits
+for this, and spans contain no content of an exchange."""
 
 import logging
 import os
@@ -39,7 +38,7 @@ from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.events import Api
 
-if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces are worth
+if TYPE_CHECKING:  # 5 MiB and 0.1 s that only traces need
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
     from opentelemetry.trace import Span
@@ -50,16 +49,16 @@ QUEUED: Final = 4096
 """Spans that wait to be sent."""
 BATCH: Final = 512
 LAST: Final = 3.0
-"""Seconds for what is left at the end of the process."""
+"""Seconds for the remaining spans at the end of the process."""
 
 _BEGUN: Final = {"first": 0, "hedge": 1}
-"""The order in which attempts begin, by why they are made, where it is not that in which they end."""
+"""The order in which attempts start, by their cause, if it differs from the order in which they end."""
 _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
 
 class Trace(CallObserver):
-    """One exchange's. Its methods are called in the exchange's way and do little more than look at the clock."""
+    """The trace of one exchange. Its methods run within the exchange and do little more than read the clock."""
 
     def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
         self._tracing = tracing
@@ -67,10 +66,10 @@ class Trace(CallObserver):
         self._record = record
         self._call: Span | None = None
         self._attempts: list[AttemptTimes] = []
-        self._asked: Attributes = {}  # of the last request that went out
+        self._asked: Attributes = {}  # of the last request that was sent
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
-        """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
+        """Return ``request`` with the headers that make the provider's spans children of this call."""
         if self._call is None:
             name = self._tracing.mask(f"{operation_of(self._record)} {self._record.model}")[:LONGEST_NAME]
             self._call = self._tracing.child(self._span, name, client=True)
@@ -84,19 +83,19 @@ class Trace(CallObserver):
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
-        """The request has its place among those under way, for which it may have waited."""
+        """Note that the request has its slot, for which it may have waited."""
         self._times(request).goes_out(waited)
 
     def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
-        """The head of the provider's answer is there."""
+        """Note the head of the provider's response."""
         self._times(request).answers(response.status)
 
     def _times(self, request: UpstreamRequest) -> AttemptTimes:
-        """Those of the attempt that ``request`` belongs to: two may be under way."""
+        """Return the times of the attempt of ``request``. Two may run at the same time."""
         return next(one for one in reversed(self._attempts) if one.connects == request.connected)
 
     def end(self, line: Mapping[str, Any]) -> None:
-        """The exchange has ended, with this line in the ledger."""
+        """Create the spans of the ended exchange, with its log ``line``."""
         ended = time.perf_counter()
         if self._span.is_recording():
             self._tell(line, ended)
@@ -125,12 +124,12 @@ class Trace(CallObserver):
                 self._phase(parent, name, since, until)
 
     def _told(self) -> Sequence[Tried | None]:
-        """What the record has of each attempt, which is in the order in which they ended."""
+        """Return the record of each attempt in the order in which they started."""
         tried = sorted(self._record.bill.tried, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
         return tried if len(tried) == len(self._attempts) else [None] * len(self._attempts)
 
     def _ends(self, ended: float) -> Iterator[float]:
-        """When each attempt ended; of what the record does not have, when the next one began."""
+        """Yield the end of each attempt; for one without a record, the start of the next one."""
         nexts = [*(one.began for one in self._attempts[1:]), ended]
         for one, told, next_ in zip(self._attempts, self._told(), nexts, strict=True):
             if told is None:
@@ -141,7 +140,7 @@ class Trace(CallObserver):
                 yield min(ended, one.began + told.seconds)
 
     def _attempt(self, call: "Span", times: AttemptTimes, told: Tried | None, end: float) -> "Span":
-        """The span of one of several attempts."""
+        """Return the span of one of several attempts."""
         span = self._tracing.child(call, "attempt", times.began)
         span.set_attributes(self._masked(attempt_attributes(times, told)))
         if told is not None and told.reason != "ok":
@@ -150,7 +149,7 @@ class Trace(CallObserver):
         return span
 
     def _masked(self, attributes: Attributes) -> Attributes:
-        """``attributes`` without keys, which clients mix up with names."""
+        """Return ``attributes`` without keys, which clients sometimes send as names."""
         mask = self._tracing.mask
         return {
             name: mask(value)
@@ -166,7 +165,7 @@ class Trace(CallObserver):
 
 
 class Tracing(ExchangeTracer):
-    """The traces of one process, and an ``Observer`` of its ledger. ``mask`` takes keys out of what a span says."""
+    """The traces of one process, an ``Observer`` of its ledger. ``mask`` removes keys from spans."""
 
     def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
         self.mask = mask
@@ -175,7 +174,7 @@ class Tracing(ExchangeTracer):
         self._open: dict[Record, Trace] = {}
 
     def begin(self, record: Record, headers: Headers, path: str) -> Trace:
-        """``record``'s exchange is traced from now, as part of what its client says in ``headers`` that it is."""
+        """Start a trace of the exchange of ``record``, as a child of the trace in the client's ``headers``."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -188,7 +187,7 @@ class Tracing(ExchangeTracer):
         return trace
 
     def child(self, parent: "Span", name: str, since: float | None = None, *, client: bool = False) -> "Span":
-        """A span within ``parent`` that began at ``since`` (``time.perf_counter``), or begins now."""
+        """Return a span within ``parent`` that started at ``since`` (``time.perf_counter``) or starts now."""
         from opentelemetry.trace import SpanKind, set_span_in_context
 
         kind = SpanKind.CLIENT if client else SpanKind.INTERNAL
@@ -196,20 +195,20 @@ class Tracing(ExchangeTracer):
         return self._tracer.start_span(name, set_span_in_context(parent), kind, start_time=start)
 
     def opened(self, record: Record) -> None:
-        """Nothing: its request's headers are needed."""
+        """Do nothing: a trace needs the request's headers."""
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if (trace := self._open.pop(record, None)) is not None:
             trace.end(line)
 
     async def aclose(self) -> None:
-        """Send what is left, if that does not take long."""
+        """Send the remaining spans if that does not take long."""
         with trio.move_on_after(LAST):
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
 def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> ExchangeTracer:
-    """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
+    """Return the tracer of this process, if ``tracing`` or the environment names a collector."""
     settings = config.tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
         return ExchangeTracer()
@@ -228,7 +227,7 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Ex
 
 
 def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":
-    """Raises ``ImportError`` where the extra is not installed."""
+    """Return the SDK's provider of tracers. Raises ``ImportError`` if the extra is not installed."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -236,22 +235,23 @@ def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerPr
 
     named = Resource({"service.name": "trigate", "service.version": gateway.__version__})
     share = settings.sampling
-    sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # else as the environment says
+    sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # otherwise the environment's
     provider = TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     url = None if settings.endpoint is None else f"{settings.endpoint.rstrip('/')}/v1/traces"
     provider.add_span_processor(bounded(OTLPSpanExporter(url), dropped))
-    for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # a line for every batch of a collector that is away
+    for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # they log each failed batch
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     return provider
 
 
 def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
-    """A processor of spans that gives them to ``exporter`` in its own thread; ``dropped`` hears, in either thread, how
-    many have gone unsent."""
+    """Return a processor that passes spans to ``exporter`` in its own thread.
+
+    It calls ``dropped``, in either thread, with the number of spans that were not sent."""
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
     class Counted(SpanExporter):
-        """Called by the queue's thread alone."""
+        """Called by the queue's thread only."""
 
         taken = 0
         away = False
@@ -271,7 +271,7 @@ def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
             exporter.shutdown()
 
     class Queue(BatchSpanProcessor):
-        """The SDK's own drops the oldest without a count, and with a line in the log for each."""
+        """The SDK's own queue drops the oldest spans without a count, and logs a line for each."""
 
         given = 0
 
@@ -298,7 +298,7 @@ def _fail(span: "Span", kind: str) -> None:
 
 
 def _carried(span: "Span") -> Headers:
-    """The headers that tell the other side of ``span``."""
+    """Return the headers that announce ``span`` to the other side."""
     from opentelemetry.trace import set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -311,5 +311,5 @@ _EPOCH: Final = time.time_ns() - time.perf_counter_ns()
 
 
 def _moment(seconds: float) -> int:
-    """A moment of ``time.perf_counter`` in nanoseconds since 1970, which is what spans have."""
+    """Convert a time of ``time.perf_counter`` to nanoseconds since 1970, the unit of spans."""
     return _EPOCH + int(seconds * 1e9)

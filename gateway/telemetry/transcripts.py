@@ -1,8 +1,7 @@
-"""Both sides of a stream as they passed, so that one that has begun or ended can still be looked at.
+"""Both sides of running and ended streams, for viewers that open them later.
 
-What passes is held by reference, without a copy, and what all streams hold together is bounded: the oldest of those
-that have ended make room for what passes now.
-"""
+A transcript stores references to the bytes that passed, without a copy. The size of all transcripts is bounded: the
+oldest ended ones make room for new bytes."""
 
 import re
 from collections import deque
@@ -15,16 +14,16 @@ from streams.framing import Framing, FramingError
 from streams.sse import SSE
 
 MOST: Final = 16 * 2**20
-"""Bytes of all transcripts of a process together."""
+"""Bytes of all transcripts of a process."""
 EACH: Final = 512 * 2**10
-"""Bytes of one, both sides together."""
+"""Bytes of one transcript, both sides together."""
 PIECE: Final = 160
-"""Bytes that a piece is reckoned to take beside what passed: the objects that hold it."""
+"""Estimated bytes of the objects of one piece, in addition to its content."""
 LAST: Final = 8 * 2**10
-"""Bytes that are kept of what the client got last, of a stream that was longer than there was room for."""
+"""Bytes stored of the end of a stream that was too long."""
 
 Passage: TypeAlias = tuple[float, bytes, bytes]
-"""When (``time.perf_counter``), whole events of the provider, and what went to the client for them."""
+"""The time (``time.perf_counter``), whole events of the provider, and the client's bytes for them."""
 
 _END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
 
@@ -38,40 +37,39 @@ class Transcripts:
         self._ended: deque[Transcript] = deque()
 
     def ended(self, transcript: "Transcript") -> None:
-        """Nothing more is added to ``transcript``: it may be let go when others need the room."""
+        """Note that ``transcript`` is complete: it may be dropped when others need the room."""
         transcript.close()
         self._ended.append(transcript)
 
     def forget(self, transcript: "Transcript") -> None:
-        """Let go of ``transcript``, for which nobody can ask any more. The oldest ended one comes first."""
+        """Drop ``transcript``, which can no longer be opened. The oldest ended one comes first."""
         transcript.clear()
         if self._ended and self._ended[0] is transcript:
             self._ended.popleft()
 
     def make_room(self) -> bool:
-        """Forget streams that have ended until no more than ``most`` is held; true if that was enough."""
+        """Drop ended streams until at most ``most`` bytes are stored, and return whether that sufficed."""
         while self.held > self.most and self._ended:
             self._ended.popleft().clear()
         return self.held <= self.most
 
 
 class Transcript:
-    """Both sides of one stream. ``add`` stands in the way of every event, and calls nothing but the clock and for the
-    sizes."""
+    """Both sides of one stream. ``add`` runs for every event, so it only calls the clock and ``len``."""
 
     def __init__(self, room: Transcripts) -> None:
         self.note = ""
         """How the provider's side broke off, "" if it did not."""
         self.left_out = 0
-        """Bytes that passed and are not here, both sides together."""
+        """Bytes that passed but are not stored, both sides together."""
         self.cleared = False
-        """Whether it was let go, for others' sake."""
+        """Whether it was dropped to make room for others."""
         self.source: Framing = SSE
-        """That of what comes."""
+        """The framing of the provider's bytes."""
         self._room = room
         self._full = self.over = False
         self._size = 0
-        self._pieces: list[float | bytes | None] = []  # flat, three for each; ``None``: it went as it came
+        self._pieces: list[float | bytes | None] = []  # three per piece; ``None``: sent unchanged
         self._last: tuple[float, bytes] = (0.0, b"")
 
     def add(self, came: bytes, went: bytes) -> None:
@@ -89,8 +87,7 @@ class Transcript:
             self._pieces += (perf_counter(), came, None if same else went)
 
     def _make_room(self, size: int, went: bytes) -> None:
-        """Make room for a piece that has been counted already; where there is none it is left out, and all that
-        follow."""
+        """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
         if self._size <= EACH and self._room.make_room():
             return
         self._full = True
@@ -104,8 +101,10 @@ class Transcript:
             self._last = perf_counter(), went
 
     def close(self) -> None:
-        """Take note that the stream has ended. What the client got last is cut where an event begins: half of one might
-        begin with half of a credential, which nobody could find."""
+        """Note the end of the stream.
+
+        The end of the client's bytes is cut where an event starts, because half a credential would not be
+        recognized."""
         at, went = self._last
         if len(went) > LAST:
             found = _END_OF_EVENT.search(went, len(went) - LAST)
@@ -114,30 +113,31 @@ class Transcript:
         self._full = self.over = True
 
     def clear(self) -> None:
-        """Let everything go."""
+        """Drop everything."""
         self._room.held -= self._size
         self._size, self._pieces, self._last = 0, [], (0.0, b"")
         self.left_out, self._full, self.cleared = 0, True, True
 
     def passages(self) -> Iterator[Passage]:
-        """The passages until now, event by event where as many went as came. What is left of an event whose other
-        half is not here is not told, and where something was left out neither side has anything."""
+        """Return the passages so far, event by event if both sides have the same number of events.
+
+        An event with only one stored side is omitted. Where bytes were left out, both sides are empty."""
         return self._passages(tuple(self._pieces), self._last)
 
     def _passages(self, flat: tuple[Any, ...], last: tuple[float, bytes]) -> Iterator[Passage]:
         splitter = self.source.splitter(EACH)
-        held: list[bytes] = []  # what came and is in no event yet
+        held: list[bytes] = []  # bytes that belong to an incomplete event
         pieces: list[tuple[float, bytes, bytes | None]] = list(zip(*[iter(flat)] * 3, strict=True))
         for number, (at, came, went) in enumerate(pieces, 1):
             held.append(came)
             try:
                 events = splitter.feed(came)
-            except FramingError:  # the stream has ended in an error because of that
+            except FramingError:  # the stream ended in an error because of this
                 events, splitter = [b"".join(held)], self.source.splitter(EACH)
             if events:
                 held = [b"".join(held)[sum(map(len, events)) :]]
             if self.over and number == len(pieces) and not self.left_out:
-                events += filter(None, (splitter.close(),))  # what an event lacks will not come any more
+                events += filter(None, (splitter.close(),))  # the rest of this event will not arrive
             yield from _paired(at, events, came if went is None else went)
         if self.left_out:
             yield last[0], b"", b""
