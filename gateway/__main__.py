@@ -384,7 +384,8 @@ def connect(
 def mock(host: str, port: int, pace: float, faults: bool) -> None:
     """Run a stand-in provider that speaks all five APIs.
 
-    It accepts every model name and needs no key. To use it in a config, set base_url: http://localhost:51001.
+    It accepts every model name and needs no key. To use it in a config, set base_url: http://127.0.0.1:51001/v1.
+    Any path before /v1 works too, such as http://127.0.0.1:51001/second/v1: it makes several providers of one stand-in.
 
     It streams text word by word, thinks on request and fills JSON schemas. It calls a tool once, if a read-only tool
     is offered or tool_choice requires a call. Models named fault/… simulate failures: fault/quota always fails,

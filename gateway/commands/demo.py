@@ -44,7 +44,7 @@ def demo_config(upstream: str) -> Config:
     }  # only the first entry serves them
     config = from_mapping(
         {
-            "version": "v0.3.0",
+            "version": "v0.4.0",
             "listeners": [{"type": "model", "name": "demo", "port": PORT}],
             "model_providers": [
                 {**provider, "model": "demo/mock-large", "name": "demo", "default": True,

@@ -228,7 +228,8 @@ def running_gateway(url: str, key: str | None) -> Ready:
         raise click.ClickException(f"{place}: {error}") from None
     except msgspec.MsgspecError:
         advice = (
-            f"set {KEY_VARIABLE} to the metrics_key or ui_key of its configuration"
+            f"set {KEY_VARIABLE} to its metrics_key or ui_key, or, if it has neither, "
+            "a client key that may use all models"
             if status in (401, 403)
             else "give the URL of a trigate gateway"
         )

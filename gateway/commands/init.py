@@ -285,7 +285,7 @@ def configuration(
 
 _HEAD = """\
 # Configuration of trigate. `trigate check` lists all mistakes; docs/configuration-reference.md describes all keys.
-version: v0.3.0
+version: v0.4.0
 
 listeners:
   - {type: model, name: models, address: 127.0.0.1, port: 12000}   # 0.0.0.0: all addresses; set client_keys, too

@@ -149,7 +149,7 @@ def configure(
     ``unnamed`` is its path if it was only found. Raises ``ConfigError``."""
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
-        raise ConfigError((written.mistake((), found, "start the file with `version: v0.3.0`"),))
+        raise ConfigError((written.mistake((), found, "start the file with `version: v0.4.0`"),))
     if (foreign := recognised(written.content)) is not None:
         found = f"this is a configuration for {foreign.owner}"
         raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
@@ -199,7 +199,7 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
     for path, why in reading.ignored:
         findings.no_effect(path, why)
     if config.version is None and ("version",) not in findings.faulty:
-        findings.wrong(("version",), "missing", "start the file with `version: v0.3.0`")
+        findings.wrong(("version",), "missing", "start the file with `version: v0.4.0`")
     common = build_listeners(config.listeners, findings)
     timeouts = _timeouts(config, common, findings)
     retries = build_retries(config.retries, common.max_retries, findings)

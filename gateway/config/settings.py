@@ -139,8 +139,8 @@ class Config:
     ``state_storage``, state ends with the process."""
 
     version: Version | None = setting(
-        "`v0.3.0` or `v0.4.0`; also the older `v0.1`, `v0.1.0`, `0.1-beta` and `0.2.0`. All of them have the same "
-        "keys.",
+        "The version of Plano's configuration format, not of trigate: `v0.4.0`, or an older one: `v0.3.0`, `0.2.0`, "
+        "`v0.1.0`, `v0.1` or `0.1-beta`. All of them have the same keys.",
         None,
         shown="required",
         needed=True,

@@ -46,7 +46,7 @@ model_list:
   - {model_name: fast, litellm_params: {model: openai/gpt-4o-mini, api_key: os.environ/OPENAI_API_KEY}}
 """
 TRIED = """
-version: v0.3.0
+version: v0.4.0
 listeners: [{type: model, name: models, port: 12000}]
 model_providers: [{model: mistral/mock-small, access_key: any, base_url: "%s"}]
 """

@@ -61,7 +61,7 @@ def test_every_example_is_tried():
 
 @pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry["model"])
 def test_an_example_is_asked_where_it_should_be(entry):
-    config = from_mapping({"version": "v0.3.0", "model_providers": [entry]})
+    config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
     assert (config.warnings, config.notes) == ((), ())
     name = entry["model"].replace("*", "m")
     targets = [Router(config).resolve(name, api) for api in OLDER]

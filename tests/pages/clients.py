@@ -56,6 +56,9 @@ def page(client: Client) -> str:
     parts += _file(client, place)
     if client.snippet:
         parts.append(_code_block(client.language, place.fill(client.snippet)))
+    tries = [_code_block("sh", "\n".join(map(place.fill, client.then)))] if client.then else []
+    if client.files and tries:
+        parts += ["After `--write`, try it:", *tries]
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = client.title if client.program else "a program"
@@ -63,8 +66,8 @@ def page(client: Client) -> str:
         given = "these settings" if plain else "the key, if there is one"
         parts.append(f"To start {starts} with {given}, without changing a file:")
         parts.append(_code_block("sh", f"trigate connect {client.name} -- {arguments}"))
-    if client.then:
-        parts += ["Then try it:", _code_block("sh", "\n".join(map(place.fill, client.then)))]
+    if tries and not client.files:
+        parts += ["Then try it:", *tries]
     file = FOLDER / f"{client.name}.md"
     if file.exists() and (own := file.read_text().partition("\n## "))[1]:
         parts.append(f"## {own[2].rstrip()}")

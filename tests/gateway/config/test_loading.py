@@ -601,7 +601,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
 @pytest.mark.parametrize(
     ("text", "mistakes"),
     [
-        ("", ["empty; start the file with `version: v0.3.0`"]),
+        ("", ["empty; start the file with `version: v0.4.0`"]),
         ("# nothing\n", ["empty"]),
         ("- a\n", ["1:1: expected keys and values, found a list"]),
         ("hello\n", ["1:1: expected keys and values, found 'hello'"]),
