@@ -174,7 +174,7 @@ def _converter() -> cattrs.Converter:
         (attrs.has, _bind_hook(_Reader._read_instance)), (is_literal, _read_literal),
         (_is_mapping, _bind_hook(_Reader._read_pairs)), (_is_list, _bind_hook(_Reader._read_items)),
         (_is_given, _bind_hook(_Reader._read_given)), (is_optional, _bind_hook(_Reader._read_optional)),
-        (_is_any, _unchanged), (_has_kind, _bind_hook(_Reader._read_kind)),
+        (_is_any, _return_unchanged), (_has_kind, _bind_hook(_Reader._read_kind)),
     ):  # fmt: skip
         converter.register_structure_hook_func(takes, hook)
     for plain in PLAIN:
@@ -207,7 +207,7 @@ def _has_kind(of: Any) -> bool:
     return kind_of(of) is not None
 
 
-def _unchanged(value: Any, of: Any) -> Any:
+def _return_unchanged(value: Any, of: Any) -> Any:
     return value
 
 

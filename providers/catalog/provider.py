@@ -176,8 +176,8 @@ class Provider:
         """Return the settings that its addresses need but lack. A path in ``base_url`` replaces them."""
         if base_url is not None and urlsplit(base_url).path.rstrip("/"):
             return ()
-        changed = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
-        places = (self.prefix, *self.places.values(), *changed)
+        fill_addresses = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
+        places = (self.prefix, *self.places.values(), *fill_addresses)
         own = (place for place in places if base_url is None or "://" not in place)
         found = _SETTING.findall(" ".join((base_url or self.base_url or "", *own)))
         return tuple(dict.fromkeys(name.removesuffix(_HOST) for name in found))
@@ -264,13 +264,13 @@ class Provider:
         def fill(text: str) -> str:
             return _SETTING.sub(lambda found: values.get(found[1], found[0]), text)
 
-        def changed(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        def fill_addresses(changes: Mapping[str, Any]) -> Mapping[str, Any]:
             return {name: _fill(value, fill) if name in _ADDRESS_FIELDS else value for name, value in changes.items()}
 
         return attrs.evolve(
             self, settings=settings, routes=tuple((fill(part), fill(other)) for part, other in self.routes),
-            by_model=tuple((pattern, changed(changes)) for pattern, changes in self.by_model),
-            **changed({name: getattr(self, name) for name in _ADDRESS_FIELDS}),
+            by_model=tuple((pattern, fill_addresses(changes)) for pattern, changes in self.by_model),
+            **fill_addresses({name: getattr(self, name) for name in _ADDRESS_FIELDS}),
         )  # fmt: skip
 
     def has(self, model: str) -> bool:

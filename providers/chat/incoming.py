@@ -129,7 +129,7 @@ def _tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     chosen = Fields.of(choice, at)
     kind = chosen.string("type") or "function"  # Hugging Face's client omits it
     if kind == "allowed_tools":
-        return _allowed(chosen, drops)
+        return _allowed_choice(chosen, drops)
     if kind not in ("function", "custom"):
         raise invalid(f"{at}.type must be function, custom or allowed_tools, not {kind!r}", f"{at}.type")
     inner = chosen.object(kind) or chosen
@@ -163,7 +163,7 @@ def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
     return found
 
 
-def _allowed(chosen: Fields, drops: Drops) -> ToolChoice:
+def _allowed_choice(chosen: Fields, drops: Drops) -> ToolChoice:
     inner = chosen.object("allowed_tools") or chosen
     mode = _mode(inner.need("mode", str), inner.path("mode"))
     names = tuple(_allowed_name(tool) for tool in inner.objects("tools"))

@@ -216,7 +216,7 @@ def _as_function_tool(tool: Tool, definition: dict[str, Any], drops: Drops) -> d
 def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
     """Return the choice, or None if its tool is missing. ``kinds`` are the written tools by name."""
     if choice.allowed is not None and choice.mode != "none":
-        return _allowed(choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds])
+        return _allowed_choice(choice, [_tool_reference(kinds[name], name) for name in choice.allowed if name in kinds])
     match choice.mode:
         case "auto" | "none" | "required":
             return choice.mode
@@ -227,7 +227,7 @@ def _tool_choice(choice: ToolChoice, kinds: Mapping[str, ToolKind]) -> Any:
             assert_never(choice.mode)
 
 
-def _allowed(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
+def _allowed_choice(choice: ToolChoice, tools: list[dict[str, Any]]) -> Any:
     mode = "required" if choice.mode == "required" else "auto"
     return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}} if tools else None
 

@@ -115,7 +115,7 @@ class ChatReader:
         try:
             chunk = decode(data)
         except NOT_JSON:
-            return self._malformed(event, data)
+            return self._read_malformed(event, data)
         if event == "error" or chunk.error or (chunk.choices is None and chunk.is_failure):
             return self._fail(read_event_failure(any_json(data)))
         self._answer.arriving = data
@@ -181,7 +181,7 @@ class ChatReader:
         # A cost before the end is not final: Perplexity reports 0 until its last chunk.
         return (attrs.evolve(self._usage, reported_nanos=None), failed)
 
-    def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
+    def _read_malformed(self, event: str, data: bytes) -> Sequence[Event]:
         failed = array_failure(data)
         if failed is not None or event == "error":
             return self._fail(failed or read_event_failure(None))

@@ -213,7 +213,7 @@ def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
         drops.add(fields.at)
 
 
-def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _guarded_parts(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield content that a guardrail checks; for the model it is ordinary content."""
     fields = Fields.of(value, join(at, "guardContent"))
     if (text := fields.object("text")) is not None:
@@ -224,7 +224,7 @@ def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     drops.rest(fields)
 
 
-def _cited(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+def _cited_text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     """Yield the text of an earlier answer without its citations, which are not news to the model."""
     fields = Fields.of(value, join(at, "citationsContent"))
     text = "".join(block.need("text", str) for block in fields.objects("content"))
@@ -232,7 +232,7 @@ def _cited(value: Any, at: str, drops: Drops) -> Iterator[Part]:
     yield TextPart(text, at)
 
 
-SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _text, "guardContent": _guarded}
+SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _text, "guardContent": _guarded_parts}
 RESULT: Final[Mapping[str, _ReadBlock]] = {
     "text": _text,
     "json": _json,
@@ -251,6 +251,6 @@ MESSAGE: Final[Mapping[str, _ReadBlock]] = {
     "toolUse": _tool_use,
     "toolResult": _tool_result,
     "reasoningContent": _reasoning,
-    "guardContent": _guarded,
-    "citationsContent": _cited,
+    "guardContent": _guarded_parts,
+    "citationsContent": _cited_text,
 }

@@ -2,7 +2,7 @@
 
 The API requires separate system text, alternating roles that start with the user, no blank text, no empty content or
 results, reasoning first and calls last in a turn, and a text besides documents. Source: Amazon Bedrock's API reference;
-public threads are cited beside the rules.
+the rules cite public threads.
 """
 
 from collections.abc import Callable, Mapping

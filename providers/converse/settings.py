@@ -1,6 +1,6 @@
 """Writers of a Converse request's scalar settings, reasoning, format, and members of Bedrock only.
 
-``Quirks`` and the family's row tell which of them a model accepts.
+``Quirks`` and the family's row list those that a model accepts.
 """
 
 from typing import Any, Final, TypeAlias

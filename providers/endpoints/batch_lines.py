@@ -1,6 +1,6 @@
 """Replacement of the models in a batch file, line by line, while it is forwarded; all other bytes stay unchanged.
 
-This applies to OpenAI's JSONL files; Anthropic's list is read at once. A line is ``{custom_id, method, url, body}``.
+This applies to OpenAI's JSONL files; Anthropic's list is read whole. A line is ``{custom_id, method, url, body}``.
 Errors are reported with the line number before a provider has the file, because there a batch fails hours later
 (BerriAI/litellm#37527).
 """

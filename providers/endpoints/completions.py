@@ -47,7 +47,7 @@ def expected_choices(draft: Draft) -> int:
 
 
 def billed_choices(draft: Draft) -> int:
-    """Return the number of billed choices: ``best_of`` for each prompt, of which the answer contains ``n``."""
+    """Return the number of billed choices: ``best_of`` for each prompt, although the answer has only ``n``."""
     return count_prompts(draft.value("prompt")) * max(_positive(draft.value("n")), _positive(draft.value("best_of")))
 
 

@@ -102,7 +102,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint("classify", ("/v1/classify", "/classify"), fallback="same_model"),
     Endpoint("predict", ("/predict",), fallback="same_model"),
     Endpoint("similarity", ("/similarity",), fallback="same_model"),
-    # Mistral's endpoints, of which the gateway only reads the model.
+    # Mistral's endpoints. The gateway only reads their model.
     Endpoint("chat_moderations", ("/v1/chat/moderations",), fallback="same_model"),
     Endpoint("classifications", ("/v1/classifications",), fallback="same_model"),
     Endpoint("chat_classifications", ("/v1/chat/classifications",), fallback="same_model"),

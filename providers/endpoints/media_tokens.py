@@ -118,7 +118,7 @@ def _number(text: str | None, otherwise: int) -> int:
 def speech_usage(text: str, speed: float, *, most: bool = False) -> Usage:
     """Return the estimated tokens of ``text`` as speech, or with ``most`` the upper limit.
 
-    The limit is twice as high, because a voice can be told to speak slowly.
+    The limit is twice as high, because instructions can make a voice speak slowly.
     """
     slowdown = 1 / min(max(speed, _MIN_SPEED), 1.0)
     tokens = math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_A_SECOND * _SPOKEN * slowdown) * (2 if most else 1)

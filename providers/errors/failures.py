@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from providers.errors.limits import Headers, bounded, plan_delays, reset_delays, seconds
+from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import details_of, failure_reason, log_message
 from streams.errors import GatewayError
@@ -55,7 +55,7 @@ def find_delay(
     delays = [wait for wait in delays if wait is not None and wait > 0]
     if not delays and limits:
         delays = list(reset_delays(headers, at)) or list(_delays_in_message(error.get("message"), at))
-    return bounded(max(delays)) if delays else None
+    return limit_wait(max(delays)) if delays else None
 
 
 def _delays_in_headers(headers: Headers, now: float) -> Iterator[float | None]:

@@ -66,7 +66,7 @@ def _seconds_until(text: str, now: float) -> float:
         return 0.0
 
 
-def bounded(wait: float) -> float:
+def limit_wait(wait: float) -> float:
     """Return ``wait`` limited to ``MAX_WAIT``."""
     return min(wait, MAX_WAIT)
 
@@ -129,7 +129,7 @@ def predict_outage(headers: Headers, now: float | None = None) -> tuple[FailureR
         return None
     at = time.time() if now is None else now
     if waits := list(plan_delays(headers, at)):
-        return "quota", bounded(max(waits))
+        return "quota", limit_wait(max(waits))
     if waits := list(reset_delays(headers, at)):
-        return "rate_limited", bounded(max(waits))
+        return "rate_limited", limit_wait(max(waits))
     return None

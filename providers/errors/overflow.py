@@ -46,7 +46,7 @@ _SENTENCES = (
     # Anthropic
     r"prompt is too long: (?P<input>#) tokens > (?P<limit>#) maximum",
     r"input length and `?max_tokens`? exceed context limit: (?P<input>#) \+ (?P<output>#) > (?P<limit>#)",
-    # OpenAI and all that took its words over: vLLM, DeepSeek, OpenRouter, SGLang
+    # OpenAI and servers with its words: vLLM, DeepSeek, OpenRouter, SGLang
     r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested (?:about )?(?P<total>#) tokens "
     r"\([^()]{0,200}?(?P<output>#) (?:in|for) the (?:completion|output)",
     r"maximum context length (?:is|of) (?P<limit>#) tokens.{1,60}requested a total of (?P<total>#) tokens: "

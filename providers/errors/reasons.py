@@ -21,7 +21,7 @@ _BY_STATUS: Final[Mapping[int, FailureReason]] = {
 
 # `code` or `type` of an error, Google's `reason` and AWS's exceptions, if they are unambiguous whatever the status is.
 REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
-    # OpenAI, and all that took its words over
+    # OpenAI, and servers with its words
     "insufficient_quota": "quota",
     "billing_hard_limit_reached": "quota",
     "billing_not_active": "quota",

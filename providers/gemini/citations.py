@@ -18,7 +18,7 @@ def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> l
     """Return the events for new citations in ``candidate`` of the open text."""
     if answer.text_kind != "text" or not answer.keeps:
         return []
-    sources = [*_grounding(candidate.get("groundingMetadata")), *_recited(candidate.get("citationMetadata"))]
+    sources = [*_grounding(candidate.get("groundingMetadata")), *_recited_sources(candidate.get("citationMetadata"))]
     if not sources:
         return []
     places = _character_positions(answer, sources)
@@ -57,7 +57,7 @@ def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
     return (uri, title if isinstance(title, str) else "") if isinstance(uri, str) and uri else None
 
 
-def _recited(metadata: Any) -> Iterator[_Source]:
+def _recited_sources(metadata: Any) -> Iterator[_Source]:
     """Yield the sources that the model has recited."""
     for one in _objects(metadata.get("citations")) if isinstance(metadata, dict) else ():
         uri, title = one.get("uri"), one.get("title")

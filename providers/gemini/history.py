@@ -2,7 +2,7 @@
 
 The API requires two roles, consecutive messages of a role in one content, all results of a turn in one content after
 the calls (google-gemini/gemini-cli#5443), thought signatures on their original parts, and no empty text. Source:
-Gemini's API reference; public threads are cited beside the rules.
+Gemini's API reference; the rules cite public threads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

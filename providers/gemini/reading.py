@@ -193,7 +193,7 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
     if isinstance(text, str):
-        text_kind = _thought if part.get("thought") is True else _text
+        text_kind = _read_thought if part.get("thought") is True else _text
         return text_kind(answer, text, signature)
     if "functionCall" in part:
         return call_events(answer, part, signature)
@@ -235,7 +235,7 @@ def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
     return [*answer.end_block(), *answer.state_block(item)]
 
 
-def _thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
+def _read_thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
     events = answer.open_text("thought") if text or signature else []
     if text:
         events.append(ReasoningDelta(answer.number, text))

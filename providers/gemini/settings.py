@@ -1,6 +1,6 @@
 """Writers of thinking, formats, scalar settings and Gemini's own members for a Gemini request.
 
-``Quirks`` tell which of them a model accepts. Source: ``GenerationConfig`` of the Gemini API.
+``Quirks`` list those that a model accepts. Source: ``GenerationConfig`` of the Gemini API.
 """
 
 import re

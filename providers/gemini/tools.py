@@ -33,7 +33,7 @@ class GeminiTools:
 def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops: Drops) -> GeminiTools:
     """Return the written tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
     functions = [_function(tool, quirks, drops) for tool in request.tools if isinstance(tool, Tool)]
-    hosted = _hosted(request, drops)
+    hosted = _hosted_tools(request, drops)
     if functions and hosted and not quirks.mixed_tools:
         # If the functions were dropped instead, the model would write its calls as text (cloudwego/eino-ext#761).
         drops.add(*hosted.values())
@@ -82,7 +82,7 @@ def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops
     return {"parameters": smaller} if smaller.get("properties") else {}
 
 
-def _hosted(request: Request, drops: Drops) -> dict[str, str]:
+def _hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
     """Return Google's own tools, each with the path in the client's request; other APIs' web searches
     become Google's."""
     found: dict[str, str] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "OpenAI, Chat Completions reference"
@@ -162,7 +162,7 @@ class ChatStream:
         if kind in STATES[self.position]:
             state, self.position = self.position, STATES[self.position][kind]
         else:
-            yield misplaced(MISPLACED, self.position, kind)
+            yield order_violation(MISPLACED, self.position, kind)
             return
         match kind:
             case "done":
@@ -250,7 +250,7 @@ def _check_order(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterat
     kinds = [kind for kind, here in (("role", has_role), ("finish", has_reason)) if here]
     for kind in kinds or ["delta"]:
         if kind not in CHOICE_STATES[state.position]:
-            yield misplaced(CHOICE_MISPLACED, state.position, kind)
+            yield order_violation(CHOICE_MISPLACED, state.position, kind)
             if state.position == "new":
                 state.position = CHOICE_STATES["saying"][kind]
         else:

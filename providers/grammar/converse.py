@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.event_frames import EVENT_FRAME_RULES, EVENT_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 MODEL = "Amazon's service model, ConverseStreamOutput"
@@ -218,7 +218,7 @@ class ConverseStream:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
-            yield misplaced(MISPLACED, self.position, kind)
+            yield order_violation(MISPLACED, self.position, kind)
 
     def _open(self, index: int) -> Iterator[Finding]:
         if index != self.blocks:

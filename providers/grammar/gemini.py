@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.grammar.frames import FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
 from providers.grammar.shapes import Shape, elements, find_misfit, members, one_of, show, string_or_empty
 
 SPEC = "Google, GenerateContentResponse"
@@ -96,7 +96,7 @@ class GeminiStream:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
-            yield misplaced(MISPLACED, self.position, kind)
+            yield order_violation(MISPLACED, self.position, kind)
         if kind == "error":
             yield from error(value)
         else:

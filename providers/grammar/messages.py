@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar.frames import DONE, FRAME_RULES, SSE_FRAMES
-from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
 from providers.grammar.shapes import Shape, elements, find_misfit, is_object, members, one_of, show, string_or_empty
 
 SPEC = "Anthropic, streaming Messages"
@@ -244,7 +244,7 @@ class MessagesStream:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
-            yield misplaced(MISPLACED, self.position, kind)
+            yield order_violation(MISPLACED, self.position, kind)
 
 
 def _message_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from providers.grammar.responses_fields import (
     WRITTEN,
     Text,
 )
-from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
+from providers.grammar.rules import Finding, Outcome, Rule, States, order_violation, table
 from providers.grammar.shapes import elements, find_misfit, is_object, members, show, string_or_empty
 
 SPEC = "OpenAI, Responses streaming reference"
@@ -185,7 +185,7 @@ class ResponsesStream:
         if kind in STATES[self.position]:
             self.position = STATES[self.position][kind]
         else:
-            yield misplaced(MISPLACED, self.position, kind)
+            yield order_violation(MISPLACED, self.position, kind)
 
 
 def _check(stream: ResponsesStream, kind: str, value: Mapping[str, Any]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ Outcome: TypeAlias = Literal["complete", "failed", "cut"]
 """The end of an answer: complete, failed with an error in the API's format, or cut off."""
 
 Finding: TypeAlias = tuple[str, str]
-"""The id of a broken rule, and what was found instead."""
+"""The id of a broken rule, with the wrong value."""
 
 
 @attrs.frozen
@@ -140,6 +140,6 @@ States: TypeAlias = Mapping[str, Mapping[str, str]]
 """A state machine: by state, the allowed events and the state that each leads to."""
 
 
-def misplaced(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
+def order_violation(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
     """Return the rule that ``kind`` breaks in ``state``; the row ``*`` applies to all other kinds."""
     return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"

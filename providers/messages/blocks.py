@@ -3,7 +3,7 @@
 The API requires separate system text, alternating roles, tool results first in the user message after their calls, no
 empty text, ids of a narrow alphabet, and at most four cache breakpoints.
 
-Source: Anthropic's API reference; public threads are cited beside the rules.
+Source: Anthropic's API reference; the rules cite public threads.
 """
 
 import base64

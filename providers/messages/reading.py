@@ -137,11 +137,11 @@ def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, An
 def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """Return the events of the whole block."""
     if block.pieces:
-        block.item["input"] = _parsed("".join(block.pieces), block.item.get("input"))
+        block.item["input"] = _parse_json("".join(block.pieces), block.item.get("input"))
     return block_events(answer.number(block), block.item, answer.call_ids)
 
 
-def _parsed(text: str, default: Any) -> Any:
+def _parse_json(text: str, default: Any) -> Any:
     try:
         return any_json(text.encode())
     except NOT_JSON:

@@ -1,6 +1,6 @@
 """Writers of thinking, sampling, stop strings, users and formats for a Messages provider.
 
-``Quirks`` tell which of them a model accepts. Source: Anthropic's API reference and migration guides.
+``Quirks`` list those that a model accepts. Source: Anthropic's API reference and migration guides.
 """
 
 import re

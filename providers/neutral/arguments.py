@@ -59,7 +59,7 @@ class StreamedInput:
     def __init__(self, kind: ToolKind) -> None:
         self._kind = kind
         self._pieces: list[str] = []
-        self.passes = False  # the arguments are an object: send further pieces unread
+        self.passes = False  # the arguments are an object: send other pieces unread
 
     def take(self, text: str) -> str:
         """Take a piece, and return the text that can be sent now."""

@@ -44,7 +44,7 @@ class Outgoing:
     headers: tuple[tuple[str, str], ...] = ()
     edits: tuple[Edit, ...] = ()
     asks_usage: bool = False
-    """Whether the gateway, not the client, requests the token counts of the stream."""
+    """True if the gateway, not the client, requests the token counts of the stream."""
 
     @cached_property
     def dropped(self) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ class Recipient:
     known: Quirks = attrs.field(factory=Quirks)
     """``quirks`` without guesses, for edits of a client's own request."""
     counts_usage: bool = False
-    """Whether token counts of streams are requested without the client's request for them."""
+    """True if token counts of streams are requested without the client's request for them."""
 
 
 @attrs.frozen(eq=False, repr=False)

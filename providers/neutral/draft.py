@@ -144,7 +144,7 @@ class Draft:
                 self.note(Edit(name))
 
     def replace(self, changes: Mapping[str, Any], lost: Iterable[str] = (), why: Why = "provider") -> None:
-        """``put`` several members, and list the paths of ``lost`` parts with the reason ``why``."""
+        """Set several members, and list the paths of ``lost`` parts with the reason ``why``."""
         for name, value in changes.items():
             self.put(name, value)
         for path in lost:

@@ -79,7 +79,7 @@ WORDS = {
 
 
 _WIDER_THAN_LOST = frozenset(("system", "system[]"))
-"""Paths with more than was lost: instructions, of which only Claude Code's billing line is dropped."""
+"""Paths with more than was lost: the instructions, although only Claude Code's billing line is dropped."""
 
 
 def explained(path: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from providers.neutral.wire_api import Operation, OperationPath
 from streams.framing import Framing
 
 BESIDE: Final = ".."
-"""The prefix of a path's end that is not behind the model; such requests keep their model."""
+"""The prefix of a path's end that does not follow the model; such requests keep their model."""
 
 
 @attrs.frozen(repr=False)

@@ -243,7 +243,7 @@ class Request:
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
-    include_usage: bool = False  # Chat: the client asked for the usage chunk
+    include_usage: bool = False  # Chat: the client requested the usage chunk
     tools: tuple[Tool | NativeTool, ...] = ()
     deferred: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None

@@ -52,7 +52,7 @@ ECHO: Mapping[str, Any] = {
     "user": None,
 }
 
-# Without state storage these always apply, whatever the request says: nothing can be retrieved by id later.
+# Without state storage these always apply, whatever the request's values: nothing can be retrieved by id later.
 NOT_STORED: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
 
 
@@ -179,7 +179,7 @@ OWN_TOOLS = ("function", "custom", "namespace")
 
 
 def _echo(reply: Reply) -> Object:
-    source = _sent(reply) if reply.request.api == "responses" else {}
+    source = _sent_members(reply) if reply.request.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
     echo["reasoning"] = ECHO["reasoning"] | echo["reasoning"]
     echo["text"] = _text(echo["text"])
@@ -190,7 +190,7 @@ def _echo(reply: Reply) -> Object:
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
 
 
-def _sent(reply: Reply) -> Mapping[str, Any]:
+def _sent_members(reply: Reply) -> Mapping[str, Any]:
     """Return the members of the request that the provider received.
 
     Two members are independent of the provider: ``metadata`` is the client's label for the response, and

@@ -1,4 +1,4 @@
-"""Repetition of an answer's events: as they were sent (``EventLog``), or rebuilt from the response (``replay``).
+"""Repetition of an answer's events: unchanged (``EventLog``), or rebuilt from the response (``replay``).
 
 A log is a sequence of blocks. Each consists of its length (4 bytes, big-endian) and about 64 KiB of whole events,
 deflated at the fastest level (zlib, RFC 1950, whose checksum reveals damage).
@@ -134,13 +134,13 @@ def _final_response(response: Mapping[str, Any]) -> Object:
         case "incomplete" if (response.get("incomplete_details") or {}).get("reason"):
             return dict(response)
         case "incomplete":
-            return _failed(response, INTERRUPTED.message)
+            return _failed_response(response, INTERRUPTED.message)
         case "cancelled":
-            return _failed(response, "the response was cancelled")
+            return _failed_response(response, "the response was cancelled")
     raise ValueError(f"a response that is {response['status']} cannot be replayed to its end")
 
 
-def _failed(response: Mapping[str, Any], message: str) -> Object:
+def _failed_response(response: Mapping[str, Any], message: str) -> Object:
     error = {"code": OPENAI_CODE["upstream"], "message": message}
     return {**response, "status": "failed", "error": error, "incomplete_details": None}
 

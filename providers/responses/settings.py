@@ -75,13 +75,13 @@ def read_tool_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
             name = flat_name(choice.string("namespace"), choice.need("name", str))
             return ToolChoice("tool", name, kind, at=choice.at)
         case "allowed_tools":
-            return _allowed(choice, drops)
+            return _allowed_choice(choice, drops)
         case _:  # a hosted tool, which only its own API can force
             drops.add(choice.at)
             return ToolChoice("auto", at=choice.at, hosted=(choice.data,))
 
 
-def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
+def _allowed_choice(choice: Fields, drops: Drops) -> ToolChoice:
     mode = choice.string("mode") or "auto"
     if mode not in ("auto", "required"):
         raise invalid(f"{choice.path('mode')} must be auto or required", choice.path("mode"))

@@ -1,5 +1,7 @@
-"""What a client was answered it sends again with its next turn, as it came or through its SDK: nothing of it is
-reported as lost, whichever API the provider speaks, and nothing that only answers have goes to a provider."""
+"""Answers that a client sends again with its next turn, directly or through its SDK.
+
+Nothing is reported as lost in any API, and members that only answers have are not sent to a provider.
+"""
 
 import json
 from typing import Any

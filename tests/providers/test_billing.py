@@ -1,5 +1,7 @@
-"""What answers say of their bill beside tokens: tiers, calls of the provider's own tools, costs, and steps. Each is
-read whole and streamed, and is the same."""
+"""Items of a bill besides tokens: tiers, calls of the provider's own tools, costs, and steps.
+
+Whole answers and streams must agree.
+"""
 
 import json
 from typing import Any, TypeAlias

@@ -1,5 +1,5 @@
-"""Claude's own reasoning on its way from one platform to another: signed by Claude it holds on each, also in the middle
-of a tool loop (https://platform.claude.com/docs/en/build-with-claude/extended-thinking)."""
+"""Claude's own reasoning across platforms: Claude's signature is valid on each, also within a tool loop
+(https://platform.claude.com/docs/en/build-with-claude/extended-thinking)."""
 
 import json
 from typing import Any

@@ -1,5 +1,7 @@
-"""Recorded answers of all five APIs, read by their codec and written for clients of all five, streamed and whole: the
-grammars hold, both forms say the same, and nothing that was said is lost but what another API has no place for."""
+"""Recorded answers of all five APIs, written for clients of all five, streamed and whole.
+
+The grammars hold, both forms agree, and only content without a place in an API is lost.
+"""
 
 import json
 from collections.abc import Iterator

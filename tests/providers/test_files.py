@@ -1,4 +1,4 @@
-"""Files whose clients do not know their type, before a provider of each API."""
+"""Files of unknown type, for a provider of each API."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Work on answers is linear in their bytes, whatever a provider sends (CWE-407): readers, writers and folds."""
+"""Work on answers is linear in their bytes (CWE-407): readers, writers and folds."""
 
 from collections.abc import Callable
 

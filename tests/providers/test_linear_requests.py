@@ -1,4 +1,4 @@
-"""Work on requests is linear in their bytes, whatever a client sends (CWE-407): read, written in all APIs, edited."""
+"""Work on requests is linear in their bytes (CWE-407): reading, writing in all APIs, and edits."""
 
 from collections.abc import Callable
 

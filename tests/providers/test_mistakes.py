@@ -1,5 +1,5 @@
-"""Mistakes in clients' requests of each API: a 400 that names the place as the client spells it, before a provider is
-called (openai/codex#41095)."""
+"""Mistakes in clients' requests of each API: a 400 with the place in the client's spelling, before a provider is called
+(openai/codex#41095)."""
 
 from typing import Any
 

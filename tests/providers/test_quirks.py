@@ -1,4 +1,4 @@
-"""What a model or its provider is known not to take, in requests for providers of each API: it is left out by name."""
+"""Known limits of models and providers in requests of each API: unsupported members are dropped and reported."""
 
 import json
 from typing import Any

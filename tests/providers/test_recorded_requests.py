@@ -1,7 +1,7 @@
-"""Recorded requests of real programs, read in their own API and written in every API: nothing is lost in silence.
+"""Recorded requests of real programs, written in every API without silent losses.
 
-Every value of a request is in the provider's request, or is named as dropped, or the tables here say what became of it.
-Pure: no process, no socket.
+Every value of a request is in the provider's request, or reported as dropped, or in a table here. Pure: no process, no
+socket.
 """
 
 import itertools

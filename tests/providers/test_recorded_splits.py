@@ -1,4 +1,4 @@
-"""Recorded streams of every API, cut anywhere: the same events, and in the byte lane the same bytes."""
+"""Recorded streams of every API, split anywhere: the same events, and in the byte lane the same bytes."""
 
 from collections.abc import Iterable
 from itertools import pairwise

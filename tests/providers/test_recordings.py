@@ -1,4 +1,4 @@
-"""Recordings on disk, as they are read by others than who has written them."""
+"""Recordings on disk, read by other programs than their writer."""
 
 import json
 from datetime import UTC, datetime

@@ -1,5 +1,5 @@
-"""A client's own request, for a provider of its API: our seals become what is in them and those of others go, with what
-they seal; nothing else is touched (alphaXiv/agents#61, maximhq/bifrost#5892, spring-projects/spring-ai#6413)."""
+"""Seals in a client's own request: ours become their items, others are removed, and nothing else changes
+(alphaXiv/agents#61, maximhq/bifrost#5892, spring-projects/spring-ai#6413)."""
 
 import json
 from typing import Any

@@ -1,5 +1,4 @@
-"""What each API is told about which tool to call. No choice names a tool that is not there: that is a 400
-(theopenco/llmgateway#4149)."""
+"""Tool choices in each API. A choice of a missing tool is a 400 (theopenco/llmgateway#4149)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""JSON in the texts of a request, which nobody has counted, takes no more than in proportion (CWE-409)."""
+"""Nested JSON in the texts of a request takes memory in proportion to its bytes (CWE-409)."""
 
 import base64
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Whole answers that are none of their API: a 502 that names the wrong member, in whichever API the provider speaks."""
+"""Invalid whole answers: a 502 with the wrong member, in every API."""
 
 import json
 import re

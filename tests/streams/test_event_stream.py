@@ -1,6 +1,6 @@
-"""Frames of Amazon's event streams: whatever way the bytes are cut, the same frames come out, each of them verified.
+"""Frames of Amazon's event streams: the same verified frames from bytes in any pieces.
 
-Sources: "Event stream encoding" of the Smithy specification; botocore.eventstream, where it is installed.
+Sources: "Event stream encoding" of the Smithy specification; botocore.eventstream, if installed.
 """
 
 import itertools

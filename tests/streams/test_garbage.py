@@ -1,4 +1,4 @@
-"""The collector of cycles: connections leave none, and it looks at everything only when nobody waits."""
+"""The collector of cycles: connections leave none, and a full collection runs only without waiting requests."""
 
 import contextlib
 import gc

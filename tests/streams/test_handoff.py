@@ -1,4 +1,4 @@
-"""A channel whose consumer may take an item on the spot: order, bounds, and what cancels or closes it."""
+"""A channel whose consumer may accept an item immediately: order, bounds, cancellation and closing."""
 
 from collections.abc import Callable
 

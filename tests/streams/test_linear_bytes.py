@@ -1,4 +1,4 @@
-"""Work on the bytes of a stream is linear in them, whatever they are and however they come (CWE-407)."""
+"""Work on the bytes of a stream is linear in them, in any pieces (CWE-407)."""
 
 from collections.abc import Callable
 

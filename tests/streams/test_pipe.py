@@ -1,4 +1,4 @@
-"""The pump and what watches over it, by a clock that jumps: limits on silence, back-pressure, the end."""
+"""The pump and its watchdog, by a clock that jumps: limits on silence, back-pressure, the end."""
 
 import contextlib
 from typing import TypeAlias

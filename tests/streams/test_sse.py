@@ -1,4 +1,4 @@
-"""Framing of server-sent events: whatever way the bytes are cut, the same events come out."""
+"""Framing of server-sent events: the same events from bytes in any pieces."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Structure counted before it is decoded (CWE-409: what a few bytes unfold to; Envoy's measure is a hundredfold)."""
+"""Counted JSON elements before decoding (CWE-409; Envoy's measure is a hundredfold)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Half of a surrogate pair, in what providers and clients send."""
+"""Half of a surrogate pair, from providers and clients."""
 
 import json
 

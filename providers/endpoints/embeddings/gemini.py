@@ -140,7 +140,7 @@ def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
 
 
 def set_model(draft: Draft, model: str) -> None:
-    """Set ``model`` in a client's own request, wherever another model is named."""
+    """Set ``model`` in a client's own request, in place of any other model."""
     name = f"models/{model}"
     if draft.value("model") not in (None, name):
         draft.put("model", name)

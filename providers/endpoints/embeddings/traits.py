@@ -54,7 +54,7 @@ def purpose_of(word: str) -> Purpose | None:
 
 
 TakesPurpose: TypeAlias = Literal["unknown", "never", "optional", "required"]
-"""Whether a provider accepts a purpose. If that is unknown, the client's word is forwarded."""
+"""The rule of a provider for a purpose; if it is unknown, the client's word is forwarded."""
 
 
 _Configured: TypeAlias = Literal["query", "document", "classification", "clustering", "similarity"]

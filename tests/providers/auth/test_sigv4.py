@@ -1,4 +1,4 @@
-"""Signatures of AWS, held against the vendor's whole signer and against one that was written from its documentation."""
+"""AWS signatures, compared with the vendor's whole signer and with one written from its documentation."""
 
 import time
 from datetime import UTC, datetime

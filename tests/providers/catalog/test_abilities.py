@@ -1,4 +1,4 @@
-"""Context windows of models, and what they cannot do: only what is known."""
+"""Context windows of models, and their known limits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Facts of models from the dated list: what they fill in, and what they never take away."""
+"""Facts of models from the dated list, which only adds to others."""
 
 import json
 

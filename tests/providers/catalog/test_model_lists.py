@@ -1,4 +1,4 @@
-"""Where providers list their models: an address for every row that has one, signed as its requests are."""
+"""Addresses of providers' lists of models, signed like their requests."""
 
 import pytest
 

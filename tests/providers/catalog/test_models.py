@@ -1,4 +1,4 @@
-"""What is known of models, and effort between levels and budgets."""
+"""Facts of models by their names, and conversion between effort levels and budgets."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The rows of the catalogue and the addresses they lead to."""
+"""The rows of the catalogue and their addresses."""
 
 from urllib.parse import urlsplit
 

@@ -1,8 +1,7 @@
-"""What recorded answers cost, by the price list, against sums made by hand.
+"""Costs of recorded answers by the price list, compared with sums by hand.
 
-The numbers in a sum are those of the recording's last ``usage``, each times the nano-dollars that its kind costs: three
-dollars for a million tokens are 3000 nano-dollars for one. A new price list may change a row; its sum is then changed
-by hand, too.
+Each sum has the numbers of the recording's last ``usage``, times the nano-dollars of their kind: three dollars for a
+million tokens are 3000 nano-dollars for one. A new price list may change a row; then its sum changes by hand, too.
 """
 
 import attrs

@@ -1,4 +1,4 @@
-"""What is billed beside tokens: pictures, seconds, characters, searches, and tokens of sounds and pictures."""
+"""Billed units besides tokens of text: images, seconds, characters, searches, and tokens of sounds and images."""
 
 import pytest
 

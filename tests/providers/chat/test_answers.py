@@ -1,4 +1,4 @@
-"""Failures, usage and whole answers of Chat providers, read. All bytes; no sockets."""
+"""Readers of failures, usage and whole answers of Chat providers. All bytes; no sockets."""
 
 import json
 

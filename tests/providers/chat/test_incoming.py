@@ -1,4 +1,4 @@
-"""Chat requests as clients send them, read. Pure values."""
+"""The reader of Chat requests, as clients send them. Pure values."""
 
 import attrs
 import pytest

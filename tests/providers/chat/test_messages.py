@@ -1,4 +1,4 @@
-"""The messages of a Chat request, written for providers. Pure values."""
+"""The writer of a Chat request's messages. Pure values."""
 
 import json
 

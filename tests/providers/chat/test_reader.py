@@ -1,4 +1,4 @@
-"""Streams of Chat providers, read: odd chunks in, right events out. All bytes; no sockets."""
+"""The reader of Chat streams: odd chunks become correct events. All bytes; no sockets."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Reasoning of earlier turns on its way through Chat: seals, native items, replay. Pure values."""
+"""Reasoning of earlier turns in Chat: seals, native items, replay. Pure values."""
 
 import json
 

@@ -1,5 +1,5 @@
-"""What is written reads back the same: requests, streams and whole answers; and OpenAI's own client puts a stream
-together to what the whole answer says."""
+"""Requests, streams and whole answers that are written and read again; OpenAI's own client joins a stream to the whole
+answer."""
 
 import json
 

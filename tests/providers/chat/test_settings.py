@@ -1,4 +1,4 @@
-"""Tools, formats and settings of a Chat request, written for providers. Pure values."""
+"""The writer of a Chat request's tools, formats and settings. Pure values."""
 
 import json
 

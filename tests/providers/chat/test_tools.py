@@ -1,4 +1,4 @@
-"""Tool calls between what providers make of them and what Chat clients asked with: custom tools, legacy functions."""
+"""Tool calls for Chat clients: custom tools and legacy functions."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Answers written for Chat clients, streamed and whole. All bytes; no sockets."""
+"""Writers of streams and whole answers for Chat clients. All bytes; no sockets."""
 
 import json
 

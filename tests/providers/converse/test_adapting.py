@@ -1,4 +1,4 @@
-"""A Converse client's own request on its way to a provider of its API: members keep their order and their bytes."""
+"""Edits of a Converse client's own request: members keep their order and bytes."""
 
 import json
 from typing import Any

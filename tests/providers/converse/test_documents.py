@@ -1,4 +1,4 @@
-"""Documents, pictures and cache marks of requests, written for Bedrock's Converse."""
+"""Documents, images and cache marks in requests for Bedrock's Converse."""
 
 import json
 import re

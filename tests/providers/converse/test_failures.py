@@ -1,4 +1,4 @@
-"""Bedrock's error responses, whose type is in a header, up to its colon, and whose body has a message alone."""
+"""Bedrock's error responses, with the type in a header before its colon, and only a message in the body."""
 
 import json
 from pathlib import Path

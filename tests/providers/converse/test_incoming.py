@@ -1,4 +1,4 @@
-"""What Converse clients ask for, read: every member of Amazon's service model, and all recorded requests."""
+"""The reader of Converse requests: every member of Amazon's service model, and all recorded requests."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Requests of all clients, written for Bedrock's Converse."""
+"""Requests of all clients for Bedrock's Converse."""
 
 import json
 import re

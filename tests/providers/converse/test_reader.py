@@ -1,4 +1,4 @@
-"""Answers of Bedrock's Converse, whole and streamed: what they say as events, however their bytes are cut."""
+"""The reader of Converse answers, whole and streamed, in pieces of any size."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-"""Bedrock's reasoning on its way through clients of every API and back: byte for byte, streamed and whole. And what
-programs of all APIs have asked, as Bedrock's own model of the service knows requests."""
+"""Bedrock's reasoning, byte for byte through clients of every API, and requests of all APIs by Bedrock's own model of
+the service."""
 
 import json
 from typing import Any

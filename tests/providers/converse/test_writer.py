@@ -1,5 +1,4 @@
-"""What Converse clients are told: frames in the API's order, whole answers that say the same, and Amazon's own parser
-reads both."""
+"""The writer for Converse clients: frames in the API's order and equal whole answers, both by Amazon's own parser."""
 
 import json
 from typing import Any

@@ -1,5 +1,5 @@
-"""How long a recording is, out of its own header: what is billed where the answer says nothing of it
-(api7/aisix#868, envoyproxy/ai-gateway#2185, BerriAI/litellm#36357)."""
+"""Lengths of recordings from their own headers, for answers without the billed length (api7/aisix#868,
+envoyproxy/ai-gateway#2185, BerriAI/litellm#36357)."""
 
 import struct
 

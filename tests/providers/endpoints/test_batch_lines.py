@@ -1,4 +1,4 @@
-"""The lines of a batch's file: names of models replaced, all else as it was, mistakes with the line's number."""
+"""Lines of a batch file: replaced model names, unchanged bytes, and errors with the line's number."""
 
 import json
 import re

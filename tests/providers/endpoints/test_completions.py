@@ -1,4 +1,4 @@
-"""Legacy completions, read along: choices of several prompts interleave, and each has an end of its own
+"""Legacy completions: interleaved choices of several prompts, each with its own end
 (https://platform.openai.com/docs/api-reference/completions; the openai package's types)."""
 
 import json

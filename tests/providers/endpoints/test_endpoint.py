@@ -1,4 +1,4 @@
-"""Endpoints as rows, and where providers have them."""
+"""Endpoints as rows, and their places at providers."""
 
 from typing import get_args
 from urllib.parse import urlsplit

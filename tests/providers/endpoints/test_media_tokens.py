@@ -1,4 +1,4 @@
-"""The tokens that pictures and sound are expected to take."""
+"""Expected tokens of images and sound."""
 
 import pytest
 

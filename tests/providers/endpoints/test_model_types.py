@@ -1,4 +1,4 @@
-"""The type of a model by its name, for the pickers of clients (Vigil-SOC/vigil#433)."""
+"""Types of models by their names, for clients' lists (Vigil-SOC/vigil#433)."""
 
 from providers.endpoints.endpoint import ENDPOINTS
 from providers.endpoints.model_types import ENDPOINTS_OF, MODEL_TYPES, model_type

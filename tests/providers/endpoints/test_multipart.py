@@ -1,4 +1,4 @@
-"""Multipart bodies are edited while they come by: the value of ``model`` changes, and not one byte else."""
+"""Edits of multipart bodies in transit: the value of ``model`` changes, and no other byte."""
 
 import contextlib
 import itertools

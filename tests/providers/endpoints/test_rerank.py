@@ -1,6 +1,7 @@
-"""One rerank request in each client's shape to each server's shape: the same order and indices, and what it took.
+"""One rerank request in each client's and each server's shape: the same order, indices and usage.
 
-The shapes are those of the cohere, voyageai and openai packages and of the documents that ``shapes`` names."""
+The shapes are those of the cohere, voyageai and openai packages and of the documents that ``shapes`` names.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What pictures, speech and transcripts say that they have taken, in the forms of OpenAI and of Mistral."""
+"""Usage of images, speech and transcripts, in the forms of OpenAI and Mistral."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Upstream errors read from whatever came, and errors written in the client's words."""
+"""Readers of any upstream error, and errors in the client's words."""
 
 import json
 

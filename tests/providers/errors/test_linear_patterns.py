@@ -1,5 +1,4 @@
-"""Patterns take time in proportion to the text in which they look, whatever it says (CWE-1333): a provider's error may
-quote what a client has written."""
+"""Patterns take linear time in any text (CWE-1333), because a provider's error may quote a client."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""Which words of a provider are trusted: those of a refusal that is one sentence about one member. Everything else may
-be a quotation of what a client has written (https://owasp.org/www-community/Injection_Theory)."""
+"""Trusted words of a provider: rejections of one sentence about one member. Other text may quote a client
+(https://owasp.org/www-community/Injection_Theory)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A conversation that is too long: recognised in any provider's words, told in those on which clients act
+"""Errors about a conversation that is too long, in any provider's words, and in the words that clients act on
 (musistudio/claude-code-router#1799, raine/claude-code-proxy#29, Yeachan-Heo/oh-my-claudecode#3574)."""
 
 import json

@@ -1,4 +1,4 @@
-"""The reason for which an attempt has failed, read out of what providers really say."""
+"""Reasons of failed attempts, from real errors of providers."""
 
 import json
 import re

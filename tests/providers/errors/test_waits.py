@@ -1,4 +1,4 @@
-"""How long a provider says to wait, wherever and however it says so."""
+"""Wait times in providers' errors, in every place and form."""
 
 import json
 

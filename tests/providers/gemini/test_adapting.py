@@ -1,4 +1,4 @@
-"""A Gemini client's own request for a Gemini provider: its bytes, but for what would be refused, and for seals."""
+"""Edits of a Gemini client's own request: removed members and seals, and no other byte."""
 
 import json
 

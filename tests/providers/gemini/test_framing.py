@@ -1,4 +1,4 @@
-"""The framings of Gemini's streams: events whose lines end with CR LF, and one JSON array."""
+"""Framings of Gemini's streams: events with CR LF, and one JSON array."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Requests of Gemini's clients, read."""
+"""The reader of Gemini requests."""
 
 import json
 from typing import Any

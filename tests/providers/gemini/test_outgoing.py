@@ -1,4 +1,4 @@
-"""Requests of clients of other APIs, written for a Gemini provider."""
+"""Requests of other APIs' clients for a Gemini provider."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Gemini's streams, read."""
+"""The reader of Gemini's streams."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Recorded answers of Gemini's two endpoints, read."""
+"""Recorded answers of Gemini's two endpoints."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Recorded requests of other APIs' clients, written for Gemini: as its reference has them, with all that was said."""
+"""Recorded requests of other APIs' clients, written for Gemini as in its reference, with all content."""
 
 import json
 from itertools import pairwise

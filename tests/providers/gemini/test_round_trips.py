@@ -1,4 +1,4 @@
-"""Thought signatures through clients of other APIs and back: the same on the same parts, byte for byte."""
+"""Thought signatures through clients of other APIs: the same on the same parts, byte for byte."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Schemas reduced to what Google's own form of them can say."""
+"""Schemas reduced to Google's own form."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Gemini streams and whole answers, written from events."""
+"""Writers of Gemini streams and whole answers."""
 
 import base64
 import json

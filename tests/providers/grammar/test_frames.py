@@ -1,4 +1,4 @@
-"""How events are taken out of their frames: one line of data, as nearly all are, is read the short way."""
+"""Events in frames; most have one line of data, which is read faster."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,5 @@
-"""The executable grammars: good answers pass, every rule can be broken and is then the one that is named, and recorded
-traffic passes in tolerant mode."""
+"""The executable grammars: good answers pass, every rule can be broken and is then reported, and recorded traffic
+passes in tolerant mode."""
 
 import ast
 import copy

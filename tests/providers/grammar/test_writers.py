@@ -1,4 +1,4 @@
-"""What our own writers say keeps every rule of the grammars, streamed and whole."""
+"""Our own writers keep every rule of the grammars, streamed and whole."""
 
 import json
 from typing import Any

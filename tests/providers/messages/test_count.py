@@ -1,4 +1,4 @@
-"""Requests for the number of tokens: read without a limit, written without what is not counted."""
+"""Requests for token counts: read without a limit, written without uncounted members."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What Messages clients ask, read into a ``Call``."""
+"""The reader of Messages requests."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Tools, reasoning, formats and settings, written for a Messages provider."""
+"""The writer of tools, reasoning, formats and settings for a Messages provider."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Messages streams and whole answers, read into events."""
+"""Readers of Messages streams and whole answers."""
 
 import json
 

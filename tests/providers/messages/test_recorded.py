@@ -1,4 +1,4 @@
-"""Recorded traffic of Messages clients and of providers of all three APIs, read and written again."""
+"""Recorded traffic of Messages clients and of providers of all three APIs."""
 
 import json
 from functools import cache

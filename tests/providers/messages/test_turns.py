@@ -1,4 +1,4 @@
-"""The turns of a ``Call`` as the messages of a Messages provider."""
+"""The writer of a request's messages for a Messages provider."""
 
 import attrs
 import msgspec

@@ -1,4 +1,4 @@
-"""The counts of a Messages stream: what is kept of them while it goes on."""
+"""Token counts of a Messages stream in progress."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""Messages streams and whole answers, written from events."""
+"""Writers of Messages streams and whole answers."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Reading a client's JSON: every mistake is named by its place, and nothing unread is lost."""
+"""Access to a client's JSON: every mistake has its place, and every unread member is listed."""
 
 import re
 

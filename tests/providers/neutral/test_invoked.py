@@ -1,4 +1,4 @@
-"""Frames of InvokeModel: base64 of Anthropic's events, and Bedrock's own measurements taken out of the last one."""
+"""Frames of InvokeModel: base64 of Anthropic's events, without Bedrock's own measurements in the last one."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Seals come back byte for byte, and nothing else is ever taken for one."""
+"""Seals return byte for byte, and nothing else counts as one."""
 
 import hashlib
 import re

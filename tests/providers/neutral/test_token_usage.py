@@ -1,4 +1,4 @@
-"""Token counts in OpenAI's words, older and newer, and what of them costs something else."""
+"""Token counts in OpenAI's words, older and newer, and tokens with other prices."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The offline estimate of input tokens, against what providers have counted (recorded traffic)."""
+"""The offline estimate of input tokens, compared with providers' counts (recorded traffic)."""
 
 import json
 from pathlib import Path

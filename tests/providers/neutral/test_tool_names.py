@@ -1,4 +1,4 @@
-"""Tool names that no API refuses, and the client's own in the answer (BerriAI/litellm#13609 shows a refusal)."""
+"""Tool names that every API accepts, and the client's own in the answer (BerriAI/litellm#13609 shows a refusal)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Responses clients whose model speaks another API: the whole way there and back."""
+"""Responses clients with a model of another API, in both directions."""
 
 import json
 from typing import Any

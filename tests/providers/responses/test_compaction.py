@@ -1,4 +1,4 @@
-"""Compaction for providers that have none: the model writes notes, and the client gets them as one item."""
+"""Compaction for providers without it: the model writes notes, and the client gets them as one item."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a Responses client asks, read."""
+"""The reader of Responses requests."""
 
 from typing import Any
 

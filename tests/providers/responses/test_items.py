@@ -1,4 +1,4 @@
-"""The conversation, written for a Responses provider, and restored on the byte lane."""
+"""The writer of a conversation for a Responses provider, and its restoration in the byte lane."""
 
 from typing import Any
 

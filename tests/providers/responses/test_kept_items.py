@@ -1,4 +1,4 @@
-"""What is stored of the turns of the Responses API: input, references, pages, and what the next turn is made of."""
+"""Stored parts of Responses turns: input, references, pages, and the input of the next turn."""
 
 import json
 from typing import Any

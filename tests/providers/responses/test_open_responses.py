@@ -1,5 +1,5 @@
-"""What Responses clients are told is valid by the schemas of Open Responses: the response object in every event that
-holds one, every other event, and whole answers. Pure in and out; through a real gateway in ``e2e``."""
+"""Output for Responses clients by the schemas of Open Responses: response objects, other events, and whole answers.
+Pure; ``e2e`` has tests with a real gateway."""
 
 import json
 from typing import Any

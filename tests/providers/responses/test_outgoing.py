@@ -1,4 +1,4 @@
-"""Tools and settings, written for a Responses provider."""
+"""The writer of tools and settings for a Responses provider."""
 
 from typing import Any
 

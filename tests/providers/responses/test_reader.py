@@ -1,4 +1,4 @@
-"""What a Responses provider streams and answers, read."""
+"""The reader of Responses streams and answers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stored responses that are streamed once more, and the log of a stream."""
+"""Repeated streams of stored responses, and the log of a stream."""
 
 import contextlib
 import json

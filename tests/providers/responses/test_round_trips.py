@@ -1,4 +1,4 @@
-"""What is written is read again as it was, whatever it is."""
+"""Any written values are read unchanged."""
 
 import json
 import re

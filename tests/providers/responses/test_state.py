@@ -1,4 +1,4 @@
-"""What a turn of the Responses API leaves behind, and what the next one makes of it."""
+"""Stored state of a Responses turn, and its use in the next turn."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What Responses clients are told."""
+"""The writer for Responses clients."""
 
 import json
 from typing import Any, get_args

@@ -1,4 +1,4 @@
-"""Whatever clients and providers send: a client's mistake is a 400, a provider's a 502, and nothing else happens."""
+"""Any values of clients and providers: a client's mistake is a 400, a provider's a 502, and nothing else happens."""
 
 import json
 import random

@@ -1,5 +1,4 @@
-"""Requests for embeddings on their way to a provider: what is edited, what is translated, what is cut, what is
-refused."""
+"""Requests for embeddings: edits, translation, splitting and refusals."""
 
 import json
 from typing import Any

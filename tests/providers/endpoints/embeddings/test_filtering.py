@@ -1,4 +1,4 @@
-"""Answers of embeddings on their way to a client: passed, put in order, encoded, translated, joined, or refused."""
+"""Answers of embeddings: unchanged, sorted, encoded, translated, joined or refused."""
 
 import base64
 import json
