@@ -29,8 +29,8 @@ STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.jso
 FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
 PART_SUFFIX: Final = ".part"
 """The suffix of an incomplete file, which is renamed at the end."""
-CUT_REQUEST: Final = "the request was cut"
-"""The first words of a note about a truncated request."""
+CUT_REQUEST: Final = ("the request was truncated", "the request was cut")
+"""The first words of a note about a truncated request, now and in older recordings."""
 PROVIDER_SIDE: Final = "-provider."
 """A part of the names of recordings on the provider's side."""
 SUFFIXES: Final = (REQUEST, STREAM, FRAMES, WHOLE, META)

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from gateway.telemetry.recorded import Folder, Side
-from providers.recordings import UnreadableRecording, client_meta_files, read_client_request
+from providers.recordings import CUT_REQUEST, UnreadableRecording, client_meta_files, read_client_request
 
 LINE = {"ended": "complete", "model": "m", "at": "2026-11-22T08:00:05Z", "duration_ms": 2500}
 CLIENT = Side(
@@ -49,8 +49,9 @@ def test_when_it_began_follows_from_its_end_where_nobody_wrote_it_down(tmp_path)
         assert read_client_request(meta).began is None
 
 
-def test_a_body_that_was_cut_is_told(tmp_path):
-    (meta,) = Folder(tmp_path).write([attrs.evolve(CLIENT, notes=("the request was cut at 4194304 bytes",))], LINE, ())
+@pytest.mark.parametrize("note", CUT_REQUEST)
+def test_a_truncated_body_is_reported(tmp_path, note):
+    (meta,) = Folder(tmp_path).write([attrs.evolve(CLIENT, notes=(f"{note} at 4194304 bytes",))], LINE, ())
     assert read_client_request(meta).cut
 
 
@@ -61,5 +62,5 @@ def test_what_cannot_be_read_is_told_by_its_name(tmp_path):
         with pytest.raises(UnreadableRecording, match=meta.name):
             read_client_request(meta)
     meta.unlink()
-    with pytest.raises(UnreadableRecording, match="it is gone"):
+    with pytest.raises(UnreadableRecording, match="does not exist any more"):
         read_client_request(meta)

@@ -31,7 +31,7 @@ from gateway.telemetry.recording import Recorder
 from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
 from providers.neutral.invoked import INVOKED
-from providers.recordings import read_recording
+from providers.recordings import CUT_REQUEST, read_recording
 from streams.event_stream import EVENT_STREAM, event, exception
 from tests.support.recordings import ABSENT, recordings
 
@@ -407,7 +407,7 @@ async def test_a_long_body_is_cut_and_the_meta_file_says_so(tmp_path, monkeypatc
     desk.end(record)
     await desk.written()
     (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))
-    assert meta["notes"] == ["the request was cut at 10 bytes"]
+    assert meta["notes"] == [f"{CUT_REQUEST[0]} at 10 bytes"]  # as their reader recognizes them
     assert meta["bytes_exact"] is False
     (body,) = (file.read_bytes() for file in tmp_path.rglob("*.request.json"))
     assert body == b"0123456789"
