@@ -1,4 +1,4 @@
-"""The tasks of a connection, and the queue from a request to the app that answers it."""
+"""The tasks of a connection, and the queue of messages from a request to the app."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,8 @@ from gateway.serving.asgi_extensions import TAKE_NOW
 
 
 class AppInbox:
-    """The messages of one request that its app has not received yet. ``HttpStream`` bounds what waits here.
-
-    A memory channel for each request would take a hundredth of what a small request costs."""
+    """The messages of one request that its app has not received yet. ``HttpStream`` bounds them. A memory channel would
+    add one percent to the cost of a small request."""
 
     __slots__ = ("_messages", "_put")
 
@@ -24,7 +23,7 @@ class AppInbox:
         self._put: trio.Event | None = None
 
     def put(self, message: ASGIReceiveEvent) -> None:
-        """Add a message, without giving other tasks a turn."""
+        """Add a message without yielding to other tasks."""
         self._messages.append(message)
         if self._put is not None:
             self._put.set()
@@ -34,7 +33,7 @@ class AppInbox:
         return self._messages.popleft() if self._messages else None
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return the next message, once there is one: a checkpoint. Only one task may receive at a time."""
+        """Wait for the next message and return it. Always a checkpoint. Only one task may receive at a time."""
         await trio.lowlevel.checkpoint()
         while not self._messages:
             self._put = trio.Event()
@@ -43,7 +42,7 @@ class AppInbox:
 
 
 class AppTasks(TaskGroup):
-    """Hypercorn's group of tasks, which can also start apps with an ``AppInbox``."""
+    """Hypercorn's task group, which can also start apps with an ``AppInbox``."""
 
     def start_app(
         self,
@@ -52,7 +51,7 @@ class AppTasks(TaskGroup):
         scope: Any,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> AppInbox:
-        """Start ``app`` on the request or websocket of an ASGI ``scope``, and return its inbox."""
+        """Start ``app`` for the request or websocket of an ASGI ``scope``, and return its inbox."""
         inbox = AppInbox()
         scope["extensions"][TAKE_NOW] = inbox.take_now
         threads = trio.to_thread.run_sync, trio.from_thread.run

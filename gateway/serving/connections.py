@@ -1,4 +1,4 @@
-"""A client's connection: opening, reading, writing and closing it. The protocol on it is passed in."""
+"""A client's connection, independent of its protocol: opening, reading, writing and closing."""
 
 import contextlib
 import logging
@@ -34,12 +34,13 @@ log = logging.getLogger("trigate.connections")
 
 TURN_AWAY_SECONDS: Final = 1.0
 RESERVE_SECONDS: Final = 2.0
-"""How long a connection may take that is one too many, and may still ask for health checks."""
+"""Seconds for a connection beyond the limit, which may still request health checks."""
 OPENING_SECONDS: Final = 10.0
-"""How long a client may take over what comes before HTTP."""
+"""Seconds for everything before HTTP."""
 PLAIN: Final = ListenerOptions()
 HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-"""Of a peer's end; the first is Linux's alone, elsewhere it is seen once all before it is read."""
+"""The poll events of a disconnect. Only Linux has the first; elsewhere a disconnect is seen after everything is
+read."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -54,8 +55,7 @@ class ServerContext:
 
 @attrs.frozen(eq=False, repr=False)
 class ConnectionContext:
-    """The parts of a connection that its requests share: the server, the tasks, the addresses of both ends, the
-    listener, whose it is."""
+    """The parts of a connection that its requests share."""
 
     server: ServerContext
     tasks: AppTasks
@@ -90,17 +90,17 @@ class ConnectionContext:
 
 
 class WireProtocol(Protocol):
-    """A protocol on a connection: it is given what comes from the client, and the end (``RawData``, ``Closed``)."""
+    """A protocol on a connection. It receives the client's bytes and the end (``RawData``, ``Closed``)."""
 
     def handle(self, event: Event) -> Awaitable[None]: ...
 
 
 OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], Awaitable[None]]
-"""Gives a new connection the protocol that it begins with."""
+"""Sets the first protocol of a new connection."""
 
 
 class ClientConnection:
-    """One connection of a client. Others can cut it; if it fails, no other connection does."""
+    """One connection of a client. Others can cut it; its failure affects no other connection."""
 
     protocol: WireProtocol
     _idle: IdleTimer
@@ -122,11 +122,11 @@ class ClientConnection:
         self._sending = trio.Lock()
         self.client: tuple[str, int] | None = None
         self.agreed: str | None = None
-        """The protocol that the TLS handshake agreed on, where it did."""
+        """The protocol that the TLS handshake selected, if any."""
         self._certificate = NOBODY
 
     async def run(self) -> None:
-        """Serve the connection to its end. Raises nothing but ``Cancelled``."""
+        """Serve the connection to its end. Raises only ``Cancelled``."""
         try:
             if self._listener.serves == "health":
                 await self._serve_apart("listener", 404, math.inf)
@@ -137,13 +137,13 @@ class ClientConnection:
                     return
             await self._serve_apart("reserve", 503, RESERVE_SECONDS)
         except* Exception:
-            # An exception here would end the whole server, with every stream in it, as a client's odd bytes have ended
-            # others': https://github.com/pgjones/hypercorn/issues/225.
+            # An exception here would end the whole server with all streams, as malformed bytes have ended other
+            # servers: https://github.com/pgjones/hypercorn/issues/225.
             log.exception("a connection failed and was closed")
 
     async def _serve_apart(self, purpose: str, status: int, seconds: float) -> None:
-        """Answer health checks alone, for ``seconds`` at most, and anything else with ``status``. Without a place for
-        that the connection is cut."""
+        """Answer only health checks for at most ``seconds``, and everything else with ``status``. Without a free place
+        the connection is cut."""
         registry = self._server.registry
         with registry.apart(purpose) as has_place:
             if has_place:
@@ -153,8 +153,10 @@ class ClientConnection:
         self.cut()
 
     async def _turn_away(self) -> None:
-        """Answer one connection too many from an address. The close waits a moment for the client's own: one with bytes
-        unread would be a reset, and the answer lost."""
+        """Reject one connection too many from an address.
+
+        Waits a moment for the client's close, because closing with unread bytes is a reset, which loses the
+        response."""
         with (
             self._server.registry.apart("turned away") as has_place,
             trio.move_on_after(TURN_AWAY_SECONDS),
@@ -171,7 +173,7 @@ class ClientConnection:
         sock = self._socket
         try:
             self.client = parse_socket_addr(sock.family, sock.getpeername())
-        except OSError:  # it has left already
+        except OSError:  # it has already disconnected
             return
         local = parse_socket_addr(sock.family, sock.getsockname())
         place = ConnectionPlace(self.end_soon)
@@ -192,13 +194,13 @@ class ClientConnection:
             server.registry.connections.discard(self)
             place.close()
             self._idle.close()
-            self.__dict__.pop("protocol", None)  # which refers to this: a cycle for the collector otherwise
+            self.__dict__.pop("protocol", None)  # breaks a reference cycle
         await self._transport.aclose()
 
     # Opening
 
     async def _take_address(self) -> bool:
-        """Take the client's address from what a proxy says first, where one has to; false if it does not say it."""
+        """Read the client's address from a required PROXY header, and return whether there is one."""
         if not self._listener.proxy_protocol:
             return True
         try:
@@ -213,8 +215,9 @@ class ClientConnection:
     async def _take_in(
         self, server: ServerContext, tasks: AppTasks, local: tuple[str, int] | None, place: ConnectionPlace
     ) -> None:
-        """Serve the client, whose address is known by now, if it may have one more connection. That comes before the
-        handshake of TLS, which would hold as many open as anybody likes."""
+        """Serve the client if it may have another connection.
+
+        This comes before the TLS handshake, which would otherwise hold any number of connections open."""
         address = self.client[0] if self.client is not None and self._listener.serves == "all" else None
         with server.registry.counted(address) as has_room:
             if not has_room:
@@ -225,7 +228,7 @@ class ClientConnection:
                 await self._read()
 
     async def _secure(self) -> bool:
-        """Speak TLS from here on, where the listener does; false if the client does not."""
+        """Start TLS if the listener uses it, and return whether the handshake succeeded."""
         if self._listener.tls is None:
             return True
         secured = TlsTransport(self._stream, self._listener.tls.context)
@@ -247,7 +250,7 @@ class ClientConnection:
         try:
             while data := await self._idle.wait(self._transport.receive):
                 await self.protocol.handle(RawData(data=data))
-                del data  # which would stay until the next, mostly for as long as a request takes
+                del data  # it would be kept until the next read, usually for a whole request
         finally:
             self._idle.close()
         with trio.CancelScope(shield=data is None):
@@ -258,16 +261,15 @@ class ClientConnection:
     # Writing
 
     async def write(self, data: Data, head: bytes = b"") -> None:
-        """Write ``head`` and ``data``, which is not copied behind it. Gives other tasks a turn only where something
-        waits to be written already, or the kernel does not take all."""
+        """Write ``head`` and ``data`` without concatenating them. Yields to other tasks only if it has to wait."""
         if self._sending.locked() or not self._transport.send_now(data, head):
             await self._send_all(b"".join((head, data)) if head else data)
         elif self._transport.rest:
             await self._send_all(b"")
 
     def write_now(self, data: Data) -> bool:
-        """Take ``data`` to be written and return true, unless something else waits for that. What the kernel does not
-        take of it waits from now on."""
+        """Write ``data`` and return true, unless another write is waiting. What the kernel does not take is sent
+        later."""
         if self._sending.locked() or not self._transport.send_now(data, b""):
             return False
         if self._transport.rest:
@@ -283,14 +285,14 @@ class ClientConnection:
             try:
                 with trio.CancelScope(shield=True):
                     await self._transport.send_all(data)
-            except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):  # busy with the close
+            except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):  # being closed
                 await self.protocol.handle(Closed())
 
     # The connection's state
 
     async def send(self, event: Event) -> None:
-        """Do what an event of Hypercorn's says. ``RawData`` gives other tasks a turn, always: Hypercorn's HTTP/2 relies
-        on it to wind a stream up before its client has the answer."""
+        """Handle an event of Hypercorn's. ``RawData`` always yields to other tasks: Hypercorn's HTTP/2 relies on it to
+        end a stream before its client has the response."""
         if isinstance(event, RawData):
             await self._send_all(event.data)
         elif isinstance(event, Closed):
@@ -299,12 +301,12 @@ class ClientConnection:
             self.set_idle(event.idle)
 
     async def close(self) -> None:
-        """Close the connection, and tell its protocol."""
+        """Close the connection, and notify its protocol."""
         await self._transport.aclose()
         await self.protocol.handle(Closed())
 
     def set_idle(self, idle: bool) -> None:
-        """Start the idle timer, or stop it."""
+        """Start or stop the idle timer."""
         if idle:
             self._idle.start()
         else:
@@ -315,32 +317,32 @@ class ClientConnection:
         return self._idle.since
 
     def await_head(self) -> None:
-        """Wait only so long for the rest of a head, if the connection is idle."""
+        """Limit the wait for the rest of a head, if the connection is idle."""
         self._idle.await_head()
 
     def end_idle(self) -> None:
-        """End the connection if it is idle: the server stops, or needs the room."""
+        """End the connection if it is idle, because the server stops or needs the room."""
         self._idle.end()
 
     def end_soon(self) -> None:
-        """End the connection once no request is under way on it."""
+        """End the connection when no request is running on it."""
         self._idle.end_soon()
 
     def has_hung_up(self) -> bool:
-        """Whether the client has closed its side, whatever it has sent before that is still unread."""
+        """Return whether the client has closed its side, even behind unread bytes."""
         poll = select.poll()
         try:
             poll.register(self._socket.fileno(), HUNG_UP)
-        except (OSError, ValueError):  # it is closed
+        except (OSError, ValueError):  # closed
             return True
         return bool(poll.poll(0))
 
     def cut(self) -> None:
-        """Close the socket, synchronously, whatever is going on."""
+        """Close the socket synchronously, whatever is running."""
         self._socket.close()
 
     def reset(self) -> None:
         """Cut the connection with an RST."""
-        with contextlib.suppress(OSError):  # it is closed already
+        with contextlib.suppress(OSError):  # already closed
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.cut()

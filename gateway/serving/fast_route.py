@@ -1,8 +1,5 @@
-"""Routes without Quart, and the requests that they read.
-
-Quart's routing, contexts and hooks cost as much as the gateway's whole work for a small request, so the most used paths
-do without them.
-"""
+"""Routes without Quart, and their requests. Quart's routing, contexts and hooks cost as much as the gateway's own work
+for a small request, so the most used paths avoid them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
@@ -28,25 +25,25 @@ from gateway.serving.asgi_extensions import (
 from streams.errors import GatewayError
 
 Arriving: TypeAlias = Callable[[int], object]
-"""Called with the bytes of a body that have arrived so far. Raises ``GatewayError`` if there is no room for them."""
+"""Called with the number of bytes of a body that have arrived. Raises ``GatewayError`` if there is no room for them."""
 
 
 def unlimited(size: int) -> None:
-    """An ``Arriving`` that has room for everything."""
+    """Accept any number of bytes."""
 
 
 def too_large(most: int | None) -> GatewayError:
-    """The error of a request whose body has more than ``most`` bytes."""
+    """Return the error of a request whose body has more than ``most`` bytes."""
     return GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
 
 
 def too_slow() -> GatewayError:
-    """The error of a request whose body did not arrive in time."""
+    """Return the error of a request whose body did not arrive in time."""
     return GatewayError("invalid_request", "the request body did not arrive in time", status=408)
 
 
 class IncomingRequest(Protocol):
-    """A client's request, its header names in lower case."""
+    """A client's request, with lower-case header names."""
 
     @property
     def scope(self) -> RequestScope: ...
@@ -61,22 +58,24 @@ class IncomingRequest(Protocol):
     def asgi(self) -> HTTPScope: ...
 
     async def read(self, arriving: Arriving) -> bytes:
-        """Read the whole body. Raises ``GatewayError`` (413, 408), also of ``arriving``. The client leaving cancels
-        it."""
+        """Return the whole body. Raises ``GatewayError`` (413, 408), also from ``arriving``. A disconnect of the client
+        cancels it."""
         ...
 
 
 class PiecesRequest(IncomingRequest, Protocol):
-    """A client's request whose body can be read as it comes."""
+    """A client's request whose body can be read in pieces."""
 
     def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """Return the body in the pieces in which it arrives, none empty, up to ``most`` bytes: a slow reader slows the
-        client. Raises ``GatewayError`` (413, 408). If the client leaves, a reader that waits is cancelled."""
+        """Yield the body in non-empty pieces as it arrives, up to ``most`` bytes.
+
+        A slow reader slows the client. Raises ``GatewayError`` (413, 408). A disconnect of the client cancels a waiting
+        reader."""
         ...
 
 
 class AsgiRequest:
-    """The ``IncomingRequest`` of a fast route, straight from the server."""
+    """The ``IncomingRequest`` of a fast route, directly from the server."""
 
     def __init__(
         self, scope: RequestScope, asgi: HTTPScope, receive: ASGIReceiveCallable, most: int, seconds: float
@@ -101,7 +100,7 @@ class AsgiRequest:
         if ON_READING in self.asgi["extensions"]:
             await ask_for_body(self.asgi)
         body = _ArrivingBody(self._most, arriving)
-        while not body.is_whole and (message := self._take_now()) is not None:  # mostly all has come with the head
+        while not body.is_whole and (message := self._take_now()) is not None:  # usually it came with the head
             await self._add(body, message)
         if not body.is_whole:
             with trio.move_on_after(self._seconds) as time:
@@ -113,7 +112,8 @@ class AsgiRequest:
         return b"".join(body.parts)
 
     async def _add(self, body: "_ArrivingBody", message: ASGIReceiveEvent) -> None:
-        """Add the part in ``message``. Raises ``GatewayError``; if the client has left, the request is cancelled."""
+        """Add the part in ``message``. Raises ``GatewayError``; if the client has disconnected, the request is
+        cancelled."""
         if message["type"] == "http.request":
             body.add(message)
         else:
@@ -124,7 +124,7 @@ class AsgiRequest:
         return _BodyPieces(self, self._receive, most, self._seconds)
 
     def listen(self) -> None:
-        """Cancel the request from now on if the client leaves: ASGI's message for that follows the body."""
+        """Cancel the request from now on if the client disconnects; ASGI's message for that follows the body."""
         if not self._listening:
             self._listening = True
             self.scope.nursery.start_soon(self._listen)
@@ -136,7 +136,7 @@ class AsgiRequest:
 
 
 class _ArrivingBody:
-    """The parts of a body that have come, up to ``most`` bytes. ``arriving`` is called with their size."""
+    """The parts of a body that have arrived, up to ``most`` bytes. ``arriving`` is called with their size."""
 
     __slots__ = ("_arriving", "_most", "_size", "is_whole", "parts")
 
@@ -148,7 +148,7 @@ class _ArrivingBody:
         self._arriving = arriving
 
     def add(self, message: HTTPRequestEvent) -> None:
-        """Raises ``GatewayError`` (413), also of ``arriving``."""
+        """Add a part. Raises ``GatewayError`` (413), also from ``arriving``."""
         if part := message.get("body", b""):
             self._size += len(part)
             if self._size > self._most:
@@ -159,12 +159,12 @@ class _ArrivingBody:
 
 
 def _nothing_now() -> None:
-    """Take nothing: a server without ``TakeNow`` gives its messages one at a time."""
+    """Return nothing, because a server without ``TakeNow`` passes its messages one at a time."""
 
 
 class _BodyPieces:
-    """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a client that leaves cancels
-    the request."""
+    """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a disconnect cancels the
+    request."""
 
     def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
         self._request = request
@@ -204,7 +204,7 @@ class _BodyPieces:
 
 
 def _took_nothing(size: int) -> None:
-    """Do nothing: a server without ``PaceBody`` bounds the body itself."""
+    """Do nothing, because a server without ``PaceBody`` bounds the body itself."""
 
 
 async def ask_for_body(asgi: HTTPScope) -> None:
@@ -218,8 +218,8 @@ FastRoute: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]
 
 @attrs.frozen(eq=False, repr=False)
 class OpenRoute:
-    """A route for GET and HEAD that checks a client's key itself, if at all. It is a fast route, and a view of Quart's
-    for other spellings of its paths."""
+    """A route for GET and HEAD that checks a client's key itself, if at all. It is a fast route, and a Quart view for
+    other spellings of its paths."""
 
     name: str
     paths: tuple[str, ...]
@@ -227,21 +227,20 @@ class OpenRoute:
 
 
 class NamedRoute(Protocol):
-    """Answers a request whose path names something."""
+    """Responds to a request whose path contains a name."""
 
     async def __call__(self, incoming: PiecesRequest, name: str) -> Response: ...
 
 
 @attrs.frozen(eq=False, repr=False)
 class FastRoutes:
-    """The fast routes of an app for one method: those with a path of their own, and those with a name between two parts
-    of it."""
+    """The fast routes of an app for one method: exact paths, and paths with a name between two fixed parts."""
 
     by_path: dict[str, FastRoute] = attrs.field(factory=dict)
     named: list[tuple[str, str, NamedRoute]] = attrs.field(factory=list)
 
     def around(self, path: str) -> FastRoute | None:
-        """The route for ``path`` with a name in it."""
+        """Return the route for a ``path`` with a name in it."""
         for before, behind, answer in self.named:
             if path.startswith(before) and path.endswith(behind) and len(path) > len(before) + len(behind):
                 return partial(answer, name=path[len(before) : len(path) - len(behind)])
@@ -259,17 +258,18 @@ class HasExtensions(Protocol):
 
 
 ROUTES: Final = "trigate.routes"
-"""The member of an app's ``extensions`` that maps methods to their ``FastRoutes``."""
+"""The key in an app's ``extensions`` for its ``FastRoutes`` by method."""
 
 
 def add_fast_route(app: HasExtensions, path: str, answer: FastRoute, method: str = "POST") -> None:
-    """Answer ``method`` on ``path`` with ``answer``, without Quart's routing, contexts and hooks. ``answer`` must
-    raise nothing."""
+    """Handle ``method`` on ``path`` with ``answer``, without Quart's routing, contexts and hooks. ``answer`` must not
+    raise."""
     _routes(app, method).by_path[path] = answer
 
 
 def add_named_route(app: HasExtensions, before: str, behind: str, answer: NamedRoute, method: str = "POST") -> None:
-    """The same for every path that begins with ``before`` and ends with ``behind``; what is in between is the name."""
+    """Handle ``method`` on every path from ``before`` to ``behind`` with ``answer``; the part between them is the
+    name."""
     _routes(app, method).named.append((before, behind, answer))
 
 
@@ -279,12 +279,12 @@ def _routes(app: HasExtensions, method: str) -> FastRoutes:
 
 
 def fast_routes(app: HasExtensions, method: str) -> FastRoutes:
-    """The fast routes of ``app`` for a method."""
+    """Return the fast routes of ``app`` for a method."""
     return cast("FastRoutes", app.extensions[ROUTES].get(method, _NONE)) if ROUTES in app.extensions else _NONE
 
 
 def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:
-    """Answer GET and HEAD on the paths of ``routes``."""
+    """Handle GET and HEAD on the paths of ``routes``."""
     for route in routes:
         for path in route.paths:
             for method in ("GET", "HEAD"):
@@ -292,5 +292,5 @@ def add_open_routes(app: HasExtensions, routes: Iterable[OpenRoute]) -> None:
 
 
 def has_path(app: HasExtensions, path: str) -> bool:
-    """True if a fast route has exactly this path, for any method."""
+    """Return whether a fast route has exactly this path, for any method."""
     return any(path in routes.by_path for routes in app.extensions.get(ROUTES, {}).values())

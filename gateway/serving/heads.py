@@ -1,7 +1,5 @@
-"""The head of an HTTP/1.1 answer, and how its body is framed (RFC 9112, sections 6 and 9.6). Pure.
-
-h11 would check and copy each header three times on the way, which is a tenth of what a small request costs.
-"""
+"""The head and the framing of an HTTP/1.1 response (RFC 9112, sections 6 and 9.6), without I/O. h11 would check and
+copy each header three times, a tenth of the cost of a small request."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -22,9 +20,9 @@ _OURS: Final = (b"connection", b"transfer-encoding")
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-@attrs.frozen(eq=False, repr=False, slots=False)  # one for each request, and made with fewer calls
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class RequestLine:
-    """The parts of a request that decide the form of its answer."""
+    """The parts of a request that determine the form of its response."""
 
     method: bytes
     version: bytes  # b"1.1"
@@ -40,13 +38,13 @@ UNKNOWN: Final = RequestLine(b"", b"1.0", closes=True)
 
 
 class AnswerWriter:
-    """One answer as bytes: ``head``, then what ``frame`` makes of each piece of the body, then ``end``. ``closes``: the
-    connection ends with it; so it does behind an answer that falls short of its declared length."""
+    """One response as bytes: ``head``, then ``frame`` of each piece of the body, then ``end``. ``closes``: the
+    connection ends with it, also after a response that is shorter than its content length."""
 
     __slots__ = ("_bare", "_left", "chunks", "closes", "ended", "head")
 
     def __init__(self, line: RequestLine, status: int, headers: Headers) -> None:
-        """Raises ``ValueError`` for a header that would break the head."""
+        """Prepare the head. Raises ``ValueError`` for an invalid header."""
         length = next((int(value) for name, value in headers if name == b"content-length"), None)
         never = status in (204, 304)  # whatever the headers say
         sized = never or length is not None
@@ -70,7 +68,7 @@ class AnswerWriter:
             raise ValueError("a response header has a line break")
 
     def frame(self, data: bytes) -> bytes:
-        """A piece of the body as it goes out."""
+        """Return the encoded form of a piece of the body."""
         if self._bare or not data:
             return b""
         if self.chunks:
@@ -81,9 +79,9 @@ class AnswerWriter:
         return data
 
     def end(self) -> bytes:
-        """The bytes behind the last piece."""
+        """Return the bytes after the last piece."""
         self.ended = True
-        if self._left:  # the client would take the next answer for the rest of this one
+        if self._left:  # the client would treat the next response as the rest of this one
             self.closes = True
         return b"0\r\n\r\n" if self.chunks and not self._bare else b""
 

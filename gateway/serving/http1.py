@@ -1,7 +1,5 @@
-"""A client's connection over HTTP/1.1.
-
-h11 reads requests. Answers are written past it (``heads.py``), but for a 100 and the handshake of a websocket.
-"""
+"""A client's HTTP/1.1 connection. h11 reads requests. ``heads`` writes responses, except a 100 and the handshake of a
+websocket."""
 
 from enum import Enum, auto
 from typing import Final
@@ -23,7 +21,7 @@ from gateway.serving.websocket_stream import WebSocketStream
 
 
 def asks_for_websocket(request: h11.Request) -> bool:
-    """Return true for a handshake, valid or not."""
+    """Return whether the request is a websocket handshake, valid or not."""
     headers = dict(request.headers)
     tokens = headers.get(b"connection", b"").lower().split(b",")
     upgrade = headers.get(b"upgrade", b"").strip().lower()
@@ -31,17 +29,17 @@ def asks_for_websocket(request: h11.Request) -> bool:
 
 
 class WebSocketOverHttp1:
-    """An HTTP/1.1 connection that has become a websocket, or ends with the refusal of one."""
+    """An HTTP/1.1 connection that became a websocket, or ends with the refusal of one."""
 
     def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: h11.Connection) -> None:
-        """``reader`` has read the request, and writes the answer to it."""
+        """Take over the connection. ``reader`` has read the request, and writes the response to it."""
         self._context = context
         self._connection = connection
         self._reader = reader
         self._stream = WebSocketStream(context, STREAM_ID, self._on_event)
 
     async def begin(self, request: h11.Request) -> None:
-        """Take up the request. A client that has sent more already, before it can know the answer, is refused."""
+        """Handle the handshake. A client that sends more before the response is rejected."""
         if self._reader.trailing_data[0]:
             await self._stream.refuse()
         else:
@@ -83,14 +81,14 @@ class WebSocketOverHttp1:
 
 
 LOOK_SECONDS: Final = 0.05
-"""How often it is looked whether a client has left whose body nobody reads at the moment."""
-KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
-SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
+"""Seconds between checks for a disconnect while nobody reads the body."""
+KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read during the previous one
+SKIP_BYTES: Final = 64 * 2**20  # the limit of the rest of a body that is read after an early response
 SKIP_SECONDS: Final = 5.0
-LARGE: Final = 16 * 1024  # bytes that are not copied behind a head
+LARGE: Final = 16 * 1024  # bytes that are not copied after a head
 
-# The states in which h11 has the whole request. One that asks for another protocol waits for the answer that it gets
-# none, and behind one with `connection: close` no other counts.
+# The states in which h11 has the whole request. A request for another protocol waits for its response; after one with
+# `connection: close` no other counts.
 _WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
 
 
@@ -99,18 +97,17 @@ class ReadState(Enum):
 
     READING = auto()
     SKIPPING = auto()
-    """An answer came early: the rest of its request's body is dropped."""
+    """The response was early: the rest of its request's body is dropped."""
     ENDED = auto()
-    """The connection is closed, or speaks another protocol from here on."""
+    """The connection is closed, or speaks another protocol from now on."""
 
 
 class Http1:
     """One HTTP/1.1 connection.
 
-    While a request is answered up to ``KEPT`` bytes of the next are read and kept in h11's buffer, so that a disconnect
-    is seen also behind a pipelined request. Closing instead would break quick keep-alive clients, whose next request
-    arrives before the last one is wound up.
-    """
+    During a response up to ``KEPT`` bytes of the next request are read into h11's buffer, so that a disconnect is
+    noticed behind a pipelined request, too. Closing instead would break fast keep-alive clients, whose next request
+    arrives before the last one has ended."""
 
     def __init__(self, context: ConnectionContext, connection: ClientConnection) -> None:
         self._context = context
@@ -124,11 +121,11 @@ class Http1:
         self._began = False
         self._stream: HttpStream | None = None
         self._line = UNKNOWN
-        self._answer: AnswerWriter | None = None  # to the request that is open
-        self._head = b""  # waits for the first bytes of the body, which always follow: one write instead of two
+        self._answer: AnswerWriter | None = None  # to the open request
+        self._head = b""  # waits for the first bytes of the body: one write instead of two
 
     def _next_reader(self, left: bytes = b"") -> RequestReader:
-        """Make the reader of the next request, of which ``left`` has come."""
+        """Return the reader of the next request, of which ``left`` has arrived."""
         most = self._context.server.config.h11_max_incomplete_size
         reader = RequestReader(h11.SERVER, max_incomplete_event_size=most)
         reader.receive_data(left)
@@ -138,7 +135,7 @@ class Http1:
         if isinstance(event, RawData):
             await self._received(event.data)
         elif isinstance(event, Closed):
-            # Nothing that waits for more to come, or for room, may outlive the connection.
+            # Nothing that waits may outlive the connection.
             self._state = ReadState.ENDED
             self._room.set()
             self._all_skipped.set()
@@ -148,7 +145,7 @@ class Http1:
 
     async def _received(self, data: bytes) -> None:
         try:
-            self._reading.acquire_nowait()  # `acquire` gives other tasks a turn, which the read before has done
+            self._reading.acquire_nowait()  # `acquire` yields to other tasks, as the read has just done
         except trio.WouldBlock:
             await self._reading.acquire()
         try:
@@ -162,7 +159,7 @@ class Http1:
             await self._room.wait()
 
     def _kept(self) -> int:
-        """Count the bytes of the next request that wait for the end of this one."""
+        """Return the number of bytes of the next request that wait for the end of this one."""
         return len(self.reader.trailing_data[0]) if self.reader.their_state in _WHOLE else 0
 
     async def _take_up(self) -> None:
@@ -171,12 +168,12 @@ class Http1:
             self._await_head()
 
     def _await_head(self) -> None:
-        """Give the client only so long for the rest of a head that it has begun."""
+        """Limit the wait for the rest of a head that the client has started."""
         if self._stream is None and self._state is ReadState.READING and self.reader.trailing_data[0]:
             self._connection.await_head()
 
     async def _handle_events(self) -> None:
-        while self._state is ReadState.READING:  # the answer may come between two pieces of its request's body
+        while self._state is ReadState.READING:  # the response may come before the end of the body
             try:
                 event = self.reader.next_event()
             except h11.RemoteProtocolError as error:
@@ -194,15 +191,14 @@ class Http1:
                     await self._wait_for(self._stream.backlog)
             elif isinstance(event, h11.EndOfMessage):
                 self._stream.end_body()
-                return  # the next request, perhaps, which waits for the answer
-            else:  # the client has ended the connection
+                return  # perhaps the next request, which waits for the response
+            else:  # the client closed its side
                 return
         if self._state is ReadState.SKIPPING:
             self._skip()
 
     async def _wait_for(self, backlog: Backlog) -> None:
-        """Wait until the app has taken more of the body. Its client may leave meanwhile, behind bytes that nobody
-        reads."""
+        """Wait until the app has taken more of the body, or the client disconnects behind unread bytes."""
         while backlog.is_full and self._state is ReadState.READING:
             await backlog.wait(LOOK_SECONDS)
             if backlog.is_full and self._connection.has_hung_up():
@@ -217,7 +213,7 @@ class Http1:
         if b"upgrade" in dict(headers) and asks_for_websocket(request):
             await self._speak_websocket(request)
             return
-        # Any other upgrade is ignored, as a server may (RFC 9110, section 7.8): also to h2c, cleartext HTTP/2.
+        # Other upgrades are ignored (RFC 9110, section 7.8), including h2c, cleartext HTTP/2.
         self._began = True
         self._line = RequestLine.of(request.method, request.http_version, headers)
         self._stream = HttpStream(self._context, self, self._write_now)
@@ -240,7 +236,7 @@ class Http1:
         await protocol.begin(request)
 
     async def _send_continue(self) -> None:
-        """Tell a client that waits for that to send its body, which is wanted: not before its head is found good."""
+        """Tell a client that waits for 100 (Continue) to send its body, after its head was accepted."""
         if self.reader.they_are_waiting_for_100_continue and self._answer is None:
             await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 
@@ -251,8 +247,8 @@ class Http1:
 
     def _start(self, line: RequestLine, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self._answer is not None:
-            return  # behind an error of ours nothing of the app's goes out
-        # With 413 the rest of the body is not wanted. While the process stops the next request belongs elsewhere.
+            return  # nothing of the app follows the server's own error
+        # After a 413 the rest of the body is dropped. While the process stops, the next request belongs elsewhere.
         if status == 413 or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
         self._answer = AnswerWriter(line, status, headers)
@@ -268,7 +264,7 @@ class Http1:
             await self._connection.write(head + framed)
 
     def _write_now(self, data: bytes) -> bool:
-        """Do the same without waiting (``WriteNow``). What goes before the body's first piece may be waiting still."""
+        """Send a piece without waiting (``WriteNow``). The head may still be waiting before it."""
         answer = self._answer
         if answer is None or not answer.chunks or self._head:
             return False
@@ -281,7 +277,7 @@ class Http1:
             await self._connection.write(last)
 
     async def _refuse(self, status: int) -> None:
-        """Answer a request that cannot be read."""
+        """Respond to a request that cannot be read."""
         headers, body = error_answer(status)
         self._start(self._line, status, headers)
         await self.send_body(body)
@@ -294,8 +290,8 @@ class Http1:
         if not answered or self.reader.their_state is not h11.SEND_BODY or self._state is ReadState.ENDED:
             await self._recycle()
             return
-        # Answered before the whole body came. Closing now would reset the connection, and the client, still sending,
-        # might lose the answer: read on for a while.
+        # The response came before the whole body. Closing now would reset the connection, and the client might lose the
+        # response: read on for a while.
         self._state, self._skipped, self._all_skipped = ReadState.SKIPPING, 0, trio.Event()
         self._close_stream()
         self._context.tasks.spawn(self._wait_for_rest)
@@ -328,7 +324,7 @@ class Http1:
             await self._recycle()
 
     def _skip(self) -> None:
-        """Drop what is left of a request's body."""
+        """Drop the rest of a request's body."""
         while not self._all_skipped.is_set():
             try:
                 event = self.reader.next_event()

@@ -1,4 +1,4 @@
-"""A client's connection over HTTP/2: Hypercorn's protocol, with our requests, buffers and time limits."""
+"""A client's HTTP/2 connection: Hypercorn's protocol with this server's requests, buffers and time limits."""
 
 import contextlib
 import logging
@@ -27,28 +27,28 @@ from gateway.serving.websocket_stream import WebSocketStream
 log = logging.getLogger("trigate.connections")
 
 FAREWELL_SECONDS: Final = 1.0
-"""How long what a client still sends is dropped before its connection is closed: that would be a reset, and the frame
-that says why would be lost."""
+"""Seconds in which a client's bytes are dropped before its connection is closed; closing at once would be a reset,
+which loses the frame with the reason."""
 
 AT_ONCE_SECONDS: Final = 5.0
-"""The longest that an answer waits that is sent at once or not at all, once it has seemed to fit."""
+"""The longest wait of a response that is sent at once or not at all, if it seemed to fit."""
 
 HIGH_WATER: Final = 32 * 1024
-"""Bytes that wait on one stream before its writer waits, too: two frames."""
+"""Bytes waiting on one stream before its writer waits, too: two frames."""
 LOW_WATER: Final = HIGH_WATER // 2
 
 
 class SendBuffer:
-    """The bytes that wait to be sent on one stream, as Hypercorn's sending task takes them.
+    """The bytes waiting on one stream, for Hypercorn's sending task.
 
-    A writer that waits for room goes on when there is room. With Hypercorn's own buffer it also goes on when the
-    client's window lets little or nothing pass, and what waits for a client that does not read grows without end. A
-    fork of Hypercorn has mended that: https://github.com/davidbrochart/anycorn/pull/61."""
+    A writer waits for room. With Hypercorn's own buffer it also continues while the client's window is closed, so that
+    the buffer of a client that does not read grows without limit. A fork of Hypercorn fixed that:
+    https://github.com/davidbrochart/anycorn/pull/61."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self.is_closed = False
-        """Nothing more is taken: the answer has ended, or its stream."""
+        """The response or its stream has ended: nothing more is accepted."""
         self._room = trio.Event()
         self._empty = trio.Event()
 
@@ -61,7 +61,7 @@ class SendBuffer:
         return bool(self._data)
 
     async def push(self, data: bytes) -> None:
-        """Add to what waits, and wait for room. Raises ``BufferCompleteError``."""
+        """Add bytes, and wait for room. Raises ``BufferCompleteError``."""
         if self.is_closed:
             raise BufferCompleteError
         self._data += data
@@ -73,7 +73,7 @@ class SendBuffer:
             await self._room.wait()
 
     async def pop(self, most: int) -> bytes:
-        """Take ``most`` bytes or fewer."""
+        """Return at most ``most`` bytes and remove them."""
         data = bytes(self._data[:most])
         del self._data[:most]
         if len(self._data) < LOW_WATER:
@@ -83,15 +83,15 @@ class SendBuffer:
         return data
 
     async def drain(self) -> None:
-        """Wait until all is taken."""
+        """Wait until everything is sent."""
         await self._empty.wait()
 
     def set_complete(self) -> None:
-        """Take nothing more; what waits is still sent."""
+        """Accept nothing more; the waiting bytes are still sent."""
         self.is_closed = True
 
     async def close(self) -> None:
-        """Take nothing more, and drop what waits."""
+        """Accept nothing more, and drop the waiting bytes."""
         self.is_closed = True
         self._data.clear()
         self._empty.set()
@@ -134,9 +134,9 @@ class Http2(H2Protocol):
         self._said_goodbye = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
-    # Replaces Hypercorn's, which hands all events of a read on at once. Two kinds would cost the whole connection: a
-    # body behind its answer (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. A reset is
-    # not seen as idleness, and writers that wait for room are not woken when the connection ends.
+    # Replaces Hypercorn's, which handles all events of a read at once. Two kinds would end the whole connection: a body
+    # after its response (https://github.com/pgjones/hypercorn/issues/329), and a request without a path. Also, a reset
+    # does not count as idleness there, and writers that wait for room are not woken at the end of the connection.
     async def handle(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().handle(event)
@@ -157,20 +157,20 @@ class Http2(H2Protocol):
 
     async def _handle_all(self, events: Iterable[Http2Event]) -> None:
         for event in events:
-            if self.closed:  # by what came before it
+            if self.closed:  # by an earlier event
                 return
             await self._handle_event(event)
-            if isinstance(event, RequestReceived):  # a read may bring a hundred: the streams of others have their turn
+            if isinstance(event, RequestReceived):  # a read may contain a hundred; let other streams continue
                 await trio.lowlevel.checkpoint()
 
     async def _bears(self, overstepped: FrameBound | None) -> bool:
-        """False, and the end of the connection, once its client has sent more than is meant well."""
+        """Return true unless a frame limit was ``overstepped``, which ends the connection."""
         if overstepped is None:
             return True
         if not self.closed:
             name, most = overstepped.name, overstepped.most
             log.warning("closed the connection of %s: more than %d %s frames in %d s", self.client, most, name, SECONDS)
-            with contextlib.suppress(ProtocolError):  # the client has closed it, too
+            with contextlib.suppress(ProtocolError):  # the client has also closed it
                 self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             await self.handle(Closed())
             self.task_group.spawn(self._flush)
@@ -181,8 +181,8 @@ class Http2(H2Protocol):
         await trio.sleep(FAREWELL_SECONDS)
         await self.send(Closed())
 
-    # Replaces Hypercorn's, whose tree any client fills with streams that it never opens. What a client says of
-    # priorities may be ignored (RFC 9113, section 5.3.2).
+    # Replaces Hypercorn's, whose tree clients can fill with streams that they never open. Priorities may be ignored
+    # (RFC 9113, section 5.3.2).
     async def _priority_updated(self, event: PriorityUpdated) -> None:
         pass
 
@@ -201,7 +201,7 @@ class Http2(H2Protocol):
             if not event.remote_reset:
                 await self._bears(self._counter.provoked_reset(trio.current_time()))
         if isinstance(event, StreamReset | RequestReceived) and self.idle:
-            # Hypercorn starts the idle timer again only after a whole answer.
+            # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
 
     def _paced(self, stream_id: int | None) -> HttpStream | None:
@@ -209,8 +209,8 @@ class Http2(H2Protocol):
         return stream if isinstance(stream, HttpStream) and stream.backlog.is_paced else None
 
     async def _owe(self, event: DataReceived, stream: HttpStream) -> None:
-        """Give the client its window back when the app has taken what came: Hypercorn does at once, so that a body
-        that is slowly read would grow in the queue before the app."""
+        """Return the client's window when the app has taken the data. Hypercorn returns it at once, so that a slowly
+        read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
         stream.backlog.on_taken = partial(self._give_back, stream_id)
         self._give_back(stream_id, (event.flow_controlled_length or 0) - len(data))
@@ -222,7 +222,7 @@ class Http2(H2Protocol):
                 self.connection.acknowledge_received_data(size, stream_id)
                 self.task_group.spawn(self._flush)
 
-    # Replaces Hypercorn's: its streams and buffers are named there, and there is no setting for others.
+    # Replaces Hypercorn's, which has its own streams and buffers and no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:
         stream_id, line = _id(request), dict(request.headers or ())
         method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
@@ -240,8 +240,8 @@ class Http2(H2Protocol):
             stream.begin(method, "2", target, headers)
 
     async def _send_in_time(self, event: StreamEvent) -> None:
-        """Send what a stream says, unless the client keeps its window shut for ever, which TCP_USER_TIMEOUT does not
-        see. What is sent at once or not at all does not wait for it."""
+        """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
+        response that is sent at once or not at all does not wait for it."""
         stream_id = event.stream_id
         stream = cast("HttpStream | WebSocketStream | None", self.streams.get(stream_id))
         hasty = stream is not None and stream.at_once
@@ -260,46 +260,46 @@ class Http2(H2Protocol):
             await self._leave_stream(stream_id)
 
     def _fits(self, stream_id: int, size: int) -> bool:
-        """True if the client takes ``size`` bytes without being waited for, or if they are too many for that. A list or
-        a page may be larger than a window: its client has a moment to read."""
+        """Return whether the client takes ``size`` bytes without a wait, or whether they are too many for a window. A
+        list or a page may be larger than a window: its client has a moment to read."""
         try:
             return size > HIGH_WATER or size <= self.connection.local_flow_control_window(stream_id)
-        except ProtocolError:  # the stream has ended: whoever sends on it will see
+        except ProtocolError:  # the stream has ended, as its next send will notice
             return True
 
-    # Hypercorn's own goodbye may come between the last data of an answer and its end, which is lost then: its context
-    # therefore never says that the server stops.
+    # Hypercorn's own goodbye may come between the last data and the end of a response, which is then lost. So its
+    # context never says that the server stops.
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
         if self._context.server.registry.draining:
             await self._say_goodbye()
 
     async def _tell_connection(self, event: Event) -> None:
-        """Give ``event`` to the connection, which ends an idle one while the process stops."""
+        """Pass ``event`` to the connection, which ends an idle one while the process stops."""
         if isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
             await self._say_goodbye()
         else:
             await self._to_connection(event)
 
     async def _say_goodbye(self) -> None:
-        """Once all answers have been sent, ask the client to send its next request over another connection (RFC 9113,
-        section 6.8)."""
+        """Ask the client to use another connection for its next request, once all responses are sent (RFC 9113, section
+        6.8)."""
         if self._said_goodbye or self._buffers or not self.idle:
             return
         self._said_goodbye = True
-        with contextlib.suppress(ProtocolError):  # it is closed already
+        with contextlib.suppress(ProtocolError):  # already closed
             self.connection.close_connection()
         await self._flush()
         await self._to_connection(Updated(idle=True))
 
     async def _leave_stream(self, stream_id: int) -> None:
-        """Let go of a stream whose client did not take its answer."""
+        """Close a stream whose client did not take its response."""
         await self._close_stream(stream_id)
         if self.idle:
             await self.send(Updated(idle=True))
 
     async def _reset_unfinished(self, stream_id: int) -> None:
-        """Reset the stream of an answer without its end. Hypercorn leaves the client waiting for that."""
+        """Reset the stream of an incomplete response. Hypercorn leaves the client waiting."""
         buffer = self._buffers.get(stream_id)
         if buffer is None or buffer.is_closed:
             return
@@ -308,33 +308,33 @@ class Http2(H2Protocol):
         await self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
 
     async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
-        with contextlib.suppress(ProtocolError):  # it has closed by itself
+        with contextlib.suppress(ProtocolError):  # already closed
             self.connection.reset_stream(stream_id, code)
         await self._drop(stream_id)
         await self._flush()
 
     async def _reset_at_fault(self, stream_id: int, code: ErrorCodes) -> None:
-        """Reset a stream for what its client has done."""
+        """Reset a stream because of its client's error."""
         await self._reset(stream_id, code)
         await self._bears(self._counter.provoked_reset(trio.current_time()))
 
     async def _drop(self, stream_id: int) -> None:
-        """Let go of what waits to be sent on a stream that was reset, and of whoever waits for that."""
+        """Drop the waiting bytes of a reset stream, and wake their writer."""
         if (buffer := self._buffers.get(stream_id)) is not None:
             await buffer.close()
         await self._window_updated(stream_id)  # wakes the sending task, which drops the stream
 
     async def _skip(self, event: DataReceived) -> None:
-        """Drop a piece of body that comes after its answer. Hypercorn raises ``KeyError`` and loses the connection."""
+        """Drop a piece of a body that follows its response. Hypercorn raises ``KeyError`` and loses the connection."""
         stream_id = _id(event)
         with contextlib.suppress(ProtocolError):
             self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
-            if stream_id not in self._buffers:  # our side has ended: RFC 9113, section 8.1
+            if stream_id not in self._buffers:  # this side has ended: RFC 9113, section 8.1
                 self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
 
 
 async def speak_http2(context: ConnectionContext, connection: ClientConnection) -> None:
-    """Let a connection speak HTTP/2 from here on."""
+    """Start HTTP/2 on a connection."""
     connection.protocol = protocol = Http2(context, connection.send)
     await protocol.initiate()
 
@@ -345,7 +345,7 @@ def _id(event: RequestReceived | DataReceived) -> int:
 
 
 def _is_readable(event: RequestReceived) -> bool:
-    """Return false for a request without what Hypercorn looks for: a CONNECT to another host (RFC 9113, section 8.5)
-    has no path."""
+    """Return whether the request has what Hypercorn needs. A CONNECT to another host (RFC 9113, section 8.5) has no
+    path."""
     line = {name: value for name, value in event.headers or () if name in (b":method", b":path")}
     return len(line) == 2 and all(value.isascii() for value in line.values())

@@ -1,7 +1,5 @@
-"""An app whose fast routes need nothing of Quart, and HTTP requests on it, each in a ``RequestScope``.
-
-Quart answers every other path. It brings 180 modules, so an ``App`` imports it for the first such request.
-"""
+"""An app whose fast routes do not need Quart, and its HTTP requests, each with a ``RequestScope``. Quart handles every
+other path. It imports 180 modules, so an ``App`` imports it for the first such request."""
 
 import contextlib
 import logging
@@ -35,24 +33,23 @@ MAX_BODY: Final = 64 * 2**20
 BODY_SECONDS: Final = 60
 
 DOOR: Final = "trigate.door"
-"""The member of an app's ``extensions`` that is its ``Door``."""
+"""The key in an app's ``extensions`` for its ``Door``."""
 
 
 class Door(Protocol):
-    """The check of every request and websocket before any route. Its methods must be cheap, and never raise."""
+    """The check of every request and websocket before any route. Its methods must be cheap and must not raise."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> str | None:
         """Return the address of the client of an ASGI scope."""
         ...
 
     def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
-        """Return the response to a request that is refused, its body complete; ``None`` for any other. ``named`` are
-        its headers by name."""
+        """Return the complete response to a rejected request, otherwise ``None``. ``named`` are its headers by name."""
         ...
 
 
 class OpenDoor:
-    """A ``Door`` that refuses nothing."""
+    """A ``Door`` that rejects nothing."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> None:
         return
@@ -64,11 +61,11 @@ class OpenDoor:
 OPEN_DOOR: Final = OpenDoor()
 
 Rest: TypeAlias = Callable[[], Awaitable[ASGIFramework]]
-"""Returns the app that answers everything that no fast route does."""
+"""Returns the app for all paths without a fast route."""
 
 
 async def no_rest() -> ASGIFramework:
-    """A ``Rest`` for apps that have fast routes alone."""
+    """Raise ``LookupError``, for apps that only have fast routes."""
     raise LookupError("no fast route has this path")
 
 
@@ -84,7 +81,7 @@ class App:
         self.after_serving: list[Callable[[], Awaitable[None]]] = []
         """Called in this order when no request is left."""
         self.nursery: trio.Nursery
-        """The nursery of tasks that last as long as the app. The end waits for them after ``after_serving``."""
+        """The nursery of tasks that run as long as the app. The end waits for them after ``after_serving``."""
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -121,7 +118,7 @@ class App:
 
 
 async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | None:
-    """Call ``hooks``. Return the message of the first failure, which the log shows whole."""
+    """Call ``hooks`` and return the message of the first failure, which is also logged."""
     try:
         for hook in hooks:
             await hook()
@@ -132,10 +129,10 @@ async def _call_all(hooks: Iterable[Callable[[], Awaitable[None]]]) -> str | Non
 
 
 class HttpConnection:
-    """One request, answered by a fast route or by the rest of its app."""
+    """One request, handled by a fast route or by the rest of its app."""
 
     def __init__(self, app: Any, scope: HTTPScope) -> None:
-        """``app`` is an ``App``, or one of Quart's."""
+        """Prepare the request. ``app`` is an ``App``, or one of Quart's."""
         self.app = app
         self.scope = scope
 
@@ -164,8 +161,8 @@ class HttpConnection:
                     response = await self._ask(answer, published, receive)
                 await self._respond(published, send, response)
         finally:
-            # The one place that always runs, and after every task of the request: the response body's own
-            # `__aexit__` and generators' `finally` do not when the client leaves early.
+            # The only place that always runs after every task of the request. The response body's `__aexit__` and
+            # generators' `finally` do not when the client disconnects early.
             if published is not None:
                 published.close()
 
@@ -177,15 +174,15 @@ class HttpConnection:
         return response
 
     async def _other_app(self) -> ASGIFramework | None:
-        """Return the app for a request that no fast route answers; ``None`` if ``_ask_quart`` does."""
+        """Return the app for a request without a fast route, or ``None`` if ``_ask_quart`` handles it."""
         app: App = self.app
         return await app.rest()
 
     async def _ask_quart(self, published: RequestScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
-        """Return the response of an app of Quart's, which has no ``_other_app``."""
+        """Return the response of a Quart app, which has no ``_other_app``."""
         raise NotImplementedError
 
-    # The answer
+    # The response
 
     async def _respond(self, published: RequestScope, send: ASGISendCallable, response: Response) -> None:
         """Send ``response``, and end the request."""
@@ -193,15 +190,15 @@ class HttpConnection:
         try:
             await self._send_parts(partial(self._send, published, send), response)
         except Truncated:
-            # To return without the last message is the ASGI way to cut: the server closes without the end chunk.
+            # Returning without the last message is ASGI's way to cut: the server closes without the final chunk.
             log.warning(
                 "request %s: the response is incomplete, so the connection closes without its end", published.id
             )
-        if published.nursery.child_tasks:  # a cancellation of nothing costs a hundredth of a small request
+        if published.nursery.child_tasks:  # an empty cancellation would cost one percent of a small request
             published.nursery.cancel_scope.cancel()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response) -> None:
-        """Send a complete body in one message with the end: Quart sends two, each a write and a wake-up."""
+        """Send a complete body in one message with the end. Quart sends two, each with a write and a wake-up."""
         headers, body = encoded(response.headers), response.body
         last = b""
         if isinstance(body, bytes):
@@ -222,11 +219,11 @@ class HttpConnection:
         if message["type"] != "http.response.body" or message.get("more_body", False):
             await send(message)
             return
-        # A task that crashes closes its channels on the way out, which looks like a good end to the body: the nursery
-        # is cancelled by then, and a send that needs no turn of the loop would not notice.
+        # A task that crashes closes its channels, which looks like the end of the body. The nursery is cancelled by
+        # then, which a send without a checkpoint would not notice.
         await trio.lowlevel.checkpoint_if_cancelled()
         published.ending = True
-        if len(message["body"]) <= MAX_WRITE:  # a larger one may take its client a while
+        if len(message["body"]) <= MAX_WRITE:  # a larger one may take a while
             published.send_last_bytes()
         await send(message)
         published.left = published.left or bool(self.scope.get(LEFT, False))
@@ -241,14 +238,14 @@ _OWN_ID = re.compile(rb"[!-~]{1,128}")
 
 
 def request_id(named: Mapping[bytes, bytes]) -> str:
-    """The client's own id for its request with these headers, if it is a good one, or a new id."""
+    """Return the client's own id for its request if it is valid, otherwise a new id."""
     if b"x-request-id" in named and _OWN_ID.fullmatch(given := named[b"x-request-id"]):
         return given.decode("ascii")
     return f"req_{os.urandom(16).hex()}"
 
 
 def origin_path(path: str) -> str:
-    """``path`` with a leading slash. Quart fails with a 500 on an empty path and on an absolute one it cannot parse."""
+    """Return ``path`` with a leading slash. Quart fails with a 500 for an empty path and an invalid absolute one."""
     if path.startswith("/"):
         return path
     with contextlib.suppress(ValueError):  # "http://[": no route has such a path, so this is a 404

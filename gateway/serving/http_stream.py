@@ -1,4 +1,4 @@
-"""One HTTP request and its response, as ASGI messages: the same over HTTP/1.1 and HTTP/2."""
+"""One HTTP request and its response as ASGI messages, for HTTP/1.1 and HTTP/2."""
 
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
@@ -16,12 +16,12 @@ from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 
 BACKLOG: Final = 256 * 1024
-"""Bytes of a body beyond which no more is read from the client, until the app has taken some."""
+"""Bytes of a body that wait for the app; beyond it no more is read from the client."""
 
 
 class Backlog:
-    """The bytes of a request's body that are read from the client and not yet taken by the app, for a body that the app
-    paces. Those of any other body are not counted, because its reader never waits."""
+    """The bytes of a paced request body that the app has not taken yet. Those of other bodies are not counted, because
+    their readers never wait."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -31,7 +31,7 @@ class Backlog:
         self._room: trio.Event | None = None
 
     def pace(self) -> Callable[[int], object]:
-        """Begin to count, and return the function to call with the bytes taken (``PaceBody``)."""
+        """Start to count, and return the function to call with the number of bytes taken (``PaceBody``)."""
         self.is_paced = True
         return self._take
 
@@ -45,7 +45,7 @@ class Backlog:
         return self.size > BACKLOG
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it is not full, at most for ``seconds``."""
+        """Wait at most ``seconds`` until there is room."""
         if self.is_full:
             self._room = trio.Event()
             with trio.move_on_after(seconds):
@@ -66,15 +66,15 @@ class Backlog:
 
 
 class ResponseSender(Protocol):
-    """Sends the response of one request, as its HTTP version has it. Called directly, without an event for each part:
-    those cost a hundredth of a small request."""
+    """Sends the response of one request in its HTTP version. Called directly, because an event for each part would cost
+    one percent of a small request."""
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Take the head, which may wait for the first bytes of the body."""
         ...
 
     async def send_body(self, data: bytes) -> None:
-        """Send a piece of the body, not empty."""
+        """Send a non-empty piece of the body."""
         ...
 
     async def end(self) -> None:
@@ -91,17 +91,17 @@ STREAM_ID: Final = 1
 
 
 class AnswerState(Enum):
-    """The parts of an answer that the app has sent."""
+    """The parts of a response that the app has sent."""
 
     UNSENT = auto()
     BODY = auto()
     NO_BODY = auto()
-    """The head of a response without a body: a body that the app sends is dropped."""
+    """The head of a response without a body: a body from the app is dropped."""
     ENDED = auto()
 
 
 class HttpStream:
-    """One request and its answer."""
+    """One request and its response."""
 
     idle = False  # for Hypercorn's HTTP/2: a connection with such a stream is busy
     _inbox: AppInbox
@@ -112,20 +112,20 @@ class HttpStream:
         sender: ResponseSender,
         write_now: WriteNow | None = None,
     ) -> None:
-        """``write_now`` writes pieces of the body that can be written without waiting."""
+        """Prepare the request. ``write_now`` writes pieces of the body that can be written without waiting."""
         self._connection = connection
         self._registry = connection.server.registry
         self._sender = sender
         self._write_now = write_now
         self._state = AnswerState.UNSENT
-        self._closed = False  # the client has left, or has its answer
-        self._counted = False  # among the registry's requests under way
+        self._closed = False  # the client has disconnected or has its response
+        self._counted = False  # as one of the registry's running requests
         self._on_left: Callable[[], object] | None = None
         self.backlog = Backlog()
 
     @property
     def at_once(self) -> bool:
-        """True if the answer does not wait for its client."""
+        """Whether the response does not wait for its client."""
         return bool(self.scope.get(AT_ONCE, False))
 
     def begin(
@@ -136,7 +136,8 @@ class HttpStream:
         headers: Iterable[tuple[bytes, bytes]],
         on_reading: OnReading | None = None,
     ) -> None:
-        """Start the app on a request whose head has come. ``on_reading`` is awaited before the app reads the body."""
+        """Start the app for a request whose head has arrived. ``on_reading`` is awaited before the app reads the
+        body."""
         server = self._connection.server
         scheme = "https" if self._connection.is_secure else "http"
         asgi = {"spec_version": "2.1", "version": "3.0"}
@@ -154,7 +155,7 @@ class HttpStream:
         self._inbox = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send)
 
     async def handle(self, event: Event) -> None:
-        """Pass on the events after the head, which are Hypercorn's over HTTP/2."""
+        """Handle the events after the head, which are Hypercorn's for HTTP/2."""
         if isinstance(event, Body):
             self.take_body(event.data)
         elif isinstance(event, EndBody):
@@ -163,18 +164,18 @@ class HttpStream:
             self.close()
 
     def take_body(self, data: bytes) -> None:
-        """Pass on a piece of the request's body."""
+        """Pass a piece of the request's body to the app."""
         if not self._closed:
             self.backlog.add(len(data))
             self._inbox.put({"type": "http.request", "body": bytes(data), "more_body": True})
 
     def end_body(self) -> None:
-        """Pass on the end of the request's body."""
+        """Pass the end of the request's body to the app."""
         if not self._closed:
             self._inbox.put({"type": "http.request", "body": b"", "more_body": False})
 
     def close(self) -> None:
-        """Pass on that the client has left, or has its whole response."""
+        """Tell the app that the client has disconnected or has its whole response."""
         if self._closed:
             return
         self._closed = True
@@ -184,7 +185,7 @@ class HttpStream:
         self._inbox.put({"type": "http.disconnect"})
 
     def _on_leaving(self, callback: Callable[[], object]) -> None:
-        """An ``OnLeaving``."""
+        """Set the callback (``OnLeaving``)."""
         self._on_left = callback
         if self._closed:
             callback()
@@ -194,10 +195,10 @@ class HttpStream:
         if on_left is not None:
             on_left()
 
-    # The answer
+    # The response
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send a message of the app; ``None`` once the app and all its tasks have ended."""
+        """Send a message of the app; ``None`` after the app and all its tasks have ended."""
         if message is None:
             await self._end_app()
         elif self._state is AnswerState.BODY and message.get("more_body"):  # by far the most frequent
@@ -225,14 +226,14 @@ class HttpStream:
         await self._sender.end()
         self._state = AnswerState.ENDED
         self.backlog.end()
-        self._settle()  # before the client, who has it all, can ask again on this connection
+        self._settle()  # before the client, which has everything, can send another request on this connection
         self._tell_left()
         await self._sender.close()
 
     async def _end_app(self) -> None:
         self.backlog.end()
         self._settle()
-        self.scope["extensions"].clear()  # which refer to this: a cycle for the collector otherwise
+        self.scope["extensions"].clear()  # breaks a reference cycle
         self._on_left = None
         if self._closed:
             return

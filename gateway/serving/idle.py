@@ -1,8 +1,5 @@
-"""The idle timeout of a client's connection, without a task of its own.
-
-Hypercorn runs one task per connection for this, a tenth of what a connection takes in memory, and starts and ends it
-with every request.
-"""
+"""The idle timeout of a client's connection, without its own task. Hypercorn's task per connection takes a tenth of a
+connection's memory, and starts and ends with every request."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -12,7 +9,7 @@ import trio
 
 T = TypeVar("T")
 
-WRITING = 0.25  # seconds that an idle connection gets to write what it has to, once the server stops
+WRITING = 0.25  # seconds for an idle connection to finish writing when the server stops
 
 
 Spawn: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
@@ -28,12 +25,12 @@ def _always() -> bool:
 
 
 class IdleTimer:
-    """The timer of a connection. It ends the wait for a client that has sent no request for ``seconds``, that takes
-    longer than ``head_seconds`` for the head of one, or that is idle when the server stops.
+    """The timer of a connection.
 
-    ``close`` must be called in the end. A client that takes nothing of what is written to it, such as answers to its
-    pings, does not count as idle: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``, so
-    that the shutdown does not wait for it."""
+    It ends the wait for a client that sends no request for ``seconds``, that takes longer than ``head_seconds`` for a
+    head, or that is idle when the server stops. Call ``close`` at the end. A client that does not take written bytes,
+    such as answers to its pings, is not idle: TCP_USER_TIMEOUT ends it. It is cut with ``cut()`` when the server stops,
+    so that the shutdown does not wait for it."""
 
     def __init__(
         self,
@@ -55,23 +52,23 @@ class IdleTimer:
         self._waiting = False
 
     def start(self) -> None:
-        """Begin to count: the connection is idle from now on."""
+        """Start to count, because the connection is idle."""
         self.since = trio.current_time()
         self._until(-math.inf if self._is_stopping() else self.since + self._seconds)
 
     def await_head(self) -> None:
-        """Shorten the remaining time to that for the head of a request: the connection is new, or its client has begun
-        one. May be called again, to no effect."""
+        """Shorten the remaining time to the limit for a head, because the connection is new or a head has started.
+        Idempotent."""
         if self._deadline < math.inf:
             self._until(min(self._deadline, trio.current_time() + self._head_seconds))
 
     def stop(self) -> None:
-        """Stop counting: the connection is busy."""
+        """Stop counting, because the connection is busy."""
         self.since = math.inf
         self._until(math.inf)
 
     def end(self) -> None:
-        """End the wait of an idle connection: the server stops."""
+        """End the wait of an idle connection, because the server stops."""
         if self._deadline < math.inf:
             self._until(-math.inf)
             if not self._waiting:
@@ -83,13 +80,13 @@ class IdleTimer:
         self.end()
 
     def close(self) -> None:
-        """Release the connection once nothing waits for its client. May be called again, to no effect."""
-        self._cut = self._spawn = _nothing  # the connection refers to this: a cycle for the collector
+        """Release the connection once nothing waits for its client. Idempotent."""
+        self._cut = self._spawn = _nothing  # breaks a reference cycle
 
     async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what ``receive`` returns; ``None`` if the connection is to end before. Cancelled, ``receive`` must
-        have taken nothing."""
-        while trio.current_time() < self._deadline:  # it may have become busy in the turn in which its time was up
+        """Return the result of ``receive``, or ``None`` if the connection ends first. A cancelled ``receive`` must not
+        have taken anything."""
+        while trio.current_time() < self._deadline:  # it may have become busy in the same turn
             with trio.CancelScope(deadline=self._deadline) as self._wait:
                 self._waiting = True
                 try:

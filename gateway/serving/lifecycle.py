@@ -1,4 +1,4 @@
-"""The life of a server process: serving, draining, the signals that it obeys, and what is cut in the end."""
+"""The lifecycle of a server process: serving, draining, its signals, and the final cut."""
 
 import contextlib
 import logging
@@ -15,30 +15,30 @@ log = logging.getLogger("trigate.server")
 
 STDERR: Final = 2
 DRAIN: Final = 25.0
-CUT_AFTER: Final = 2.0  # seconds between cancelling the pumps and cutting what is left
-KILL_AFTER: Final = 5.0  # seconds that a worker gets beyond that
+CUT_AFTER: Final = 2.0  # seconds between the cancellation of pumps and the cut of everything else
+KILL_AFTER: Final = 5.0  # further seconds before a worker is killed
 
 
 class Lifecycle(ConnectionRegistry):
-    """The state of a server process: serving or draining, with what is open. Used from the trio thread only."""
+    """The state of a server process: serving or draining, with its open connections. Used from the trio thread only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stopping = trio.Event()
         self.closing = trio.Event()
-        """New connections are refused from here on, and idle ones closed."""
+        """Set when new connections are rejected and idle ones closed."""
         self._pumps: set[trio.CancelScope] = set()
         self._pumps_cancelled = False
         self._flushes: list[Callable[[], object]] = []
 
     def stop(self) -> None:
-        """Begin to drain, as the first signal does. May be called again, to no effect."""
+        """Start to drain, as the first signal does. Idempotent."""
         self.draining = True
         self.stopping.set()
 
     @contextlib.contextmanager
     def pump(self, scope: trio.CancelScope) -> Iterator[None]:
-        """Keep ``scope``, a live pump's own, among those that are cancelled at the end of the drain."""
+        """Register ``scope``, the scope of a running pump, to be cancelled at the end of the drain."""
         if self._pumps_cancelled:
             scope.cancel()
         self._pumps.add(scope)
@@ -48,7 +48,7 @@ class Lifecycle(ConnectionRegistry):
             self._pumps.discard(scope)
 
     def cancel_pumps(self) -> None:
-        """Cancel every live pump, and every one that starts from now on."""
+        """Cancel every running pump, and every one that starts later."""
         self._pumps_cancelled = True
         for scope in self._pumps:
             scope.cancel()
@@ -58,22 +58,22 @@ class Lifecycle(ConnectionRegistry):
         self._flushes.append(callback)
 
     def flush(self) -> None:
-        """Run the ``on_flush`` callbacks; what one raises is logged and does not stop the others."""
+        """Run the ``on_flush`` callbacks. An exception in one is logged and does not stop the others."""
         for callback in self._flushes:
             try:
                 callback()
-            except Exception:  # the process is about to exit: what can still be saved is saved
+            except Exception:  # the process is about to exit: save what can be saved
                 log.exception("flushing data before the exit failed")
 
     async def stop_in_order(self, delay: float, drain: float) -> None:
-        """Wait for ``stop()``; then end what is still served, step by step."""
+        """Wait for ``stop()``, then end everything step by step."""
         await self.stopping.wait()
-        await trio.sleep(delay)  # readiness is off, balancers look elsewhere
+        await trio.sleep(delay)  # readiness is off, so balancers go elsewhere
         self.closing.set()
         await trio.sleep(drain)
         self.cancel_pumps()
         await trio.sleep(CUT_AFTER)
-        self.flush()  # before the cut, which would look like the clients' own leaving
+        self.flush()  # before the cut, which would look like disconnects
         self.cut_connections()
 
 
@@ -97,19 +97,19 @@ async def watch_signals(
 
 
 def release_reloads() -> None:
-    """Accept SIGHUP from now on. The command line blocks it at the start, so that one that comes before anybody waits
-    for it reloads the process instead of ending it."""
+    """Accept SIGHUP from now on. The command line blocks it at the start, so that an early one causes a reload instead
+    of the end."""
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def on_terminal() -> bool:
-    """Return true if the process has a terminal."""
+    """Return whether the process has a terminal."""
     return os.isatty(STDERR)
 
 
 def has_closed(terminal: bool) -> bool:
-    """Return true if there was a terminal and is none any more: SIGHUP then has its first meaning."""
+    """Return whether the terminal was closed: SIGHUP then has its original meaning."""
     return terminal and not on_terminal()
 
 

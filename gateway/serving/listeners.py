@@ -1,4 +1,4 @@
-"""Listening sockets, and what holds for the connections that come in on one."""
+"""Listening sockets, and the options of their connections."""
 
 import contextlib
 import errno
@@ -18,23 +18,23 @@ BACKLOG: Final = 1024
 
 
 Serves: TypeAlias = Literal["all", "health"]
-"""The requests that a listener takes: all, or health checks alone."""
+"""The requests that a listener accepts: all, or only health checks."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class ListenerOptions:
-    """What a connection has to know of the listener that it came in on. ``http2``: it may speak HTTP/2, without TLS too
-    (RFC 9113, section 3.3)."""
+    """The options of a listener's connections. ``http2``: they may speak HTTP/2, also without TLS (RFC 9113, section
+    3.3)."""
 
     tls: ListenerTls | None = None
     http2: bool = True
     serves: Serves = "all"
     proxy_protocol: bool = False
-    """A PROXY header comes first, and says whose connection it is."""
+    """A PROXY header comes first and has the client's address."""
 
 
 class BindFailed(OSError):
-    """An address cannot be listened on. The message says which, why, and what to do."""
+    """An address cannot be used. The message says which, why, and what to do."""
 
 
 _ADVICE: Final = {
@@ -45,11 +45,10 @@ _ADVICE: Final = {
 
 
 def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socket.socket:
-    """Listen on ``host`` (a name, IPv4 or IPv6; ``::`` takes IPv4 too) and ``port`` (0: any free one).
+    """Listen on ``host`` (a name, IPv4 or IPv6; ``::`` includes IPv4) and ``port`` (0: any free one).
 
-    ``write_timeout`` is how many seconds a client may leave what it was sent unacknowledged before it is cut. Raises
-    ``BindFailed``.
-    """
+    ``write_timeout`` is how many seconds a client may leave sent bytes unacknowledged before it is cut. Raises
+    ``BindFailed``."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -72,7 +71,7 @@ def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socke
 def bind_unix(path: Path, mode: int) -> socket.socket:
     """Listen on a Unix socket at ``path``, a file with the permissions ``mode``. Raises ``BindFailed``."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o777 & ~mode)  # from the first moment on nobody else can open it
+    umask = os.umask(0o777 & ~mode)  # from the start nobody else can open it
     try:
         _remove_stale(path)
         sock.bind(str(path))
@@ -97,7 +96,7 @@ _UNIX_ADVICE: Final = {
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that a process has left behind without an end. Anything else stays, and ``bind`` meets it."""
+    """Remove a socket that a crashed process left. Anything else stays and makes ``bind`` fail."""
     if not (path.exists() and stat.S_ISSOCK(path.lstat().st_mode)):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -110,7 +109,7 @@ def _remove_stale(path: Path) -> None:
 
 @contextlib.contextmanager
 def removed(sock: socket.socket) -> Iterator[None]:
-    """Remove the file of a Unix socket in the end, unless another process listens there by then."""
+    """Remove the file of a Unix socket at the end, unless another process listens there."""
     name = sock.getsockname()
     path = Path(name) if sock.family == socket.AF_UNIX else None
     made = None if path is None else path.stat().st_ino
@@ -123,17 +122,17 @@ def removed(sock: socket.socket) -> Iterator[None]:
 
 
 def _set_options(sock: socket.socket, write_timeout: float) -> None:
-    """Set options, all but the first of which accepted connections inherit."""
+    """Set options; accepted connections inherit all but the first."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        # Writes are shielded, so a client that stops reading defeats every timeout of ours.
+        # Writes are shielded, so a client that stops reading would otherwise never time out.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(write_timeout * 1000))
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 
 
 def adopt(fd: int) -> socket.socket:
-    """Take over the listening socket that ``supervise`` handed over as file descriptor ``fd``."""
+    """Take over the listening socket with the file descriptor ``fd`` from ``supervise``."""
     return socket.socket(fileno=fd)

@@ -1,4 +1,4 @@
-"""What a proxy says of a client before the connection's first byte: the PROXY protocol, versions 1 and 2
+"""The PROXY protocol, versions 1 and 2: a proxy's information about the client before the first byte
 (https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt)."""
 
 import socket
@@ -17,9 +17,9 @@ SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 LONGEST_LINE: Final = 107
 """Bytes of version 1 (section 2.1)."""
 LONGEST_REST: Final = 4096
-"""Bytes behind the first 16 of version 2: addresses, and what is told beyond them, which is skipped."""
+"""Bytes after the first 16 of version 2: addresses, and further fields, which are skipped."""
 
-_LOCAL: Final = 0x20  # the proxy's own connection, to see whether we are there
+_LOCAL: Final = 0x20  # the proxy's own connection, for a health check
 _PROXY: Final = 0x21
 _FAMILIES: Final[Mapping[int, tuple[type[IPv4Address | IPv6Address], int]]] = {
     0x11: (IPv4Address, 4),
@@ -29,12 +29,14 @@ _LINES: Final = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 
 
 class ProxyHeaderFailed(ValueError):
-    """A connection does not begin with the header that it should begin with."""
+    """A connection does not start with the required header."""
 
 
 async def read_proxy_header(sock: trio.socket.SocketType) -> Address | None:
-    """Read the header and nothing behind it: the client's address, ``None`` where the connection is the proxy's own or
-    its client unknown. Raises ``ProxyHeaderFailed``, ``OSError``, ``trio.ClosedResourceError``."""
+    """Read only the header and return the client's address, ``None`` if the connection is the proxy's own or its client
+    unknown.
+
+    Raises ``ProxyHeaderFailed``, ``OSError``, ``trio.ClosedResourceError``."""
     start = await _exactly(sock, len(SIGNATURE))
     if start == SIGNATURE:
         command, family, length = struct.unpack("!BBH", await _exactly(sock, 4))
@@ -58,7 +60,7 @@ async def _exactly(sock: trio.socket.SocketType, size: int) -> bytes:
 
 
 async def _line(sock: trio.socket.SocketType, most: int) -> bytes:
-    """Read up to the end of a line, without what is behind it."""
+    """Read only to the end of a line."""
     line = b""
     while not line.endswith(b"\n"):
         if len(line) == most:
@@ -69,7 +71,7 @@ async def _line(sock: trio.socket.SocketType, most: int) -> bytes:
 
 
 def _of_block(family: int, block: bytes) -> Address | None:
-    if family not in _FAMILIES:  # a Unix socket, or something new
+    if family not in _FAMILIES:  # a Unix socket, or an unknown family
         return None
     kind, size = _FAMILIES[family]
     if len(block) < 2 * size + 4:

@@ -1,7 +1,5 @@
-"""Requests and websockets on Quart, each in a ``RequestScope``; ``configure`` installs them in an app.
-
-quart-trio opens a nursery for each request and keeps it to itself. These publish it, and settle after it.
-"""
+"""Requests and websockets on Quart, each with a ``RequestScope``; ``configure`` installs them in an app. quart-trio
+does not expose the nursery of a request; these classes do, and run the callbacks after it."""
 
 from functools import partial
 from typing import Final, cast
@@ -25,8 +23,9 @@ from gateway.serving.quart_views import out_of_quart
 
 
 def configure(app: QuartTrio, max_body: int = MAX_BODY, door: Door = OPEN_DOOR) -> None:
-    """Make ``app`` run requests and websockets in a ``RequestScope``, after the check of ``door``, with bodies of at
-    most ``max_body`` bytes and 60 s for a whole upload, the guard against slow ones."""
+    """Make ``app`` run requests and websockets with a ``RequestScope``, after the check of ``door``.
+
+    Bodies may have ``max_body`` bytes and take 60 s."""
     app.extensions[DOOR] = door
     app.asgi_http_class = QuartHttpConnection
     app.asgi_websocket_class = QuartWebSocketConnection
@@ -39,9 +38,9 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
-    """One request, answered by a fast route or by Quart."""
+    """One request, handled by a fast route or by Quart."""
 
-    # Replaces quart-trio's, which shows its nursery to nobody, and cuts long streams in silence (RESPONSE_TIMEOUT):
+    # Replaces quart-trio's, which does not expose its nursery, and silently cuts long streams (RESPONSE_TIMEOUT):
     # timeouts belong to the exchange.
     __call__ = HttpConnection.__call__
 
@@ -60,14 +59,14 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
         return response
 
     async def _receive(self, published: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
-        """Feed the request's body until the client has left, or has its answer. The body of a GET is dropped, because
-        Quart would keep what no route reads."""
+        """Feed the request's body until the client has disconnected or has its response. The body of a GET is dropped,
+        because Quart would store it."""
         if request.method not in WITH_BODY:
             receive = partial(_without_body, receive)
         else:
             await ask_for_body(self.scope)
         await ASGIHTTPConnection.handle_messages(self, request, receive)
-        # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
+        # The server sends its "disconnect" also after a complete response, during the last send.
         published.leave()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response | ResponseTypes) -> None:
@@ -80,11 +79,10 @@ class QuartHttpConnection(HttpConnection, TrioASGIHTTPConnection):
 
 
 class QuartWebSocketConnection(TrioASGIWebsocketConnection):
-    """One websocket on Quart.
+    """One websocket on Quart. The view must always be receiving: a disconnect after ten unread messages is not
+    noticed."""
 
-    The view must always be receiving: beyond ten messages that nobody has taken a disconnect is not seen."""
-
-    # Replaces quart-trio's, which shows its nursery to nobody.
+    # Replaces quart-trio's, which does not expose its nursery.
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         self.scope["path"] = canonical(origin_path(self.scope["path"]))
         named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
@@ -106,7 +104,7 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
 
     async def _receive(self, published: RequestScope, receive: ASGIReceiveCallable) -> None:
         await self.handle_messages(published.nursery, receive)
-        # The nursery is cancelled already, but none of its tasks has run since.
+        # The nursery is already cancelled, but none of its tasks has run since.
         if not self._closed:
             published.left = True
 
@@ -119,7 +117,7 @@ async def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
 
 
 async def _refuse(send: ASGISendCallable, refusal: Response) -> None:
-    """Answer a handshake with ``refusal``, whose body is at hand."""
+    """Respond to a handshake with ``refusal``, whose body is complete."""
     assert isinstance(refusal.body, bytes)
     headers = [*encoded(refusal.headers), (b"content-length", b"%d" % len(refusal.body))]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})

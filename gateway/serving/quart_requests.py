@@ -1,4 +1,4 @@
-"""The request that Quart is handling, as routes read it."""
+"""Quart's current request, in the form that routes read."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def read_body(arriving: Arriving = unlimited) -> bytes:
-    """Read the whole body of the request that Quart is handling. Raises as ``IncomingRequest.read`` does."""
+    """Return the whole body of Quart's current request. Raises as ``IncomingRequest.read`` does."""
     request, parts, size = quart.request, list[bytes](), 0
     try:
         with trio.fail_after(request.body_timeout or float("inf")):
@@ -33,7 +33,7 @@ async def read_body(arriving: Arriving = unlimited) -> bytes:
 
 
 class QuartRequest:
-    """The ``IncomingRequest`` that Quart is handling."""
+    """Quart's current request as an ``IncomingRequest``."""
 
     def __init__(self) -> None:
         self.scope = current_scope()

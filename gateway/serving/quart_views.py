@@ -1,4 +1,4 @@
-"""Answers of our own on their way through Quart."""
+"""Conversion between this project's responses and Quart's."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NoReturn, TypeAlias
@@ -18,12 +18,12 @@ from gateway.serving.asgi_extensions import SCOPE
 
 
 def current_scope() -> RequestScope:
-    """The scope of the request that Quart is handling."""
+    """Return the scope of Quart's current request."""
     return quart.request.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 
 def websocket_scope() -> RequestScope:
-    """The scope of the websocket connection that Quart is handling."""
+    """Return the scope of Quart's current websocket connection."""
     return quart.websocket.scope[SCOPE]  # type: ignore[typeddict-item, no-any-return]
 
 
@@ -32,8 +32,8 @@ View: TypeAlias = Callable[..., Awaitable[Response]]
 
 
 class MatchedRule(QuartRule):
-    """The rule of a route that requests are matched with, and that nobody makes a URL of. For that Werkzeug would
-    compile two functions for each rule: three quarters of the time in which an app is made."""
+    """A route's rule that only matches requests and builds no URLs. Werkzeug would compile two functions for each rule:
+    three quarters of the time to make an app."""
 
     def _compile_builder(self, append_unknown: bool = True) -> Callable[..., NoReturn]:
         return _no_url
@@ -44,7 +44,7 @@ def _no_url(rule: MatchedRule, **_: object) -> NoReturn:
 
 
 def add_view(app: Quart, paths: str | Sequence[str], name: str, view: View, methods: Sequence[str]) -> None:
-    """Answer ``paths`` with ``view``. Quart handles the request: its hooks run, and ``request`` and ``g`` are there."""
+    """Handle ``paths`` with ``view``. Quart handles the request: its hooks run, and ``request`` and ``g`` exist."""
 
     async def answered(**variables: str) -> QuartResponse:
         return through_quart(await view(**variables))
@@ -54,18 +54,18 @@ def add_view(app: Quart, paths: str | Sequence[str], name: str, view: View, meth
 
 
 def has_route(app: Quart, path: str) -> bool:
-    """True if ``path`` is answered, by whatever method; else it is a 404."""
+    """Return whether ``path`` has a route for any method; otherwise it is a 404."""
     return bool(app.url_map.bind("").allowed_methods(path))
 
 
 def through_quart(response: Response) -> QuartResponse:
-    """``response`` for a view or a hook of Quart's."""
+    """Return ``response`` for a view or a hook of Quart's."""
     body = response.body if isinstance(response.body, bytes) else _Carried(response.body)
     return QuartResponse(body, response.status, Headers(response.headers))
 
 
 def out_of_quart(response: ResponseTypes) -> Response | None:
-    """``response`` as the app has left it, ``None`` where its body is one of Quart's own."""
+    """Return the original of ``response``, or ``None`` if its body is one of Quart's own."""
     body = response.response
     if isinstance(body, DataBody):
         return Response(response.status_code, response.headers.items(), body.data[body.begin : body.end])
@@ -73,7 +73,7 @@ def out_of_quart(response: ResponseTypes) -> Response | None:
 
 
 class _Carried(QuartBody):
-    """A ``ResponseBody`` on its way through Quart. ``out_of_quart`` takes it out again, and nobody else reads it."""
+    """A ``ResponseBody`` inside a Quart response. Only ``out_of_quart`` reads it."""
 
     def __init__(self, body: ResponseBody) -> None:
         self.body = body

@@ -1,4 +1,4 @@
-"""The responses of connections that ask for something that no app answers: errors, and health checks alone."""
+"""The responses of connections without an app: errors, and health checks."""
 
 from collections.abc import Callable, Collection
 from typing import Any, Final
@@ -10,8 +10,8 @@ from gateway.serving.asgi_extensions import AT_ONCE
 
 
 def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """The headers and JSON body of an error response, made where the client's API is not known. The connection ends
-    with it (HTTP/2 takes that header out again)."""
+    """Return the headers and the JSON body of an error response for an unknown API. It ends the connection (HTTP/2
+    removes that header)."""
     body = _body(status, _MESSAGES.get(status, "the request failed"))
     headers = [
         (b"content-type", b"application/json"),
@@ -59,14 +59,14 @@ TOO_MANY_OF_ONE: Final = _whole("429 Too Many Requests", "retry-after: 1\r\n", _
 """The whole HTTP/1.1 response to one connection too many from an address."""
 
 NOT_TLS: Final = _whole("400 Bad Request", "", _body(400, _NOT_TLS))
-"""The whole HTTP/1.1 response to a request without TLS where TLS is spoken."""
+"""The whole HTTP/1.1 response to a request without TLS on a port with TLS."""
 
 
 class HealthChecks:
-    """Lets an app answer health checks, and refuses everything else."""
+    """Lets an app answer health checks, and rejects everything else."""
 
     def __init__(self, app: AppWrapper, paths: Collection[str], status: int) -> None:
-        """``paths`` are those of health checks; ``status`` is that of a refusal."""
+        """Wrap ``app``. ``paths`` are those of health checks; ``status`` is that of a refusal."""
         self._app = app
         self._paths = paths
         self._status = status

@@ -1,4 +1,4 @@
-"""A process's open client connections, its requests under way, and the limits on both."""
+"""A process's open client connections, its running requests, and the limits of both."""
 
 import contextlib
 import resource
@@ -28,7 +28,7 @@ class OpenConnection(Protocol):
     """A connection as the registry sees it."""
 
     client: tuple[str, int] | None
-    """The address of the client, where it has one."""
+    """The address of the client, if it has one."""
 
     @property
     def idle_since(self) -> float:
@@ -50,18 +50,18 @@ class ConnectionRegistry:
     def __init__(self) -> None:
         self.connections: set[OpenConnection] = set()
         self.draining = False
-        """The process stops: readiness answers 503, and each answer asks its client to connect elsewhere."""
+        """The process stops: readiness returns 503, and each response asks its client to connect elsewhere."""
         self.in_flight = 0
-        """Requests whose answers have not ended."""
+        """Requests whose responses have not ended."""
         self.most_connections = 0
         """The limit on connections: one more is for health checks alone. 0 is no limit."""
         self.most_per_address = 0
         """The limit on connections from one address that is not this machine's. 0 is no limit."""
         self.unlimited: Collection[IpNetwork] = ()
-        """Networks to whose addresses that limit does not apply: a proxy has the connections of many."""
+        """Networks without that limit: a proxy has the connections of many."""
         self.health_paths: Collection[str] = ()
-        """The paths of health checks, which are answered where nothing else is."""
-        self._taken = 0  # places of those that are counted
+        """The paths of health checks, which are answered beyond the limits."""
+        self._taken = 0  # places of counted connections
         self._apart: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._next_look = 0.0
@@ -145,18 +145,18 @@ FILES: Final = 256
 
 ENOUGH: Final = 4096
 PER_REQUEST: Final = 4
-"""The limit on connections where there are descriptors for more, which there are on most systems: some for each request
-that is served at once, and enough where these are few. An idle connection is 10 KB of memory, 30 KB in HTTP/2."""
+"""The default limit on connections per request that is served at once, if there are enough descriptors, as on most
+systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
 
 
 def raise_limit() -> None:
-    """Raise the limit on descriptors of this process, and of those that it starts, as far as it may without privileges.
-    The default of many systems is 1024, for programs that use select(2)."""
+    """Raise the limit on descriptors of this process and its children as far as possible without privileges. The
+    default of many systems is 1024, for programs that use select(2)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS says that there is no limit, and has one
+        except (OSError, ValueError):  # macOS reports no limit, but has one
             return
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests read by h11, which is stricter here about chunks, targets and versions."""
+"""HTTP/1.1 requests read by h11, with stricter checks of chunks, targets and versions."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from h11._receivebuffer import ReceiveBuffer
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
-MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
-HUGE_CHUNK: Final = 2**40  # bytes: no client means a chunk of this size
+MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, requires at least 8000
+HUGE_CHUNK: Final = 2**40  # bytes: no client sends a chunk of this size
 
 _FIRST_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[\t -~\x80-\xff]*)?[ \t]*\r\n")
 
 
 class StrictChunkedReader(ChunkedReader):
-    """Reads a chunked body, and refuses control characters in extensions and absurd sizes (RFC 9112, section 7.1).
+    """Reads a chunked body, and rejects control characters in extensions and absurd sizes (RFC 9112, section 7.1).
 
-    h11 allows any byte but a line feed in a chunk extension. Servers that read a bare CR there as the end of the line
-    see other requests than we do: CVE-2025-55315 is such a difference."""
+    h11 allows any byte but a line feed in a chunk extension. Servers that treat a bare CR as the end of the line read
+    other requests: CVE-2025-55315 is such a difference."""
 
     def __call__(self, buf: "ReceiveBuffer") -> Any:
         return super().__call__(cast("ReceiveBuffer", _CheckedLines(buf)))
 
 
 class _CheckedLines:
-    """A receive buffer of h11's whose lines are checked as they are taken out."""
+    """A receive buffer of h11's that checks each line."""
 
     def __init__(self, buffer: "ReceiveBuffer") -> None:
         self.maybe_extract_at_most = buffer.maybe_extract_at_most
@@ -47,16 +47,16 @@ class _CheckedLines:
 
 
 def is_preface(request: h11.Request) -> bool:
-    """Return true for the first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
+    """Return whether the request is the first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
     return (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0")
 
 
 class RequestReader(h11.Connection):
-    """Reads HTTP/1.1 requests: refuses what h11 lets pass, and does not stop reading for a pipelined request."""
+    """Reads HTTP/1.1 requests. Rejects more than h11, and continues to read behind a pipelined request."""
 
     def receive_data(self, data: bytes) -> None:
-        """Take ``data``, without an empty line before a request, which some clients send behind the last one's body
-        (RFC 9112, section 2.2)."""
+        """Take ``data`` without an empty line before a request, which some clients send after a body (RFC 9112, section
+        2.2)."""
         if self.their_state is h11.IDLE and data[:2] == b"\r\n" and not self.trailing_data[0]:
             data = data[2:]
         if data:
@@ -68,16 +68,16 @@ class RequestReader(h11.Connection):
 
     def next_event(self) -> Any:
         if self.their_state is h11.MUST_CLOSE:
-            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would take what comes for a mistake
+            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would treat further data as an error
         event = super().next_event()
         if event is h11.PAUSED:
-            return h11.NEED_DATA  # whoever stops reading does not see the client leave
+            return h11.NEED_DATA  # without reading, a disconnect would not be noticed
         if isinstance(event, h11.Request):
             names = {name for name, _ in list(event.headers)}
-            # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
+            # RFC 9112, section 6.1: a sign of request smuggling, rejected before anything else sees it.
             if b"content-length" in names and b"transfer-encoding" in names:
                 raise h11.RemoteProtocolError("content-length together with transfer-encoding")
-            if len(event.target) > MAX_TARGET:  # h11's bound on the head is about what is still incomplete
+            if len(event.target) > MAX_TARGET:  # h11's limit of the head only applies to an incomplete one
                 raise h11.RemoteProtocolError("the target is too long", error_status_hint=414)
             if not event.http_version.startswith(b"1.") and not is_preface(event):
                 raise h11.RemoteProtocolError("not a version that h11 speaks", error_status_hint=505)

@@ -1,4 +1,4 @@
-"""Hypercorn's settings as our server uses them."""
+"""Hypercorn's settings for this server."""
 
 import logging
 import math
@@ -8,17 +8,17 @@ from typing import Final
 from hypercorn.config import Config
 
 WRITE_TIMEOUT: Final = 30.0
-"""Seconds that a client may leave what it was sent untaken before it is cut."""
+"""Seconds that a client may leave sent bytes untaken before it is cut."""
 HEAD_TIMEOUT: Final = 10.0
-"""Seconds that the first head of a connection may take, and any other from its first byte on."""
-PING_SECONDS: Final = 15.0  # between two pings: balancers drop a websocket that is silent for a minute
+"""Seconds for the first head of a connection, and for any other from its first byte."""
+PING_SECONDS: Final = 15.0  # between two pings: balancers drop a websocket after a silent minute
 
 _hypercorn = logging.getLogger("trigate.hypercorn")
 _hypercorn.setLevel("WARNING")
 
 
 class ServerConfig(Config):
-    """The settings that Hypercorn's HTTP/2, lifespan and task group read, and our connections beside them."""
+    """The settings that Hypercorn's HTTP/2, lifespan and task group read, and those of this server's connections."""
 
     write_timeout = WRITE_TIMEOUT
     head_timeout = HEAD_TIMEOUT
@@ -29,7 +29,7 @@ class ServerConfig(Config):
     keep_alive_max_requests = sys.maxsize
     h11_max_incomplete_size = 64 * 1024
     websocket_ping_interval = PING_SECONDS
-    # Without a bound, because the queue's reader is always at it (a body that is too large is dropped there), and a
-    # bounded one deadlocks with an app that has ended early: nobody takes the messages, the connection is never closed.
-    # What an app reads as slowly as it passes it on is bounded by its ``Backlog``.
+    # Unbounded, because the queue's reader is always receiving (it drops a body that is too large), and a bounded one
+    # deadlocks with an app that ended early: nobody takes the messages, and the connection is never closed. A
+    # ``Backlog`` bounds what an app reads slowly.
     max_app_queue_size = math.inf  # type: ignore[assignment]

@@ -1,6 +1,7 @@
-"""A directory of temporary files that a supervisor and its workers share. It may hold what clients have said, so it
-does not stay behind: the last process that leaves it removes it, and what processes have left that were all killed is
-removed by the next supervisor of the same user."""
+"""A directory of temporary files that a supervisor and its workers share.
+
+It may contain clients' data, so it does not stay: the last process removes it, and the next supervisor of the same user
+removes what killed processes left."""
 
 import contextlib
 import fcntl
@@ -19,29 +20,29 @@ _LOCK: Final = "lock"
 
 
 class SharedDirectory:
-    """One process's part in the directory ``path``: as long as a process has one, the directory stays."""
+    """One process's share of the directory ``path``, which exists as long as a process has one."""
 
     def __init__(self, path: Path, lock: int) -> None:
-        """``lock`` is a descriptor of its lock file, of this process's own, that is locked for sharing."""
+        """Hold ``lock``, this process's own descriptor of the lock file, which is locked for sharing."""
         self.path = path
         self._lock = lock
 
     @classmethod
     def make(cls) -> "SharedDirectory":
-        """Make one that nobody else can look into. Raises ``OSError``."""
+        """Make a directory that nobody else can read. Raises ``OSError``."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         unnamed = path / f"{_LOCK}.new"
         lock = _locked(unnamed, os.O_CREAT, fcntl.LOCK_SH)
-        unnamed.rename(path / _LOCK)  # not before it is locked: a supervisor that tidies up takes it for left behind
+        unnamed.rename(path / _LOCK)  # locked first, otherwise a supervisor that cleans up would remove it
         return cls(path, lock)
 
     @classmethod
     def join(cls, path: Path) -> "SharedDirectory":
-        """Share one that another process has made. Raises ``OSError``."""
+        """Share a directory that another process made. Raises ``OSError``."""
         return cls(path, _locked(path / _LOCK, 0, fcntl.LOCK_SH))
 
     def leave(self) -> None:
-        """Give it up, and remove it if no other process has it."""
+        """Release the directory, and remove it if no other process has it."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(self.path, ignore_errors=True)
@@ -53,11 +54,11 @@ class SharedDirectory:
 
 @contextlib.contextmanager
 def shared_directory() -> Iterator[Path | None]:
-    """A new one for as long as the block; ``None`` where nothing can be written."""
+    """Make a directory for the block, or yield ``None`` if nothing can be written."""
     try:
         _tidy(Path(tempfile.gettempdir()))
         directory = SharedDirectory.make()
-    except OSError as error:  # a container whose file system is read-only
+    except OSError as error:  # a container with a read-only file system
         log.warning("could not create a temporary directory: %s", error.strerror)
         yield None
         return
@@ -68,15 +69,15 @@ def shared_directory() -> Iterator[Path | None]:
 
 
 def _tidy(temporary: Path) -> None:
-    """Remove what this user's processes have left there that were killed."""
+    """Remove the directories that killed processes of this user left."""
     for path in temporary.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # in use, gone meanwhile, or another user's
+        with contextlib.suppress(OSError):  # in use, already removed, or another user's
             if path.lstat().st_uid == os.getuid():
                 SharedDirectory(path, _locked(path / _LOCK, 0, fcntl.LOCK_EX | fcntl.LOCK_NB)).leave()
 
 
 def _locked(path: Path, flags: int, how: int) -> int:
-    """A descriptor of ``path``, locked. Raises ``OSError``."""
+    """Return a locked descriptor of ``path``. Raises ``OSError``."""
     lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
         fcntl.flock(lock, how)

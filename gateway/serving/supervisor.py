@@ -1,4 +1,4 @@
-"""Worker processes on shared sockets: started, replaced, told to reload, drained and killed."""
+"""Worker processes on shared sockets: starts, restarts, reloads, drains and kills them."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ READY_FLAG: Final = "--ready"
 
 
 def report_ready(fd: int) -> None:
-    """Report from a worker that it answers. ``fd`` is what the supervisor gave it with ``READY_FLAG``."""
+    """Report from a worker that it is ready. ``fd`` is the descriptor after ``READY_FLAG``."""
     with contextlib.suppress(OSError):  # the supervisor is gone, and the worker drains soon
         os.write(fd, b".")
     os.close(fd)
@@ -36,18 +36,17 @@ async def supervise(
     gone: Callable[[int], object] | None = None,
     inherited: Sequence[int] = (),
 ) -> int:
-    """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
+    """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT, and return the exit
+    status.
 
-    Each worker gets ``--fd N`` per socket, for ``adopt``, ``--ready N`` for ``report_ready``, ``env`` on top of this
-    process's environment, and the files ``inherited`` under the same numbers. ``ready()`` is called once, when the
-    first worker has reported that it answers. One that dies is started again, costing only its own streams, once
-    ``gone`` was called with its process id.
-    ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
-    the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: a
-    worker that is still starting gets it once it has reported that it answers. A second signal to stop is passed on
-    too: 128 + its number. (Hypercorn's own workers do neither: the first that ends makes it terminate the others, in
-    mid-stream.)
-    """
+    Each worker gets ``--fd N`` per socket, for ``adopt``, ``--ready N`` for ``report_ready``, ``env`` in addition to
+    this process's environment, and the files ``inherited`` under the same numbers. ``ready()`` is called once, when
+    the first worker has reported that it is ready. A worker that dies is restarted after ``gone`` was called with
+    its process id; only its own streams are lost. ``drain`` is the limit in seconds of a worker's drain (with its
+    delay); a slower worker is killed, and the status is then 1, otherwise 0. On SIGHUP ``reload()`` is called, and
+    if it returns true each worker gets a SIGHUP, a starting one when it is ready. A second stop signal is passed on,
+    too: the status is 128 + its number. (Hypercorn's own workers do neither: the first that ends terminates the
+    others in mid-stream.)"""
     longest, whole_env = drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}
     supervisor = Supervisor(argv, sockets, longest, whole_env, reload, ready, gone, inherited)
     async with trio.open_nursery() as outer:
@@ -62,8 +61,8 @@ async def supervise(
 class Supervisor:
     """Keeps workers running until it is told to stop."""
 
-    PAUSES: Final = (0.1, 5.0)  # before a restart: at first, and at most
-    STEADY: Final = 10.0  # seconds after which a worker counts as having worked
+    PAUSES: Final = (0.1, 5.0)  # before a restart: the first one, and the longest
+    STEADY: Final = 10.0  # seconds after which a worker counts as successful
 
     def __init__(
         self,
@@ -88,11 +87,11 @@ class Supervisor:
         self._stopping = trio.Event()
         self._live: set[trio.Process] = set()
         self._starting: set[trio.Process] = set()
-        self._to_reload: set[trio.Process] = set()  # workers that get a SIGHUP once they have started
+        self._to_reload: set[trio.Process] = set()  # workers that get a SIGHUP when they have started
         self.status = 0
 
     async def run_worker(self) -> None:
-        """Run one worker, again and again, until told to stop."""
+        """Run one worker again and again until told to stop."""
         pause, longest = self.PAUSES
         while not self._stopping.is_set():
             begun = trio.current_time()
@@ -106,18 +105,18 @@ class Supervisor:
             pause = min(2 * pause, longest)
 
     async def _run(self) -> str:
-        """Run one worker to its end, and return a text on how it ended."""
+        """Run one worker to its end, and return a text about its end."""
         reports, report = os.pipe()
         try:
-            # A process group of its own: Ctrl-C in a terminal goes to the whole group, and with the SIGTERM from here
-            # would be the worker's second signal.
+            # Its own process group: Ctrl-C in a terminal signals the whole group, and with the SIGTERM from here would
+            # be the worker's second signal.
             process = await trio.lowlevel.open_process(
                 [*self._command, READY_FLAG, str(report)],
                 pass_fds=(*self._inherited, report),
                 process_group=0,
                 env=self._env,
             )
-        except OSError as error:  # no memory, or too many processes: the other workers go on
+        except OSError as error:  # no memory, or too many processes: the other workers continue
             os.close(reports)
             return f"could not start a worker: {error}"
         finally:
@@ -141,7 +140,7 @@ class Supervisor:
                 self._gone(process.pid)
 
     async def _await_ready(self, process: trio.Process, reports: int) -> None:
-        """Wait until the worker reports that it answers; reload it then, if there was a reload meanwhile."""
+        """Wait until the worker reports that it is ready, then reload it if there was a reload meanwhile."""
         async with trio.lowlevel.FdStream(reports) as stream:
             if not await stream.receive_some(1):
                 return  # it has ended
@@ -154,7 +153,7 @@ class Supervisor:
             self._ready = None
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Pass signals on to the workers; until cancelled, or all of them are killed."""
+        """Pass signals to the workers until cancelled or until all of them are killed."""
         more = () if self._reload is None else (signal.SIGHUP,)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
             task_status.started()
@@ -163,17 +162,17 @@ class Supervisor:
             self._stopping.set()
             self._signal(signal.SIGTERM)
             for sock in self._sockets:
-                sock.close()  # else connections queue here, and nobody takes them
+                sock.close()  # otherwise connections would queue here forever
             with trio.move_on_after(self._longest_drain):
                 self.status = 128 + await _not_hangup(received)
-                # The kernel would merge a SIGTERM with one that a busy worker has not taken.
+                # The kernel would merge a SIGTERM with one that a busy worker has not handled.
                 self._signal(signal.SIGINT)
                 await trio.sleep(KILL_AFTER)
             self.status = self.status or 1
             self._signal(signal.SIGKILL)
 
     async def _wait_for_stop(self, received: AsyncIterator[int]) -> None:
-        """Wait for a signal to stop, and reload on the way."""
+        """Wait for a stop signal, and handle reloads meanwhile."""
         terminal = on_terminal()
         while await anext(received) == signal.SIGHUP and not has_closed(terminal):
             if self._reload is not None and self._reload():
@@ -187,7 +186,7 @@ class Supervisor:
 
 
 async def _not_hangup(received: AsyncIterator[int]) -> int:
-    """Wait for the next signal that is no SIGHUP."""
+    """Return the next signal except SIGHUP."""
     while (number := await anext(received)) == signal.SIGHUP:
         pass
     return number

@@ -1,4 +1,4 @@
-"""The certificate that a listener shows, and the clients' certificates that it asks for."""
+"""The certificate of a listener, and the certificates that it requests from clients."""
 
 import contextlib
 import ssl
@@ -11,13 +11,13 @@ from typing import Final
 import attrs
 
 _PROTOCOLS: Final = {True: ["h2", "http/1.1"], False: ["http/1.1"]}
-"""What is offered in the handshake (RFC 7301), by whether HTTP/2 is spoken."""
+"""The protocols offered in the handshake (RFC 7301), with and without HTTP/2."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class TlsFiles:
-    """The PEM files of a listener: the certificate with those that lead to its root, its key (``None``: in the same
-    file), and the roots that clients' certificates must come from (``None``: none are asked for)."""
+    """The PEM files of a listener: its certificate chain, its key (``None``: in the same file), and the roots of client
+    certificates (``None``: none are requested)."""
 
     certificate: Path
     key: Path | None = None
@@ -25,7 +25,7 @@ class TlsFiles:
 
 
 class CertificateFailed(Exception):
-    """A file of a listener's TLS cannot be used. The message says which, why, and what to do."""
+    """A TLS file of a listener cannot be used. The message says which, why, and what to do."""
 
 
 def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
@@ -48,9 +48,9 @@ def load_context(files: TlsFiles, http2: bool) -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
-    """Say which file could not be read, and why: with ``unusable`` where OpenSSL says only that it could not."""
+    """Raise an error that names the file and the reason; ``unusable`` if OpenSSL gives none."""
     try:
-        path.open().close()  # OpenSSL would not say which of two it misses
+        path.open().close()  # OpenSSL would not say which file is missing
         yield
     except ssl.SSLError as error:
         why = _MISMATCH if error.reason == "KEY_VALUES_MISMATCH" else unusable
@@ -65,33 +65,33 @@ _MISMATCH: Final = "the key does not belong to the certificate: give the certifi
 
 
 def _ask_nobody() -> str:
-    """Answer for the terminal that OpenSSL would ask for a passphrase."""
+    """Return an empty passphrase, so that OpenSSL does not ask on the terminal."""
     return ""
 
 
 class ListenerTls:
-    """The TLS of one listener. The certificate that was read last is shown to each new connection."""
+    """The TLS of one listener. New connections use the certificate that was read last."""
 
     def __init__(self, files: TlsFiles, http2: bool = True) -> None:
-        """Raises ``CertificateFailed``."""
+        """Read the files. Raises ``CertificateFailed``."""
         self.files = files
         self._http2 = http2
         self.context = load_context(files, http2)
 
     def reread(self) -> None:
-        """Read the files again, for new connections. Raises ``CertificateFailed``, and nothing has changed."""
+        """Read the files again for new connections. Raises ``CertificateFailed`` and changes nothing then."""
         self.context = load_context(self.files, self._http2)
 
 
-# What is good and probably not meant
+# Valid but probably unintended
 
 
 SOON: Final = timedelta(days=14)
-"""The time before its end in which a certificate is remarked on."""
+"""The time before a certificate's expiry in which a warning is logged."""
 
 
 def remark_on_end(files: TlsFiles) -> str | None:
-    """A sentence on a certificate that has ended, or soon will; the files have been read already."""
+    """Return a warning about a certificate that has expired or soon will. The files are already read."""
     end = _end_of(files)
     if end is None:
         return f"the certificate {files.certificate} is expired or not valid yet, so clients will reject it: renew it"
@@ -101,7 +101,7 @@ def remark_on_end(files: TlsFiles) -> str | None:
 
 
 def remark_on_mode(files: TlsFiles) -> str | None:
-    """A sentence on a key that every user of the machine can read."""
+    """Return a warning about a key that every user of the machine can read."""
     path = files.key or files.certificate
     if not path.stat().st_mode & stat.S_IROTH:
         return None
@@ -109,8 +109,8 @@ def remark_on_mode(files: TlsFiles) -> str | None:
 
 
 def _end_of(files: TlsFiles) -> datetime | None:
-    """The end of a certificate that holds now. It is shown to a client of our own that trusts it: what it says can be
-    read from nothing else in the standard library."""
+    """Return the expiry of a valid certificate. It comes from a handshake with a local client that trusts it, because
+    the standard library has no other parser."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     server.load_cert_chain(files.certificate, files.key, _ask_nobody)
     client.check_hostname = False

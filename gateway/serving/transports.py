@@ -1,4 +1,4 @@
-"""The bytes of a client's connection on their way to and from its socket: as they are, or in TLS."""
+"""The bytes of a client's connection to and from its socket, plain or with TLS."""
 
 import contextlib
 import socket
@@ -12,41 +12,43 @@ from gateway.http.sockets import Data, receive, send
 
 MAX_RECV: Final = 64 * 1024
 PIECE: Final = 64 * 1024
-"""Bytes that are encrypted at once: a large answer is not there a second time."""
+"""Bytes that are encrypted at once, so that a large response is not copied as a whole."""
 FAREWELL_SECONDS: Final = 1.0
-"""How long the last bytes of a connection may wait to be taken."""
+"""Seconds that the last bytes of a connection may wait to be sent."""
 
 BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
-"""What a connection raises that has ended, on either side. ``ssl.SSLError`` is an ``OSError``."""
+"""The errors of a connection that has ended on either side. ``ssl.SSLError`` is an ``OSError``."""
 
 
 class Transport(Protocol):
-    """A client's socket, as one task reads it and one at a time writes it. Closing the socket wakes both."""
+    """A client's socket, with one reading task and one writing task at a time. Closing the socket wakes both."""
 
     rest: Data
-    """What was taken to be sent and waits, as it will go out."""
+    """The bytes that wait to be sent, in their final form."""
 
     def send_now(self, data: Data, head: bytes) -> bool:
-        """Take ``head`` and ``data`` to be sent and return true, unless something waits for that. What the kernel does
-        not take of it at once is ``rest``, which goes with the next ``send_all``."""
+        """Send ``head`` and ``data`` and return true, unless earlier bytes are waiting. What the kernel does not take
+        is ``rest``, which the next ``send_all`` sends."""
 
     async def receive(self) -> bytes:
-        """What has come, as soon as there is some, ``b""`` at the end, also where the connection broke. Cancelled, it
-        has taken nothing."""
+        """Return the next bytes as soon as there are some, ``b""`` at the end, also of a broken connection.
+        Cancellation loses nothing."""
 
     async def send_all(self, data: Data) -> None:
-        """Send ``rest`` and ``data``, and give other tasks a turn. Raises ``trio.BrokenResourceError`` and
-        ``trio.ClosedResourceError``. Cancelled, it leaves the connection of no use."""
+        """Send ``rest`` and ``data``, and yield to other tasks.
+
+        Raises ``trio.BrokenResourceError`` and ``trio.ClosedResourceError``. After a cancellation the connection is
+        unusable."""
 
     async def send_eof(self) -> None:
-        """Say that nothing more is sent."""
+        """Announce the end of the sent data."""
 
     async def aclose(self) -> None:
-        """Say so where it can be said at once, and close the socket."""
+        """Announce the end if that is possible at once, and close the socket."""
 
 
 class PlainTransport:
-    """A socket as it is."""
+    """A socket without TLS."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -76,14 +78,14 @@ class PlainTransport:
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        # A plain OSError, too: what a route that is lost leaves behind (https://github.com/pgjones/hypercorn/issues/361).
+        # Also a plain OSError, after the loss of a route (https://github.com/pgjones/hypercorn/issues/361).
         with contextlib.suppress(trio.BusyResourceError, *BROKEN):
             await self._stream.send_eof()
         await self._stream.aclose()
 
 
 class UnixTransport(PlainTransport):
-    """A Unix socket. The kernel gives up on no client here (TCP_USER_TIMEOUT), so this does."""
+    """A Unix socket. It has no TCP_USER_TIMEOUT, so this class limits writes."""
 
     def __init__(self, stream: trio.SocketStream, write_timeout: float) -> None:
         super().__init__(stream)
@@ -101,15 +103,15 @@ class UnixTransport(PlainTransport):
 
 
 def plain_transport(stream: trio.SocketStream, write_timeout: float) -> PlainTransport:
-    """The socket as it is. ``write_timeout`` is how long a client may take nothing."""
+    """Return the transport of a plain socket. ``write_timeout`` is how long a client may take nothing."""
     return UnixTransport(stream, write_timeout) if stream.socket.family == socket.AF_UNIX else PlainTransport(stream)
 
 
 class TlsTransport:
-    """TLS on a socket. ``handshake`` comes before all else.
+    """TLS on a socket; ``handshake`` comes first.
 
-    trio's own stream keeps OpenSSL's alerts to itself, so that a client never hears why it is refused, and is broken
-    where a reader is cancelled while it answers a change of keys."""
+    trio's own stream does not send OpenSSL's alerts, so that a rejected client never learns the reason, and breaks if a
+    reader is cancelled during a change of keys."""
 
     def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext) -> None:
         self._socket = stream.socket
@@ -120,7 +122,7 @@ class TlsTransport:
 
     @property
     def protocol(self) -> str | None:
-        """The protocol that both sides want behind the handshake (RFC 7301)."""
+        """The protocol that the handshake selected (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
 
     @property
@@ -130,19 +132,20 @@ class TlsTransport:
         return NOBODY if encoded is None else names_of(self._tls.getpeercert() or {}, encoded)
 
     async def handshake(self) -> None:
-        """Raises ``OSError`` (``ssl.SSLError`` for what TLS does not allow), ``trio.ClosedResourceError``."""
+        """Perform the handshake. Raises ``OSError`` (``ssl.SSLError`` for violations of TLS),
+        ``trio.ClosedResourceError``."""
         while self._waits_for_handshake():
             await self._fill()
         await self._drain()
 
     def _waits_for_handshake(self) -> bool:
-        """Go on with the handshake as far as it goes."""
+        """Continue the handshake as far as possible, and return whether it is incomplete."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return True
         except ssl.SSLError:
-            send(self._socket, self._encrypted.read())  # the alert, which says why
+            send(self._socket, self._encrypted.read())  # the alert, with the reason
             raise
         return False
 
@@ -156,8 +159,8 @@ class TlsTransport:
         return b""
 
     async def _fill(self) -> None:
-        """Read, and send before that what TLS itself has to say. Mostly whoever is writing does; a client that provokes
-        it and takes nothing is not read from any more."""
+        """Read, after sending TLS's own messages. Usually the writer sends them; a client that provokes them and takes
+        nothing is no longer read."""
         own = self._encrypted.pending
         if own and (own > PIECE or not self._sending.locked()):
             await self._drain()
@@ -167,12 +170,12 @@ class TlsTransport:
             self._received.write_eof()
 
     def send_now(self, data: Data, head: bytes) -> bool:
-        """The same; a large piece is left to ``send_all``."""
+        """Send as ``Transport.send_now``, but leave a large piece to ``send_all``."""
         if self.rest or self._sending.locked() or len(head) + len(data) > PIECE:
             return False
         try:
             self._tls.write(b"".join((head, data)) if head else data)
-        except ssl.SSLError:  # nothing goes out any more, which ``send_all`` tells
+        except ssl.SSLError:  # nothing can be sent any more, as ``send_all`` reports
             return False
         self.rest = send(self._socket, self._encrypted.read())
         return True
@@ -187,17 +190,17 @@ class TlsTransport:
             raise trio.BrokenResourceError from error
 
     async def _drain(self) -> None:
-        """Send what is encrypted. Cancelled, it has lost nothing of that."""
+        """Send what is encrypted. Cancellation loses nothing."""
         async with self._sending:
             while True:
                 rest = memoryview(self.rest or self._encrypted.read())
                 if not rest:
                     return
-                self.rest = rest  # so that whoever is cancelled here has lost nothing
+                self.rest = rest  # for a cancellation
                 self.rest = rest[await self._socket.send(rest) :]
 
     async def send_eof(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # the other side has not said so yet, or never will
+        with contextlib.suppress(ssl.SSLError):  # the other side has not closed TLS yet, or never will
             self._tls.unwrap()
         await self._drain()
 

@@ -1,4 +1,4 @@
-"""One websocket, as ASGI messages: the same over HTTP/1.1 and HTTP/2 (RFC 6455, RFC 8441)."""
+"""One websocket as ASGI messages, for HTTP/1.1 and HTTP/2 (RFC 6455, RFC 8441)."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,7 @@ from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageT
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 
-CLOSE_SECONDS: Final = 1.0  # that a client gets to answer our close
+CLOSE_SECONDS: Final = 1.0  # for a client to answer a close
 
 
 class WebSocketState(Enum):
@@ -30,9 +30,9 @@ class WebSocketState(Enum):
     HANDSHAKE = auto()
     CONNECTED = auto()
     CLOSING = auto()
-    """Our close is sent; the client's has not arrived."""
+    """The server has sent its close; the client's has not arrived."""
     REFUSING = auto()
-    """The app sends an HTTP response in place of a websocket; its head is sent."""
+    """The app sends an HTTP response instead of a websocket; its head is sent."""
     REFUSED = auto()
     """That response, or an error, is sent completely."""
 
@@ -56,7 +56,7 @@ class WebSocketStream:
         self._id = stream_id
         self._send = send
         self._state = WebSocketState.HANDSHAKE
-        self._over = trio.Event()  # the client has left, or the app's part is done
+        self._over = trio.Event()  # the client has disconnected, or the app has ended
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
         self._arriving: Callable[[int], object] = _nobody_asks
         self._taker: MessageTaker | None = None
@@ -66,16 +66,16 @@ class WebSocketStream:
 
     @property
     def idle(self) -> bool:
-        """True once nothing more is to come, for Hypercorn's HTTP/2: a connection with only such streams is idle."""
+        """Whether nothing more is to come. For Hypercorn's HTTP/2, a connection with only such streams is idle."""
         return self._state in (WebSocketState.CLOSING, WebSocketState.REFUSED)
 
     @property
     def at_once(self) -> bool:
-        """True for a refusal, which does not wait for its client."""
+        """Whether this is a refusal, which does not wait for its client."""
         return self._state not in _ACCEPTED
 
     async def begin(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Start the app on a handshake, or refuse one that is not valid."""
+        """Start the app for a handshake, or reject an invalid one."""
         server, headers = self._connection.server, list(headers)
         self._handshake = Handshake(headers, version)
         scheme = "wss" if self._connection.is_secure else "ws"
@@ -92,10 +92,10 @@ class WebSocketStream:
         self._put = self._connection.tasks.start_app(server.app, server.config, self.scope, self.app_send).put
         self._put({"type": "websocket.connect"})
 
-    # What comes from the client
+    # From the client
 
     async def handle(self, event: Event) -> None:
-        """Pass on the events after the handshake."""
+        """Handle the events after the handshake."""
         if self._over.is_set():
             return
         if isinstance(event, StreamClosed):
@@ -105,7 +105,7 @@ class WebSocketStream:
             self._frames.receive_data(event.data)
             await self._handle_frames()
         elif isinstance(event, Body | Data) and self._state is WebSocketState.HANDSHAKE:
-            # Bytes behind an upgrade that is not accepted yet: the app must not be answering too.
+            # Bytes after an upgrade that is not accepted yet: the app must not respond at the same time.
             await self._leave(CloseReason.ABNORMAL_CLOSURE)
             await self.refuse()
 
@@ -120,7 +120,7 @@ class WebSocketStream:
                 await self._receive(frame)
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
-            elif isinstance(frame, CloseConnection):  # the client's, or what is to be said about a frame that is none
+            elif isinstance(frame, CloseConnection):  # the client's, or the close for an invalid frame
                 close = self._codes.sent(frame)
                 if self._taker is not None:
                     self._taker.closed(int(close.code), close.reason or "")
@@ -157,15 +157,15 @@ class WebSocketStream:
         else:
             self._arriving(self._message.length)
 
-    # What comes from the app
+    # From the app
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send a message of the app; ``None`` once the app and all its tasks have ended."""
+        """Send a message of the app; ``None`` after the app and all its tasks have ended."""
         if self._over.is_set():
             return
         if message is None:
             await self._end_app()
-        elif self._state is not WebSocketState.CLOSING:  # else the app has not heard yet that it is
+        elif self._state is not WebSocketState.CLOSING:  # otherwise the app does not know yet that it is closing
             kind = cast("str", message["type"])
             if (act := _ACTS.get((self._state, kind))) is None:
                 raise UnexpectedMessageError(self._state, kind)
@@ -173,8 +173,8 @@ class WebSocketStream:
 
     async def _end_app(self) -> None:
         if self._state is WebSocketState.CLOSING:
-            # RFC 6455, section 7.1.1: the client's close comes first. With something unread the end would be a reset,
-            # which may cost the client the last message.
+            # RFC 6455, section 7.1.1: the client's close comes first. Closing with unread bytes would be a reset, which
+            # may lose the last message.
             with trio.move_on_after(CLOSE_SECONDS):
                 await self._over.wait()
             if self._over.is_set():
@@ -186,7 +186,7 @@ class WebSocketStream:
         await self._send(StreamClosed(stream_id=self._id))
 
     async def _accept(self, message: Any) -> None:
-        self._handshake.extensions = None  # no compression: 64 KiB could blow up to 64 MiB before any limit is seen
+        self._handshake.extensions = None  # no compression: 64 KiB could decompress to 64 MiB before any limit applies
         self._state = WebSocketState.CONNECTED
         accepted = self._handshake.accept(message.get("subprotocol"), message.get("headers", []))
         status, headers, _ = accepted
@@ -201,7 +201,7 @@ class WebSocketStream:
     async def _close(self, message: Any) -> None:
         self._state = WebSocketState.CLOSING
         code, reason = int(message.get("code", CloseReason.NORMAL_CLOSURE)), message.get("reason")
-        if code == CloseReason.NO_STATUS_RCVD:  # a close without a code, which can have no reason
+        if code == CloseReason.NO_STATUS_RCVD:  # a close without a code has no reason
             code, reason = CloseReason.NO_STATUS_RCVD, None
         await self._send_frame(CloseConnection(code=code, reason=reason))
         await self._send(EndData(stream_id=self._id))
@@ -209,7 +209,7 @@ class WebSocketStream:
     async def _send_frame(self, frame: Frame) -> None:
         try:
             data = self._frames.send(frame)
-        except LocalProtocolError:  # the websocket is closing: nothing goes out any more
+        except LocalProtocolError:  # closing, so nothing more can be sent
             return
         await self._send(Data(stream_id=self._id, data=data))
 
@@ -220,7 +220,7 @@ class WebSocketStream:
             if not self._over.is_set():
                 await self._send_frame(Ping())
 
-    # No websocket after all
+    # Refused handshakes
 
     async def refuse(self) -> None:
         """Respond to a handshake that cannot be accepted, and end the connection."""

@@ -1,4 +1,4 @@
-"""A server process: the app's lifespan, the accept loop, our protocols on every connection, and the drain."""
+"""A server process: the app's lifespan, the accept loop, the protocols of its connections, and the drain."""
 
 import errno
 import logging
@@ -23,20 +23,20 @@ from streams.garbage import collect_when_idle
 
 log = logging.getLogger("trigate.connections")
 
-PAUSE: Final = 0.1  # seconds before the next try, once there is nothing to take a connection with
+PAUSE: Final = 0.1  # seconds before the next try after resources were exhausted
 SAY_EVERY: Final = 10.0
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""Errors of accept(2) that pass by themselves, as connections end."""
+"""Errors of accept(2) that end by themselves when connections end."""
 _OURS: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
-"""Errors that say that this is no listening socket."""
+"""Errors of a socket that is not listening."""
 
 
 class AcceptLoop:
-    """Takes the connections of one listening socket.
+    """Accepts the connections of one listening socket.
 
-    Where the system has no room for one more the kernel's queue keeps them until there is: the log says so now and
-    then. trio's own loop writes a traceback for every try."""
+    If the system has no room, connections stay in the kernel's queue, and a log line says so now and then. trio's own
+    loop logs a traceback for every try."""
 
     def __init__(self, sock: trio.socket.SocketType, serve: Callable[[trio.SocketStream], Awaitable[object]]) -> None:
         self._socket = sock
@@ -44,7 +44,7 @@ class AcceptLoop:
         self._silent_until = 0.0
 
     async def run(self, connections: trio.Nursery) -> NoReturn:
-        """Serve each connection in ``connections``, until cancelled. Closes the socket."""
+        """Serve each connection in ``connections`` until cancelled. Closes the socket."""
         with self._socket:
             while True:
                 try:
@@ -61,13 +61,13 @@ class AcceptLoop:
             stream.socket.close()
 
     async def _wait(self, error: OSError) -> None:
-        """Wait until a connection may be taken again. Raises ``error`` if that will never be."""
+        """Wait until connections can be accepted again. Raises ``error`` if that will never be."""
         if error.errno in _OURS:
             raise error
         if error.errno in _EXHAUSTED:
             self._say(error)
             await trio.sleep(PAUSE)
-        await trio.lowlevel.checkpoint()  # else the network's, of a connection that has ended in the queue: accept(2)
+        await trio.lowlevel.checkpoint()  # a network error of a connection that ended in the queue: accept(2)
 
     def _say(self, error: OSError) -> None:
         if trio.current_time() >= self._silent_until:
@@ -99,19 +99,17 @@ async def serve(
 ) -> None:
     """Serve ``app`` on listening ``sockets``, which it closes, until ``state.stop()`` or a signal; return when drained.
 
-    ``options`` has one item for each socket; without, all are plain.
-    Times are in seconds. ``keep_alive`` limits idle connections and the arrival of a request's head. ``ready()`` is
-    called once connections are accepted, ``reload()`` on SIGHUP. ``signals`` takes SIGTERM, SIGINT and, with
-    ``reload``, SIGHUP (main thread only). The app's failure to start is raised in an exception group. Cancelling cuts
-    every connection.
-    """
+    ``options`` has one item for each socket; by default all are plain. Times are in seconds. ``keep_alive`` limits idle
+    connections and the arrival of a request's head. ``ready()`` is called once connections are accepted, ``reload()``
+    on SIGHUP. ``signals`` handles SIGTERM, SIGINT and, with ``reload``, SIGHUP (main thread only). The app's failure to
+    start is raised in an exception group. Cancellation cuts every connection."""
     config = ServerConfig()
     config.write_timeout = write_timeout
     config.keep_alive_timeout = keep_alive
     config.head_timeout = head_timeout
-    # The accept loop's own end, which a blocked write outlives, comes behind that of ``stop_in_order``.
+    # After ``stop_in_order``, because a blocked write outlives the accept loop.
     config.graceful_timeout = drain + CUT_AFTER + 1
-    config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # turns in the background end with the drain, too
+    config.shutdown_timeout = drain + CUT_AFTER + KILL_AFTER  # background turns end with the drain, too
     async with trio.open_nursery() as nursery:
         if signals:
             await nursery.start(watch_signals, state, reload)
@@ -133,8 +131,8 @@ async def _accept_until_closing(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Start the app, accept connections until ``state.closing``, and return when these have ended and the app has, too.
-    Both have as long as ``config`` says."""
+    """Start the app, accept connections until ``state.closing``, and return when they and the app have ended.
+    ``config`` limits both."""
     server = ServerContext(ASGIWrapper(app), config, state)
     lifespan = Lifespan(server.app, config, {})
     async with trio.open_nursery() as outer:
