@@ -206,7 +206,7 @@ class CrewMember:
         try:
             await self.channel.send(order)
         except PeerGone:
-            self.fail("it is gone")
+            self.fail("it has exited")
 
     async def report(self, within: float = SILENT) -> Any:
         """Return the next report of the process. Raises ``NoCrew``."""
@@ -214,9 +214,9 @@ class CrewMember:
             with trio.fail_after(within):
                 return await self.channel.receive()
         except PeerGone:
-            self.fail("it is gone")
+            self.fail("it has exited")
         except trio.TooSlowError:
-            self.fail(f"it has said nothing for {within:.0f} s")
+            self.fail(f"it has not responded for {within:.0f} s")
 
     def fail(self, why: str) -> NoReturn:
         """Raise ``NoCrew`` with the name of the process."""

@@ -92,10 +92,10 @@ def port_note(plan: Scenario, ports: PortRange | None, addresses: int, machines:
         return None
     lasts = ports.count * max(1, addresses) / rate
     return (
-        f"{rate:.0f} new connections a second to one address need more ports than there are: {ports.count} "
-        f"({ports.least} to {ports.most}), each taken for {ports.wait:.0f} s after its use, are enough for "
-        f"{int(least)} a second. After {lasts:.0f} s there may be none left. Keep connections, widen "
-        "net.ipv4.ip_local_port_range, or load from several machines."
+        f"{rate:.0f} new connections per second to one address need more ports than this machine has: its "
+        f"{ports.count} ports ({ports.least} to {ports.most}), each blocked for {ports.wait:.0f} s after use, "
+        f"allow {int(least)} per second. After {lasts:.0f} s, none may be free. Keep connections open, widen "
+        "net.ipv4.ip_local_port_range, or use several machines."
     )
 
 
@@ -114,12 +114,12 @@ def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[st
     if most is None or (needed := math.ceil(concurrency / processes) + OWN_FILES) <= most:
         return None
     if not concurrency:
-        found = f"this process may have {most} open files, and a load needs {needed} at least"
+        found = f"this process may open {most} files, but a load needs at least {needed}"
         return found, f"raise the limit: ulimit -n {needed}"
     room = max(0, most - OWN_FILES)
     return (
-        f"{concurrency} clients, which need {needed} open files in a process that may have {most}",
-        f"raise the limit (ulimit -n {needed}), give at most {room * processes}, or more --processes",
+        f"{concurrency} clients need {needed} open files, but a process may have only {most}",
+        f"raise the limit (ulimit -n {needed}), use at most {room * processes} clients, or more --processes",
     )
 
 
@@ -155,8 +155,8 @@ def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
     """Return a problem and its solution if the processes of this machine cannot serve so many clients, or if the cap is
     too low to give each process a request."""
     if plan.part.of == 1 and plan.open_loop and 0 < plan.concurrency < plan.processes:
-        found = f"{plan.concurrency} at once for {plan.processes} processes, which share that out"
-        return found, f"give {plan.processes} or more, or fewer processes"
+        found = f"{plan.concurrency} concurrent requests are too few for {plan.processes} processes"
+        return found, f"use at least {plan.processes}, or fewer processes"
     return file_mistake(plan.part.count(plan.concurrency), plan.processes, most_files())
 
 

@@ -68,7 +68,7 @@ class MemberShare:
 
     @property
     def loss(self) -> str:
-        return f"{self.why}, {duration(max(0.0, self.lost_at))} after the begin: what it had not reported is lost"
+        return f"{self.why}, {duration(max(0.0, self.lost_at))} after the start; its unreported results are lost"
 
     def lost_requests(self, plan: Scenario, seconds: float) -> int:
         """Return the number of requests with an unknown end: those planned until ``seconds`` that have not ended.
@@ -207,7 +207,7 @@ class SharedRun(LoadUnderWay):
         try:
             await self._prepare_share(share)
         except NoCrew as error:
-            self._unable = self._unable or NoCrew(f"{error}, before the load began")
+            self._unable = self._unable or NoCrew(f"{error}, before the start of the load")
 
     async def _prepare_share(self, share: MemberShare) -> None:
         member = share.member
@@ -284,14 +284,11 @@ class SharedRun(LoadUnderWay):
     def _remarks(self, lost: int) -> Sequence[str]:
         found = [f"{share.loss}." for share in self._shares if share.state == "lost"]
         if found:
-            found.append(f"{lost} requests are lost: the figures are not those of the whole load.")
+            found.append(f"{lost} requests are lost, so the figures do not cover the whole load.")
         if self._dropped:
-            found.append(
-                f"{self._dropped} records came faster than they could be taken: no line of theirs was written."
-            )
+            found.append(f"{self._dropped} records arrived too fast, so the log lacks their lines.")
         if self._start_spread >= APART:
             found.append(
-                f"The processes began {duration(self._start_spread)} apart: the first moments are not those of the "
-                "whole load."
+                f"The processes started {duration(self._start_spread)} apart, so the load was incomplete at first."
             )
         return found

@@ -61,13 +61,17 @@ def end_of(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[E
         return "error", Problem(f"error event: {said.error or 'error'}", exchange.phase, said.message)
     if exchange.request.stream and not judged.reading.says:
         shown = f": {text}" if (text := error_message(exchange.body)) else ""
-        return "error", Problem("no stream", exchange.phase, f"it ended, well by HTTP, without an answer{shown}")
+        return "error", Problem(
+            "no stream", exchange.phase, f"the HTTP response ended normally, but without an answer{shown}"
+        )
     if judged.outcome == "cut":
-        return "error", Problem("cut", exchange.phase, "it ended, well by HTTP, before the answer's end")
+        return "error", Problem(
+            "cut", exchange.phase, "the HTTP response ended normally, but before the end of the answer"
+        )
     if judged.rule:
         return "error", Problem(f"grammar: {judged.rule}", exchange.phase, judged.found)
     if is_empty(exchange.request.api, judged.reading):
-        return "error", Problem("empty answer", exchange.phase, "it has neither content nor a finish reason")
+        return "error", Problem("empty answer", exchange.phase, "the answer has neither content nor a finish reason")
     return "whole", None
 
 

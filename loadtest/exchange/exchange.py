@@ -153,9 +153,9 @@ class TimedExchange:
             elif self.problem is None and leaves < min(timeout, expires):
                 self.left = True
             elif self.problem is None and expires < timeout:
-                self.fail("expired", f"no end {server.deadline:g} s after its time in the plan")
+                self.fail("expired", f"not finished {server.deadline:g} s after its planned start")
             elif self.problem is None:
-                self.fail("timeout", f"no end after {server.timeout:g} s")
+                self.fail("timeout", f"not finished after {server.timeout:g} s")
         except WireError as error:
             self.fail(error.fault, error.detail)
         finally:

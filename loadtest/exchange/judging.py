@@ -34,7 +34,7 @@ from streams.surrogates import NOT_JSON
 def broken_rule(api: LoadApi, body: bytes, *, streamed: bool) -> tuple[str, str]:
     """Return the rule that a complete answer of an endpoint breaks, and the finding (two empty strings if none)."""
     if not body:
-        return f"{api}.empty", "there is nothing in it"
+        return f"{api}.empty", "it is empty"
     try:
         _CHECKS.get(api, _check_list)(api, body, streamed)
     except (GatewayError, ValueError) as error:
@@ -62,25 +62,25 @@ def _check_list(api: LoadApi, body: bytes, streamed: bool) -> None:
     member = LOAD_ENDPOINTS[api].answer
     value = _json(body)
     if not isinstance(value, dict) or not isinstance(value.get(member), list) or not value[member]:
-        raise ValueError(f"{member} is no list with anything in it")
+        raise ValueError(f"{member} is not a list, or it is empty")
 
 
 def _check_transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
     """Check a transcript: JSON, or one of the text formats."""
     if body.lstrip()[:1] == b"{" and not isinstance(_json(body).get("text"), str):
-        raise ValueError("text is no text")
+        raise ValueError("`text` is not a string")
 
 
 def _check_sound(api: LoadApi, body: bytes, streamed: bool) -> None:
     if body.lstrip()[:1] == b"{":
-        raise ValueError("it is JSON, not sound")
+        raise ValueError("it is JSON, not audio")
 
 
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except NOT_JSON:
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it is not JSON") from None
 
 
 _CHECKS: Final[Mapping[LoadApi, Callable[[LoadApi, bytes, bool], None]]] = {

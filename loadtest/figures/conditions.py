@@ -136,7 +136,7 @@ def verdicts(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tupl
         told = [said for run in runs if (said := condition.verdict(run))]
         if not told and runs:
             of = condition.comparison.of
-            raise NoPart(f"no run is called {of}", f"there are {', '.join(run.name for run in runs)}")
+            raise NoPart(f"there is no run {of}", f"there are {', '.join(run.name for run in runs)}")
         found += told
     return tuple(found)
 
@@ -146,7 +146,7 @@ def parse(text: str) -> Condition:
     read = comparison(text)
     if read.name in _OF_RUN:
         _refuse_statistic(read)
-        read.plain("leave it out: this figure has no unit")
+        read.plain("remove it: this figure has no unit")
         return Condition(read, _OF_RUN[read.name], plain)
     value, show = of_tally(read)
     return Condition(read, lambda _, tally: value(tally), show)
@@ -154,9 +154,9 @@ def parse(text: str) -> Condition:
 
 def early(text: str) -> Comparison:
     """Parse a condition of ``--until``, which is checked during the run. Raises ``NoCondition``."""
-    read = comparison(text, "write one such as errors>5%, goodput<90% or ttft.p95>5s")
+    read = comparison(text, "write a condition, such as errors>5%, goodput<90% or ttft.p95>5s")
     if read.name in _OF_RUN:
-        raise NoCondition(text, f"{read.name} is known at the end alone", "give it to --fail-if")
+        raise NoCondition(text, f"{read.name} is known only at the end", "use it with --fail-if")
     of_tally(read)
     return read
 
@@ -177,19 +177,19 @@ def of_tally(read: Comparison) -> tuple[OfTally, Shows]:
 
 def _refuse_statistic(read: Comparison) -> None:
     if read.statistic:
-        raise NoCondition(read.text, f"{read.name} is one number", f"leave .{read.statistic} out")
+        raise NoCondition(read.text, f"{read.name} is a single number", f"remove .{read.statistic}")
 
 
 def _of_share(read: Comparison) -> tuple[OfTally, Shows]:
     if read.unit != "%":
-        raise NoCondition(read.text, f"{read.name} is a share", f"give it in %, as in {read.name}<99%")
+        raise NoCondition(read.text, f"{read.name} is a share", f"write it in %, such as {read.name}<99%")
     return _goodput, percent
 
 
 def _of_measure(read: Comparison) -> tuple[OfTally, Shows]:
     if not read.statistic:
         found = f"{read.name} has many values"
-        raise NoCondition(read.text, found, f"say which, as in {read.name}.p95: {STATISTICS}")
+        raise NoCondition(read.text, found, f"add a statistic, such as {read.name}.p95: {STATISTICS}")
     timed = MEASURES[read.name].unit == "s"
     if timed:
         read.in_time()
@@ -219,7 +219,7 @@ def _statistic(read: Comparison) -> Callable[[Histogram], float]:
 def _of_count(read: Comparison, name: str) -> tuple[OfTally, Shows]:
     if read.unit == "%":
         return lambda tally: _share(tally, name), percent
-    read.plain("a count has no unit, or % for the part of all that began", "behind a number")
+    read.plain("a count has no unit, or % for the share of all started requests", "after a number")
     return lambda tally: float(tally.counts[name]), plain
 
 

@@ -158,8 +158,8 @@ def _cold_note(run: RunResult) -> str | None:
     if not first.count or at <= _SLOW * median:
         return None
     return (
-        f"The first answers took {duration(at)} to their first token, {at / median:.1f} times the median, and count: "
-        "--warmup leaves them out."
+        f"The first answers took {duration(at)} to the first token, {at / median:.1f} times the median. To exclude "
+        "them, use --warmup."
     )
 
 
@@ -172,7 +172,7 @@ def _drift_note(run: RunResult) -> str | None:
         for drift in found.drifts
         for show in (duration if "time" in drift.what else _count,)
     ]
-    return f"The run was not steady: {' and '.join(told)}. Load it for longer, or with less."
+    return f"The run was not steady: {' and '.join(told)}. Use a longer run or a lower load."
 
 
 def _count(value: float) -> str:
@@ -196,10 +196,10 @@ def _cache_note(run: RunResult) -> str | None:
         return None
     same = run.scenario.get("same_prompts")
     files = any(isinstance(one, Mapping) and one.get("requests") for one in run.scenario.get("requests") or ())
-    why = "the same prompts were sent before" if same else "requests of a file are sent as they are" if files else ""
+    why = "the same prompts were sent before" if same else "requests of a file are sent unchanged" if files else ""
     return (
-        f"{100 * share:.0f} % of the input came from the server's cache of prompts, which nobody asked for"
-        f"{f' ({why})' if why else ''}: new prompts take longer."
+        f"{100 * share:.0f} % of the input came from the server's prompt cache, although the load does not ask for "
+        f"that{f' ({why})' if why else ''}; new prompts take longer."
     )
 
 
@@ -208,8 +208,8 @@ def _short_note(run: RunResult) -> str | None:
     if not short:
         return None
     return (
-        f"{short} answers are shorter than asked for (--exact), and are not good: the server does not know ignore_eos "
-        "and min_tokens, or does not let everybody set them."
+        f"{short} answers are shorter than requested (--exact) and count as not good: the server does not support "
+        "ignore_eos and min_tokens, or does not allow clients to set them."
     )
 
 
@@ -228,8 +228,8 @@ def _lag_note(run: RunResult) -> str | None:
     if max(lags.values()) <= LATE:
         return None
     return (
-        f"The loader was late by {1000 * max(lags.values()):.0f} ms (p99 of its event loop"
-        f"{_processes_above(lags, LATE)}): as much of the latencies may be its own."
+        f"The loader was late by {1000 * max(lags.values()):.0f} ms (p99 of its event "
+        f"loop{_processes_above(lags, LATE)}): up to that much of the latencies may be the loader's."
     )
 
 
@@ -238,8 +238,8 @@ def _busy_note(run: RunResult) -> str | None:
     if max(shares.values()) <= BUSY:
         return None
     return (
-        f"The loader used {100 * max(shares.values()):.0f} % of its core{_processes_above(shares, BUSY)}: it, not the "
-        "server, may be the limit."
+        f"The loader used {100 * max(shares.values()):.0f} % of its core{_processes_above(shares, BUSY)}, so the "
+        "loader may be the limit, not the server."
     )
 
 
@@ -262,8 +262,9 @@ def _backlog_note(run: RunResult) -> str | None:
     if not (waiting or _rises(under_way[half:])) or grown <= _PILED * sum(one.started for one in seconds[half + 1 :]):
         return None
     return (
-        f"The server answered fewer requests than began: {under_way[half]} were under way in the middle{where} and "
-        f"{under_way[-1]} at the end. Latencies say how long the load went on, not how quick the server is."
+        f"The server finished fewer requests than were started: {under_way[half]} were running in the "
+        f"middle{where} and {under_way[-1]} at the end. The latencies depend on the length of the run, not "
+        "only on the server."
     )
 
 
@@ -293,7 +294,7 @@ def _cap_note(run: RunResult) -> str | None:
         return None
     return (
         f"The cap of {cap} held back {held.count} of {run.tally.counts['started']}, for "
-        f"{duration(held.percentile(50))} (p50), {duration(held.most)} at most: it is in their latencies."
+        f"{duration(held.percentile(50))} (p50), {duration(held.most)} at most; their latencies include that."
     )
 
 
@@ -306,8 +307,8 @@ def _buffering_note(run: RunResult) -> str | None:
     if share < _HELD_BACK:
         return None
     return (
-        f"Buffered: first token and end fall together in {100 * share:.0f} % of the streams. The server, or something "
-        "before it, holds answers back until they are whole."
+        f"Buffered: the first token and the end arrive together in {100 * share:.0f} % of the streams. The server, "
+        "or a proxy in front of it, buffers whole answers."
     )
 
 

@@ -92,9 +92,9 @@ class RouteFigures:
         if cache := self.counts["cache"]:
             found.append(f"the gateway's cache: {_join_counts(cache)} ({100 * self.hits / cache.total():.3g} % hits)")
         if limits := self.counts["limits"]:
-            found.append(f"refused by its limits: {_join_counts(limits)}")
+            found.append(f"rejected by its limits: {_join_counts(limits)}")
         if self.costed:
-            found.append(f"cost {self.cost.normalize():f} USD, as {self.costed} answers say")
+            found.append(f"cost {self.cost.normalize():f} USD, reported by {self.costed} responses")
         return found
 
 

@@ -19,7 +19,7 @@ RESOLUTION: Final = 0.05
 STEP: Final = 5.0
 """The default length of a search step in seconds."""
 
-OF_SEARCHES: Final = "leave it out: a search has steps of its own"
+OF_SEARCHES: Final = "remove it: a search has its own steps"
 """The advice for keys that do not go with a search."""
 
 _MOST: Final = 10**6
@@ -75,7 +75,7 @@ def _burstiness(value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not number >= 0.01:
-        raise Wrong(describe(value), "expected a number, 0.01 or more: 1 as Poisson, below 1 in bursts, inf evenly")
+        raise Wrong(describe(value), "expected a number, 0.01 or more: 1 is Poisson, below 1 is bursty, inf is even")
     return number
 
 
@@ -126,7 +126,7 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
             found.setdefault("seconds", STEP)
             search = None if mistakes else _bounds(unit, found[first], greatest)
             if search is not None and search.most is not None and 0 < search.most < search.first:
-                mistakes.append((most, f"{search.most:g} below {first} {search.first:g}", "a search begins there"))
+                mistakes.append((most, f"{search.most:g} below {first} {search.first:g}", "a search starts there"))
     return AskedLoads(found, loads, search, tuple(mistakes))
 
 
@@ -164,24 +164,24 @@ def _numbers(values: list[Any], *, whole: bool) -> tuple[tuple[float, ...], Wron
             number = math.nan
         if not 0 < number <= _MOST or (whole and number != int(number)):
             what = "whole numbers of clients" if whole else "numbers"
-            return (), Wrong(describe(value), f"these must be {what} above 0, such as 5,10,20")
+            return (), Wrong(describe(value), f"expected {what} above 0, such as 5,10,20")
         found.append(number)
     if not found:
-        return (), Wrong("an empty list", "give one number, or several such as 5,10,20")
+        return (), Wrong("the list is empty", "give one number, or several such as 5,10,20")
     return tuple(found), None
 
 
 def _contradictions(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     finds = [key for key in _FINDS if given.get(key) is True]
     if len(finds) > 1:
-        yield finds[1], "find_rate and find_concurrency", "give one of them, and then the other"
+        yield finds[1], "find_rate and find_concurrency", "use one of them at a time"
     if len(_load_list(given.get("concurrency"))) > 1 and {"rate", "steps", "burst", "trace"} & given.keys():
-        yield "concurrency", "several caps of one rate", "give one, or a list of rates"
+        yield "concurrency", "several limits for one rate", "give one, or a list of rates"
     for key, (first, most, _) in _FINDS.items():
         if key in finds:
             yield from _search_conflicts(key, given)
         elif most in given:
-            yield most, f"{most} without {key}", f"give {key} with it, or {first} for a load of so much"
+            yield most, f"{most} without {key}", f"add {key}, or {first} for a load of that size"
     yield from _spacing_conflicts(given)
 
 
@@ -189,9 +189,9 @@ def _search_conflicts(find: str, given: Mapping[str, Any]) -> Iterator[AskedMist
     """Yield mistakes in keys that do not go with a search."""
     first = _FINDS[find][0]
     if len(_load_list(given.get(first))) > 1:
-        yield first, f"several loads beside {find}", "give the one to begin with"
+        yield first, f"several loads do not work with {find}", "give only the start value"
     if find == "find_concurrency" and "rate" in given:
-        yield "rate", f"rate beside {find}", "leave it out: clients ask again when they were answered"
+        yield "rate", f"rate does not work with {find}", "remove it: a client sends its next request after a response"
     for key in ("steps", "trace", "burst", "repeat", "count", "until"):
         if given.get(key) not in (None, (), []) and not (key == "repeat" and given[key] == 1):
             yield key, f"{key} beside {find}", OF_SEARCHES
@@ -202,13 +202,13 @@ def _spacing_conflicts(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     if given.get("spacing") == "poisson":
         spread.insert(0, "spacing")
     if len(spread) > 1:
-        yield spread[1], " and ".join(spread), "give one of them: each says how arrivals are spread"
+        yield spread[1], " and ".join(spread), "use one of them: each sets the arrival pattern"
     if "burst" in given and "rate" in given:
-        yield "burst", "rate and burst", "give one of them: bursts have a rate of their own"
+        yield "burst", "both rate and burst are set", "use one of them: bursts have their own rate"
     if "concurrency" in given and not {"rate", "steps", "burst", "trace", "find_rate"} & given.keys():
-        yield from ((key, f"{key} in a closed loop", "give a rate with it") for key in spread)
+        yield from ((key, f"{key} does not work with concurrency", "add a rate") for key in spread)
     if "trace" in given and spread:
-        yield spread[0], f"{spread[0]} beside a trace", "leave it out: its requests come as the trace says"
+        yield spread[0], f"{spread[0]} does not work with a trace", "remove it: the trace sets the times"
 
 
 def _load_list(value: Any) -> list[Any]:

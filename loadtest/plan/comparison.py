@@ -24,7 +24,7 @@ _SHAPE: Final = re.compile(
     r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-zµ%]*)"
 )
 _SEVERAL: Final = re.compile(r"[<>]=?\s*[0-9]")
-EXAMPLE: Final = "write one such as ttft.p95>500ms, errors>0 or not_whole>1%"
+EXAMPLE: Final = "write a condition, such as ttft.p95>500ms, errors>0 or not_whole>1%"
 
 
 class AdvisedMistake(Wrong):
@@ -77,9 +77,9 @@ class Comparison:
     def in_time(self) -> None:
         """Raise ``NoCondition`` unless the limit is a time."""
         if self.unit not in SECONDS:
-            raise NoCondition(self.text, f"{self.unit or 'no unit'} where a time should be", "give ms, s or us")
+            raise NoCondition(self.text, f"{self.unit or 'no unit'}, but a time is expected", "use ms, s or us")
 
-    def plain(self, expected: str = "leave it out", place: str = "where a plain number should be") -> None:
+    def plain(self, expected: str = "remove it", place: str = "after a plain number") -> None:
         """Raise ``NoCondition`` if the limit has a unit."""
         if self.unit:
             raise NoCondition(self.text, f"{self.unit} {place}", expected)
@@ -89,9 +89,9 @@ def comparison(text: str, example: str = EXAMPLE) -> Comparison:
     """Parse ``text``. Raises ``NoCondition``, which includes ``example``."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None and len(_SEVERAL.findall(text)) > 1:
-        raise NoCondition(text, "several conditions", "give each by itself")
+        raise NoCondition(text, "several conditions", "give each separately")
     if found is None:
-        raise NoCondition(text, "this is no condition", example)
+        raise NoCondition(text, "this is not a condition", example)
     of = (found["of"] or found["close"] or "").strip()
     parts = found["name"], found["statistic"] or "", found["sign"], float(found["number"]), found["unit"]
     return Comparison(text.strip(), *parts, of)
@@ -109,7 +109,7 @@ def percent_of(text: str, statistic: str) -> float:
     """Return the percentile of ``statistic``. Raises ``NoCondition``."""
     percent = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?|100)", statistic)
     if percent is None:
-        raise NoCondition(text, f"{statistic} is no statistic", f"there are {STATISTICS}")
+        raise NoCondition(text, f"{statistic} is not a statistic", f"there are {STATISTICS}")
     return float(percent[1])
 
 
@@ -138,7 +138,7 @@ def part_of(name: str, targets: Collection[str], requests: Collection[str]) -> L
     if not name:
         return LoadPart()
     if name in requests and name in targets:
-        raise NoPart(f"{name} is a target and a kind of request", "give the request another name")
+        raise NoPart(f"both a target and a kind of request have the name {name}", "rename the request")
     if name in requests:
         return LoadPart(request=name)
     if name in targets:
@@ -150,6 +150,6 @@ def part_of(name: str, targets: Collection[str], requests: Collection[str]) -> L
     names = [*requests, *filter(None, targets)]
     near = nearest(name, names)
     raise NoPart(
-        f"{name} is no target and no kind of request",
+        f"{name} is neither a target nor a kind of request",
         f"did you mean {near}?" if near else f"there are {', '.join(names)}",
     )

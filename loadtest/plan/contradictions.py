@@ -31,22 +31,28 @@ def contradictions(
     targets = bool(raw.targets) or ("targets",) in wrong
     found: list[tuple[document.Path, str, str]] = []
     if len(open_loops) > 1:
-        found.append(((open_loops[-1],), " and ".join(open_loops), "give one of rate, steps and trace"))
+        found.append(((open_loops[-1],), " and ".join(open_loops), "set one of rate, steps and trace"))
     if not open_loops and "concurrency" not in given and not as_they_were(raw):
-        found.append(((), "neither rate, steps nor concurrency", "give one of them, or a trace"))
+        found.append(((), "neither rate, steps nor concurrency is set", "give one of them, or a trace"))
     if is_recorded(raw.trace):
-        found.append((("trace",), "a directory", "recordings are sent with requests: DIR, at their own distances"))
+        found.append((("trace",), "a directory", "recordings are sent with requests: DIR, at their recorded intervals"))
     if {"steps", "seconds"} <= given:
-        found.append((("seconds",), "seconds beside steps", "leave it out: the steps say how long"))
+        found.append((("seconds",), "seconds does not work with steps", "remove it: the steps set the duration"))
     if raw.respect_retry_after and open_loops:
-        what = "respect_retry_after in an open loop"
-        found.append((("respect_retry_after",), what, "leave it out: its requests begin when the plan says so"))
+        what = "respect_retry_after works only with concurrency"
+        found.append((("respect_retry_after",), what, "remove it: requests start at their planned times"))
     if raw.steps is not None:
         found += [(("steps", *path), *said) for path, said in _step_mistakes(raw.steps, given)]
     if ("url" in given) == targets:
-        found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
+        found.append(
+            (
+                ("url",),
+                "both url and targets are set" if targets else "neither url nor targets is set",
+                "give one of them",
+            )
+        )
     if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
-        found.append((("requests",), "no request with a weight above 0", "list at least one"))
+        found.append((("requests",), "no request has a weight above 0", "list at least one"))
     found += [*_number_mistakes(raw), *_protocol_mistakes(raw)]
     return found + _unused_keys(raw, given) + _part_mistakes(raw, wrong) + _request_mistakes(raw, given, wrong)
 
@@ -59,12 +65,16 @@ def _number_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str
 
 def _protocol_mistakes(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
     if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
-        yield ("http",), "2 beside requests with slow", "leave one of them out: streams share what is read"
+        yield (
+            ("http",),
+            "2 does not work with requests that have slow",
+            "remove one of them: the streams of a connection share its reads",
+        )
     if raw.http != HTTP_1 and any(request.websocket for request in raw.requests):
-        yield ("http",), "2 beside WebSockets", "leave one of them out: they begin with HTTP/1.1"
+        yield ("http",), "2 does not work with WebSockets", "remove one of them: WebSockets start with HTTP/1.1"
     for name in raw.headers:
         if name.lower() in _AUTOMATIC_HEADERS:
-            yield ("headers", name), "a header that each request has already", "leave it out"
+            yield ("headers", name), "each request has this header already", "leave it out"
 
 
 def _unused_keys(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
@@ -72,11 +82,11 @@ def _unused_keys(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path,
     found: list[tuple[document.Path, str, str]] = []
     timed = "trace" in given or not {"rate", "steps", "concurrency"} & given
     if raw.speed != AS_RECORDED and not timed:
-        told = "only a trace, and recordings without a rate, have distances: give trace, or leave it out"
-        found.append((("speed",), "speed without a trace", told))
+        told = "only traces, and recordings without a rate, have intervals: set trace, or remove it"
+        found.append((("speed",), "speed needs a trace", told))
     if "streams_per_connection" in given and raw.http == HTTP_1:
-        told = "over HTTP/1.1 each exchange has a connection: give http: 2"
-        found.append((("streams_per_connection",), "streams_per_connection without http: 2", told))
+        told = "with HTTP/1.1, each exchange has its own connection: set http: 2"
+        found.append((("streams_per_connection",), "streams_per_connection needs http: 2", told))
     for i, request in enumerate(raw.requests):
         found += [(("requests", i, key), *said) for key, said in _unused_request_keys(request, raw.trace is not None)]
     return found
@@ -86,17 +96,17 @@ def _unused_request_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[s
     """Yield the keys of a request without effect."""
     beside = "requests" if request.requests else "a trace"
     if request.order != "file" and not request.requests:
-        yield "order", ("order without requests", "only requests of a file have an order: give requests")
+        yield "order", ("order needs requests", "only requests of a file have an order: set requests")
     if request.order != "file" and is_recorded(request.requests):
-        yield "order", ("order of recordings", "leave it out: they are sent in the order that they had")
+        yield "order", ("order does not work with recordings", "remove it: they are sent in their recorded order")
     if request.prompt != PROMPT and (request.requests or traced):
-        yield "prompt", (f"prompt beside {beside}", "leave it out: lengths come from there")
+        yield "prompt", (f"prompt does not work with {beside}", "remove it: the lengths come from there")
     if request.images and request.requests:
-        yield "images", ("images beside requests", "leave it out: only prompts that are made here have images")
+        yield "images", ("images does not work with requests", "remove it: only generated prompts can have images")
     if request.tool_results != RESULTS and not (request.turns.several or request.requests or traced):
-        yield "tool_results", ("tool_results without turns", "only conversations go on behind a call: give turns")
+        yield "tool_results", ("tool_results needs turns", "only conversations continue after a tool call: set turns")
     if request.think_cap != EVER and not (request.think.some or request.requests or traced):
-        yield "think_cap", ("think_cap without think", "give think: nobody waits without it")
+        yield "think_cap", ("think_cap needs think", "set think: without it, there are no pauses")
 
 
 def _step_mistakes(
@@ -105,17 +115,20 @@ def _step_mistakes(
     """Yield mistakes in steps, by their position."""
     for number, step in enumerate(steps):
         if (step.rate is None) == (step.concurrency is None):
-            what = "neither rate nor concurrency" if step.rate is None else "rate and concurrency"
-            yield (number,), (what, "give one of them: requests a second, or clients")
+            what = "neither rate nor concurrency is set" if step.rate is None else "both rate and concurrency are set"
+            yield (number,), (what, "set one of them: requests per second, or clients")
         elif (step.rate is None) != (steps[0].rate is None):
-            yield (number,), ("steps of rates and of clients", "give all of them a rate, or all of them concurrency")
+            yield (
+                (number,),
+                ("some steps have rate, others concurrency", "set rate for all steps, or concurrency for all steps"),
+            )
         elif step.rate is None and step.to is not None and not float(step.to).is_integer():
             yield (number, "to"), (f"{step.to:g} clients", "expected a whole number")
     if not any(step.rate or step.concurrency or step.to for step in steps):
-        yield (), ("steps in which nothing arrives", "give one of them a rate above 0")
+        yield (), ("no step has any requests", "set a rate above 0 for at least one step")
     elif steps[0].rate is None and {"concurrency", "warmup"} & given:
         key = "concurrency" if "concurrency" in given else "warmup"
-        yield (), (f"{key} beside steps of clients", "leave it out: the first step may be one")
+        yield (), (f"{key} does not work with steps of clients", "remove it: the first step can serve as the warm-up")
 
 
 def _part_mistakes(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
@@ -167,7 +180,7 @@ def _request_mistakes(
         if wrong & {path, *((*path, part) for part in _NAMING)}:
             continue
         if name_of(request) in names:
-            found.append((path, f"the name {name_of(request)} is taken already", "give it a name of its own"))
+            found.append((path, f"another request has the name {name_of(request)}", "give it another name"))
         names.add(name_of(request))
     return found
 
@@ -178,14 +191,20 @@ def _turn_mistakes(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str
     closed = "concurrency" in given and not {"rate", "steps", "trace"} & given
     several = request.turns.several
     if several and request.requests:
-        found["turns"] = "turns beside requests", "leave it out: the conversations of a file have turns of their own"
+        found["turns"] = (
+            "turns does not work with requests",
+            "remove it: the conversations of a file have their own turns",
+        )
     if request.think.some and not closed and not (several or request.requests):
-        told = "only clients of a closed loop think, and those of conversations: give concurrency or turns"
-        found["think"] = "think without concurrency", told
+        told = "only concurrency and conversations have pauses: set concurrency or turns"
+        found["think"] = "think needs concurrency or turns", told
     if request.follow_up.lengths is not None and not several:
-        found["follow_up"] = "follow_up without turns", "only conversations have a second turn: give turns"
+        found["follow_up"] = "follow_up needs turns", "only conversations have a second turn: set turns"
     if request.history == "server" and request.api != "responses":
-        found["history"] = f"history: server with {request.api}", "only servers of responses keep the earlier turns"
+        found["history"] = (
+            f"history: server does not work with {request.api}",
+            "only the responses API stores earlier turns",
+        )
     return found
 
 
@@ -193,16 +212,19 @@ def _api_mistakes(request: LoadRequest) -> dict[str, tuple[str, str]]:
     """Return the mistakes for features that the API does not have."""
     found: dict[str, tuple[str, str]] = {}
     if request.api in LOAD_ENDPOINTS and request.turns.several:
-        found["turns"] = f"turns with {request.api}", "only conversations have several"
+        found["turns"] = f"turns does not work with {request.api}", "only conversations have several turns"
     if request.api in LOAD_ENDPOINTS and request.images:
-        found["images"] = f"images with {request.api}", "only conversations have them"
+        found["images"] = f"images does not work with {request.api}", "only conversations can have images"
     if request.exact and request.api in LOAD_ENDPOINTS and not streams(request.api):
-        found["exact"] = f"exact with {request.api}", "only answers in tokens have a length: leave it out"
+        found["exact"] = f"exact does not work with {request.api}", "only answers in tokens have a length: remove it"
     if request.texts > 1 and request.api not in SEVERAL_TEXTS:
-        found["texts"] = f"texts with {request.api}", f"only {', '.join(SEVERAL_TEXTS)} take several"
+        found["texts"] = (
+            f"texts does not work with {request.api}",
+            f"only {', '.join(SEVERAL_TEXTS)} support several texts",
+        )
     if request.websocket and (request.api != "responses" or not request.stream):
         what = request.api if request.api != "responses" else "whole answers"
-        found["websocket"] = f"websocket with {what}", "only streams of responses are spoken over one"
+        found["websocket"] = f"websocket does not work with {what}", "only streams of the responses API can use one"
     return found
 
 
@@ -216,16 +238,16 @@ def _prefix_mistakes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[s
     rate = raw.rate or (raw.steps[0].rate if raw.steps else 0.0)
     texts = f"{request.prefix.texts} shared text{'s' * (request.prefix.texts > 1)}"
     if request.requests or raw.trace:
-        yield "prefix beside requests or a trace", "leave one out: only prompts that are made here have one"
+        yield "prefix does not work with requests or a trace", "remove one: only generated prompts have a prefix"
     elif not raw.warmup:
-        yield f"{texts} without a warm-up", "give warmup: the first requests with each of them do not count"
+        yield f"{texts} need a warm-up", "set warmup: the first requests with each text should not count"
     elif rate:
         weights = sum(one.weight for one in raw.requests)
         each = rate * request.weight / weights if weights else 0.0
         if each and each * raw.warmup < request.prefix.texts:
             needed = math.ceil(request.prefix.texts / each)
-            found = f"{texts}, and {raw.warmup:g} s of warm-up have {each * raw.warmup:.3g} requests"
-            yield found, f"give a warmup of {needed} s or more: the first requests with each of them do not count"
+            found = f"{texts} need a longer warm-up: {raw.warmup:g} s have {each * raw.warmup:.3g} requests"
+            yield found, f"set a warmup of at least {needed} s: the first requests with each text should not count"
 
 
 _NAMING = ("name", "api", "model", "stream")
@@ -246,17 +268,17 @@ def as_they_were(raw: RawScenario) -> bool:
 
 def indivisible(plan: Scenario) -> tuple[str, str] | None:
     """Return why a plan cannot be divided into parts, and the solution, or ``None``."""
-    alone = "parts know nothing of each other"
+    alone = "parts do not communicate"
     reasons = (
-        (len(plan.targets) > 1, "several targets", "load one at a time: all parts begin together"),
-        (bool(plan.loads) or plan.repeat > 1, "several runs", "make one at a time: all parts begin together"),
-        (plan.search is not None, "a search", f"find the load on one machine (--processes): {alone}"),
-        (bool(plan.until), "--until", f"use --fail-if, which trigate load merge judges: {alone}"),
+        (len(plan.targets) > 1, "several targets", "load one target at a time: all parts start together"),
+        (bool(plan.loads) or plan.repeat > 1, "several runs", "do one run at a time: all parts start together"),
+        (plan.search is not None, "a search", f"search on one machine (--processes): {alone}"),
+        (bool(plan.until), "--until", f"use --fail-if, which trigate load merge checks: {alone}"),
         (plan.max_tokens is not None, "--max-tokens", f"use -n or --seconds: {alone}"),
         (
             0 < plan.concurrency < plan.part.of * plan.processes,
-            f"{plan.concurrency} at once for {plan.part.of * plan.processes} processes",
-            "give more, or make fewer parts",
+            f"{plan.concurrency} concurrent requests for {plan.part.of * plan.processes} processes",
+            "use more, or fewer parts",
         ),
     )
-    return next(((f"{found} in parts", expected) for true, found, expected in reasons if true), None)
+    return next(((f"not possible in parts: {found}", expected) for true, found, expected in reasons if true), None)

@@ -81,7 +81,7 @@ def _token_count(value: Any) -> int:
     found = _TOKEN_COUNT.fullmatch(value if isinstance(value, str) else str(value))
     count = round(float(found[1]) * {"": 1, "k": 10**3, "M": 10**6}[found[2]]) if found else 0
     if isinstance(value, bool) or not 1 <= count <= MOST_TOKENS:
-        raise Wrong(describe(value), f"expected a number of tokens such as 50000 or 2M, 1 to {MOST_TOKENS}")
+        raise Wrong(describe(value), f"expected a number of tokens, such as 50000 or 2M, from 1 to {MOST_TOKENS}")
     return count
 
 
@@ -91,7 +91,7 @@ def percentiles_in(value: Any) -> tuple[float, ...]:
     found = [re.fullmatch(r"\s*p?(\d{1,2}(?:\.\d{1,4})?)\s*", str(part)) for part in parts]
     good = {float(match[1]) for match in found if match}
     if not good or not all(found) or len(good) > MOST_PERCENTILES:
-        what = f"expected percentiles below 100, {MOST_PERCENTILES} at most, as in 50,90,99.9"
+        what = f"expected at most {MOST_PERCENTILES} percentiles below 100, such as 50,90,99.9"
         raise Wrong(describe(value), what)
     return tuple(sorted(good))
 
@@ -102,7 +102,7 @@ def percentiles_in(value: Any) -> tuple[float, ...]:
 def _file_path(value: Any) -> Path:
     text = read_text(value)
     if not text.strip():
-        raise Wrong("an empty name", "give the path of a file")
+        raise Wrong("the path is empty", "give the path of a file")
     return Path(text)
 
 
@@ -118,7 +118,7 @@ def _address(value: Any) -> str:
         return str(read_as(Url, value))
     except Wrong as error:
         if error.found == USER_NAME:
-            raise Wrong(USER_NAME, "give the key by --key-env NAME (key_env), or put it into headers") from None
+            raise Wrong(USER_NAME, "set the key with --key-env NAME (key_env), or in headers") from None
         if type(value) is str and (better := _wrong_url(value)) is not None:
             raise better from None
         if type(value) is str and error.found == describe(value):  # values from variables are not repeated anyway
@@ -129,12 +129,12 @@ def _address(value: Any) -> str:
 def _wrong_url(text: str) -> Wrong | None:
     """Return a specific mistake in a URL, or ``None``."""
     if "#" in text:
-        return Wrong("a URL with a fragment (#…)", "leave that out: no server is sent it")
+        return Wrong("the URL has a fragment (#…)", "remove it: clients do not send it")
     port = re.fullmatch(r"https?://[^/?#@]*?:(\d+)(?:[/?].*)?", text)
     if port is not None and not 1 <= int(port[1]) <= 65535:
         return Wrong(describe(mask_url(text)), "its port must be 1 to 65535")
     if re.fullmatch(r"(?:[\w-]+(?:\.[\w-]+)*|\[[\da-fA-F:]+\])(?::\d{1,5})?(?:[/?].*)?", text):
-        return Wrong(f"{describe(mask_url(text))}: a URL without http://", "", f"http://{mask_url(text)}")
+        return Wrong(f"{describe(mask_url(text))}: http:// is missing", "", f"http://{mask_url(text)}")
     return None
 
 

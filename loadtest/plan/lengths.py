@@ -125,7 +125,7 @@ def _parse_text(text: str) -> Any:
         raise Wrong(describe(text), _EXPECTED)
     names = [name for name, _ in named]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise Wrong(describe(text), f"{twice[0]} stands twice: leave one out")
+        raise Wrong(describe(text), f"{twice[0]} appears twice: remove one")
     return dict(named)
 
 
@@ -147,10 +147,10 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
             raise Wrong(f"{name}: {describe(number)}", f"expected a number of tokens, 1 to {LONGEST}")
     pairs = [pair for pair in _PAIRS if set(pair) & given.keys()]
     if len(pairs) != 1:
-        raise Wrong(shown, "give mean with stdev, or p50 with p95")
+        raise Wrong(shown, "set mean with stdev, or p50 with p95")
     if missing := [name for name in pairs[0] if name not in given]:
         there = next(name for name in pairs[0] if name in given)
-        raise Wrong(shown, f"give {missing[0]} beside {there}")
+        raise Wrong(shown, f"add {missing[0]} to {there}")
     least, most = int(given.get("min", 1)), int(given.get("max", LONGEST))
     if most < least:
         raise Wrong(shown, "max must be min or more")
@@ -164,8 +164,8 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
 MOST_TEXTS: Final = 10_000
 _PREFIXES: Final = re.compile(r"\s*(\d{1,3}(?:\.\d+)?)\s*(%?)\s*:\s*(\d{1,9})\s*(?::\s*(\d{1,9})\s*)?")
 _EXPECTED_PREFIXES: Final = (
-    f"expected a share, a length in tokens (1 to {LONGEST}) and how many texts there are (1 to {MOST_TEXTS}), "
-    "such as 80%:4000:10"
+    f"expected a share, a length in tokens (1 to {LONGEST}) and a number of texts (1 to {MOST_TEXTS}), such as "
+    "80%:4000:10"
 )
 
 

@@ -94,13 +94,13 @@ def read_turns(value: Any) -> Turns:
     if isinstance(value, list) and value and all(isinstance(one, str) and one.strip() for one in value):
         return Turns(exactly(len(value)), tuple(map(str, value)))
     if isinstance(value, list) and not all(isinstance(one, int) for one in value):
-        raise Wrong(describe(value), "list what the user says in each turn, as texts, or two numbers, [least, most]")
+        raise Wrong(describe(value), "list the user's texts of all turns, or two numbers, [least, most]")
     try:
         count = read_lengths(value)
     except Wrong as error:
         raise Wrong(error.found, error.expected.replace(*_OF_TURNS), error.suggestion) from None
     if _greatest(count) > MOST_TURNS:
-        raise Wrong(describe(value), f"a conversation may have {MOST_TURNS} turns: lower it, or give it a max")
+        raise Wrong(describe(value), f"a conversation may have at most {MOST_TURNS} turns: lower it, or set max")
     return Turns(count)
 
 
@@ -174,12 +174,12 @@ def read_tool_results(value: Any) -> ToolResults:
     """
     if isinstance(value, dict) and not set(value) & set(_NAMES):
         if not value:
-            raise Wrong("no tool", _RESULTS)
+            raise Wrong("this is not a tool", _RESULTS)
         return ToolResults({str(name): _parse_tool_result(one) for name, one in value.items()})
     return ToolResults({OTHERS: _parse_tool_result(value)})
 
 
-_RESULTS: Final = "give a text, a length in tokens, or one of these by each tool's name, with * for the others"
+_RESULTS: Final = "set a text or a length in tokens, or a mapping from tool names to these, with * for the others"
 
 
 def _parse_tool_result(value: Any) -> str | Lengths:

@@ -22,7 +22,7 @@ from loadtest.plan.comparison import (
 )
 from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
-EXAMPLE: Final = "write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"
+EXAMPLE: Final = "write an objective, such as ttft<500ms, gap.p95<50ms or, as in vLLM, ttft:500"
 MANY: Final = frozenset(("gap",))
 """Measures with many values in one answer: an objective must choose a statistic."""
 
@@ -83,7 +83,7 @@ def objectives(text: str) -> tuple[Objective, ...]:
         words = rest.split()
         found += [_objective(of, word) for word in (words if all(map(_MILLISECONDS.fullmatch, words)) else [rest])]
     if not found:
-        raise NoCondition(text, "this is no objective", EXAMPLE)
+        raise NoCondition(text, "this is not an objective", EXAMPLE)
     return tuple(found)
 
 
@@ -95,7 +95,9 @@ def _objective(of: str, text: str) -> Objective:
         text = f"{ours}{statistic}<={elsewhere[3]}ms"
     read = comparison(text, EXAMPLE)
     if read.name in NAMES and read.name not in MEASURES:
-        raise NoCondition(text, f"{read.name} is of the whole load, and not of one answer", "give it to --fail-if")
+        raise NoCondition(
+            text, f"{read.name} is a figure of the whole load, not of one answer", "use it with --fail-if"
+        )
     if read.name not in MEASURES:
         raise unknown(text, read.name, MEASURES, MEASURES_ELSEWHERE)
     if MEASURES[read.name].unit == "s":
@@ -110,7 +112,7 @@ def _selector(read: Comparison) -> Callable[[Sequence[float]], float]:
     if read.name in MANY and not read.statistic:
         raise NoCondition(read.text, f"{read.name} has many values in one answer", f"say {read.name}.p95: {STATISTICS}")
     if read.name not in MANY and read.statistic:
-        raise NoCondition(read.text, f"{read.name} has one value in each answer", f"leave .{read.statistic} out")
+        raise NoCondition(read.text, f"{read.name} has one value in each answer", f"remove .{read.statistic}")
     if not read.statistic:
         return max
     known: Mapping[str, Callable[[Sequence[float]], float]] = {

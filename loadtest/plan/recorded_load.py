@@ -41,16 +41,16 @@ class RecordedLoad:
 
     def describe(self) -> str:
         """Return a summary for the user."""
-        skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
+        skipped = "".join(f"; {count:,} skipped: {why}" for why, count in self.left_out.items())
         return f"{self.folder.name}: {len(self.requests):,} recorded request{'s' * (len(self.requests) != 1)}{skipped}"
 
     def trace(self) -> LoadTrace:
         """Return the recorded start times as a trace. Raises ``ConfigError`` if some are missing."""
         untimed = [request for request in self.requests if request.began is None]
         if untimed:
-            expected = "give --rate or --concurrency: they are sent in their order then"
+            expected = "set --rate or --concurrency: then they are sent in their order"
             raise _mistakes(
-                self.folder, [(request.name, "it does not say when it was asked", expected) for request in untimed]
+                self.folder, [(request.name, "the time of its request is missing", expected) for request in untimed]
             )
         begins = [request.began or 0.0 for request in self.requests]
         nothing = array("q", bytes(8 * len(begins)))
@@ -89,14 +89,14 @@ def recorded_load(folder: Path) -> RecordedLoad:
         except UnreadableRecording as error:
             mistakes.append((meta.name, str(error).removeprefix(f"{meta}: "), "remove it, or record it again"))
         if size > MOST:
-            expected = "give a directory with a part of them: they are kept in memory"
-            raise ConfigError((Mistake(str(folder), "", f"more than {MOST >> 20} MiB of requests", expected),))
+            expected = "give a directory with fewer recordings: they are kept in memory"
+            raise ConfigError((Mistake(str(folder), "", f"the requests are larger than {MOST >> 20} MiB", expected),))
     if mistakes:
         raise _mistakes(folder, mistakes)
     if not found:
-        told = "".join(f"; {count} left out: {why}" for why, count in left_out.items())
-        expected = "give a directory that trigate serve --record DIR has written"
-        raise ConfigError((Mistake(str(folder), "", f"no request of a client in it{told}", expected),))
+        told = "".join(f"; {count} skipped: {why}" for why, count in left_out.items())
+        expected = "give a directory written by trigate serve --record DIR"
+        raise ConfigError((Mistake(str(folder), "", f"the directory has no client requests{told}", expected),))
     found.sort(key=lambda pair: (pair[0].began or 0.0, pair[0].name))
     requests, bodies = zip(*found, strict=True)
     return RecordedLoad(folder, requests, bodies, left_out)
@@ -105,9 +105,9 @@ def recorded_load(folder: Path) -> RecordedLoad:
 def _body(request: RecordedRequest) -> bytes:
     """Return the body of a request. Raises ``UnreadableRecording``, or ``_NotRepeatable`` if it cannot be repeated."""
     if request.cut:
-        raise _NotRepeatable("longer than what was recorded of it")
+        raise _NotRepeatable("the recording is truncated")
     if 400 <= request.status < 500 and request.status not in _REPEATABLE_STATUSES:
-        raise _NotRepeatable("refused for what it asked")
+        raise _NotRepeatable("the server rejected the request")
     try:
         body = request.body.read_bytes()
     except FileNotFoundError:
@@ -117,9 +117,9 @@ def _body(request: RecordedRequest) -> bytes:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise UnreadableRecording(f"{request.body.name} is no JSON object") from None
+        raise UnreadableRecording(f"{request.body.name} is not a JSON object") from None
     if any(bytes(members.get(name, b"null")) != b"null" for name in _SERVER_STATE_MEMBERS):
-        raise _NotRepeatable("it goes on from an answer that only the recorded server keeps")
+        raise _NotRepeatable("it continues from a response that only the recorded server has")
     return body
 
 

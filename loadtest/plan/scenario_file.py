@@ -88,7 +88,7 @@ def _trace_step(raw: RawScenario, path: Path) -> RateStep:
     starts, end = [*trace.arrivals(raw.speed)], trace.seconds / raw.speed
     last = end - raw.warmup
     if last < 0:
-        found = f"{raw.warmup:g} s of warm-up, and the trace has {end:g} s at speed {raw.speed:g}"
+        found = f"the warm-up of {raw.warmup:g} s is longer than the trace, {end:g} s at speed {raw.speed:g}"
         raise ConfigError((Mistake("", "warmup", found, "make it shorter"),))
     counting = [start - raw.warmup for start in starts if start >= raw.warmup][: raw.count]
     if raw.count == len(counting):

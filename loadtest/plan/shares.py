@@ -60,7 +60,9 @@ def processes(value: Any) -> int:
         return max(1, cores() - 1)
     number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
-        raise Wrong(describe(number), f"expected a number of processes, 1 to {MOST}, or auto: one less than cores")
+        raise Wrong(
+            describe(number), f"expected a number of processes, 1 to {MOST}, or auto, the number of cores minus one"
+        )
     return number
 
 
@@ -74,7 +76,7 @@ def read_part(text: str) -> PlanShare:
     """Parse ``2/5``, the second of five parts. Raises ``Wrong``."""
     found = re.fullmatch(r"\s*(\d{1,5})\s*/\s*(\d{1,5})\s*", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
-        raise Wrong(describe(text), f"expected a part of so many, such as 2/5; {MOST_PARTS} at most")
+        raise Wrong(describe(text), f"expected a part and the number of parts, such as 2/5; at most {MOST_PARTS}")
     return PlanShare(int(found[1]) - 1, int(found[2]))
 
 

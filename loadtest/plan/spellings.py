@@ -45,28 +45,36 @@ OPTIONS_ELSEWHERE: Final = _rows(
 
 ADVICE_ELSEWHERE: Final = _rows(
     ("--base-url --url --target --host --endpoint --server", "give the URL without an option: trigate load URL"),
-    ("-H --header", "a key is that of --key-env NAME; for others write a scenario: `headers` has them"),
-    ("--tokenizer", "none is needed: tokens are those that the answers' usage counts"),
-    ("--extra-body --extra-inputs --body", "write a scenario: `extra` has members of the body"),
-    ("-d", "--seconds says how long; what is sent is --requests FILE, or `extra` in a scenario"),
-    ("--disable-keepalive --no-connection-reuse", "ask for --connections new"),
-    ("--request-cancellation-rate", "write a scenario: `cancel` has a share of clients that go away"),
-    ("--ramp-up-strategy --ramp-up-start-rps --ramp-up-end-rps --stage -s --rampup", "write a scenario: `steps` ramp"),
-    ("--benchmark-grace-period --graceful-stop", "write a scenario: `grace` is the time for the last answers"),
-    ("--latency-correction --e2el-including-client-queue", "it is always so: latencies count from the plan"),
+    ("-H --header", "set the key with --key-env NAME; for other headers, use `headers` in a scenario"),
+    ("--tokenizer", "not needed: the tokens come from the usage in responses"),
+    ("--extra-body --extra-inputs --body", "use `extra` in a scenario for members of the body"),
+    ("-d", "use --seconds for the duration, and --requests FILE, or `extra` in a scenario, for the content"),
+    ("--disable-keepalive --no-connection-reuse", "use --connections new"),
+    ("--request-cancellation-rate", "use `cancel` in a scenario for the share of clients that disconnect"),
+    (
+        "--ramp-up-strategy --ramp-up-start-rps --ramp-up-end-rps --stage -s --rampup",
+        "use `steps` in a scenario to ramp the load",
+    ),
+    ("--benchmark-grace-period --graceful-stop", "use `grace` in a scenario for the time after the last arrival"),
+    (
+        "--latency-correction --e2el-including-client-queue",
+        "not needed: latencies always count from the planned start",
+    ),
 )
 """Options of other tools without an equivalent, and what to do instead."""
 
 _IN_PARTS: Final = (
-    "is gone: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines, then "
+    "was removed: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines, then "
     "`trigate load merge FILE...`"
 )
 REMOVED: Final = {
     "worker": _IN_PARTS,
     "--workers": _IN_PARTS,
     "--secret-env": _IN_PARTS,
-    "--remote-write": "is gone: send the metrics with --otlp, also to Prometheus "
-    "(--otlp http://HOST:9090/api/v1/otlp; start it with --web.enable-otlp-receiver)",
+    "--remote-write": (
+        "was removed: send the metrics with --otlp, also to Prometheus (--otlp http://HOST:9090/api/v1/otlp; start it "
+        "with --web.enable-otlp-receiver)"
+    ),
 }
 """Options of earlier versions, and what to do instead."""
 

@@ -41,7 +41,7 @@ class LineMistakes:
         """Raise ``ConfigError`` if there are mistakes."""
         if self._lines > TOLD:
             more = f"{self._lines - TOLD} more lines like these"
-            self._told.append(Mistake(self._file, "", more, "correct the file, or give another"))
+            self._told.append(Mistake(self._file, "", more, "correct the file, or use another one"))
         if self._told:
             raise ConfigError(tuple(self._told))
 
@@ -120,7 +120,7 @@ class LoadTrace:
         seconds = self.seconds / speed
         rate = f", {_short(self.arriving / seconds)} a second" if seconds else ", all at once"
         fast = f" at speed {speed:g}" if speed != 1 else ""
-        skipped = "".join(f"; {_rows(count)} left out: {why}" for why, count in self.left_out.items())
+        skipped = "".join(f"; {_rows(count)} skipped: {why}" for why, count in self.left_out.items())
         talks = f" of {_count(self.arriving, 'conversation')}" if self.behind else ""
         found = f"{_count(len(self), 'request')}{talks} in {_span(seconds)}"
         return f"{self.name}: {self.form} form (times in {self.unit}), {found}{rate}{fast}{skipped}"
@@ -298,13 +298,13 @@ def _read(file: Iterable[str], name: str, mistakes: LineMistakes) -> LoadTrace:
     lines = iter(file)
     first = next((line for line in lines if line.strip()), "")
     if not first:
-        raise mistakes.only("nothing in it", "give a trace of Azure's, BurstGPT's or Mooncake's form")
+        raise mistakes.only("the file is empty", "give a trace in the form of Azure, BurstGPT or Mooncake")
     if first.lstrip().startswith(("{", "[")):
         return _trace(name, MOONCAKE, _objects(itertools.chain([first], lines), mistakes), mistakes)
     columns = [column.strip() for column in next(csv.reader([first]))]
     form = next((form for form in (AZURE, BURSTGPT) if {*form.required_columns} <= {*columns}), None)
     if form is None:
-        found = f"no trace: the columns are {', '.join(columns)}"[:200]
+        found = f"this is not a trace: the columns are {', '.join(columns)}"[:200]
         forms = " or ".join(", ".join(form.required_columns) for form in (AZURE, BURSTGPT))
         mistakes.add(1, found, f"give one with {forms}, or JSONL with {', '.join(MOONCAKE.required_columns)}")
         mistakes.check()
@@ -317,7 +317,7 @@ def _records(columns: Sequence[str], lines: Iterable[str], mistakes: LineMistake
         if len(cells) == len(columns):
             yield number, dict(zip(columns, cells, strict=True))
         elif cells:
-            mistakes.add(number, _count(len(cells), "column"), f"this must have {len(columns)}")
+            mistakes.add(number, _count(len(cells), "column"), f"expected {len(columns)}")
 
 
 def _objects(lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine]:
@@ -332,7 +332,7 @@ def _objects(lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine
         if isinstance(value, dict):
             yield number, value
         else:
-            mistakes.add(number, "this is no JSON object", "give one a line")
+            mistakes.add(number, "this is not a JSON object", "write one per line")
 
 
 def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: LineMistakes) -> LoadTrace:
@@ -355,15 +355,15 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
             others.append((row.session, row.elapsed, row.blocks))
     mistakes.check()
     if not times:
-        raise mistakes.only("no row that can be sent", "give a trace with tokens in and out")
+        raise mistakes.only("no row can be sent", "give a trace with tokens in and out")
     return _sort_rows(LoadTrace(name, form.name, form.unit, times, inputs, outputs, others, left_out))
 
 
 def _unusable(row: TraceRow) -> str:
     """Return why the row cannot be sent, or ""."""
     if not row.output:
-        return "0 tokens of an answer (a failure)"
-    return "" if row.input else "0 tokens of a prompt"
+        return "its answer has 0 tokens (a failure)"
+    return "" if row.input else "its prompt has 0 tokens"
 
 
 def _sort_rows(trace: LoadTrace) -> LoadTrace:

@@ -174,7 +174,7 @@ def _remark(before: SideFigures, after: SideFigures, few: bool) -> str:
     if few:
         return f"fewer than {FEW} requests are too few for a verdict"
     seconds = min(before.seconds, after.seconds)
-    return f"{seconds:.3g} s are short: what a queue does in longer is not seen" if seconds < SHORT else ""
+    return f"{seconds:.3g} s are too short to see the effect of a growing queue" if seconds < SHORT else ""
 
 
 # Intervals from the lines of a log

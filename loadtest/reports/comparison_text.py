@@ -10,14 +10,15 @@ from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, Compa
 from loadtest.reports.tables import FigureTable, fit_table, fits, html_table, wrap_line
 
 TOGETHER: Final = (
-    f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "
-    "difference"
+    f"All intervals of a table hold together: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} "
+    "find no difference"
 )
 EVIDENCE: Final = {
     "lines": f"Intervals: bootstrap over blocks of seconds, from the lines of both logs. {TOGETHER}.",
-    "buckets": "Intervals: from the ranks of the reports' buckets, as if no answer had waited for another. "
-    f"{TOGETHER}, but fewer where answers do wait in a queue. With a log beside each report (--log) they are made from "
-    "its lines, and are truer.",
+    "buckets": (
+        "Intervals: from the ranks of the reports' buckets, assuming that answers do not wait for each other. "
+        f"{TOGETHER}, but fewer if answers wait in a queue. For better intervals, write a log with each report (--log)."
+    ),
 }
 
 

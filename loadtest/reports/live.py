@@ -175,14 +175,16 @@ class SearchLines:
 
     def report_begin(self, bounds: SearchBounds, rule: str, seconds: float) -> None:
         self._bounds, self._headed = bounds, False
-        what = "requests a second" if bounds.unit == "rate" else "clients"
+        what = "requests per second" if bounds.unit == "rate" else "clients"
         most = "" if bounds.most is None else f", to {bounds.most:g} at most"
         self._write_wrapped(
-            f"Searching for the most {what} at which {rule}: doubled from {bounds.first:g} until it fails{most}, then "
-            f"narrowed to {100 * RESOLUTION:g} %."
+            f"Searching for the highest number of {what} at which {rule}: doubling from {bounds.first:g} until "
+            f"that fails{most}, then narrowing to {100 * RESOLUTION:g} %."
         )
         longest = _time(2.5 * seconds)
-        self._write_wrapped(f"This takes {_time(seconds)} to {longest}, by how long an answer takes. Ctrl-C ends it.")
+        self._write_wrapped(
+            f"This takes {_time(seconds)} to {longest}, depending on the response time. Ctrl-C stops it."
+        )
         self._write("")
 
     def report_trial(self, trial: Trial, seconds: float) -> None:

@@ -223,7 +223,7 @@ class OtlpReceiver:
             self.sent += 1
             return
         self.lost += 1
-        self._failure = self._last or f"no answer within {self.patience:g} s"
+        self._failure = self._last or f"no response within {self.patience:g} s"
 
     def remark(self) -> str | None:
         """Return a remark on lost exports for the report, or ``None``."""

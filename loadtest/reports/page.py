@@ -107,7 +107,7 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
     title = f"Load report: {_title(runs)}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        '<p class="soft">Latencies are measured from the time at which a request was to start, whenever it did.</p>',
+        '<p class="soft">Latencies count from the planned start of a request, even if it started later.</p>',
         *(f'<p class="bad" role="alert">Failed: {escape(failure)}</p>' for failure in failures),
         *(f'<p class="good">Passed: {escape(one)}</p>' for one in passed),
         above,
@@ -166,9 +166,9 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
     address = f"{run.url} · " if run.target else ""
     yield f'<p class="soft">{escape(f"{address}{run.started} · {load_of(run)}")}</p>'
     if run.interrupted:
-        yield '<p class="note">It was interrupted.</p>'
+        yield '<p class="note">The run was interrupted.</p>'
     if run.stopped:
-        yield f'<p class="note">It ended early: {escape(run.stopped)}</p>'
+        yield f'<p class="note">The run ended early: {escape(run.stopped)}</p>'
     yield _cards(run)
     yield _measures(run.tally, run.percentiles)
     yield from (f'<p class="note">{escape(note)}</p>' for note in notes(run))

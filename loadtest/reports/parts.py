@@ -117,12 +117,12 @@ def merge_parts(paths: Sequence[Path]) -> RunResult:
 def _load(path: Path) -> _PartReport:
     value = read(path)
     if value.part is None:
-        raise NoReport(f"{path}: a report of a whole load; merge takes reports of trigate load --part K/N")
+        raise NoReport(f"{path} is the report of a whole load; merge needs reports of trigate load --part K/N")
     try:
         (run,) = value.runs
         return _PartReport(path, PlanPart.load(value.part), run)
     except MISREAD as error:
-        raise NoReport(f"{path}: this is no report of trigate load --part") from error
+        raise NoReport(f"{path} is not a report of trigate load --part") from error
 
 
 def _check_same(first: _PartReport, other: _PartReport) -> None:
@@ -131,10 +131,10 @@ def _check_same(first: _PartReport, other: _PartReport) -> None:
     if (first.part.of, first.part.plan) != (other.part.of, other.part.plan):
         unlike = list(plan_differences(first.run.scenario, other.run.scenario))
         unlike += [f"parts: {first.part.of}, then {other.part.of}"] if first.part.of != other.part.of else []
-        why = f"is of another plan than {first.path} ({'; '.join(unlike) or 'its files differ'})"
+        why = f"has a different plan than {first.path} ({'; '.join(unlike) or 'its files differ'})"
     elif first.part.start_at != other.part.start_at:
         starts = spelled_start(first.part.start_at), spelled_start(other.part.start_at)
-        why = f"is of another run than {first.path}, which began at {starts[0]}: this one began at {starts[1]}"
+        why = f"is from a different run than {first.path}: that started at {starts[0]}, this one at {starts[1]}"
     if why:
         raise NoReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
 
@@ -194,7 +194,7 @@ def _overhead(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
 def _remarks(found: Sequence[_PartReport], missing: Sequence[int], lost: int) -> Iterator[str]:
     of = found[0].part.of
     for number in missing:
-        yield f"Part {number} of {of} is missing: its share of the plan is in none of these figures."
+        yield f"Part {number} of {of} is missing, so these figures lack its share of the plan."
     if missing:
         planned = f"{lost} planned requests" if found[0].part.planned else f"the clients of {len(missing)} parts"
         yield f"Lost: {planned}. The server had less load than planned, unless a missing part only lacks its report."

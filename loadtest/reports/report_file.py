@@ -98,14 +98,14 @@ def read(path: Path) -> ReadReport:
     try:
         value = plain_value(msgspec.json.decode(path.read_bytes()))  # the file may come from another person
         if value["format"] not in READABLE:
-            raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
+            raise NoReport(f"{path} has the report format {value['format']}, but this version reads {FORMAT}")
         part = value.get("part")
         runs = tuple(RunResult.load(run) for run in value["runs"])
         return ReadReport(runs, str(value.get("log") or ""), None if part is None else dict(part))
     except OSError as error:
         raise NoReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
     except (msgspec.MsgspecError, *MISREAD) as error:
-        raise NoReport(f"{path}: this is no report of trigate load --json") from error
+        raise NoReport(f"{path} is not a report of trigate load --json") from error
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def reject_misread(*paths: Path) -> Iterator[None]:
         raise
     except MISREAD as error:
         files = " or ".join(map(str, paths))
-        raise NoReport(f"{files}: it has a value that no report of trigate load has ({error})") from error
+        raise NoReport(f"{files}: the report has an invalid value ({error})") from error
 
 
 def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:

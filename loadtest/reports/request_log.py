@@ -157,7 +157,7 @@ class RequestLog:
     def add(self, value: dict[str, Any]) -> None:
         if self._lines.qsize() >= HELD or self._taken - self._written > HELD_BYTES:
             self.lost += 1
-            self.failure = self.failure or "it is written too slowly"
+            self.failure = self.failure or "the file is too slow"
             return
         # Escape everything but ASCII, because texts from servers may be printed to a terminal.
         told = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n"
@@ -169,7 +169,7 @@ class RequestLog:
         self._lines.put(_END)
         self._thread.join(patience)
         if self._thread.is_alive():
-            self.failure = self.failure or "it is written too slowly"
+            self.failure = self.failure or "the file is too slow"
             self.lost += self._lines.qsize()
 
     def _write(self) -> None:
@@ -177,7 +177,7 @@ class RequestLog:
             try:
                 self._put(piece)
             except (OSError, ValueError) as error:
-                self.failure = (getattr(error, "strerror", None) or "it was closed").lower()
+                self.failure = (getattr(error, "strerror", None) or "the file was closed").lower()
                 self.lost += 1
             self._written += len(piece)
 

@@ -62,7 +62,7 @@ class TurnAnswer:
     def read(cls, api: Api, body: bytes, streamed: bool) -> "TurnAnswer":
         """Parse the answer in ``body``. Raises ``NoNextTurn``."""
         if len(body) > LONGEST or (not streamed and has_more_elements(body, MAX_ELEMENTS)):
-            raise NoNextTurn("the answer is too long to go on from")
+            raise NoNextTurn("the answer is too long to continue")
         try:
             answer = fold(_events(api, body, streamed))
         except GatewayError as error:
@@ -94,7 +94,7 @@ def referring_body(before: bytes, answered: TurnAnswer, said: Sequence[Part], sp
     """Return the body of the next turn for a Responses server that keeps the earlier ones: it refers to the answer
     by its id. Raises ``NoNextTurn``."""
     if not answered.answer.start.id:
-        raise NoNextTurn("the answer has no id that the next turn could name")
+        raise NoNextTurn("the answer has no id for the next turn")
     new = _write_messages("responses", (Message("user", tuple(said)),)) if said else []
     return msgspec.json.encode({
         **_members(before),
@@ -199,7 +199,7 @@ def _members(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        raise NoNextTurn("the request before it is no JSON object") from None
+        raise NoNextTurn("the previous request is not a JSON object") from None
 
 
 def _array(api: Api, value: Any) -> bytes:
@@ -208,7 +208,7 @@ def _array(api: Api, value: Any) -> bytes:
     if written.startswith(b"["):
         return written
     if not written.startswith(b'"'):
-        raise NoNextTurn("the request before it says nothing")
+        raise NoNextTurn("the previous request has no messages")
     return msgspec.json.encode(_write_messages(api, (Message("user", (TextPart(msgspec.json.decode(written)),)),)))
 
 
@@ -404,7 +404,7 @@ def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
         messages = msgspec.json.decode(members[member], type=list[msgspec.Raw])
         said = [_user_part(bytes(message)) for message in messages]
     except (*NOT_JSON, KeyError):
-        raise NoNextTurn(f"{member} is no list of messages") from None
+        raise NoNextTurn(f"{member} is not a list of messages") from None
     runs: list[list[bytes]] = [[]]
     for message in said:
         if message is None and runs[-1]:
@@ -412,7 +412,7 @@ def split_turns(api: Api, body: bytes) -> tuple[bytes, tuple[UserTurn, ...]]:
         elif message:
             runs[-1].append(message)
     if not runs[0]:
-        raise NoNextTurn(f"nobody says anything in {member}")
+        raise NoNextTurn(f"{member} has no text")
     opening, *following = filter(None, runs)
     members[member] = msgspec.Raw(b"[%b]" % b",".join(opening))
     return msgspec.json.encode(members), tuple(UserTurn(native=tuple(run)) for run in following)

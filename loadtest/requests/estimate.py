@@ -37,9 +37,12 @@ class TokenEstimate:
     def __str__(self) -> str:
         if math.isfinite(self.sessions):
             inputs, outputs = (_format_tokens(self.sessions * tokens) for tokens in (self.inputs, self.outputs))
-            return f"about {inputs} tokens in, {outputs} out at most"
+            return f"about {inputs} input tokens and at most {outputs} output tokens"
         inputs, outputs = _format_tokens(self.inputs), _format_tokens(self.outputs)
-        return f"about {inputs} tokens in and {outputs} out at most each time; how often, the servers decide"
+        return (
+            f"about {inputs} input tokens and at most {outputs} output tokens per request; the number of requests "
+            "depends on the servers"
+        )
 
 
 def token_estimate(plan: Scenario) -> TokenEstimate:
@@ -111,7 +114,7 @@ def _sentences(plan: Scenario) -> Iterator[str]:
 def _rounds(planned: float, lines: int) -> str:
     """Return how often each line is sent, because a server may cache repeated ones."""
     often = planned / lines
-    return f"; {round(planned):,} are planned, so that each is sent about {often:.3g} times" if often > 1 else ""
+    return f"; {round(planned):,} requests are planned, so each is sent about {often:.3g} times" if often > 1 else ""
 
 
 def _check_model(request: LoadRequest, file: RequestFile) -> None:
@@ -119,5 +122,5 @@ def _check_model(request: LoadRequest, file: RequestFile) -> None:
     named = {f"bodies of {api}" for api, codec in CODECS.items() if codec.wire.model_member is not None}
     nameless = sum(count for form, count in file.forms.items() if form not in named)
     if nameless and not request.model:
-        what = f"{nameless:,} of {len(file):,} requests name none" if len(file) > 1 else "the request names none"
-        raise ConfigError((Mistake(file.name, "", f"no model: {what}", "give --model MODEL"),))
+        what = f"{nameless:,} of {len(file):,} requests have no model" if len(file) > 1 else "the request has no model"
+        raise ConfigError((Mistake(file.name, "", f"the model is missing: {what}", "add --model MODEL"),))

@@ -75,9 +75,9 @@ def read_request(line: bytes, api: LoadApi) -> FileRequest:
     try:
         members: Members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
-        raise Wrong("this is no JSON object", EXPECTED) from None
+        raise Wrong("this is not a JSON object", EXPECTED) from None
     except NOT_JSON as error:
-        raise Wrong(f"this is no JSON ({_where(error)})", EXPECTED) from None
+        raise Wrong(f"this is not JSON ({_where(error)})", EXPECTED) from None
     read = next((read for name, read in _READERS.items() if _has_format(members, name)), None)
     if read is None and api in LOAD_ENDPOINTS:
         return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, asked_limit(members, api))
@@ -107,19 +107,19 @@ def _read_prompt(members: Members) -> SpokenRequest:
     if not isinstance(text, str):
         raise Wrong(f"prompt: {describe(text)}", "expected text")
     if not text:
-        raise LeftOut("a prompt without text")
+        raise LeftOut("the prompt has no text")
     return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
 
 
 def _read_messages(members: Members) -> SpokenRequest:
     messages = _objects("messages", members["messages"])
     if not messages:
-        raise LeftOut("no message")
+        raise LeftOut("there is no message")
     tools = _objects("tools", members["tools"]) if "tools" in members else ()
     try:
         CODECS["chat"].read_request({"model": "", "messages": [*messages], **({"tools": [*tools]} if tools else {})})
     except GatewayError as error:
-        raise Wrong(error.failed.message, "messages and tools are those of Chat Completions") from None
+        raise Wrong(error.failed.message, "messages and tools must have the form of Chat Completions") from None
     return SpokenRequest(messages, tools, _output(members))
 
 
@@ -134,7 +134,7 @@ def _read_talk(members: Members) -> SpokenRequest:
     system = [text for who, text in turns if who == "system" and text]
     said = [text for who, text in turns if who in _PEOPLE and text]
     if not said:
-        raise LeftOut("a talk in which no person says anything")
+        raise LeftOut("the conversation has no text of a user")
     answers = [text for who, text in turns if who in _MODELS and text]
     first = [{"role": "system", "content": text} for text in system[:1]] + [{"role": "user", "content": said[0]}]
     output = _output(members) or (max(1, len(answers[0]) // TOKENS) if answers else None)
@@ -145,7 +145,7 @@ def _read_turn(turn: Object) -> tuple[str, str]:
     """Return the speaker and the text of a turn: ``from`` and ``value``, or ``role`` and ``content``."""
     who, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
     if not isinstance(who, str) or not isinstance(text, str):
-        raise Wrong("a turn of conversations without from and value", EXPECTED)
+        raise Wrong("a turn of conversations needs from and value", EXPECTED)
     return who.lower(), text
 
 
@@ -250,7 +250,7 @@ def with_model(body: bytes, model: str) -> bytes:
     for key, value in members.items():
         found = _MEMBER.match(body, at)
         if found is None or msgspec.json.decode(found[1]) != key or not body.startswith(bytes(value), found.end()):
-            raise Wrong("a member that stands twice", "leave one out: servers differ in which they take")
+            raise Wrong("a member appears twice", "remove one: servers differ in which one they use")
         at = found.end() + len(value)
         if key == "model":
             return body[: found.end()] + name + body[at:]
@@ -298,7 +298,7 @@ class RequestFile:
     def describe(self) -> str:
         """Return a summary for the user."""
         found = ", ".join(f"{count:,} {form if count > 1 else _singular(form)}" for form, count in self.forms.items())
-        skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
+        skipped = "".join(f"; {count:,} skipped: {why}" for why, count in self.left_out.items())
         return f"{self.name}: {len(self):,} request{'s' * (len(self) != 1)} ({found}){skipped}"
 
 
@@ -345,7 +345,7 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
             forms[_form_of(found)] += 1
     mistakes.check()
     if not starts:
-        raise mistakes.only("no request in it", EXPECTED)
+        raise mistakes.only("the file has no requests", EXPECTED)
     return RequestFile(name, api, data, starts, ends, forms, left_out)
 
 
@@ -363,7 +363,7 @@ def _validate(line: bytes, api: LoadApi) -> FileRequest:
             try:
                 chat_like_body(LoadRequest("", api=api), found.messages, found.tools, 1)
             except GatewayError as error:
-                raise Wrong(error.failed.message, f"give what {api} can say too") from None
+                raise Wrong(error.failed.message, f"use only features that {api} supports") from None
     return found
 
 
@@ -406,7 +406,7 @@ def _elements(data: mmap.mmap | bytes, begin: int, mistakes: LineMistakes) -> It
     try:
         sizes = [len(element) for element in msgspec.json.decode(memoryview(data)[begin:], type=list[msgspec.Raw])]
     except NOT_JSON as error:
-        mistakes.add(1, f"a JSON array that cannot be read: {str(error)[:80]}", "give JSON, or an object a line")
+        mistakes.add(1, f"the JSON array is not valid: {str(error)[:80]}", "give JSON, or one object per line")
         return
     line, at = 1, 0
     for size in sizes:

@@ -53,21 +53,21 @@ def describe_key(url: str, found: Credential, plan: Scenario) -> str:
     """Describe the key that the target at ``url`` gets, for the user."""
     where = mask_url(url)
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
-        return f"{where}: the key is that of the scenario's headers"
+        return f"{where}: using the key in the scenario's headers"
     if found.value and not found.named:
-        return f"{where}: the key is that of ${found.variable}, as this is the provider's own host"
+        return f"{where}: using the key in ${found.variable}, because this is the provider's own host"
     if found.value:
-        return f"{where}: the key is that of ${found.variable}"
-    missing = f", as ${found.variable} is not set" if found.variable else ""
-    return f"{where}: no key is sent{missing} (--key-env NAME sends the one in $NAME)"
+        return f"{where}: using the key in ${found.variable}"
+    missing = f", because ${found.variable} is not set" if found.variable else ""
+    return f"{where}: sending no key{missing} (--key-env NAME sends the key in $NAME)"
 
 
 def advice(found: Credential, plan: Scenario) -> str:
     """Return advice on a rejected key."""
     if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
-        return "the key in the scenario's headers is not accepted: correct it there"
+        return "the server rejects the key in the scenario's headers: correct it there"
     option = "key_env in the scenario, or --key-env"
-    gateway = f"a gateway takes one of its clients', which is often in ${GATEWAY_KEY}"
+    gateway = f"a gateway needs one of its client keys, often in ${GATEWAY_KEY}"
     if found.value:
-        return f"the key of ${found.variable} is not accepted: name the variable of another ({option}); {gateway}"
-    return f"no key was sent: name the variable that has one ({option}); {gateway}"
+        return f"the server rejects the key in ${found.variable}: give another variable ({option}); {gateway}"
+    return f"the load sent no key: give the variable with the key ({option}); {gateway}"

@@ -74,7 +74,7 @@ class LastEnds:
             found = verdict("", condition, value(tally), show)
             if found.value is not None and not found.ok:
                 self.verdict = found
-                return f"{found.failure} over the last {tally.counts['started']} ends, in {since:.0f} s"
+                return f"{found.failure} in the last {tally.counts['started']} finished requests, in {since:.0f} s"
         return ""
 
     def _tally_of(self, request: str) -> tuple[Tally, float]:
@@ -108,7 +108,7 @@ class TokenBudget:
         return self.used >= self._most
 
     def reason(self, figures: RunFigures) -> str:
-        return f"{self.used:,} tokens are used, of {self._most:,} (--max-tokens)" if self.is_spent else ""
+        return f"{self.used:,} of {self._most:,} tokens are used (--max-tokens)" if self.is_spent else ""
 
 
 class Refusals:
@@ -120,7 +120,7 @@ class Refusals:
     def reason(self, figures: RunFigures) -> str:
         found = figures.refusals
         self.refused = found.are_all
-        return f"the first {MANY} answers were all refusals: {found.said}" if self.refused else ""
+        return f"the server rejected all of the first {MANY} requests: {found.said}" if self.refused else ""
 
 
 async def end_early(running: LoadUnderWay, ends: Sequence[EarlyEnd]) -> None:

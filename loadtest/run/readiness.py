@@ -91,4 +91,4 @@ def _check(target: str, failures: Iterable[Failures]) -> None:
     for failure in failures:
         if failure.kind == "status 400" and any(name in failure.example for name in EXTENSIONS):
             found = f"{target} refuses {' and '.join(EXTENSIONS)}: {failure.example}"
-            raise ConfigError((Mistake("", "--exact", found, "leave it out: this server cannot be made to go on"),))
+            raise ConfigError((Mistake("", "--exact", found, "remove it: this server stops answers early anyway"),))

@@ -303,7 +303,7 @@ class ActiveRun(LoadUnderWay):
         exchange = TimedExchange(prepared.request, _manner(prepared.request, arrival.manner), planned, queued)
         exchange.ended, exchange.phase = exchange.began, "turn"
         if expired:
-            exchange.fail("expired", f"not sent {self._server.deadline:g} s after its time in the plan")
+            exchange.fail("expired", f"not sent {self._server.deadline:g} s after its planned start")
         elif not (self.interrupted or self.stopped):
             exchange.fail("unfinished", f"not sent {self.scenario.grace:g} s after the last arrival")
         self.figures.record_begin(planned - self.begin, 0.0)
@@ -360,7 +360,7 @@ class ActiveRun(LoadUnderWay):
             await exchange.run(self._server, request)
         except trio.Cancelled:
             if not (self._scope.cancel_called or exchange.problem):
-                exchange.fail("unfinished", f"no end {self.scenario.grace:g} s after the last arrival")
+                exchange.fail("unfinished", f"not finished {self.scenario.grace:g} s after the last arrival")
             raise
         finally:
             self.in_flight -= 1
@@ -412,7 +412,7 @@ class ActiveRun(LoadUnderWay):
             await exchange.run(self._server, self._template(prepared.request).outgoing(prepared))
             judged = await self._judge_answer(exchange, exchange.body) if exchange.complete else None
         except trio.Cancelled:
-            exchange.fail("unfinished", "no end when the load was over")
+            exchange.fail("unfinished", "not finished at the end of the load")
             raise
         finally:
             self._count_probe(exchange, prepared, judged)

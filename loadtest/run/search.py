@@ -213,19 +213,19 @@ class SearchReport:
     def answer(self) -> str:
         """The result as a sentence."""
         load, above = _loads(self.found.load, self.unit), self.found.above
-        then = "" if above is None else f"; at {_loads(above, self.unit)} it did not hold"
+        then = "" if above is None else f"; {_loads(above, self.unit)} failed"
         match self.found.outcome:
             case "found":
-                return f"{load} is the most that held{then}"
+                return f"{load} is the highest load that passed{then}"
             case "at least":
-                limit = "the most that was to be tried" if above is None else "the most that this loader can do"
-                return f"at least {load}, {limit}: it held"
+                limit = "the highest load to try" if above is None else "the limit of this loader"
+                return f"at least {load}, {limit}, passed"
             case "undecided":
-                return f"{load} is the most that seems to hold, by too few answers to be sure{then}"
+                return f"{load} is the highest load that seems to pass, but with too few answers to be sure{then}"
             case "none":
-                return f"no load held, not even {_loads(above or 0, self.unit)}"
+                return f"no load passed, not even {_loads(above or 0, self.unit)}"
             case "interrupted":
-                return f"interrupted: {load} held until then" if self.found.load else "interrupted before a load held"
+                return f"interrupted; {load} had passed" if self.found.load else "interrupted before any load passed"
 
     def dump(self) -> dict[str, Any]:
         return attrs.asdict(self)
@@ -250,5 +250,5 @@ def head(unit: LoadUnit, streams: bool = True) -> list[str]:
 
 def _loads(load: float, unit: LoadUnit) -> str:
     if unit == "rate":
-        return f"{plain(load)} requests a second" if load != 1 else "1 request a second"
+        return f"{plain(load)} requests per second" if load != 1 else "1 request per second"
     return f"{plain(load)} clients" if load != 1 else "1 client"

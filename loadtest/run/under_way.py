@@ -157,6 +157,6 @@ def start_time(start_at: float) -> float:
     """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
     ahead = start_at - time.time()
     if ahead < 0:
-        late = f"the load was to start at {spelled_start(start_at)}, {-ahead:.3g} s ago"
-        raise TooLate(f"--start-at: {late}; give all parts a later time, when each of them is ready")
+        late = f"the start time {spelled_start(start_at)} was {-ahead:.3g} s ago"
+        raise TooLate(f"--start-at: {late}; give all parts a later time, at which each is ready")
     return trio.current_time() + ahead

@@ -45,7 +45,7 @@ async def look_up(host: str, port: int) -> tuple[SocketAddress, ...]:
     except OSError as error:
         raise WireError("dns", f"{host}: {error.strerror or error}") from error
     except UnicodeError as error:
-        raise WireError("dns", f"{host}: no host can be called so: a part of it is empty or too long") from error
+        raise WireError("dns", f"{host} is not a valid host name: a part of it is empty or too long") from error
     return tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 

@@ -33,7 +33,7 @@ _FAULTS: Final[dict[int | None, Fault]] = {
     errno.ENFILE: "too many files",
     errno.EADDRNOTAVAIL: "no port",
 }
-_NO_PORT: Final = "every local port towards this address is in use, or was a minute ago: let connections be reused"
+_NO_PORT: Final = "all local ports for this address are in use, or were within the last minute: reuse connections"
 
 
 class WireError(Exception):
@@ -113,7 +113,7 @@ class Unpacker:
 
     def __init__(self, coding: str) -> None:
         if coding not in _WINDOWS:
-            raise WireError("encoding", f"the answer is compressed with {coding[:20]!r}, which was not asked for")
+            raise WireError("encoding", f"the response has the unsupported content-encoding {coding[:20]!r}")
         self._unpack = zlib.decompressobj(wbits=_WINDOWS[coding])
 
     def feed(self, data: bytes) -> bytes:
@@ -122,9 +122,9 @@ class Unpacker:
         except zlib.error as error:
             raise WireError("encoding", str(error)) from error
         if self._unpack.unused_data:  # it would be kept in memory
-            raise WireError("encoding", "something stands behind the end of what is compressed")
+            raise WireError("encoding", "there is data after the end of the compressed body")
         if self._unpack.unconsumed_tail:
-            raise WireError("too large", f"one read of it unpacks to more than {UNPACKED // 2**20} MiB")
+            raise WireError("too large", f"one read decompresses to more than {UNPACKED // 2**20} MiB")
         return found
 
 

@@ -178,7 +178,7 @@ class HeadOfAnswer:
                     break
                 self._interim += 1
                 if self._interim > INTERIM:
-                    raise WireError("not http", f"more than {INTERIM} interim answers (1xx), and none behind them")
+                    raise WireError("not http", f"more than {INTERIM} interim responses (1xx) without a final one")
                 self.first = at if reader.trailing_data[0] else 0.0
         except h11.RemoteProtocolError as error:
             raise self._fault(error) from error
@@ -201,11 +201,11 @@ class HeadOfAnswer:
         if self._reader.trailing_data[1]:
             return WireError("closed", "in the head of its answer" if self._begun else "before its answer")
         if error.error_status_hint == 431:
-            return WireError("not http", "a line of its answer has no end")
+            return WireError("not http", "a line of the response headers is too long")
         return self._not_http_error()
 
     def _not_http_error(self) -> WireError:
-        return WireError("not http", f"it answered {self._begun.partition(CRLF)[0][:SHOWN]!r}")
+        return WireError("not http", f"it sent {self._begun.partition(CRLF)[0][:SHOWN]!r}")
 
 
 class BodyOfAnswer:

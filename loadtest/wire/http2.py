@@ -25,8 +25,8 @@ CONNECTION_WINDOW: Final = 2**30
 SHOWN: Final = 40  # characters of a wrong status to show
 IDLE_BYTES: Final = 128 * 1024  # bytes in a row without any part of an answer
 SETTINGS_AT: Final = 3  # position of the type of the first frame, which must be SETTINGS (RFC 9113, section 3.4)
-NOT_H2: Final = "the server does not speak HTTP/2"
-LEAVING: Final = "the server is leaving"
+NOT_H2: Final = "the server does not support HTTP/2"
+LEAVING: Final = "the server closes the connection (GOAWAY)"
 _HOP_BY_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
 
 
@@ -130,7 +130,7 @@ class SharedConnection:
             self._frames.send_headers(number, _fields(self._address, request), end_stream=not request.body)
         except h2.exceptions.ProtocolError as error:
             stream.unread = True
-            stream.end(WireError("closed", f"the server takes no stream more: {error}"), trio.current_time())
+            stream.end(WireError("closed", f"the server accepts no more streams: {error}"), trio.current_time())
             return
         self._open[number] = stream
         stream.unsent = bool(request.body)
@@ -210,9 +210,7 @@ class SharedConnection:
         for event in events:
             self._handle_event(event, at)
         if self._idle_bytes > IDLE_BYTES:
-            self._fail(
-                WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no answer"), at
-            )
+            self._fail(WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames without a response"), at)
         self._flush_soon()
 
     def _protocol_error(self, fault: Fault, detail: str) -> WireError:
@@ -345,7 +343,7 @@ def _is_of_an_answer(event: h2.events.Event) -> bool:
 def _error_text(error: h2.exceptions.ProtocolError) -> str:
     """Return the text of an error. For a missing stream, h2 reports only its number."""
     if isinstance(error, h2.exceptions.NoSuchStreamError):
-        return f"a frame of stream {error.stream_id}, which nobody has begun"
+        return f"a frame of the unknown stream {error.stream_id}"
     return str(error)
 
 

@@ -41,7 +41,7 @@ class HandshakeRefused(WireError):
     """The server answered the handshake like any other request, with this ``status`` and ``body``."""
 
     def __init__(self, status: int, headers: Fields, body: bytes) -> None:
-        super().__init__("not http", f"the server answered {status} to the handshake of a WebSocket")
+        super().__init__("not http", f"the server returned status {status} to the WebSocket handshake")
         self.status = status
         self.headers = headers
         self.body = body
@@ -138,7 +138,7 @@ class TimedWebSocket:
             for start in range(0, len(data), IDLE_BYTES):
                 self._receive_piece(data[start : start + IDLE_BYTES], at)
         except RemoteProtocolError as error:
-            self._fail(WireError("not http", f"what the server says is no WebSocket: {error}"))
+            self._fail(WireError("not http", f"the server violates the WebSocket protocol: {error}"))
         except WireError as error:
             self._fail(error)
         self._news.set()
@@ -149,7 +149,7 @@ class TimedWebSocket:
         for event in self._frames.events():
             self._handle_event(event, at)
         if self._idle_bytes > IDLE_BYTES:
-            raise WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no message")
+            raise WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames without a message")
 
     def _handle_event(self, event: Event, at: float) -> None:
         match event:
@@ -161,7 +161,7 @@ class TimedWebSocket:
             case Ping():
                 self._send_pong(event)
             case CloseConnection() if self._frames.state is ConnectionState.OPEN:  # wsproto would close it
-                raise WireError("not http", f"what the server says is no WebSocket: {event.reason}")
+                raise WireError("not http", f"the server violates the WebSocket protocol: {event.reason}")
             case CloseConnection():
                 self.closed = int(event.code), event.reason or ""
                 raise WireError("closed", f"with code {int(event.code)} {event.reason or ''}".strip())
@@ -186,13 +186,13 @@ class TimedWebSocket:
 
     def _receive_message(self, event: "Message[Any]", at: float) -> None:
         if not isinstance(event, TextMessage):
-            raise WireError("not http", "the server sent a binary message, which no API has")
+            raise WireError("not http", "the server sent a binary message, which no API uses")
         if event.data:
             self._idle_bytes = 0
         self._parts.append(event.data)
         self._size += len(event.data) + 1  # an empty part takes memory, too
         if self._size + self._waiting > LARGEST:
-            raise WireError("too large", f"what was sent and not read has more than {LARGEST} characters")
+            raise WireError("too large", f"the unread messages have more than {LARGEST} characters")
         if event.message_finished:
             self._messages.append((text := "".join(self._parts), at))
             self._waiting += len(text) + BESIDE
@@ -201,7 +201,7 @@ class TimedWebSocket:
     def _end_error(self) -> WireError:
         if self._refusal is not None:
             return self._refusal_error(self._refusal)
-        return WireError("closed", "without a word" if self.accepted else "before its answer to the handshake")
+        return WireError("closed", "without a word" if self.accepted else "before its response to the handshake")
 
     def _refusal_error(self, event: RejectConnection) -> HandshakeRefused:
         return HandshakeRefused(event.status_code, _decode_headers(event.headers), self._body)

@@ -97,7 +97,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         second = invoke("serve", cwd=tmp_path)
         assert second.returncode == 1
-        assert "another process listens there" in second.stderr
+        assert "another process is listening there" in second.stderr
         assert path.exists()
         assert process.stop() == 0
     assert not path.exists()

@@ -176,7 +176,7 @@ def test_an_error_is_the_exception_that_programs_catch(gateway, upstream):
         bedrock.converse(modelId="nobody", messages=HI)
     with pytest.raises(bedrock.exceptions.ValidationException) as caught:
         bedrock.converse(modelId="up-chat", messages=HI, guardrailConfig={"guardrailIdentifier": "g"})
-    assert "guardrailConfig cannot be honoured" in caught.value.response["Error"]["Message"]
+    assert "guardrailConfig is not supported" in caught.value.response["Error"]["Message"]
 
 
 def test_a_stream_that_breaks_off_raises(gateway, upstream):

@@ -137,7 +137,7 @@ async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
     with caplog.at_level(logging.WARNING, "trigate.sign_in"):
         assert await source.credential() == "token-number-1"
         await eventually(lambda: bool(caplog.records))
-    assert "used on" in caplog.text
+    assert "stays in use" in caplog.text
     assert "the endpoint is down" in caplog.text
     assert await source.credential() == "token-number-1"
     assert vendor.fetches == 2  # not again at once

@@ -61,11 +61,11 @@ async def test_as_many_clients_ask_as_each_step_says(autojump_clock):
 @pytest.mark.parametrize(
     ("steps", "more", "said"),
     [
-        ([{"rate": 1, "concurrency": 1, "seconds": 1}], {}, "rate and concurrency"),
-        ([{"seconds": 1}], {}, "neither rate nor concurrency"),
-        ([{"rate": 1, "seconds": 1}, {"concurrency": 1, "seconds": 1}], {}, "steps of rates and of clients"),
+        ([{"rate": 1, "concurrency": 1, "seconds": 1}], {}, "both rate and concurrency are set"),
+        ([{"seconds": 1}], {}, "neither rate nor concurrency is set"),
+        ([{"rate": 1, "seconds": 1}, {"concurrency": 1, "seconds": 1}], {}, "some steps have rate, others concurrency"),
         ([{"concurrency": 1, "to": 2.5, "seconds": 1}], {}, "2.5 clients"),
-        ([{"concurrency": 1, "seconds": 1}], {"warmup": 3}, "warmup beside steps of clients"),
+        ([{"concurrency": 1, "seconds": 1}], {"warmup": 3}, "warmup does not work with steps of clients"),
     ],
 )
 def test_steps_that_are_none_are_told(steps, more, said):

@@ -151,7 +151,7 @@ def test_half_a_line_at_the_end_of_a_log_is_left_out(tmp_path, capsys):
     ):
         other.write_text(wrong)
         code, _, err = compare(capsys, one, other)
-        assert (code, "b.jsonl: this is no report" in err) == (2, True), wrong
+        assert (code, "b.jsonl is not a report" in err) == (2, True), wrong
 
 
 def test_other_plans_and_lengths_are_named_first(tmp_path, capsys):
@@ -218,10 +218,10 @@ def test_more_errors_are_a_verdict_of_their_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("README.md", "README.md"), "README.md: this is no report"),
+        (("README.md", "README.md"), "README.md is not a report"),
         (("nowhere.json", "README.md"), "nowhere.json: cannot be read: no such file"),
         (("README.md", "README.md", "--margin", "3"), "--margin '3' is not valid; give a share, such as 3% or 0.03"),
-        (("README.md", "README.md", "--percentiles", "x"), "expected percentiles below 100"),
+        (("README.md", "README.md", "--percentiles", "x"), "percentiles below 100"),
     ],
 )
 def test_what_cannot_be_compared_says_why(args, said, capsys):

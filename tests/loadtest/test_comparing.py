@@ -121,7 +121,7 @@ def test_a_handful_of_answers_is_no_ground_for_a_verdict():
     assert (verdicts(found), found.remark) == (set(), "fewer than 20 requests are too few for a verdict")
     assert found.figures[0].ratio > 5
     short = compared_load("", queued(1, count=50), queued(2, count=50, slower=10))
-    assert (verdicts(short), short.remark[-21:]) == ({"slower"}, "in longer is not seen")
+    assert (verdicts(short), short.remark[-21:]) == ({"slower"}, "ct of a growing queue")
 
 
 def test_blocks_are_whole_seconds_that_grow_with_the_run():

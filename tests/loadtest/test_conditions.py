@@ -61,23 +61,23 @@ def test_a_condition_of_a_target_is_of_its_runs_alone():
         ("a", "whole<1", True, 1.0, 1.0),
         ("b", "whole<1", True, 1.0, 1.0),
     ]
-    with pytest.raises(NoPart, match="quik is no target and no kind of request; did you mean quick"):
+    with pytest.raises(NoPart, match="quik is neither a target nor a kind of request; did you mean quick"):
         verdicts([parse("quik: errors>0")], runs)
-    with pytest.raises(NoPart, match="no run is called b; there are a"):
+    with pytest.raises(NoPart, match="there is no run b; there are a"):
         verdicts([parse("b: errors>0")], runs[:1])
 
 
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("goodput<99", "goodput is a share; give it in %, as in goodput<99%"),
-        ("goodput.p95<99%", "goodput is one number; leave .p95 out"),
-        ("completed<5%", "% where a plain number should be; leave it out: this figure has no unit"),
-        ("errors>0, ttft.p95>1s", "several conditions; give each by itself"),
-        ("errors>0 and ttft.p95>1s", "several conditions; give each by itself"),
+        ("goodput<99", "goodput is a share; write it in %, such as goodput<99%"),
+        ("goodput.p95<99%", "goodput is a single number; remove .p95"),
+        ("completed<5%", "% after a plain number; remove it: this figure has no unit"),
+        ("errors>0, ttft.p95>1s", "several conditions; give each separately"),
+        ("errors>0 and ttft.p95>1s", "several conditions; give each separately"),
         ("e2el.p95>1s", "e2el is not measured; did you mean duration?"),
         ("http_req_failed>1%", "http_req_failed is not measured; did you mean errors?"),
-        ("p95(ttft)>1s", "this is no condition; write one such as ttft.p95>500ms"),
+        ("p95(ttft)>1s", "this is not a condition; write a condition, such as ttft.p95>500ms"),
     ],
 )
 def test_a_wrong_condition_says_what_is_right(condition, said):

@@ -98,12 +98,12 @@ def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
 @pytest.mark.parametrize(
     ("wire", "fault", "detail"),
     [
-        (b"220 mail\r\n\r\n", "not http", "it answered b'220 mail'"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it answered b'SSH-2.0-OpenSSH_9'"),  # no blank line will come
-        (b"<html>", "not http", "it answered b'<html>'"),
-        (EARLY * (INTERIM + 1), "not http", "more than 100 interim answers"),
-        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * HEAD, "not http", "a line of its answer has no end"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\n", "not http", "it answered b'HTTP/1.1 200 OK'"),
+        (b"220 mail\r\n\r\n", "not http", "it sent b'220 mail'"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it sent b'SSH-2.0-OpenSSH_9'"),  # no blank line will come
+        (b"<html>", "not http", "it sent b'<html>'"),
+        (EARLY * (INTERIM + 1), "not http", "more than 100 interim responses"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * HEAD, "not http", "a line of the response headers is too long"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\n", "not http", "it sent b'HTTP/1.1 200 OK'"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "not http", ""),
         (IN_CHUNKS.replace(b"hi", b"hi!"), "not http", "malformed chunk footer"),
         (IN_CHUNKS.replace(b"2\r\n", b"g\r\n"), "not http", "illegal chunk header"),

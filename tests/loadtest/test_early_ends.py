@@ -41,7 +41,7 @@ def test_a_condition_is_of_the_last_seconds_alone():
         ends.add(BAD, (), b"")
     assert ends.reason(FIGURES) == ""  # too few of them to be believed
     ends.add(GOOD, (), b"")
-    assert ends.reason(FIGURES) == "errors>5%: it is 95 % over the last 20 ends, in 10 s"
+    assert ends.reason(FIGURES) == "errors>5%: it is 95 % in the last 20 finished requests, in 10 s"
     assert (ends.verdict.ok, ends.verdict.value, ends.verdict.limit) == (False, 95, 5)
 
 
@@ -52,7 +52,7 @@ def test_a_slow_load_is_looked_at_for_as_long_as_twenty_ends_take():
         assert ends.reason(FIGURES) == ""
         clock.now += 1
         ends.add(BAD if number > 8 else GOOD, (), b"")
-    assert ends.reason(FIGURES) == "errors>50%: it is 55 % over the last 20 ends, in 19 s"
+    assert ends.reason(FIGURES) == "errors>50%: it is 55 % in the last 20 finished requests, in 19 s"
 
 
 def test_the_warm_up_does_not_end_a_load():
@@ -71,12 +71,12 @@ def test_a_condition_of_a_part_looks_at_that_alone():
     assert ends.reason(FIGURES) == ""
     for _ in range(20):
         ends.add(record(request="slow"), (), b"")
-    assert ends.reason(FIGURES) == "slow: ttft.p50>100ms: it is 200 ms over the last 20 ends, in 10 s"
+    assert ends.reason(FIGURES) == "slow: ttft.p50>100ms: it is 200 ms in the last 20 finished requests, in 10 s"
 
 
 def test_what_is_known_at_the_end_alone_is_no_such_condition():
     for text in ("rate>5", "throughput<5", "notes>0"):
-        with pytest.raises(NoCondition, match="is known at the end alone; give it to --fail-if"):
+        with pytest.raises(NoCondition, match="is known only at the end; use it with --fail-if"):
             early(text)
 
 
@@ -86,13 +86,13 @@ def test_tokens_are_counted_whatever_becomes_of_the_answer():
     budget.add(record(end="error", problem=BAD.problem, tokens=AnswerTokens(), asked_input=47), (), b"")
     assert (budget.used, budget.reason(FIGURES)) == (97, "")
     budget.add(record(tokens=AnswerTokens()), (), b"")
-    assert budget.reason(FIGURES) == "100 tokens are used, of 100 (--max-tokens)"
+    assert budget.reason(FIGURES) == "100 of 100 tokens are used (--max-tokens)"
 
 
 def test_nothing_but_refusals_at_the_begin_is_told():
     refused = record(end="error", status=401, problem=Problem("status 401", "first byte", "no such key"), contents=())
     warming = attrs.evolve(refused, planned=-1.0)
-    said = "the first 20 answers were all refusals: status 401: no such key"
+    said = "the server rejected all of the first 20 requests: status 401: no such key"
     for other, reason in ((refused, said), (warming, said), (GOOD, ""), (attrs.evolve(GOOD, planned=-1.0), "")):
         figures, refusals = RunFigures(), Refusals()
         for one in [refused] * 19:
@@ -120,12 +120,15 @@ async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(use)
         await end_early(running, (refusals, budget))
-    assert running.reason == "4 tokens are used, of 1 (--max-tokens)"
+    assert running.reason == "4 of 1 tokens are used (--max-tokens)"
 
 
 def test_the_refusals_of_several_processes_are_those_of_one_load():
     refused = record(end="error", status=404, problem=Problem("status 404", "first byte", "no model"), contents=())
-    for other, said in ((refused, "the first 20 answers were all refusals: status 404: no model"), (GOOD, "")):
+    for other, said in (
+        (refused, "the server rejected all of the first 20 requests: status 404: no model"),
+        (GOOD, ""),
+    ):
         whole, refusals = RunFigures(), Refusals()
         for last in (refused, other):
             figures = RunFigures()

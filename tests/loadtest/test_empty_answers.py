@@ -55,7 +55,7 @@ STREAMS = {
 async def test_a_stream_with_nothing_in_it_is_an_error(body):
     run = await run_of(body)
     (failure,) = run.tally.failures
-    assert (failure.kind, failure.example) == ("empty answer", "it has neither content nor a finish reason")
+    assert (failure.kind, failure.example) == ("empty answer", "the answer has neither content nor a finish reason")
     assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
 
 

@@ -13,7 +13,7 @@ def estimate(*requests, **more):
 def test_a_plan_says_what_it_will_take():
     found = estimate({"model": "m", "prompt": 1000, "output": 100}, rate=10, seconds=60, warmup="5s")
     assert (found.sessions, found.inputs, found.outputs) == (650, pytest.approx(1000, rel=0.1), 100)
-    assert str(found).endswith("k tokens in, 65 k out at most")
+    assert str(found).endswith("k input tokens and at most 65 k output tokens")
     mixed = estimate({"model": "m", "output": 100, "weight": 3}, {"model": "n", "output": 500}, rate=10, count=50)
     assert mixed.sessions == 50
     assert mixed.outputs == pytest.approx(200, rel=0.25)
@@ -27,8 +27,10 @@ def test_turns_carry_what_was_said_before():
 
 def test_where_the_servers_decide_that_is_said():
     found = estimate({"model": "m", "output": 50}, concurrency=4, seconds=9)
-    assert "how often, the servers decide" in str(found)
-    assert str(estimate({"model": "m", "output": 50}, concurrency=4, count=100)).endswith(" tokens in, 5 k out at most")
+    assert "the number of requests depends on the servers" in str(found)
+    assert str(estimate({"model": "m", "output": 50}, concurrency=4, count=100)).endswith(
+        " input tokens and at most 5 k output tokens"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,4 +38,4 @@ def test_where_the_servers_decide_that_is_said():
     [(7, "7"), (999, "999"), (1234, "1.2 k"), (12_345, "12 k"), (3_210_000, "3.2 M")],
 )
 def test_an_estimate_has_two_figures(tokens, told):
-    assert str(TokenEstimate(1, tokens, tokens)) == f"about {told} tokens in, {told} out at most"
+    assert str(TokenEstimate(1, tokens, tokens)) == f"about {told} input tokens and at most {told} output tokens"

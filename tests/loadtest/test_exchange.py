@@ -126,7 +126,7 @@ async def test_an_event_that_is_too_large_ends_the_answer():
     large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
     whole.take_content(large[:-1], 1.0)
     whole.take_content(large[-1:], 2.0)
-    whole.read(read_answer("chat", whole.body, streamed=True))  # all at once it is an event
+    whole.read(read_answer("chat", whole.body, streamed=True))  # all concurrent requests it is an event
     assert whole.contents == []
 
 
@@ -231,7 +231,7 @@ async def test_an_answer_of_nothing_but_done_is_none():
     async with serving(serve) as url:
         run = await load(url, rate=10, seconds=0.1)
     assert [(row.kind, row.phase) for row in run.tally.failures] == [("no stream", "first token")]
-    assert run.tally.failures[0].example == "it ended, well by HTTP, without an answer: data: [DONE]"
+    assert run.tally.failures[0].example == "the HTTP response ended normally, but without an answer: data: [DONE]"
 
 
 async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():

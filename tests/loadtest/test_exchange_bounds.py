@@ -47,7 +47,7 @@ def test_a_whole_answer_that_unfolds_is_not_read():
     assert (verdict.outcome, verdict.found) == ("too large", "the answer has more than 200,000 JSON elements")
     vectors = b'{"data":[{"embedding":[' + b"0," * 300_000 + b"0]}]}"
     assert judge_answer(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
-    with pytest.raises(NoNextTurn, match="too long to go on from"):
+    with pytest.raises(NoNextTurn, match="too long to continue"):
         TurnAnswer.read("chat", lists, streamed=False)
 
 
@@ -61,7 +61,7 @@ async def test_what_stands_behind_the_end_of_what_is_compressed_is_not_kept():
         run = await load(url, concurrency=1, count=1)
     (failure,) = run.tally.failures
     assert failure.kind == "encoding"
-    assert failure.example == "something stands behind the end of what is compressed"
+    assert failure.example == "there is data after the end of the compressed body"
 
 
 async def test_an_event_that_unfolds_is_said_to():

@@ -124,7 +124,7 @@ async def test_a_receiver_that_never_answers_is_not_waited_for():
         with trio.fail_after(5):
             async with exporting(MetricsSoFar(), [receiver], every=60):
                 pass
-    assert receiver.remark().endswith("1 were lost: no answer within 0.05 s.")
+    assert receiver.remark().endswith("1 were lost: no response within 0.05 s.")
 
 
 def test_a_load_that_does_not_begin_leaves_the_log_of_the_last(tmp_path):

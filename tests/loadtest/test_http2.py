@@ -34,7 +34,7 @@ async def target_at(url: str, **rules):
 
 
 async def asked(target: LoadTarget, number: int, request: OutgoingRequest = REQUEST, **kind) -> list[TimedExchange]:
-    """So many exchanges at once, to their ends."""
+    """So many exchanges concurrent requests, to their ends."""
     manner = "cancels" if "cancel" in kind else "reads"
     exchanges = [TimedExchange(LoadRequest("m", **kind), manner, trio.current_time()) for _ in range(number)]
     async with trio.open_nursery() as nursery:
@@ -180,7 +180,7 @@ async def test_a_server_of_http_1_is_named():
             (exchange,) = await asked(target, 1)
         nursery.cancel_scope.cancel()
     assert (exchange.problem.kind, exchange.problem.phase) == ("not http", "connect"), exchange.problem
-    assert exchange.problem.detail == "the server does not speak HTTP/2"
+    assert exchange.problem.detail == "the server does not support HTTP/2"
 
 
 async def test_a_connection_that_ends_takes_all_its_streams():
@@ -290,9 +290,9 @@ async def gone(peers: list[trio.SocketStream]) -> None:
 @pytest.mark.parametrize(
     ("said", "phase", "detail"),
     [
-        (frame(PING, 0, 0, bytes(8)) * 20_000, "first byte", "more than 128 KiB of frames in a row are no answer"),
-        (HEAD_OF_1 + frame(DATA, 0, 1) * 30_000, "first token", "more than 128 KiB of frames in a row are no answer"),
-        (frame(DATA, 0, 7, b"x"), "first byte", "a frame of stream 7, which nobody has begun"),
+        (frame(PING, 0, 0, bytes(8)) * 20_000, "first byte", "more than 128 KiB of frames without a response"),
+        (HEAD_OF_1 + frame(DATA, 0, 1) * 30_000, "first token", "more than 128 KiB of frames without a response"),
+        (frame(DATA, 0, 7, b"x"), "first byte", "a frame of the unknown stream 7"),
         (frame(WINDOW, 0, 0, b"\x7f\xff\xff\xff"), "first byte", "May not increment flow control window"),
         (frame(HEADERS, 0, 1, OK) + frame(9, 0, 1) * 100, "first byte", "Too many continuation frames"),
     ],
@@ -313,7 +313,7 @@ async def test_a_server_whose_first_frame_has_no_settings_does_not_speak_http_2(
         async with raw_server(b"", first=first) as (url, peers), target_at(url) as target:
             (exchange,) = await asked(target, 1)
             await gone(peers)
-        assert (exchange.problem.phase, exchange.problem.detail) == ("connect", "the server does not speak HTTP/2")
+        assert (exchange.problem.phase, exchange.problem.detail) == ("connect", "the server does not support HTTP/2")
 
 
 async def test_what_a_leaving_server_still_says_in_the_same_read_is_its_answer():

@@ -83,7 +83,7 @@ class PacedServer:
 
 
 def threads(url: str, clients: int = CLIENTS, each: int = EACH) -> tuple[Seen, Counter[str]]:
-    """So many clients at once, each with a connection of its own for each of its requests."""
+    """So many clients concurrent requests, each with a connection of its own for each of its requests."""
     place = (urlsplit(url).hostname, urlsplit(url).port)
     seen, ends = Seen(), Counter[str]()
 

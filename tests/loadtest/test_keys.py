@@ -47,13 +47,13 @@ def test_every_provider_with_a_host_and_a_variable_is_known():
 @pytest.mark.parametrize(
     ("url", "more", "env", "said", "advised"),
     [
-        ("http://h:1", {}, {}, "no key is sent (--key-env NAME", "no key was sent: name the variable that has one"),
-        ("https://api.openai.com", {}, {}, "no key is sent, as $OPENAI_API_KEY is not set", "no key was sent"),
-        ("https://api.openai.com", {}, ENVIRONMENT, "that of $OPENAI_API_KEY, as this is the provider's own host",
-         "the key of $OPENAI_API_KEY is not accepted"),
-        ("http://h:1", {"key_env": "MINE"}, ENVIRONMENT, "http://h:1: the key is that of $MINE",
-         "the key of $MINE is not accepted: name the variable of another"),
-        ("http://h:1", {"headers": {"Authorization": "Bearer x"}}, {}, "the key is that of the scenario's headers",
+        ("http://h:1", {}, {}, "sending no key (--key-env NAME", "the load sent no key: give the variable"),
+        ("https://api.openai.com", {}, {}, "because $OPENAI_API_KEY is not set", "the load sent no key"),
+        ("https://api.openai.com", {}, ENVIRONMENT, "$OPENAI_API_KEY, because this is the provider's own host",
+         "the server rejects the key in $OPENAI_API_KEY"),
+        ("http://h:1", {"key_env": "MINE"}, ENVIRONMENT, "http://h:1: using the key in $MINE",
+         "the server rejects the key in $MINE: give another variable"),
+        ("http://h:1", {"headers": {"Authorization": "Bearer x"}}, {}, "using the key in the scenario's headers",
          "correct it there"),
     ],
     ids=["none", "not set", "own host", "named", "headers"],
@@ -86,7 +86,7 @@ def test_no_key_of_the_environment_reaches_a_server_unasked(upstream):
     assert found.returncode == 0, found.stderr
     (seen,) = upstream.seen
     assert not any("sk-" in value for _, value in seen.headers)
-    assert f"{upstream.url}: no key is sent (--key-env NAME sends the one in $NAME)" in found.stderr
+    assert f"{upstream.url}: sending no key (--key-env NAME sends the key in $NAME)" in found.stderr
 
 
 @pytest.mark.process
@@ -96,7 +96,7 @@ def test_the_key_that_is_named_is_sent(upstream, api, header):
     found = run("load", upstream.url, "--api", api, "--key-env", "TRIGATE_API_KEY", *ONCE, env=KEYS)
     assert found.returncode == 0, found.stderr
     assert upstream.seen[0].header(header).removeprefix("Bearer ") == "sk-gateway"
-    assert f"{upstream.url}: the key is that of $TRIGATE_API_KEY.\n" in found.stderr
+    assert f"{upstream.url}: using the key in $TRIGATE_API_KEY.\n" in found.stderr
     assert "sk-gateway" not in found.stdout + found.stderr
 
 
@@ -114,7 +114,9 @@ def test_a_scenario_names_its_key_too(upstream, tmp_path: Path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("args", "said"), [((), "no key was sent"), (("--key-env", "OPENAI_API_KEY"), "not accepted")])
+@pytest.mark.parametrize(
+    ("args", "said"), [((), "the load sent no key"), (("--key-env", "OPENAI_API_KEY"), "rejects the key")]
+)
 def test_a_refused_key_is_told_with_what_to_do(upstream, args, said):
     upstream.script(REFUSAL)
     found = run("load", upstream.url, *args, *ONCE, env=KEYS)

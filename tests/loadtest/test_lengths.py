@@ -36,14 +36,14 @@ def test_what_cannot_be_a_length_is_told():
         0: "expected a number of tokens",
         True: "expected a number of tokens",
         "many": "expected a number of tokens",
-        "mean=500": "give stdev beside mean",
-        "p50=500": "give p95 beside p50",
+        "mean=500": "add stdev to mean",
+        "p50=500": "add p95 to p50",
         "p50=500,p95=400": "p95 must be p50 or more",
         "mean=500,stdev=1,p95=3": "mean with stdev, or p50 with p95",
         "mean=500,sdev=1": "did you mean stdev?",
         "mean=5,stdev=1,min=9,max=8": "max must be min or more",
         "mean=x,stdev=1": "expected a number of tokens",
-        "mean=5,stdev=1,mean=6": "mean stands twice",
+        "mean=5,stdev=1,mean=6": "mean appears twice",
     }
     for spelled, said in cases.items():
         with pytest.raises(Wrong) as caught:

@@ -117,7 +117,10 @@ async def test_what_never_ends_is_named_by_its_request_id():
     async with serving(silent) as url:
         run = await load(url, rate=10, seconds=0.1, grace="200ms")
     (failure,) = run.tally.failures
-    assert (failure.kind, failure.example) == ("unfinished", "no end 0.2 s after the last arrival (request req-7)")
+    assert (failure.kind, failure.example) == (
+        "unfinished",
+        "not finished 0.2 s after the last arrival (request req-7)",
+    )
 
 
 async def test_silence_is_stalled_and_slowness_is_not():

@@ -106,10 +106,10 @@ def test_endpoints_are_found_by_their_addresses():
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        ({"api": "embeddings", "turns": 3}, "turns with embeddings"),
-        ({"api": "speech", "texts": 2}, "texts with speech"),
-        ({"api": "chat", "websocket": True}, "websocket with chat"),
-        ({"api": "responses", "websocket": True, "stream": False}, "websocket with whole answers"),
+        ({"api": "embeddings", "turns": 3}, "turns does not work with embeddings"),
+        ({"api": "speech", "texts": 2}, "texts does not work with speech"),
+        ({"api": "chat", "websocket": True}, "websocket does not work with chat"),
+        ({"api": "responses", "websocket": True, "stream": False}, "websocket does not work with whole answers"),
     ],
 )
 def test_what_an_endpoint_has_not_got_is_a_mistake(request_, said):
@@ -232,7 +232,7 @@ async def test_the_only_model_of_a_server_needs_no_name():
     one = b'{"data": [{"id": "alone"}]}'
     assert await listing(one, lambda url: only_model(url, "chat", None)) == "alone"
     for body, said in (
-        (b'{"data": [{"id": "a"}, {"id": "b\\u202e"}]}', "has 2: a, b\\u202e"),
+        (b'{"data": [{"id": "a"}, {"id": "b\\u202e"}]}', "has 2 models: a, b\\u202e"),
         (b'{"data": [{"id": "\\u001b[2J"}]}', "has 1: \\x1b[2J"),
         (b'{"data": [{"id": "%b"}]}' % (b"m" * 300), "has 1: mmm"),
         (b'{"data": []}', "lists no models"),

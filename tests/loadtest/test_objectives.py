@@ -73,27 +73,27 @@ def test_names_may_hold_colons_and_words():
     found = objectives("chat qwen:7b on phone: ttft<1s, gap.max<1s")
     assert {one.of for one in found} == {"chat qwen:7b on phone"}
     assert by_request(found, "phone", ("phone", "b"), ("chat qwen:7b",))["chat qwen:7b"] == found
-    with pytest.raises(NoPart, match="demo chat is no target and no kind of request; did you mean demo chats"):
+    with pytest.raises(NoPart, match="demo chat is neither a target nor a kind of request; did you mean demo chats"):
         by_request(objectives("demo chat: ttft<1s"), "", ("",), ("demo chats",))
-    with pytest.raises(NoPart, match="is a target and a kind of request; give the request another name"):
+    with pytest.raises(NoPart, match=r"both a target and a kind of request have the name .*; rename the request"):
         by_request(objectives("x: ttft<1s"), "x", ("x", "y"), ("x",))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "this is no objective; write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"),
-        ("ttft", "this is no condition; write one such as ttft<500ms"),
-        ("ttft<500", "no unit where a time should be; give ms, s or us"),
+        ("", "this is not an objective; write an objective, such as ttft<500ms, gap.p95<50ms or, as in vLLM, ttft:500"),
+        ("ttft", "this is not a condition; write an objective, such as ttft<500ms"),
+        ("ttft<500", "no unit, but a time is expected; use ms, s or us"),
         ("gap<50ms", "gap has many values in one answer; say gap.p95: min, mean, max"),
-        ("ttft.p95<1s", "ttft has one value in each answer; leave .p95 out"),
+        ("ttft.p95<1s", "ttft has one value in each answer; remove .p95"),
         ("itl:50", "gap has many values in one answer; say gap.p95"),
         ("latency<5s", "latency is not measured; did you mean duration?"),
         ("tttft<5s", "tttft is not measured; did you mean ttft?"),
-        ("errors<5", "errors is of the whole load, and not of one answer; give it to --fail-if"),
+        ("errors<5", "errors is a figure of the whole load, not of one answer; use it with --fail-if"),
         ("wonders<5", "wonders is not measured; there are late, queued"),
-        ("tokens_per_second>5s", "s where a plain number should be"),
-        ("gap.q5<5s", "q5 is no statistic"),
+        ("tokens_per_second>5s", "s after a plain number"),
+        ("gap.q5<5s", "q5 is not a statistic"),
     ],
 )
 def test_a_wrong_objective_says_what_is_wrong(text, said):

@@ -169,7 +169,7 @@ def test_loads_and_steps_are_tables_and_named_in_short():
     search = SearchReport("rate", "errors<1%", (STEP,), FoundLoad("at least", 4.0, None))
     found = page([attrs.evolve(RUN, search=search)])
     assert '<td class="text">held: &lt;b&gt;</td>' in found  # a reason, to the left
-    assert found.index("at least 4 requests a second") < found.index("<figure>")
+    assert found.index("at least 4 requests per second") < found.index("<figure>")
     assert re.findall(r'd="M0 4H24"/></svg>([^<]+)<', html)[:2] == ["5/s", "10/s"]
 
 

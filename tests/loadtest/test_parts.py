@@ -130,7 +130,7 @@ def test_a_missing_part_is_named_with_its_meaning(tmp_path):
     lost = part_of_plan(planned()).planned[1]
     assert together.tally.counts["lost"] == lost > 0
     assert list(together.overhead.lost) == ["part 2 of 3 is missing"]
-    assert together.remarks[0].startswith("Part 2 of 3 is missing: its share of the plan is in none of these figures")
+    assert together.remarks[0].startswith("Part 2 of 3 is missing, so these figures lack its share")
     assert together.remarks[1].startswith(f"Lost: {lost} planned requests. The server had less load than planned")
 
 
@@ -153,14 +153,14 @@ def test_what_are_no_parts_of_one_load_is_refused(tmp_path):
     damaged.write_bytes(first.read_bytes().replace(b'"number": 1', b'"number": 9'))
     for other, why in (
         (first, "both are part 1 of 3"),
-        (whole, "a report of a whole load; merge takes reports of trigate load --part K/N"),
-        (damaged, "this is no report"),
+        (whole, "the report of a whole load; merge needs reports of trigate load --part K/N"),
+        (damaged, "is not a report"),
         (tmp_path / "none.json", "cannot be read: no such file"),
-        (report(tmp_path / "0", 1, planned(1, of=4)), r"part 2 is of another plan .*parts: 3, then 4"),
-        (report(tmp_path / "1", 1, planned(1, seed=4)), r"of another plan than .*\(seed: 3, then 4\)"),
+        (report(tmp_path / "0", 1, planned(1, of=4)), r"part 2 has a different plan .*parts: 3, then 4"),
+        (report(tmp_path / "1", 1, planned(1, seed=4)), r"has a different plan than .*\(seed: 3, then 4\)"),
         (
             report(tmp_path / "2", 1, planned(1, start_at=START + 60)),
-            "of another run .*began at 2026-11-23T12:00:00Z",
+            "from a different run .*started at 2026-11-23T12:00:00Z",
         ),
     ):
         with pytest.raises(NoReport, match=why):
@@ -205,8 +205,8 @@ def test_conditions_are_judged_on_the_whole(tmp_path, capsys):
     assert said(capsys, *plain)[0] == 0
     assert said(capsys, *plain, "--fail-if", "errors>0")[0] == 0
     for wrong, why in (
-        ("--fail-if", "no condition"),
-        ("--percentiles", "must be percentiles"),
+        ("--fail-if", "not a condition"),
+        ("--percentiles", "expected percentiles"),
         ("--junit", "no conditions"),
     ):
         status, _, err = said(capsys, *plain, wrong, str(tmp_path / "x"))

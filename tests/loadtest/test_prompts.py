@@ -75,7 +75,10 @@ async def test_tokens_from_a_cache_that_nobody_asked_for_are_noted():
                 note for note in notes(await load(url, kind, rate=20, seconds=0.2, warmup=0.1)) if "cache" in note
             ]
     assert said["prefix"] == said["little"] == []
-    assert "50 % of the input came from the server's cache of prompts, which nobody asked for: new" in said["plain"][0]
+    assert (
+        "50 % of the input came from the server's prompt cache, although the load does not ask for that; new"
+        in said["plain"][0]
+    )
 
 
 async def test_answers_shorter_than_their_exact_length_are_counted_and_not_good():
@@ -85,7 +88,7 @@ async def test_answers_shorter_than_their_exact_length_are_counted_and_not_good(
         exact = await load(url, [{"model": "m", "output": 128, "exact": True}], rate=20, seconds=0.2)
         free = await load(url, [{"model": "m", "output": 128}], rate=20, seconds=0.2)
     assert (exact.tally.counts["short"], exact.tally.counts["good"], exact.tally.goodput) == (4, 0, 0)
-    assert any("4 answers are shorter than asked for (--exact)" in note for note in notes(exact))
+    assert any("4 answers are shorter than requested (--exact)" in note for note in notes(exact))
     assert (free.tally.counts["short"], free.tally.goodput) == (0, 1)
     assert [(one.get("min_tokens"), one.get("ignore_eos")) for one in seen] == [(128, True)] * 4 + [(None, None)] * 4
 

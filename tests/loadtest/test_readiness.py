@@ -77,9 +77,10 @@ def test_the_command_checks_refuses_and_ends_with_2(capfd):
     assert len(seen) < 500
     shown = capfd.readouterr()
     assert "not ready: chat m: status 401, waiting for first byte: The model m does not exist" in shown.err
-    assert "key was sent: name the variable that has one" in shown.err
-    assert "ended early: the first 20 answers were all refusals: status 401: The model m does not exist" in unbroken(
-        shown.out
+    assert "load sent no key: give the variable" in shown.err
+    assert (
+        "ended early: the server rejected all of the first 20 requests: status 401: The model m does not exist"
+        in unbroken(shown.out)
     )
 
 
@@ -104,11 +105,11 @@ def test_a_command_that_is_stopped_early_has_its_whole_report(capfd, tmp_path):
         spent = command(url, "--rate", "100", "--seconds", "60", "--max-tokens", "300")
     assert (stopped, spent) == (1, 0)
     assert len(seen) < 1000
-    assert "ended early: errors>5%: it is 100 % over the last" in unbroken(said.out)
+    assert "ended early: errors>5%: it is 100 % in the last" in unbroken(said.out)
     assert f"failed: {url}: errors>5%: it is 100 %\nfailed: {url}: goodput<99%: it is 0 %\n" in said.err
-    assert "tokens are used, of 300 (--max-tokens)" in unbroken(capfd.readouterr().out)
+    assert "of 300 tokens are used (--max-tokens)" in unbroken(capfd.readouterr().out)
     (run,) = json.loads(files["json"].read_text())["runs"]
-    assert run["stopped"].startswith("errors>5%: it is 100 % over the last")
+    assert run["stopped"].startswith("errors>5%: it is 100 % in the last")
     assert run["total"]["counts"]["error"] >= 20
     assert 'failures="2"' in files["xml"].read_text()
 

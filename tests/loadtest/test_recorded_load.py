@@ -53,13 +53,13 @@ def test_only_what_clients_sent_is_sent_again_and_the_rest_is_counted(tmp_path):
     )
     assert len(load.requests) == 1
     assert load.left_out == {
-        "it goes on from an answer that only the recorded server keeps": 1,
-        "longer than what was recorded of it": 1,
-        "refused for what it asked": 1,
+        "it continues from a response that only the recorded server has": 1,
+        "the recording is truncated": 1,
+        "the server rejected the request": 1,
         "without a body": 1,
     }
-    assert load.describe().startswith(f"{tmp_path.name}: 1 recorded request; 1 left out: ")
-    assert "1 row left out: refused for what it asked" in load.trace().describe(1)
+    assert load.describe().startswith(f"{tmp_path.name}: 1 recorded request; 1 skipped: ")
+    assert "1 row skipped: the server rejected the request" in load.trace().describe(1)
 
 
 def test_keys_and_accounts_stay_behind_and_the_rest_is_sent_as_it_was(tmp_path):
@@ -96,7 +96,7 @@ def test_recordings_that_cannot_be_read_are_told_by_name(tmp_path):
     with pytest.raises(ConfigError) as error:
         recorded_load(tmp_path)
     said = error.value.list_mistakes("mistakes")
-    assert f"{names[0].name} is no JSON object" in said
+    assert f"{names[0].name} is not a JSON object" in said
     assert "3 more recordings like these" in said
 
 
@@ -105,7 +105,7 @@ def test_requests_beyond_what_memory_is_for_are_a_mistake(tmp_path, monkeypatch)
     large = attrs.evolve(CHAT, request=ASKED.replace(b"caf", b"caf" * 2**18))
     with pytest.raises(ConfigError) as error:
         recorded_load(recorded(tmp_path, large, large))
-    assert "more than 1 MiB of requests" in error.value.list_mistakes("mistakes")
+    assert "the requests are larger than 1 MiB" in error.value.list_mistakes("mistakes")
 
 
 def test_a_directory_without_recordings_is_a_mistake(tmp_path):
@@ -115,8 +115,8 @@ def test_a_directory_without_recordings_is_a_mistake(tmp_path):
         with pytest.raises(ConfigError) as error:
             recorded_load(recorded(folder, *sides))
         said = str(error.value.list_mistakes("mistakes"))
-        assert "no request of a client in it" in said
-    assert "1 left out: refused for what it asked" in said
+        assert "the directory has no client requests" in said
+    assert "1 skipped: the server rejected the request" in said
 
 
 def test_recordings_without_a_time_can_be_sent_but_not_at_their_distances(tmp_path):
@@ -126,7 +126,7 @@ def test_recordings_without_a_time_can_be_sent_but_not_at_their_distances(tmp_pa
     with pytest.raises(ConfigError) as error:
         load.trace()
     said = error.value.list_mistakes("mistakes")
-    assert f"{meta.name.removesuffix('.meta.json')}: it does not say when it was asked" in said
+    assert f"{meta.name.removesuffix('.meta.json')}: the time of its request is missing" in said
 
 
 async def test_a_directory_is_sent_as_it_was_recorded_and_faster_on_demand(tmp_path):
@@ -156,7 +156,7 @@ async def test_a_directory_is_sent_as_it_was_recorded_and_faster_on_demand(tmp_p
 def test_mistakes_about_directories_are_told(tmp_path):
     folder = str(recorded(tmp_path, CHAT))
     for requests, more, said in (
-        ([{"requests": folder}, {"model": "m"}], {}, "neither rate, steps nor concurrency"),
+        ([{"requests": folder}, {"model": "m"}], {}, "neither rate, steps nor concurrency is set"),
         ([{"model": "m"}], {"trace": folder}, "recordings are sent with requests: DIR"),
         ([{}], {"rate": 5}, "requests[0].model: missing"),
     ):

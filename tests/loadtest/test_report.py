@@ -78,18 +78,18 @@ def test_what_was_not_measured_fails(bad):
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("", "this is no condition; write one such as ttft.p95>500ms"),
-        ("ttft.p95=500ms", "this is no condition"),
+        ("", "this is not a condition; write a condition, such as ttft.p95>500ms"),
+        ("ttft.p95=500ms", "this is not a condition"),
         ("tftt.p95>1s", "tftt is not measured; did you mean ttft?"),
-        ("ttft>1s", "ttft has many values; say which, as in ttft.p95"),
-        ("ttft.p95>500", "no unit where a time should be; give ms, s or us"),
-        ("ttft.p95>500%", "% where a time should be"),
-        ("ttft.q95>5ms", "q95 is no statistic; there are min, mean, max"),
-        ("ttft.p101>5ms", "p101 is no statistic"),
-        ("errors.p95>1", "errors is one number; leave .p95 out"),
-        ("errors>1ms", "ms behind a number"),
-        ("rate>1%", "% where a plain number should be"),
-        ("tokens_per_second.p50<5s", "s where a plain number should be"),
+        ("ttft>1s", "ttft has many values; add a statistic, such as ttft.p95"),
+        ("ttft.p95>500", "no unit, but a time is expected; use ms, s or us"),
+        ("ttft.p95>500%", "%, but a time is expected"),
+        ("ttft.q95>5ms", "q95 is not a statistic; there are min, mean, max"),
+        ("ttft.p101>5ms", "p101 is not a statistic"),
+        ("errors.p95>1", "errors is a single number; remove .p95"),
+        ("errors>1ms", "ms after a number"),
+        ("rate>1%", "% after a plain number"),
+        ("tokens_per_second.p50<5s", "s after a plain number"),
     ],
 )
 def test_a_wrong_condition_says_what_is_wrong(condition, said):
@@ -126,7 +126,7 @@ def test_a_report_of_somebody_elses_is_shown_as_text_that_no_terminal_obeys(bad,
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "runs": [{}]}', b'{"format": 1, "runs": 3}'])
 def test_what_is_no_report_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(NoReport, match=r"x\.json: this is no report"):
+    with pytest.raises(NoReport, match=r"x\.json is not a report"):
         report.load(tmp_path / "x.json")
     with pytest.raises(NoReport, match=r"nowhere\.json: cannot be read: no such file"):
         report.load(tmp_path / "nowhere.json")
@@ -261,7 +261,7 @@ async def test_answers_that_a_slow_judge_keeps_waiting_are_bounded():
         nursery.start_soon(wait)
         await waiting.wait()
         with trio.fail_after(PATIENCE):
-            assert (await judge(whole)).outcome == "complete"  # here, at once
+            assert (await judge(whole)).outcome == "complete"  # here, concurrent requests
         assert found == []
         judge._process.send_signal(signal.SIGCONT)
     assert [verdict.outcome for verdict in found] == ["complete"]
@@ -373,7 +373,7 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path,
     assert "10 requests begun, 10 whole answers, 0 errors" in found.stdout
     assert "failed: one: ttft.p50>1us: it is " in found.stderr
     assert "errors>0" not in found.stderr
-    assert "the key is that of $OPENAI_API_KEY" in found.stderr
+    assert "using the key in $OPENAI_API_KEY" in found.stderr
     everything = found.stdout + found.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
     assert "sk-never-shown" not in everything
     assert "p4ssw0rd" not in everything
@@ -447,63 +447,63 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "nothing to load; give a URL"),
-        (("http://127.0.0.1:1",), "--model: missing, and http://127.0.0.1:1/v1/models cannot be asked"),
-        (("127.0.0.1:1", "--model", "m"), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
-        (("127.0.0.1:1",), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
+        ((), "no URL given; add one"),
+        (("http://127.0.0.1:1",), "--model: missing, and http://127.0.0.1:1/v1/models did not return"),
+        (("127.0.0.1:1", "--model", "m"), "127.0.0.1:1: http:// is missing; did you mean http://127.0.0.1:1?"),
+        (("127.0.0.1:1",), "127.0.0.1:1: http:// is missing; did you mean http://127.0.0.1:1?"),
         (("localhost:1/v1", "--model", "m"), "did you mean http://localhost:1/v1?"),
         (("host.example/v1", "--model", "m"), "did you mean http://host.example/v1?"),
         (("one=127.0.0.1:1", "--model", "m"), "did you mean one=http://127.0.0.1:1?"),
-        (("ftp://x", "--model", "m"), "ftp://x: no URL that can be loaded; give one that begins with http:// or https://"),
-        (("a=ftp://u:p4ss@x",), "a=ftp://***@x: no URL that can be loaded"),
-        (("localhost", "--model", "m"), "localhost: no file of that name, and no URL; did you mean http://localhost?"),
-        (("a=gateway.example",), "a=gateway.example: no file of that name, and no URL; did you mean a=http://gateway.exa"),
+        (("ftp://x", "--model", "m"), "ftp://x: this URL scheme is not supported; give a URL with http:// or https://"),
+        (("a=ftp://u:p4ss@x",), "a=ftp://***@x: this URL scheme is not supported"),
+        (("localhost", "--model", "m"), "localhost: this is neither a file nor a URL; did you mean http://localhost?"),
+        (("a=gateway.example",), "a=gateway.example: this is neither a file nor a URL; did you mean a=http://gateway.exa"),
         (("http://127.0.0.1:65536", "--model", "m"), "'http://127.0.0.1:65536'; its port must be 1 to 65535"),
         (("127.0.0.1:1?key=p4ss",), "did you mean http://127.0.0.1:1?key=***?"),
         (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--respect-retry-after"),
-         "--respect-retry-after: respect_retry_after in an open loop; leave it out"),
+         "--respect-retry-after: respect_retry_after works only with concurrency; remove it"),
         (("http://127.0.0.1:1", "--model", "m", "-n", "0"), "-n: 0; expected a number of requests, 1 to"),
-        (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "expected a number of tokens such as"),
-        (("http://127.0.0.1:1", "--model", "m", "--slo", "ttft<500"), "--slo: 'ttft<500': no unit where a time"),
-        (("http://127.0.0.1:1", "--model", "m", "--until", "rate>5"), "--until: 'rate>5': rate is known at the end"),
-        (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--until", "errors>5%"), "--until beside a search"),
+        (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "expected a number of tokens, such as"),
+        (("http://127.0.0.1:1", "--model", "m", "--slo", "ttft<500"), "--slo: 'ttft<500': no unit, but a time"),
+        (("http://127.0.0.1:1", "--model", "m", "--until", "rate>5"), "rate is known only at the end"),
+        (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--until", "errors>5%"), "does not work with a search"),
         (("http://127.0.0.1:1", "--model", "m", "--fail-if", "chat n: errors>0"),
-         "--fail-if: chat n is no target and no kind of request; did you mean chat m?"),
-        (("http://127.0.0.1:1", "--model", "m", "--junit", "x.xml"), "--junit: no conditions to tell of; give some"),
+         "--fail-if: chat n is neither a target nor a kind of request; did you mean chat m?"),
+        (("http://127.0.0.1:1", "--model", "m", "--junit", "x.xml"), "there are no conditions to report"),
         (("http://127.0.0.1:1", "--model", "m", "--seconds", "soon"), "--seconds: 'soon'; expected a duration"),
         (("nowhere/plan.d/nowhere.yml",), "nowhere/plan.d/nowhere.yml: cannot be read"),
         (("nowhere.yml",), "nowhere.yml: cannot be read: no such file"),
-        (("README.md", "--model", "m"), "README.md: options beside a scenario: model"),
-        (("http://127.0.0.1:1", "--model", "m", "--fail-if", "ttft"), "'ttft': this is no condition"),
+        (("README.md", "--model", "m"), "README.md: these options do not work with a scenario: model"),
+        (("http://127.0.0.1:1", "--model", "m", "--fail-if", "ttft"), "'ttft': this is not a condition"),
         (("http://127.0.0.1:1", "--model", "m", "--key-env", "NOT_SET"), "the environment variable NOT_SET is not set"),
-        (("http://127.0.0.1:1", "--model", "m", "--html", "/nowhere/x.html"), "/nowhere/x.html: cannot be written"),
-        (("a=http://127.0.0.1:1", "a=http://127.0.0.1:2", "--model", "m"), "a second target called a"),
-        (("http://127.0.0.1:1", "--model", "m", "--log", "/nowhere/x.jsonl"), "/nowhere/x.jsonl: cannot be written"),
-        (("http://127.0.0.1:1", "--model", "m", "--log-events"), "--log-events: nothing that it is about; add --log"),
-        (("http://127.0.0.1:1", "--model", "m", "--as", "vllm"), "--as: nothing that it is about; add --json FILE"),
-        (("http://127.0.0.1:1", "--model", "m", "--json", "-", "--csv", "-"), "-: two answers for one place"),
+        (("http://127.0.0.1:1", "--model", "m", "--html", "/nowhere/x.html"), "/nowhere/x.html: the file cannot"),
+        (("a=http://127.0.0.1:1", "a=http://127.0.0.1:2", "--model", "m"), "two targets have the name a"),
+        (("http://127.0.0.1:1", "--model", "m", "--log", "/nowhere/x.jsonl"), "/nowhere/x.jsonl: the file cannot"),
+        (("http://127.0.0.1:1", "--model", "m", "--log-events"), "--log-events: it has no effect without --log"),
+        (("http://127.0.0.1:1", "--model", "m", "--as", "vllm"), "--as: it has no effect without --json FILE"),
+        (("http://127.0.0.1:1", "--model", "m", "--json", "-", "--csv", "-"), "-: two outputs use the same file"),
         (("http://127.0.0.1:1", "--model", "m", "--percentiles", "50,101"), "--percentiles: '50,101';"),
-        (("http://127.0.0.1:1", "--model", "m", "--otlp", "me:p4ss@host"), "--otlp: no URL that metrics can be"),
-        (("http://[::1", "--model", "m"), "http://[::1: no URL; write an address of IPv6 as in http://[::1]:8000"),
-        (("http://u:p4ss@h", "--model", "m"), "a URL with a user name; give the key by --key-env NAME"),
-        (("http://h/#x?p4ss", "--model", "m"), "a URL with a fragment (#…); leave that out"),
-        (("http://a..b", "--model", "m"), "a..b: no host can be called so"),
-        (("http://127.0.0.1:1", "--model", "m", "--key-env", ""), "key_env: no name of a variable; give one"),
+        (("http://127.0.0.1:1", "--model", "m", "--otlp", "me:p4ss@host"), "--otlp: the URL is not valid"),
+        (("http://[::1", "--model", "m"), "http://[::1: the URL is not valid; write IPv6 addresses like http://[::1]:8000"),
+        (("http://u:p4ss@h", "--model", "m"), "a URL with a user name; set the key with --key-env NAME"),
+        (("http://h/#x?p4ss", "--model", "m"), "the URL has a fragment (#…); remove it"),
+        (("http://a..b", "--model", "m"), "a..b is not a valid host name"),
+        (("http://127.0.0.1:1", "--model", "m", "--key-env", ""), "key_env: the variable name is empty; give"),
         (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--repeat", "0"), "--repeat: 0; expected above 0"),
         (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--max-rate", "0"), "--max-rate: 0; expected above"),
-        (("http://127.0.0.1:1", "--model", "m", "--poisson", "--concurrency", "2"), "--poisson: spacing in a closed"),
+        (("http://127.0.0.1:1", "--model", "m", "--poisson", "--concurrency", "2"), "--poisson: spacing does not work"),
         (("http://127.0.0.1:1", "--model", "m", "--api", "responses", "--websocket", "--http", "2"),
-         "--http: 2 beside WebSockets; leave one of them out"),
-        (("http://127.0.0.1:1", "--model", "m", "--api", "embeddings", "--exact"), "--exact: exact with embeddings"),
-        (("http://127.0.0.1:1", "--requests", "synthetic", "--prompt", "5"), "--prompt: prompt beside requests"),
-        (("http://127.0.0.1:1", "--rate", "5", "--self-test"), "--self-test: http://127.0.0.1:1, --rate beside it"),
-        (("http://127.0.0.1:1", "--requests", ""), "--requests: an empty name; give the path of a file"),
-        (("http://127.0.0.1:1", "--model", "m", "--trace", ""), "--trace: an empty name; give the path of a file"),
+         "--http: 2 does not work with WebSockets; remove one of them"),
+        (("http://127.0.0.1:1", "--model", "m", "--api", "embeddings", "--exact"), "exact does not work with"),
+        (("http://127.0.0.1:1", "--requests", "synthetic", "--prompt", "5"), "prompt does not work with requests"),
+        (("http://127.0.0.1:1", "--rate", "5", "--self-test"), "it does not work with http://127.0.0.1:1, --rate"),
+        (("http://127.0.0.1:1", "--requests", ""), "--requests: the path is empty; give the path of a file"),
+        (("http://127.0.0.1:1", "--model", "m", "--trace", ""), "--trace: the path is empty; give the path of a file"),
         *(
             (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': the path is empty: give the path")
             for option in ("--json", "--html", "--junit", "--csv", "--log")
         ),
-        (("--compare", "a", "b", "-n", "5"), "--compare: -n beside it; leave that out"),
+        (("--compare", "a", "b", "-n", "5"), "--compare: it does not work with -n"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_says_why(args, said, capsys):
@@ -517,7 +517,7 @@ def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys)
     assert status_of("load", "http://127.0.0.1:1", "--seconds", "-3", "--fail-if", "ttft", "--fail-if", "foo>1",
                      "--rate", "1", "--concurrency", "0") == 2  # fmt: skip
     found = capsys.readouterr().err
-    assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is no condition; write one such as")
+    assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is not a condition; write a")
     for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: 0; expected"):
         assert said in found
     file = tmp_path / "plan.yml"
@@ -525,4 +525,4 @@ def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys)
     assert status_of("load", str(file), "--fail-if", "foo>1") == 2
     found = capsys.readouterr().err
     assert "--fail-if: 'foo>1': foo is not measured" in found
-    assert f"{file}:4:11: fail_if[0]: 'ttft': this is no condition" in found
+    assert f"{file}:4:11: fail_if[0]: 'ttft': this is not a condition" in found

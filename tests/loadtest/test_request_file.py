@@ -103,7 +103,7 @@ def test_nothing_of_a_body_changes_but_its_model():
         assert with_model(body, 'n"') == sent, body
         assert msgspec.json.decode(sent)["model"] == 'n"'
     for twice in (b'{"a":1,"a":2,"model":"x"}', b'{"model":"x","model":"y"}'):
-        with pytest.raises(Wrong, match="stands twice"):
+        with pytest.raises(Wrong, match="appears twice"):
             with_model(twice, "n")
 
 
@@ -128,16 +128,16 @@ def test_what_was_found_and_left_out_is_told(read):
     nobody = line(conversations=[{"from": "gpt", "value": "Hi"}])
     said = read(b"\n".join([line(prompt="a"), line(prompt="b"), nobody, line(prompt=""), nobody])).describe()
     assert said == (
-        "own.jsonl: 2 requests (2 prompts); 2 left out: a talk in which no person says anything; "
-        "1 left out: a prompt without text"
+        "own.jsonl: 2 requests (2 prompts); 2 skipped: the conversation has no text of a user; "
+        "1 skipped: the prompt has no text"
     )
 
 
 def test_every_bad_line_is_told_by_its_number_before_the_load(read):
     good = line(prompt="a") + b"\n"
     cases = {
-        b"{broken": "own.jsonl:3: this is no JSON",
-        b'"text"': "own.jsonl:3: this is no JSON object; give a body of an API",
+        b"{broken": "own.jsonl:3: this is not JSON",
+        b'"text"': "own.jsonl:3: this is not a JSON object; give a body of an API",
         b"{}": "own.jsonl:3: an empty object",
         line(question="x", answer="y"): "own.jsonl:3: an object with question, answer; give a body",
         line(model="m", prompt="x", max_tokens=4): "own.jsonl:3: a body of the old Completions API",
@@ -145,7 +145,7 @@ def test_every_bad_line_is_told_by_its_number_before_the_load(read):
         line(prompt="a", output_tokens=0): "own.jsonl:3: output_tokens: 0; expected a whole number",
         line(messages="a"): "own.jsonl:3: messages: 'a'; expected a list of objects",
         line(messages=[{"role": "nobody", "content": "x"}]): "own.jsonl:3: ",
-        line(conversations=[{"text": "x"}]): "own.jsonl:3: a turn of conversations without from and value",
+        line(conversations=[{"text": "x"}]): "own.jsonl:3: a turn of conversations needs from and value",
     }
     for bad, said in cases.items():
         with pytest.raises(ConfigError) as caught:
@@ -156,9 +156,9 @@ def test_every_bad_line_is_told_by_its_number_before_the_load(read):
         read(b"[\n" + good + b",\n3,\n4]")
     assert [mistake.line for mistake in caught.value.mistakes] == [4, 5]
     for nothing in (b"", b"\n\n", b"[]", line(prompt="")):
-        with pytest.raises(ConfigError, match="no request in it"):
+        with pytest.raises(ConfigError, match="the file has no requests"):
             read(nothing)
-    with pytest.raises(ConfigError, match="a JSON array that cannot be read"):
+    with pytest.raises(ConfigError, match="the JSON array is not valid"):
         read(b"[{},")
 
 

@@ -49,13 +49,13 @@ def test_a_line_has_each_time_from_the_planned_begin():
 
 
 def test_what_never_came_is_null_and_what_was_waited_in_vain_is_marked():
-    gone = Problem("timeout", "first byte", "no end after 30 s")
+    gone = Problem("timeout", "first byte", "not finished after 30 s")
     record = exchange_record(
         sent=1.0, first_byte=None, first_event=None, contents=(), first_output=None, end_event=None,
         ended=31.0, status=0, end="error", problem=gone,
     )  # fmt: skip
     found = said(record, ["ttft<500ms"])
-    assert (found["error"], found["phase"], found["detail"]) == ("timeout", "first byte", "no end after 30 s")
+    assert (found["error"], found["phase"], found["detail"]) == ("timeout", "first byte", "not finished after 30 s")
     assert (found["first_byte"], found["status"], found["gap"], found["tpot"]) == (None, None, None, None)
     assert found["ttft"] == 30
     assert {"ttft", "ttfb", "duration"} <= set(found["censored"])
@@ -117,7 +117,7 @@ def test_a_slow_reader_does_not_hold_up_the_load():
         log.add(record)
     run.add(exchange_record(), (), b"")
     assert log.lost >= 9
-    assert log.failure == "it is written too slowly"
+    assert log.failure == "the file is too slow"
     file.free.set()
     log.close()
     assert file.getvalue().count(b"\n") + log.lost == HELD + 11

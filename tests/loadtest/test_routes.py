@@ -26,7 +26,7 @@ async def test_the_report_says_who_answered_in_how_many_attempts_and_for_how_muc
     said = text.summary(run)
     assert "answered by a 6, b 2, in 2 attempts each" in said
     assert "the gateway's cache: miss 4, hit 4 (50 % hits)" in said
-    assert "cost 0.0096 USD, as 8 answers say" in said
+    assert "cost 0.0096 USD, reported by 8 responses" in said
 
 
 def test_what_a_limit_refused_nobody_has_answered():
@@ -35,14 +35,14 @@ def test_what_a_limit_refused_nobody_has_answered():
     figures.add(ROUTE)
     figures.add({"x-trigate-target": "a", "x-trigate-attempts": "0", "x-trigate-limit": "client_keys.ben.requests"})
     assert figures.lines()[0] == "answered by a 1, in 2 attempts each"
-    assert "refused by its limits: client_keys.ben.requests 1" in figures.lines()
+    assert "rejected by its limits: client_keys.ben.requests 1" in figures.lines()
 
 
 def test_a_cost_is_written_out_in_few_digits_however_it_is_said():
     figures = RouteFigures()
     for cost in ("1E-999999", "0E-999999999", "0.25", "NaN", "-1", "1E+999999"):
         figures.add({"x-trigate-cost": cost})
-    assert figures.lines() == ["cost 0.25 USD, as 3 answers say"]
+    assert figures.lines() == ["cost 0.25 USD, reported by 3 responses"]
     assert figures.dump()["cost_usd"] == "0.25"
     nothing = RouteFigures()
     nothing.add({"x-trigate-cost": "0.000000000"})

@@ -16,7 +16,7 @@ from tests.support.load_servers import HEAD, answer, chunk, events, load, prepar
 
 
 def stalling(begin: float, end: float):
-    """Answers at once, but for requests that come between so many seconds from now: those at its end."""
+    """Answers concurrent requests, but for requests that come between so many seconds from now: those at its end."""
     start = trio.current_time()
 
     async def serve(stream, head):

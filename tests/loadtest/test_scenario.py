@@ -94,14 +94,14 @@ fail_if:
 targets: {a: "http://y"}
 """
     ) == [
-        "s.yaml:1:1: url: url and targets; give one of them.",
+        "s.yaml:1:1: url: both url and targets are set; give one of them.",
         "s.yaml:2:1: seconds: -3; expected a duration above 0, such as 30s, 0.5s or 5m.",
         "s.yaml:6:27: requests[0].tools: 'many'; expected a whole number, 0 or more.",
-        "s.yaml:6:16: requests[0].think: think without concurrency; only clients of a closed loop think, and those of "
-        "conversations: give concurrency or turns.",
+        "s.yaml:6:16: requests[0].think: think needs concurrency or turns; only concurrency and "
+        "conversations have pauses: set concurrency or turns.",
         "s.yaml:7:38: requests[1].slow: the shares of cancel and slow exceed 1; lower one of them.",
         "s.yaml:8:16: requests[2].weight: 'heavy'; expected a number, 0 or more and at most 1000000.",
-        "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit where a time should be; give ms, s or us.",
+        "s.yaml:10:5: fail_if[0]: 'ttft.p95>500': no unit, but a time is expected; use ms, s or us.",
         "s.yaml:12:5: fail_if[2]: 'eror>1': eror is not measured; did you mean error?",
         "s.yaml:13:5: fail_if[3]: 7; expected text (put it in quotes).",
     ]
@@ -129,52 +129,64 @@ REQUESTS = "requests: [{model: m}]\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("url: http://x\n" + REQUESTS, "neither rate, steps nor concurrency"),
+        ("url: http://x\n" + REQUESTS, "neither rate, steps nor concurrency is set"),
         (
             "url: http://x\nrate: 1\nsteps: [{rate: 1, seconds: 1}]\n" + REQUESTS,
-            "steps: rate and steps; give one of rate, steps",
+            "steps: rate and steps; set one of rate, steps",
         ),
-        ("rate: 1\n" + REQUESTS, "neither url nor targets"),
+        ("rate: 1\n" + REQUESTS, "neither url nor targets is set"),
         ("url: http://x\nrate: 0\n" + REQUESTS, "rate: 0; expected above 0"),
         ("url: http://x\nconcurrency: 0\n" + REQUESTS, "concurrency: 0; expected a number of clients, 1 to"),
-        ("url: http://x\nsteps: [{rate: 0, seconds: 1}]\n" + REQUESTS, "steps in which nothing arrives"),
-        ("url: http://x\nsteps: [{rate: 1, seconds: 1}]\nseconds: 3\n" + REQUESTS, "seconds beside steps"),
-        ("url: http://x\nrate: 1\nrequests: []\n", "no request with a weight above 0"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m}, {model: m}]\n", "the name chat m is taken already"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, think: 1s}]\n", "think without concurrency"),
-        ("url: http://x\nrate: 1\nspeed: 4\n" + REQUESTS, "speed: speed without a trace; only a trace, and recordings"),
-        ("url: http://x\nrate: 1\nstreams_per_connection: 4\n" + REQUESTS, "without http: 2; over HTTP/1.1"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, order: shuffled}]\n", "order: order without requests; only"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, prompt: 9, requests: f}]\n", "prompt beside requests; leave"),
-        ("url: http://x\ntrace: t.csv\nrequests: [{model: m, prompt: 9}]\n", "prompt beside a trace; leave it"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, images: {count: 2}, requests: f}]\n", "images beside"),
-        ("url: http://x\nrate: 1\nrequests: [{requests: tests, order: shuffled}]\n", "order of recordings; leave"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, tool_results: 5}]\n", "tool_results without turns; only conv"),
-        ("url: http://x\nrate: 1\nrequests: [{model: m, think_cap: 5s}]\n", "think_cap without think; give think"),
+        ("url: http://x\nsteps: [{rate: 0, seconds: 1}]\n" + REQUESTS, "no step has any requests"),
+        ("url: http://x\nsteps: [{rate: 1, seconds: 1}]\nseconds: 3\n" + REQUESTS, "seconds does not work with steps"),
+        ("url: http://x\nrate: 1\nrequests: []\n", "no request has a weight above 0"),
+        ("url: http://x\nrate: 1\nrequests: [{model: m}, {model: m}]\n", "another request has the name chat m"),
+        ("url: http://x\nrate: 1\nrequests: [{model: m, think: 1s}]\n", "think needs concurrency or turns"),
+        ("url: http://x\nrate: 1\nspeed: 4\n" + REQUESTS, "speed: speed needs a trace; only traces, and recordings"),
+        ("url: http://x\nrate: 1\nstreams_per_connection: 4\n" + REQUESTS, "needs http: 2; with HTTP/1.1"),
+        ("url: http://x\nrate: 1\nrequests: [{model: m, order: shuffled}]\n", "order: order needs requests; only"),
+        (
+            "url: http://x\nrate: 1\nrequests: [{model: m, prompt: 9, requests: f}]\n",
+            "prompt does not work with requests; remove",
+        ),
+        (
+            "url: http://x\ntrace: t.csv\nrequests: [{model: m, prompt: 9}]\n",
+            "prompt does not work with a trace; remove it",
+        ),
+        (
+            "url: http://x\nrate: 1\nrequests: [{model: m, images: {count: 2}, requests: f}]\n",
+            "images does not work with",
+        ),
+        (
+            "url: http://x\nrate: 1\nrequests: [{requests: tests, order: shuffled}]\n",
+            "order does not work with recordings; remove",
+        ),
+        ("url: http://x\nrate: 1\nrequests: [{model: m, tool_results: 5}]\n", "tool_results needs turns; only conv"),
+        ("url: http://x\nrate: 1\nrequests: [{model: m, think_cap: 5s}]\n", "think_cap needs think; set think"),
         ("url: http://x\nrate: 1\nrequests: [{model: m, cancel: {share: 0.6}, slow: {share: 0.6}}]\n", "exceed 1"),
         ("url: http://x\nrate: 1\nrequests: [{}]\n", "requests[0].model: missing; this is required"),
         ("url: http://x\nrate: 1\nheaders: {x-key: $NOT_SET}\n" + REQUESTS, "NOT_SET is not set"),
         ("url: 'http://u:p4ss@x'\nrate: 1\n" + REQUESTS, "url: a URL with a user name"),
         (
             "url: http://x\nrate: 1\nfail_if: [errors]\n" + REQUESTS,
-            "s.yaml:3:11: fail_if[0]: 'errors': this is no cond",
+            "s.yaml:3:11: fail_if[0]: 'errors': this is not a cond",
         ),
         ("url: http://x\nrate: 1\nfail_if: [eror>0]\n" + REQUESTS, "fail_if[0]: 'eror>0': eror is not measured; did"),
         ("url: [http://x]\nrate: 1\n" + REQUESTS, "url: a list; expected text"),
         ("url: http://x:0/v1?key=p4ss\nrate: 1\n" + REQUESTS, "'http://x:0/v1?key=***'; its port must be 1 to 65535"),
         (
             "url: localhost:80?k=p4ss\nrate: 1\n" + REQUESTS,
-            "a URL without http://; did you mean http://localhost:80?k=**",
+            "http:// is missing; did you mean http://localhost:80?k=**",
         ),
         ("url: http://x\nvus: 1\n" + REQUESTS + "rate: 1", "s.yaml:2:1: vus: unknown key; did you mean concurrency?"),
-        ("url: http://x\nconcurrency: 1000001\n" + REQUESTS, "must be a number of clients, 1 to 1000000"),
+        ("url: http://x\nconcurrency: 1000001\n" + REQUESTS, "expected a number of clients, 1 to 1000000"),
         ("url: http://x\nrate: 1000001\n" + REQUESTS, "expected a number, 0 or more and at most 1000000"),
         ("url: http://x\nrate: 1\nslo: 5\n" + REQUESTS, "s.yaml:3:1: slo: 5; expected text"),
         (
             "url: http://x\nrate: 1\nslo: {n: 'ttft<1s'}\n" + REQUESTS,
-            "slo: n is no target and no kind of request; there",
+            "slo: n is neither a target nor a kind of request; there",
         ),
-        ("url: http://x\nrate: 1\nuntil: rate>5\n" + REQUESTS, "rate is known at the end alone; give it to --fail-if"),
+        ("url: http://x\nrate: 1\nuntil: rate>5\n" + REQUESTS, "rate is known only at the end; use it with --fail-if"),
         (
             "url: http://x\nrate: 1\nrequests: [{model: m, cancel: {share: 1, after: 0 tokens}}]\n",
             "requests[0].cancel.after: '0 tokens'; expected a time such as 2s, or tokens such as 20 tokens",
@@ -182,10 +194,10 @@ REQUESTS = "requests: [{model: m}]\n"
         ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; expected a number"),
         ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; expected a list"),
         ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?…'; expected a URL"),
-        ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; give"),
+        ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; set"),
         (
             "url: http://x\nrate: 1\nheaders: {Content-Length: '5'}\n" + REQUESTS,
-            "s.yaml:3:11: headers.Content-Length: a header that each request has already; leave it out",
+            "s.yaml:3:11: headers.Content-Length: each request has this header already; leave it out",
         ),
         ("- a list\n", "expected keys and values, found a list"),
         ("", "expected keys and values, found nothing"),
@@ -222,7 +234,7 @@ requests:
         "images: {count: 0}": "images.count: 0; expected a whole number, 1 or more",
         "order: random": "order: 'random'; one of file, shuffled",
         "prefix: much": "prefix: 'much'; expected a share, a length in tokens",
-        "output: {mean: 4}": "output: a mapping; give stdev beside mean",
+        "output: {mean: 4}": "output: a mapping; add stdev to mean",
     }.items():
         (found,) = mistakes(f"url: http://x\nrate: 1\nrequests: [{{model: m, {wrong}}}]\n")
         assert said in found, wrong
@@ -241,9 +253,9 @@ def test_a_trace_takes_the_place_of_a_rate(tmp_path):
     assert (fast.seconds, [*recorded_starts(fast)]) == (4, [*range(8)])
     assert sum(step.expected_arrivals for step in fast.steps) == pytest.approx(5)
     for more, said in {
-        "rate: 3\n": "rate and trace; give one of rate, steps and trace",
+        "rate: 3\n": "rate and trace; set one of rate, steps and trace",
         "speed: 0\n": "speed: 0; expected a number above 0",
-        "warmup: 20s\n": "20 s of warm-up, and the trace has 18 s at speed 1; make it shorter",
+        "warmup: 20s\n": "the warm-up of 20 s is longer than the trace, 18 s at speed 1; make it shorter",
     }.items():
         (found,) = mistakes(text + more)
         assert said in found, more
@@ -255,14 +267,14 @@ def test_shared_prefixes_are_sent_first_in_the_warm_up():
     kinds = "requests: [{model: m, prefix: '80%:4000:10'}, {model: n, weight: 3}]\n"
     assert built("url: http://x\nrate: 4\nwarmup: 10s\n" + kinds)
     for text, said in {
-        "rate: 4\n": "requests[0].prefix: 10 shared texts without a warm-up; give warmup: the first requests with each",
-        "steps: [{rate: 4, seconds: 9}]\nwarmup: 9s\n": "give a warmup of 10 s or more",
-        "rate: 4\nwarmup: 9s\n": "10 shared texts, and 9 s of warm-up have 9 requests; give a warmup of 10 s or more",
+        "rate: 4\n": "requests[0].prefix: 10 shared texts need a warm-up; set warmup: the first requests with each",
+        "steps: [{rate: 4, seconds: 9}]\nwarmup: 9s\n": "set a warmup of at least 10 s",
+        "rate: 4\nwarmup: 9s\n": "10 shared texts need a longer warm-up: 9 s have 9 requests",
     }.items():
         (found,) = mistakes(f"url: http://x\n{text}{kinds}")
         assert said in found, text
     (found,) = mistakes(f"url: http://x\nrate: 4\n{kinds.replace('model: m,', 'model: m, requests: a.jsonl,')}")
-    assert "prefix beside requests or a trace" in found
+    assert "prefix does not work with requests or a trace" in found
 
 
 def test_objectives_and_conditions_are_of_all_of_a_part_or_of_a_request():

@@ -99,7 +99,7 @@ async def test_where_nothing_holds_that_is_said(autojump_clock):
     run, _ = await found_on(EIGHT, plan(), slow=0.1)
     assert run.search is not None
     assert run.search.found.outcome == "none"
-    assert "no load held" in run.search.answer
+    assert "no load passed" in run.search.answer
     assert run.search.steps[0].verdict == "failed"
     assert run.search.steps[0].why == "3 missed ttft"
 
@@ -108,7 +108,7 @@ async def test_the_greatest_rate_that_was_to_be_tried_is_at_least_the_answer(aut
     run, _ = await found_on(EIGHT, plan(max_rate=4))
     assert run.search is not None
     assert (run.search.found.outcome, run.search.found.load) == ("at least", 4)
-    assert "at least 4 requests a second" in run.search.answer
+    assert "at least 4 requests per second" in run.search.answer
 
 
 async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(autojump_clock):
@@ -150,7 +150,7 @@ async def test_a_line_tells_of_each_load_as_it_goes(autojump_clock):
     assert asked.search is not None
     await search(asked, "", asked.search, run, rule_of(asked), SearchLines(out))
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("Searching for the most requests a second at which 99 % of answers are good")
+    assert lines[0].startswith("Searching for the highest number of requests per second at which 99 %")
     assert any("40 at most" in line for line in lines[:3])
     assert "a second    begun     good  ttft p50       p99" in lines
     assert any(line.split()[0] == "8" and line.endswith("held so far") for line in lines if line)

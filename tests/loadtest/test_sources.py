@@ -199,13 +199,15 @@ def test_bodies_of_a_file_go_to_their_own_api_with_nothing_but_their_model_chang
 def test_what_was_found_in_files_is_told_before_the_load(own, tmp_path):
     scenario = attrs.evolve(own(*({"prompt": str(n)} for n in range(10))), steps=(RateStep(10, 10),))
     assert describe_files(scenario) == (
-        "own.jsonl: 10 requests (10 prompts); 100 are planned, so that each is sent about 10 times",
+        "own.jsonl: 10 requests (10 prompts); 100 requests are planned, so each is sent about 10 times",
     )
     path = tmp_path / "t.jsonl"
     path.write_text(TRACE)
     (told,) = describe_files(plan({"model": "m"}, rate=None, trace=str(path)))
     assert told == "t.jsonl: Mooncake's form (times in milliseconds), 3 requests in 0.04 s, 75 a second"
-    with pytest.raises(ConfigError, match=r"own.jsonl: no model: 1 of 2 requests name none; give --model MODEL"):
+    with pytest.raises(
+        ConfigError, match=r"own.jsonl: the model is missing: 1 of 2 requests have no model; add --model MODEL"
+    ):
         describe_files(own({"prompt": "a"}, {"model": "x", "input": "b"}, model=""))
     assert body(sent(own({"model": "x", "input": "b"}, model=""), number=1)[0])["model"] == "x"
 

@@ -35,10 +35,10 @@ def test_every_name_leads_to_one_of_ours_and_is_none_of_ours():
         (["--num-prompts=5"], "No such option '--num-prompts': did you mean -n?"),
         (["-c", "5"], "No such option '-c': did you mean --concurrency?"),
         (["--goodput", "ttft:500"], "No such option '--goodput': did you mean --slo?"),
-        (["-d", "5s"], "No such option '-d': --seconds says how long; what is sent is --requests FILE"),
+        (["-d", "5s"], "No such option '-d': use --seconds for the duration, and --requests FILE"),
         (["--base-url", "http://x"], "No such option '--base-url': give the URL without an option: trigate load URL"),
-        (["-H", "x: y"], "No such option '-H': a key is that of --key-env NAME; for others write a scenario"),
-        (["--tokenizer", "gpt2"], "No such option '--tokenizer': none is needed: tokens are those"),
+        (["-H", "x: y"], "No such option '-H': set the key with --key-env NAME; for other headers"),
+        (["--tokenizer", "gpt2"], "No such option '--tokenizer': not needed: the tokens"),
         (["--ratte", "5"], "No such option '--ratte'. (Did you mean one of"),
     ],
 )

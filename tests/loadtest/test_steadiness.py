@@ -95,11 +95,11 @@ async def test_only_what_surely_piles_up_is_called_a_backlog(autojump_clock):
     step = {"rate": 10.0, "to": None, "seconds": 4.0}
 
     def told(*args, **more):
-        return [note for note in notes(filled(run, *args, **more)) if "fewer requests than began" in note]
+        return [note for note in notes(filled(run, *args, **more)) if "fewer requests than were started" in note]
 
     rising = [9, 18, 27, 36]  # one a second is answered
     (note,) = told(rising, ttft=[1, 9, 18, 27])
-    assert "27 were under way in the middle and 36 at the end" in note
+    assert "27 were running in the middle and 36 at the end" in note
     assert told([8, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30])  # also where each first token comes in time
     assert not told([9, 10, 11, 9, 10, 9, 8, 11, 9, 13], whole=5)  # errors are answers, too, and chance is no backlog
     assert not told([7, 14, 18, 18, 18, 18, 18, 19])  # a server that is filled

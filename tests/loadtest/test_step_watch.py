@@ -108,7 +108,7 @@ def test_a_look_on_the_way_up_goes_on_where_more_are_under_way_than_there_should
 
 
 def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_nothing_has_ended():
-    """A server that serves all at once and ever more slowly ends none of them for long."""
+    """A server that serves all concurrent requests and ever more slowly ends none of them for long."""
     length = StepLength(2, 8, crowd=24)
     for fills, wanted in ((10, "backlog"), (0, "enough")):  # or as many as ever, which is slow and no backlog
         watch = StepWatch(1)

@@ -115,7 +115,7 @@ def test_streams_that_come_all_at_their_end_are_named():
     held = exchange_record(contents=(1.4989,) * 20, first_output=1.4989)
     one_event = exchange_record(contents=(1.499,), first_output=1.499, tokens=AnswerTokens(5, 300))
     said = notes(result(*[held] * 97, one_event, exchange_record(), exchange_record()))
-    assert "Buffered: first token and end fall together in 98 % of the streams." in said[-1]
+    assert "Buffered: the first token and the end arrive together in 98 % of the streams." in said[-1]
     quick = exchange_record(
         contents=(1.0005,) * 20, first_output=1.0005, end_event=1.001, ended=1.001
     )  # half of it is wait

@@ -52,7 +52,7 @@ def test_azures_dates_with_seven_decimals_begin_at_the_first(read):
 def test_burstgpts_rows_without_response_tokens_are_failures_left_out_and_counted(read):
     trace = read(BURST)
     assert rows(trace) == [(0, 472, 18), (113, 417, 276)]
-    assert "1 row left out: 0 tokens of an answer (a failure)" in trace.describe(1)
+    assert "1 row skipped: its answer has 0 tokens (a failure)" in trace.describe(1)
 
 
 def test_burstgpts_rows_of_one_session_are_known_as_such(read):
@@ -81,7 +81,7 @@ def test_what_was_found_is_told_with_its_unit_length_and_rate(read):
         read(BURST)
         .describe(2)
         .startswith(
-            "trace: BurstGPT's form (times in seconds), 2 requests in 56.5 s, 0.035 a second at speed 2; 1 row left out"
+            "trace: BurstGPT's form (times in seconds), 2 requests in 56.5 s, 0.035 a second at speed 2; 1 row skipped"
         )
     )
 
@@ -100,17 +100,18 @@ def test_rows_out_of_order_are_sorted_with_all_that_belongs_to_them(read):
 
 def test_what_is_no_trace_is_told_with_its_line(read):
     cases = {
-        "a,b\n1,2\n": ":1: no trace: the columns are a, b; give one with TIMESTAMP, ContextTokens, GeneratedTokens",
-        "": "nothing in it",
+        "a,b\n1,2\n": "the columns are a, b; give one with TIMESTAMP, ContextTokens, GeneratedTokens",
+        "": "the file is empty",
         AZURE + "yesterday,1,2\n": ":5: TIMESTAMP: 'yesterday'; expected a date",
         AZURE + "2023-11-16 18:15:52,many,2\n": ":5: ContextTokens: 'many'; expected a whole number, 0 or more",
-        AZURE + "2023-11-16 18:15:52,1\n": ":5: 2 columns; this must have 3",
+        AZURE + "2023-11-16 18:15:52,1\n": ":5: 2 columns; expected 3",
         BURST + "-,GPT,1,2,3,x\n": ":5: Timestamp: '-'; expected a number",
         MOONCAKE + "{}\n": ":4: timestamp: missing",
-        MOONCAKE + "[1]\n": ":4: this is no JSON object",
-        MOONCAKE + '{"timestamp": 1, "input_length": "1", "output_length": 2}\n': ":4: input_length: '1'; this must",
-        MOONCAKE + '{"timestamp": 1, "input_length": 1, "output_length": 2, "hash_ids": 5}': ":4: hash_ids: 5; this",
-        "Timestamp,Model,Request tokens,Response tokens\n1,x,5,0\n": "no row that can be sent",
+        MOONCAKE + "[1]\n": ":4: this is not a JSON object",
+        MOONCAKE + '{"timestamp": 1, "input_length": "1", "output_length": 2}\n': ":4: input_length: '1'; expected",
+        MOONCAKE
+        + '{"timestamp": 1, "input_length": 1, "output_length": 2, "hash_ids": 5}': ":4: hash_ids: 5; expected",
+        "Timestamp,Model,Request tokens,Response tokens\n1,x,5,0\n": "no row can be sent",
     }
     for text, said in cases.items():
         with pytest.raises(ConfigError) as caught:

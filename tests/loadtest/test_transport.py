@@ -69,7 +69,7 @@ async def test_who_takes_long_over_what_was_read_keeps_no_timer_waiting_for_all_
             await trio.lowlevel.checkpoint()
     first, last = order.index(next(filter(None, order))), len(order)
     assert (order[first:last].count(0.0) > 0) is (turn < 0)
-    assert max(order) - min(filter(None, order)) < 0.01, "all were read at once"
+    assert max(order) - min(filter(None, order)) < 0.01, "all were read concurrent requests"
     for near, far in pairs:
         loop.remove(next(one for one in loop._watched.values() if one.socket is near))
         near.close()
@@ -159,7 +159,7 @@ async def test_a_server_that_agrees_on_no_http_2_is_named(certificate):
             await connections.new()
     assert (caught.value.fault, caught.value.detail) == (
         "tls",
-        "the server does not speak HTTP/2: it agreed on nothing",
+        "the server does not support HTTP/2: it agreed on nothing",
     )
 
 

@@ -94,7 +94,7 @@ async def received_all(socket, received):
 
 
 async def test_messages_that_nobody_waits_for_are_not_kept_for_ever(monkeypatch):
-    """Many small ones, or one in parts without end."""
+    """Many small ones, or one does not work in parts without end."""
     monkeypatch.setattr("loadtest.wire.websocket.LARGEST", 1000)
     floods = ((b"\x81\x64" + b"x" * 100) * 50, 5), (b"\x01\x00" + b"\x00\x00" * 2000, 0), (b"\x81\x00" * 2000, 10)
     for flood, kept in floods:
@@ -121,6 +121,6 @@ async def test_frames_without_end_that_bring_no_message_are_the_end():
 
     async with websocket_server(talk) as server:
         socket = await opened(server.url)
-        with pytest.raises(WireError, match="more than 16 KiB of frames in a row are no message"):
+        with pytest.raises(WireError, match="more than 16 KiB of frames without a message"):
             await socket.receive()
         socket.close()

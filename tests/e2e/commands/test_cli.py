@@ -309,7 +309,7 @@ def test_a_taken_port_is_said_in_one_line(folder, command):
     assert found.returncode == 1
     *_, line = found.stderr.splitlines()
     assert re.fullmatch(
-        r"cannot listen on 127\.0\.0\.1:\d+: .*another process listens there.* \(.*--host or .*\)", line
+        r"cannot listen on 127\.0\.0\.1:\d+: .*another process is listening there.* \(.*--host or .*\)", line
     )
     assert "Traceback" not in found.stderr
 

@@ -75,7 +75,7 @@ def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
     agents = Holder("client_groups", "agents")
     of_group = allowances(RateLimits(concurrent=20), agents)["concurrent"]
     found = refusal_error([short(allowances()["requests"], 3.0), short(of_group, None)])
-    told = "client key alice: 60 requests/m; client group agents: 20 at once"
+    told = "client key alice: 60 requests/m; client group agents: 20 concurrent requests"
     assert found.message == f"Rate limit of this gateway reached: {told}. Try again in 3s."
     assert dict(found.headers) == {
         "retry-after": "3",
@@ -93,7 +93,7 @@ def test_the_limit_of_an_entry_is_a_reason_to_ask_another_target():
     entry = Holder("model_providers", "gpu-1")
     found = refusal_error([short(allowances(RateLimits(concurrent=48), entry)["concurrent"], None)])
     assert (found.reason, found.wait) == ("rate_limited", 1.0)
-    assert "entry gpu-1: 48 at once" in found.message
+    assert "entry gpu-1: 48 concurrent requests" in found.message
 
 
 @pytest.mark.parametrize("api", CODECS)

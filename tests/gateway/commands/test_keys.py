@@ -68,7 +68,7 @@ def test_programs_get_it_as_json(keys):
         (("add", "taken"), "the client taken exists already: rotate its key"),
         (("add", " "), "the name is not valid"),
         (("add", "a\nb"), "the name is not valid"),
-        (("add", "x", "--group", "serch"), "group: 'serch' is no group; did you mean search?"),
+        (("add", "x", "--group", "serch"), "group: there is no group 'serch'; did you mean search?"),
         (("add", "x", "--models", "gpt-5"), "models\\[0\\]: 'gpt-5' is not a configured model"),
         (("add", "x", "--limit", "in_flight"), "--limit in_flight: expected NAME=AMOUNT, such as in_flight=8"),
         (("add", "x", "--ratelimit", "requests=fast"), "ratelimits.requests: 'fast'"),
@@ -123,7 +123,7 @@ def test_what_no_longer_fits_the_file_is_listed_with_the_reason(keys):
     rows = json.loads(keys("list", "--json", client_groups=None).stdout)
     (row,) = (one for one in rows if one["name"] == "ci")
     assert row["state"] == "refused"
-    assert "'search' is no group" in row["why"]
+    assert "there is no group 'search'" in row["why"]
 
 
 def test_history_has_who_did_what_and_no_key(keys):

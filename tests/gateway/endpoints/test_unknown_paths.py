@@ -45,7 +45,7 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
                     assert fits(found.json())
                     assert path.rpartition("/")[2] in found.text
         near = (await served.post("/v1/completion", json={})).json()["error"]["message"]
-        assert near == "there is no POST /v1/completion here; did you mean /v1/completions?"
+        assert near == "there is no POST /v1/completion; did you mean /v1/completions?"
         far = (await served.post("/v1/nothing/like/it", json={})).json()["error"]["message"]
         assert "conversations are at /v1/chat/completions, /v1/messages, /v1/responses" in far
         no_base = (await served.post("/chat/completion", json={})).json()["error"]["message"]

@@ -91,7 +91,7 @@ def test_ids_of_two_providers_in_one_request_are_refused():
     here = accounts()
     ids = OwnIds(here, "a")
     found = [ids.find(ids.shown("file-1", one)) for one in (here[0], here[2])]
-    with pytest.raises(GatewayError, match="kept by openai/gpt-5 and") as raised:
+    with pytest.raises(GatewayError, match="is stored at openai/gpt-5 and") as raised:
         only_account([one for one in found if one])
     assert raised.value.failed.status == 400
     assert only_account([]) is None

@@ -174,7 +174,7 @@ def test_the_log_still_says_what_was_wrong():
     assert "status 400: ValidationException" in line_of(CODECS["converse"].read_error(400, b'{"message":"x"}', headers))
     long = b'{"error":{"message":"prompt is too long: 212000 tokens > 200000 maximum","type":"invalid_request_error"}}'
     assert line_of(CODECS["messages"].read_error(400, long, ())).endswith("; tokens: input 212000, limit 200000")
-    assert "no readable error" in line_of(CODECS["chat"].read_error(502, b"<html>", ()))
+    assert "without a readable error" in line_of(CODECS["chat"].read_error(502, b"<html>", ()))
 
 
 def test_the_whole_message_is_logged_at_debug(caplog):

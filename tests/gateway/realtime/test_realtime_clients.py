@@ -246,7 +246,7 @@ async def test_who_asks_without_an_upgrade_is_told_what_it_is():
             response = await running.send("GET", path, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code == 426, response.text
             assert response.headers["upgrade"] == "websocket"
-            assert "websocket" in response.json()["error"]["message"]
+            assert "WebSocket" in response.json()["error"]["message"]
 
 
 # Messages of Gemini Live (https://ai.google.dev/api/live): the model in the first, and what a turn took

@@ -89,7 +89,7 @@ async def test_a_ranking_of_other_documents_is_a_bad_answer():
         async with before(lambda asked, answer=answer: json_answer(answer), model="tei/m-1") as (served, _):
             found = await served.post("/v1/rerank", json={"model": "m-1", "query": "q", "documents": TEXTS})
             assert found.status_code == 502, answer
-            assert "answer" in found.json()["error"]["message"]
+            assert "response" in found.json()["error"]["message"]
 
 
 async def test_a_request_without_a_model_means_the_one_that_ranks():

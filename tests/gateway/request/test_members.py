@@ -47,8 +47,8 @@ def refusal(body: str) -> tuple[str | None, str]:
 def test_a_member_that_stands_twice_is_refused_by_name(body):
     name, message = refusal(body.replace("TURN", TURN))
     assert name == "model"
-    assert "model stands twice" in message
-    assert "leave one out" in message
+    assert "model appears twice" in message
+    assert "remove one" in message
 
 
 @pytest.mark.parametrize("part", ["x", '\\"', "\\\\", "\\u0041"])

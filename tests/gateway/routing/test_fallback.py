@@ -129,7 +129,7 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
     end = step(plan("a", "b"), out={**out, "b": attrs.evolve(out["b"], tried=True)})
     assert (end.failed.status, end.failed.headers) == (503, (("retry-after", "4"),))
-    assert "a is out (overloaded, for 9 s)" in end.failed.message
+    assert "a is unavailable (overloaded, for 9 s)" in end.failed.message
 
 
 def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
@@ -137,7 +137,8 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
     end = step(plan("a", "b"), out=out)
     assert end.failed.message == (
-        "a is out (credential, being tried; check its credential), b is out (quota, for 600 s): ask again in 600 s"
+        "a is unavailable (credential, tried by another request; check its credential), "
+        "b is unavailable (quota, for 600 s): try again in 600 s"
     )
 
 

@@ -13,11 +13,13 @@ from tests.support.asgi_app import Client, eventually, serving
 def test_a_taken_port_says_so():
     with bind("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*another process listens there"):
+        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*another process is listening"):
             bind("127.0.0.1", port)
 
 
-@pytest.mark.parametrize(("host", "why"), [("192.0.2.1", "no such address"), ("no-such-host.invalid", "spelling")])
+@pytest.mark.parametrize(
+    ("host", "why"), [("192.0.2.1", "not have that address"), ("no-such-host.invalid", "spelling")]
+)
 def test_an_address_that_is_not_ours_says_so(host, why):
     with pytest.raises(BindFailed, match=why):
         bind(host, 0)
@@ -67,7 +69,7 @@ def test_a_socket_that_nobody_listens_on_any_more_is_taken_over(tmp_path):
 def test_a_socket_that_somebody_listens_on_is_left_alone(tmp_path):
     path = tmp_path / "gw.sock"
     with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
-        with pytest.raises(BindFailed, match="another process listens there"):
+        with pytest.raises(BindFailed, match="another process is listening"):
             bind_unix(path, 0o600)
         client.connect(str(path))
 
@@ -77,13 +79,13 @@ def test_what_is_no_socket_is_left_alone(tmp_path, kind):
     path, target = tmp_path / "gw.sock", tmp_path / "precious"
     target.write_text("precious")
     {"file": lambda: path.write_text("x"), "link": lambda: path.symlink_to(target), "directory": path.mkdir}[kind]()
-    with pytest.raises(BindFailed, match="no socket"):
+    with pytest.raises(BindFailed, match="it is not a socket"):
         bind_unix(path, 0o600)
     assert path.exists()
     assert target.read_text() == "precious"
 
 
-@pytest.mark.parametrize(("name", "why"), [("no/such/gw.sock", "make its directory"), ("x" * 200, "100 characters")])
+@pytest.mark.parametrize(("name", "why"), [("no/such/gw.sock", "create its directory"), ("x" * 200, "100 characters")])
 def test_a_unix_socket_that_cannot_be_made_says_so(tmp_path, name, why):
     with pytest.raises(BindFailed, match=why):
         bind_unix(tmp_path / name, 0o600)

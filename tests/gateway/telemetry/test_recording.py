@@ -291,7 +291,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
     with pytest.raises(UnreadableRecording, match="no recording"):
         read_recording(tmp_path / "nothing.meta.json")
     (tmp_path / "x.meta.json").write_text('{"api": "cohere"}')
-    with pytest.raises(UnreadableRecording, match="'cohere' is none of the APIs"):
+    with pytest.raises(UnreadableRecording, match="'cohere' is not an API"):
         read_recording(tmp_path / "x.meta.json")
     (tmp_path / "y.meta.json").write_text("{")
     with pytest.raises(UnreadableRecording, match=r"y\.meta\.json"):
@@ -447,7 +447,7 @@ async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
     record, _ = desk.begin()
     desk.end(record)
     await desk.written()
-    assert "could not be recorded" in caplog.text
+    assert "could not record an exchange" in caplog.text
     assert desk.recorder.held == 0
 
 

@@ -173,7 +173,7 @@ def test_the_refusal_names_the_share_and_blames_no_target():
     assert (share.most("alice"), share.most("bob"), share.most("of-a-group")) == (2, 1, 2)
     failed = share.refusal("bob").failed
     assert (failed.status, failed.reason, failed.headers) == (429, None, (("retry-after", "1"),))
-    assert "the key 'bob' has 1 connections" in failed.message
+    assert "the key 'bob' has reached its limit of 1 connections" in failed.message
     assert "limits.per_client.upstream_connections" in failed.message
     assert shares.refused["upstream_connections"] == 1
 

@@ -36,8 +36,8 @@ def test_too_few_ports_are_told_with_what_helps():
     many = plan(rate=471, connections="new")
     note = port_note(many, LINUX, 1, 1)
     assert note is not None
-    assert "471 new connections a second" in note
-    assert "enough for 470" in note
+    assert "471 new connections per second" in note
+    assert "allow 470 per second" in note
     for ports, addresses, machines in ((LINUX, 2, 1), (LINUX, 1, 2), (PortRange(1, 28232, 1.0), 1, 1), (None, 1, 1)):
         assert port_note(many, ports, addresses, machines) is None, (ports, addresses, machines)
     assert port_note(plan(rate=470, connections="new"), LINUX, 1, 1) is None
@@ -58,14 +58,14 @@ def test_more_clients_than_files_are_a_mistake():
     assert file_mistake(960, 1, 1024) is None
     assert file_mistake(1920, 2, 1024) is None
     assert file_mistake(961, 1, 1024) == (
-        "961 clients, which need 1025 open files in a process that may have 1024",
-        "raise the limit (ulimit -n 1025), give at most 960, or more --processes",
+        "961 clients need 1025 open files, but a process may have only 1024",
+        "raise the limit (ulimit -n 1025), use at most 960 clients, or more --processes",
     )
 
 
 def test_too_few_open_files_for_any_load_are_named_as_such():
     assert file_mistake(0, 1, 64) is None
     assert file_mistake(0, 1, 60) == (
-        "this process may have 60 open files, and a load needs 64 at least",
+        "this process may open 60 files, but a load needs at least 64",
         "raise the limit: ulimit -n 64",
     )

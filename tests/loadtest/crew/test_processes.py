@@ -60,7 +60,7 @@ async def test_one_is_killed_and_the_others_go_on(monkeypatch):
     counts = result.tally.counts
     assert len(pids) == 2
     (lost,) = result.overhead.lost
-    assert re.fullmatch(r"process [12]: it is gone, .* after the begin: what it had not reported is lost", lost)
+    assert re.fullmatch(r"process [12]: it has exited, .* after the start; its unreported results are lost", lost)
     assert counts["whole"] + counts["lost"] == 80, (counts, result.tally.failures)
     assert 40 <= counts["whole"] < 80
     assert not any(map(is_running, pids))

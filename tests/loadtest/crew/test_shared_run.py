@@ -198,8 +198,8 @@ async def test_the_share_of_a_lost_process_is_lost(monkeypatch):
     assert counts["lost"] > 0
     assert counts["whole"] + counts["lost"] == 120
     said = notes(result)
-    assert said[0].startswith("process 2: it is gone, ")
-    assert said[1] == f"{counts['lost']} requests are lost: the figures are not those of the whole load."
+    assert said[0].startswith("process 2: it has exited, ")
+    assert said[1] == f"{counts['lost']} requests are lost, so the figures do not cover the whole load."
 
 
 # Members that are scripted: what a process may come to say, or not to say
@@ -253,7 +253,7 @@ async def test_how_far_apart_they_began_is_told(autojump_clock):
         async with scripted(obedient, lambda order, late=late: obedient(order, late)) as members:
             result = await SharedRun(members, scenario("http://a", rate=1, seconds=30), "", None).run()
         assert result.overhead.apart == pytest.approx(late)
-        assert ("The processes began 70 ms apart" in " ".join(notes(result))) is said
+        assert ("The processes started 70 ms apart" in " ".join(notes(result))) is said
 
 
 async def test_what_is_under_way_in_all_processes_can_be_looked_at(autojump_clock):
@@ -274,7 +274,7 @@ async def test_a_process_that_says_nothing_more_is_lost_and_nobody_hangs(autojum
     async with scripted(obedient, obedient) as members:
         result = await SharedRun(members, scenario("http://a", rate=2, seconds=30), "", None).run()
     assert result.tally.counts["lost"] == 60
-    assert "worker 1: it has said nothing for 15 s" in notes(result)[0]
+    assert "worker 1: it has not responded for 15 s" in notes(result)[0]
     async with scripted(obedient) as members:
         result = await SharedRun(members, scenario("http://a", concurrency=9, seconds=30), "", None).run()
     assert result.tally.counts["lost"] == 3
@@ -287,7 +287,7 @@ async def test_what_cannot_be_prepared_is_told_before_the_load(autojump_clock):
     def silent(order):
         return [] if isinstance(order, Prepare) else obedient(order)
 
-    for script, why in ((unable, "worker 2: no address"), (silent, "worker 2: it has said nothing for 60 s")):
+    for script, why in ((unable, "worker 2: no address"), (silent, "worker 2: it has not responded for 60 s")):
         async with scripted(obedient, script) as members:
             with pytest.raises(NoCrew, match=why):
                 await SharedRun(members, scenario("http://a", rate=1), "", None).run()
@@ -297,9 +297,9 @@ async def test_a_worker_tells_its_commander_of_its_own_faults_too():
     async with workers(1) as members:
         run = SharedRun(members, scenario("http://127.0.0.1:9", rate=1), "", None)
         run.target = "a target that the plan does not have"
-        with pytest.raises(NoCrew, match=r"process 1: KeyError: .*, before the load began"):
+        with pytest.raises(NoCrew, match=r"process 1: KeyError: .*, before the start of the load"):
             await run.run()
-        with pytest.raises(NoCrew, match=r"process 1: .*nowhere\.invalid.*, before the load began"):
+        with pytest.raises(NoCrew, match=r"process 1: .*nowhere\.invalid.*, before the start of the load"):
             await SharedRun(members, scenario("http://nowhere.invalid", rate=1), "", None).run()
 
 

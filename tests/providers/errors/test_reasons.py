@@ -193,7 +193,7 @@ def test_a_page_with_403_is_of_a_firewall_and_says_nothing_of_the_key(body):
     to put the account of all others out of use."""
     failed = read_failure(403, body)
     assert (failed.reason, failed.kind, failed.status) == ("bad_answer", "invalid_request", 400)
-    assert "status 403 and a page" in failed.message
+    assert "status 403 and a web page" in failed.message
     assert read_failure(401, body).reason == "credential"
 
 

@@ -75,7 +75,7 @@ def test_a_cancelled_response_ends_in_a_failure_that_says_so() -> None:
     """There is no event for it, and a bare close makes clients ask again (router-for-me/CLIProxyAPI#1407)."""
     writer = RESPONSES.writer(reply())
     writer.send(TextDelta(0, "a"))
-    for status, words in (("cancelled", "was cancelled"), ("incomplete", "broke off")):
+    for status, words in (("cancelled", "was cancelled"), ("incomplete", "ended before it was complete")):
         last = values(replay(plain(writer.interrupted_response(status))))[-1]  # type: ignore[arg-type]
         assert last["type"] == "response.failed"
         assert words in last["response"]["error"]["message"]
