@@ -145,8 +145,8 @@ FILES: Final = 256
 
 ENOUGH: Final = 4096
 PER_REQUEST: Final = 4
-"""The default limit on connections per request that is served at once, if there are enough descriptors, as on most
-systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
+"""The default limit on connections, in all and per request that is served at once: the larger one counts if there are
+enough descriptors, as on most systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
 
 
 def raise_limit() -> None:
