@@ -369,7 +369,7 @@ def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstr
     with running(file, port) as process, streaming(process, by_hand, "chat", "silent") as (id, _, up):
         file.write_text(json.dumps(config(entries(upstream, by_hand), port, keep_alive="300ms")))
         os.kill(process.pid, signal.SIGHUP)
-        eventually(lambda: any("the configuration is reloaded" in line for line in process.log), what="the reload")
+        eventually(lambda: any("the configuration was reloaded" in line for line in process.log), what="the reload")
         with Wire.connect(port) as client:
             client.send(f"GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: x\r\n\r\n".encode())
             client.read_until(b"one t")

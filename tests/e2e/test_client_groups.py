@@ -97,7 +97,7 @@ def test_a_response_that_is_kept_outside_of_a_new_wall_is_not_looked_for(upstrea
         walled["client_groups"][1]["only"] = ["eu-*"]
         file.write_text(yaml.safe_dump(walled))
         os.kill(gateway.pid, signal.SIGHUP)
-        eventually(lambda: any("is reloaded" in line for line in gateway.log), START_SECONDS, "a reload")
+        eventually(lambda: any("was reloaded" in line for line in gateway.log), START_SECONDS, "a reload")
         reply = gateway.request("GET", f"/v1/responses/{kept}", None, {"authorization": f"Bearer {SHOP}"})
         assert reply.status == 404
         assert len(upstream.seen) == before

@@ -32,7 +32,7 @@ REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "600"))
 RELOADS = 20
 CLIENTS = 12
 KEYS = ("key-one", "key-two")
-RELOADED = "the configuration is reloaded"
+RELOADED = "the configuration was reloaded"
 REFUSED = "the configuration was not reloaded; the previous one stays in use"
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")

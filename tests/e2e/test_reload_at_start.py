@@ -33,7 +33,7 @@ def test_a_reload_while_it_starts_ends_nothing(tmp_path, workers, moment):
         banner = process.stdout.readline()
         assert re.match(r"trigate \S+ is listening on ", banner), banner
         assert request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200
-        eventually(lambda: told(tmp_path / "log", "is reloaded"), START_SECONDS)
+        eventually(lambda: told(tmp_path / "log", "was reloaded"), START_SECONDS)
         process.terminate()
         assert process.wait(START_SECONDS) == 0
     assert not told(tmp_path / "log", "ended with status")

@@ -185,7 +185,7 @@ def test_known_keys_go_on_while_the_storage_is_away(place, request, tmp_path, up
         log = place.gateways[0].log
         eventually(lambda: any("stored keys cannot be read" in line for line in log), 20)
         assert place.lets_in(key)
-        assert "cannot be reached" in place.keys("revoke", "faithful", status=1)
+        assert "is unreachable" in place.keys("revoke", "faithful", status=1)
         with places(tmp_path / "d.yaml", upstream, storage, 1, 1, awaited="/healthz") as late:
             (gateway,) = late.gateways
             assert status_of(gateway, key) == 503, "nobody knows yet whether it is good"
@@ -217,7 +217,7 @@ def test_nobody_comes_in_before_there_is_a_key_and_keys_outlast_a_reload_and_a_r
         key = place.change("add", "lasting")
         file.write_text(yaml.safe_dump({**said, "strict": True}))
         os.kill(gateway.pid, signal.SIGHUP)
-        eventually(lambda: any("is reloaded" in line for line in gateway.log))
+        eventually(lambda: any("was reloaded" in line for line in gateway.log))
         assert place.lets_in(key)
     with gateway_thread(file, port) as gateway:
         assert Place((gateway,), file).lets_in(key)

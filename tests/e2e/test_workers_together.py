@@ -221,7 +221,7 @@ def test_a_reload_keeps_what_is_out(crew):
     clients = crew.clients()
     clients[0].ask("reloaded")
     os.kill(crew.gateway.pid, signal.SIGHUP)
-    eventually(lambda: any("the configuration is reloaded" in line for line in crew.gateway.log), what="the reload")
+    eventually(lambda: any("the configuration was reloaded" in line for line in crew.gateway.log), what="the reload")
     for client in clients:
         assert client.ask("reloaded")[0] == 200
         assert client.states("reloaded") == ["out", "in"]

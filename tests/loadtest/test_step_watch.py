@@ -25,7 +25,7 @@ def watched(queue: SimulatedQueue, rate: float, seed: int | None = None, seconds
     arrivals are even where no ``seed`` is given."""
     chance = None if seed is None else random.Random(seed)
     answers = queue.answers(starts(rate, seconds, chance), chance or random.Random(0))
-    begun, ends = [one.planned for one in answers], sorted((one.ended, one.waited) for one in answers)
+    begun, ends = [one.planned for one in answers], sorted((one.ended, one.wait_seconds) for one in answers)
     watch, seen = StepWatch(seconds / 12), 0
     for tick in range(int(10 * seconds)):
         now = tick / 10
@@ -125,7 +125,7 @@ def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothi
     lucky = sure = 0
     for seed in range(60):
         answers = EIGHT.answers(starts(13.5, 25, random.Random(seed)), random.Random(0))
-        waits = [one.waited for one in answers]
+        waits = [one.wait_seconds for one in answers]
         evidence = LimitEvidence(0.99, len(waits), sum(wait > 1 for wait in waits))
         lucky += evidence.is_kept
         sure += attrs.evolve(evidence, alike=alike(answers)).is_kept
@@ -139,8 +139,8 @@ def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothi
 def alike(answers) -> float:
     watch = StepWatch(10 / 12)
     for one in answers:
-        watch.count_ends(one.ended, one.waited)
-    return watch.alike(pstdev(one.waited for one in answers))
+        watch.count_ends(one.ended, one.wait_seconds)
+    return watch.alike(pstdev(one.wait_seconds for one in answers))
 
 
 def test_what_is_left_of_many_alike_says_how_many_it_takes():
