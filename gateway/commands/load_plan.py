@@ -305,7 +305,7 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
     words = SecretWords.among((key or "", *secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
-    raise _mistake(f"missing, and {mask_url(url)} has {len(names)} models: {listed}", "choose one with --model MODEL")
+    raise _mistake(f"missing; models at {mask_url(url)}: {len(names)} ({listed})", "choose one with --model MODEL")
 
 
 def _headers(api: LoadApi, key: str | None) -> Mapping[str, str]:

@@ -238,7 +238,7 @@ class Recorder(ExchangeRecorder):
 
 
 def _side(name: Literal["client", "provider"], half: Half, provider: str | None) -> Side:
-    notes = [f"the {what} was cut at {MOST} bytes" for what, body in
+    notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
              (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
     return Side(
         name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,

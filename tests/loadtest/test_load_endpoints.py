@@ -232,9 +232,9 @@ async def test_the_only_model_of_a_server_needs_no_name():
     one = b'{"data": [{"id": "alone"}]}'
     assert await listing(one, lambda url: only_model(url, "chat", None)) == "alone"
     for body, said in (
-        (b'{"data": [{"id": "a"}, {"id": "b\\u202e"}]}', "has 2 models: a, b\\u202e"),
-        (b'{"data": [{"id": "\\u001b[2J"}]}', "has 1: \\x1b[2J"),
-        (b'{"data": [{"id": "%b"}]}' % (b"m" * 300), "has 1: mmm"),
+        (b'{"data": [{"id": "a"}, {"id": "b\\u202e"}]}', "2 (a, b\\u202e"),
+        (b'{"data": [{"id": "\\u001b[2J"}]}', "1 (\\x1b[2J"),
+        (b'{"data": [{"id": "%b"}]}' % (b"m" * 300), "1 (mmm"),
         (b'{"data": []}', "lists no models"),
         (b"<html>", "lists no models"),
     ):
