@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.answer_cache.store import AnswersAway
-from gateway.stores.pool import BlockingPool
+from gateway.stores.pool import ConnectionPool
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -55,10 +55,10 @@ class SqliteAnswers:
     def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
-        self._writer = BlockingPool(
+        self._writer = ConnectionPool(
             partial(_AnswersFile, path), 1, OPERATION_TIMEOUT
         )  # SQLite allows one writer at a time
-        self._readers = BlockingPool(partial(_AnswersFile, path), 4, OPERATION_TIMEOUT)
+        self._readers = ConnectionPool(partial(_AnswersFile, path), 4, OPERATION_TIMEOUT)
 
     async def run(self) -> None:
         return
@@ -83,7 +83,7 @@ class SqliteAnswers:
         await self._writer.aclose()
         await self._readers.aclose()
 
-    async def _run(self, pool: "BlockingPool[_AnswersFile]", work: "Callable[[_AnswersFile], T]") -> T:
+    async def _run(self, pool: "ConnectionPool[_AnswersFile]", work: "Callable[[_AnswersFile], T]") -> T:
         try:
             return await pool.run(work)
         except (sqlite3.Error, Unavailable, OSError) as error:

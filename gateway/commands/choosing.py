@@ -205,9 +205,9 @@ Words = dict[str, Any]
 """The values of the placeholders in a client's settings; "" for a model that is needed and was not found."""
 
 
-def usual(offer: Offer) -> Words:
-    """Return the gateway's default model, and ``fast`` for small tasks; without these, the choice of ``trigate
-    init``."""
+def default_models(offer: Offer) -> Words:
+    """Return the large and the small model for a client: default and ``fast``, or else the ones that ``trigate init``
+    would choose."""
     large, small = _initial_models(offer.names)
     if offer.default or _has(offer, SMART):
         large = small = offer.default or SMART
@@ -243,7 +243,7 @@ def _tier(offer: Offer, tier: str) -> str | None:
             plain = plain_name(name)
             if plain.startswith(f"claude-{other}-"):
                 return plain if _has(offer, plain) else name
-    words = usual(offer)
+    words = default_models(offer)
     if tier == "haiku":
         return str(words["small"])
     return SMART if _has(offer, SMART) else str(words["model"])
@@ -251,7 +251,7 @@ def _tier(offer: Offer, tier: str) -> str | None:
 
 def for_codex(offer: Offer) -> Words:
     """Return a model that Codex knows, if the gateway serves one: the default, or else Codex's favourite."""
-    model = usual(offer)["model"]
+    model = default_models(offer)["model"]
     if not _codex_knows(model):
         listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
         served = (slug if _has(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
@@ -345,5 +345,11 @@ def every_model(chooses: str, offer: Offer) -> Words:
 
 
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(
-    {"usual": usual, "claude": for_claude, "codex": for_codex, "opencode": usual, "own": lambda offer: {}}
+    {
+        "usual": default_models,
+        "claude": for_claude,
+        "codex": for_codex,
+        "opencode": default_models,
+        "own": lambda offer: {},
+    }
 )

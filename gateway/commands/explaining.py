@@ -355,7 +355,7 @@ def _state(one: RunningTarget | None) -> str:
     scores = f"{one.open} open requests{first}"
     if one.reason is None:
         return f"available, {scores}"
-    state = "tried by one request" if one.state == "tried" else f"unavailable for {_seconds(one.seconds)}"
+    state = "tried by one request" if one.state == "tried" else f"in cooldown for {_seconds(one.seconds)}"
     return f"{state} ({one.reason}), {scores}"
 
 
@@ -365,13 +365,25 @@ def _rehearsed(found: "Rehearsal") -> Iterator[tuple[str, str]]:
     if found.failed is None:
         yield "result", f"200 from {found.attempts[-1].target.place}{after}"
     else:
-        yield "result", f"{found.failed.status} {found.failed.kind}{after}: {found.failed.message}"
+        yield "result", f"{found.failed.status} {found.failed.kind}{after}: {_failures(found) or found.failed.message}"
+
+
+def _failures(found: "Rehearsal") -> str:
+    """Return the last failure of each target, and which targets a timeout left no time for."""
+    reasons = {one.target.place: one.reason for one in found.attempts}
+    failures = ", ".join(f"{place}: {reason}" for place, reason in reasons.items())
+    if not found.deadline_exceeded:
+        return failures
+    places = [one.place for one in found.not_tried]
+    untried = f"; {', '.join(places)} {'was' if len(places) == 1 else 'were'} not tried" if places else ""
+    return f"{failures} (used the whole deadline{untried})"
 
 
 def _attempt(one: "RehearsedAttempt") -> str:
     wait = f", after waiting at most {_seconds(one.wait)}" if one.wait else ""
     took = f" (no data for {_seconds(one.took)})" if one.took else ""
-    return f"{one.target.place}: {'answers' if one.reason is None else one.reason}{took}{wait}"
+    anyway = "in cooldown, sent anyway, because it is the only target; " if one.in_cooldown else ""
+    return f"{one.target.place}: {anyway}{one.reason or 'assumed to answer'}{took}{wait}"
 
 
 def _seconds(seconds: float) -> str:

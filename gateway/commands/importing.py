@@ -92,7 +92,7 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
-        raise _mistake("this list is missing", "give the config.yaml of a LiteLLM proxy")
+        raise _mistake("missing", "give the config.yaml of a LiteLLM proxy")
     result = Result(models=len(content["model_list"]))
     remarks = add_models(content["model_list"], content.get("credential_list"), result)
     if not result.entries:

@@ -19,7 +19,7 @@ from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
 from loadtest.reports.otlp import MetricsSoFar, NoSdk, OtlpReceiver, RunMetrics, exporting
-from loadtest.reports.report_file import write_whole
+from loadtest.reports.report_file import write_atomically
 from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
@@ -210,4 +210,4 @@ def _write(path: Path, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        write_whole(path, data)
+        write_atomically(path, data)

@@ -17,7 +17,7 @@ from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES
 from loadtest.reports.parts import merge_parts
-from loadtest.reports.report_file import NoReport, write_whole
+from loadtest.reports.report_file import NoReport, write_atomically
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
 _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
@@ -38,7 +38,7 @@ def compare(
                 raise NoReport(f"{before} and {after} have no common target: compare runs of the same target")
             click.echo(comparison_text.text(found))
             if html is not None:
-                write_whole(html, _page(before, after, found).encode())
+                write_atomically(html, _page(before, after, found).encode())
     except (NoReport, Wrong) as error:
         return _unusable(error)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Simulates the attempts of a request with the real policy, for ``trigate explain``; sends nothing.
 
 Targets fail as the user assumes. Simulated time passes for waits and timeouts. Failures have their usual effect: a
-rate-limited target, for example, becomes unavailable for some time.
+rate-limited target, for example, is in cooldown for some time.
 """
 
 import contextlib
@@ -44,20 +44,26 @@ MOST: Final = 200  # steps: more than any configuration allows
 class RehearsedAttempt:
     """A simulated request to ``target`` after a ``wait`` of at most so many seconds.
 
-    ``reason`` is its failure, ``None`` for success; ``took`` is its known duration in seconds."""
+    ``reason`` is its failure, ``None`` for success; ``took`` is its known duration in seconds. ``in_cooldown``: the
+    target gets the request although it is in cooldown."""
 
     target: Target
     wait: float
     reason: FailureReason | None
     took: float = 0.0
+    in_cooldown: bool = False
 
 
 @attrs.frozen
 class Rehearsal:
-    """The ``attempts`` in order, and the client's error if all failed."""
+    """The ``attempts`` in order, and the client's error if all failed.
+
+    ``not_tried`` are the targets for which a timeout left no time."""
 
     attempts: tuple[RehearsedAttempt, ...]
     failed: ErrorInfo | None
+    not_tried: tuple[Target, ...] = ()
+    deadline_exceeded: bool = False
 
     @property
     def seconds(self) -> float:
@@ -85,10 +91,15 @@ class SupposedConditions:
         return self.clock.now
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        known = self.out.get(target.place)
-        if known is not None and known.until > self.clock.now and not alone:
+        known = self.known_outage(target)
+        if known is not None and (not alone or known.reason == "rate_limited"):
             return known
         return self.health.outage(target, None, alone=alone)
+
+    def known_outage(self, target: Target) -> Outage | None:
+        """Return the outage of ``target`` that has not ended yet."""
+        known = self.out.get(target.place)
+        return known if known is not None and known.until > self.clock.now else None
 
     def may_add(self, target: Target) -> bool:
         return self.health.may_add(target)
@@ -132,18 +143,22 @@ def _rehearse(
     for _ in range(MOST):
         step = plan.policy.next(plan, outcomes, conditions)
         if isinstance(step, GiveUp):
-            return Rehearsal(tuple(attempts), step.failed)
+            late = clock.now >= plan.deadline
+            tried = {one.target.place for one in attempts}
+            left = tuple(one.target for one in plan.candidates if one.target.place not in tried) if late else ()
+            return Rehearsal(tuple(attempts), step.failed, left, late)
         clock.now += step.after
         answer = conditions.health.begin(step.target, None, added=bool(outcomes))
         reason = supposed.get(step.target.place)
+        out_now = conditions.known_outage(step.target) is not None
         if reason is None:
-            return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None)), None)
+            return Rehearsal((*attempts, RehearsedAttempt(step.target, step.after, None, in_cooldown=out_now)), None)
         took = _patience(plan, outcomes, step.target, clock.now) if reason == "timeout" else 0.0
         clock.now += took
         failed = ErrorInfo(KINDS[reason], f"{step.target.place} failed, as assumed", reason=reason)
         answer.mark_failed(failed)
         answer.close()
-        attempts.append(RehearsedAttempt(step.target, step.after, reason, took))
+        attempts.append(RehearsedAttempt(step.target, step.after, reason, took, out_now))
         outcomes.append(Outcome(step.target, failed, Stage.SENDING))
     raise AssertionError("the policy does not end")
 

@@ -128,8 +128,9 @@ class GoogleSignIn:
 
 @attrs.frozen(repr=False)
 class AzureSignIn:
-    """An Azure sign-in: with ``client_secret`` as an application, or as an ``identity``; ``default`` is the vendor's
-    chain."""
+    """An Azure sign-in: with an application's ``client_secret``, or with a managed or workload ``identity``.
+
+    The identity ``default`` tries all methods."""
 
     type: Literal["azure"] = setting("`azure`. It needs `pip install 'trigate[azure]'`.", "azure", required=True)
     identity: Literal["default", "managed", "workload"] | None = setting(

@@ -1,7 +1,7 @@
 """The contents of the store's nodes, as values and as stored bytes.
 
 - ``response``: input and output of a turn of the Responses API.
-- ``head``: the rest of it, which later turns do not need, as its child.
+- ``head``: the head node of a response: the rest of it, which later turns do not need, as its child.
 - ``conversation``: a conversation, the root of its tree.
 - ``items``: items added to a conversation in one step.
 - ``message``: a turn of a Messages thread.
@@ -85,7 +85,7 @@ class StoredThreadTurn:
 
 
 def head_id(id: str) -> str:
-    """Return the id of the ``head`` node of a ``response`` node."""
+    """Return the id under which the head of a stored response is kept."""
     return f"{id}/head"
 
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Literal
 
 from gateway.counters.remote import SendStep, StoreAway
-from gateway.stores.pool import BlockingPool
+from gateway.stores.pool import ConnectionPool
 from gateway.stores.postgres import BEGIN, PostgresConnection
 from gateway.stores.store import Unavailable
 
@@ -203,7 +203,7 @@ class PostgresCounters:
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[SendStep]:
-        pool = BlockingPool(partial(CountingConnection, self._url, _BEGIN), 1, _LIMIT)
+        pool = ConnectionPool(partial(CountingConnection, self._url, _BEGIN), 1, _LIMIT)
 
         async def send(text: bytes, limit: float) -> bytes:
             try:

@@ -61,7 +61,7 @@ def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
     seconds = circuit.until - now
     until = utc(time.time() + seconds)
     end = "then it gets requests again" if circuit.ends_by_itself else "then one request tries it"
-    return f"{', '.join(names)}: unavailable for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"
+    return f"{', '.join(names)}: in cooldown for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"
 
 
 def utc(at: float) -> str:

@@ -48,7 +48,7 @@ class EmbeddingFilter(PassedBytes):
 
     def take(self, piece: bytes) -> bytes:
         out = self._answer.take(piece)
-        if self._answer.size > self._most:
+        if self._answer.buffered_bytes > self._most:
             raise GatewayError.of(too_large(self._most))
         return out
 

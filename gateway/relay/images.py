@@ -100,7 +100,7 @@ class ImageAnswer(PassedAnswer):
 
     def take(self, piece: bytes) -> bytes:
         if not self.ping:
-            self._reader.bytes(piece)
+            self._reader.scan(piece)
         return super().take(piece)
 
 

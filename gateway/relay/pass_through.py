@@ -265,7 +265,8 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
         return relaying.unread(upload.model, False), await upload.as_it_came(), models
     if kind == "application/x-www-form-urlencoded":
         raise invalid(
-            "this key is limited to some models, so it may pass through only JSON, multipart/form-data and bytes"
+            "this key is limited to some models, so it may pass through only JSON, multipart/form-data and binary "
+            "bodies, not forms"
         )
     if kind != JSON and not kind.endswith("+json"):
         pieces = relaying.arrival.pieces(relaying.most)

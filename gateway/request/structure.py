@@ -80,16 +80,15 @@ class Bounds:
         for turn in turns:
             size += len(turn)
             if size > self.size:
-                raise _too_long(f"{self.size} bytes: limits.request_body")
+                raise _too_long(f"{self.size} bytes (limits.request_body of the gateway)")
             kept.append(turn)
         if size > COUNTED and has_more_elements(b"".join(kept), self.elements):
-            raise _too_long(f"{self.elements} JSON elements: limits.elements")
+            raise _too_long(f"{self.elements} JSON elements (limits.elements of the gateway)")
         return kept
 
 
 def _too_long(what: str) -> GatewayError:
-    message = f"the conversation has more than {what} in the gateway's configuration is the limit; start a new one"
-    return GatewayError("too_large", message)
+    return GatewayError("too_large", f"the conversation is longer than {what}: start a new conversation")
 
 
 def _too_many_elements(most: int, warranted: int) -> GatewayError:

@@ -7,7 +7,7 @@ reasoning before the last call (anomalyco/opencode#2480). These requests are tra
 import msgspec
 
 from gateway.request.parse import Incoming
-from gateway.routing.target import Target, asked_in
+from gateway.routing.target import Target, with_api
 from providers.catalog.sampling import accepts_sampling
 
 
@@ -22,7 +22,7 @@ def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
     if tools is None or len(tools) <= len(b"null"):  # null or empty
         return target
     # Without reasoning it accepts sampling, and then also tools.
-    return target if accepts_sampling(quirks, _effort(incoming)) else asked_in("responses", target)
+    return target if accepts_sampling(quirks, _effort(incoming)) else with_api("responses", target)
 
 
 def _effort(incoming: Incoming) -> str | None:

@@ -40,10 +40,10 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     if len(places) == 1 or best.reason not in UNAVAILABLE:
         return best
     told = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
-    asked = f" (asked: {told})"
+    tried = f" (tried: {told})"
     return attrs.evolve(
-        best, message=best.message + asked, headers=_with_wait(best, outcomes), body=b"",
-        log_message=best.log_message and best.log_message + asked,
+        best, message=best.message + tried, headers=_with_wait(best, outcomes), body=b"",
+        log_message=best.log_message and best.log_message + tried,
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str,
 def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
     """Return the failure of a request whose targets are all unavailable: why, and when the first one is due."""
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
-    told = ", ".join(f"{target.place} is unavailable ({_why(outage, now)})" for target, outage in outages)
+    told = ", ".join(f"{target.place} is in cooldown ({_why(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
     useless = all(outage.reason in USELESS for _, outage in outages)
     return ErrorInfo(

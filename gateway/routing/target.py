@@ -166,7 +166,7 @@ class Target:
         return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
 
 
-def asked_in(api: Api, target: Target) -> Target:
-    """Return ``target`` for another API than the client's."""
+def with_api(api: Api, target: Target) -> Target:
+    """Return ``target`` called in ``api``, by translation."""
     url = url_for(target.entry.base_url, target.row, api, target.model)
     return attrs.evolve(target, api=api, lane="hub", url=url)

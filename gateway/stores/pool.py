@@ -79,7 +79,7 @@ class _ShieldingLimiter:
         self.limiter.release_on_behalf_of(borrower)
 
 
-class BlockingPool(Generic[C]):
+class ConnectionPool(Generic[C]):
     """A pool of at most ``most`` connections that ``open`` makes; a connection is reused unless it failed.
 
     ``limit`` is the number of seconds that work may take, including the wait for a connection."""

@@ -15,7 +15,7 @@ from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.stores.pool import BlockingPool
+from gateway.stores.pool import ConnectionPool
 from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
@@ -226,7 +226,7 @@ class PostgresDatabase:
     def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
         # A statement times out before its connection is cut: then the server reports why and has stopped.
         self._connection_string, self._begin = connection_string, BEGIN.format(milliseconds=int(limit * 800))
-        self._pool = BlockingPool(partial(_Server, connection_string, self._begin), most, limit)
+        self._pool = ConnectionPool(partial(_Server, connection_string, self._begin), most, limit)
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -12,7 +12,7 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 
 import msgspec
 
-from gateway.stores.pool import SILENT, BlockingPool
+from gateway.stores.pool import SILENT, ConnectionPool
 from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
@@ -176,8 +176,8 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path
         # SQLite has one writer at a time: others wait here instead of in its lock.
-        self._writer = BlockingPool(partial(_File, path), 1, LIMIT)
-        self._readers = BlockingPool(partial(_File, path), READERS, LIMIT)
+        self._writer = ConnectionPool(partial(_File, path), 1, LIMIT)
+        self._readers = ConnectionPool(partial(_File, path), READERS, LIMIT)
 
     async def aclose(self) -> None:
         await self._readers.aclose()
@@ -198,7 +198,7 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise Unavailable(f"the state storage failed: {error}") from error
 
-    async def _run(self, pool: "BlockingPool[_File]", work: "Callable[[_File], T]", limit: float) -> T:
+    async def _run(self, pool: "ConnectionPool[_File]", work: "Callable[[_File], T]", limit: float) -> T:
         until = time.monotonic() + BUSY
 
         def run(file: _File) -> T:

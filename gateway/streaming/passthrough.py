@@ -105,7 +105,7 @@ class Passthrough:
     def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """Return the client's bytes for an event that reports a failure."""
         words = self._codec.wire.words
-        if not words.may_hold_error(name, data):
+        if not words.may_forward_error(name, data):
             return self._tell(failed)
         out = self._framing.change_payload(raw, self._redact)
         if self._framing.is_seen(raw) and words.is_error(name, data):

@@ -96,7 +96,7 @@ class Progress:
 
     figures: RunFigures
     in_flight: int
-    judging: int
+    in_judging: int
     unfinished: UnfinishedAnswers = attrs.field(factory=UnfinishedAnswers)
 
 

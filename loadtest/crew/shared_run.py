@@ -54,7 +54,7 @@ class MemberShare:
     state: ShareState = "preparing"
     figures: RunFigures = attrs.field(factory=RunFigures)
     in_flight: int = 0
-    judging: int = 0
+    in_judging: int = 0
     unfinished: UnfinishedAnswers = attrs.field(factory=UnfinishedAnswers)
     begun: float | None = None
     cpu: float = 0.0
@@ -127,8 +127,8 @@ class SharedRun(LoadUnderWay):
         return sum(share.in_flight for share in self._active_shares)
 
     @property
-    def judging(self) -> int:
-        return sum(share.judging for share in self._active_shares)
+    def in_judging(self) -> int:
+        return sum(share.in_judging for share in self._active_shares)
 
     @property
     def _active_shares(self) -> list[MemberShare]:
@@ -247,9 +247,9 @@ class SharedRun(LoadUnderWay):
         match report:
             case Begun(at):
                 share.begun = at
-            case Progress(figures, in_flight, judging, unfinished):
+            case Progress(figures, in_flight, in_judging, unfinished):
                 share.figures.follow(figures)
-                share.in_flight, share.judging, share.unfinished = in_flight, judging, unfinished
+                share.in_flight, share.in_judging, share.unfinished = in_flight, in_judging, unfinished
             case Records(rows, dropped):
                 self._dropped += dropped
                 for row in rows:
@@ -257,7 +257,7 @@ class SharedRun(LoadUnderWay):
                         sink.add(row.record, row.missed, row.body)
             case Finished(figures, cpu):
                 share.figures.follow(figures)
-                share.cpu, share.state, share.in_flight, share.judging = cpu, "finished", 0, 0
+                share.cpu, share.state, share.in_flight, share.in_judging = cpu, "finished", 0, 0
             case Unable(reason):
                 share.member.fail(reason)
 

@@ -195,7 +195,7 @@ class LoadWorker:
     async def _report_progress(self, running: ActiveRun) -> None:
         while True:
             await trio.sleep(PROGRESS)
-            progress = Progress(running.take(), running.in_flight, running.judging, running.unfinished())
+            progress = Progress(running.take(), running.in_flight, running.in_judging, running.unfinished())
             await self._report(progress)
 
     async def _send_records(self, sink: OutgoingRecords) -> None:

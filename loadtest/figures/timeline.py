@@ -168,7 +168,7 @@ def _second_number(row: Mapping[str, Any]) -> int:
     Raises ``ValueError`` for one so large that the seconds before it would exhaust the memory.
     """
     if not 0 <= (number := int(row["second"])) <= LONGEST:
-        raise ValueError("no load has so many seconds")
+        raise ValueError(f"second {number} is out of range (most: {LONGEST})")
     return number
 
 

@@ -15,7 +15,7 @@ _Z95: Final = 1.6448536269514722  # standard deviations from the mean to the 95t
 
 
 @attrs.frozen
-class EvenLengths:
+class UniformLengths:
     """A uniform distribution from ``least`` to ``most``."""
 
     least: int
@@ -66,23 +66,23 @@ class LognormalLengths:
         return _within(self.p50 * math.exp(chance.gauss(0.0, self._spread)), self.least, self.most)
 
 
-Lengths: TypeAlias = EvenLengths | NormalLengths | LognormalLengths
+Lengths: TypeAlias = UniformLengths | NormalLengths | LognormalLengths
 
 
 def _within(value: float, least: int, most: int) -> int:
     return max(least, min(most, round(value)))
 
 
-def exactly(length: int) -> EvenLengths:
+def exactly(length: int) -> UniformLengths:
     """Return a constant length."""
-    return EvenLengths(length, length)
+    return UniformLengths(length, length)
 
 
 def as_lengths(value: Any) -> Lengths:
     """Return lengths from a distribution, a number, or (least, most)."""
-    if isinstance(value, EvenLengths | NormalLengths | LognormalLengths):
+    if isinstance(value, UniformLengths | NormalLengths | LognormalLengths):
         return value
-    return EvenLengths(*value) if isinstance(value, tuple) else exactly(int(value))
+    return UniformLengths(*value) if isinstance(value, tuple) else exactly(int(value))
 
 
 # Spellings
@@ -103,7 +103,7 @@ def read_lengths(value: Any) -> Lengths:
         case {}:
             return _distribution(plain, value)
         case [least, most] if _is_length(least) and _is_length(most) and least <= most:
-            return EvenLengths(least, most)
+            return UniformLengths(least, most)
         case int() if _is_length(plain):
             return exactly(plain)
     raise Wrong(describe(value), _EXPECTED)
@@ -171,8 +171,8 @@ _EXPECTED_PREFIXES: Final = (
 
 @attrs.frozen
 class SharedPrefixes:
-    """Shared beginnings of prompts: a ``share`` of requests begins with one of ``texts`` texts of ``tokens`` tokens
-    each."""
+    """Common beginnings of prompts. A ``share`` of the requests begins with one of ``texts`` different texts, each
+    ``tokens`` tokens long."""
 
     share: float
     tokens: int

@@ -14,11 +14,11 @@ from configfile.wording import Wrong, describe, nearest
 from loadtest.plan.kinds import FilePath, ImageSize, Rate, Share, as_keys, read_as
 from loadtest.plan.lengths import (
     LONGEST,
-    EvenLengths,
     Lengths,
     LognormalLengths,
     NormalLengths,
     SharedPrefixes,
+    UniformLengths,
     as_lengths,
     exactly,
     read_lengths,
@@ -108,7 +108,7 @@ _OF_TURNS: Final = f"number of tokens, 1 to {LONGEST}", f"number of turns, 1 to 
 
 
 def _greatest(count: Lengths) -> float:
-    return count.most if isinstance(count, EvenLengths) or count.most != _UNBOUNDED else count.mean
+    return count.most if isinstance(count, UniformLengths) or count.most != _UNBOUNDED else count.mean
 
 
 _UNBOUNDED: Final = NormalLengths(1, 0).most
@@ -125,7 +125,7 @@ def read_think_time(value: Any) -> ThinkTime:
         case {}:
             return ThinkTime(_distribution(plain, value))
         case [least, most] if _milliseconds(least) <= _milliseconds(most):
-            return ThinkTime(EvenLengths(_milliseconds(least), _milliseconds(most)))
+            return ThinkTime(UniformLengths(_milliseconds(least), _milliseconds(most)))
         case [_, _]:
             raise Wrong(describe(value), "give the shorter time first")
         case str() | int() | float():

@@ -200,7 +200,7 @@ def has_fixed_end(scenario: Scenario) -> bool:
     return last <= scenario.warmup + scenario.seconds + 0.001
 
 
-def starts(scenario: Scenario) -> Iterator[float]:
+def arrival_times(scenario: Scenario) -> Iterator[float]:
     """Return the arrivals of an open loop, in seconds from the begin of the warm-up.
 
     All processes of a load get the same.
@@ -215,7 +215,7 @@ def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
     if not plan.open_loop:
         return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]
     found = [0] * of
-    for number, start in enumerate(starts(plan)):
+    for number, start in enumerate(arrival_times(plan)):
         found[number % of] += 0 <= start - plan.warmup < seconds
     return found
 

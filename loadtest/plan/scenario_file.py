@@ -15,7 +15,7 @@ from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from loadtest.plan.arrivals import ClientStep, RateStep, time_of
 from loadtest.plan.asked_loads import AskedLoads, asked_loads
-from loadtest.plan.contradictions import as_they_were, contradictions, name_of
+from loadtest.plan.contradictions import contradictions, name_of, only_recordings
 from loadtest.plan.load_endpoints import streams
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import RawRateStep, RawScenario
@@ -108,7 +108,7 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
     if raw.rate is not None:
         steps = (RateStep(raw.rate, seconds),)
     trace = raw.trace
-    if not steps and not raw.concurrency and as_they_were(raw):
+    if not steps and not raw.concurrency and only_recordings(raw):
         trace = raw.requests[0].requests
     if trace is not None:
         steps = (_trace_step(raw, trace),)

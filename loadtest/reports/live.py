@@ -101,7 +101,7 @@ def phase(running: LoadUnderWay) -> str:
         return f"{running.measured:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
     if running.progress < 1:
         return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
-    return "waiting for the last answers" if running.in_flight else f"judging {several(running.judging, 'answer')}"
+    return "waiting for the last answers" if running.in_flight else f"judging {several(running.in_judging, 'answer')}"
 
 
 def table(running: LoadUnderWay) -> "Table":

@@ -18,7 +18,7 @@ from loadtest.plan.comparison import NoPart
 _SUFFIX: Final = ".part"
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file atomically: readers find the old content or the new.
 
     Anything but a plain file (``/dev/stdout``, a pipe) is written directly. Raises ``OSError``, and then leaves no

@@ -23,7 +23,7 @@ from loadtest.figures.tally import EXACT
 from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, start_on_time
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.objectives import by_request, missed_by, read_all
-from loadtest.plan.scenario import Scenario, has_fixed_end, starts
+from loadtest.plan.scenario import Scenario, arrival_times, has_fixed_end
 from loadtest.plan.shares import PlanShare
 from loadtest.requests import bodies
 from loadtest.requests.bodies import RequestTemplate
@@ -80,7 +80,7 @@ class ActiveRun(LoadUnderWay):
 
     figures: RunFigures
     in_flight: int
-    judging: int
+    in_judging: int
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class ActiveRun(LoadUnderWay):
         self._lag = Lag()
         self.figures.lag = self._lag.histogram
         self.in_flight = 0
-        self.judging = 0
+        self.in_judging = 0
         self._under_way: dict[TimedExchange, PlanPosition] = {}
         self._cap = _cap(scenario, share)
         self._left = scenario.count and share.count(scenario.count)  # sessions left in a closed loop
@@ -219,7 +219,7 @@ class ActiveRun(LoadUnderWay):
         async with trio.open_nursery() as nursery:
             self._ending = nursery.cancel_scope
             with self._arriving:
-                await start_on_time(starts(self.scenario), self.begin - self.scenario.warmup, prepare)
+                await start_on_time(arrival_times(self.scenario), self.begin - self.scenario.warmup, prepare)
             nursery.cancel_scope.deadline = max(self.end, last) + self.scenario.grace
 
     async def _closed_loop(self) -> None:
@@ -423,9 +423,9 @@ class ActiveRun(LoadUnderWay):
         self.figures.probes.add(self._secrets.mask_record(record_of(exchange, position, self.begin, end, problem)))
 
     async def _judge_answer(self, exchange: TimedExchange, body: bytes) -> StreamVerdict:
-        self.judging += 1
+        self.in_judging += 1
         judged = await self._judge(_answer_to_judge(exchange.request, body, exchange.complete))
-        self.judging -= 1
+        self.in_judging -= 1
         exchange.read(judged.reading)
         return judged
 

@@ -149,7 +149,7 @@ class StepWatch:
         return _rises(under_way) and _rises(waited)
 
     @property
-    def still_filling(self) -> bool:
+    def in_flight_rises(self) -> bool:
         """True if the requests under way rise in the second half of the step.
 
         A server that slows down with each request ends too few of them to show their waiting.
@@ -209,7 +209,7 @@ def state(
         return "go on"
     crowded = purpose == "climb" and watch.under_way > length.crowd
     if elapsed >= length.most:
-        return "backlog" if crowded and watch.still_filling else "enough"
+        return "backlog" if crowded and watch.in_flight_rises else "enough"
     if purpose == "climb":
         return "go on" if crowded else "enough"
     wanted = found if purpose == "confirm" else [one for one in found if one.over]

@@ -47,7 +47,7 @@ class RecordSink(Protocol):
 class LoadUnderWay:
     """The public view of a run.
 
-    Arrivals between the trio times ``begin`` and ``end`` count; ``judging`` is the number of answers that wait for
+    Arrivals between the trio times ``begin`` and ``end`` count; ``in_judging`` is the number of answers that wait for
     their verdict.
     """
 
@@ -67,7 +67,7 @@ class LoadUnderWay:
         @property
         def in_flight(self) -> int: ...
         @property
-        def judging(self) -> int: ...
+        def in_judging(self) -> int: ...
         @property
         def begun_share(self) -> float:
             """The begun share of the planned count, or 0 without a count."""

@@ -81,7 +81,7 @@ class ImageReader:
         if isinstance(value, dict):
             self._reported = token_usage(value.get("usage"))
 
-    def bytes(self, piece: bytes) -> None:
+    def scan(self, piece: bytes) -> None:
         """Scan a piece of a whole answer."""
         if len(self._head) < ENDS:
             self._head += piece[: ENDS - len(self._head)]

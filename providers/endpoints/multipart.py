@@ -142,7 +142,7 @@ class MultipartParser:
         if at > 0 and not self._buffer.startswith(b"\r\n", at - 2):
             raise invalid(_NO_START)
         if (at if at >= 0 else len(self._buffer) - len(self.mark)) > PREAMBLE_BYTES:
-            raise invalid(f"{_NO_START}: more than {PREAMBLE_BYTES} bytes stand before it")
+            raise invalid(f"{_NO_START}: more than {PREAMBLE_BYTES} bytes precede the boundary")
         if at < 0:
             self._searched = max(0, len(self._buffer) - len(self.mark))
             return None

@@ -76,8 +76,8 @@ class Quirks:
     )
 
     reasoning_replay: Literal["own", "every_message"] = setting(
-        "Chat: `every_message` if every assistant message after the first one with reasoning needs the reasoning "
-        "field.",
+        "Chat: `own` sends the reasoning field only with messages that have reasoning. `every_message` sends it with "
+        "every assistant message after the first one with reasoning.",
         "own",
     )
 

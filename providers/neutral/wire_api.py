@@ -74,7 +74,7 @@ class StreamWords:
         """Return whether clients stop reading at the event, as at the end of a good answer."""
         return data.startswith(DONE) or (name or _type(data)) in self.ends
 
-    def may_hold_error(self, name: str, data: bytes) -> bool:
+    def may_forward_error(self, name: str, data: bytes) -> bool:
         """Return whether a failing answer's event may reach a client.
 
         Clients cannot find errors in malformed events and arrays, and an event must not look like a good end.

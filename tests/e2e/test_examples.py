@@ -125,7 +125,7 @@ def test_an_example_is_explained(name, failing, answers, tmp_path, capsys):
     *_, tried, answer = capsys.readouterr().out.splitlines()
     if failing:
         assert answer.startswith(f"answer   200 from {answers}")
-        assert tried.endswith(f"{answers}: answers")
+        assert tried.endswith(f"{answers}: assumed to answer")
     else:
         assert answer.startswith("answer   502")
 

@@ -6,7 +6,7 @@ import attrs
 import msgspec
 import pytest
 
-from loadtest.plan.lengths import EvenLengths, exactly
+from loadtest.plan.lengths import UniformLengths, exactly
 from loadtest.plan.load_request import FollowUp, LoadRequest, ThinkTime, ToolResults, Turns
 from loadtest.plan.traces import load_trace
 from loadtest.requests.conversation import (
@@ -67,7 +67,9 @@ def test_a_conversation_has_its_number_of_turns_and_each_has_all_before():
 
 def test_what_is_drawn_does_not_depend_on_the_answers():
     """So that several processes, each of which sends a part, go through one plan."""
-    source = conversations(turns=Turns(EvenLengths(2, 9)), think=ThinkTime(EvenLengths(0, 9000)), prompt=(10, 900))
+    source = conversations(
+        turns=Turns(UniformLengths(2, 9)), think=ThinkTime(UniformLengths(0, 9000)), prompt=(10, 900)
+    )
     plans = []
     for answer in (answered("One."), answered("", "look_up"), b"no answer"):
         chance = random.Random(5)

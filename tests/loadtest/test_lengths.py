@@ -6,7 +6,7 @@ from statistics import mean, median, quantiles, stdev
 import pytest
 
 from configfile.wording import Wrong
-from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, read_lengths
+from loadtest.plan.lengths import LognormalLengths, NormalLengths, UniformLengths, read_lengths
 
 
 def drawn(lengths, number=20_000):
@@ -16,17 +16,17 @@ def drawn(lengths, number=20_000):
 
 def test_every_spelling_is_read():
     cases = {
-        1000: EvenLengths(1000, 1000),
-        "1000": EvenLengths(1000, 1000),
-        "50-2000": EvenLengths(50, 2000),
-        "[50, 2000]": EvenLengths(50, 2000),
+        1000: UniformLengths(1000, 1000),
+        "1000": UniformLengths(1000, 1000),
+        "50-2000": UniformLengths(50, 2000),
+        "[50, 2000]": UniformLengths(50, 2000),
         "mean=500,stdev=100": NormalLengths(500, 100),
         "mean=500, stdev=100, min=5, max=900": NormalLengths(500, 100, 5, 900),
         "p50=200,p95=2000": LognormalLengths(200, 2000),
     }
     for spelled, lengths in cases.items():
         assert read_lengths(spelled) == lengths, spelled
-    assert read_lengths([50, 2000]) == EvenLengths(50, 2000)
+    assert read_lengths([50, 2000]) == UniformLengths(50, 2000)
     assert read_lengths({"mean": 500, "stdev": 100, "min": 5}) == NormalLengths(500, 100, 5)
     assert read_lengths({"p50": 200, "p95": 2000, "max": 4000}) == LognormalLengths(200, 2000, most=4000)
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_a_length_is_told():
 
 
 def test_what_is_drawn_is_as_asked():
-    even = drawn(EvenLengths(50, 150))
+    even = drawn(UniformLengths(50, 150))
     assert (min(even), max(even)) == (50, 150)
     assert mean(even) == pytest.approx(100, rel=0.02)
     normal = drawn(NormalLengths(500, 100))
@@ -71,7 +71,7 @@ def test_what_is_drawn_stays_within_its_bounds_and_has_the_mean_that_is_told():
     for lengths in (NormalLengths(100, 300, 20, 150), LognormalLengths(100, 1000, 50, 400)):
         found = drawn(lengths)
         assert (min(found), max(found)) == (lengths.least, lengths.most)
-    for told in (EvenLengths(50, 150), NormalLengths(500, 100), LognormalLengths(200, 600)):
+    for told in (UniformLengths(50, 150), NormalLengths(500, 100), LognormalLengths(200, 600)):
         assert mean(drawn(told)) == pytest.approx(told.mean, rel=0.02), told
     assert min(drawn(NormalLengths(3, 100))) == 1  # a prompt of no token is none
 

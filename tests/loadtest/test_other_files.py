@@ -21,7 +21,7 @@ from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import report_file, text
 from loadtest.reports.other_files import as_vllm, csv_of
 from loadtest.reports.page import page
-from loadtest.reports.report_file import write_whole
+from loadtest.reports.report_file import write_atomically
 from loadtest.run.overhead import Overhead
 from tests.support.load_records import exchange_record, shift_record
 from tests.support.load_servers import scenario
@@ -123,7 +123,7 @@ def test_a_file_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
     place.chmod(0o640)
     link = tmp_path / "link.json"
     link.symlink_to(place)
-    write_whole(link, b"new")
+    write_atomically(link, b"new")
     assert (place.read_text(), link.is_symlink(), place.stat().st_mode & 0o777) == ("new", True, 0o640)
     assert sorted(os.listdir(tmp_path)) == ["link.json", "report.json"]
 
@@ -133,17 +133,17 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path, monkeyp
     place.write_text("old")
     (tmp_path / f".report.json.{os.getpid()}.part").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_whole(place, b"new")
+        write_atomically(place, b"new")
     assert place.read_text() == "old"
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "missing" / "x", b"new")
+        write_atomically(tmp_path / "missing" / "x", b"new")
 
 
 async def test_a_pipe_is_written_to_as_it_is(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, write_whole, pipe, b"all of it")
+        nursery.start_soon(trio.to_thread.run_sync, write_atomically, pipe, b"all of it")
         assert await trio.to_thread.run_sync(pipe.read_bytes) == b"all of it"
     assert not pipe.is_file()
 

@@ -4,7 +4,7 @@ import pytest
 
 from configfile.document import ConfigError, read
 from loadtest.plan.arrivals import RateStep
-from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, SharedPrefixes, exactly
+from loadtest.plan.lengths import LognormalLengths, NormalLengths, SharedPrefixes, UniformLengths, exactly
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
 from loadtest.plan.scenario_file import build
@@ -43,7 +43,7 @@ def test_a_scenario_is_read_with_its_defaults():
     assert first.cancel == Cancelling(0.1, 0.5)
     assert (second.name, second.prompt, second.extra) == (
         "messages fast whole",
-        EvenLengths(100, 2000),
+        UniformLengths(100, 2000),
         {"temperature": 0},
     )
 

@@ -7,7 +7,7 @@ from configfile.document import ConfigError
 from gateway.mock.script import script
 from loadtest.figures.conditions import parse
 from loadtest.figures.result import RunResult
-from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, exactly
+from loadtest.plan.lengths import LognormalLengths, NormalLengths, UniformLengths, exactly
 from loadtest.plan.load_request import OTHERS, ThinkTime, ToolResults, Turns
 from loadtest.reports import report_file, text
 from loadtest.reports.page import page
@@ -27,7 +27,7 @@ def kind(**members):
 def test_turns_are_a_number_a_distribution_or_what_is_said():
     assert kind(turns=5).turns == Turns(exactly(5))
     assert kind(turns="5").turns == Turns(exactly(5))
-    assert kind(turns=[2, 10]).turns == Turns(EvenLengths(2, 10))
+    assert kind(turns=[2, 10]).turns == Turns(UniformLengths(2, 10))
     assert kind(turns={"mean": 5, "stdev": 2, "max": 20}).turns == Turns(NormalLengths(5.0, 2.0, 1, 20))
     assert kind(turns=["Rome?", "And Oslo?"]).turns == Turns(exactly(2), ("Rome?", "And Oslo?"))
 
@@ -36,12 +36,12 @@ def test_times_to_think_are_spelled_as_times_in_a_file_and_in_an_option():
     for value, found in {
         "2s": exactly(2000),
         "1.5": exactly(1500),
-        "1s-5s": EvenLengths(1000, 5000),
+        "1s-5s": UniformLengths(1000, 5000),
         "mean=2s,stdev=500ms": NormalLengths(2000, 500, 0),
         "p50=2s,p95=1m,max=90s": LognormalLengths(2000, 60_000, 0, 90_000),
     }.items():
         assert kind(turns=2, think=value).think == ThinkTime(found), value
-    assert kind(turns=2, think=["1s", 5]).think == ThinkTime(EvenLengths(1000, 5000))
+    assert kind(turns=2, think=["1s", 5]).think == ThinkTime(UniformLengths(1000, 5000))
     assert kind(turns=2, think={"mean": 2, "stdev": "500ms"}).think == ThinkTime(NormalLengths(2000, 500, 0))
     assert kind(turns=2, think=2, think_cap="500ms").think_cap == 0.5
 
@@ -50,7 +50,7 @@ def test_results_of_tools_go_by_a_rule():
     assert kind(turns=2, tool_results="21 degrees").tool_results == ToolResults({OTHERS: "21 degrees"})
     assert kind(turns=2, tool_results="500").tool_results.of("f") == exactly(500)
     rule = kind(turns=2, tool_results={"look_up": "21 degrees", "read": [100, 2000]}).tool_results
-    assert [rule.of(tool) for tool in ("look_up", "read", "else")] == ["21 degrees", EvenLengths(100, 2000), "done"]
+    assert [rule.of(tool) for tool in ("look_up", "read", "else")] == ["21 degrees", UniformLengths(100, 2000), "done"]
     assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.of("else") == "ok"
 
 

@@ -22,7 +22,7 @@ class SimulatedLoad(LoadUnderWay):
     """A load on a queue. The answers are known from the start, and arrive when they are due."""
 
     figures: RunFigures
-    judging = 0
+    in_judging = 0
     begun_share = 0.0
 
     def __init__(self, plan: Scenario, target: str, answers: Sequence[SimulatedAnswer], slow: float) -> None:

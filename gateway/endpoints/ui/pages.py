@@ -51,21 +51,23 @@ class Visitor:
     seconds_left: float = math.inf
 
 
-def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
     """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
 
-    ``ui_key`` is the digest of the key for everything. ``keys`` says that client keys exist, whose holders see their
-    own exchanges."""
-    return _holder(headers, authenticator, ui_key, keys) if ui_key is not None or keys else Visitor()
+    ``ui_key`` is the digest of the key for everything. With ``has_client_keys``,
+    holders of client keys see their own exchanges."""
+    if ui_key is None and not has_client_keys:
+        return Visitor()
+    return _holder(headers, authenticator, ui_key, has_client_keys)
 
 
-def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
     shown = tuple(_as_bearer(name, value) for name, value in headers)
     given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
     for key in given:
         if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
             return Visitor(by="ui_key")
-    if keys:
+    if has_client_keys:
         try:
             return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:

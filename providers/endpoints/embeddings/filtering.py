@@ -126,7 +126,7 @@ class EmbeddingAnswer:
         return self._usage or read or self._plan.estimate
 
     @property
-    def size(self) -> int:
+    def buffered_bytes(self) -> int:
         """The number of buffered bytes."""
         return self._size if self._passing is None else 0
 

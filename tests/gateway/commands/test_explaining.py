@@ -145,7 +145,7 @@ def test_all_of_it_is_printed(tmp_path, capsys):
         "if       gpu-1=overloaded, gpu-2=timeout",
         "tried    1. gpu-1: overloaded",
         "         2. gpu-2: timeout (no data for 10 s)",
-        "         3. cloud: answers",
+        "         3. cloud: assumed to answer",
         "result   200 from cloud, after at most 10 s",
     ]
 
@@ -172,9 +172,9 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
         assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
         lines = capsys.readouterr().out.splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith("now "))
-        assert re.fullmatch(r"now      a: unavailable for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
+        assert re.fullmatch(r"now      a: in cooldown for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
         assert lines[at + 1].strip().startswith("b: available, 0 open requests")
-        assert lines[-2:] == ["tried    1. b: answers", "result   200 from b"]
+        assert lines[-2:] == ["tried    1. b: assumed to answer", "result   200 from b"]
         supposed = ("b=overloaded",)
         assert explain("best", "chat", file, no_env=False, supposed=supposed, url=gateway.url) == 0
         lines = capsys.readouterr().out.splitlines()

@@ -8,7 +8,14 @@ import pytest
 import yaml
 
 from gateway.commands import finding
-from gateway.commands.choosing import CODEX_KNOWS, ConfiguredOffer, RunningGateway, for_claude, for_codex, usual
+from gateway.commands.choosing import (
+    CODEX_KNOWS,
+    ConfiguredOffer,
+    RunningGateway,
+    default_models,
+    for_claude,
+    for_codex,
+)
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
@@ -265,10 +272,13 @@ def test_the_window_goes_into_codexs_file_as_a_number(home, capsys):
 
 
 def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():
-    assert usual(offer(WILD)) == {"model": "anthropic/claude-sonnet-5-5", "small": "anthropic/claude-haiku-5-5"}
-    assert usual(offer([*WILD, *LOCAL], model_aliases=ALIASES)) == {"model": "smart", "small": "fast"}
+    assert default_models(offer(WILD)) == {
+        "model": "anthropic/claude-sonnet-5-5",
+        "small": "anthropic/claude-haiku-5-5",
+    }
+    assert default_models(offer([*WILD, *LOCAL], model_aliases=ALIASES)) == {"model": "smart", "small": "fast"}
     default = {**LOCAL[1], "default": True}
-    assert usual(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
+    assert default_models(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
 
 
 def test_the_gateway_and_its_config_offer_the_same():

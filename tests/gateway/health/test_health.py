@@ -236,9 +236,9 @@ def test_each_transition_is_a_line_with_its_reason_and_until_when(caplog):
     scene.answer()
     scene.fail("same-key", "quota", 60.0)
     assert lines(caplog) == [
-        ("WARNING", "one: unavailable for 5.0 s"),
+        ("WARNING", "one: in cooldown for 5.0 s"),
         ("INFO", "one: available again"),
-        ("WARNING", "one, same-key: unavailable for 60.0 s"),
+        ("WARNING", "one, same-key: in cooldown for 60.0 s"),
     ]
     assert caplog.records[0].getMessage().endswith("Z: connection; then one request tries it")
     assert scene.health.transitions.outages == {("one", "connection"): 1, ("same-key", "quota"): 1}

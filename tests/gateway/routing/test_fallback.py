@@ -208,7 +208,7 @@ def test_a_target_that_cannot_be_given_the_request_leads_to_the_next():
 
 def test_the_most_useful_failure_is_told_with_the_reasons_of_all():
     end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
-    assert end.failed.message == "a failed (asked: a: rate_limited, b: connection)"
+    assert end.failed.message == "a failed (tried: a: rate_limited, b: connection)"
 
 
 @given(

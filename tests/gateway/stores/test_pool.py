@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.stores import sqlite
-from gateway.stores.pool import BlockingPool
+from gateway.stores.pool import ConnectionPool
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Changed, Node, Unavailable
 from tests.support.harness import PATIENCE, Late, given_attempts
@@ -54,7 +54,7 @@ class Gate:
 
 
 async def test_nothing_is_done_for_who_gives_up_waiting_for_a_connection():
-    links, gate, done = BlockingPool(Wire, 1, PATIENCE), Gate(), []
+    links, gate, done = ConnectionPool(Wire, 1, PATIENCE), Gate(), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, gate)
         await gate.begun()
@@ -72,7 +72,7 @@ async def test_nothing_is_done_for_who_gives_up_waiting_for_a_connection():
 
 
 async def test_what_has_begun_is_not_cancelled():
-    links, gate, ended = BlockingPool(Wire, 1, PATIENCE), Gate(), []
+    links, gate, ended = ConnectionPool(Wire, 1, PATIENCE), Gate(), []
 
     async def work() -> None:
         ended.append(await links.run(gate))
@@ -87,7 +87,7 @@ async def test_what_has_begun_is_not_cancelled():
 
 async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later():
     gate, done = Gate(), []
-    links = BlockingPool(gate, 1, 0.05)
+    links = ConnectionPool(gate, 1, 0.05)
     try:
         with pytest.raises(Unavailable, match="does not respond"):
             await links.run(done.append)
@@ -99,7 +99,7 @@ async def test_what_is_given_up_while_its_connection_is_made_is_not_done_later()
 
 
 async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
-    links, wires = BlockingPool(Wire, 1, PATIENCE), []
+    links, wires = ConnectionPool(Wire, 1, PATIENCE), []
 
     def waits(wire: Wire) -> None:
         wires.append(wire)
@@ -112,7 +112,7 @@ async def test_a_connection_that_was_given_up_is_cut_and_not_used_again():
 
 
 async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_failure():
-    links, wires = BlockingPool(Wire, 1, PATIENCE), []
+    links, wires = ConnectionPool(Wire, 1, PATIENCE), []
 
     def failing(error: Exception):
         def work(wire: Wire) -> None:

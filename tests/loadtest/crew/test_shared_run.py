@@ -23,7 +23,7 @@ from loadtest.crew.shared_run import SharedRun
 from loadtest.crew.worker import LoadWorker, OutgoingRecords
 from loadtest.figures.notes import notes
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.scenario import starts
+from loadtest.plan.scenario import arrival_times
 from loadtest.plan.shares import PlanShare
 from loadtest.run.under_way import UnfinishedAnswers
 from tests.support.load_servers import answer, judge, scenario, serving
@@ -98,20 +98,20 @@ async def test_one_plan_however_many_processes(more):
             counts = result.tally.counts
             assert (counts["whole"] + counts["cancelled"], counts["lost"]) == (counts["started"], 0)
             assert list(result.overhead.parts) == [f"process {n + 1}" for n in range(count)]
-            assert run.in_flight == run.judging == 0
+            assert run.in_flight == run.in_judging == 0
             found[count] = (
                 kept.plan,
                 counts,
                 {name: tally.counts for name, tally in result.requests.items()},
                 [second.started for second in result.timeline.seconds if second.started],
             )
-    assert len(found[1][0]) == len(list(starts(plan)))
+    assert len(found[1][0]) == len(list(arrival_times(plan)))
     assert found[1] == found[2] == found[4]
 
 
 def test_shares_of_a_plan_are_all_of_it():
     plan = scenario("http://a", rate=50, spacing="poisson", seconds=20, warmup=2, seed=7)
-    times = list(enumerate(starts(plan)))
+    times = list(enumerate(arrival_times(plan)))
     for of in (1, 2, 4, 7):
         shares = [[one for one in times if PlanShare(index, of).has(one[0])] for index in range(of)]
         assert sorted(one for share in shares for one in share) == times

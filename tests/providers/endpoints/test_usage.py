@@ -80,7 +80,7 @@ def test_a_name_in_a_prompt_is_no_usage():
     reader = ImageReader(1)
     body = rb'{"data":[{"revised_prompt":"write \"usage\": {\"input_tokens\": 9}"}],"usage": {"input_tokens":2,"x":{}}}'
     for at in range(0, len(body), 3):
-        reader.bytes(body[at : at + 3])
+        reader.scan(body[at : at + 3])
     assert reader.usage == Usage(input=2)
 
 
@@ -90,7 +90,7 @@ def test_usage_is_found_at_either_end_of_any_answer():
         for size in (len(body), 1000):
             reader = ImageReader(1)
             for at in range(0, len(body), size):
-                reader.bytes(body[at : at + size])
+                reader.scan(body[at : at + size])
             assert reader.usage == Usage(input=2, output=3)
 
 
