@@ -158,7 +158,7 @@ async def test_where_all_are_out_requests_are_answered_at_once_with_the_time_tha
         answer = await running.ask("r")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "100")
         assert answer.headers["x-trigate-attempts"] == "0"
-        assert "a is unavailable (gone, for 600 s), b is unavailable (quota, for 100 s)" in answer.text
+        assert "a is in cooldown (gone, for 600 s), b is in cooldown (quota, for 100 s)" in answer.text
         assert (a.asked, b.asked) == ([], [])
 
 
@@ -235,7 +235,7 @@ async def test_what_is_wrong_with_a_credential_is_so_for_all_entries_that_share_
         assert await ask_often(running, 5, api=api, stream=stream) == {200: 5}
         assert (a.take_count(), b.take_count()) == (1, 6)
     loud = [record.getMessage() for record in caplog.records if record.name == "trigate.health"]
-    assert [line.partition(" for 600.0 s")[0] for line in loud] == ["a, b: unavailable"]
+    assert [line.partition(" for 600.0 s")[0] for line in loud] == ["a, b: in cooldown"]
 
 
 async def test_another_key_at_the_same_provider_is_asked():

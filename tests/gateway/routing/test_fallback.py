@@ -129,7 +129,7 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
     end = step(plan("a", "b"), out={**out, "b": attrs.evolve(out["b"], tried=True)})
     assert (end.failed.status, end.failed.headers) == (503, (("retry-after", "4"),))
-    assert "a is unavailable (overloaded, for 9 s)" in end.failed.message
+    assert "a is in cooldown (overloaded, for 9 s)" in end.failed.message
 
 
 def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
@@ -137,8 +137,8 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
     out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
     end = step(plan("a", "b"), out=out)
     assert end.failed.message == (
-        "a is unavailable (credential, tried by another request; check its credential), "
-        "b is unavailable (quota, for 600 s): try again in 600 s"
+        "a is in cooldown (credential, tried by another request; check its credential), "
+        "b is in cooldown (quota, for 600 s): try again in 600 s"
     )
 
 
@@ -222,7 +222,7 @@ def test_every_walk_comes_to_its_end_within_the_attempts(names, attempts, reason
     while isinstance(found := step(of, *outcomes), Send):
         outcomes.append(failed(found.target.place, reasons[len(outcomes)]))
         assert len(outcomes) <= attempts
-    assert found.failed in [outcome.failed for outcome in outcomes] or "asked:" in found.failed.message
+    assert found.failed in [outcome.failed for outcome in outcomes] or "tried:" in found.failed.message
 
 
 @pytest.mark.parametrize("when", [["quota"], ["rate_limited"]])
