@@ -276,7 +276,8 @@ def _reasons(found: Sequence[Checkup]) -> list[str]:
             if outcome.state != "ok" and outcome.says:
                 by_failure.setdefault((outcome.state, outcome.says), []).append(name)
         for (state, says), names in by_failure.items():
-            what = "" if len(names) == len(FEATURES) else f", {', '.join(names)}"
+            tests = "test" if len(names) == 1 else "tests"
+            what = "" if len(names) == len(FEATURES) else f", {tests} {', '.join(names)}"
             lines.append(click.style(_wrapped(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
     return lines
 

@@ -625,7 +625,7 @@ def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(brow
         body = {"model": "gpu-1", "messages": [{"role": "user", "content": "Hi"}]}
         assert process.request("POST", PATHS["chat"], body).status == 429
         told = browser.until("document.getElementById('out').innerText")
-        assert re.fullmatch(r"Unavailable: gpu-1 \(rate_limited, [012]\.\d s\)", told)
+        assert re.fullmatch(r"In cooldown: gpu-1 \(rate_limited, [012]\.\d s\)", told)
         browser.until("document.getElementById('out').hidden")
 
 

@@ -125,7 +125,7 @@ function renderOut() {
   const out = new Map(each().flatMap(worker => worker.about.out ?? []).map(one => [one.target, one]));
   const words = [...out.values()].map(({target, state, reason, seconds: left}) =>
     `${target} (${reason}, ${state === "out" ? seconds(left) : STATES[state] ?? state})`);
-  found("out").textContent = words.length ? `Unavailable: ${words.join(", ")}` : "";
+  found("out").textContent = words.length ? `In cooldown: ${words.join(", ")}` : "";
   found("out").hidden = !words.length;
 }
 

@@ -98,7 +98,7 @@ def test_an_error_is_shown_as_it_is_without_secrets(upstream, doctor):
     upstream.script(TEXT, TEXT, BROKEN, THOUGHT, STRUCTURE, NO_COUNT)
     status, out, err = doctor([provider("p/m", upstream.url)], as_json=False)
     assert (status, err) == (0, "")
-    assert "p/m (chat), tools: 400 tools are not supported by this model" in out
+    assert "p/m (chat), test tools: 400 tools are not supported by this model" in out
     assert "sk-upstream" not in out
 
 
@@ -274,4 +274,4 @@ def test_why_signing_in_fails_is_told(upstream, doctor, monkeypatch):
     entry = {"model": "mine/x", "base_url": upstream.url, "sign_in": {"type": "aws", "region": "eu-west-1"}}
     status, _, err = doctor([entry])
     assert status == 1
-    assert "aws: sign-in failed: NoAwsCredentials: no AWS credentials were found" in err
+    assert "aws: sign-in failed: NoAwsCredentials: found no AWS credentials" in err
