@@ -88,7 +88,7 @@ def test_a_conversation_is_bounded_as_a_body_is():
     bounds = Bounds(2 * 2**20, 50_000)
     turn = b'{"input":[' + TURN * 5_000 + b"{}]}"
     assert bounds.within([turn] * 3) == [turn] * 3
-    with pytest.raises(GatewayError, match=r"elements: limits\.elements"):
+    with pytest.raises(GatewayError, match=r"elements \(limits\.elements"):
         bounds.within([turn] * 4)
-    with pytest.raises(GatewayError, match=r"bytes: limits\.request_body"):
+    with pytest.raises(GatewayError, match=r"bytes \(limits\.request_body"):
         bounds.within([b"x" * 2**20] * 3)
