@@ -16,7 +16,7 @@ from gateway.health.health import Health
 from gateway.routing.fallback import may_go_on
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Stage
 from gateway.routing.target import Target
-from streams.events import ErrorInfo, ErrorKind, FailureReason
+from streams.events import UNAVAILABLE, ErrorInfo, ErrorKind, FailureReason
 
 KINDS: Final[Mapping[FailureReason, ErrorKind]] = {
     "rate_limited": "rate_limited",
@@ -145,7 +145,8 @@ def _rehearse(
         if isinstance(step, GiveUp):
             late = clock.now >= plan.deadline
             tried = {one.target.place for one in attempts}
-            left = tuple(one.target for one in plan.candidates if one.target.place not in tried) if late else ()
+            rest = (one for one in plan.candidates if one.target.place not in tried and one.when >= UNAVAILABLE)
+            left = tuple(one.target for one in rest) if late else ()
             return Rehearsal(tuple(attempts), step.failed, left, late)
         clock.now += step.after
         answer = conditions.health.begin(step.target, None, added=bool(outcomes))

@@ -13,7 +13,7 @@ import yaml
 from gateway.commands.explaining import explain, suppositions
 from gateway.commands.rehearsal import KINDS, Rehearsal, rehearse
 from gateway.config.loading import Config, from_mapping
-from gateway.routing.plan import Plan
+from gateway.routing.plan import Outage, Plan
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.gateway_thread import gateway_thread
@@ -274,3 +274,16 @@ def test_a_gateway_that_runs_says_how_much_of_them_is_used(limited):
     assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
     assert "client_groups.team: 5 usd/run, counted per run" in said
     assert "model_providers.small: 50 usd/day, 0.1500006 usd of 50 usd used (0%)" in said
+
+
+def test_a_request_goes_to_its_only_target_during_a_cooldown_but_not_during_a_rate_limit():
+    loaded, plan = planned("alone")
+    sent = rehearse(plan, {}, loaded, {"gpu-1": Outage("overloaded", 60.0)})
+    assert [(one.target.place, one.in_cooldown) for one in sent.attempts] == [("gpu-1", True)]
+    limited = rehearse(plan, {}, loaded, {"gpu-1": Outage("rate_limited", 60.0)})
+    assert (limited.attempts, limited.failed and limited.failed.status) == ((), 429)
+
+
+def test_a_timeout_that_uses_the_whole_deadline_lists_the_targets_that_were_not_tried(tmp_path, capsys):
+    lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content=None)
+    assert lines[-1].endswith("gpu-2: timeout (used the whole deadline; cloud was not tried)")
