@@ -49,7 +49,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
             findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
         elif not has_targets and item.target is None:
             if path not in findings.faulty:
-                findings.wrong(path, "neither target nor targets is set is set is set", "set `target` to a model")
+                findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target):
             if groups := targets.known(tuple(_groups(item, path, findings)), (*path, "targets")):
                 made.routes[name] = _route(name, item, groups, retries, findings)

@@ -206,7 +206,7 @@ def test_conditions_are_judged_on_the_whole(tmp_path, capsys):
     assert said(capsys, *plain, "--fail-if", "errors>0")[0] == 0
     for wrong, why in (
         ("--fail-if", "not a condition"),
-        ("--percentiles", "expected percentiles"),
+        ("--percentiles", "percentiles below 100"),
         ("--junit", "no conditions"),
     ):
         status, _, err = said(capsys, *plain, wrong, str(tmp_path / "x"))

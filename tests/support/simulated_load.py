@@ -11,7 +11,7 @@ import trio
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.scenario import Scenario, starts
+from loadtest.plan.scenario import Scenario, arrival_times
 from loadtest.run.overhead import Overhead
 from loadtest.run.under_way import LoadUnderWay, Watching, watch_nothing
 from tests.support.load_records import exchange_record
@@ -81,7 +81,7 @@ def simulate(queue: SimulatedQueue, slow: float = float("inf")):
 
     async def run(plan: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
         loads.append(plan)
-        planned = [start - plan.warmup for start in starts(plan)]
+        planned = [start - plan.warmup for start in arrival_times(plan)]
         answers = queue.answers(planned, random.Random(plan.seed))
         return await SimulatedLoad(plan, target, answers, slow).run_watched(watch)
 

@@ -38,8 +38,8 @@ def test_a_short_key_is_said_and_not_shown():
     ],
 )
 def test_a_key_that_crosses_a_network_in_clear_is_said(url, said):
-    assert any("in clear" in text for text in warnings({"base_url": url})) is said
-    assert not any("in clear" in text for text in warnings({"base_url": url, "access_key": None}))
+    assert any("unencrypted" in text for text in warnings({"base_url": url})) is said
+    assert not any("unencrypted" in text for text in warnings({"base_url": url, "access_key": None}))
 
 
 @pytest.mark.parametrize(
