@@ -205,3 +205,11 @@ def test_hooks_before_a_commit_download_nothing():
     assert [one["repo"] for one in hooks] == ["local"]
     assert all(hook["language"] == "system" for one in hooks for hook in one["hooks"])
     assert all((ROOT / hook["entry"]).is_file() for one in hooks for hook in one["hooks"])
+
+
+def test_the_gate_finds_its_commands_in_the_pages():
+    texts = re.findall(r'command_under (\S+) "(.+?)"\)', (ROOT / ".ci/run").read_text())
+    assert len(texts) == 2
+    for page, text in texts:
+        lines = (ROOT / page).read_text().splitlines()
+        assert any(line.startswith(text) for line in lines), (page, text)
