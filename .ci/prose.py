@@ -24,7 +24,8 @@ CACHE: Final = Path(".lint_cache/prose.json")
 CHECKED: Final = re.compile(
     r"(?!tests/data/|tests/recordings/|\.ci/prose_).*(\.md|\.py|\.toml|\.ya?ml|justfile|\.ci/lint|\.ci/run)"
 )
-RUFF: Final = (Path(sys.executable).with_name("ruff"), "check", "-q", "--exit-zero", "--output-format=json")
+RUFF_OPTIONS: Final = ("-q", "--no-cache", "--exit-zero", "--output-format=json")
+RUFF: Final = (Path(sys.executable).with_name("ruff"), "check", *RUFF_OPTIONS)
 DOCSTRING_RULES: Final = "--select=D401,D404"
 MOST_SHOWN: Final = 30
 

@@ -100,7 +100,7 @@ class Watch:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._patience:g} s")
         if self.reading:
             return ErrorInfo("timeout", f"the provider went silent for {self._timeouts.idle:g} s in mid-answer")
-        return ErrorInfo("timeout", f"the provider did not answer within {self._timeouts.first_byte:g} s")
+        return ErrorInfo("timeout", f"the provider did not respond within {self._timeouts.first_byte:g} s")
 
 
 def _seconds(limit: float | None) -> float:

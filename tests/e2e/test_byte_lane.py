@@ -178,7 +178,7 @@ def test_two_choices_in_another_form_than_was_asked_for_are_refused_and_not_halv
     assert reply.status == (200 if n == 1 else 400)
     if n > 1:
         assert (reply.json["error"]["type"], reply.json["error"]["param"]) == ("invalid_request_error", "n")
-        assert ("stream" if stream else "whole") in reply.json["error"]["message"]
+        assert ("without streaming" if stream else "only with streaming") in reply.json["error"]["message"]
 
 
 def test_an_event_of_eight_megabytes_passes(gateway, upstream):

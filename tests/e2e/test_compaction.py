@@ -151,9 +151,9 @@ def test_what_is_no_whole_summary_is_a_failure_and_never_an_answer(gateway, thei
     if stream and reply.status == 200:
         check_stream(reply.body)
         assert reply.events()[-1][0] == "response.failed"
-        assert "gave no summary" in reply.events()[-1][1]["response"]["error"]["message"]
+        assert "returned no summary" in reply.events()[-1][1]["response"]["error"]["message"]
     else:
-        assert "gave no summary" in complaint("responses", reply, 502)["message"]
+        assert "returned no summary" in complaint("responses", reply, 502)["message"]
 
 
 # By its own path

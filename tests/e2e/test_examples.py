@@ -124,10 +124,10 @@ def test_an_example_is_explained(name, failing, answers, tmp_path, capsys):
     assert explain(ROUTES[name], "chat", file, no_env=True, supposed=supposed) == 0
     *_, tried, answer = capsys.readouterr().out.splitlines()
     if failing:
-        assert answer.startswith(f"answer   200 from {answers}")
+        assert answer.startswith(f"result   200 from {answers}")
         assert tried.endswith(f"{answers}: assumed to answer")
     else:
-        assert answer.startswith("answer   502")
+        assert answer.startswith("result   502")
 
 
 @pytest.mark.parametrize(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])

@@ -212,7 +212,7 @@ def test_a_stream_that_breaks_its_grammar_is_logged(gateway, upstream):
     )
     upstream.script(Raw(200, STREAM, (broken,)))
     gateway.request("POST", PATHS["chat"], question("chat", MODELS["chat"], stream=True))
-    assert eventually(lambda: [line for line in gateway.log if "the stream breaks" in line])
+    assert eventually(lambda: [line for line in gateway.log if "the stream violates" in line])
 
 
 def test_good_streams_are_not_logged(gateway, upstream):
@@ -224,4 +224,4 @@ def test_good_streams_are_not_logged(gateway, upstream):
             reply = gateway.request("POST", PATHS[api], question(api, MODELS[other], stream=True))
             request_id = reply.headers["x-request-id"]
             eventually(lambda id=request_id: any(id in line for line in gateway.log))
-            assert [line for line in gateway.log if request_id in line and "the stream breaks" in line] == []
+            assert [line for line in gateway.log if request_id in line and "the stream violates" in line] == []

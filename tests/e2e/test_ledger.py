@@ -303,7 +303,7 @@ async def test_a_mistake_of_ours_is_told_as_that_and_ends_no_other_task(caplog, 
             text = b"".join([data async for data in pieces])
         nursery.cancel_scope.cancel()
     assert response.status == (500 if keep_alive == 15 else 200)
-    assert b"made a mistake" in text
+    assert b"internal error of the gateway" in text
     assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "internal_error"
     assert "not even an UpstreamError" in caplog.text
 

@@ -74,7 +74,8 @@ def test_no_key_names_two_models(gateway, upstream, api, name, key):
         body = json.dumps(asked(api, model=first))[:-1] + f', "{name}": "{last}"}}'
         reply = ask(gateway, api, key, body.encode())
         if reply.status != 403:  # the last is decided by, and may not be the client's
-            assert complaint(api, reply, 400)["message"].startswith(("model stands twice", f"{name} is model but"))
+            message = complaint(api, reply, 400)["message"]
+            assert message.startswith(("model appears twice", f"{name} differs from model"))
     assert upstream.seen == []
 
 

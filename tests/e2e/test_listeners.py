@@ -148,7 +148,7 @@ def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
 def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
     authority = Authority(tmp_path)
     soon, other = authority.pair("soon", days=3), authority.pair("other")
-    for key, code, words in ((soon.key, 0, "ends on"), (other.key, 1, "not the certificate's key")):
+    for key, code, words in ((soon.key, 0, "expires on"), (other.key, 1, "does not belong to the certificate")):
         write(tmp_path, {"tls": {"certificate": str(soon.certificate), "key": str(key)}})
         found = invoke("check", cwd=tmp_path)
         assert found.returncode == code

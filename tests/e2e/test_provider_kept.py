@@ -320,7 +320,7 @@ def test_with_keys_and_without_a_store_nobody_is_taken_for_the_owner(ups, chat, 
             for more in ({"previous_response_id": id}, {"conversation": "conv_x"}, {"background": True}):
                 error = refusal(turn(own, "one", key=key, **more))
                 assert error["param"] in more
-                assert "keeps no state" in error["message"]
+                assert "stores no state" in error["message"]
             for method, rest, _ in CALLS:
                 assert own.request(method, f"/v1/responses/{id}{rest}", headers=bearer(key)).status in (400, 404)
         assert one.seen == []

@@ -333,7 +333,7 @@ def test_the_viewers_of_one_client_leave_room_for_others(gateway):
     with looking(gateway, auth("mallory"), SHARES["viewers"]):
         refused = gateway.request("GET", "/ui/events", None, auth("mallory"))
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-        assert b"'mallory' has 2 viewers" in refused.body
+        assert b"'mallory' has reached its limit of 2 viewers" in refused.body
         with looking(gateway, auth("bob"), SHARES["viewers"]), looking(gateway, OPERATOR, 1):
             assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
 

@@ -56,7 +56,7 @@ def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream
         if api == "responses":
             assert seen.json["store"] is False
             assert ("reasoning" in seen.json) == (seen.json.get("include") == ["reasoning.encrypted_content"])
-        said += turn.told
+        said += turn.conversation_in
     assert len(ids) == len(TURNS), "the provider has said the same id each time"
 
 
@@ -97,7 +97,7 @@ def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
         assert sdk.responses.retrieve(response.id) == response
         said += turn.asked
         assert conversation_in(upstream.seen[i]) == [*turn.system, *as_heard(api, said)]
-        said += turn.told
+        said += turn.conversation_in
     assert sdk.conversations.retrieve(conversation.id) == conversation
 
     items = list(sdk.conversations.items.list(conversation.id, order="asc", limit=4))

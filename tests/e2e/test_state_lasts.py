@@ -54,7 +54,7 @@ def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -
     turn = TURNS[i]
     upstream.script(turn.answer)
     response = talk.ask(api, turn.input, **where, **turn.more)
-    said = [line for earlier in TURNS[:i] for line in (*earlier.asked, *earlier.told)] + [*turn.asked]
+    said = [line for earlier in TURNS[:i] for line in (*earlier.asked, *earlier.conversation_in)] + [*turn.asked]
     assert conversation_in(upstream.seen[0]) == [*turn.system, *as_heard(api, said)]
     return response
 

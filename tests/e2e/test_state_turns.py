@@ -37,7 +37,7 @@ def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, a
         said += [(model, line) for line in turn.asked]
         hears = [line for maker, line in said if maker == model or line[0] != "thinking"]
         assert conversation_in(upstream.seen[i]) == [*turn.system, *as_heard(model, hears)]
-        said += [(model, line) for line in turn.told]
+        said += [(model, line) for line in turn.conversation_in]
 
 
 @both_ways

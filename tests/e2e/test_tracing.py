@@ -464,7 +464,7 @@ def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_c
         collector.refuse = False
         ask(gateway, "on-chat", "heard", stream=True)
         collector.of("heard")
-        eventually(lambda: any("traces are taken again" in line for line in gateway.log))
+        eventually(lambda: any("traces are accepted again" in line for line in gateway.log))
         assert sum("traces are" in line for line in gateway.log) == 2
 
 

@@ -149,7 +149,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
     begun: list[trio.Process] = []
 
     async def scarce(*args, **more):
-        if len(begun) == 2 and "could not be started" not in caplog.text:
+        if len(begun) == 2 and "could not start a worker" not in caplog.text:
             raise OSError(errno.EAGAIN, "no more processes")
         begun.append(await start(*args, **more))
         return begun[-1]

@@ -51,7 +51,7 @@ async def test_a_good_end_closes_the_channel_without_a_failure(autojump_clock):
 @pytest.mark.parametrize(
     ("upstream", "failed", "seconds"),
     [
-        (Upstream(head_after=10.1), "did not answer within 10 s", 10),
+        (Upstream(head_after=10.1), "did not respond within 10 s", 10),
         (Upstream(5.1, head_after=9.9), "went silent for 5 s", 14.9),
         (Upstream(b"a", 5.1, b"b"), "went silent for 5 s", 5),
         (Upstream(*[b"a", 4.0] * 26), "did not finish within 100 s", 100),

@@ -72,7 +72,7 @@ PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/te
 RUNS = (
     # Pages about the gateway use the demo, and the stand-in provider listens on the port of the pages.
     Row(r"curl (-N http://\S+/v1/\S+ -d .*\"demo.*)", CURL, ("Hello", ENDS)),
-    Row(r"curl (-N .*cut-after-3.*)", CURL, ("connection broke before its answer was whole",)),
+    Row(r"curl (-N .*cut-after-3.*)", CURL, ("connection broke before the end of its response",)),
     Row(r"curl (-si http://\S+/v1/\S+ -d .*\"demo-messages.*logit_bias.*)", CURL, ("x-trigate-dropped: logit_bias",)),
     Row(r"curl (http://\S+/v1/embeddings -d .*)", CURL, ('"total_tokens":',)),
     Row(r"curl (http://\S+/v1/rerank -d .*)", CURL, ('"relevance_score":',)),
@@ -206,7 +206,10 @@ RUNS = (
         "diff -r docs/clients $ROOT/docs/clients"),
     Row(r"python -m tests\.pages\.prices",
         f"cp -r $ROOT/providers $ROOT/streams . && {PAGES} && {{}} && cmp {PRICES} $ROOT/{PRICES}"),
-    Row(r"python -m tests\.pages\.(?!translation)(\w+)",
+    Row(r"python -m tests\.pages\.interface",
+        f"cp -r $ROOT/docs $ROOT/gateway $ROOT/providers $ROOT/streams . && {PAGES} && mkdir tests/data && {{}} && "
+        "test -s tests/data/interface.json"),
+    Row(r"python -m tests\.pages\.(?!translation|interface)(\w+)",
         rf"cp -r $ROOT/docs $ROOT/README.md . && {PAGES} && {{}} && "
         r"cmp docs/\1.md $ROOT/docs/\1.md"),
 )  # fmt: skip

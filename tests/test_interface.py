@@ -1,0 +1,27 @@
+"""Every configuration key, option, metric, log field and header of the last release still exists.
+
+A new spelling leaves the old one in place (CONTRIBUTING.md), so a name may be added and none may go.
+"""
+
+import json
+
+import pytest
+
+from tests.pages.interface import FILE, interface
+
+RELEASED = json.loads(FILE.read_text())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RELEASED if kind != "version"])
+def test_every_name_of_the_last_release_exists(kind):
+    assert sorted({*RELEASED[kind]} - {*interface()[kind]}) == [], f"these names are in {RELEASED['version']}"
+
+
+def test_the_list_of_names_is_whole():
+    """The walks find nested keys, keys below any name, options of subcommands, and labels."""
+    names = interface()
+    assert {"client_groups[].ratelimits.tokens", "stored_keys"} <= {*names["configuration keys"]}
+    assert "keys add --config" in names["commands and options"]
+    assert "trigate_exchanges_total (counter) ended" in names["metrics"]
+    assert "Attempts: cause" in names["log fields"]
+    assert "x-trigate-run" in names["headers"]
