@@ -158,7 +158,7 @@ async def _page(request: UpstreamRequest, upstream: Upstream) -> bytes:
                 raise NoList(f"it returns status {response.status}")
             return await response.read(PAGE_BYTES)
     except GatewayError as error:
-        raise NoList(error.failed.message) from None
+        raise NoList(error.info.message) from None
 
 
 log = logging.getLogger("trigate.models")
@@ -232,7 +232,7 @@ class ProviderLists:
                     credential = place.entry.key if source is None else await source.credential()
                     names, seconds = await names_of(place, upstream, credential), FRESH
             except (NoList, GatewayError, trio.TooSlowError) as error:
-                why = error.failed.loggable_message if isinstance(error, GatewayError) else str(error)
+                why = error.info.loggable_message if isinstance(error, GatewayError) else str(error)
                 log.info("%s: could not list its models: %s", place.entry.name, why or "timeout")
         if key in self._kept:  # no reload has taken it away meanwhile
             self._kept[key] = Kept(names, self._clock() + seconds)

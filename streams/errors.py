@@ -14,13 +14,13 @@ class GatewayError(Exception):
 
     def __init__(self, kind: ErrorKind, message: str, **fields: Any) -> None:
         super().__init__(message)
-        self.failed = ErrorInfo(kind, message, **fields)
+        self.info = ErrorInfo(kind, message, **fields)
 
     @classmethod
     def of(cls, failed: ErrorInfo) -> "GatewayError":
         """Return an exception that carries ``failed`` unchanged."""
         error = cls(failed.kind, failed.message)
-        error.failed = failed
+        error.info = failed
         return error
 
 

@@ -130,7 +130,7 @@ async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorI
         try:
             await _forward(source.chunks(), into, watch)
         except GatewayError as error:
-            failed = error.failed
+            failed = error.info
         except trio.BrokenResourceError:  # the consumer has closed its side: the answer is over
             pass
         finally:

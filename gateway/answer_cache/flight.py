@@ -111,7 +111,7 @@ class Flight:
                 self._ended = True
                 self._changed.unpark_all()
             except GatewayError as error:
-                self.fail(error.failed)
+                self.fail(error.info)
             finally:
                 if not self._ended:  # wake all waiting readers whatever the cause
                     self.abandon()

@@ -79,7 +79,7 @@ class ConfiguredOffer:
         try:
             self._router.resolve(name, "chat")
         except GatewayError as error:
-            return error.failed.message
+            return error.info.message
         return ""
 
     def model(self, name: str) -> str:

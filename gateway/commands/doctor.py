@@ -151,7 +151,7 @@ def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: f
     try:
         targets = targets_to_check(config, models)
     except GatewayError as error:
-        click.echo(error.failed.message, err=True)
+        click.echo(error.info.message, err=True)
         return 2
     if not targets.tried:
         click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)

@@ -203,7 +203,7 @@ def explain(
         check_key(config, key)
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
-        say(error.failed.message)
+        say(error.info.message)
         say(f"{config.path} has these models: {', '.join(_names(config))}")
         return 2
     except click.ClickException as error:

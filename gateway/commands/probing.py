@@ -264,7 +264,7 @@ def _ms(start: float) -> float:
 
 
 def _message(error: GatewayError) -> str:
-    failed = error.failed
+    failed = error.info
     text = " ".join(failed.message.split())
     return f"{failed.status} {text}" if len(text) <= 300 else f"{failed.status} {text[:299]}…"
 

@@ -41,7 +41,7 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
     try:
         outgoing = translated(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
-        click.echo(f"rejected with status {error.failed.status}: {error.failed.message}", err=True)
+        click.echo(f"rejected with status {error.info.status}: {error.info.message}", err=True)
         return 1
     click.echo(msgspec.json.format(outgoing.body, indent=2))
     _report(outgoing)

@@ -227,7 +227,7 @@ class Background:
                 nodes, _ = await run.turn.nodes(response, b"")
                 await self._store.put(nodes)
         except GatewayError as error:
-            log.error("could not store %s: %s", run.turn.id, error.failed.loggable_message)
+            log.error("could not store %s: %s", run.turn.id, error.info.loggable_message)
 
     # For clients that come back
 

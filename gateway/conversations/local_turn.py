@@ -105,12 +105,12 @@ class LocalTurn(TurnRecorder):
             await self._write(self._writer.partial_response or self._writer.response, self._log.close())
         except GatewayError as error:
             if seen.failed is not None:  # a more important error came first
-                log.warning("response %s: %s", self.id, error.failed.loggable_message)
+                log.warning("response %s: %s", self.id, error.info.loggable_message)
             elif self._options.must_store:
-                seen.take_back(error.failed)
-                return _replace_last_event(data, partial(self._failed_event, error.failed))
+                seen.take_back(error.info)
+                return _replace_last_event(data, partial(self._failed_event, error.info))
             else:
-                log.warning("could not store response %s: %s", self.id, error.failed.loggable_message)
+                log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
                 return _replace_last_event(data, _not_stored_event)
         return data
 
@@ -122,7 +122,7 @@ class LocalTurn(TurnRecorder):
         try:
             await self._write(response, self._log.close())
         except GatewayError as error:
-            log.warning("could not store response %s: %s", self.id, error.failed.loggable_message)
+            log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         if self._store is None:
@@ -133,7 +133,7 @@ class LocalTurn(TurnRecorder):
         except GatewayError as error:
             if self._options.must_store:
                 raise
-            log.warning("could not store response %s: %s", self.id, error.failed.loggable_message)
+            log.warning("could not store response %s: %s", self.id, error.info.loggable_message)
             return msgspec.json.encode({**response, "store": False})  # cheap: members are copied as bytes
         return body
 

@@ -68,7 +68,7 @@ class ProviderTurn(TurnRecorder):
             with store_deadline("store the owner of the response"):
                 await self._store.put([Node(id, self._owner, "foreign", body)])
         except GatewayError as error:
-            log.warning("clients cannot continue response %s: %s", id, error.failed.loggable_message)
+            log.warning("clients cannot continue response %s: %s", id, error.info.loggable_message)
             return False
         return True
 

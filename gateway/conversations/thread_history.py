@@ -48,7 +48,7 @@ async def load_thread(
     try:
         chain = () if previous is None else await _load_chain(scope.store, scope.owner, previous)
     except GatewayError as error:
-        if keepers and error.failed.kind == "not_found":  # a provider has it
+        if keepers and error.info.kind == "not_found":  # a provider has it
             return ResolvedRequest(incoming, keepers[:1])
         raise
     own_members = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}

@@ -67,8 +67,8 @@ class ThreadTurn(TurnRecorder):
         try:
             await self._write(self._fold.blocks())
         except GatewayError as error:
-            seen.end, seen.failed, seen.committed = None, error.failed, self._committed
-            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.failed, seen.start, 0)
+            seen.end, seen.failed, seen.committed = None, error.info, self._committed
+            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, seen.start, 0)
         return data
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:

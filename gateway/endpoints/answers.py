@@ -50,11 +50,11 @@ def answering(view: View, ledger: Ledger) -> View:
         try:
             return await view(**variables)
         except GatewayError as error:
-            return refused(error.failed, "responses", ledger)
+            return refused(error.info, "responses", ledger)
         except Unavailable as error:
-            return refused(unavailable(str(error)).failed, "responses", ledger)
+            return refused(unavailable(str(error)).info, "responses", ledger)
         except RecursionError:
-            return refused(too_deep().failed, "responses", ledger)
+            return refused(too_deep().info, "responses", ledger)
 
     return answer
 

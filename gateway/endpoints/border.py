@@ -55,9 +55,9 @@ async def serve(
         refuse = exchange.refuse
         return await answer(exchange)
     except GatewayError as error:
-        return refuse(error.failed)
+        return refuse(error.info)
     except RecursionError:
-        return refuse(too_deep().failed)
+        return refuse(too_deep().info)
     except Exception:  # a bug in the gateway
         log.exception("request %s: unexpected error", incoming.scope.id)
         return refuse(MISTAKE)

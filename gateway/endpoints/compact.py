@@ -41,7 +41,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
             return response
         return await _summarise(exchange, planned)
     except GatewayError as error:
-        return exchange.refuse(error.failed)
+        return exchange.refuse(error.info)
 
 
 async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
@@ -51,8 +51,8 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
     try:
         answer = await walk.read_all()
     except GatewayError as error:
-        several = len(planned.plan.candidates) > 1 and error.failed.reason in UNAVAILABLE
-        if (several or error.failed.status in NO_SUCH_PATH) and not _refers(planned.incoming):
+        several = len(planned.plan.candidates) > 1 and error.info.reason in UNAVAILABLE
+        if (several or error.info.status in NO_SUCH_PATH) and not _refers(planned.incoming):
             return None
         raise
     with suppress(GatewayError):  # only its cost needs to be readable

@@ -166,7 +166,7 @@ def read_items(members: Fields) -> list[Object]:
     try:
         CODECS["responses"].read_request({"model": "", "input": given})
     except GatewayError as error:  # invalid items could not be used in a turn
-        raise GatewayError.of(_about_items(error.failed)) from None
+        raise GatewayError.of(_about_items(error.info)) from None
     return prepare_input(given)
 
 

@@ -29,7 +29,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
         request = await offload(incoming.size, lambda: incoming.count_request)
         tokens = await _provider_count(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
-        return exchange.refuse(error.failed)
+        return exchange.refuse(error.info)
     exchange.record.bill.whole = True
     headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
     if tokens is None:
@@ -59,7 +59,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
         answer = await walk.read_all()
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1
-        if error.failed.status in NO_SUCH_PATH or (several and error.failed.reason in UNAVAILABLE):
+        if error.info.status in NO_SUCH_PATH or (several and error.info.reason in UNAVAILABLE):
             return None
         raise
     return read_count_answer(answer.body)

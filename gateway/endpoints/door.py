@@ -37,7 +37,7 @@ class GuardedDoor:
             host, origin = (named.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
             audit = self._ledger.audit
             audit.log_limited("page_refused", scope.address, path=asgi["path"], host=host, origin=origin)
-            return self._refusal(asgi, scope, error.failed)
+            return self._refusal(asgi, scope, error.info)
         return None
 
     def _refusal(self, asgi: Mapping[str, Any], scope: RequestScope, failed: ErrorInfo) -> Response:

@@ -59,7 +59,7 @@ class _HealthRoutes:
             try:
                 self._service.admission.authenticate_operator(incoming)
             except GatewayError as error:
-                return refused(open_record("chat", self._service.ledger, incoming.scope), error.failed)
+                return refused(open_record("chat", self._service.ledger, incoming.scope), error.info)
             targets = await self._targets()
         if self._service.lifecycle.draining:
             return _answered(incoming, {"status": "draining", **targets}, 503)

@@ -59,7 +59,7 @@ def add_authentication(app: QuartTrio, service: Service, open: Collection[str]) 
             g.client = (service.admission.authenticate if at_once else service.admission.admit)(arrival)
             g.owner = service.admission.holder(g.client, arrival.headers)
         except GatewayError as error:
-            return through_quart(refused(error.failed, api_of(request.path, client_headers()), service.ledger))
+            return through_quart(refused(error.info, api_of(request.path, client_headers()), service.ledger))
         return None
 
     app.before_request(authenticate)

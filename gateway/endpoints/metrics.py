@@ -51,7 +51,7 @@ def metrics_routes(service: Service, config: Config) -> tuple[OpenRoute, ...]:
             if config.metrics != "open":
                 service.admission.authenticate_operator(incoming)
         except GatewayError as error:
-            return refused(open_record("chat", service.ledger, incoming.scope), error.failed)
+            return refused(open_record("chat", service.ledger, incoming.scope), error.info)
         _look(service, metrics)
         await refresh_levels(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)

@@ -154,8 +154,8 @@ def _shape() -> Shape:
 
 def _failed(error: GatewayError, shape: Shape) -> Response:
     codec = CODECS.get(_ERRORS[shape], CODECS["chat"])
-    body = codec.write_error(error.failed, current_scope().id)
-    return Response(error.failed.status, (*JSON_HEADERS, *error.failed.headers, *ids()), body)
+    body = codec.write_error(error.info, current_scope().id)
+    return Response(error.info.status, (*JSON_HEADERS, *error.info.headers, *ids()), body)
 
 
 def _only_post() -> GatewayError:

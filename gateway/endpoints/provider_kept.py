@@ -59,8 +59,8 @@ class ProviderKept:
                 shows = showing_to(self._service, owner(), asked.client) if self._service.accounts.wraps else None
                 return await _ask(exchange, attrs.evolve(_passed_on(target, body), shows=shows))
             except GatewayError as error:
-                if error.failed.status != 404 and refusal is None:
-                    refusal = partial(exchange.refuse, error.failed)
+                if error.info.status != 404 and refusal is None:
+                    refusal = partial(exchange.refuse, error.info)
         return None if refusal is None else refusal()
 
     async def _asked(self, id: str) -> tuple[Target, ...]:

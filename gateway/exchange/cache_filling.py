@@ -131,7 +131,7 @@ class CachedOrigin:
                 return await self._shared(answer, flight, key)
             flight.fail(self._walk.failed or ABANDONED)  # its readers would take it for the target's failure
         except GatewayError as error:
-            flight.fail(error.failed)
+            flight.fail(error.info)
             raise
         except BaseException:
             flight.abandon()

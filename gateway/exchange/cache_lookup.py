@@ -139,7 +139,7 @@ class CacheHit:
         except BaseException as error:
             await self._response.aclose()
             if isinstance(error, GatewayError):
-                self._tell(error.failed)
+                self._tell(error.info)
             raise
         self.watch.content_arrived()
         self._has_begun = True

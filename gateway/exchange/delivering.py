@@ -131,7 +131,7 @@ class DeliveredAnswer(Generic[B]):
             except GatewayError as error:
                 if (lane := await self.refusing_lane()) is not None:
                     self.delivery.carry(lane)
-                await self._tell(error.failed)
+                await self._tell(error.info)
             except Exception:  # a closed channel would look like a good end
                 log.exception("request %s: reading the provider's response failed", self.scope.id)
                 await self._tell(MISTAKE)

@@ -91,7 +91,7 @@ class Exchange:
                 return await self._leave(origin, turn)
             return await self.answer_to(origin)
         except GatewayError as error:
-            return self.refuse(error.failed)
+            return self.refuse(error.info)
 
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
@@ -225,7 +225,7 @@ class Exchange:
             try:
                 return await self._answer_for(origin, scope, Audience.STORE)
             except GatewayError as error:
-                return self.refuse(error.failed)
+                return self.refuse(error.info)
 
         background = self._context.service.background
         owner = self._memory.owner

@@ -194,7 +194,7 @@ def _named(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
         try:
             plans.append(_plan_for(context, name))
         except GatewayError as error:
-            raise invalid(f"{at}: {error.failed.message}", at) from None
+            raise invalid(f"{at}: {error.info.message}", at) from None
     context.record.asked = plans[0].first.asked
     return joined(plans, context.service.router.several)
 

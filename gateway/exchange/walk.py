@@ -69,7 +69,7 @@ class Walk:
                 self._account = None
                 return
             except GatewayError as error:
-                self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
+                self._note(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
         """Prepare the next attempt.
@@ -205,7 +205,7 @@ class Walk:
         try:
             answer = await self._answered(account, make)
         except GatewayError as error:
-            await self._fail(account, error.failed)
+            await self._fail(account, error.info)
             return None
         if self._has_won:  # another one, at the same time
             await answer.aclose()
@@ -230,7 +230,7 @@ class Walk:
             if self._has_won:
                 account.lose()
             elif isinstance(error, GatewayError):
-                account.fail(self._as_counted(error.failed), error.failed.reason)
+                account.fail(self._as_counted(error.info), error.info.reason)
             elif isinstance(error, Exception):  # an error of the gateway; the client has not disconnected
                 account.fail(MISTAKE)
             account.close()
@@ -386,7 +386,7 @@ class Walk:
             try:
                 return await self._prepared(step, self._cause(step), taken)
             except GatewayError as error:
-                self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
+                self._note(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
 
     async def _prepared(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
         """Prepare the attempt of ``step`` with its ``grant``.

@@ -102,7 +102,7 @@ class Prober:
                 async with await upstream.send(probe.request()) as response:
                     reason = self._judge(probe, response.status)
             except UpstreamError as error:
-                reason = error.failed.reason
+                reason = error.info.reason
                 if reason not in UNAVAILABLE:  # local limits and errors do not count
                     return
         now = self._clock()

@@ -69,7 +69,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
                 told = fault.told.get(codec.api)
                 events = fault.events(script(call, codec.api), number) if told is None else [told]
             except GatewayError as error:
-                return _error(codec, error.failed)
+                return _error(codec, error.info)
             reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
             return await _send(fault.answer(_answer(codec, reply, events), number), pace, reset)
 
@@ -105,7 +105,7 @@ async def _call_endpoint(
             return _error(codec, refusal, fault.body)
         answer = fault.answer(answering(call), number)
     except GatewayError as error:
-        return _error(codec, error.failed)
+        return _error(codec, error.info)
     return await _send(answer, pace, reset)
 
 
@@ -147,7 +147,7 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
     try:
         body = codec.write_answer(fold(events), reply)
     except GatewayError as error:
-        body = codec.write_error(error.failed, current_scope().id)
+        body = codec.write_error(error.info, current_scope().id)
     return ScriptedAnswer(None, (Piece(body),), JSON_HEADERS)
 
 
@@ -161,7 +161,7 @@ def _answer_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         call = codec.read_request(expect(dict(body), dict, "the line"))
         answer = _answer(codec, Reply(call, ISSUER, int(time.time()), 1), script(call, codec.api))
     except GatewayError as error:
-        return error.failed.status, msgspec.json.decode(codec.write_error(error.failed, ""))
+        return error.info.status, msgspec.json.decode(codec.write_error(error.info, ""))
     return 200, msgspec.json.decode(answer.pieces[0].data)
 
 

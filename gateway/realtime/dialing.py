@@ -68,7 +68,7 @@ class Dialing:
                 return OpenProvider(socket, target, self._secrets())
             raise GatewayError("timeout", f"the provider did not respond within {timeouts.first_byte:g} s")
         except GatewayError as error:
-            failed = public_error(error.failed, context.codec.api, target, self._secrets())
+            failed = public_error(error.info, context.codec.api, target, self._secrets())
             attempt.mark_failed(failed)
             raise GatewayError.of(failed) from error
         finally:

@@ -115,8 +115,8 @@ class Meter:
             record.reservation = await self._reserve(record)
             settled = True
         except GatewayError as error:
-            record.failed = error.failed
-            record.status = error.failed.status
+            record.failed = error.info
+            record.status = error.info.status
             raise
         finally:
             if not settled:

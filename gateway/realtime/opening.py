@@ -88,7 +88,7 @@ async def open_websocket(
         _deliver(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
     except GatewayError as error:
-        return through_quart(refused(record, error.failed, headers=CLOSES))
+        return through_quart(refused(record, error.info, headers=CLOSES))
     except Exception:  # a bug here becomes the client's error
         log.exception("realtime session %s failed before its start", arrival.scope.id)
         return through_quart(refused(record, MISTAKE, headers=CLOSES))

@@ -101,7 +101,7 @@ async def _serve_gemini(opening: Opening) -> None:
         shape = _shape(target)
         provider = await Dialing(opening.context, target, shape).dial("", ())
     except (GatewayError, RecursionError) as error:
-        opening.record.failed = failed = error.failed if isinstance(error, GatewayError) else TOO_DEEP
+        opening.record.failed = failed = error.info if isinstance(error, GatewayError) else TOO_DEEP
         closing = opening.inbox.closing or closing_for(failed)
         await websocket.close(closing.code, closing.reason)
         return

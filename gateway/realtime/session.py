@@ -84,7 +84,7 @@ class ClientInbox:
         try:
             self._held.arrive(size)
         except GatewayError as error:
-            self._on_refusal(Closing(TRY_AGAIN, fit_reason(error.failed.message)))
+            self._on_refusal(Closing(TRY_AGAIN, fit_reason(error.info.message)))
 
     def _refuse_size(self) -> None:
         self._on_refusal(Closing(TOO_LARGE, f"the message is larger than the limit of {self._largest} bytes"))
@@ -258,7 +258,7 @@ class RealtimeSession:
                 frame = await offload(len(message), self._reader.from_client, message, self._models)
                 self._meter.add_input(frame.characters)
             except GatewayError as error:
-                await self._complain(error.failed, None)
+                await self._complain(error.info, None)
                 continue
             except RecursionError:
                 await self._complain(TOO_DEEP, None)
@@ -267,7 +267,7 @@ class RealtimeSession:
                 try:
                     await self._meter.ask()
                 except GatewayError as error:
-                    await self._complain(error.failed, frame.event_id)
+                    await self._complain(error.info, frame.event_id)
                     continue
             with trio.move_on_after(STALL_SECONDS) as stall:
                 await self._provider.send(frame.message)
@@ -303,7 +303,7 @@ class RealtimeSession:
             try:
                 await self._meter.note(notice)
             except GatewayError as error:
-                await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseStarted) else None)
+                await self._stop_answer(error.info, notice.id if isinstance(notice, ResponseStarted) else None)
         await websocket.send(message)
 
     async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:

@@ -349,7 +349,7 @@ def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     try:
         name = models.resolve(model, "/v1/messages", params)
     except GatewayError as error:
-        failed = error.failed
+        failed = error.info
         message = f"{at}: {failed.message}"
         raise GatewayError.of(attrs.evolve(failed, message=message, param=f"{at}.params.model")) from None
     if name == model:

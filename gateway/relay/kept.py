@@ -342,7 +342,7 @@ class KeptRequest:
 
     async def _told(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
         """Return ``error`` for the owner: equal for deleted and others' objects, without native ids."""
-        failed = error.failed
+        failed = error.info
         if self.ids.native:
             return error
         if failed.status == 404 and self.texts:

@@ -93,7 +93,7 @@ class Translation:
         try:
             self._hold(events, raw)
         except TooMuch as error:
-            return self._write(error.failed)
+            return self._write(error.info)
         return b"".join(map(self._write, events))
 
     def _hold(self, events: Sequence[Event], raw: bytes) -> None:
@@ -150,5 +150,5 @@ class WholeAnswerTranslation(Translation):
         try:
             events = read_whole(self._codec, b"".join(self._parts))
         except GatewayError as error:
-            return self._write(error.failed)
+            return self._write(error.info)
         return b"".join(map(self._write, events))

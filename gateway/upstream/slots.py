@@ -114,7 +114,7 @@ class ConcurrencyLimit:
 
     def _refusal(self, holder: str) -> GatewayError:
         if self._share is not None and self._has_share(holder):
-            return UpstreamError.of(self._share.refusal(holder).failed)
+            return UpstreamError.of(self._share.refusal(holder).info)
         return failure("pool_timeout")
 
     def _leave(self, waiter: _Waiter) -> None:

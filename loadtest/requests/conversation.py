@@ -66,7 +66,7 @@ class TurnAnswer:
         try:
             answer = fold(_events(api, body, streamed))
         except GatewayError as error:
-            raise NoNextTurn(error.failed.message) from None
+            raise NoNextTurn(error.info.message) from None
         except FramingError as error:
             raise NoNextTurn(str(error)) from None
         names = _TEXTS_OF_REASONING if api == "chat" else ()

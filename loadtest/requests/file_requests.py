@@ -119,7 +119,7 @@ def _read_messages(members: Members) -> SpokenRequest:
     try:
         CODECS["chat"].read_request({"model": "", "messages": [*messages], **({"tools": [*tools]} if tools else {})})
     except GatewayError as error:
-        raise Wrong(error.failed.message, "messages and tools must have the form of Chat Completions") from None
+        raise Wrong(error.info.message, "messages and tools must have the form of Chat Completions") from None
     return SpokenRequest(messages, tools, _output(members))
 
 
@@ -363,7 +363,7 @@ def _validate(line: bytes, api: LoadApi) -> FileRequest:
             try:
                 chat_like_body(LoadRequest("", api=api), found.messages, found.tools, 1)
             except GatewayError as error:
-                raise Wrong(error.failed.message, f"use only features that {api} supports") from None
+                raise Wrong(error.info.message, f"use only features that {api} supports") from None
     return found
 
 

@@ -122,7 +122,7 @@ class ChatReader:
         try:
             return self._read(chunk)
         except TooMuch as error:
-            return self._fail(error.failed)
+            return self._fail(error.info)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:

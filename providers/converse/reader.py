@@ -50,7 +50,7 @@ class ConverseReader:
         try:
             return step(self, value)
         except GatewayError as error:  # a limit was exceeded, or a piece has no start
-            return self._fail(error.failed)
+            return self._fail(error.info)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:

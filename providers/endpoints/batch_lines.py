@@ -97,7 +97,7 @@ class BatchLines:
         try:
             name = self._resolve(model, url, body)
         except GatewayError as error:
-            failed = error.failed
+            failed = error.info
             raise GatewayError(
                 failed.kind, f"line {self.count} of the file: {failed.message}", status=failed.status,
                 code=failed.code, param="file", headers=failed.headers,
@@ -111,7 +111,7 @@ class BatchLines:
         try:
             self._check(line, members)
         except GatewayError as error:
-            raise self._line_error(f"cannot be read: {error.failed.message}") from None
+            raise self._line_error(f"cannot be read: {error.info.message}") from None
 
     def _record_id(self, members: dict[str, msgspec.Raw]) -> None:
         id = self._text(members.get("custom_id"), "has no `custom_id`")

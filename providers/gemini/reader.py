@@ -146,7 +146,7 @@ class ChunkReader:
         try:
             return [*self._begin(chunk), *self._candidate_events(candidate)]
         except GatewayError as error:
-            return self.fail(error.failed)
+            return self.fail(error.info)
 
     def close(self) -> list[Event]:
         """Return the events for the end of the body."""
@@ -282,6 +282,6 @@ class GeminiReader:
             try:
                 return self._chunks.take(value)
             except GatewayError as error:
-                return self._chunks.fail(error.failed)
+                return self._chunks.fail(error.info)
         failed = array_failure(data)
         return () if failed is None else self._chunks.fail(failed)

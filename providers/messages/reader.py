@@ -51,7 +51,7 @@ class MessagesReader:
             if event == "content_block_delta" and (events := self._take_piece(data)) is not None:
                 return events if self._stage is ANSWERING else self._start_with(events)
         except TooMuch as error:
-            return self._fail(error.failed)
+            return self._fail(error.info)
         try:
             value = any_json(data)
         except NOT_JSON:
@@ -63,7 +63,7 @@ class MessagesReader:
         try:
             return self._take_event(as_string(value.get("type")) or event, value)
         except TooMuch as error:
-            return self._fail(error.failed)
+            return self._fail(error.info)
 
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:

@@ -61,7 +61,7 @@ class ResponsesReader:
             if step is not None:
                 return step(self, wire)
         except TooMuch as error:
-            return self._fail(error.failed)
+            return self._fail(error.info)
         if name == "error" or wire.error:
             return self._fail(read_event_failure(load(data)))
         return ()  # keep-alives, progress of hosted tools, unknown events

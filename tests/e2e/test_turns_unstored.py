@@ -265,7 +265,7 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
     if wish.must_store:
         with pytest.raises(GatewayError, match="did not respond within 10 s") as failed:
             await own.persist_whole(body, None)
-        assert (failed.value.failed.status, dict(failed.value.failed.headers)) == (503, {"retry-after": "5"})
+        assert (failed.value.info.status, dict(failed.value.info.headers)) == (503, {"retry-after": "5"})
     else:
         assert json.loads(await own.persist_whole(body, None)) == {**RESPONSE, "store": False}
     assert trio.current_time() - began == pytest.approx(STORE_SECONDS)

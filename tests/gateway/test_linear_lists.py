@@ -41,7 +41,7 @@ def test_a_loss_is_kept_behind_any_number_of_hints():
 def unknown(router: Router, name: str) -> str:
     with pytest.raises(GatewayError) as caught:
         router.resolve(name, "chat")
-    return caught.value.failed.message
+    return caught.value.info.message
 
 
 def test_unknown_names_are_compared_with_few_others():

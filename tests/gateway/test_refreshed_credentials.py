@@ -153,7 +153,7 @@ async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(capl
     for _ in range(2):
         with pytest.raises(GatewayError) as caught:
             await source.credential()
-        failed = caught.value.failed
+        failed = caught.value.info
         assert (failed.kind, failed.reason, failed.wait) == ("upstream", "credential", REST)
         assert "nobody is at home" not in failed.message
     assert "nobody is at home" in caplog.text

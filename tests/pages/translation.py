@@ -42,7 +42,7 @@ def outcome_of(sample: Sample, target: Api) -> Outcome:
     try:
         with_field = translate(sample.api, sample.with_field, target)
     except GatewayError as error:
-        return Outcome("refused", error.failed.message)
+        return Outcome("refused", error.info.message)
     try:
         without = translate(sample.api, sample.without, target)
     except GatewayError:

@@ -61,7 +61,7 @@ def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str)
 def test_what_converse_cannot_take_is_refused_with_all_that_it_takes(client: str):
     with pytest.raises(GatewayError) as raised:
         written(client, "converse", "blob", "AAAA")
-    message = raised.value.failed.message
+    message = raised.value.info.message
     assert "application/octet-stream" in message
     for word in ("PDF", "Word", "Excel", "CSV", "HTML", "Markdown", "plain text", "file name"):
         assert word in message

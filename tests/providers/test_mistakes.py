@@ -122,5 +122,5 @@ def test_a_mistake_is_a_400_that_names_the_place(api):
         with case(members):
             with pytest.raises(GatewayError) as caught:
                 CODECS[api].read_request(WITHOUT_MISTAKE[api] | members)
-            assert (caught.value.failed.status, caught.value.failed.param) == (400, param)
-            assert param in caught.value.failed.message
+            assert (caught.value.info.status, caught.value.info.param) == (400, param)
+            assert param in caught.value.info.message

@@ -133,7 +133,7 @@ def test_what_would_be_another_answer_is_a_400(api, name, value):
     """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
     with pytest.raises(GatewayError) as caught:
         write_body(api, request_with("messages" if api != "messages" else "chat", **{name: value}))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
+    assert (caught.value.info.status, caught.value.info.param) == (400, name)
 
 
 @pytest.mark.parametrize(

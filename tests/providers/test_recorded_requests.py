@@ -369,7 +369,7 @@ def test_nothing_of_a_recorded_request_is_lost_in_silence(client: Api, upstream:
             try:
                 losses = silent_losses(one, upstream, to)
             except GatewayError as error:
-                failed = error.failed
+                failed = error.info
                 assert (failed.kind, failed.status) == ("invalid_request", 400)
                 assert is_expected(one, upstream, failed.message), failed.message
                 assert failed.param

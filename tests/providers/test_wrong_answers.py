@@ -31,7 +31,7 @@ def test_what_is_no_answer_is_a_502(api):
     for body in (b"", b"<html>", *NO_ANSWERS[api]):
         with case(body), pytest.raises(GatewayError) as caught:
             CODECS[api].read_answer(body)
-        assert (caught.value.failed.status, caught.value.failed.reason) == (502, "bad_answer")
+        assert (caught.value.info.status, caught.value.info.reason) == (502, "bad_answer")
 
 
 def choice(**message: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
 def test_a_member_of_a_wrong_type_is_a_502_for_a_client_of_another_api(api, answer, at):
     with pytest.raises(GatewayError, match=f"{re.escape(at)} is not") as caught:
         CODECS[api].read_answer(json.dumps(answer).encode())
-    assert caught.value.failed.status == 502
+    assert caught.value.info.status == 502
 
 
 @pytest.mark.parametrize(

@@ -94,14 +94,14 @@ def test_a_failed_answer_raises_what_failed():
     failed = ErrorInfo("overloaded", "busy", status=529, headers=(("retry-after", "3"),))
     with pytest.raises(GatewayError) as raised:
         fold([AnswerStart(), TextDelta(0, "half"), failed])
-    assert raised.value.failed is failed
+    assert raised.value.info is failed
 
 
 def test_an_answer_without_an_end_is_an_upstream_failure():
     with pytest.raises(GatewayError) as raised:
         fold([AnswerStart(), *text_events(0, "half")])
-    assert raised.value.failed.kind == "upstream"
-    assert raised.value.failed.status == 502
+    assert raised.value.info.kind == "upstream"
+    assert raised.value.info.status == 502
 
 
 def test_a_failure_wins_over_an_end():

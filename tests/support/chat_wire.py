@@ -76,9 +76,9 @@ def assistant(*parts) -> Message:
 def rejected_param(body: dict) -> str:
     with pytest.raises(GatewayError) as caught:
         CHAT.read_request({"model": "m"} | body)
-    assert caught.value.failed.status == 400
-    assert caught.value.failed.param in caught.value.failed.message
-    return caught.value.failed.param
+    assert caught.value.info.status == 400
+    assert caught.value.info.param in caught.value.info.message
+    return caught.value.info.param
 
 
 def sealed_item(issuer: Issuer, api: str, item) -> dict:

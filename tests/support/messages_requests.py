@@ -25,8 +25,8 @@ def read(**members):
 def rejection_of(**members):
     with pytest.raises(GatewayError) as raised:
         read(**members)
-    assert raised.value.failed.status == 400
-    return raised.value.failed
+    assert raised.value.info.status == 400
+    return raised.value.info
 
 
 def blocks(*content, role="user"):

@@ -55,7 +55,7 @@ def turns(*items: Any) -> tuple[Message, ...]:
 def rejection_of(**members: Any) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
         read(**members)
-    assert caught.value.failed.status == 400
+    assert caught.value.info.status == 400
     return caught.value
 
 

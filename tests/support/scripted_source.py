@@ -56,7 +56,7 @@ async def pump_from(upstream: Upstream, into: Handoff[Chunk], watch: Watch) -> E
             upstream.opened.append(await upstream.connect())
             watch.data_arrived()
         except GatewayError as error:
-            failed = error.failed
+            failed = error.info
     if failed is not None or watch.scope.cancelled_caught:
         return failed or watch.failure()
     watch.renew_scope()

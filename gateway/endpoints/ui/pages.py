@@ -71,7 +71,7 @@ def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None
         try:
             return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
         except KeyRefused as error:
-            raise KeyRefused(error.failed.message, error.reason, error.client, headers=_ASK) from None
+            raise KeyRefused(error.info.message, error.reason, error.client, headers=_ASK) from None
     raise KeyRefused(_KEY_WANTED, "unknown" if given else "missing", headers=_ASK)
 
 
@@ -100,7 +100,7 @@ def ui_views(service: Service, config: Config, live_view: LiveView) -> Mapping[s
             try:
                 return await view(_visitor(service, config), **variables)
             except GatewayError as error:
-                failed = error.failed
+                failed = error.info
                 return Response(failed.status, (*failed.headers, *TEXT), f"{failed.message}\n".encode())
 
         return answer
@@ -214,7 +214,7 @@ def model_row(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) 
         try:
             found.append((api, router.explain(asked, api, wall)))
         except GatewayError as error:
-            return {"name": name, "target": "", "why": error.failed.message, "ways": [_no_way()]}
+            return {"name": name, "target": "", "why": error.info.message, "ways": [_no_way()]}
     ways: dict[tuple[str, str, str], list[str]] = {}
     for client, one in found:
         ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)

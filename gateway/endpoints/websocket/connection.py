@@ -133,7 +133,7 @@ def responses_view(service: Service, remembering: Remembering) -> Callable[[], A
             admitted = admit_websocket(service, arrival)
         except GatewayError as error:
             record = open_record("responses", service.ledger, arrival.scope)
-            return through_quart(refused(record, error.failed, headers=CLOSES))
+            return through_quart(refused(record, error.info, headers=CLOSES))
         await websocket.accept({"x-request-id": arrival.scope.id})
         asked = ClientRequest(_without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client)
         closing = OUR_MISTAKE
@@ -239,7 +239,7 @@ class _Connection:
         try:
             self._held.arrive(self._arriving_size + self._waiting_size + self._prewarms.size)
         except GatewayError as error:
-            self._end(scope, (TRY_AGAIN, error.failed.message))
+            self._end(scope, (TRY_AGAIN, error.info.message))
 
     async def _listen(self, scope: trio.CancelScope) -> None:
         """Receive continuously: a disconnect is only visible after frames in front of it were taken."""
@@ -286,9 +286,9 @@ class _Connection:
                     envelope = await self._read(frame, self._service.admission.body(self._holder, scope))
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:
-                    response = exchange.refuse(error.failed)
+                    response = exchange.refuse(error.info)
                 except RecursionError:
-                    response = exchange.refuse(too_deep().failed)
+                    response = exchange.refuse(too_deep().info)
                 await _send_response(response, envelope.stream_id, record)
         finally:
             lifecycle.in_flight -= 1

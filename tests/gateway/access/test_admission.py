@@ -33,11 +33,11 @@ async def test_places_that_were_taken_before_a_reload_count_after_it_and_are_giv
         after.take("in_flight", "alice", late)
         with pytest.raises(GatewayError, match="'alice' ") as caught:
             after.take("in_flight", "alice", RequestScope(nursery, "req_over"))
-        assert caught.value.failed.status == 429
+        assert caught.value.info.status == 429
         after.take("in_flight", "bob", bobs := RequestScope(nursery, "req_bob"))
         with pytest.raises(GatewayError, match=r"limits\.in_flight") as caught:
             after.take("in_flight", "bob", RequestScope(nursery, "req_full"))
-        assert caught.value.failed.status == 503
+        assert caught.value.info.status == 503
         for scope in (*scopes, late, bobs):
             scope.ending = True
             scope.leave()

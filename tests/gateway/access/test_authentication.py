@@ -63,7 +63,7 @@ def digest(key: str) -> str:
 def refusal(authenticator: Authenticator, *headers: tuple[str, str]) -> str:
     with pytest.raises(GatewayError) as caught:
         authenticator.authenticate(headers)
-    failed = caught.value.failed
+    failed = caught.value.info
     assert (failed.kind, failed.status) == ("authentication", 401)
     assert ("x-should-retry", "false") in failed.headers
     for _, value in headers:
@@ -250,7 +250,7 @@ def may(models: list[str], asked: str) -> bool:
         return True
     with pytest.raises(GatewayError) as caught:
         authenticator.check("alice", target.asked, target.entry, target.model, None)
-    failed = caught.value.failed
+    failed = caught.value.info
     assert (failed.kind, failed.status, failed.param) == ("permission", 403, "model")
     return False
 
@@ -297,8 +297,8 @@ def test_a_gateway_key_is_never_passed_on_as_a_providers(headers):
     target = Router(config()).resolve("own", "chat")
     with pytest.raises(GatewayError) as caught:
         KEYED.check("alice", "own", target.entry, target.model, asked.credential)
-    assert caught.value.failed.status == 401
-    assert "x-trigate-key" in caught.value.failed.message
+    assert caught.value.info.status == 401
+    assert "x-trigate-key" in caught.value.info.message
 
 
 def test_a_providers_key_is_passed_on():
@@ -436,7 +436,7 @@ def test_a_body_cut_anywhere_or_with_more_behind_it_is_refused(packer):
     for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", whole + whole):
         with pytest.raises(GatewayError) as caught:
             decompress(damaged, coding, 1000)
-        assert (caught.value.failed.status, caught.value.failed.kind) == (400, "invalid_request")
+        assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
 
 
 @given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(DECODERS)))
@@ -444,7 +444,7 @@ def test_no_body_is_too_odd_to_be_answered(body, coding):
     try:
         status = 200 if len(decompress(body, coding, 50)) <= 50 else 500
     except GatewayError as error:
-        status = error.failed.status
+        status = error.info.status
     assert status in (200, 400, 413)
 
 
@@ -461,7 +461,7 @@ def test_a_bomb_is_refused_and_never_unpacked(packer):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (caught.value.failed.status, caught.value.failed.kind) == (413, "too_large")
+    assert (caught.value.info.status, caught.value.info.kind) == (413, "too_large")
     assert peak < 8 * 2**20
 
 
@@ -488,7 +488,7 @@ def test_one_coding_is_read(value, coding):
 def test_another_coding_is_a_415_that_says_what_can_be_read(value):
     with pytest.raises(GatewayError) as caught:
         read_coding(value)
-    failed = caught.value.failed
+    failed = caught.value.info
     assert (failed.status, failed.kind) == (415, "invalid_request")
     assert "gzip" in dict(failed.headers)["accept-encoding"]
     assert len(failed.message) < 300
@@ -507,7 +507,7 @@ def test_zstd_is_read_where_python_can_and_else_refused():
     else:
         with pytest.raises(GatewayError) as caught:
             read_coding("zstd")
-        assert caught.value.failed.status == 415
+        assert caught.value.info.status == 415
 
 
 async def test_the_door_is_the_configurations_where_the_service_brings_none():

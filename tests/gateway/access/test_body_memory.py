@@ -40,8 +40,8 @@ def held(own: BodyBudget, holder: str = "") -> tuple[HeldBody, Scope]:
 def refusal(body: HeldBody, size: int) -> int:
     with pytest.raises(GatewayError) as refused:
         body.hold(size)
-    assert dict(refused.value.failed.headers)["retry-after"]
-    return refused.value.failed.status
+    assert dict(refused.value.info.headers)["retry-after"]
+    return refused.value.info.status
 
 
 def test_a_body_counts_as_it_arrives_until_its_text_is_let_go():

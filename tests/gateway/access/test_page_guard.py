@@ -32,7 +32,7 @@ def refused(
     try:
         guard.check({"type": kind, "method": method, "path": path, **ends}, named)
     except GatewayError as error:
-        return error.failed.status
+        return error.info.status
     return None
 
 

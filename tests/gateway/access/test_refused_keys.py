@@ -40,32 +40,32 @@ def wrong(refused: RefusedKeys, address: str) -> GatewayError:
 
 
 def test_too_many_wrong_keys_of_one_address_are_told_to_wait(refused, clock):
-    statuses = [wrong(refused, "198.51.100.7").failed.status for _ in range(MOST + 5)]
+    statuses = [wrong(refused, "198.51.100.7").info.status for _ in range(MOST + 5)]
     assert statuses == [401] * MOST + [429] * 5
     clock.now += 20
-    late = wrong(refused, "198.51.100.7").failed
+    late = wrong(refused, "198.51.100.7").info
     assert dict(late.headers) == {"retry-after": "40", "x-should-retry": "false", "connection": "close"}
-    assert wrong(refused, "198.51.100.8").failed.status == 401
+    assert wrong(refused, "198.51.100.8").info.status == 401
     clock.now += MINUTE
-    assert wrong(refused, "198.51.100.7").failed.status == 401
+    assert wrong(refused, "198.51.100.7").info.status == 401
 
 
 def test_who_shows_no_key_does_not_guess(refused):
     missing = refusal()
-    assert {refused.judge(missing, "198.51.100.7", "/").failed.status for _ in range(MOST * 2)} == {401}
+    assert {refused.judge(missing, "198.51.100.7", "/").info.status for _ in range(MOST * 2)} == {401}
 
 
 def test_a_network_of_ipv6_is_one_address(refused):
     for number in range(MOST):
-        assert wrong(refused, f"2001:db8::{number:x}").failed.status == 401
-    assert wrong(refused, "2001:db8::ffff:ffff").failed.status == 429
-    assert wrong(refused, "2001:db8:0:1::1").failed.status == 401
-    assert wrong(refused, "::ffff:198.51.100.7").failed.status == 401
+        assert wrong(refused, f"2001:db8::{number:x}").info.status == 401
+    assert wrong(refused, "2001:db8::ffff:ffff").info.status == 429
+    assert wrong(refused, "2001:db8:0:1::1").info.status == 401
+    assert wrong(refused, "::ffff:198.51.100.7").info.status == 401
 
 
 def test_the_table_is_bounded_however_many_addresses_there_are(refused):
     for number in range(ADDRESSES + 3 * MOST):
-        status = wrong(refused, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}").failed.status
+        status = wrong(refused, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}").info.status
     assert status == 429  # those beyond share one count
     assert len(refused._counts) <= ADDRESSES + 1
 

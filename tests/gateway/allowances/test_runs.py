@@ -60,7 +60,7 @@ def test_what_names_nothing_is_no_run():
 def test_a_name_that_is_none_is_refused_with_its_place(name):
     with pytest.raises(GatewayError) as error:
         run({"x-trigate-run": name})
-    assert (error.value.failed.status, error.value.failed.param) == (400, "x-trigate-run")
+    assert (error.value.info.status, error.value.info.param) == (400, "x-trigate-run")
 
 
 def test_a_long_session_is_known_by_a_digest():

@@ -42,13 +42,13 @@ def test_nobody_comes_in_before_there_is_a_key():
     empty = stored_clients([], config()).beside(config())
     with pytest.raises(GatewayError) as refused:
         Authenticator(empty).authenticate(SHOWN)
-    assert refused.value.failed.status == 401
+    assert refused.value.info.status == 401
 
 
 def test_before_keys_were_read_nobody_is_told_that_his_is_wrong():
     with pytest.raises(GatewayError) as refused:
         Authenticator(config()).authenticate(SHOWN)
-    assert refused.value.failed.status == 503
+    assert refused.value.info.status == 503
     filed = Authenticator(config(client_keys=[{"name": "boss", "key": KEY}]))
     assert filed.authenticate(SHOWN) == "boss"
 

@@ -86,7 +86,7 @@ async def test_what_another_name_s_provider_keeps_is_not_looked_for_elsewhere(st
     await ProviderTurn(store, "alice", "elsewhere").persist_whole(b"", ANSWER)
     with pytest.raises(GatewayError) as error:
         await responses(store, "first", "second", owner="alice", previous_response_id="resp_1")
-    assert error.value.failed.code == "previous_response_not_found"
+    assert error.value.info.code == "previous_response_not_found"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_who_is_to_keep_threads_itself_gets_none_of_ours(store):
     assert entries(found) == ["opus"]
     with pytest.raises(GatewayError) as error:
         await messages(None, "first", "chat", thread={"type": "create"})
-    assert error.value.failed.message == thread_unsupported().failed.message
+    assert error.value.info.message == thread_unsupported().info.message
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,6 @@ async def test_without_state_no_turn_begins_and_none_is_found():
         scope = RequestScope(nursery, "asked")
         with pytest.raises(GatewayError, match="this gateway stores no state") as caught:
             await background.start(BackgroundTurn("alice", scope, turn, head, record, answer))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, "background")
+    assert (caught.value.info.status, caught.value.info.param) == (400, "background")
     assert background.follow("alice", turn.id, -1, 15.0) is None
     assert background.running == 0

@@ -116,7 +116,7 @@ async def recalled(
 async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
     with pytest.raises(GatewayError) as caught:
         await recalled(store, body, **where)
-    return caught.value.failed
+    return caught.value.info
 
 
 @attrs.frozen
@@ -479,4 +479,4 @@ async def test_a_whole_answer_that_cannot_be_kept_is_a_503(error, autojump_clock
     found = await recalled(Broken(error), asked(HELLO))
     with pytest.raises(GatewayError, match="store the thread") as caught:
         await answer(found, FULL)
-    assert caught.value.failed.status == 503
+    assert caught.value.info.status == 503

@@ -321,7 +321,7 @@ async def test_an_append_is_all_or_nothing_with_what_goes_with_it(store):
     for items in ([], [message("b")]):
         with pytest.raises(GatewayError) as caught:
             await conversations.append(store, "alice", id, items, Node("resp_3", "alice", "response", b"3"))
-        assert caught.value.failed.status == 404
+        assert caught.value.info.status == 404
     assert await store.get("alice", "resp_3") is None
 
 

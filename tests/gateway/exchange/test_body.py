@@ -94,9 +94,9 @@ async def test_a_failure_before_the_first_interval_is_refused(autojump_clock):
     stream = Stream(OPENING, 14.9, BROKEN)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
-        assert await stream.body.open() == Refuse(BROKEN.failed)
+        assert await stream.body.open() == Refuse(BROKEN.info)
         assert await stream.read() == []
-    assert stream.record.failed == BROKEN.failed
+    assert stream.record.failed == BROKEN.info
 
 
 @pytest.mark.usefixtures("way")
@@ -105,7 +105,7 @@ async def test_silence_opens_the_stream_for_comments_and_a_failure_is_an_event_t
     stream, writes = await delivered(OPENING, 31.0, BROKEN)
     assert [(round(at - begun), data) for at, data in writes[:-1]] == [(15, sse.COMMENT_PING), (30, sse.COMMENT_PING)]
     assert writes[-1][1].startswith(OPENING + b'data: {"error"')
-    assert stream.record.failed == BROKEN.failed
+    assert stream.record.failed == BROKEN.info
 
 
 @pytest.mark.usefixtures("way")

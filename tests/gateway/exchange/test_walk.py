@@ -136,7 +136,7 @@ async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised(
         walk = await stage.walk(["by-chat", "by-messages"])
         with pytest.raises(GatewayError) as raised:
             await walk.read_all()
-    assert (raised.value.failed.status, raised.value.failed.message) == (404, "gone")
+    assert (raised.value.info.status, raised.value.info.message) == (404, "gone")
     assert len(providers.asked) == 2
 
 
@@ -145,8 +145,8 @@ async def test_a_plan_may_be_walked_once_only():
     async with staged(providers) as stage:
         with pytest.raises(GatewayError) as raised:
             await (await stage.walk(["by-chat", "by-messages"], ONCE)).read_all()
-    assert raised.value.failed.status == 503
-    assert json.loads(raised.value.failed.body)["error"]["message"] == "try later", "the provider's own"
+    assert raised.value.info.status == 503
+    assert json.loads(raised.value.info.body)["error"]["message"] == "try later", "the provider's own"
     assert providers.paths == ["/v1/chat/completions"]
 
 

@@ -46,7 +46,7 @@ def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
         for other in (OwnIds(here, "b"), OwnIds(here, ""), OwnIds(tuple(one for one in here if one != account), "a")):
             with pytest.raises(GatewayError) as raised:
                 other.read(text, "file_id")
-            assert raised.value.failed == unknown_id_error(text, "file_id").failed
+            assert raised.value.info == unknown_id_error(text, "file_id").info
         with pytest.raises(GatewayError, match="does not exist"):
             ids.read("file-abc")
 
@@ -93,7 +93,7 @@ def test_ids_of_two_providers_in_one_request_are_refused():
     found = [ids.find(ids.shown("file-1", one)) for one in (here[0], here[2])]
     with pytest.raises(GatewayError, match="is stored at openai/gpt-5 and") as raised:
         only_account([one for one in found if one])
-    assert raised.value.failed.status == 400
+    assert raised.value.info.status == 400
     assert only_account([]) is None
 
 

@@ -187,5 +187,5 @@ def test_the_whole_message_is_logged_at_debug(caplog):
 def test_a_refusal_of_ours_keeps_a_quoted_sentence_out_of_the_log(mark):
     with pytest.raises(GatewayError) as refused:
         raise GatewayError("invalid_request", f"messages[0].role must be user, not {mark.format(PROMPT)}")
-    no_secret_in(line_of(refused.value.failed, attempts=0))
+    no_secret_in(line_of(refused.value.info, attempts=0))
     assert without_quotations("messages[0].role must be user, not 'usr'").endswith("'usr'")

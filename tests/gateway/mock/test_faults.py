@@ -124,7 +124,7 @@ def test_other_models_have_no_fault(model):
 def test_a_fault_that_there_is_not_is_a_404_that_names_those_there_are(model):
     with pytest.raises(GatewayError, match=r"fault/cut-after-3, fault/reset-after-3") as raised:
         fault_of(model)
-    assert raised.value.failed.status == 404
+    assert raised.value.info.status == 404
 
 
 def test_every_listed_name_means_its_own_row():

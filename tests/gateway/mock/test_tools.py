@@ -295,7 +295,7 @@ def test_a_schema_that_nothing_fits_is_refused_by_name():
     schema = {"type": "object", "properties": {"x": False}, "required": ["x"]}
     with pytest.raises(GatewayError, match="no value for this schema") as raised:
         text(asked(format=Format("json_schema", "x", schema, at="response_format")))
-    assert (raised.value.failed.status, raised.value.failed.param) == (400, "response_format")
+    assert (raised.value.info.status, raised.value.info.param) == (400, "response_format")
 
 
 # Recorded requests, those of real programs among them

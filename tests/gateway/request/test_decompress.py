@@ -25,7 +25,7 @@ def test_what_unfolds_out_of_proportion_is_refused_before_it_is_made(coding):
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert refused.value.failed.status == 413
+    assert refused.value.info.status == 413
     assert most < 3 * max(UNFOLDED, RATIO * len(body))
 
 

@@ -24,8 +24,8 @@ def refusal(body: str) -> tuple[str | None, str]:
     members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     with pytest.raises(GatewayError) as caught:
         check_members(body.encode(), members)
-    assert caught.value.failed.status == 400
-    return caught.value.failed.param, caught.value.failed.message
+    assert caught.value.info.status == 400
+    return caught.value.info.param, caught.value.info.message
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_no_api_takes_such_a_request(api: Api, more):
     said = '"input":"hi"' if api == "responses" else TURN
     with pytest.raises(GatewayError) as caught:
         read_incoming(api, f'{{"model":"big",{said},{more}}}'.encode())
-    assert (caught.value.failed.status, caught.value.failed.kind) == (400, "invalid_request")
+    assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("more", ['"model":"small"', '"Model":"big"', '"type":"response.create"'])
 def test_no_frame_of_a_websocket_is_one(more):
     with pytest.raises(GatewayError) as caught:
         read_envelope(f'{{"type":"response.create","model":"big","input":"hi",{more}}}')
-    assert caught.value.failed.status == 400
+    assert caught.value.info.status == 400
 
 
 # Further models
@@ -192,17 +192,17 @@ def test_what_may_name_a_model_names_it_once(tool):
     body = f'{{"model":"small",{TURN},"tools":[{tool}]}}'
     with pytest.raises(GatewayError) as caught:
         further_models(read_incoming("chat", body.encode()))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, "tools")
+    assert (caught.value.info.status, caught.value.info.param) == (400, "tools")
 
 
 def test_numbers_are_not_read_twice():
     """Python takes quadratic time over the digits of an integer, and raises beyond 4,300 of them (CVE-2020-10735)."""
     with pytest.raises(GatewayError) as caught:
         further_models(read_incoming("chat", f'{{"model":"small",{TURN},"tools":[{"9" * 5000}]}}'.encode()))
-    assert caught.value.failed.status == 400
+    assert caught.value.info.status == 400
 
 
 def test_what_is_too_large_to_be_looked_through_is_refused():
     with pytest.raises(GatewayError) as caught:
         found(tools=["x" * (8 * 2**20)])
-    assert (caught.value.failed.status, caught.value.failed.param) == (413, "tools")
+    assert (caught.value.info.status, caught.value.info.param) == (413, "tools")

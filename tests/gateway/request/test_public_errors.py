@@ -99,5 +99,5 @@ def test_a_client_is_told_the_wait_from_wherever_the_provider_told_it(
 
 
 def test_what_the_gateway_has_made_has_no_reason():
-    assert GatewayError("internal", "m").failed.reason is None
-    assert GatewayError("overloaded", "m", reason=None).failed.reason is None
+    assert GatewayError("internal", "m").info.reason is None
+    assert GatewayError("overloaded", "m", reason=None).info.reason is None

@@ -321,7 +321,7 @@ def test_a_body_that_is_too_deep_to_be_looked_into_is_the_clients_mistake():
     deep = b'{"model":"claude-x","max_tokens":9,"messages":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     with pytest.raises(GatewayError) as caught:
         prepare(read_incoming("messages", deep), target(), Omissions(paths=(("messages", "[]", "cache_control"),)))
-    assert caught.value.failed.status == 400
+    assert caught.value.info.status == 400
 
 
 # What is learned

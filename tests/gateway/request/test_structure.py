@@ -21,7 +21,7 @@ SESSION = json.dumps(
 def test_more_elements_than_the_limit_are_refused(body):
     with pytest.raises(GatewayError, match=r"50000 JSON elements .* limits\.elements") as refused:
         check_structure(body, len(body), 50_000)
-    assert refused.value.failed.status == 413
+    assert refused.value.info.status == 413
     check_structure(body, len(body), 200_000)
 
 
@@ -81,7 +81,7 @@ def test_text_is_checked_across_pieces():
     for cut in (1, 131_071, 131_072, 131_073, 300_000):
         with pytest.raises(GatewayError) as refused:
             check_text(b"x" * cut + b"\x80" + text)
-        assert refused.value.failed.message == f"the request body is not UTF-8 (byte {cut})"
+        assert refused.value.info.message == f"the request body is not UTF-8 (byte {cut})"
 
 
 def test_a_conversation_is_bounded_as_a_body_is():

@@ -79,8 +79,8 @@ def names(wishes: Wishes) -> list[str]:
 def refused(function, *arguments) -> tuple[str, str | None, str]:
     with pytest.raises(GatewayError) as error:
         function(*arguments)
-    assert error.value.failed.status == 400
-    return error.value.failed.kind, error.value.failed.param, error.value.failed.message
+    assert error.value.info.status == 400
+    return error.value.info.kind, error.value.info.param, error.value.info.message
 
 
 # Headers
@@ -354,7 +354,7 @@ def test_any_body_is_understood_or_refused_with_its_place(members, api):
         wishes = read_wishes(NOTHING, incoming, ALL)
         left = narrowed(SEVERAL, wishes)
     except GatewayError as error:
-        failed = error.failed
+        failed = error.info
     else:
         failed = None
     if failed is not None:

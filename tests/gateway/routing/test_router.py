@@ -18,7 +18,7 @@ def router(*providers, **root) -> Router:
 def failure(function, *arguments):
     with pytest.raises(GatewayError) as caught:
         function(*arguments)
-    return caught.value.failed
+    return caught.value.info
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_without_a_wall_nothing_is_made_anew():
 def test_where_nothing_is_left_the_client_hears_that_and_not_where_it_would_have_been(client, candidates):
     with pytest.raises(GatewayError) as refused:
         walled(candidates, AUTHENTICATOR.wall(client), client)
-    failed = refused.value.failed
+    failed = refused.value.info
     assert (failed.kind, failed.param) == ("permission", "model")
     assert f"the key '{client}'" in failed.message
     assert "example" not in failed.message

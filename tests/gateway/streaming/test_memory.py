@@ -152,4 +152,4 @@ LONG = {
 def test_an_answer_of_too_many_parts_is_a_failure(api):
     with pytest.raises(GatewayError, match=r"the provider sent too many .* in one answer") as caught:
         fold(CODECS[api].read_answer(msgspec.json.encode(LONG[api])))
-    assert caught.value.failed.status == 502
+    assert caught.value.info.status == 502

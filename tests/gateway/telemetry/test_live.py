@@ -807,7 +807,7 @@ def visible_to(headers, ui_key=None, keys=False):
     try:
         return admit(headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
     except GatewayError as error:
-        refused = error.failed
+        refused = error.info
     assert "of-the" not in refused.message
     return refused.status
 
@@ -844,4 +844,4 @@ def test_a_key_may_be_of_any_letters():
 def test_a_browser_is_asked_for_the_key():
     with pytest.raises(GatewayError) as refused:
         admit(AT_HOME, OPEN_DOOR, UI_KEY, False)
-    assert dict(refused.value.failed.headers)["www-authenticate"].startswith("Basic ")
+    assert dict(refused.value.info.headers)["www-authenticate"].startswith("Basic ")

@@ -189,7 +189,7 @@ async def fetch(upstream: Upstream, request: UpstreamRequest, limit: int = MIB) 
 async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         await fetch(upstream, request)
-    assert caught.value.failed.reason == REASONS[caught.value.cause]
+    assert caught.value.info.reason == REASONS[caught.value.cause]
     return caught.value
 
 
@@ -335,7 +335,7 @@ async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_b
             with pytest.raises(UpstreamError, match=r"limits\.answer") as caught:
                 await anext(response.chunks())
         await eventually(lambda: server.open == 0)
-    assert (caught.value.cause, caught.value.failed.status) == ("too_large", 502)
+    assert (caught.value.cause, caught.value.info.status) == ("too_large", 502)
     await upstream.aclose()
 
 
@@ -391,7 +391,7 @@ async def test_a_bomb_comes_in_bounded_pieces_and_meets_the_limit(serve, upstrea
     async with await upstream.send(post(server.url)) as response:
         with pytest.raises(UpstreamError, match="larger than the limit of 1048576 bytes") as caught:
             await response.read(MIB)
-    assert (caught.value.cause, caught.value.failed.status) == ("too_large", 502)
+    assert (caught.value.cause, caught.value.info.status) == ("too_large", 502)
 
 
 @pytest.mark.parametrize(("coding", "body"), [("zork", b"zork"), ("gzip", b"no gzip"), (", ".join(["gzip"] * 6), b"")])
@@ -401,7 +401,7 @@ async def test_a_body_that_cannot_be_decompressed_is_an_error_and_its_status_is_
         assert response.status == 200
         with pytest.raises(UpstreamError) as caught:
             await response.read(MIB)
-    assert (caught.value.cause, caught.value.failed.status) == ("encoding", 502)
+    assert (caught.value.cause, caught.value.info.status) == ("encoding", 502)
 
 
 # --- failures ---
@@ -410,17 +410,17 @@ async def test_a_body_that_cannot_be_decompressed_is_an_error_and_its_status_is_
 async def test_a_refused_connection(upstream):
     with refusing_port() as port:
         error = await failure(upstream, post(f"http://127.0.0.1:{port}/"))
-    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "refused")
-    assert error.failed.message.startswith("could not connect to the provider")
+    assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "refused")
+    assert error.info.message.startswith("could not connect to the provider")
     assert error.__cause__ is not None
 
 
 @pytest.mark.parametrize("host", ["no-such-provider.invalid", "a..b"])
 async def test_a_host_without_address(upstream, host):
     error = await failure(upstream, post(f"http://{host}/", connect_timeout=60))  # name servers may take their time
-    assert (error.failed.kind, error.failed.status) == ("upstream", 502)
+    assert (error.info.kind, error.info.status) == ("upstream", 502)
     assert error.cause == "dns"
-    assert host not in error.failed.message
+    assert host not in error.info.message
 
 
 async def test_a_connect_timeout(upstream):
@@ -434,13 +434,13 @@ async def test_a_connect_timeout(upstream):
         error = await failure(upstream, post(f"http://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout=0.1))
         for filler in fillers:
             filler.close()
-    assert (error.failed.kind, error.failed.status, error.cause) == ("timeout", 504, "connect_timeout")
+    assert (error.info.kind, error.info.status, error.cause) == ("timeout", 504, "connect_timeout")
 
 
 async def test_a_tls_handshake_without_an_answer_is_a_connect_timeout(serve, upstream):
     server = await serve(Peer.gone)
     error = await failure(upstream, post(f"https://127.0.0.1:{server.port}/", connect_timeout=0.1))
-    assert (error.failed.kind, error.cause) == ("timeout", "connect_timeout")
+    assert (error.info.kind, error.cause) == ("timeout", "connect_timeout")
     await eventually(lambda: server.open == 0)
 
 
@@ -450,8 +450,8 @@ async def test_a_full_pool_is_an_overload(serve):
     async with await upstream.send(post(server.url)):
         error = await failure(upstream, post(server.url))
         assert upstream.stats() == PoolStats(connections=1, active=1)
-    assert (error.failed.kind, error.failed.status, error.cause) == ("overloaded", 503, "pool_timeout")
-    assert error.failed.headers == (("retry-after", "1"),)
+    assert (error.info.kind, error.info.status, error.cause) == ("overloaded", 503, "pool_timeout")
+    assert error.info.headers == (("retry-after", "1"),)
     assert upstream.stats() == PoolStats()
 
 
@@ -563,8 +563,8 @@ CUTS = {
 async def test_a_broken_answer_is_an_upstream_error_and_is_not_tried_again(serve, upstream, cut):
     server = await serve(then_close(*CUTS[cut]))
     error = await failure(upstream, post(server.url))
-    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "cut")
-    assert "the provider's connection broke" in error.failed.message
+    assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "cut")
+    assert "the provider's connection broke" in error.info.message
     assert server.accepted == 1
 
 
@@ -594,8 +594,8 @@ async def test_what_came_before_a_cut_is_delivered(serve, upstream):
 async def test_a_header_that_http_forbids_is_named_without_its_value(serve, upstream, headers, named):
     server = await serve(once(OK))
     error = await failure(upstream, post(server.url, headers=tuple(headers)))
-    assert (error.failed.kind, error.failed.status, error.cause) == ("internal", 500, "config")
-    assert named in error.failed.message
+    assert (error.info.kind, error.info.status, error.cause) == ("internal", 500, "config")
+    assert named in error.info.message
     assert "secret" not in f"{error}{error.__cause__}{error.__context__}"
     assert server.accepted == 0
 
@@ -605,8 +605,8 @@ async def test_a_header_that_http_forbids_is_named_without_its_value(serve, upst
 )
 async def test_an_address_that_is_none_is_an_error_of_the_config(upstream, url):
     error = await failure(upstream, post(url))
-    assert (error.failed.kind, error.cause) == ("internal", "config")
-    assert "base_url" in error.failed.message
+    assert (error.info.kind, error.cause) == ("internal", "config")
+    assert "base_url" in error.info.message
 
 
 def test_credentials_are_not_in_the_repr_of_a_request():
@@ -643,7 +643,7 @@ async def test_what_a_provider_may_have_worked_on_is_not_sent_again(serve, upstr
     assert await fetch(upstream, post(server.url, body=b"1")) == b"ok"
     with pytest.raises(UpstreamError) as raised:
         await upstream.send(post(server.url, body=b"2"))
-    assert (raised.value.cause, raised.value.failed.reason) == ("cut", "connection")
+    assert (raised.value.cause, raised.value.info.reason) == ("cut", "connection")
     assert server.accepted == 1
 
 
@@ -912,7 +912,7 @@ async def test_tls_names_the_host_of_the_url_and_the_host_header_is_ours_to_set(
 async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
     server = await serve(once(OK), tls)
     error = await failure(upstream, post(server.url))
-    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "tls")
+    assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "tls")
     assert "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__)
     await eventually(lambda: server.open == 0)
 
@@ -924,7 +924,7 @@ async def test_plain_http_where_tls_was_expected(serve, upstream):
 
     server = await serve(talk)
     error = await failure(upstream, post(server.url.replace("http:", "https:")))
-    assert (error.failed.kind, error.cause) == ("upstream", "tls")
+    assert (error.info.kind, error.cause) == ("upstream", "tls")
 
 
 @pytest.mark.parametrize("by_config", [False, True])
@@ -942,8 +942,8 @@ async def test_roots_are_loaded_only_when_tls_is_spoken(serve, tls):
     plain, secure = await serve(once(OK)), await serve(once(OK), tls)
     assert await fetch(upstream, post(plain.url)) == b"ok"
     error = await failure(upstream, post(secure.url))
-    assert (error.failed.kind, error.cause) == ("internal", "config")
-    assert "upstream_tls_ca_path" in error.failed.message
+    assert (error.info.kind, error.cause) == ("internal", "config")
+    assert "upstream_tls_ca_path" in error.info.message
     await upstream.aclose()
 
 
@@ -1044,7 +1044,7 @@ async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
     upstream = Upstream(ca_path=None)
     error = await failure(upstream, post("https://provider.invalid/", connect_timeout=0.05))
-    assert (error.cause, error.failed.kind) == ("connect_timeout", "timeout")
+    assert (error.cause, error.info.kind) == ("connect_timeout", "timeout")
     await eventually(lambda: proxy.open == 0)
 
 
@@ -1053,7 +1053,7 @@ async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
     upstream = Upstream()
     error = await failure(upstream, post("https://provider.invalid/"))
-    assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "proxy")
+    assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "proxy")
     assert "secret" not in f"{error}{error.__cause__}"
     assert upstream.stats() == PoolStats()
 
@@ -1077,6 +1077,6 @@ async def test_a_proxy_that_cannot_be_used_fails_only_what_needs_it(serve, monke
     upstream = Upstream()
     assert await fetch(upstream, post(server.url)) == b"ok"
     error = await failure(upstream, post("https://provider.invalid/"))
-    assert (error.failed.kind, error.cause) == ("internal", "config")
+    assert (error.info.kind, error.cause) == ("internal", "config")
     assert "secret" not in f"{error}{error.__cause__}"
     await upstream.aclose()

@@ -48,12 +48,12 @@ async def test_a_client_waits_for_a_slot_of_its_own_when_it_has_its_share(autoju
     held = [await slots.take("alice") for _ in range(2)]
     with pytest.raises(GatewayError) as refused:
         await slots.take("alice")
-    assert refused.value.failed.status == 429
+    assert refused.value.info.status == 429
     assert trio.current_time() == 5
     assert [(await slots.take("bob")).waited for _ in range(2)] == [False, False]
     with pytest.raises(GatewayError) as full:
         await slots.take("carol")
-    assert full.value.failed.status == 503
+    assert full.value.info.status == 503
     held[0].free()
     assert not (await slots.take("carol")).waited
 
@@ -63,7 +63,7 @@ async def test_requests_of_nobody_have_no_share(autojump_clock):
     assert [(await slots.take(NOBODY)).waited for _ in range(4)] == [False] * 4
     with pytest.raises(GatewayError) as full:
         await slots.take(NOBODY)
-    assert full.value.failed.status == 503
+    assert full.value.info.status == 503
 
 
 async def test_a_free_slot_goes_to_the_client_with_the_fewest(autojump_clock):
@@ -171,7 +171,7 @@ def test_the_refusal_names_the_share_and_blames_no_target():
         from_mapping(config([entry], 1, client_keys=keys, limits={"upstream_connections": 3})), shares
     )
     assert (share.most("alice"), share.most("bob"), share.most("of-a-group")) == (2, 1, 2)
-    failed = share.refusal("bob").failed
+    failed = share.refusal("bob").info
     assert (failed.status, failed.reason, failed.headers) == (429, None, (("retry-after", "1"),))
     assert "the key 'bob' has reached its limit of 1 connections" in failed.message
     assert "limits.per_client.upstream_connections" in failed.message

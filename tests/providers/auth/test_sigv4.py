@@ -112,7 +112,7 @@ def test_the_region_is_the_hosts_then_the_arns_then_the_configured_one():
     assert "/sa-east-1/bedrock/" in signed(local, AwsKeys("a", "b", region="sa-east-1"))["authorization"]
     with pytest.raises(GatewayError, match="region") as caught:
         signed(local)
-    assert caught.value.failed.reason == "credential"
+    assert caught.value.info.reason == "credential"
 
 
 def test_the_newer_endpoint_is_a_service_of_its_own():

@@ -137,7 +137,7 @@ def test_what_only_other_apis_know_is_dropped_by_name():
 def test_what_chat_cannot_say_and_must_not_be_lost_is_a_400(part):
     with pytest.raises(GatewayError) as caught:
         messages(user(part))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, "messages[0].content[0]")
+    assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")
 
 
 def test_documents_are_files_and_plain_ones_are_text():

@@ -260,7 +260,7 @@ def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
     body = {"model": "m", "input": "hi", "prompt_cache_options": {"prewarm": True}}
     with pytest.raises(GatewayError) as caught:
         encode_request(RESPONSES.read_request(body))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, "prompt_cache_options.prewarm")
+    assert (caught.value.info.status, caught.value.info.param) == (400, "prompt_cache_options.prewarm")
 
 
 def test_the_limit_of_the_newer_name_wins():

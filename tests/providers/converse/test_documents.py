@@ -123,7 +123,7 @@ def test_media_go_as_bytes_or_from_s3(part, written):
 def test_media_that_nobody_can_have_are_refused_by_name(part, words):
     with pytest.raises(GatewayError, match=words) as raised:
         write(chat(user(part)))
-    assert raised.value.failed.param == "messages[0].content[0]"
+    assert raised.value.info.param == "messages[0].content[0]"
 
 
 # Cache marks

@@ -264,7 +264,7 @@ def test_a_count_holds_the_request_inside():
     for body, param in (({}, "input"), ({"input": {"invokeModel": {"body": ""}}}, "input.converse")):
         with pytest.raises(GatewayError) as refused:
             CONVERSE.read_count(body)
-        assert refused.value.failed.param == param
+        assert refused.value.info.param == param
 
 
 LOST = {

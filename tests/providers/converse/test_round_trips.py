@@ -106,7 +106,7 @@ def refused(asked: Any, model: str) -> ErrorInfo | None:
         request, _ = shortened(CODECS[asked.api].read_request(asked.body))
         outgoing(attrs.evolve(request, parameters=drop_refused_settings(request)), model)
     except GatewayError as error:
-        return error.failed
+        return error.info
     return None
 
 

@@ -88,7 +88,7 @@ def test_mistakes_are_told_with_the_number_of_their_line():
         with case(name):
             with pytest.raises(GatewayError) as caught:
                 sent(good + b"\n\n" + bad)
-            assert "line 2 " in caught.value.failed.message
-            assert caught.value.failed.param == "file"
+            assert "line 2 " in caught.value.info.message
+            assert caught.value.info.param == "file"
     with pytest.raises(GatewayError, match="at least one line"):
         sent(b"\n \n")

@@ -33,7 +33,7 @@ def _failure(events: Sequence[bytes], expected: int) -> str | None:
             reader.event("", event)
         reader.close(streamed=True)
     except GatewayError as error:
-        return error.failed.message
+        return error.info.message
     return None
 
 

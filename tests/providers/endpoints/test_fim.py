@@ -48,7 +48,7 @@ def test_mistrals_request_goes_to_a_completion_with_a_suffix():
 def test_what_makes_another_answer_is_refused(more: dict[str, object], param: str):
     with pytest.raises(GatewayError) as raised:
         _written({"prompt": "p", "suffix": "s", **more}, "mistral")
-    assert (raised.value.failed.status, raised.value.failed.param) == (400, param)
+    assert (raised.value.info.status, raised.value.info.param) == (400, param)
 
 
 def test_whole_answers_go_both_ways():

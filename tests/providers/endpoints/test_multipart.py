@@ -49,7 +49,7 @@ def refusal(body: bytes, boundary: bytes = BOUNDARY) -> str:
     for size in (len(body) or 1, 1, 7):
         with pytest.raises(GatewayError) as error:
             edit_body(pieces(body, size), boundary=boundary)
-        assert error.value.failed.status == 400
+        assert error.value.info.status == 400
         told.add(str(error.value))
     (only,) = told
     return only
@@ -154,7 +154,7 @@ def test_whatever_comes_the_cuts_make_no_difference(body, cuts):
         try:
             return edit_body([b"--" + BOUNDARY, *how])
         except GatewayError as error:
-            return error.failed
+            return error.info
 
     assert outcome(cut(body, cuts)) == outcome([body])
 
@@ -308,7 +308,7 @@ def test_a_content_type_without_one_clear_boundary_is_refused():
     ):
         with pytest.raises(GatewayError) as error:
             parse_boundary(said)
-        assert error.value.failed.status == 400, said
+        assert error.value.info.status == 400, said
 
 
 # What is noted of it

@@ -156,8 +156,8 @@ def test_an_answer_that_ranks_something_else_is_none(answer: object, source: Rer
     wanted = _wanted(CLIENTS["jina"][1], JINA)
     with pytest.raises(GatewayError) as raised:
         translate_answer(json.dumps(answer).encode(), source, wanted, "m", "id")
-    assert raised.value.failed.status == 502
-    assert raised.value.failed.reason == "bad_answer"
+    assert raised.value.info.status == 502
+    assert raised.value.info.reason == "bad_answer"
 
 
 def test_bytes_that_are_no_answer_at_all_are_none():
@@ -166,7 +166,7 @@ def test_bytes_that_are_no_answer_at_all_are_none():
     for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):
         with pytest.raises(GatewayError) as raised:
             translate_answer(body, JINA, wanted, "m", "id")
-        assert raised.value.failed.status == 502
+        assert raised.value.info.status == 502
     told = b'{"results": [{"index": 0, "relevance_score": 1}], "usage": {"total_tokens": 1}, "x": "\xff"}'
     assert b'"index":0' in translate_answer(told, JINA, wanted, "m", "id")[0]
 
@@ -205,4 +205,4 @@ def test_what_an_answer_took_is_read_where_each_says_it():
 def test_a_request_that_cannot_be_ranked_is_refused(body: object, param: str):
     with pytest.raises(GatewayError) as raised:
         read_wanted_ranking(_draft(body), JINA)
-    assert (raised.value.failed.status, raised.value.failed.param) == (400, param)
+    assert (raised.value.info.status, raised.value.info.param) == (400, param)

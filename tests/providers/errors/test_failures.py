@@ -244,4 +244,4 @@ def test_an_array_with_an_error_is_that_error_in_every_api(api, texts):
     assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
     with pytest.raises(GatewayError) as raised:
         tuple(CODECS[api].read_answer(b"[1]", texts))
-    assert raised.value.failed.reason == "bad_answer"
+    assert raised.value.info.reason == "bad_answer"

@@ -60,5 +60,5 @@ def test_a_level_that_the_model_lacks_is_lowered():
 def test_what_is_cached_may_not_be_said_again(name):
     with pytest.raises(GatewayError) as raised:
         adapted({"contents": [], "cachedContent": "cachedContents/1", name: [{}]})
-    assert raised.value.failed.status == 400
+    assert raised.value.info.status == 400
     assert adapted({"contents": [], "cachedContent": "cachedContents/1"})[1].edits == ()

@@ -54,8 +54,8 @@ def result(id, *texts, error=False):
 def refused(request, model=FLASH):
     with pytest.raises(GatewayError) as raised:
         encode_request(request, model)
-    assert raised.value.failed.status == 400
-    return raised.value.failed
+    assert raised.value.info.status == 400
+    return raised.value.info
 
 
 # Roles and texts

@@ -62,7 +62,7 @@ def test_what_was_asked_of_others_can_be_asked_of_gemini():
             try:
                 sent, _ = encode_request(changed, model)
             except GatewayError as error:  # files by id, links that nobody follows
-                refused.append(error.failed.param)
+                refused.append(error.info.param)
                 continue
             try:
                 check(sent, changed)

@@ -27,7 +27,7 @@ def test_a_count_needs_no_limit():
 def test_a_count_of_nothing_is_refused(body):
     with pytest.raises(GatewayError) as raised:
         read_count_request(body)
-    assert raised.value.failed.status == 400
+    assert raised.value.info.status == 400
 
 
 def test_only_what_is_counted_is_asked():

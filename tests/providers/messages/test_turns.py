@@ -207,7 +207,7 @@ def test_what_the_api_cannot_hold_is_refused_with_its_path(part):
     """Ids of files never cross providers (theopenco/llmgateway#4149)."""
     with pytest.raises(GatewayError) as raised:
         write(chat(user(part)))
-    assert (raised.value.failed.status, raised.value.failed.param) == (400, "messages[1].content[0]")
+    assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
 
 
 def test_hints_that_the_api_does_not_have_are_named():

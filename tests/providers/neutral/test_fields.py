@@ -13,7 +13,7 @@ from streams.errors import GatewayError
 def complaint(action, *args):
     with pytest.raises(GatewayError) as raised:
         action(*args)
-    failed = raised.value.failed
+    failed = raised.value.info
     assert failed.kind == "invalid_request"
     assert failed.status == 400
     return failed.message, failed.param

@@ -54,8 +54,8 @@ def test_a_setting_is_carried_or_named_or_refused():
             elif row.must:
                 with pytest.raises(GatewayError) as raised:
                     translate(api, body, to)
-                assert raised.value.failed.param == row.field(api)
-                assert raised.value.failed.status == 400
+                assert raised.value.info.param == row.field(api)
+                assert raised.value.info.status == 400
             else:
                 assert translate(api, body, to) == ({}, (row.field(api),))
 
@@ -78,7 +78,7 @@ def test_numbers_keep_their_spelling():
 def test_a_wrong_type_is_a_400_that_names_the_field(field, value):
     with pytest.raises(GatewayError) as raised:
         read_parameters(Fields({field: value}), "messages")
-    assert raised.value.failed.param == field
+    assert raised.value.info.param == field
 
 
 def test_the_codec_can_keep_a_setting_for_itself():

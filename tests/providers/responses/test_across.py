@@ -62,7 +62,7 @@ def test_what_only_a_server_with_state_can_do_is_refused(codec: Codec, member: d
     """Never silently a fresh conversation (barbacane-dev/barbacane#69, ankitcharolia/kiro-gateway#38)."""
     with pytest.raises(GatewayError) as caught:
         send(codec, {"model": "m", "input": "x", **member})
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, next(iter(member)))
+    assert (caught.value.info.status, caught.value.info.param) == (400, next(iter(member)))
 
 
 @TRANSLATED

@@ -167,7 +167,7 @@ def test_no_notes_or_half_of_them_are_a_failure(events: list[Event]) -> None:
     assert (last["type"], last["response"]["output"]) == ("response.failed", [])
     with pytest.raises(GatewayError) as caught:
         RESPONSES.write_answer(fold(events), reply())
-    assert caught.value.failed.status == 502
+    assert caught.value.info.status == 502
 
 
 def test_a_failure_stays_a_failure_and_nothing_follows_it() -> None:

@@ -276,7 +276,7 @@ def test_no_request_makes_anything_but_a_400(body: dict[str, Any]) -> None:
         call = RESPONSES.read_request(body)
         RESPONSES.write_request(call, Recipient("up", US))
     except GatewayError as error:
-        status = error.failed.status
+        status = error.info.status
     assert status == 400
     restored, _ = RESPONSES.restore(body, US)
     assert restored == {}
@@ -299,9 +299,9 @@ OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
 def test_an_output_that_answers_no_call_is_refused(input: list[Any], place: int, said: str) -> None:
     """OpenAI refuses it with these words (continuedev/continue#10092)."""
     error = rejection_of(input=input)
-    assert (error.failed.param, error.failed.status) == (f"input[{place}].call_id", 400)
-    assert said in error.failed.message
-    assert "previous_response_id" in error.failed.message
+    assert (error.info.param, error.info.status) == (f"input[{place}].call_id", 400)
+    assert said in error.info.message
+    assert "previous_response_id" in error.info.message
 
 
 @pytest.mark.parametrize("call", [

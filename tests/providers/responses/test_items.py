@@ -99,7 +99,7 @@ def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message)
     """miruamel/xuan#191, ferro-labs/ai-gateway#143: never skipped in silence."""
     with pytest.raises(GatewayError) as caught:
         send(foreign(message))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, "messages[0].content[0]")
+    assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")
 
 
 def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:

@@ -178,7 +178,7 @@ def test_pages_put_together_are_the_list_from_either_end(order: Any, limit: Any)
 def test_a_wrong_query_is_named(query: Item, param: str) -> None:
     with pytest.raises(GatewayError) as caught:
         page(LIST, **query)
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, param)
+    assert (caught.value.info.status, caught.value.info.param) == (400, param)
 
 
 # Going on
@@ -210,10 +210,10 @@ def test_paths_of_the_client_stay_its_own() -> None:
     assert call.dropped == ("previous.input[].content[].odd", "input[].strange")
     with pytest.raises(GatewayError) as caught:
         read_continuation({"model": "m", "input": [USER, {"role": "robot", "content": ""}]}, earlier)
-    assert caught.value.failed.param == "input[1].role"
+    assert caught.value.info.param == "input[1].role"
     with pytest.raises(GatewayError) as caught:
         read_continuation(body, [{"type": "function_call"}])
-    assert caught.value.failed.param == "previous.input[0].name"
+    assert caught.value.info.param == "previous.input[0].name"
 
 
 def test_what_the_model_said_across_the_seam_is_one_turn() -> None:

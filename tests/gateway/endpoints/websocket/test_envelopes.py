@@ -38,7 +38,7 @@ def outcome(step: Callable[[], Any]) -> Any:
     try:
         return step()
     except GatewayError as error:
-        return error.failed
+        return error.info
 
 
 @given(st.text() | st.binary() | st.none())
@@ -98,7 +98,7 @@ def test_an_error_of_the_stream_ends_it_with_a_status(error):
 def test_a_stream_without_an_end_is_our_mistake():
     with pytest.raises(GatewayError) as error:
         frames_of(sse.data(EVENTS[0]))
-    assert error.value.failed.kind == "internal"
+    assert error.value.info.kind == "internal"
 
 
 def test_an_error_response_keeps_its_headers():

@@ -66,7 +66,7 @@ def test_input_that_is_none_is_refused():
     ahead = Prewarms(MEGABYTE)
     with pytest.raises(GatewayError) as caught:
         ahead.remember("resp_1", members(input={"a": 1}))
-    assert caught.value.failed.status == 400
+    assert caught.value.info.status == 400
     assert not is_known(ahead, "resp_1")
 
 

@@ -64,7 +64,7 @@ def outcome(number: int) -> str:
     try:
         made = call(client, Draft.of(body), "m", shape, traits)
     except GatewayError as error:
-        return f"request {error.failed.status}"
+        return f"request {error.info.status}"
     reading = EmbeddingAnswer(made.answer)
     try:
         for place, _ in enumerate(made.bodies):
@@ -72,7 +72,7 @@ def outcome(number: int) -> str:
             reading.take(provider_answer(made.answer.counts[place] or 1, seed))
         json.loads(reading.close())
     except GatewayError as error:
-        return f"answer {error.failed.status}"
+        return f"answer {error.info.status}"
     return "passed" if reading.usage.input >= 0 else "less than nothing"
 
 

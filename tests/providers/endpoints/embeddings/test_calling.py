@@ -124,7 +124,7 @@ def test_token_ids_pass_where_the_provider_has_their_tokenizer():
         assert sent(body, traits=EmbeddingTraits(token_arrays=True)) == body
         # danny-avila/rag_api#104, wecode-ai/Wegent#631: other words would be embedded.
         for shape in ("openai", "cohere", "gemini", "voyage"):
-            failed = refused(body, shape).failed
+            failed = refused(body, shape).info
             assert (failed.status, failed.param) == (400, "input"), shape
             assert "check_embedding_ctx_length=False" in failed.message, shape
     counts = [called({"model": "m", "input": ids}, traits=EmbeddingTraits(token_arrays=True)).answer.counts
@@ -155,7 +155,7 @@ def test_a_gemini_client_s_parts_are_one_input():
     titled = called({**one, "title": "T"}, client="gemini_one")
     assert dropped(titled.edits) == ("title",)
     two = {"requests": [one, {**one, "outputDimensionality": 8}]}
-    assert refused(two, client="gemini_batch").failed.param == "requests[1]"
+    assert refused(two, client="gemini_batch").info.param == "requests[1]"
 
 
 def test_a_gemini_client_s_request_for_gemini_has_the_model_s_name_inside():
@@ -190,7 +190,7 @@ def test_a_cohere_client_s_request_goes_elsewhere():
         assert dropped(found.edits) == ("truncate",), client
     assert sent({**body, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")["output_dtype"] == "int8"
     for shape in ("openai", "gemini"):
-        failed = refused({**body, "embedding_types": ["float", "int8"]}, shape, client="cohere_v2").failed
+        failed = refused({**body, "embedding_types": ["float", "int8"]}, shape, client="cohere_v2").info
         assert (failed.status, failed.param) == (400, "embedding_types"), shape
 
 
@@ -216,7 +216,7 @@ def test_pictures_go_where_they_can_be_read():
     assert part == {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     images = {"model": "m", "images": [url], "input_type": "image"}
     assert sent(images, "jina", client="cohere_v2")["input"] == [{"image": url}]
-    assert refused(images, "openai", client="cohere_v2").failed.param == "input"
+    assert refused(images, "openai", client="cohere_v2").info.param == "input"
 
 
 def test_the_configured_width_is_asked_for_where_the_client_names_none():
@@ -279,7 +279,7 @@ def test_what_is_no_request_is_told_with_its_place():
         ({"content": {"parts": [{"x": 1}]}}, "gemini_one", "content.parts[0]"),
     ):
         shape = "gemini" if client == "openai" else "openai"
-        failed = refused(body, shape, client=client).failed
+        failed = refused(body, shape, client=client).info
         assert (failed.status, failed.param) == (400, param), body
 
 

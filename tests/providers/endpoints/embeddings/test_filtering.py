@@ -55,7 +55,7 @@ def join_answers(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Us
 def refused(made: EmbeddingCall, answer: Any) -> str:
     with pytest.raises(GatewayError) as caught:
         filter_answer(made, answer)
-    failed = caught.value.failed
+    failed = caught.value.info
     assert (failed.status, failed.code, failed.reason) == (502, "bad_answer", "bad_answer")
     return failed.message
 
