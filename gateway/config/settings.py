@@ -375,7 +375,7 @@ class Config:
         secret=True,
     )
     ui_keep: bool = setting(
-        "Keep the last streams in memory, at most 16 MiB, so that the live view can open streams that have ended. "
+        "Keep the last streams in memory, at most 4 MiB, so that the live view can open streams that have ended. "
         "Prompts are kept only with `ui_prompts`.",
         True,
     )

@@ -13,7 +13,7 @@ from gateway.telemetry.stream_text import events_in
 from streams.framing import Framing, FramingError
 from streams.sse import SSE
 
-MOST: Final = 16 * 2**20
+MOST: Final = 4 * 2**20
 """Bytes of all transcripts of a process."""
 EACH: Final = 512 * 2**10
 """Bytes of one transcript, both sides together."""
