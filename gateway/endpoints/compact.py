@@ -32,7 +32,7 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
     try:
         planned = await exchange.read(body)
         planned = attrs.evolve(planned, incoming=attrs.evolve(planned.incoming, stream=False))
-        target = exchange.first_of(planned.plan)
+        target = exchange.first_available(planned.plan)
         if (
             target is not None
             and target.lane == "byte"
@@ -56,8 +56,8 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
             return None
         raise
     with suppress(GatewayError):  # only its cost needs to be readable
-        made, response, body = answer.source.made, answer.response, answer.body
-        folded = await offload(len(body), fold_answer, made, None, response, body, texts=False)
+        target_request, response, body = answer.source.target_request, answer.response, answer.body
+        folded = await offload(len(body), fold_answer, target_request, None, response, body, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.whole = True
     return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.passed))
@@ -76,7 +76,7 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
     whole = await walk.read_all()
-    folded = fold_answer(whole.source.made, None, whole.response, whole.body)
+    folded = fold_answer(whole.source.target_request, None, whole.response, whole.body)
     folded.report(exchange.record)
     answer = folded.fold.answer()
     compaction = compaction_response(own_id("resp_"), int(time.time()), find_compaction(answer), answer.usage)

@@ -41,7 +41,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     """Return the count of the first available target, ``None`` if it does not count.
 
     If it fails, the client gets an estimate, just as its requests go to the next target."""
-    target = exchange.first_of(planned.plan)
+    target = exchange.first_available(planned.plan)
     if target is None:
         return None
     exchange.record.lane = target.lane

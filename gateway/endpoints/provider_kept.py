@@ -15,7 +15,7 @@ from gateway.conversations.provider_turn import find_storing_entry
 from gateway.endpoints.answers import asked_by_client, owner, plain_body, record_of
 from gateway.endpoints.plain_answers import PRIVATE
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.kept_ids import showing_to
+from gateway.exchange.kept_ids import client_id_replacer
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.response import JSON_HEADERS, Response
@@ -56,8 +56,10 @@ class ProviderKept:
             self._service.authenticator.check_credential(target.entry, asked.credential)
             exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
             try:
-                shows = showing_to(self._service, owner(), asked.client) if self._service.accounts.wraps else None
-                return await _ask(exchange, attrs.evolve(_passed_on(target, body), shows=shows))
+                replace_ids = (
+                    client_id_replacer(self._service, owner(), asked.client) if self._service.accounts.wraps else None
+                )
+                return await _ask(exchange, attrs.evolve(_passed_on(target, body), replace_ids=replace_ids))
             except GatewayError as error:
                 if error.info.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.info)

@@ -14,7 +14,7 @@ from gateway.routing.target import LaneName
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
-from gateway.streaming.reframed import for_client
+from gateway.streaming.reframed import reframe_for_client
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
@@ -30,17 +30,17 @@ from streams.framing import Framing
 T = TypeVar("T")
 
 
-def is_stream(made: TargetRequest, content_type: str | None) -> bool:
+def is_stream(target_request: TargetRequest, content_type: str | None) -> bool:
     """Return whether the response is a stream of events, whatever was requested."""
-    return made.target.framing.matches_type(content_type)
+    return target_request.target.framing.matches_type(content_type)
 
 
-def refuse_change_of_form(made: TargetRequest) -> None:
+def refuse_change_of_form(target_request: TargetRequest) -> None:
     """Raise ``GatewayError`` (400) if a response in the wrong form would lose choices.
 
     A provider may respond with a complete response instead of a stream, or the reverse. The response is then
     translated, which keeps only one of several requested choices."""
-    incoming = made.request.incoming
+    incoming = target_request.request.incoming
     n = incoming.request.parameters.get("n")
     if n is not None and n.value > 1:
         other = "without streaming" if incoming.stream else "only with streaming"
@@ -52,9 +52,12 @@ def refuse_change_of_form(made: TargetRequest) -> None:
 # Streams
 
 
-def stream_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
-    """Return the lane of a stream, and its writer if it is translated."""
-    context, target, prepared, disclosure = made.context, made.target, made.prepared, made.disclosure
+def make_stream_lane(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
+) -> tuple[Lane, Writer | None]:
+    """Return the lane of a streamed response, and its writer if the response is translated."""
+    context, target = target_request.context, target_request.target
+    prepared, disclosure = target_request.prepared, target_request.disclosure
     limits, wire = context.service.limits, context.codec.wire
     # A stream that is repeated at its end, or stored, is held until then.
     most = limits.answer if wire.repeats_answer or turn.records else None
@@ -65,39 +68,46 @@ def stream_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecord
                 context.codec, disclosure.error, disclosure.error_body, limits.event,
                 hides_usage=prepared.outgoing.asks_usage, source=target.framing,
             )  # fmt: skip
-            return _for_client(context, passing), None
-        writer = turn.writer(context.codec.writer(made.reply(turn, stamp)))
+            return _in_client_framing(context, passing), None
+        writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
         lane = Translation(
             CODECS[target.api], writer, wire.framing, disclosure.error, limits.event, prepared.names, most,
             limits.answer, target.framing,
         )  # fmt: skip
-        return _for_client(context, lane), writer
+        return _in_client_framing(context, lane), writer
 
     return _stamped_lane(stamp, make)
 
 
-def whole_answer_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
-    """Return the lane that streams a complete response, and its writer. Raises ``GatewayError`` (400) as
-    ``refuse_change_of_form`` does."""
-    refuse_change_of_form(made)
-    context, codec = made.context, CODECS[made.target.api]
+def make_whole_answer_lane(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
+) -> tuple[Lane, Writer | None]:
+    """Return the lane that makes a stream from a complete response, and its writer.
+
+    Raises ``GatewayError`` (400) as ``refuse_change_of_form`` does."""
+    refuse_change_of_form(target_request)
+    context, codec = target_request.context, CODECS[target_request.target.api]
     limit, framing = context.service.limits.answer, context.codec.wire.framing
 
     def make() -> tuple[Lane, Writer | None]:
-        writer = turn.writer(context.codec.writer(made.reply(turn, stamp)))
-        lane = WholeAnswerTranslation(codec, writer, framing, made.disclosure.error, limit, made.prepared.names)
-        return _for_client(context, lane), writer
+        writer = turn.writer(context.codec.writer(target_request.reply(turn, stamp)))
+        lane = WholeAnswerTranslation(
+            codec, writer, framing, target_request.disclosure.error, limit, target_request.prepared.names
+        )
+        return _in_client_framing(context, lane), writer
 
     return _stamped_lane(stamp, make)
 
 
-def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
+def _in_client_framing(context: ExchangeContext, lane: Lane) -> Lane:
     wire = context.codec.wire
-    return lane if wire.unless_asked is None else for_client(lane, wire.framing, wire.framing_for(context.asked.query))
+    if wire.unless_asked is None:
+        return lane
+    return reframe_for_client(lane, wire.framing, wire.framing_for(context.asked.query))
 
 
 class StampedLane:
-    """A lane that uses ``ids`` in the order in which it needs them."""
+    """A lane whose response takes its ids from ``ids``, so that a cached response repeats them."""
 
     def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
         self.seen = lane.seen
@@ -123,7 +133,7 @@ class StampedLane:
 def _stamped_lane(
     stamp: AnswerStamp | None, make: Callable[[], tuple[Lane, Writer | None]]
 ) -> tuple[Lane, Writer | None]:
-    """Return the lane and the writer that ``make`` returns, with the ids of ``stamp`` if there is one."""
+    """Call ``make``, and return its lane and writer with the ids of ``stamp``, if there is one."""
     if stamp is None:
         return make()
     ids = stamp.ids(b"stream")
@@ -137,82 +147,90 @@ def _stamped_lane(
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class FoldedAnswer:
-    """A complete response. ``said`` is the number of its characters if its usage is unknown, ``lane`` is its lane."""
+    """A complete response as the fold of its events.
+
+    ``said`` is the number of its characters if the provider reported no usage, otherwise 0. ``lane`` is its lane."""
 
     fold: Fold
     said: int
     lane: LaneName
 
     def report(self, record: Record) -> None:
-        """Record the response's own facts."""
+        """Write the response's id, model and usage to ``record``."""
         record.opening, record.bill.usage, record.bill.said = self.fold.start, self.fold.usage, self.said
 
 
 def fold_answer(
-    made: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes, *, texts: bool = True
+    target_request: TargetRequest,
+    stamp: AnswerStamp | None,
+    response: UpstreamResponse,
+    body: bytes,
+    *,
+    texts: bool = True,
 ) -> FoldedAnswer:
-    """Read a complete response; without ``texts``, its texts may be missing.
+    """Return the fold of a complete response; without ``texts``, its texts may be missing.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
-    return stamped(stamp, b"fold", lambda: _fold(made, response, body, texts))
+    return with_stamped_ids(stamp, b"fold", lambda: _fold(target_request, response, body, texts))
 
 
-def _fold(made: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool) -> FoldedAnswer:
-    lane = made.target.lane
-    streamed = is_stream(made, response.header("content-type"))
+def _fold(target_request: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool) -> FoldedAnswer:
+    lane = target_request.target.lane
+    streamed = is_stream(target_request, response.header("content-type"))
     folded, said = Fold(), 0
-    codec, framing = CODECS[made.target.api], made.target.framing if streamed else None
+    codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
     events = _events(codec, body, framing, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, framing, checked=False)
         said = sum(map(spoken, events))  # to estimate missing usage
     for event in events:
-        event = made.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-        folded.add(restored(event, made.prepared.names))
+        event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
+        folded.add(restored(event, target_request.prepared.names))
     if streamed:
-        refuse_change_of_form(made)
+        refuse_change_of_form(target_request)
         lane = "hub"
     return FoldedAnswer(folded, said, lane)
 
 
-def has_several(made: TargetRequest, lane: LaneName) -> bool:
-    """Return whether a translated response has several choices because the client requested them."""
+def has_several_choices(target_request: TargetRequest, lane: LaneName) -> bool:
+    """Return whether a translated response has several choices, requested with ``n``."""
     if lane == "byte":
         return False
-    n = made.request.incoming.request.parameters.get("n")
+    n = target_request.request.incoming.request.parameters.get("n")
     return n is not None and n.value > 1
 
 
-def further_answers(made: TargetRequest, body: bytes) -> list[Answer]:
+def read_further_choices(target_request: TargetRequest, body: bytes) -> list[Answer]:
     """Return the choices after the first one of a translated ``body`` if the client requested several.
 
     Raises ``GatewayError`` (502) if one of them failed."""
     folds = []
-    for one in further_choices(body, made.target.api):
+    for one in further_choices(body, target_request.target.api):
         folded = Fold()
-        for event in _events(CODECS[made.target.api], one, None):
-            event = made.disclosure.error(event) if isinstance(event, ErrorInfo) else event
-            folded.add(restored(event, made.prepared.names))
+        for event in _events(CODECS[target_request.target.api], one, None):
+            event = target_request.disclosure.error(event) if isinstance(event, ErrorInfo) else event
+            folded.add(restored(event, target_request.prepared.names))
         folds.append(folded)
     return [folded.answer() for folded in folds]
 
 
-def written_answer(
-    made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, answers: Sequence[Answer]
+def write_client_answer(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, answers: Sequence[Answer]
 ) -> bytes:
     """Return the client's response with the choices in ``answers``, usually one."""
-    codec = made.context.codec
+    codec = target_request.context.codec
 
     def write() -> bytes:
-        written = [codec.write_answer(answer, made.reply(turn, stamp)) for answer in answers]
+        written = [codec.write_answer(answer, target_request.reply(turn, stamp)) for answer in answers]
         return written[0] if len(written) == 1 else joined(written, codec.api)
 
-    return stamped(stamp, b"answer", write)
+    return with_stamped_ids(stamp, b"answer", write)
 
 
-def stamped(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
-    """Return ``work()`` with the ids of ``stamp``, if there is one. ``salt`` distinguishes it from other work on the
-    same response."""
+def with_stamped_ids(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
+    """Return ``work()``, which takes its ids from ``stamp`` if there is one.
+
+    ``salt`` distinguishes it from other work on the same response."""
     if stamp is None:
         return work()
     with use_ids(stamp.ids(salt)):

@@ -31,27 +31,28 @@ ERROR_BODY = 2**20  # bytes read of a provider's error response
 
 @attrs.frozen(eq=False, repr=False)
 class Refusal:
-    """A provider's error for the client. ``of_ended_credential``: another credential may help."""
+    """A provider's error for the client. ``of_ended_credential``: a new credential may help, because the one that was
+    sent has expired."""
 
     failed: ErrorInfo
     of_ended_credential: bool
 
 
 class Resends:
-    """A number of requests that may be sent a second time because of a dead connection."""
+    """The number of times that a request may be sent again after a dead connection."""
 
     def __init__(self, left: int) -> None:
         self._left = left
 
     def take(self) -> bool:
-        """Use one if possible, and return whether it was."""
+        """Use one resend, and return whether any was left."""
         if self._left <= 0:
             return False
         self._left -= 1
         return True
 
     def withdraw(self) -> None:
-        """Permit no more."""
+        """Forbid all remaining resends."""
         self._left = 0
 
 
@@ -65,18 +66,18 @@ class Attempt:
 
     def __init__(
         self,
-        made: TargetRequest,
+        target_request: TargetRequest,
         watch: Watch,
         log: TriedLog,
         cause: Cause,
         resends: Resends,
         stamp: AnswerStamp | None = None,
     ) -> None:
-        self.made = made
-        self.target = made.step.target
+        self.target_request = target_request
+        self.target = target_request.step.target
         self.watch = watch
         self.stamp = stamp
-        self._disclosure = made.disclosure
+        self._disclosure = target_request.disclosure
         self.stage = Stage.SENDING
         self.requests = 0
         self.cause = cause
@@ -88,19 +89,23 @@ class Attempt:
         self._head = 0.0
         self._status: int | None = None
         self._delivered = False  # the provider may have the whole request
-        self._tokens = max(1, made.request.incoming.size // CHARACTERS_PER_TOKEN)
+        self._tokens = max(1, target_request.request.incoming.size // CHARACTERS_PER_TOKEN)
 
     async def send(self) -> UpstreamResponse:
         """Return the provider's successful response, which the caller closes. Raises ``GatewayError`` for the client
         otherwise."""
-        made = self.made
+        target_request = self.target_request
         self._began = time.perf_counter()
-        return await self._answered(made.context.observer.outgoing(await made.upstream_request()))
+        return await self._send_with_credential(
+            target_request.context.observer.outgoing(await target_request.upstream_request())
+        )
 
     async def send_another(self, body: bytes) -> UpstreamResponse:
         """Return the response to another request like the last one, with ``body``. Raises as ``send`` does."""
-        outgoing = attrs.evolve(self.made.prepared.outgoing, body=body)
-        self.made = attrs.evolve(self.made, prepared=attrs.evolve(self.made.prepared, outgoing=outgoing))
+        outgoing = attrs.evolve(self.target_request.prepared.outgoing, body=body)
+        self.target_request = attrs.evolve(
+            self.target_request, prepared=attrs.evolve(self.target_request.prepared, outgoing=outgoing)
+        )
         self.stage = Stage.SENDING
         self._resends = Resends(1)
         self.watch.request_sent()
@@ -108,7 +113,7 @@ class Attempt:
 
     def release(self) -> None:
         """Release the request's text, which may have megabytes, while the response is read."""
-        self.made = self.made.released()
+        self.target_request = self.target_request.without_text()
 
     def tried(
         self,
@@ -137,14 +142,14 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since it was sent."""
+        """The seconds since the attempt was sent."""
         return time.perf_counter() - self._began
 
     def _may_be_billed(self) -> bool:
-        """Return whether the provider may bill an attempt that gave the client nothing.
+        """Return whether the provider may bill an attempt whose response no client received.
 
         It may if it started to respond, or has the whole request and its response was not read (bircex/llmr#48)."""
-        if self.made.request.counted_as is not CountedAs.ANSWER:
+        if self.target_request.request.counted_as is not CountedAs.ANSWER:
             return False
         if self._status is None:
             return self._delivered
@@ -152,41 +157,41 @@ class Attempt:
 
     # Sending
 
-    async def _answered(self, out: UpstreamRequest) -> UpstreamResponse:
-        context, request = self.made.context, self.made.request
+    async def _send_with_credential(self, out: UpstreamRequest) -> UpstreamResponse:
+        context, request = self.target_request.context, self.target_request.request
         source = context.service.credentials.get(self.target.entry.name)
         credential = context.credential_for(self.target) if source is None else await source.credential()
-        response = await self._sent(out, credential)
+        response = await self._sign_and_send(out, credential)
         if not self._is_good(response):
-            refusal = await self._refusal(response)
-            renewed = None if source is None else await _renewed(source, credential, refusal)
+            refusal = await self._read_refusal(response)
+            renewed = None if source is None else await _renew_credential(source, credential, refusal)
             if renewed is None or request.upload is not None:  # a streamed upload cannot be sent again
                 raise GatewayError.of(refusal.failed)
-            self._repeat(refusal.failed.reason or "credential")
-            response = await self._sent(out, renewed)
+            self._note_resend(refusal.failed.reason or "credential")
+            response = await self._sign_and_send(out, renewed)
             if not self._is_good(response):
-                raise GatewayError.of((await self._refusal(response)).failed)
+                raise GatewayError.of((await self._read_refusal(response)).failed)
         self.stage = Stage.ANSWERING
-        if request.shows is not None:
-            request.shows(self.target, response)
+        if request.replace_ids is not None:
+            request.replace_ids(self.target, response)
         if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
             context.service.health.reported_limits.record(self.target.identity.place, predict_outage(response.headers))
         return response
 
     def _is_good(self, response: UpstreamResponse) -> bool:
-        return 200 <= response.status < 300 or response.status in self.made.request.answers
+        return 200 <= response.status < 300 or response.status in self.target_request.request.answers
 
-    async def _sent(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
+    async def _sign_and_send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
         """Sign and send ``request``, and return the head of its response. Raises ``GatewayError``."""
-        made, context = self.made, self.made.context
+        target_request, context = self.target_request, self.target_request.context
         if credential is not None:
             self._disclosure.sent_words += secret_parts(credential)
         size = len(request.body) // 16  # the most expensive step is a digest
         proof = await offload(size, signature, request, self.target, credential, time.time())
-        most = None if made.request.incoming.stream else context.service.limits.answer
-        upload = made.request.upload
-        watched_upload = None if upload is None else watched(upload, self.watch, self._before_end)
-        out = request.ready(proof, most, self._on_send, self._send_again, self._before_end, watched_upload)
+        most = None if target_request.request.incoming.stream else context.service.limits.answer
+        upload = target_request.request.upload
+        watched_upload = None if upload is None else watch_upload(upload, self.watch, self._on_last_bytes)
+        out = request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, watched_upload)
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         self.headers = response.headers
@@ -195,63 +200,65 @@ class Attempt:
         return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
-        """Note that ``request`` has its slot. Earlier time is not the provider's."""
+        """Count and report a request that is about to be sent, after any wait for a slot at the target."""
         target = self.target
-        self._count()
-        self.made.context.observer.sent(
+        self._count_request()
+        self.target_request.context.observer.sent(
             request, waited, target.api, target.entry.provider.id, lambda: self._disclosure.secrets
         )
 
-    def _send_again(self) -> bool:
-        """Return whether the request may be sent again after a dead connection."""
+    def _claim_resend(self) -> bool:
+        """Claim and record a resend after a dead connection. Return false if none is left."""
         if not self._resends.take():
             return False
-        self._repeat("connection")
-        self._count()
+        self._note_resend("connection")
+        self._count_request()
         return True
 
-    def _count(self) -> None:
+    def _count_request(self) -> None:
         self.requests += 1
         self._log.sent()
 
-    def _repeat(self, reason: TriedReason) -> None:
+    def _note_resend(self, reason: TriedReason) -> None:
         """Note that a request of the attempt failed for ``reason`` and is sent again."""
         self._delivered = False
         self._log.add(self.tried(reason, self.target.lane))
         self.cause = "retry"
         self._status, self._head = None, 0.0
 
-    def _before_end(self) -> None:
-        """Note that the last bytes of the request are about to be written."""
+    def _on_last_bytes(self) -> None:
+        """Note that the last bytes of the request are about to be written: the provider may bill it from now on."""
         self._delivered = True
-        if (before_end := self.made.request.before_end) is not None:
+        if (before_end := self.target_request.request.before_end) is not None:
             before_end()
 
-    async def _refusal(self, response: UpstreamResponse) -> Refusal:
-        """Read the provider's error response."""
-        made = self.made
+    async def _read_refusal(self, response: UpstreamResponse) -> Refusal:
+        """Read the provider's error response and close it."""
+        target_request = self.target_request
         try:
             body = await response.read(ERROR_BODY)
         except GatewayError:
             body = b""  # cut or endless: the status is sufficient
         finally:
             await response.aclose()
-        made.context.observer.received(body)
+        target_request.context.observer.received(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, read, response.headers)
         failed = self._disclosure.error(self._disclosure.error_with(read, response.headers, self.target.lane))
         if failed.status != response.status:
             return Refusal(failed, ended)
-        own = passthrough_error(body, made.context.codec.api, self.target, self._disclosure.secrets)
+        own = passthrough_error(body, target_request.context.codec.api, self.target, self._disclosure.secrets)
         return Refusal(failed if own is None else attrs.evolve(failed, body=own), ended)
 
 
-async def _renewed(source: CredentialSource, refused: Credential | None, refusal: Refusal) -> Credential | None:
-    """Return another credential than the ``refused`` one if that may help."""
+async def _renew_credential(
+    source: CredentialSource, refused: Credential | None, refusal: Refusal
+) -> Credential | None:
+    """Return a new credential from ``source`` if the ``refused`` one has expired, otherwise ``None``."""
     return await source.renewed(refused) if refused is not None and refusal.of_ended_credential else None
 
 
-class _Watched:
+class _WatchedPieces:
     """Counts waits for a piece as the client's time, and its transmission as the provider's."""
 
     def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
@@ -260,7 +267,7 @@ class _Watched:
         self._watch = watch
         self._before_end = before_end
 
-    def __aiter__(self) -> "_Watched":
+    def __aiter__(self) -> "_WatchedPieces":
         return self
 
     async def __anext__(self) -> bytes:
@@ -268,24 +275,25 @@ class _Watched:
         try:
             piece = await anext(self._pieces)
         except StopAsyncIteration:
-            self._ends()
+            self._call_before_end()
             raise
         finally:
             self._watch.request_sent()
         if self._left is not None:
             self._left -= len(piece)
             if self._left <= 0:
-                self._ends()
+                self._call_before_end()
         return piece
 
-    def _ends(self) -> None:
-        before_end, self._before_end = self._before_end, None  # called once, though the end follows the last piece
+    def _call_before_end(self) -> None:
+        # Called once, though the end follows the last piece.
+        before_end, self._before_end = self._before_end, None
         if before_end is not None:
             before_end()
 
 
-def watched(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:
+def watch_upload(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:
     """Return ``upload`` under ``watch``, which only counts the provider's silence.
 
     ``before_end()`` is called right before its last bytes are written."""
-    return attrs.evolve(upload, pieces=_Watched(upload, watch, before_end))
+    return attrs.evolve(upload, pieces=_WatchedPieces(upload, watch, before_end))

@@ -28,10 +28,14 @@ class AttemptAccount:
     _open: OpenAttempt | None
 
     def __init__(
-        self, context: ExchangeContext, made: TargetRequest, cause: Cause, grant: Grant | QueuedAttempt | None = None
+        self,
+        context: ExchangeContext,
+        target_request: TargetRequest,
+        cause: Cause,
+        grant: Grant | QueuedAttempt | None = None,
     ) -> None:
-        self.step = made.step
-        self.target = made.target
+        self.step = target_request.step
+        self.target = target_request.target
         self.cause = cause
         self.grant = grant
         self.resends = Resends(1)
@@ -39,20 +43,21 @@ class AttemptAccount:
         self.answer: AttemptAnswer | None = None
         self.committed = False
         self._context = context
-        self._made: TargetRequest | None = made
-        self._request = made.request.tells_of_target, made.request.incoming.stream, made.request.plan.route
+        self._unsent_request: TargetRequest | None = target_request
+        planned = target_request.request
+        self._request = planned.reports_target_health, planned.incoming.stream, planned.plan.route
         self._open = None
         self._began = self._content = 0.0
-        self._told: Tried | None = None
-        self._lane_at_end = made.target.lane
+        self._recorded: Tried | None = None
+        self._lane_at_end = target_request.target.lane
 
     @property
-    def made(self) -> TargetRequest:
-        """The request that was sent. Without its text after ``release``."""
-        if self._made is not None:
-            return self._made
+    def target_request(self) -> TargetRequest:
+        """The attempt's request, without its text after ``release``."""
+        if self._unsent_request is not None:
+            return self._unsent_request
         assert self.attempt is not None, "it has the request then"
-        return self.attempt.made
+        return self.attempt.target_request
 
     @property
     def requests(self) -> int:
@@ -67,32 +72,32 @@ class AttemptAccount:
         Return false if another request is already testing the target, or about to."""
         service = self._context.service
         self._began = time.perf_counter()
-        self._open = service.health.begin(self.target, self._context.passed_on(self.target), added=added)
+        self._open = service.health.begin(self.target, self._context.forwarded_credential(self.target), added=added)
         service.balancer.loads.opened(self.target)
         return not self._open.is_overtaken
 
-    def take_back(self) -> None:
-        """Report that it was not sent."""
+    def mark_unsent(self) -> None:
+        """Report that the attempt was not sent, after ``begin``."""
         self._end()
-        self.drop()
+        self.release_grant()
 
-    def drop(self) -> None:
-        """Return what it reserved, because it is not made."""
+    def release_grant(self) -> None:
+        """Release the allowances reserved for an attempt that is not made."""
         if isinstance(self.grant, Grant):
             self.grant.end(None)
 
-    def seconds_out(self) -> float:
-        """Return the seconds until the target is due."""
+    def seconds_until_due(self) -> float:
+        """Return the seconds until the unavailable target may be tried again."""
         assert self._open is not None, "it has begun"
         return self._context.service.health.wait(self._open)
 
-    def still_out(self, seconds: float) -> ErrorInfo:
+    def unavailable_error(self, seconds: float) -> ErrorInfo:
         """Return the failure of an attempt whose target is unavailable for longer than it may wait."""
         return attrs.evolve(all_out([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
 
-    def sends(self, attempt: Attempt, make: Callable[[Attempt], A]) -> A:
-        """Note the attempt and return the reader of its response."""
-        self.attempt, self._made = attempt, None
+    def attach(self, attempt: Attempt, make: Callable[[Attempt], A]) -> A:
+        """Attach the ``attempt`` that is about to be sent, and return the reader of its response."""
+        self.attempt, self._unsent_request = attempt, None
         self.answer = answer = make(attempt)
         return answer
 
@@ -100,43 +105,43 @@ class AttemptAccount:
 
     def commit(self) -> None:
         """Report that the response goes to the client."""
-        attempt = self._sent()
+        attempt = self._require_attempt()
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.content_arrived()
-        self._teach(attempt.seconds)
+        self._report_seconds(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.mark_started()
         if self.cause == "hedge":  # other attempts reported it before they were sent
-            attempt.made.report(self._context.record)
-        self._put_on_record()
-        self._tell(self._tried("ok"))
+            attempt.target_request.report(self._context.record)
+        self._record_response_facts()
+        self._record_attempt(self._tried("ok"))
 
-    def fail(self, failed: ErrorInfo, told: FailureReason | None = None) -> None:
+    def fail(self, failed: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
         """Report that the attempt failed, before or after its commit.
 
-        ``told`` is the reason to record if ``failed`` has none because it says nothing about the target."""
+        ``recorded_reason`` is the reason to record if ``failed`` has none because the target is not at fault."""
         if not self.committed and self.attempt is not None:
-            self._put_on_record()
+            self._record_response_facts()
             if failed.reason == "timeout":
-                self._teach(self.attempt.seconds, at_least=True)
+                self._report_seconds(self.attempt.seconds, at_least=True)
         if self._request[0] and self._open is not None:
             self._open.mark_failed(failed)
-        self._tell(self._tried(failed.reason or told or "internal"))
+        self._record_attempt(self._tried(failed.reason or recorded_reason or "internal"))
 
-    def lose(self) -> None:
-        """Report that the concurrent attempt won."""
-        self._tell(self._tried("hedge_lost"))
+    def mark_lost(self) -> None:
+        """Report that the attempt lost against a concurrent one."""
+        self._record_attempt(self._tried("hedge_lost"))
         if self.attempt is not None:
-            self._teach(self.attempt.seconds, at_least=True)
+            self._report_seconds(self.attempt.seconds, at_least=True)
 
     def close(self) -> None:
         """Report the end of the attempt and release everything."""
         self._end()
-        if self._told is None:
-            self._tell(self._tried("client_left"))
+        if self._recorded is None:
+            self._record_attempt(self._tried("client_left"))
         if isinstance(self.grant, Grant) and not self.committed:
-            assert self._told is not None
-            self.grant.end(self._context.record.bill.charge(self._told))
+            assert self._recorded is not None
+            self.grant.end(self._context.record.bill.charge(self._recorded))
         self._lane_at_end, self.answer = self._lane, None  # breaks a reference cycle through the walk
 
     def outcome(self, failed: ErrorInfo) -> Outcome:
@@ -149,7 +154,7 @@ class AttemptAccount:
             self._open.close()
             self._context.service.balancer.loads.closed(self.target)
 
-    def _sent(self) -> Attempt:
+    def _require_attempt(self) -> Attempt:
         assert self.attempt is not None, "it has an answer"
         return self.attempt
 
@@ -157,11 +162,11 @@ class AttemptAccount:
     def _lane(self) -> LaneName:
         return self._lane_at_end if self.answer is None else self.answer.lane_name
 
-    def _put_on_record(self) -> None:
-        """Record the facts that only the response has."""
+    def _record_response_facts(self) -> None:
+        """Record the lane and the provider's id of the response."""
         record = self._context.record
         record.lane = self._lane
-        record.upstream_id = self._sent().upstream_id
+        record.upstream_id = self._require_attempt().upstream_id
 
     def _tried(self, reason: TriedReason) -> Tried:
         usage = None if self.answer is None else self.answer.usage
@@ -169,13 +174,13 @@ class AttemptAccount:
             return self.attempt.tried(reason, self._lane, content=self._content, committed=self.committed, usage=usage)
         return tried_at(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
-    def _tell(self, tried: Tried) -> None:
+    def _record_attempt(self, tried: Tried) -> None:
         """Record ``tried``, and replace the earlier record if it failed after its commit."""
-        self._context.tried.add(tried, self._told)
-        self._told = tried
+        self._context.tried.add(tried, self._recorded)
+        self._recorded = tried
 
-    def _teach(self, seconds: float, *, at_least: bool = False) -> None:
-        """Report the time to the first content of a stream, by which targets of a route are compared."""
+    def _report_seconds(self, seconds: float, *, at_least: bool = False) -> None:
+        """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""
         tells, streams, route = self._request
         if route is not None and tells and streams and not self.step.after:
             service = self._context.service

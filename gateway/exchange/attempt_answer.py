@@ -67,8 +67,8 @@ class CacheableAnswer(AttemptAnswer, Protocol):
         """The response with unread bytes, or ``None`` if everything was read."""
         ...
 
-    def go_on_with(self, response: UpstreamResponse) -> None:
-        """Read the rest from ``response``."""
+    def continue_from(self, response: UpstreamResponse) -> None:
+        """Read the unread bytes from ``response`` from now on."""
         ...
 
 
@@ -79,18 +79,18 @@ C = TypeVar("C", bound=CacheableAnswer)
 class OtherAttempts(Protocol):
     """The attempts that may follow one."""
 
-    def might_go_on(self, attempt: AnswerSource) -> bool:
+    def may_be_followed(self, attempt: AnswerSource) -> bool:
         """Return whether another attempt might follow ``attempt``."""
         ...
 
-    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
         """Return whether another attempt would follow if ``attempt`` had ``failed``."""
         ...
 
 
-async def begun(context: ExchangeContext, watch: Watch, answer: A) -> A:
-    """Begin ``answer`` and return it. Raises ``GatewayError``, also for the end of the drain and the limits of
-    ``watch``."""
+async def begin_answer(context: ExchangeContext, watch: Watch, answer: A) -> A:
+    """Begin ``answer`` within the limits of ``watch``, and return it. Raises ``GatewayError``, also at the end of the
+    drain."""
     try:
         with context.service.lifecycle.pump(watch.scope), watch.scope:
             await answer.begin()
@@ -108,7 +108,7 @@ class UnchangedAnswer:
 
     def __init__(self, source: AnswerSource) -> None:
         self.source = source
-        self.lane_name = source.made.target.lane
+        self.lane_name = source.target_request.target.lane
         self.response: UpstreamResponse
         self.body = b""
 
@@ -122,19 +122,19 @@ class UnchangedAnswer:
     @property
     def public_body(self) -> bytes:
         """The body without the provider's key."""
-        return self.source.made.disclosure.body(self.body)
+        return self.source.target_request.disclosure.body(self.body)
 
     @property
     def passed(self) -> Headers:
         """The response's headers for the client."""
-        return self.source.made.disclosure.headers(self.response.headers, self.lane_name)
+        return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
 
 async def read_body(source: AnswerSource, response: UpstreamResponse, came: Pieces | None = None) -> bytes:
     """Return the whole body of ``response`` and close it. Raises ``GatewayError``.
 
     Adds its pieces to ``came``, for the cache."""
-    context, watch = source.made.context, source.watch
+    context, watch = source.target_request.context, source.watch
     limit, size = context.service.limits.answer, 0
     parts: list[bytes] = []
     note = _nothing if response.has_arrived else watch.data_arrived  # a deadline only applies to a wait

@@ -109,7 +109,7 @@ class StreamBody(ResponseBody):
     # Actions
 
     def try_write_through(self, chunk: Chunk) -> bool:
-        """Take a chunk in the pump's task. Return false if there is more to do than is possible without waiting."""
+        """Process a chunk in the pump's task. Return false if the server's task has to complete it."""
         match chunk:
             case bytes():
                 actions = self._delivery.receive(chunk)
@@ -122,7 +122,7 @@ class StreamBody(ResponseBody):
             case (bytes() as data,) if len(data) <= WRITE and self._write_now(data):
                 self._record.wrote()
                 return True
-        self._plan(actions)
+        self._enqueue(actions)
         return False
 
     async def _next(self) -> Action:
@@ -131,7 +131,7 @@ class StreamBody(ResponseBody):
             while not self._todo:
                 if self._delivery.state is DeliveryState.ENDED:
                     raise StopAsyncIteration
-                self._plan(await self._wait())
+                self._enqueue(await self._wait())
             action = self._todo.popleft()
             if isinstance(action, Whole):  # its writer notes its end
                 return action
@@ -141,7 +141,7 @@ class StreamBody(ResponseBody):
                     raise Truncated
                 case StoreTurn() as due:
                     data = await self._turn.persist(due.data, self._delivery.lane.seen)
-                    self._plan(self._delivery.stored(due, data))
+                    self._enqueue(self._delivery.stored(due, data))
                 case _Mark.TAKEN:
                     self._record.wrote()
                 case Signal.LINGER:
@@ -168,7 +168,7 @@ class StreamBody(ResponseBody):
             self._on_last_bytes()
             self._on_last_bytes = None
 
-    def _plan(self, actions: Actions) -> None:
+    def _enqueue(self, actions: Actions) -> None:
         for action in actions:
             if isinstance(action, bytes):
                 self._todo.extend(_pieces(action))

@@ -24,10 +24,9 @@ from streams.events import ErrorInfo
 class CachedOrigin:
     """The ``AnswerOrigin`` of an exchange with cached responses.
 
-    A step of ``walk`` is taken only if the cache has no response for its target and none is on its way. A hit takes
-    no place in a target's queue and none of its allowances. A task of ``nursery`` reads a new response until its
-    last reader ends: a slow client delays no other, and the response continues without the client that requested it
-    first."""
+    A step of ``walk`` is made only if no response for its target is cached or arriving. A cached response uses no place
+    in a target's queue and no allowance. A task of ``nursery`` reads a new response until its last reader has ended: a
+    slow client delays no other, and the response continues without the client that requested it first."""
 
     def __init__(
         self,
@@ -49,8 +48,8 @@ class CachedOrigin:
         return self._walk.request
 
     @property
-    def made(self) -> TargetRequest:
-        return self._walk.made if self._hit is None else self._hit.made
+    def target_request(self) -> TargetRequest:
+        return self._walk.target_request if self._hit is None else self._hit.target_request
 
     @property
     def followers(self) -> Self:
@@ -63,11 +62,11 @@ class CachedOrigin:
         else:
             self._flight.on_deserted = self.deserted
 
-    def might_go_on(self, attempt: AnswerSource) -> bool:
-        return self._hit is None and self._walk.might_go_on(attempt)
+    def may_be_followed(self, attempt: AnswerSource) -> bool:
+        return self._hit is None and self._walk.may_be_followed(attempt)
 
-    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
-        return self._hit is None and self._walk.goes_on_after(attempt, failed)
+    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+        return self._hit is None and self._walk.would_be_followed(attempt, failed)
 
     def fail(self, failed: ErrorInfo) -> None:
         if self._hit is None:
@@ -90,18 +89,18 @@ class CachedOrigin:
         """Return the response of the cache or of the walk, after a lookup for each target.
 
         Raises ``GatewayError``: 504 if the client only accepts cached responses, and as a walk does."""
-        while (answer := await self._step(make)) is None:
-            await self._walk.look()
+        while (answer := await self._serve_next_target(make)) is None:
+            await self._walk.write_next_request()
         return answer
 
-    async def _step(self, make: Make[C]) -> C | None:
+    async def _serve_next_target(self, make: Make[C]) -> C | None:
         """Return the response of the next target, or its cached response; ``None`` if the attempt fails."""
         walk, wish, record = self._walk, self._wish, self._walk.context.record
-        key = await self._lookup.key(walk.made)
+        key = await self._lookup.key(walk.target_request)
         if key is None or not (wish.reads or wish.keeps):
             record.cache, key = "bypass", None
         elif wish.reads:
-            match await self._lookup.find(walk.made, key):
+            match await self._lookup.find(walk.target_request, key):
                 case CacheHit() as hit:
                     self._hit = hit
                     return await hit.run(make)
@@ -114,22 +113,22 @@ class CachedOrigin:
         if key is not None:
             record.cache = "miss" if wish.reads else "bypass"
             if wish.keeps:
-                return await self._lead(make, key)
+                return await self._fetch_and_share(make, key)
         await walk.start()
         return await walk.step(make)
 
-    async def _lead(self, make: Make[C], key: bytes) -> C | None:
-        """Return the provider's response, which other requests may share, and cache a good one."""
+    async def _fetch_and_share(self, make: Make[C], key: bytes) -> C | None:
+        """Make the attempt, share its response with identical requests, and cache a good response."""
         flights, flight = self._cache.flights, Flight(self._cache.settings.max_answer, AnswerStamp(int(time.time())))
         if self._wish.reads:
             flights.setdefault(key, flight)
-        self._flight, target = flight, self._walk.made.target
+        self._flight, target = flight, self._walk.target_request.target
         try:
             await self._walk.start(flight.stamp)
             answer = await self._walk.step(make)
-            if answer is not None and self._walk.made.target is target:
-                return await self._shared(answer, flight, key)
-            flight.fail(self._walk.failed or ABANDONED)  # its readers would take it for the target's failure
+            if answer is not None and self._walk.target_request.target is target:
+                return await self._share(answer, flight, key)
+            flight.fail(self._walk.last_failure or ABANDONED)  # its readers would take it for the target's failure
         except GatewayError as error:
             flight.fail(error.info)
             raise
@@ -142,34 +141,36 @@ class CachedOrigin:
         if answer is None:
             return None
         self._flight = own = Flight(self._cache.settings.max_answer, flight.stamp)
-        return await self._shared(answer, own)
+        return await self._share(answer, own)
 
-    async def _shared(self, answer: C, flight: Flight, key: bytes = b"") -> C:
-        """Return ``answer``, which continues in ``flight`` and is cached under ``key``; by default under the key of the
-        target that sent it."""
+    async def _share(self, answer: C, flight: Flight, key: bytes = b"") -> C:
+        """Let other requests share ``answer`` through ``flight``, and return it.
+
+        It is cached under ``key``, by default the key of the target that sent it."""
         try:
-            made = self._walk.made
+            target_request = self._walk.target_request
             if not key:
-                key = await self._lookup.key(made) or b""
-            judge, rest = self._lookup.kind.judge(made, answer.content_type), answer.rest
+                key = await self._lookup.key(target_request) or b""
+            judge, rest = self._lookup.kind.judge(target_request, answer.content_type), answer.rest
             flight.begin(answer.content_type, answer.came, whole=rest is None)
             if rest is not None:
-                answer.go_on_with(local_response(flight.lead(), rest.headers, rest.status))
+                answer.continue_from(local_response(flight.lead(), rest.headers, rest.status))
         except BaseException:
             await answer.aclose()
             raise
-        self._nursery.start_soon(self._keep, flight, rest, key, judge)
+        self._nursery.start_soon(self._fill_cache, flight, rest, key, judge)
         return answer
 
-    async def _keep(
+    async def _fill_cache(
         self,
         flight: Flight,
         rest: UpstreamResponse | None,
         key: bytes,
         judge: Callable[[bytes], bool],
     ) -> None:
-        """Read the ``rest`` of a response for all its readers, and cache the response. It ends with the readers, not
-        with the first client."""
+        """Read the ``rest`` of a response for all its readers, then cache the response.
+
+        Ends when the last reader has ended, not with the first client."""
         with trio.CancelScope(shield=True):
             try:
                 if rest is not None:

@@ -8,15 +8,16 @@ from gateway.routing.plan import Outage, Plan
 from gateway.routing.target import Target
 
 
-class PlaceConditions:
-    """The ``Conditions`` of the targets of ``plan``, for the client of ``context`` and the conversation
-    ``affinity``."""
+class TargetConditions:
+    """The ``Conditions`` of a plan's targets: outages, retry budgets and warm prompt caches.
+
+    ``affinity`` is the request's conversation."""
 
     def __init__(self, context: ExchangeContext, plan: Plan, affinity: Affinity | None = None) -> None:
         self._balancer = context.service.balancer
         self._affinity = affinity
         self._health = context.service.health
-        self._passed_on = context.passed_on
+        self._forwarded_credential = context.forwarded_credential
         self._plan = plan
         self._tried = context.tried
 
@@ -25,24 +26,29 @@ class PlaceConditions:
         return self._health.clock()
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        outage = self._health.outage(target, self._passed_on(target), alone=alone)
-        return self._told(target) if outage is None and not alone and self._health.reported_limits.places else outage
+        outage = self._health.outage(target, self._forwarded_credential(target), alone=alone)
+        return (
+            self._reported_outage(target)
+            if outage is None and not alone and self._health.reported_limits.places
+            else outage
+        )
 
-    def _told(self, target: Target) -> Outage | None:
-        """Return the outage of ``target`` by the limits that its provider reported, if there is another untried target
-        (openai/codex#32341)."""
-        told = self._health.reported_limits
-        outage = told.outage(target.identity.place)
+    def _reported_outage(self, target: Target) -> Outage | None:
+        """Return the outage of ``target`` according to the rate limits that its provider reported.
+
+        Returns ``None`` if no other target is available and untried (openai/codex#32341)."""
+        reported = self._health.reported_limits
+        outage = reported.outage(target.identity.place)
         if outage is None:
             return None
-        asked = self._tried.places
+        tried_places = self._tried.places
         for candidate in self._plan.candidates:
             other = candidate.target
-            if other is target or other.place in asked or outage.reason not in candidate.when:
+            if other is target or other.place in tried_places or outage.reason not in candidate.when:
                 continue
-            if told.outage(other.identity.place) is not None:
+            if reported.outage(other.identity.place) is not None:
                 continue
-            if self._health.outage(other, self._passed_on(other), alone=False) is None:
+            if self._health.outage(other, self._forwarded_credential(other), alone=False) is None:
                 return outage
         return None
 

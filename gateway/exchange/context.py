@@ -19,23 +19,23 @@ class TriedLog:
 
     def __init__(self, record: Record) -> None:
         self.places: set[str] = set()
-        """The targets that were tried."""
+        """The names of the targets that were tried (``Target.place``)."""
         self._record = record
         self._tried: tuple[Tried, ...] = ()
 
     def sent(self) -> None:
-        """Count a request to a provider."""
+        """Count a request that is sent to a provider."""
         self._record.attempts += 1
 
     def add(self, tried: Tried, instead: Tried | None = None) -> None:
-        """Add ``tried``, and remove the earlier record ``instead`` of the same attempt."""
+        """Add ``tried``, or put it in place of ``instead``, the earlier record of the same attempt."""
         before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
         self._tried = self._record.bill.tried = (*before, tried)
         self.places.add(tried.target)
 
 
 def tried_at(target: Target, reason: TriedReason, lane: LaneName, cause: Cause = "first", **more: Any) -> Tried:
-    """Return the record of an attempt at ``target``, or of a response without one. ``more`` are further attributes of
+    """Return the record of an attempt at ``target``, or of a cached response. ``more`` are other attributes of
     ``Tried``."""
     return Tried(
         target.place, target.entry.provider.id, target.api, lane, reason, cause, model=target.name, price=target.price,
@@ -50,8 +50,8 @@ STRICT: Final = "x-trigate-strict"
 class ExchangeContext:
     """The shared state of one exchange.
 
-    ``codec`` is the one of the client's API. ``record`` is only written: no decision depends on it; ``tried`` writes
-    the attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded."""
+    ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``tried`` writes the
+    attempts to it. ``observer`` observes the calls to providers, ``recording`` everything else that is recorded."""
 
     service: Service
     codec: Codec
@@ -63,12 +63,12 @@ class ExchangeContext:
 
     @property
     def strict(self) -> bool:
-        """Whether nothing may be omitted that may change the response."""
+        """Whether strict mode is on: a target that would lose a part of the request is rejected."""
         wish = self.asked.header(STRICT)
         return self.service.strict if wish is None else wish in ("1", "true")
 
-    def passed_on(self, target: Target) -> str | None:
-        """Return the client's credential if it is forwarded to ``target``."""
+    def forwarded_credential(self, target: Target) -> str | None:
+        """Return the client's own credential if requests to ``target`` forward it, otherwise ``None``."""
         return self.asked.credential if target.entry.passthrough_auth else None
 
     def credential_for(self, target: Target) -> str | BearerToken | None:
@@ -77,20 +77,20 @@ class ExchangeContext:
             return target.credential(None)
         return target.credential(self.asked.credential, as_bearer=self.asked.has_bearer)
 
-    def billed(self, target: Target) -> Target:
+    def with_subscription_mark(self, target: Target) -> Target:
         """Return ``target``, marked if the client's credential belongs to a subscription."""
         if target.entry.passthrough_auth and is_subscription_token(self.asked.credential):
             return attrs.evolve(target, on_subscription=True)
         return target
 
-    def recorded(self, recording: ExchangeRecording) -> "ExchangeContext":
-        """Return the context with ``recording``."""
+    def with_recording(self, recording: ExchangeRecording) -> "ExchangeContext":
+        """Return the context that also reports to ``recording``."""
         if recording is NO_RECORDING:
             return self
         return attrs.evolve(self, recording=recording, observer=CallObservers((self.observer, recording)))
 
-    def stricter(self, strict: bool) -> "ExchangeContext":
-        """Return the context, strict if the request's body says so."""
+    def with_strictness(self, strict: bool) -> "ExchangeContext":
+        """Return the context, in strict mode if ``strict`` is true."""
         if not strict or self.strict:
             return self
         asked = attrs.evolve(self.asked, headers=(*self.asked.headers, (STRICT, "1")))

@@ -66,8 +66,8 @@ class DeliveredAnswer(Generic[B]):
     ) -> None:
         """Prepare the tasks.
 
-        ``survival`` says how the response continues without its client, if it does. ``most_unread`` is the number of
-        bytes that are then read."""
+        ``survival`` makes the context in which the response continues without its client, ``None`` if it does not.
+        ``most_unread`` is the maximum number of bytes that are then read."""
         self.context = context
         self.origin = origin
         self.scope = scope
@@ -77,7 +77,7 @@ class DeliveredAnswer(Generic[B]):
         self._turn = turn
         self._body = StreamBody(delivery, self.chunks, context.record, turn, scope.send_last_bytes)
         self._most_unread = most_unread
-        self._gone = trio.Event()
+        self._client_gone = trio.Event()
 
     # Defined by each kind of response
 
@@ -98,14 +98,14 @@ class DeliveredAnswer(Generic[B]):
     async def begin(self) -> StreamBody | BufferedBody | bytes:
         """Start the tasks, and return the body once it has content, or all bytes of a complete response.
 
-        Raises ``GatewayError`` if there is no response. When the client disconnects, the tasks are cancelled at once or
-        as ``survival`` says."""
+        Raises ``GatewayError`` if there is no response. When the client disconnects, the tasks are cancelled
+        immediately, or later if there is a ``survival``."""
         body = self._start_for_client()
         match await body.open():
             case Refuse(failed):
                 raise GatewayError.of(failed)
             case Whole(data):
-                self._gone.set()  # the reader is gone
+                self._client_gone.set()  # nothing is left to read
                 return data
         return body
 
@@ -115,7 +115,7 @@ class DeliveredAnswer(Generic[B]):
             self._start(self.scope.nursery)
             return self._body
         buffered = BufferedBody(self._body)
-        self.scope.nursery.start_soon(self._finish, self._survival, buffered)
+        self.scope.nursery.start_soon(self._run_past_disconnect, self._survival, buffered)
         return buffered
 
     def _start(self, nursery: trio.Nursery) -> None:
@@ -124,17 +124,17 @@ class DeliveredAnswer(Generic[B]):
         nursery.start_soon(self._pump)
 
     async def _pump(self) -> None:
-        """Begin the response and pump it. Its end or failure goes to the body; it raises only for cancellation."""
+        """Begin the response, and pump it to the body with its end or failure. Raises only for cancellation."""
         with self.chunks, self.origin as origin:
             try:
                 await self._pump_on(await origin.run(self.make))
             except GatewayError as error:
                 if (lane := await self.refusing_lane()) is not None:
-                    self.delivery.carry(lane)
-                await self._tell(error.info)
+                    self.delivery.use_lane(lane)
+                await self._send_failure(error.info)
             except Exception:  # a closed channel would look like a good end
                 log.exception("request %s: reading the provider's response failed", self.scope.id)
-                await self._tell(MISTAKE)
+                await self._send_failure(MISTAKE)
 
     async def _pump_on(self, answer: B) -> None:
         """Pump the rest of a response that has begun."""
@@ -151,32 +151,32 @@ class DeliveredAnswer(Generic[B]):
                 context.record.shut_down = is_shut_down(watch)
         if failed is not None:
             self.origin.fail(failed)
-            await self._tell(failed)
+            await self._send_failure(failed)
 
     def _deliver(self, answer: B) -> None:
-        """Send the first content to the client."""
+        """Send the first content of ``answer`` to the client."""
         lane, first = self.first_events(answer)
         self.origin.release()
         if not self._turn.records:  # recording keeps it
             self.scope.release_text()
-        self.delivery.carry(lane)
+        self.delivery.use_lane(lane)
         self.delivery.begin(first)
         self.delivery.on_failure = self.origin.fail
         if not answer.is_held and not self.chunks.offer(b""):
             with contextlib.suppress(trio.BrokenResourceError):  # without a reader; the pump notices it, too
                 self.chunks.send_nowait(b"")
 
-    async def _tell(self, failed: ErrorInfo) -> None:
+    async def _send_failure(self, failed: ErrorInfo) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await self.chunks.send(failed)
 
     # Disconnects of the client
 
-    async def _finish(self, survival: Survival, body: BufferedBody) -> None:
+    async def _run_past_disconnect(self, survival: Survival, body: BufferedBody) -> None:
         """Run the tasks, and read the response in place of a client that disconnected."""
 
         def left() -> None:
-            self._gone.set()
+            self._client_gone.set()
             if self.origin.followers is not None:
                 self.origin.followers.leave()
             if self.scope.left or not self.delivery.lane.seen.over:
@@ -186,6 +186,6 @@ class DeliveredAnswer(Generic[B]):
             async with trio.open_nursery() as nursery:
                 self._start(nursery)
                 nursery.start_soon(body.run)
-                await self._gone.wait()
+                await self._client_gone.wait()
                 await discard(body, self._most_unread)
                 nursery.cancel_scope.cancel()

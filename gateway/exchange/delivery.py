@@ -168,7 +168,7 @@ Actions: TypeAlias = tuple[Action, ...]
 
 
 class Delivery:
-    """The state machine of one stream: what is held, sent, refused, stored first or kept alive.
+    """The state machine of one stream to its client. It decides when to hold, send, refuse, store or keep alive.
 
     It sends nothing itself: each method takes a trigger and returns the actions. The client receives nothing before the
     first content: earlier events are held, and a failure is refused with its own status. After one keep-alive interval
@@ -207,17 +207,18 @@ class Delivery:
         self.on_failure: Callable[[ErrorInfo], object] | None = None
         """Called once with the failure of a response that has begun."""
 
-    def carry(self, lane: Lane) -> None:
-        """Deliver the response of ``lane`` instead of the earlier one, of which the client received nothing. Observers
-        of the stream stay."""
-        assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
+    def use_lane(self, lane: Lane) -> None:
+        """Deliver the response of ``lane`` from now on; the client has received nothing of an earlier one.
+
+        Observers of the stream stay."""
+        assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has content of the earlier response"
         self._held.clear()
         self._held_size = 0
         self.lane = carried(self.lane, lane)
 
     def begin(self, data: bytes) -> None:
-        """Keep ``data``, the first events for the client from the lane. They go out with the next received data, which
-        may be empty."""
+        """Keep ``data``, the first events for the client. They are sent with the next received data, which may be
+        empty."""
         self._first = data
 
     @property
@@ -232,30 +233,32 @@ class Delivery:
         try:
             out = self._take_first() + (self.lane.feed(data) if data else b"")
         except Exception as error:  # the boundary where the gateway's own error becomes the client's error event
-            out = self._broken(error)
-        return self._advance(out if failed is None else out + self._ended(failed))
+            out = self._end_after_error(error)
+        return self._advance(out if failed is None else out + self._end_lane(failed))
 
     def upstream_ended(self) -> Actions:
         """Process the end of the provider's body."""
         if self.state is DeliveryState.LINGERING:
-            return self._do(Trigger.UPSTREAM_END)
-        return self._advance(self._take_first() + self._ended())
+            return self._react(Trigger.UPSTREAM_END)
+        return self._advance(self._take_first() + self._end_lane())
 
     def time_up(self, *, more: bool = False) -> Actions:
-        """Check whether the ``deadline`` has passed. ``more``: the client is about to receive something anyway."""
+        """Send a keep-alive or end the stream if the ``deadline`` has passed.
+
+        ``more``: data for the client is already waiting, so it needs no keep-alive."""
         now = self._clock()
         if now < self.deadline:
             return ()
         if more and self.state is not DeliveryState.LINGERING:  # a provider might never end its body
             self.deadline = now + self._keep_alive
             return ()
-        return self._do(Trigger.TIME_UP)
+        return self._react(Trigger.TIME_UP)
 
     def stored(self, store: StoreTurn, data: bytes) -> Actions:
         """Continue after an attempt to store the turn: ``data`` goes to the client instead of ``store.data``."""
-        self._note()
+        self._update_record()
         ended, failed = store.trigger is Trigger.END, self.lane.seen.failed is not None
-        return self._do(Trigger.FAILURE if ended and failed else store.trigger, data)
+        return self._react(Trigger.FAILURE if ended and failed else store.trigger, data)
 
     def linger(self) -> None:
         """Start to wait for the end of the provider's body, because the client has the whole response."""
@@ -267,31 +270,31 @@ class Delivery:
         first, self._first = self._first, b""
         return first
 
-    def _ended(self, failed: ErrorInfo | None = None) -> bytes:
+    def _end_lane(self, failed: ErrorInfo | None = None) -> bytes:
         """Return the last events for the client."""
         try:
             return self.lane.end(failed)
         except Exception as error:  # the same boundary
-            return self._broken(error)
+            return self._end_after_error(error)
 
-    def _broken(self, error: Exception) -> bytes:
+    def _end_after_error(self, error: Exception) -> bytes:
         if isinstance(error, FramingError):
             return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # the gateway's own limits
         log.error("request %s: translation failed", self._id, exc_info=error)
         return self.lane.end(MISTAKE)
 
     def _advance(self, data: bytes) -> Actions:
-        """Continue with ``data``, the events from the lane."""
+        """Continue with ``data``, events for the client from the lane."""
         if self.state is DeliveryState.LINGERING:
-            return self._do(Trigger.MORE, data)
-        self._note()
-        trigger, seen = self._trigger(data), self.lane.seen
+            return self._react(Trigger.MORE, data)
+        self._update_record()
+        trigger, seen = self._classify(data), self.lane.seen
         if self._turn.records and not self._turn.may_pass(data, seen):
             _, self.state = TRANSITIONS[self.state][Trigger.STORE_FIRST]
             return (StoreTurn(data, trigger),)
-        return self._do(trigger, data)
+        return self._react(trigger, data)
 
-    def _trigger(self, data: bytes) -> Trigger:
+    def _classify(self, data: bytes) -> Trigger:
         seen = self.lane.seen
         if seen.failed is not None:
             return Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
@@ -301,7 +304,7 @@ class Delivery:
             return Trigger.CONTENT
         return Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
 
-    def _note(self) -> None:
+    def _update_record(self) -> None:
         seen, record = self.lane.seen, self._record
         record.opening, record.bill.usage, record.bill.said = seen.start, seen.usage, seen.said
         if seen.failed is not None and not self._has_failed and self.on_failure is not None:
@@ -313,7 +316,7 @@ class Delivery:
 
     # Reactions
 
-    def _do(self, trigger: Trigger, data: bytes = b"") -> Actions:
+    def _react(self, trigger: Trigger, data: bytes = b"") -> Actions:
         reaction, self.state = TRANSITIONS[self.state][trigger]
         return _REACTIONS[reaction](self, data)
 
@@ -360,7 +363,7 @@ class Delivery:
 
     def _refuse(self, _: bytes) -> Actions:
         failed = self.lane.seen.failed
-        assert failed is not None, "that is what has happened"
+        assert failed is not None, "only a failure is refused"
         return (Refuse(failed),)
 
     def _finish(self, _: bytes) -> Actions:

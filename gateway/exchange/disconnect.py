@@ -1,4 +1,4 @@
-"""Responses that continue without their client: ``on_disconnect: finish`` reads them to their end for the ledger."""
+"""Responses that continue after their client disconnected: ``on_disconnect: finish`` reads them for the ledger."""
 
 import contextlib
 import enum
@@ -26,7 +26,7 @@ class Audience(enum.Enum):
     """A background turn without a client. Its cancellation ends it."""
 
     def survives(self, target: Target) -> bool:
-        """Return whether the response of ``target`` is read to its end without a reader."""
+        """Return whether a response of ``target`` is read to its end after its client disconnected."""
         return self is Audience.CLIENT and target.entry.on_disconnect == "finish"
 
 
@@ -34,7 +34,7 @@ class Audience(enum.Enum):
 def survive_disconnect(
     nursery: trio.Nursery, target: Target, left: Callable[[], object], deserted: trio.Event | None = None
 ) -> Iterator[None]:
-    """Run a block that outlives ``nursery``, in one of whose tasks it runs.
+    """Return a context whose block outlives the cancellation of ``nursery``, in one of whose tasks it runs.
 
     When the nursery is cancelled, ``left()`` is called. The cancellation reaches the block when the response of
     ``target`` is overdue, or once ``deserted`` is set. The nursery stays open until the block has ended."""
@@ -52,9 +52,9 @@ def survive_disconnect(
 def survive_disconnect_later(
     nursery: trio.Nursery, target: Target, left: Callable[[], object]
 ) -> Iterator[Callable[[], None]]:
-    """Run a block that outlives ``nursery`` only after it calls the function that it receives.
+    """Return a context whose block outlives ``nursery`` only after it calls the function that it receives.
 
-    Until then, cancellation reaches it at once; a call after the cancellation has no effect. The block then has the
+    Until then, cancellation reaches it immediately; a call after the cancellation has no effect. The block then has the
     usual grace and the time of ``target`` for a first byte, because a provider may take that long to create an object,
     and its id would be lost without its response."""
     timeouts, done = target.entry.timeouts, trio.Event()
@@ -92,7 +92,7 @@ async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: 
 
 
 async def discard(unread: AsyncIterator[bytes], limit: float) -> None:
-    """Read what the client would have received, to its end or to ``limit`` bytes."""
+    """Read and drop the body of a client that disconnected, to its end or to ``limit`` bytes."""
     size = 0
     with contextlib.suppress(Truncated):
         async for data in unread:

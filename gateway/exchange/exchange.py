@@ -18,17 +18,17 @@ from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.cache_filling import CachedOrigin
-from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, lookup_of
-from gateway.exchange.conditions import PlaceConditions
+from gateway.exchange.cache_lookup import AnswerKind, ConversationAnswers, make_lookup
+from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.origin import AnswerOrigin, Followers, going_on
+from gateway.exchange.origin import AnswerOrigin, Followers, followers_to_serve
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
-from gateway.exchange.reserving import expected_alone, reserve_for
+from gateway.exchange.reserving import expected_background_tokens, reserve_for
 from gateway.exchange.responding import refused, responded
 from gateway.exchange.service import Service
-from gateway.exchange.stream import StreamedAnswer, first_lane
+from gateway.exchange.stream import StreamedAnswer, make_first_lane
 from gateway.exchange.walk import Walk
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.headers import Headers
@@ -49,11 +49,11 @@ from streams.events import Api, ErrorInfo
 class Exchange:
     """One client's request, from its body to the response.
 
-    ``answer`` is called once, in a task of the request's nursery. ``memory`` is where the request is stored, if not in
-    the service's store under the client's name. ``trace`` observes its calls to providers."""
+    ``answer`` is called once, in a task of the request's nursery. ``memory`` is the scope of the turns that it may
+    refer to, by default the service's store under the client's name. ``trace`` observes its calls to providers."""
 
     _reservation: Reservation | None
-    """of the allowances of the client and its targets"""
+    """The reserved allowances of the client and its targets."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class Exchange:
         The nursery's tasks continue a stream. Cancellation (the client disconnected) closes the upstream connection and
         propagates."""
         context = self._context
-        self._context = context.recorded(context.service.recorder.begin(self.record, context.asked, body))
+        self._context = context.with_recording(context.service.recorder.begin(self.record, context.asked, body))
         try:
             request = await self.read(body)
             origin = await self.origin(request, ConversationAnswers(request.turn))
             if (turn := request.turn.background) is not None:
-                return await self._leave(origin, turn)
+                return await self._start_in_background(origin, turn)
             return await self.answer_to(origin)
         except GatewayError as error:
             return self.refuse(error.info)
@@ -101,60 +101,60 @@ class Exchange:
         self._context = planning.context
         return request
 
-    def first_of(self, plan: Plan) -> Target | None:
+    def first_available(self, plan: Plan) -> Target | None:
         """Return the first available target of ``plan``; a single target always counts as available."""
         if len(plan.candidates) == 1:
             return plan.first
-        conditions = PlaceConditions(self._context, plan)
+        conditions = TargetConditions(self._context, plan)
         return next((one for one in plan.targets if conditions.outage(one, alone=False) is None), None)
 
     async def walk(self, request: PlannedRequest) -> Walk:
         """Return the walk of the request's plan with its first attempt prepared.
 
         Raises ``GatewayError`` (400) for what no target can do or, in strict mode, receive."""
-        walk = await self._walk(request)
+        walk = await self._make_walk(request)
         await walk.start()
         return walk
 
     async def origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
-        """Return the source of the response to ``request``: the walk of its plan, behind the cache if responses of
-        ``kind`` may be cached.
+        """Return the source of the response to ``request``: the walk of its plan, with a cache lookup before each
+        attempt if responses of ``kind`` may be cached.
 
         Raises ``GatewayError`` as ``walk`` does."""
-        walk = await self._walk(request)
+        walk = await self._make_walk(request)
         if self._context.service.cache_uses is None:
             await walk.start()
             return walk
-        if (lookup := lookup_of(self._context, request.plan.route, kind)) is not None:
-            await walk.look()
+        if (lookup := make_lookup(self._context, request.plan.route, kind)) is not None:
+            await walk.write_next_request()
             return CachedOrigin(walk, lookup, self._scope.nursery)
         await walk.start()
         self.record.cache = "off"
         return walk
 
-    async def _walk(self, request: PlannedRequest) -> Walk:
+    async def _make_walk(self, request: PlannedRequest) -> Walk:
         for step in BEFORE_SENDING:
             request = await step(self, request)
         return Walk(self._context, request)
 
     async def _mark_subscription(self, request: PlannedRequest) -> PlannedRequest:
-        """Return the request with its targets marked that the client's subscription pays for."""
+        """Return the request with a mark on each target that the client's subscription pays for."""
         if not self._context.service.router.passes_credentials:
             return request
-        return attrs.evolve(request, plan=request.plan.with_each(self._context.billed))
+        return attrs.evolve(request, plan=request.plan.with_each(self._context.with_subscription_mark))
 
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Record the size of the request."""
         incoming = request.incoming
         self.record.bill.asked_size = incoming.size
         if "background" in incoming.members and request.turn.background is None:
-            self.record.bill.goes_on = expected_alone(incoming)
+            self.record.bill.goes_on = expected_background_tokens(incoming)
         if "n" in incoming.members:
             self.record.bill.answers = requested_output(incoming).answers
         return request
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
-        """Return the request with the exchange's reservation, which is shared by all its requests."""
+        """Return the request with the exchange's reservation, which all its attempts share."""
         service = self._context.service
         limited, run = service.allowances.has_limits or request.budgets, None
         if limited or service.kept_ledger.keeps:
@@ -169,69 +169,71 @@ class Exchange:
 
     async def answer_to(self, origin: AnswerOrigin) -> Response:
         """Return the response to the request of ``origin``. Raises ``GatewayError``."""
-        return await self._answer_for(origin, self._scope, Audience.CLIENT)
+        return await self._respond_to(origin, self._scope, Audience.CLIENT)
 
-    async def _answer_for(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        answer = self._stream if origin.request.incoming.stream else self._whole
+    async def _respond_to(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
+        answer = self._stream_response if origin.request.incoming.stream else self._whole_response
         return await answer(origin, scope, audience)
 
     def refuse(self, failed: ErrorInfo) -> Response:
-        """Return an error response in the client's API; the provider's own body if it fits unchanged."""
+        """Return the response for ``failed`` in the client's API, with the provider's own body if it fits."""
         return refused(self.record, failed, self._context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """Return the response with the headers that every exchange adds."""
         return responded(self.record, body, status, headers, self._context.recording)
 
-    async def _stream(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        streamed = StreamedAnswer(self._context, origin, scope, audience, await first_lane(origin))
+    async def _stream_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
+        streamed = StreamedAnswer(self._context, origin, scope, audience, await make_first_lane(origin))
         body = await streamed.begin()
         headers = stream_headers(self._context.codec.wire.framing_for(self._context.asked.query))
         return self.respond(body, 200, (*headers, *streamed.passed, *origin.request.headers))
 
     # Complete responses
 
-    async def _whole(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
-        target, followers = origin.made.target, origin.followers
+    async def _whole_response(self, origin: AnswerOrigin, scope: RequestScope, audience: Audience) -> Response:
+        target, followers = origin.target_request.target, origin.followers
         if followers is None and not audience.survives(target):
             return await self._read_whole(origin)
-        followers = going_on(followers, audience, target)
+        followers = followers_to_serve(followers, audience, target)
         deserted = None if followers is None else followers.deserted
-        with survive_disconnect(scope.nursery, target, partial(self._abandon, followers), deserted):
+        with survive_disconnect(scope.nursery, target, partial(self._note_disconnect, followers), deserted):
             return await self._read_whole(origin)
 
-    def _abandon(self, followers: Followers | None) -> None:
+    def _note_disconnect(self, followers: Followers | None) -> None:
         self.record.abandoned = True
         if followers is not None:
             followers.leave()
 
     async def _read_whole(self, origin: AnswerOrigin) -> Response:
-        """Return the client's response after it was stored."""
+        """Return the complete response after its turn was stored."""
         turn = origin.request.turn
         with origin:
             answer = await origin.run(lambda source: WholeAnswer(source, turn, origin))
             answer.report(self.record)
             if answer.failed is not None:
                 origin.fail(answer.failed)
-        body = await answer.written(self.record)
+        body = await answer.write_for_client(self.record)
         return self.respond(body, 200, (*JSON_HEADERS, *answer.passed, *origin.request.headers))
 
     # Background turns
 
-    async def _leave(self, origin: AnswerOrigin, turn: DetachableTurn) -> Response:
-        """Return the start of a turn that continues in the background in its own scope."""
+    async def _start_in_background(self, origin: AnswerOrigin, turn: DetachableTurn) -> Response:
+        """Start a turn that continues in the background in its own scope, and return its response so far."""
 
-        async def go_on(scope: RequestScope) -> Response:
+        async def answer_in(scope: RequestScope) -> Response:
             try:
-                return await self._answer_for(origin, scope, Audience.STORE)
+                return await self._respond_to(origin, scope, Audience.STORE)
             except GatewayError as error:
                 return self.refuse(error.info)
 
         background = self._context.service.background
         owner = self._memory.owner
         request = origin.request
-        template = await offload(request.incoming.size, lambda: ResponseTemplate.of(origin.made.reply(request.turn)))
-        begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, go_on))
+        template = await offload(
+            request.incoming.size, lambda: ResponseTemplate.of(origin.target_request.reply(request.turn))
+        )
+        begun = await background.start(BackgroundTurn(owner, self._scope, turn, template, self.record, answer_in))
         if not request.incoming.stream:
             return self.respond(begun, 200, (*JSON_HEADERS, *request.headers))
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
@@ -242,4 +244,4 @@ class Exchange:
 BEFORE_SENDING: Final[tuple[Callable[[Exchange, PlannedRequest], Awaitable[PlannedRequest]], ...]] = (
     Exchange._mark_subscription, Exchange._note_size, Exchange._reserve,
 )  # fmt: skip
-"""What is done in order with every planned request of any endpoint before it is sent."""
+"""The steps, in order, for every planned request of any endpoint before it is sent."""

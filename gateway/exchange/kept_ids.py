@@ -1,4 +1,4 @@
-"""Ids of stored objects in conversations: uploaded files, vector stores, containers.
+"""Ids of provider-stored objects in conversations: uploaded files, vector stores, containers.
 
 The gateway's ids are replaced with the provider's, and the request goes to the provider that has the objects; a
 response shows the client's own ids instead of the provider's. Other text passes unchanged, because the provider's own
@@ -28,7 +28,7 @@ from streams.events import ErrorInfo
 from streams.framing import FramingError
 from streams.sse import SSE
 
-PLACES: Final = IdPlaces(
+REQUEST_PLACES: Final = IdPlaces(
     frozenset(("file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id", "batch_id")),
     ends=frozenset((("container", "id"),)),
     addresses=frozenset(("fileuri", "file_uri")),
@@ -37,14 +37,14 @@ PLACES: Final = IdPlaces(
 
 
 @attrs.frozen(eq=False, repr=False)
-class KeptPlace:
-    """The request with the provider's ids, and the ``account`` that stores the objects."""
+class LocatedRequest:
+    """A request with the provider's ids, and the ``account`` that stores the objects; ``None`` without objects."""
 
     incoming: Incoming
     account: Account | None = None
 
-    def among(self, plan: Plan) -> Plan:
-        """Return ``plan`` with the targets of that account. Raises ``GatewayError`` (400) if there are none."""
+    def restrict(self, plan: Plan) -> Plan:
+        """Return ``plan`` with only the targets of the ``account``. Raises ``GatewayError`` (400) if there are none."""
         account = self.account
         if account is None:
             return plan
@@ -59,60 +59,61 @@ class KeptPlace:
         return plan.among(there)
 
 
-async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> KeptPlace:
-    """Return ``incoming`` with the provider's ids.
+async def with_native_ids(context: ExchangeContext, owner: str, incoming: Incoming) -> LocatedRequest:
+    """Return ``incoming`` with the gateway's ids replaced by the provider's.
 
     Raises ``GatewayError``: 404 for an id that does not belong to ``owner``, 400 for ids of two providers."""
     ids = context.service.accounts.all_ids(owner, context.asked.client)
-    read = await offload(len(incoming.body), ids.read_tagged, incoming.body, PLACES)
+    read = await offload(len(incoming.body), ids.read_tagged, incoming.body, REQUEST_PLACES)
     if read.account is None:
-        return KeptPlace(incoming)
-    body = read.native(_base(read.account))
+        return LocatedRequest(incoming)
+    body = read.native(_google_base(read.account))
     again = await offload(len(body) // 2, read_incoming, incoming.api, body, context.asked.path)
-    return KeptPlace(again, read.account)
+    return LocatedRequest(again, read.account)
 
 
-TOLD: Final = IdPlaces(
+RESPONSE_PLACES: Final = IdPlaces(
     frozenset(("file_id", "file_ids", "vector_store_id", "vector_store_ids", "container", "container_id")),
     ends=frozenset((("container", "id"),)),
 )
 """Where responses of models contain ids of the provider: citations, containers, created files."""
 
-_MAKES: Final = (b"code_interpreter", b"code_execution", b"file_search", b"container")
-_NAMES: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_ids?)"')
+_ID_SOURCES: Final = (b"code_interpreter", b"code_execution", b"file_search", b"container")
+_ID_MEMBER: Final = re.compile(rb'"(?:file_ids?|container(?:_id)?|vector_store_ids?)"')
 
 
-def showing(
+def request_id_replacer(
     context: ExchangeContext, owner: str, incoming: Incoming
 ) -> Callable[[Target, UpstreamResponse], None] | None:
-    """Return the function that replaces the ids in a response with the ids of ``owner``, if the request may lead to
-    any.
+    """Return the function that puts the client's ids in place of the provider's in a response, ``None`` if not needed.
 
     A provider's tools may create or cite stored objects, which the client could not request by the provider's ids."""
-    for word in _MAKES:  # a generator would take twice as long, for every request
+    for word in _ID_SOURCES:  # a generator would take twice as long, for every request
         if word in incoming.body:
-            return showing_to(context.service, owner, context.asked.client)
+            return client_id_replacer(context.service, owner, context.asked.client)
     return None
 
 
-def showing_to(service: Service, owner: str, client: str | None) -> Callable[[Target, UpstreamResponse], None] | None:
-    """Return the function that replaces the ids in every response; ``None`` if clients use the provider's ids."""
+def client_id_replacer(
+    service: Service, owner: str, client: str | None
+) -> Callable[[Target, UpstreamResponse], None] | None:
+    """Return the function that puts the client's ids in every response; ``None`` if clients use the provider's ids."""
     ids = service.accounts.all_ids(owner, client)
-    return None if ids.native else partial(_show, ids, service.limits)
+    return None if ids.native else partial(_replace_ids, ids, service.limits)
 
 
-def _show(ids: OwnIds, limits: Limits, target: Target, response: UpstreamResponse) -> None:
+def _replace_ids(ids: OwnIds, limits: Limits, target: Target, response: UpstreamResponse) -> None:
     account = next((one for one in ids.accounts if target.entry in one.entries), None)
     kind = (response.header("content-type") or "").lower()
     if account is None or not account.secrets:
         return
     if SSE.matches_type(kind):
-        response.change(ShownEvents(ids, account, limits.event))
+        response.change(EventsWithClientIds(ids, account, limits.event))
     elif "json" in kind:
-        response.change(ShownAnswer(ids, account, limits.answer))
+        response.change(BodyWithClientIds(ids, account, limits.answer))
 
 
-class ShownEvents:
+class EventsWithClientIds:
     """Server-sent events with the client's ids."""
 
     def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
@@ -122,20 +123,21 @@ class ShownEvents:
 
     def take(self, piece: bytes) -> bytes:
         try:
-            return b"".join([self._shown(event) for event in self._splitter.feed(piece)])
+            return b"".join([self._with_client_ids(event) for event in self._splitter.feed(piece)])
         except FramingError as error:
             raise GatewayError.of(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
 
     def close(self) -> bytes:
         return self._splitter.close()
 
-    def _shown(self, event: bytes) -> bytes:
-        return self._ids.show_all(event, TOLD, self._account) if _NAMES.search(event) else event
+    def _with_client_ids(self, event: bytes) -> bytes:
+        return self._ids.show_all(event, RESPONSE_PLACES, self._account) if _ID_MEMBER.search(event) else event
 
 
-class ShownAnswer:
-    """A complete response with the client's ids. A response longer than ``most`` bytes passes unchanged, because its
-    reader rejects it."""
+class BodyWithClientIds:
+    """A complete response with the client's ids.
+
+    A response longer than ``most`` bytes passes unchanged, because its reader rejects it."""
 
     def __init__(self, ids: OwnIds, account: Account, most: int) -> None:
         self._ids = ids
@@ -146,18 +148,18 @@ class ShownAnswer:
     def take(self, piece: bytes) -> bytes:
         self._parts.append(piece)
         self._left -= len(piece)
-        return b"" if self._left >= 0 else self._all()
+        return b"" if self._left >= 0 else self._take_body()
 
     def close(self) -> bytes:
-        return self._ids.show_all(self._all(), TOLD, self._account)
+        return self._ids.show_all(self._take_body(), RESPONSE_PLACES, self._account)
 
-    def _all(self) -> bytes:
+    def _take_body(self) -> bytes:
         body = b"".join(self._parts)
         self._parts.clear()
         return body
 
 
-def _base(account: Account) -> str:
+def _google_base(account: Account) -> str:
     """Return the base path of Google's files at the provider of ``account``."""
     url = urlsplit(account.entry.base_url or account.entry.provider.base_url or "")
     return f"{url.scheme}://{url.netloc}/v1beta"

@@ -13,7 +13,7 @@ from gateway.routing.target import Target
 from streams.events import ErrorInfo
 
 Make: TypeAlias = Callable[[AnswerSource], C]
-"""Makes the reader of a source's response."""
+"""A function that returns the reader of a source's response."""
 
 
 class Followers(Protocol):
@@ -29,8 +29,10 @@ class Followers(Protocol):
         ...
 
 
-def going_on(followers: Followers | None, audience: Audience, target: Target) -> Followers | None:
-    """Return ``followers`` if a response of ``target`` continues without its client only for them."""
+def followers_to_serve(followers: Followers | None, audience: Audience, target: Target) -> Followers | None:
+    """Return the ``followers`` for which a response of ``target`` continues without its client, or ``None``.
+
+    ``None`` also means that it continues in any case, because of ``on_disconnect``."""
     return None if audience.survives(target) else followers
 
 
@@ -46,7 +48,7 @@ class AnswerOrigin(Protocol):
         ...
 
     @property
-    def made(self) -> TargetRequest:
+    def target_request(self) -> TargetRequest:
         """The request for the first target; later the one whose response is used."""
         ...
 
@@ -55,20 +57,20 @@ class AnswerOrigin(Protocol):
         """The requests that may share the response, if it is cacheable."""
         ...
 
-    def might_go_on(self, attempt: AnswerSource) -> bool:
+    def may_be_followed(self, attempt: AnswerSource) -> bool:
         """Return whether another attempt might follow ``attempt``."""
         ...
 
-    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
         """Return whether another attempt would follow if ``attempt`` had ``failed``."""
         ...
 
     async def run(self, make: Make[C]) -> C:
-        """Return the first response that begins. Raises ``GatewayError`` if there is none."""
+        """Return the first response with content. Raises ``GatewayError`` if there is none."""
         ...
 
     def fail(self, failed: ErrorInfo) -> None:
-        """Report that the client's response ``failed``."""
+        """Report that the response ``failed`` after it had begun."""
         ...
 
     def release(self) -> None:

@@ -29,7 +29,7 @@ Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
 
 
 class Form(enum.Enum):
-    """What to do if only one of the client's and the provider's responses is a stream."""
+    """The treatment of a response if the client requested a stream and the provider sent none, or the reverse."""
 
     TRANSLATED = "translated"
     """Translate the provider's response."""
@@ -46,12 +46,13 @@ class PlannedRequest:
     """A request with everything that it refers to, and its plan.
 
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to. ``headers`` report unsupported
-    wishes. ``suffix`` is the end of the path, by default that of a response. ``affinity`` is its conversation if prompt
-    caches matter. ``counted_as`` says what is limited and billed, ``begins`` is the estimated work that starts with it,
-    ``budgets`` are the client's limits for it. ``asks`` describes the requested output if its members do not.
+    wishes. ``suffix`` is the end of the path, by default that of a conversation. ``affinity`` is its conversation if
+    prompt caches matter. ``counted_as`` selects the limits and the billing, ``begins`` is the estimated work that
+    starts with it, ``budgets`` are the client's limits for it. ``asks`` describes the requested output if its members
+    do not.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once. ``answers`` are
-    successful statuses outside 200 to 299. ``shows`` replaces the provider's object ids in a response with the
+    successful statuses outside 200 to 299. ``replace_ids`` replaces the provider's object ids in a response with the
     client's. ``before_end`` is called right before the last bytes of a request are written. ``reservation`` is the
     exchange's, if there are limits."""
 
@@ -71,15 +72,15 @@ class PlannedRequest:
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
     answers: frozenset[int] = frozenset()
-    shows: "Callable[[Target, UpstreamResponse], None] | None" = None
+    replace_ids: "Callable[[Target, UpstreamResponse], None] | None" = None
     before_end: Callable[[], object] | None = None
     reservation: Reservation | None = None
 
     @property
-    def tells_of_target(self) -> bool:
-        """Whether its outcome says something about the target's health.
+    def reports_target_health(self) -> bool:
+        """Whether its outcome counts for the target's health.
 
-        Only a request for a response does: a missing path or an unknown id is not an outage (BerriAI/litellm#41223)."""
+        Only a model request does: a missing path or an unknown id is not an outage (BerriAI/litellm#41223)."""
         return self.suffix is None and self.form is Form.TRANSLATED
 
     @property
@@ -87,7 +88,7 @@ class PlannedRequest:
         """Whether releasing the text is not worthwhile."""
         return self.incoming.size <= SMALL_TEXT
 
-    def released(self) -> "PlannedRequest":
+    def without_text(self) -> "PlannedRequest":
         """Return the request without its text, which is not needed after an attempt committed.
 
         The text may have megabytes. A small text is kept, because copying the request costs more."""
@@ -97,7 +98,7 @@ class PlannedRequest:
 
 
 def as_prepared(prepared: Prepared) -> Preparation:
-    """Return the ``prepare`` of a request with only one form."""
+    """Return the ``prepare`` of a request that is the same for all targets."""
     return lambda target, omissions: prepared
 
 

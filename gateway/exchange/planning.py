@@ -16,7 +16,7 @@ from gateway.conversations.history import recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.kept_ids import showing, with_native_ids
+from gateway.exchange.kept_ids import request_id_replacer, with_native_ids
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -41,8 +41,8 @@ from streams.errors import GatewayError, invalid
 class Planning:
     """A request during planning.
 
-    Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, stricter if
-    the request wishes that. ``memory`` has the earlier turns. ``read`` is called once."""
+    Each of ``STEPS`` reads the results of earlier steps and adds its own. ``context`` is the exchange's, in strict mode
+    if the request wishes that. ``memory`` has the earlier turns. ``read`` is called once."""
 
     context: ExchangeContext
     memory: StateScope
@@ -50,7 +50,7 @@ class Planning:
     turn: TurnRecorder = UNRECORDED
     headers: Headers = ()
     affinity: Affinity | None = None
-    shows: Callable[[Target, UpstreamResponse], None] | None = None
+    replace_ids: Callable[[Target, UpstreamResponse], None] | None = None
     incoming: Incoming = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
 
@@ -64,7 +64,7 @@ class Planning:
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
         return PlannedRequest(
             incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=wishes.budgets,
-            shows=self.shows,
+            replace_ids=self.replace_ids,
         )  # fmt: skip
 
 
@@ -82,27 +82,27 @@ async def note_wishes(planning: Planning) -> None:
     wishes = await offload(size // 2 if forms else 0, read_wishes, context.asked, incoming, forms)
     if wishes is not NO_WISHES:
         planning.incoming = await offload(size, wishes.stripped, incoming)
-        planning.wishes, planning.context = wishes, context.stricter(wishes.strict)
+        planning.wishes, planning.context = wishes, context.with_strictness(wishes.strict)
 
 
-async def find_places(planning: Planning) -> None:
-    """Find the candidates for its names that the client may use and that have the objects it names."""
+async def find_targets(planning: Planning) -> None:
+    """Find the candidates for the requested model that the client may use and that store the objects it refers to."""
     context, owner = planning.context, planning.memory.owner
     accounts = context.service.accounts
     kept = None
     if accounts.wraps and accounts.may_be_in(planning.incoming.body):
         kept = await with_native_ids(context, owner, planning.incoming)
         planning.incoming = kept.incoming
-    plan = _places(planning)
+    plan = _plan_targets(planning)
     if plan.retries.deadline < math.inf:
         plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
-    planning.plan = plan if kept is None else kept.among(plan)
+    planning.plan = plan if kept is None else kept.restrict(plan)
     if accounts.wraps:
-        planning.shows = showing(context, owner, planning.incoming)
+        planning.replace_ids = request_id_replacer(context, owner, planning.incoming)
 
 
 async def check_further_models(planning: Planning) -> None:
-    """Raise ``GatewayError`` (403) for an additional model that the client may not use."""
+    """Check the other models that a request refers to. Raises ``GatewayError`` (403) if the client may not use one."""
     context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
     if not context.service.authenticator.is_limited(context.asked.client):
         return
@@ -116,7 +116,7 @@ async def check_further_models(planning: Planning) -> None:
 
 
 async def recall_turns(planning: Planning) -> None:
-    """Find the earlier turns that it refers to, and the targets that can continue them."""
+    """Load the earlier turns that the request refers to, and keep the targets that can continue them."""
     limits = planning.context.service.limits
     bounds = Bounds(limits.request_body, limits.elements)
     found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
@@ -125,10 +125,10 @@ async def recall_turns(planning: Planning) -> None:
 
 
 async def drop_unsuitable(planning: Planning) -> None:
-    """Remove the targets that are known not to support the request. Raises ``GatewayError`` if certainly none does."""
+    """Remove the targets that are known not to support the request. Raises ``GatewayError`` if none does."""
     plan, incoming = planning.plan, planning.incoming
     if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
-        planning.plan = await offload(incoming.size, _suited, plan, incoming, planning.context.asked)
+        planning.plan = await offload(incoming.size, _without_unsuitable, plan, incoming, planning.context.asked)
 
 
 async def order_groups(planning: Planning) -> None:
@@ -144,12 +144,12 @@ async def order_groups(planning: Planning) -> None:
 
 
 STEPS: Final[tuple[PlanningStep, ...]] = (
-    note_wishes, find_places, check_further_models, recall_turns, drop_unsuitable, order_groups,
+    note_wishes, find_targets, check_further_models, recall_turns, drop_unsuitable, order_groups,
 )  # fmt: skip
 """The steps before a request is sent, in order. A new concern is a new step in this table."""
 
 
-def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
+def _without_unsuitable(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
     if refers_to_stored_object(incoming):
         plan = narrow(plan, ONE_PLACE)
     kept = suitable(plan.candidates, incoming, asked)
@@ -157,13 +157,12 @@ def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
     return plan.among(kept)
 
 
-def _places(planning: Planning) -> Plan:
-    """Return the plan for the names of a request. Raises ``GatewayError``, also if the client may not use its
-    targets."""
+def _plan_targets(planning: Planning) -> Plan:
+    """Return the plan for the model or models of a request, and record the first target. Raises ``GatewayError``."""
     context, incoming, wishes = planning.context, planning.incoming, planning.wishes
     record = context.record
     record.asked, record.stream = incoming.model, incoming.stream
-    plan = _named(context, incoming.model, wishes) if wishes.names else _plan_for(context, incoming.model)
+    plan = _plan_for_names(context, incoming.model, wishes) if wishes.names else _plan_for_name(context, incoming.model)
     if "tools" in incoming.members:
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
     if wishes is not NO_WISHES:
@@ -174,25 +173,25 @@ def _places(planning: Planning) -> Plan:
     return plan
 
 
-def _plan_for(context: ExchangeContext, name: str | None) -> Plan:
-    """Return the plan for one name with the client's permitted targets. Raises ``GatewayError``."""
+def _plan_for_name(context: ExchangeContext, name: str | None) -> Plan:
+    """Return the plan for the model ``name``, with the targets that the client may use. Raises ``GatewayError``."""
     service, client = context.service, context.asked.client
     may = partial(service.authenticator.can_use, client)
     return allowed_plan(context, service.router.plan(name, context.codec.api, may))
 
 
-def _named(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
-    """Return the plan for the names that the request lists, each planned as if it were alone.
+def _plan_for_names(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
+    """Return the plan for the several models that a request lists, each planned as if it were alone.
 
     Raises ``GatewayError`` (400) with the path of a name that the client may not use."""
     if model and not wishes.names_are_ours:
-        plan = _plan_for(context, model)
+        plan = _plan_for_name(context, model)
         if all(is_router(target, wishes) for target in plan.targets):
             return plan  # the others are names of that router
     plans: list[Plan] = []
     for at, name in wishes.names:
         try:
-            plans.append(_plan_for(context, name))
+            plans.append(_plan_for_name(context, name))
         except GatewayError as error:
             raise invalid(f"{at}: {error.info.message}", at) from None
     context.record.asked = plans[0].first.asked

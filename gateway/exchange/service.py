@@ -35,8 +35,9 @@ from gateway.upstream.request import CredentialSource
 
 
 class Replaced:
-    """Set for all clients after a new configuration took over, or only for the clients that it affects. Later waits are
-    for the next configuration."""
+    """Events that report a new configuration, one for each client: set for all clients, or only for affected ones.
+
+    An event requested later reports the next configuration."""
 
     def __init__(self) -> None:
         self._all = False
@@ -71,8 +72,8 @@ class Service:
     requests. ``learned`` are the parts of requests that providers rejected. ``replaced`` is set when a new
     configuration takes over. ``allowances`` are those of clients and targets, ``health`` is that of the targets,
     ``balancer`` orders the targets of a group, ``hedges`` are the routes' shares of hedges. ``provider_lists`` are the
-    models that providers list. ``cache_uses`` say which responses come from the ``answer_cache``, ``None`` if none do.
-    ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
+    models that providers list. ``cache_uses`` select the responses that may come from the ``answer_cache``, ``None`` if
+    none do. ``credentials`` are the sources of credentials that are not in the configuration, by entry name.
 
     ``kept_ledger`` stores settled exchanges. ``live_view`` is the data of the live view, ``others`` are the workers
     that it also shows. ``recorder`` records exchanges, ``tracing`` traces them. ``accounts`` are the accounts in which

@@ -9,13 +9,13 @@ import trio
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
-from gateway.exchange.answering import is_stream, stream_lane, whole_answer_lane
+from gateway.exchange.answering import is_stream, make_stream_lane, make_whole_answer_lane
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
 from gateway.exchange.delivery import HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
-from gateway.exchange.origin import AnswerOrigin, going_on
+from gateway.exchange.origin import AnswerOrigin, followers_to_serve
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
 from gateway.http.headers import Headers
@@ -38,49 +38,53 @@ log = logging.getLogger("trigate")
 
 
 class FirstLane:
-    """The lane of a stream before any target has responded: it can refuse, and keeps the client's connection alive. The
-    response to ``made`` takes it over."""
+    """The lane of a stream before any target has responded: it can refuse, and keeps the client's connection alive.
 
-    def __init__(self, made: TargetRequest, lane: Lane, writer: Writer | None) -> None:
+    The response to ``target_request`` takes it over."""
+
+    def __init__(self, target_request: TargetRequest, lane: Lane, writer: Writer | None) -> None:
         self.lane = lane
-        self._made: TargetRequest | None = made
+        self._target_request: TargetRequest | None = target_request
         self._writer = writer
 
     def release(self) -> None:
         """Release the request, because a response has begun."""
-        self._made = None
+        self._target_request = None
 
     @property
     def is_taken(self) -> bool:
         """Whether a response has taken it over."""
-        return self._made is None
+        return self._target_request is None
 
     def take(self, source: AnswerSource) -> tuple[Lane, Writer | None] | None:
-        """Return the lane and its writer for the response of ``source``, or ``None`` if it belongs to another one or
-        was taken."""
-        if self._made is not source.made or source.stamp is not None:
+        """Return the lane and its writer for the response of ``source``.
+
+        Returns ``None`` if the lane is for another target, or already in use."""
+        if self._target_request is not source.target_request or source.stamp is not None:
             return None
-        self._made = None
+        self._target_request = None
         return self.lane, self._writer
 
 
-async def first_lane(origin: AnswerOrigin) -> FirstLane:
-    """Return the lane for the first target."""
-    made = origin.made
-    return FirstLane(made, *await _make_lane(made, None, origin.request.turn))
+async def make_first_lane(origin: AnswerOrigin) -> FirstLane:
+    """Return the lane of the first target, for use before it responds."""
+    target_request = origin.target_request
+    return FirstLane(target_request, *await _make_lane(target_request, None, origin.request.turn))
 
 
-async def _make_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
+async def _make_lane(
+    target_request: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder
+) -> tuple[Lane, Writer | None]:
     """Return the lane of a stream and its writer. A lane that translates may repeat much of the request."""
-    size = made.request.incoming.size if made.target.lane == "hub" else 0
-    return await offload(size, stream_lane, made, stamp, turn)
+    size = target_request.request.incoming.size if target_request.target.lane == "hub" else 0
+    return await offload(size, make_stream_lane, target_request, stamp, turn)
 
 
 class BegunStream:
     """The ``CacheableAnswer`` of a stream, read up to its first content.
 
-    ``lane`` makes the client's stream, ``first`` are the client's bytes for what was read, ``passed`` the same by
-    pieces."""
+    ``lane`` makes the client's stream, ``first`` are the client's bytes for the part that was read. ``passed`` are the
+    pieces of that part: the provider's bytes and the client's."""
 
     lane: Lane
     lane_name: LaneName
@@ -95,7 +99,7 @@ class BegunStream:
     ) -> None:
         """Prepare the stream. ``tap`` is the lane with the observers."""
         self.source = source
-        self.lane_name = source.made.target.lane
+        self.lane_name = source.target_request.target.lane
         self.usage = self.writer = None
         self.first = b""
         self.came = []
@@ -110,7 +114,7 @@ class BegunStream:
         try:
             self.source.watch.data_arrived()
             self.lane = beside(self._tap, await self._choose_lane(response))
-            self.first = await self._read_on(response)
+            self.first = await self._read_first_content(response)
         except BaseException:
             await response.aclose()
             raise
@@ -126,7 +130,7 @@ class BegunStream:
     def content_type(self) -> str:
         return self.response.header("content-type") or ""
 
-    def go_on_with(self, response: UpstreamResponse) -> None:
+    def continue_from(self, response: UpstreamResponse) -> None:
         self.response = response
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -134,21 +138,21 @@ class BegunStream:
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""
-        source, made = self.source, self.source.made
-        if is_stream(made, response.header("content-type")):
+        source, target_request = self.source, self.source.target_request
+        if is_stream(target_request, response.header("content-type")):
             # If another attempt may follow, the first lane keeps the connection alive until that begins.
-            first = None if self._others.might_go_on(source) else self._first_lane.take(source)
-            lane, self.writer = first or await _make_lane(made, source.stamp, self._turn)
+            first = None if self._others.may_be_followed(source) else self._first_lane.take(source)
+            lane, self.writer = first or await _make_lane(target_request, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
             raise GatewayError("upstream", "the provider did not return a stream: send the request without stream=true")
-        incoming = made.request.incoming
+        incoming = target_request.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # for the lane
         self.lane_name = "hub"
-        lane, self.writer = whole_answer_lane(made, source.stamp, self._turn)
+        lane, self.writer = make_whole_answer_lane(target_request, source.stamp, self._turn)
         return lane
 
-    async def _read_on(self, response: UpstreamResponse) -> bytes:
+    async def _read_first_content(self, response: UpstreamResponse) -> bytes:
         """Read up to the first content of the response, and return the client's bytes for it.
 
         If the response fails before or in the same piece, the client receives nothing of it, and another attempt may
@@ -178,8 +182,8 @@ class BegunStream:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
         self.usage = lane.seen.usage
         failed = lane.seen.failed or stream_doubt(lane.seen)
-        if failed is not None and (not lane.seen.committed or self._others.goes_on_after(source, failed)):
-            raise GatewayError.of(source.made.disclosure.error_with(failed, response.headers, self.lane_name))
+        if failed is not None and (not lane.seen.committed or self._others.would_be_followed(source, failed)):
+            raise GatewayError.of(source.target_request.disclosure.error_with(failed, response.headers, self.lane_name))
         return b"".join(first)
 
 
@@ -201,22 +205,22 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
         self.passed = ()
         self._turns = turn
         self._first_lane = first_lane
-        check = _checker(context, origin) if service.check_streams else None
+        check = _make_checker(context, origin) if service.check_streams else None
         clock = trio.current_time
         delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
-        survival, target = None, origin.made.target
+        survival, target = None, origin.target_request.target
         if audience.survives(target) or origin.followers is not None:
-            followers = going_on(origin.followers, audience, target)
+            followers = followers_to_serve(origin.followers, audience, target)
             deserted = None if followers is None else followers.deserted
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
-        self._show()
+        self._connect_observers()
 
     def make(self, source: AnswerSource) -> BegunStream:
         return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane)
 
     def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
-        self.passed = answer.source.made.disclosure.headers(answer.response.headers, answer.lane_name)
+        self.passed = answer.source.target_request.disclosure.headers(answer.response.headers, answer.lane_name)
         self._first_lane.release()
         lane = caught_up(self.delivery.lane, answer.lane, answer.passed)
         answer.passed.clear()
@@ -225,24 +229,23 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
     async def refusing_lane(self) -> Lane | None:
         if not self._first_lane.is_taken:
             return None
-        lane, _ = await _make_lane(self.origin.made, None, self._turns)
+        lane, _ = await _make_lane(self.origin.target_request, None, self._turns)
         return lane
 
-    def _show(self) -> None:
+    def _connect_observers(self) -> None:
         """Connect the observers of the exchange to the stream."""
         context, targets = self.context, self.origin.request.plan.targets
-        secrets = _secrets_of_all(targets, context.asked.credential)
+        secrets = _secret_finder(targets, context.asked.credential)
         context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
         context.recording.follow(self.delivery)
 
 
-def _secrets_of_all(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:
-    """Return a function that finds the secrets that any of ``targets`` may repeat. It refers to nothing of the
-    request."""
+def _secret_finder(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:
+    """Return a function that finds the secrets that any of ``targets`` may repeat. It holds no part of the request."""
     return lambda: tuple(secret for target in targets for secret in secrets_of(target, credential))
 
 
-def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes], None] | None:
+def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes], None] | None:
     """Return the check of the client's events against the API's grammar, if it has one; tolerant for a provider's own
     stream."""
     from providers.grammar import GRAMMARS, Judge  # imported only if it is used

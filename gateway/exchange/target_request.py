@@ -56,7 +56,7 @@ class Disclosure:
         return with_passed(failed, self.headers(headers, lane))
 
     def body(self, data: bytes) -> bytes:
-        """Return a complete response without the provider's key."""
+        """Return the body of a complete response without the provider's key."""
         return redact(data, self.secrets)
 
     def error_body(self, data: bytes) -> bytes:
@@ -118,7 +118,7 @@ class TargetRequest:
         return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped)
 
     def report(self, record: Record) -> None:
-        """Record what is sent."""
+        """Record the target, and the parts of the request that are dropped or changed for it."""
         target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
@@ -140,7 +140,9 @@ class TargetRequest:
         return out
 
     def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:
-        """Return the frame of the client's response. ``stamp`` is set if the cache has the response."""
+        """Return the gateway's own parts of the client's response: model, id, time and estimated usage.
+
+        ``stamp`` is set if the response is or will be cached."""
         request, target = self.request.incoming.request, self.target
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
@@ -149,32 +151,32 @@ class TargetRequest:
         reply = turn.reply(Reply(asked, target.recipient.issuer, created, estimate, unsent=unsent))
         return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 
-    def released(self) -> "TargetRequest":
+    def without_text(self) -> "TargetRequest":
         """Return the request without its text, which may have megabytes and is not needed once the response is read."""
         if self.request.is_small:
             return self
         outgoing = attrs.evolve(self.prepared.outgoing, body=b"")
         return attrs.evolve(
-            self, request=self.request.released(), prepared=attrs.evolve(self.prepared, outgoing=outgoing)
+            self, request=self.request.without_text(), prepared=attrs.evolve(self.prepared, outgoing=outgoing)
         )
 
 
 async def write_request(context: ExchangeContext, request: PlannedRequest, step: Send, cause: Cause) -> TargetRequest:
     """Return ``request`` for the target of ``step``.
 
-    Raises ``GatewayError`` (400) for what the target cannot do or, in strict mode, receive. The losses of the first
-    target are recorded before strict mode rejects them; those of a hedge only if it wins."""
+    Raises ``GatewayError`` (400) if the target cannot serve it or, in strict mode, would lose a part. The losses of the
+    first target are recorded before strict mode rejects them; those of a hedge only if it wins."""
     known = known_omissions(context, step.target)
     left = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-    made = TargetRequest.of(context, request, step, prepared)
+    target_request = TargetRequest.of(context, request, step, prepared)
     if cause == "first":
-        made.report(context.record)
+        target_request.report(context.record)
     if prepared.outgoing.dropped and context.strict:
         await offload(request.incoming.size, refuse_losses, prepared, step.target)
     if cause in ("retry", "fallback"):
-        made.report(context.record)
-    return made
+        target_request.report(context.record)
+    return target_request
 
 
 def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
@@ -188,7 +190,7 @@ class AnswerSource(Protocol):
     """The source of a response: an attempt at a target, or the cache."""
 
     @property
-    def made(self) -> TargetRequest:
+    def target_request(self) -> TargetRequest:
         """The request of the response."""
         ...
 

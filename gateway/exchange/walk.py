@@ -12,10 +12,10 @@ from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_account import AttemptAccount
-from gateway.exchange.attempt_answer import A, UnchangedAnswer, begun
-from gateway.exchange.conditions import PlaceConditions
+from gateway.exchange.attempt_answer import A, UnchangedAnswer, begin_answer
+from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.hedged import Way, hedged
+from gateway.exchange.hedged import Contender, run_hedged
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
@@ -33,7 +33,7 @@ from streams.events import ErrorInfo
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Make: TypeAlias = Callable[[Attempt], A]
-"""Makes the reader of an attempt's response."""
+"""A function that returns the reader of an attempt's response."""
 
 
 class Walk:
@@ -48,28 +48,28 @@ class Walk:
     def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
         self.context = context
         self.request = request
-        self._conditions = PlaceConditions(context, request.plan, request.affinity)
+        self._conditions = TargetConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
         self._reservation = request.reservation
         self._stamp: AnswerStamp | None = None
-        self._first: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
-        self._account: AttemptAccount | None = None  # of the attempt that is next, is running, or has committed
+        self._written_request: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
+        self._current_account: AttemptAccount | None = None  # of the attempt that is next, is running, or has committed
         self._has_won = False
 
-    async def look(self) -> None:
-        """Write the request for the next target without reserving its allowances, because the response may be cached.
+    async def write_next_request(self) -> None:
+        """Write the request for the next target without reserving its allowances, for a lookup in the cache.
 
         Raises ``GatewayError`` as ``start`` does."""
         while True:
-            step = self._step()
+            step = self._next_step()
             if self._reservation is not None:
                 await self._reservation.take_client(step.target)
             try:
-                self._first = await write_request(self.context, self.request, step, self._cause(step))
-                self._account = None
+                self._written_request = await write_request(self.context, self.request, step, self._cause(step))
+                self._current_account = None
                 return
             except GatewayError as error:
-                self._note(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
+                self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
         """Prepare the next attempt.
@@ -77,18 +77,18 @@ class Walk:
         Raises ``GatewayError`` if the policy gives up, or if the client has no allowance left. ``stamp`` is for a
         response that will be cached."""
         self._stamp = stamp
-        self._account = await self._next()
+        self._current_account = await self._prepare_next()
 
     @property
-    def made(self) -> TargetRequest:
+    def target_request(self) -> TargetRequest:
         """The request that is sent next, or was sent last."""
-        if self._account is not None:
-            return self._account.made
-        assert self._first is not None, "it has begun, or looked"
-        return self._first
+        if self._current_account is not None:
+            return self._current_account.target_request
+        assert self._written_request is not None, "start or write_next_request was called"
+        return self._written_request
 
     async def run(self, make: Make[A]) -> A:
-        """Return the first response that begins. Raises ``GatewayError`` when the policy gives up.
+        """Return the first response with content. Raises ``GatewayError`` when the policy gives up.
 
         Cancellation ends a wait, or a request and its connection."""
         while (answer := await self.step(make)) is None:
@@ -99,28 +99,28 @@ class Walk:
         """Make the next attempt, and perhaps a hedge, and return the response that begins first.
 
         Returns ``None`` if they fail or can no longer be made. Raises ``GatewayError`` at the end of the drain."""
-        account = self._next_account
+        account = self._account
         if self._is_overtaken(account):
-            account.drop()
+            account.release_grant()
             return None
-        if isinstance(account.grant, QueuedAttempt) and not await self._queued(account, account.grant):
+        if isinstance(account.grant, QueuedAttempt) and not await self._wait_in_queue(account, account.grant):
             return None
-        if not self._begin(account):
+        if not self._start_attempt(account):
             return None
-        after = self._hedge(account)
-        answer = await (self._try(account, make) if after is None else self._hedged(account, after, make))
+        after = self._hedge_delay(account)
+        answer = await (self._run_attempt(account, make) if after is None else self._run_hedged(account, after, make))
         if answer is not None:
-            self._commit(self._next_account)
+            self._commit(self._account)
         return answer
 
     @property
-    def failed(self) -> ErrorInfo | None:
-        """The last failure."""
+    def last_failure(self) -> ErrorInfo | None:
+        """The failure of the last attempt."""
         return self._outcomes[-1].failed if self._outcomes else None
 
     def note_failure(self, failed: ErrorInfo) -> None:
-        """Note that the next target has ``failed``, as another request found out."""
-        self._note(Outcome(self.made.target, failed, omissions=self.made.step.omissions))
+        """Note that an identical request to the next target ``failed``, so that this one tries another target."""
+        self._add_outcome(Outcome(self.target_request.target, failed, omissions=self.target_request.step.omissions))
 
     async def read_all(self) -> "UnchangedAnswer":
         """Return the first successful response with its whole body.
@@ -131,47 +131,47 @@ class Walk:
             return await self.run(UnchangedAnswer)
 
     def fail(self, failed: ErrorInfo) -> None:
-        """Report that the client's response ``failed``."""
-        self._next_account.fail(failed)
+        """Report that the response ``failed`` after its commit."""
+        self._account.fail(failed)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._account is not None and self._account.committed:
-            self._account.close()
+        if self._current_account is not None and self._current_account.committed:
+            self._current_account.close()
 
     def release(self) -> None:
         """Release the request's text, which may have megabytes, while the response is read."""
-        self.request = self.request.released()
-        self._first = None
-        if self._account is not None and self._account.attempt is not None:
-            self._account.attempt.release()
+        self.request = self.request.without_text()
+        self._written_request = None
+        if self._current_account is not None and self._current_account.attempt is not None:
+            self._current_account.attempt.release()
 
     @property
-    def _next_account(self) -> AttemptAccount:
-        assert self._account is not None, "the walk has begun"
-        return self._account
+    def _account(self) -> AttemptAccount:
+        assert self._current_account is not None, "the walk has begun"
+        return self._current_account
 
-    def _note(self, outcome: Outcome) -> None:
+    def _add_outcome(self, outcome: Outcome) -> None:
         self._outcomes = (*self._outcomes, outcome)
 
-    def _step(self) -> Send:
+    def _next_step(self) -> Send:
         """Return the next step. Raises ``GatewayError`` if the policy gives up."""
         step = self.request.plan.policy.next(self.request.plan, self._outcomes, self._conditions)
         if isinstance(step, GiveUp):
             raise GatewayError.of(step.failed)
         return step
 
-    def might_go_on(self, attempt: AnswerSource) -> bool:
+    def may_be_followed(self, attempt: AnswerSource) -> bool:
         """Return whether another attempt might follow ``attempt``."""
         most = self.request.plan.retries.attempts
         return most > 1 and requests_sent(self._outcomes) + attempt.requests < most
 
-    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+    def would_be_followed(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
         """Return whether another attempt would follow if ``attempt`` had ``failed``; without one, the failure goes to
         the client."""
-        step = attempt.made.step
+        step = attempt.target_request.step
         failure = Outcome(step.target, failed, attempt.stage, step.omissions, requests=attempt.requests)
         following = self.request.plan.policy.next(self.request.plan, (*self._outcomes, failure), self._conditions)
         if not isinstance(following, Send):
@@ -193,44 +193,44 @@ class Walk:
 
     # One attempt
 
-    def _begin(self, account: AttemptAccount) -> bool:
+    def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
         if account.begin(added=requests_sent(self._outcomes) > 0) or not self._is_overtaken(account):
             return True
-        account.take_back()
+        account.mark_unsent()
         return False
 
-    async def _try(self, account: AttemptAccount, make: Make[A]) -> A | None:
+    async def _run_attempt(self, account: AttemptAccount, make: Make[A]) -> A | None:
         """Return the response of an attempt that has started, or ``None`` if it failed or lost."""
         try:
-            answer = await self._answered(account, make)
+            answer = await self._await_answer(account, make)
         except GatewayError as error:
-            await self._fail(account, error.info)
+            await self._note_failed_attempt(account, error.info)
             return None
         if self._has_won:  # another one, at the same time
             await answer.aclose()
-            account.lose()
+            account.mark_lost()
             account.close()
             return None
-        self._account, self._has_won = account, True
+        self._current_account, self._has_won = account, True
         return answer
 
-    async def _answered(self, account: AttemptAccount, make: Make[A]) -> A:
+    async def _await_answer(self, account: AttemptAccount, make: Make[A]) -> A:
         """Return the response of an attempt once it may go to the client. Raises ``GatewayError``."""
         context, plan = self.context, self.request.plan
         if account.cause != "hedge" and plan.retries.attempts > 1:
-            account.resends = Resends(self._allowed(account) - 1)
+            account.resends = Resends(self._allowed_requests(account) - 1)
         try:
             if account.step.after:
-                await self._wait(account)
-            watch = Watch(account.target.entry.timeouts, self._patience(account))
-            attempt = Attempt(account.made, watch, context.tried, account.cause, account.resends, self._stamp)
-            return await begun(context, watch, account.sends(attempt, make))
+                await self._wait_until_due(account)
+            watch = Watch(account.target.entry.timeouts, self._content_limit(account))
+            attempt = Attempt(account.target_request, watch, context.tried, account.cause, account.resends, self._stamp)
+            return await begin_answer(context, watch, account.attach(attempt, make))
         except BaseException as error:
             if self._has_won:
-                account.lose()
+                account.mark_lost()
             elif isinstance(error, GatewayError):
-                account.fail(self._as_counted(error.info), error.info.reason)
+                account.fail(self._without_client_timeout(error.info), error.info.reason)
             elif isinstance(error, Exception):  # an error of the gateway; the client has not disconnected
                 account.fail(MISTAKE)
             account.close()
@@ -249,8 +249,8 @@ class Walk:
 
     # Two concurrent attempts
 
-    def _hedge(self, first: AttemptAccount) -> float | None:
-        """Return the seconds after which a hedge starts if ``first`` has no content, or ``None``."""
+    def _hedge_delay(self, first: AttemptAccount) -> float | None:
+        """Return the seconds after which a hedge starts if ``first`` has no content; ``None`` without a hedge."""
         plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
@@ -262,31 +262,31 @@ class Walk:
             return after
         return service.balancer.loads.percentile(first.target, 0.95, self._conditions.now)
 
-    async def _hedged(self, first: AttemptAccount, after: float, make: Make[A]) -> A | None:
+    async def _run_hedged(self, first: AttemptAccount, after: float, make: Make[A]) -> A | None:
         """Return the response of ``first`` or of its hedge, or ``None`` if both failed."""
 
-        async def beside() -> Way[A] | None:
-            second = await self._second(first)
+        async def prepare_second() -> Contender[A] | None:
+            second = await self._prepare_hedge(first)
             if second is None:
                 return None
             if self._has_won or any(outcome.target is first.target for outcome in self._outcomes):  # meanwhile
-                second.drop()
+                second.release_grant()
                 return None
             first.resends.withdraw()
-            second.resends = Resends(self._allowed(second, max(1, first.requests)) - 1)
+            second.resends = Resends(self._allowed_requests(second, max(1, first.requests)) - 1)
             second.begin(added=True)
-            return partial(self._try, second, make)
+            return partial(self._run_attempt, second, make)
 
         try:
-            return await hedged(partial(self._try, first, make), after, beside)
+            return await run_hedged(partial(self._run_attempt, first, make), after, prepare_second)
         except BaseException:  # such as a disconnect at the time of a win
-            if self._has_won and (answer := self._next_account.answer) is not None:
+            if self._has_won and (answer := self._account.answer) is not None:
                 await answer.aclose()
-                self._next_account.close()
+                self._account.close()
             raise
 
-    async def _second(self, first: AttemptAccount) -> AttemptAccount | None:
-        """Return the attempt that would follow if ``first`` was slow, or ``None`` if it would have to wait."""
+    async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | None:
+        """Return the hedge of ``first``: the attempt that would follow a timeout, ``None`` if it would have to wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
         slow = Outcome(first.target, ErrorInfo("timeout", "it is slow"), requests=max(1, first.requests))
@@ -299,13 +299,13 @@ class Walk:
             return None
         try:
             taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
-            return None if isinstance(taken, ErrorInfo) else await self._prepared(step, "hedge", taken)
+            return None if isinstance(taken, ErrorInfo) else await self._prepare(step, "hedge", taken)
         except GatewayError:
             return None
 
     # Limits
 
-    def _allowed(self, account: AttemptAccount, others: int = 0) -> int:
+    def _allowed_requests(self, account: AttemptAccount, others: int = 0) -> int:
         """Return how many requests an attempt may send while ``others`` are running.
 
         A second one is for a dead pooled connection, unless it would take the last request from an untried target."""
@@ -314,7 +314,7 @@ class Walk:
             return 1
         return min(2, left)
 
-    async def _queued(self, account: AttemptAccount, place: QueuedAttempt) -> bool:
+    async def _wait_in_queue(self, account: AttemptAccount, place: QueuedAttempt) -> bool:
         """Wait in the queue of a target, and return whether the attempt has its allowances. Raises ``GatewayError`` at
         the end of the drain."""
         left = self.request.plan.deadline - self._conditions.now
@@ -328,14 +328,14 @@ class Walk:
         if isinstance(found, Grant):
             account.grant = found
             return True
-        self._note(Outcome(account.target, found, Stage.WAITING, requests=0))
+        self._add_outcome(Outcome(account.target, found, Stage.WAITING, requests=0))
         return False
 
-    async def _wait(self, account: AttemptAccount) -> None:
-        """Wait for as long as the step says, and until an unavailable target is due, which another failure may have
-        postponed.
+    async def _wait_until_due(self, account: AttemptAccount) -> None:
+        """Wait as long as the step requires, and until an unavailable target is due.
 
-        Raises ``GatewayError`` at the end of the drain, and if there is not enough time."""
+        Failures of other requests may postpone that. Raises ``GatewayError`` at the end of the drain, and if there is
+        not enough time."""
         plan, lifecycle = self.request.plan, self.context.service.lifecycle
         seconds, waited = account.step.after, 0.0
         while seconds:
@@ -346,11 +346,11 @@ class Walk:
                 raise GatewayError.of(SHUTTING_DOWN)
             waited += seconds
             self.context.record.waited += seconds
-            seconds = account.seconds_out()
+            seconds = account.seconds_until_due()
             if waited + seconds > plan.retries.wait or self._conditions.now + seconds >= plan.deadline:
-                raise GatewayError.of(account.still_out(seconds))
+                raise GatewayError.of(account.unavailable_error(seconds))
 
-    def _patience(self, account: AttemptAccount) -> float:
+    def _content_limit(self, account: AttemptAccount) -> float:
         """Return the limit in seconds of the time to an attempt's first content."""
         plan = self.request.plan
         left = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
@@ -359,50 +359,50 @@ class Walk:
             return left
         return min(left, route.first_content) if may_go_on(plan, self._outcomes, account.target) else left
 
-    def _as_counted(self, failed: ErrorInfo) -> ErrorInfo:
-        """Return ``failed`` as it counts for the target: a lack of time of the client does not
+    def _without_client_timeout(self, failed: ErrorInfo) -> ErrorInfo:
+        """Return ``failed`` for the target's health: without a reason if the client's deadline caused the timeout
         (BerriAI/litellm#41223)."""
         late = self._conditions.now >= self.request.plan.deadline
         return attrs.evolve(failed, reason=None) if late and failed.reason == "timeout" else failed
 
-    async def _fail(self, account: AttemptAccount, failed: ErrorInfo) -> None:
-        """Note for the policy that an attempt failed."""
-        outcome = account.outcome(self._as_counted(failed))
+    async def _note_failed_attempt(self, account: AttemptAccount, failed: ErrorInfo) -> None:
+        """Add a failed attempt to the outcomes, with the parts of the request that it rejected."""
+        outcome = account.outcome(self._without_client_timeout(failed))
         if outcome.stage is Stage.SENDING:
-            refused = await offload(self.request.incoming.size, self._refused, account.made, failed)
+            refused = await offload(self.request.incoming.size, self._omittable_parts, account.target_request, failed)
             outcome = attrs.evolve(outcome, refused=refused)
-        self._note(outcome)
+        self._add_outcome(outcome)
 
     # The next attempt
 
-    async def _next(self) -> AttemptAccount:
+    async def _prepare_next(self) -> AttemptAccount:
         """Return the next attempt that can be prepared. Raises ``GatewayError`` if there is none."""
         while True:
-            step = self._step()
+            step = self._next_step()
             taken = None if self._reservation is None else await self._reservation.take(step.target)
             if isinstance(taken, ErrorInfo):
-                self._note(Outcome(step.target, taken, Stage.WAITING, requests=0))
+                self._add_outcome(Outcome(step.target, taken, Stage.WAITING, requests=0))
                 continue
             try:
-                return await self._prepared(step, self._cause(step), taken)
+                return await self._prepare(step, self._cause(step), taken)
             except GatewayError as error:
-                self._note(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
+                self._add_outcome(Outcome(step.target, error.info, Stage.PREPARING, step.omissions))
 
-    async def _prepared(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
+    async def _prepare(self, step: Send, cause: Cause, grant: Grant | QueuedAttempt | None) -> AttemptAccount:
         """Prepare the attempt of ``step`` with its ``grant``.
 
-        Raises ``GatewayError`` (400) for what the target cannot do or, in strict mode, receive, and then returns the
-        grant."""
+        Raises ``GatewayError`` (400) if the target cannot serve the request or, in strict mode, would lose a part, and
+        then returns the grant."""
         try:
-            made = await self._written(step, cause)
+            target_request = await self._write_request(step, cause)
         except BaseException:
             if isinstance(grant, Grant):
                 grant.end(None)
             raise
-        return AttemptAccount(self.context, made, cause, grant)
+        return AttemptAccount(self.context, target_request, cause, grant)
 
-    async def _written(self, step: Send, cause: Cause) -> TargetRequest:
-        first, self._first = self._first, None
+    async def _write_request(self, step: Send, cause: Cause) -> TargetRequest:
+        first, self._written_request = self._written_request, None
         if first is not None and first.target is step.target and first.step.omissions == step.omissions:
             return first if step.after == first.step.after else attrs.evolve(first, step=step)
         return await write_request(self.context, self.request, step, cause)
@@ -412,12 +412,12 @@ class Walk:
             return "first"
         return "retry" if any(outcome.target is step.target for outcome in self._outcomes) else "fallback"
 
-    def _refused(self, made: TargetRequest, failed: ErrorInfo) -> Omissions:
-        """Return the parts of a request that ``failed`` names and that can be omitted."""
+    def _omittable_parts(self, target_request: TargetRequest, failed: ErrorInfo) -> Omissions:
+        """Return the parts of the request that ``failed`` rejects and that can be omitted."""
         without = self.request.prepare
         return refused_parts(
-            failed, made.prepared, made.sent, lambda left: without(made.target, left),
-            has_another_route=made.target.elsewhere is not None,
+            failed, target_request.prepared, target_request.sent, lambda left: without(target_request.target, left),
+            has_another_route=target_request.target.elsewhere is not None,
         )  # fmt: skip
 
     def _learn(self, target: Target) -> None:

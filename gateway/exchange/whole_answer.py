@@ -3,7 +3,13 @@
 from typing import Final
 
 from gateway.conversations.recorder import TurnRecorder
-from gateway.exchange.answering import FoldedAnswer, fold_answer, further_answers, has_several, written_answer
+from gateway.exchange.answering import (
+    FoldedAnswer,
+    fold_answer,
+    has_several_choices,
+    read_further_choices,
+    write_client_answer,
+)
 from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
@@ -38,7 +44,7 @@ class WholeAnswer:
 
     def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts) -> None:
         self.source = source
-        self.lane_name = source.made.target.lane
+        self.lane_name = source.target_request.target.lane
         self.usage = self.failed = None
         self.body = b""
         self.came = []
@@ -50,21 +56,25 @@ class WholeAnswer:
         source = self.source
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self.came)
-        size, texts = len(body) + source.made.request.incoming.size, self.lane_name != "byte"
+        size, texts = len(body) + source.target_request.request.incoming.size, self.lane_name != "byte"
         read = size if texts else len(body) // UNREAD
-        self._folded = folded = await offload(read, fold_answer, source.made, source.stamp, response, body, texts=texts)
+        self._folded = folded = await offload(
+            read, fold_answer, source.target_request, source.stamp, response, body, texts=texts
+        )
         self.lane_name, self.usage = folded.lane, folded.fold.usage
         failed = folded.fold.failed
         if failed is not None:
             is_answer = folded.lane == "byte" and failed.native  # for a client of its API
-            if not is_answer or self._others.goes_on_after(source, failed):
-                raise GatewayError.of(source.made.disclosure.error_with(failed, response.headers, self.lane_name))
-        elif self._others.might_go_on(source):
+            if not is_answer or self._others.would_be_followed(source, failed):
+                raise GatewayError.of(
+                    source.target_request.disclosure.error_with(failed, response.headers, self.lane_name)
+                )
+        elif self._others.may_be_followed(source):
             doubt = answer_doubt(folded.fold.answer(), len(body))
-            if doubt is not None and self._others.goes_on_after(source, doubt):
+            if doubt is not None and self._others.would_be_followed(source, doubt):
                 raise GatewayError.of(doubt)
-        if has_several(source.made, folded.lane):
-            self._further = await offload(size, further_answers, source.made, body)
+        if has_several_choices(source.target_request, folded.lane):
+            self._further = await offload(size, read_further_choices, source.target_request, body)
         self.failed = failed
 
     async def aclose(self) -> None:
@@ -74,30 +84,30 @@ class WholeAnswer:
     def content_type(self) -> str:
         return self.response.header("content-type") or ""
 
-    def go_on_with(self, response: UpstreamResponse) -> None:
-        raise AssertionError("all of it was read")
+    def continue_from(self, response: UpstreamResponse) -> None:
+        raise AssertionError("the whole response was read")
 
     @property
     def passed(self) -> Headers:
         """The response's headers for the client."""
-        return self.source.made.disclosure.headers(self.response.headers, self.lane_name)
+        return self.source.target_request.disclosure.headers(self.response.headers, self.lane_name)
 
     def report(self, record: Record) -> None:
-        """Record the response's own facts."""
+        """Write the response's id, model and usage to ``record``."""
         self._folded.report(record)
 
-    async def written(self, record: Record) -> bytes:
-        """Return the client's response after it was stored. Raises ``GatewayError``."""
+    async def write_for_client(self, record: Record) -> bytes:
+        """Store the turn, and return the body for the client. Raises ``GatewayError``."""
         source, turn, fold = self.source, self._turn, self._folded.fold
         if fold.failed is not None:
             record.failed = fold.failed
             await turn.persist_failure(fold.start.id)
-            return source.made.disclosure.error_body(self.body)
+            return source.target_request.disclosure.error_body(self.body)
         answer, body = fold.answer(), self.body
         if self.lane_name == "hub":
-            made, answers = source.made, (answer, *self._further)
-            size = len(body) + made.request.incoming.size
-            body = await offload(size, written_answer, made, source.stamp, turn, answers)
+            target_request, answers = source.target_request, (answer, *self._further)
+            size = len(body) + target_request.request.incoming.size
+            body = await offload(size, write_client_answer, target_request, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)
         record.reason, record.bill.whole = answer.end.reason, True
         return body

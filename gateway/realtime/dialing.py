@@ -60,7 +60,7 @@ class Dialing:
         url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
         timeouts = target.entry.timeouts
         request = handshake(UpstreamRequest("GET", url, self._headers(), connect_timeout=timeouts.connect), protocols)
-        attempt = context.service.health.begin(target, context.passed_on(target), added=False)
+        attempt = context.service.health.begin(target, context.forwarded_credential(target), added=False)
         try:
             with trio.move_on_after(timeouts.first_byte or math.inf):
                 socket = await self._open(context.observer.outgoing(request))

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gateway.exchange.conditions import PlaceConditions
+from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planning import allowed_plan
 from gateway.ledger.record import Record
@@ -34,7 +34,7 @@ def session_target(context: ExchangeContext, model: str | None, shapes: Collecti
     service = context.service
     if plan.route is not None:
         plan = service.balancer.arrange(plan, None, service.health.clock())
-    conditions = PlaceConditions(context, plan)
+    conditions = TargetConditions(context, plan)
     alone = len(plan.candidates) == 1
     target = next((one for one in plan.targets if alone or conditions.outage(one, alone=False) is None), plan.first)
     record = context.record

@@ -89,7 +89,7 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     upload = await arriving_upload(relaying, length.feed)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
     plan = relaying.plan(upload.model or relaying.default_model, _FORMS)
-    target = relaying.exchange.first_of(plan) or plan.first
+    target = relaying.exchange.first_available(plan) or plan.first
     seconds = 1 + (relaying.stated_length or UNSTATED) // BYTES_A_SECOND
     asks = RequestedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind, asks)

@@ -11,7 +11,7 @@ from gateway.allowances.expected import RequestedOutput, expected_usage, request
 from gateway.allowances.refusals import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
-from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens
+from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.completions import CompletionWanted
@@ -109,7 +109,7 @@ class BatchModels:
         """Add the expected usage of a response of ``target``, as reserved for other requests, at batch prices."""
         allowances, body = self._request.service.allowances, incoming.body
         asked = _asked(incoming, url)
-        given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= LOOKED_THROUGH else expected_tokens(body, 0)
+        given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= SEARCHED_SIZE else expected_tokens(body, 0)
         reserve, outputs, client = allowances.reserve, allowances.outputs, self._request.client
         expected = expected_usage(reserve, outputs, client, target, asked, max(1, given))
         usage = attrs.evolve(expected, tier=BATCH)

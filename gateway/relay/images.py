@@ -65,7 +65,7 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
     upload = await arriving_upload(relaying)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") == "true")
     plan = relaying.plan(relaying.model_of(incoming))
-    target = relaying.exchange.first_of(plan) or plan.first
+    target = relaying.exchange.first_available(plan) or plan.first
     body = await upload.body(target.model)
     wanted = WantedPictures.of(upload.fields, None)
     planned = relaying.uploaded(incoming, target, body, upload.kind, asked_pictures(wanted))

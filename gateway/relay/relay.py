@@ -49,7 +49,7 @@ class RelayedAnswer:
     content_type = ""
 
     def __init__(self, request: RelayedRequest, source: AnswerSource) -> None:
-        made = source.made
+        made = source.target_request
         self.source = source
         self.lane_name = made.target.lane
         self.filter = request.filter(made.target)
@@ -79,7 +79,7 @@ class RelayedAnswer:
     def rest(self) -> UpstreamResponse | None:
         return None if self._is_over else self._response
 
-    def go_on_with(self, response: UpstreamResponse) -> None:
+    def continue_from(self, response: UpstreamResponse) -> None:
         self._response, self._pieces = response, response.chunks()
 
     async def begin(self) -> None:
@@ -95,7 +95,7 @@ class RelayedAnswer:
             raise
         self.first, self.is_held = b"".join(first), self._is_over
         if self.is_held and not self.is_stream:
-            self.first = self.source.made.disclosure.body(self.first)
+            self.first = self.source.target_request.disclosure.body(self.first)
 
     def chunks(self) -> "RelayedAnswer":
         return self
@@ -104,7 +104,7 @@ class RelayedAnswer:
         return self
 
     async def __anext__(self) -> bytes:
-        bill = self.source.made.context.record.bill
+        bill = self.source.target_request.context.record.bill
         try:
             while not self._is_over:
                 if out := await self._next():
@@ -127,7 +127,7 @@ class RelayedAnswer:
             self.came.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
         own = await offload(self._kept, self.filter.head, response.status, response.headers)
-        passed = source.made.disclosure.headers(response.headers, self.lane_name)
+        passed = source.target_request.disclosure.headers(response.headers, self.lane_name)
         self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
         self._pieces = response.chunks()
 
@@ -263,7 +263,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         return RelayedAnswer(self._request, source)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
-        disclosure, redact = answer.source.made.disclosure, None
+        disclosure, redact = answer.source.target_request.disclosure, None
         if self.delivery.state is DeliveryState.HELD:
             kept = answer.headers  # redaction may change the length
             if answer.is_held:

@@ -49,7 +49,7 @@ class Reframed:
         return self._writer.close()
 
 
-def for_client(lane: Lane, own: Framing, client: Framing) -> Lane:
+def reframe_for_client(lane: Lane, own: Framing, client: Framing) -> Lane:
     """Return ``lane``, reframed if the client's framing differs from ``own``."""
     if client is own or client.writer is None:
         return lane

@@ -89,9 +89,9 @@ class Client:
     def upstream_ends(self) -> Actions:
         return self._do(self.delivery.upstream_ended())
 
-    def carry(self, lane: Lane) -> None:
+    def use_lane(self, lane: Lane) -> None:
         self.lane = lane
-        self.delivery.carry(lane)
+        self.delivery.use_lane(lane)
 
     def _do(self, actions: Actions) -> Actions:
         for action in actions:
@@ -248,7 +248,7 @@ def test_a_turn_that_cannot_be_stored_has_failed():
 def test_what_a_lost_attempt_has_said_is_forgotten():
     client = Client()
     happen(client, (OPENING, COMMENTS))
-    client.carry(byte_lane("chat"))
+    client.use_lane(byte_lane("chat"))
     happen(client, (WORD,))
     assert client.wrote == WORD
 
@@ -256,7 +256,7 @@ def test_what_a_lost_attempt_has_said_is_forgotten():
 def test_another_attempt_may_go_on_in_an_open_stream():
     client = Client()
     happen(client, (OPENING, 15.0))
-    client.carry(hub_lane("messages", "chat"))
+    client.use_lane(hub_lane("messages", "chat"))
     happen(client, events_of("messages", SCRIPTS["text"]))
     assert client.did[:2] == [OPEN, PING]
     assert client.wrote.count(b"[DONE]") == 1
@@ -267,7 +267,7 @@ def test_no_other_attempt_goes_on_behind_content():
     client = Client()
     happen(client, (WORD,))
     with pytest.raises(AssertionError):
-        client.carry(byte_lane("chat"))
+        client.use_lane(byte_lane("chat"))
 
 
 # What holds in any order

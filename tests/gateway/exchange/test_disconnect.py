@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from gateway.config.loading import from_mapping
-from gateway.exchange.attempt import watched
+from gateway.exchange.attempt import watch_upload
 from gateway.exchange.disconnect import survive_disconnect_later
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -50,7 +50,7 @@ async def test_the_end_of_an_upload_is_noted_once_and_before_its_last_piece(leng
         if length != 3:
             yield b"de"
 
-    body = watched(UploadedBody(pieces(), length), Watch(Timeouts()), lambda: noted.append(taken))
+    body = watch_upload(UploadedBody(pieces(), length), Watch(Timeouts()), lambda: noted.append(taken))
     async for _ in body.pieces:
         taken += 1
     with contextlib.suppress(StopAsyncIteration):

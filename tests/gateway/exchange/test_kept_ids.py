@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange.kept_ids import ShownEvents
+from gateway.exchange.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnIds
 from tests.support.endpoint_provider import events, json_answer
 from tests.support.kept_accounts import one_account
@@ -84,13 +84,13 @@ async def test_what_a_provider_makes_in_a_container_is_fetched_by_the_ids_in_the
 def test_events_are_shown_alike_wherever_they_are_split():
     account = one_account()
     ids = OwnIds((account,), "a")
-    whole = ShownEvents(ids, account, 2**20)
+    whole = EventsWithClientIds(ids, account, 2**20)
     body = streamed()
     expected = whole.take(body) + whole.close()
     assert expected.count(b"cntr_T") == 5
     assert b"cntr_11" not in expected
     for size in (1, 7, 64, 1000):
-        shown = ShownEvents(ids, account, 2**20)
+        shown = EventsWithClientIds(ids, account, 2**20)
         parts = [shown.take(body[at : at + size]) for at in range(0, len(body), size)]
         assert b"".join((*parts, shown.close())) == expected, size
         assert shown.close() == b""

@@ -5,14 +5,14 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.exchange.reserving import FILE, expected_tokens, files_in
+from gateway.exchange.reserving import FILE_TOKENS, base64_lengths, expected_tokens
 from tests.support.growth import TRIES, seconds
 
 SIZE = 300_000
 
 
 def test_a_file_counts_as_one_and_not_by_its_characters():
-    assert expected_tokens(b'"' + b"A" * 400_000 + b'"' + b"words " * 100, 0) == (602 // 4) + FILE
+    assert expected_tokens(b'"' + b"A" * 400_000 + b'"' + b"words " * 100, 0) == (602 // 4) + FILE_TOKENS
     assert expected_tokens(b"A" * 1999, 0) == 1999 // 4
 
 
@@ -31,4 +31,4 @@ def test_what_is_nearly_a_file_takes_no_longer_than_one():
 )
 def test_every_long_run_is_found_and_nothing_else(body, least):
     runs = [len(run) for run in re.findall(rb"[A-Za-z0-9+/=_-]+", body)]
-    assert list(files_in(body, least)) == [run for run in runs if run >= least]
+    assert list(base64_lengths(body, least)) == [run for run in runs if run >= least]

@@ -20,7 +20,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
 from gateway.exchange.planned import SMALL_TEXT, PlannedRequest
 from gateway.exchange.service import Service
-from gateway.exchange.stream import StreamedAnswer, first_lane
+from gateway.exchange.stream import StreamedAnswer, make_first_lane
 from gateway.exchange.walk import Walk
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import Record
@@ -125,7 +125,7 @@ async def test_each_attempt_is_prepared_for_its_own_target():
         ("/v1/messages", "by-messages"),
     ]
     assert "max_tokens" in providers.asked[1][1], "Messages cannot do without"
-    assert (walk.made.target.model, stage.context.record.lane) == ("by-messages", "hub")
+    assert (walk.target_request.target.model, stage.context.record.lane) == ("by-messages", "hub")
     assert stage.context.record.attempts == 2
 
 
@@ -171,7 +171,7 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"], stream=True)
         scope = RequestScope(stage.nursery, "req_1")
-        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, await first_lane(walk)).begin()
+        body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, await make_first_lane(walk)).begin()
         text = b"".join([data async for data in body])
     assert text.count(b'"chat.completion.chunk"') > 1
     assert text.endswith(b"data: [DONE]\n\n"), "in the client's words"
@@ -184,7 +184,11 @@ async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
         walk = await stage.walk(["by-chat"], metadata={"note": "x" * SMALL_TEXT})
         await walk.read_all()
         walk.release()
-    held = walk.request.incoming.body, walk.made.request.incoming.body, walk.made.prepared.outgoing.body
+    held = (
+        walk.request.incoming.body,
+        walk.target_request.request.incoming.body,
+        walk.target_request.prepared.outgoing.body,
+    )
     assert held == (b"", b"", b"")
 
 
@@ -198,6 +202,6 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
 
         with pytest.raises(ZeroDivisionError):
             await walk.run(Crashes)
-        counts, target = stage.context.service.balancer.loads.counts, walk.made.target
+        counts, target = stage.context.service.balancer.loads.counts, walk.target_request.target
     assert [one.reason for one in stage.context.record.bill.tried] == ["internal"]
     assert counts.count(target.identity.place) == 0

@@ -86,7 +86,7 @@ def test_an_answer_behind_keep_alives_is_the_one_event(size, expected):
     now[0] += 15.0
     assert course.time_up() == (Signal.OPEN, Ping(SSE.comment))
     of = lane(is_stream=False, is_late=True)
-    course.carry(of)
+    course.use_lane(of)
     data = b"secret".ljust(size)
     course.begin(of.feed(data[:5]))
     written = [*course.receive(data[5:]), *course.upstream_ended()]

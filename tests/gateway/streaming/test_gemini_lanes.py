@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.streaming.lane import Lane
-from gateway.streaming.reframed import for_client
+from gateway.streaming.reframed import reframe_for_client
 from providers.gemini.framing import ARRAY, CRLF_SSE
 from providers.grammar import judge
 from streams.events import ErrorInfo
@@ -82,7 +82,7 @@ def test_an_array_is_one_value_with_keep_alives_and_errors_in_it():
     for source, client in WAYS:
         for end in (None, CUT):
             data = b"".join(events_of(source, SCRIPTS["text"]))
-            lane = for_client(lane_of(source, client), CRLF_SSE, ARRAY)
+            lane = reframe_for_client(lane_of(source, client), CRLF_SSE, ARRAY)
             cut = len(data) if end is None else len(data) // 2
             out = b"".join(lane.feed(data[i : i + 1]) + lane.ping() for i in range(cut)) + lane.end(end)
             assert out.startswith(b"[")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import attrs
 
 from gateway.streaming.passthrough import Passthrough
-from gateway.streaming.reframed import for_client
+from gateway.streaming.reframed import reframe_for_client
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 from streams.framing import EventSplitter
@@ -58,13 +58,13 @@ def events(splitter: EventSplitter, data: bytes) -> list[tuple[str, bytes] | Non
 
 def test_a_stream_becomes_one_array_however_it_is_split():
     for size in (1, 7, 1000):
-        lane = for_client(passing(), SSE, ARRAY)
+        lane = reframe_for_client(passing(), SSE, ARRAY)
         out = b"".join([*(lane.feed(data) for data in split(STREAM, size)), lane.end()])
         assert json.loads(out) == [value for _, value in SAID], size
 
 
 def test_an_array_is_closed_by_its_error_and_nothing_comes_after_it():
-    lane = for_client(passing(), SSE, ARRAY)
+    lane = reframe_for_client(passing(), SSE, ARRAY)
     out = lane.feed(STREAM[: STREAM.index(b"event: message_delta")])
     out += lane.ping() + lane.end(ErrorInfo("upstream", "the connection broke"))
     value = json.loads(out)
@@ -74,7 +74,7 @@ def test_an_array_is_closed_by_its_error_and_nothing_comes_after_it():
 
 def test_a_client_of_the_apis_own_framing_has_its_lane_as_it_is():
     lane = passing()
-    assert for_client(lane, SSE, SSE) is lane
+    assert reframe_for_client(lane, SSE, SSE) is lane
 
 
 def test_frames_of_a_platform_become_the_events_of_the_api():

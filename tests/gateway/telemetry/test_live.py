@@ -227,7 +227,9 @@ async def test_who_listens_goes_on_when_the_provider_answers_whole():
     delivery = delivery_of(lane_of("chat", "chat"))
     heard = Heard()
     listen(delivery, heard)
-    delivery.carry(WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20))
+    delivery.use_lane(
+        WholeAnswerTranslation(CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), SSE, told, 2**20)
+    )
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
     out = run(delivery.lane, [body])
     assert heard.came == body
