@@ -1,6 +1,6 @@
 """Calls: realtime sessions whose audio goes directly between a browser or telephone and the provider.
 
-The gateway sees how they begin, and requests about them by id, which only their owner may send."""
+The gateway only passes the requests that start them, and requests about them by id from their owner."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +15,7 @@ from gateway.kept_objects.owned_ids import OwnIds, unknown_id_error
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import ENDPOINT
 from gateway.realtime.notices import ModelRule
-from gateway.realtime.objects import ExaminedObject, Tree, read_object
+from gateway.realtime.objects import ExaminedObject, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
@@ -31,12 +31,10 @@ from streams.errors import GatewayError, invalid
 
 CALLS: Final = "/v1/realtime/calls"
 
-_WITH_SESSION: Final[Tree] = {"session": SESSION}
-
 
 @attrs.frozen
 class CallIds:
-    """The ids of one client's calls; each contains its owner and provider."""
+    """The signed ids of one client's calls; each contains its owner and provider."""
 
     context: ExchangeContext
     ids: OwnIds
@@ -44,7 +42,7 @@ class CallIds:
     @classmethod
     def of(cls, context: ExchangeContext) -> "CallIds":
         service, asked = context.service, context.asked
-        accounts = accounts_of(_with_calls(service.router.entries_with(ENDPOINT)), (), several=True)
+        accounts = accounts_of(_entries_with_calls(service.router.entries_with(ENDPOINT)), (), several=True)
         owner = service.admission.holder(asked.client, asked.headers)
         return cls(context, OwnIds(accounts, owner))
 
@@ -56,7 +54,9 @@ class CallIds:
         return next(one for one in self.ids.accounts if entry in one.entries)
 
     def find(self, text: str, rest: str = "") -> tuple[Target, str]:
-        """Return the target at ``/calls/{id}`` and ``rest`` of the call's provider, and its native id.
+        """Return a target with the URL of the call with the client's id ``text``, and the provider's id.
+
+        With ``rest``, such as ``/hangup``, the URL is ``/calls/{id}{rest}``, else the endpoint's.
 
         Raises ``GatewayError`` (404) for a call of another client."""
         authenticator, client = self.context.service.authenticator, self.context.asked.client
@@ -74,7 +74,7 @@ class CallIds:
         return target, found.native
 
 
-def _with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
+def _entries_with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
     return tuple(
         one for one in entries if (place := one.place_of(ENDPOINT, one.model)) is not None and place.shape in OF_OPENAI
     )
@@ -83,8 +83,8 @@ def _with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
 # The beginning of a call
 
 
-def session_of(body: bytes, content_type: str) -> ExaminedObject | None:
-    """Return the session settings in a multipart body, ``None`` without any. Raises ``GatewayError``."""
+def read_session(body: bytes, content_type: str) -> ExaminedObject | None:
+    """Read the session settings in a multipart body; return ``None`` if it has none. Raises ``GatewayError``."""
     parts = [raw for name, raw in _fields(body, content_type) if name == "session"]
     if len(parts) > 1:
         raise invalid("session appears twice in the multipart body: send it once", "session")
@@ -96,22 +96,22 @@ def session_of(body: bytes, content_type: str) -> ExaminedObject | None:
     return ExaminedObject(members, SESSION, "session.")
 
 
-def with_session(body: bytes, content_type: str, session: ExaminedObject | None) -> bytes:
-    """Return the multipart ``body`` with replaced session settings, if any; everything else keeps its bytes."""
+def replace_session(body: bytes, content_type: str, session: ExaminedObject | None) -> bytes:
+    """Return the multipart ``body`` with ``session`` as its session settings; everything else keeps its bytes."""
     out: list[bytes] = []
-    inside = False
+    in_session = False
     for event in _events(body, content_type):
         match event:
             case MultipartHead(name=name):
                 out.append(event.raw)
-                inside = session is not None and name == "session"
-                if session is not None and inside:
+                in_session = session is not None and name == "session"
+                if session is not None and in_session:
                     out.append(session.encode())
             case MultipartData():
-                if not inside:
+                if not in_session:
                     out.append(event.raw)
             case MultipartBoundary():
-                inside = False
+                in_session = False
                 out.append(event.raw)
     return b"".join(out)
 
@@ -132,20 +132,20 @@ def _fields(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
 
 
 def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartData | MultipartBoundary]:
-    """Return the parts of a multipart body. Raises ``GatewayError`` (400) for an incomplete one."""
+    """Parse a multipart body. Raises ``GatewayError`` (400) if it is invalid or incomplete."""
     parser = MultipartParser(parse_boundary(content_type))
     events = parser.feed(body)
     parser.close()
     return events
 
 
-def check_models(session: ExaminedObject, own: str, models: ModelRule) -> None:
-    """Set the provider's name for the model at ``own``, and check the other models. Raises ``GatewayError``."""
+def check_models(session: ExaminedObject, model_path: str, models: ModelRule) -> None:
+    """Replace the model at ``model_path`` by the provider's name, and check the others. Raises ``GatewayError``."""
     for at, name in session.texts.items():
-        if at == own:
-            session.put(at, models.own(at, name))
+        if at == model_path:
+            session.put(at, models.provider_name(at, name))
         else:
-            models.further(at, name)
+            models.check_other(at, name)
 
 
 def require_calls(context: ExchangeContext) -> None:

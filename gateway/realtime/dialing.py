@@ -12,7 +12,7 @@ from gateway.config.redaction import Secrets
 from gateway.exchange.context import ExchangeContext
 from gateway.http.headers import Headers, upstream_headers, upstream_id
 from gateway.http.passing import to_provider
-from gateway.realtime.session import LARGEST
+from gateway.realtime.session import MAX_MESSAGE
 from gateway.realtime.shapes import RealtimeShape
 from gateway.request.public_errors import client_headers, passthrough_error, public_error, secrets_of, with_passed
 from gateway.request.wire import signature
@@ -38,24 +38,24 @@ NOT_UPGRADED: Final = (
 
 @attrs.frozen
 class OpenProvider:
-    """An open websocket to ``target``; ``secrets`` are the credentials used."""
+    """An open websocket to ``target``; ``secrets`` are the credentials sent, to redact them."""
 
     socket: UpstreamWebSocket
     target: Target
     secrets: Secrets = attrs.field(repr=False)
 
 
-class Dialing:
-    """One connection attempt to ``target``, without retries: sessions at a provider cannot move."""
+class ConnectionAttempt:
+    """One attempt to open a websocket to ``target``, without retries: the session is bound to its target."""
 
     def __init__(self, context: ExchangeContext, target: Target, shape: RealtimeShape) -> None:
         self._context = context
         self._target = target
         self._shape = shape
-        self._sent: tuple[str, ...] = ()
+        self._sent_secrets: tuple[str, ...] = ()
 
-    async def dial(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
-        """Open the websocket with ``query`` added to the URL. Raises ``GatewayError``, suitable for the client."""
+    async def connect(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
+        """Open the websocket with ``query`` added to the URL. Raises ``GatewayError`` in the client's form."""
         context, target = self._context, self._target
         url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
         timeouts = target.entry.timeouts
@@ -75,7 +75,7 @@ class Dialing:
             attempt.close()
 
     def _headers(self) -> Headers:
-        """Return the client's headers to pass on, and the configured ones."""
+        """Return the handshake's headers: those of the client to pass on, and the configured ones."""
         context, target = self._context, self._target
         entry = target.entry
         passing = to_provider(
@@ -91,21 +91,22 @@ class Dialing:
         return (*headers, *target.configured)
 
     async def _open(self, request: UpstreamRequest) -> UpstreamWebSocket:
-        """Open the websocket, and retry with a renewed credential if the provider says that it expired. Raises
-        ``GatewayError``."""
+        """Open the websocket; if the provider reports an expired credential, retry once with a new one.
+
+        Raises ``GatewayError``."""
         source = self._context.service.credentials.get(self._target.entry.name)
         credential = self._context.credential_for(self._target) if source is None else await source.credential()
         response = await self._send(request, credential)
         if response.status != 101:
-            failed, ended = await self._refusal(response)
+            failed, ended = await self._read_rejection(response)
             renewed = await source.renewed(credential) if source and credential and ended else None
             if renewed is None:
                 raise GatewayError.of(failed)
             response = await self._send(request, renewed)
             if response.status != 101:
-                raise GatewayError.of((await self._refusal(response))[0])
+                raise GatewayError.of((await self._read_rejection(response))[0])
         try:
-            return upgraded(request, response, LARGEST)
+            return upgraded(request, response, MAX_MESSAGE)
         except GatewayError:
             await response.aclose()
             raise
@@ -113,7 +114,7 @@ class Dialing:
     async def _send(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
         context = self._context
         if credential is not None:
-            self._sent += secret_parts(credential)
+            self._sent_secrets += secret_parts(credential)
         headers = (*request.headers, *signature(request, self._target, credential, time.time()))
         out = attrs.evolve(request, headers=headers, placed=self._on_send, again=lambda: True)
         response = await context.service.upstream.send(out)
@@ -127,10 +128,10 @@ class Dialing:
         context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
 
     def _secrets(self) -> Secrets:
-        return secrets_of(self._target, self._context.asked.credential, self._sent)
+        return secrets_of(self._target, self._context.asked.credential, self._sent_secrets)
 
-    async def _refusal(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
-        """Return the provider's error, and whether another credential may fix it."""
+    async def _read_rejection(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
+        """Read a rejected handshake: return the client's error, and whether a new credential may fix it."""
         try:
             body = await response.read(ERROR_BODY)
         except GatewayError:
@@ -143,8 +144,8 @@ class Dialing:
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
         ended = may_accept_new_credential(response.status, failed, response.headers)
         passed = client_headers(response.headers, self._target, self._target.lane)
-        told = public_error(with_passed(failed, passed), api, self._target, self._secrets())
-        if told.status == response.status:
+        public = public_error(with_passed(failed, passed), api, self._target, self._secrets())
+        if public.status == response.status:
             own = passthrough_error(body, api, self._target, self._secrets())
-            told = told if own is None else attrs.evolve(told, body=own)
-        return told, ended
+            public = public if own is None else attrs.evolve(public, body=own)
+        return public, ended

@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.realtime.notices import (
     ClientFrame,
-    Complaint,
     FrameReader,
+    FrameRejected,
     ModelRule,
     Notice,
     OutputPiece,
@@ -18,7 +18,7 @@ from gateway.realtime.notices import (
     ResponseStarted,
     TranscriptBilled,
 )
-from gateway.realtime.objects import ExaminedObject, Tree, is_too_much, read_object
+from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
@@ -27,8 +27,8 @@ from streams.errors import invalid
 from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, reading
 
-_OWN: Final = ("model", "session.model", "response.model")
-"""Paths of the model that answers; vLLM's ``session.update`` has it at the top."""
+_MODEL_PATHS: Final = ("model", "session.model", "response.model")
+"""Paths of the session's own model; vLLM's ``session.update`` has it at the top."""
 
 SESSION: Final[Tree] = {
     "model": None,
@@ -44,15 +44,15 @@ _TREE: Final[Tree] = {
     "response": {"model": None},
     "session": SESSION,
 }
-_NAMES: Final = frozenset(_TREE) - {"type", "event_id"}
+_MODEL_MEMBERS: Final = frozenset(_TREE) - {"type", "event_id"}
 
-CHARACTERS_HEARD: Final = 1600
-CHARACTERS_SPOKEN: Final = 800
-"""Characters of base64 audio equivalent to one character of text, which is a quarter of a token.
+INPUT_AUDIO_CHARACTERS: Final = 1600
+OUTPUT_AUDIO_CHARACTERS: Final = 800
+"""Characters of base64 audio that count as one character of text, which is a quarter of a token.
 
 A second of 24 kHz 16-bit audio has 64,000 characters: about 10 tokens of input and 20 of output."""
 
-SERVER_ERRORS: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
+ERROR_TYPES: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
 
 _AUDIO_DELTAS: Final = frozenset(("response.audio.delta", "response.output_audio.delta"))
 _DELTAS: Final = frozenset((
@@ -72,8 +72,8 @@ class _Response(msgspec.Struct):
     usage: Any = None
 
 
-class _About(msgspec.Struct):
-    """The required parts of a provider's event."""
+class _EventParts(msgspec.Struct):
+    """The members of a provider's event that metering needs."""
 
     response: _Response | None = None
     usage: Any = None
@@ -81,82 +81,84 @@ class _About(msgspec.Struct):
     error: Any = None
 
 
-_TYPED: Final = reading(msgspec.json.Decoder(_NamedEvent).decode)
-_ABOUT: Final = reading(msgspec.json.Decoder(_About).decode)
+_decode_type: Final = reading(msgspec.json.Decoder(_NamedEvent).decode)
+_decode_parts: Final = reading(msgspec.json.Decoder(_EventParts).decode)
 
 
 class OpenAiFrames(FrameReader):
-    """The frames of one session."""
+    """A reader of the frames of one session in OpenAI's realtime API."""
 
     is_metered = True
 
     def __init__(self) -> None:
         self._transcriber: str | None = None
 
-    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
+    def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         body = message.encode() if isinstance(message, str) else message
         if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
-            return ClientFrame(message, characters=len(body) // CHARACTERS_HEARD)  # raw audio, not an event
+            return ClientFrame(message, characters=len(body) // INPUT_AUDIO_CHARACTERS)  # raw audio, not an event
         members = read_object(body)
         if members is None:
             raise invalid("the frame must be a JSON object")
         check_members(body, members)
         event = ExaminedObject(members, _TREE)
         kind, event_id = event.texts.get("type"), event.texts.get("event_id")
-        characters = len(body) // CHARACTERS_HEARD if kind == "input_audio_buffer.append" else len(body)
+        characters = len(body) // INPUT_AUDIO_CHARACTERS if kind == "input_audio_buffer.append" else len(body)
         for at, name in event.texts.items():
-            if at in _OWN:
-                event.put(at, models.own(at, name))
+            if at in _MODEL_PATHS:
+                event.put(at, models.provider_name(at, name))
             elif at not in ("type", "event_id"):
-                models.further(at, name)
+                models.check_other(at, name)
                 self._transcriber = name
-        if not _NAMES.isdisjoint(members):  # written once even if it was duplicated, because only one copy was checked
+        if not _MODEL_MEMBERS.isdisjoint(
+            members
+        ):  # written once even if it was duplicated, because only one copy was checked
             body = event.encode()
             message = body.decode() if isinstance(message, str) else body
         return ClientFrame(message, kind == "response.create", characters, event_id)
 
-    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+    def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
         body = message.encode() if isinstance(message, str) else message
-        if is_too_much(body):
+        if has_too_many_elements(body):
             return ()
         try:
-            return self._notices(body, _TYPED(body).type)
+            return self._notices(body, _decode_type(body).type)
         except NOT_JSON:
             return ()  # unknown events pass
 
     def _notices(self, message: bytes, kind: str) -> tuple[Notice, ...]:
         if kind in _AUDIO_DELTAS:
-            return (OutputPiece(len(message) // CHARACTERS_SPOKEN),)
+            return (OutputPiece(len(message) // OUTPUT_AUDIO_CHARACTERS),)
         if kind in _DELTAS:
-            return (OutputPiece(len(_ABOUT(message).delta or "")),)
+            return (OutputPiece(len(_decode_parts(message).delta or "")),)
         if kind == "response.created":
-            response = _ABOUT(message).response
+            response = _decode_parts(message).response
             return (ResponseStarted(None if response is None else response.id),)
         if kind == "response.done":
-            response = _ABOUT(message).response or _Response()
+            response = _decode_parts(message).response or _Response()
             return (ResponseEnded(response.id, read_usage(response.usage), response.status),)
         if kind == _TRANSCRIBED:
-            return (TranscriptBilled(read_usage(_ABOUT(message).usage), self._transcriber),)
+            return (TranscriptBilled(read_usage(_decode_parts(message).usage), self._transcriber),)
         if kind == "error":
-            error = _ABOUT(message).error
+            error = _decode_parts(message).error
             about = error if isinstance(error, dict) else {}
             event_id = about.get("event_id")
             id = event_id if isinstance(event_id, str) else None
-            return (Complaint(id, str(about.get("message", "")), log_message(None, about)),)
+            return (FrameRejected(id, str(about.get("message", "")), log_message(None, about)),)
         return ()
 
     def cancel_frame(self, id: str | None) -> Piece | None:
         about = {} if id is None else {"response_id": id}
         return msgspec.json.encode({"type": "response.cancel", **about}).decode()
 
-    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+    def error_frame(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
         return error_event(failed, event_id)
 
 
 def error_event(failed: ErrorInfo, event_id: str | None = None) -> str:
-    """Return an event that reports an error of the gateway in the provider's format."""
+    """Return an OpenAI ``error`` event for an error of the gateway, about the client's event ``event_id`` if set."""
     error = {
-        "type": SERVER_ERRORS.get(failed.kind, "invalid_request_error"),
+        "type": ERROR_TYPES.get(failed.kind, "invalid_request_error"),
         "code": failed.code or failed.kind,
         "message": failed.message,
         "param": failed.param,

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, OutputPiece, ResponseEnded, Resumable
-from gateway.realtime.objects import ExaminedObject, Tree, is_too_much, read_object
+from gateway.realtime.objects import ExaminedObject, Tree, has_too_many_elements, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
@@ -18,7 +18,7 @@ from streams.surrogates import NOT_JSON, reading
 PREFIX: Final = "models/"
 
 _TREE: Final[Tree] = {"setup": {"model": None, "sessionResumption": {"handle": None}}}
-_HEARD: Final = 1600  # characters of base64 audio per character of text
+_AUDIO_CHARACTERS: Final = 1600  # characters of base64 audio per character of text
 
 
 class _Modality(msgspec.Struct, rename="camel"):
@@ -54,21 +54,21 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
     usage_metadata: _Usage | None = None
 
 
-_SERVER: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
+_decode_server_message: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
 
 
 def read_setup(message: Piece) -> tuple[str, str | None]:
     """Return the model in a client's first message, and the handle of the session to resume.
 
     Raises ``GatewayError`` (400) if it is no ``setup``."""
-    texts = _read(message)[1].texts
+    texts = _read_message(message)[1].texts
     model = texts.get("setup.model", "").removeprefix(PREFIX)
     if not model:
         raise invalid("the first message must be a setup with a model", "setup.model")
     return model, texts.get("setup.sessionResumption.handle")
 
 
-def _read(message: Piece) -> tuple[bytes, ExaminedObject]:
+def _read_message(message: Piece) -> tuple[bytes, ExaminedObject]:
     body = message.encode() if isinstance(message, str) else bytes(message)
     members = read_object(body)
     if members is None:
@@ -78,70 +78,72 @@ def _read(message: Piece) -> tuple[bytes, ExaminedObject]:
 
 
 class GeminiFrames(FrameReader):
-    """The messages of one session."""
+    """A reader of the messages of one Gemini Live session."""
 
     is_metered = True
 
     def __init__(self) -> None:
         self._usage: Usage | None = None
 
-    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
-        body, event = _read(message)
-        characters = len(body) // _HEARD if b"realtimeInput" in body[:200] else len(body)
+    def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
+        body, event = _read_message(message)
+        characters = len(body) // _AUDIO_CHARACTERS if b"realtimeInput" in body[:200] else len(body)
         if (name := event.texts.get("setup.model")) is None:
             return ClientFrame(message, characters=characters)
-        event.put("setup.model", PREFIX + models.own("setup.model", name.removeprefix(PREFIX)))
+        event.put("setup.model", PREFIX + models.provider_name("setup.model", name.removeprefix(PREFIX)))
         written = event.encode()
         return ClientFrame(written.decode() if isinstance(message, str) else written, characters=characters)
 
-    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+    def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
         body = message.encode() if isinstance(message, str) else message
-        if is_too_much(body):
+        if has_too_many_elements(body):
             return ()
         try:
-            said = _SERVER(body)
+            received = _decode_server_message(body)
         except NOT_JSON:
             return ()
-        if said.usage_metadata is not None:
-            self._usage = _usage_of(said.usage_metadata)
-        content, resumption = said.server_content, said.session_resumption_update
+        if received.usage_metadata is not None:
+            self._usage = _usage_of(received.usage_metadata)
+        content, resumption = received.server_content, received.session_resumption_update
         if resumption is not None and resumption.new_handle:
             return (Resumable(resumption.new_handle),)
         if content is None:
-            return self._ended("tool_call") if said.tool_call is not None and self._usage is not None else ()
+            return (
+                self._response_ended("tool_call") if received.tool_call is not None and self._usage is not None else ()
+            )
         if content.turn_complete:
-            return self._ended("complete")
-        return (OutputPiece(len(message) // _HEARD),)
+            return self._response_ended("complete")
+        return (OutputPiece(len(message) // _AUDIO_CHARACTERS),)
 
-    def _ended(self, status: str) -> tuple[Notice, ...]:
+    def _response_ended(self, status: str) -> tuple[Notice, ...]:
         usage, self._usage = self._usage, None
         return (ResponseEnded(None, usage, status),)
 
-    def rest(self) -> tuple[Notice, ...]:
-        return self._ended("cut") if self._usage is not None else ()
+    def unfinished_notices(self) -> tuple[Notice, ...]:
+        return self._response_ended("cut") if self._usage is not None else ()
 
 
-def _usage_of(said: _Usage) -> Usage:
-    asked = said.prompt_token_count + said.tool_use_prompt_token_count
-    cached = min(said.cached_content_token_count, asked)
-    output = (said.response_token_count or said.candidates_token_count) + said.thoughts_token_count
+def _usage_of(usage: _Usage) -> Usage:
+    prompt = usage.prompt_token_count + usage.tool_use_prompt_token_count
+    cached = min(usage.cached_content_token_count, prompt)
+    output = (usage.response_token_count or usage.candidates_token_count) + usage.thoughts_token_count
     return Usage(
-        input=asked - cached,
+        input=prompt - cached,
         cache_read=cached,
         output=output,
-        reasoning=said.thoughts_token_count or None,
-        units=_units(said),
+        reasoning=usage.thoughts_token_count or None,
+        units=_units(usage),
     )
 
 
-def _units(said: _Usage) -> tuple[tuple[str, int], ...]:
-    """Return the audio and image tokens among those counted."""
+def _units(usage: _Usage) -> tuple[tuple[str, int], ...]:
+    """Return the numbers of audio and image tokens, by kind."""
     found: dict[str, int] = {}
-    for sense in ("audio", "image"):
-        given, again, out = (
-            sum(one.token_count for one in details if one.modality.lower() == sense)
-            for details in (said.prompt_tokens_details, said.cache_tokens_details, said.response_tokens_details)
+    for kind in ("audio", "image"):
+        input_tokens, cached, output = (
+            sum(one.token_count for one in details if one.modality.lower() == kind)
+            for details in (usage.prompt_tokens_details, usage.cache_tokens_details, usage.response_tokens_details)
         )
-        found[f"input_{sense}_token"], found[f"cached_{sense}_token"] = max(0, given - again), again
-        found[f"output_{sense}_token"] = out
+        found[f"input_{kind}_token"], found[f"cached_{kind}_token"] = max(0, input_tokens - cached), cached
+        found[f"output_{kind}_token"] = output
     return tuple((name, number) for name, number in found.items() if number)

@@ -1,4 +1,4 @@
-"""The models of a session: its target, and other models that its frames may contain."""
+"""Selection of a session's target, and the rule for models in its frames."""
 
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -16,20 +16,21 @@ from streams.errors import GatewayError, invalid
 
 ENDPOINT: Final = "realtime"
 
-MOST_SEARCHED: Final = 200
+MAX_SEARCHED: Final = 200
 """Model names searched for the only entry with realtime."""
 
-WHICH: Final = (
+MISSING_MODEL: Final = (
     "the model is missing: add ?model=NAME (Azure's clients: ?deployment=NAME). ?intent=transcription needs no "
     "model if only one provider has realtime models"
 )
-_OTHER: Final = "{} has a different model than this session ({!r}): open another session for it"
-_NOT_SPOKEN: Final = "the provider of {!r} uses another realtime API: use a client for that API"
+_OTHER_MODEL: Final = "{} has a different model than this session ({!r}): open another session for it"
+_OTHER_API: Final = "the provider of {!r} uses another realtime API: use a client for that API"
 
 
 def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:
-    """Return the target of a session for ``model`` in one of ``shapes``: the first available one. Raises
-    ``GatewayError``."""
+    """Return the first available target for ``model`` whose realtime API is in ``shapes``, and record it.
+
+    Raises ``GatewayError``."""
     plan = _plan(context, model, shapes)
     service = context.service
     if plan.route is not None:
@@ -46,26 +47,28 @@ def session_target(context: ExchangeContext, model: str | None, shapes: Collecti
 def _plan(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
     may = partial(context.service.authenticator.can_use, context.asked.client)
     plan = allowed_plan(context, context.service.router.endpoint_plan(model, ENDPOINT, frozenset(shapes), may))
-    spoken = tuple(
+    candidates = tuple(
         one for one in plan.candidates
         if one.target.endpoint_place is not None and one.target.endpoint_place.shape in shapes
     )  # fmt: skip
-    if not spoken:
-        raise invalid(_NOT_SPOKEN.format(model), "model")
-    return plan.among(spoken)
+    if not candidates:
+        raise invalid(_OTHER_API.format(model), "model")
+    return plan.among(candidates)
 
 
 def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
-    """Return the target of a session without a model, if only one provider has realtime. Raises ``GatewayError``."""
+    """Return the target for a session without a model, if the client can use only one provider with realtime models.
+
+    Raises ``GatewayError``."""
     targets = list(_all_targets(context, shapes))
     if len({(one.entry.provider.id, one.entry.base_url, one.entry.key) for one in targets}) != 1:
-        raise invalid(WHICH, "model")
+        raise invalid(MISSING_MODEL, "model")
     return session_target(context, targets[0].asked, shapes)
 
 
 def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
     service, client = context.service, context.asked.client
-    for model in service.router.models()[:MOST_SEARCHED]:
+    for model in service.router.models()[:MAX_SEARCHED]:
         if service.authenticator.can_use(client, model.id):
             try:
                 yield _plan(_with_throwaway_record(context), model.id, shapes).first
@@ -80,23 +83,25 @@ def _with_throwaway_record(context: ExchangeContext) -> ExchangeContext:
 
 @attrs.frozen
 class SessionModels:
-    """The models of a session with ``target``; ``named`` means that the client chose a model, which stays fixed."""
+    """The rule for models in a session with ``target``: a ``ModelRule``.
+
+    ``is_fixed`` means that the client chose the model when it connected, so frames cannot change it."""
 
     context: ExchangeContext
     target: Target
     shapes: Collection[str]
-    named: bool = True
+    is_fixed: bool = True
 
-    def own(self, at: str, name: str) -> str:
+    def provider_name(self, at: str, name: str) -> str:
         if name in (self.target.asked, self.target.model):
             return self.target.model
         plan = _plan(_with_throwaway_record(self.context), name, self.shapes)
         for one in plan.targets:
-            if one.entry == self.target.entry and (one.model == self.target.model or not self.named):
+            if one.entry == self.target.entry and (one.model == self.target.model or not self.is_fixed):
                 return one.model
-        raise invalid(_OTHER.format(at, self.target.asked), at)
+        raise invalid(_OTHER_MODEL.format(at, self.target.asked), at)
 
-    def further(self, at: str, name: str) -> None:
+    def check_other(self, at: str, name: str) -> None:
         authenticator, client = self.context.service.authenticator, self.context.asked.client
         if authenticator.is_limited(client):
             authenticator.check_additional_model(client, at, name, self.target.entry)

@@ -1,4 +1,4 @@
-"""API-independent events read from a session's frames, for the meter and the checks."""
+"""Events that all realtime APIs have in common, and the protocols of readers that find them in frames."""
 
 from typing import Protocol, TypeAlias
 
@@ -10,21 +10,21 @@ from streams.events import ErrorInfo, Usage
 
 @attrs.frozen
 class ResponseStarted:
-    """The model starts a response."""
+    """An event: the model starts a response."""
 
     id: str | None = None
 
 
 @attrs.frozen
 class OutputPiece:
-    """A piece of a response, equivalent to ``characters`` of text."""
+    """An event: a piece of a response, which counts as ``characters`` of text."""
 
     characters: int
 
 
 @attrs.frozen
 class ResponseEnded:
-    """The end of a response, successful or not.
+    """An event: a response ends, successfully or not.
 
     ``usage`` is ``None`` if the provider does not report it; ``status`` is the provider's word."""
 
@@ -35,15 +35,15 @@ class ResponseEnded:
 
 @attrs.frozen
 class TranscriptBilled:
-    """A transcript of the client's audio by a separate model, billed separately."""
+    """An event: a separate ``model`` has transcribed the client's audio, which is billed separately."""
 
     usage: Usage | None
     model: str | None = None
 
 
 @attrs.frozen
-class Complaint:
-    """An error of the provider about a client's frame."""
+class FrameRejected:
+    """An event: the provider rejects a frame of the client."""
 
     event_id: str | None = None
     message: str = ""
@@ -52,63 +52,65 @@ class Complaint:
 
 @attrs.frozen
 class Resumable:
-    """Another session can continue this one with ``handle`` after its end."""
+    """An event: after the session's end, another one can resume it with ``handle``."""
 
     handle: str
 
 
-Notice: TypeAlias = ResponseStarted | OutputPiece | ResponseEnded | TranscriptBilled | Complaint | Resumable
+Notice: TypeAlias = ResponseStarted | OutputPiece | ResponseEnded | TranscriptBilled | FrameRejected | Resumable
 
 
 @attrs.frozen
 class ClientFrame:
     """A client's frame for the provider.
 
-    ``asks`` means that the model will respond; ``characters`` is its approximate size as text; errors about it contain
-    ``event_id``."""
+    ``requests_response`` means that the model will respond. ``characters`` is the frame's approximate size as text.
+    Errors about the frame contain ``event_id``."""
 
     message: Piece
-    asks: bool = False
+    requests_response: bool = False
     characters: int = 0
     event_id: str | None = None
 
 
 class ModelRule(Protocol):
-    """The rule for models in a session's frames."""
+    """A rule for the models in a session's frames; ``at`` is a model's path in the frame."""
 
-    def own(self, at: str, name: str) -> str:
-        """Return the provider's name for the session's model ``name``. Raises ``GatewayError``."""
+    def provider_name(self, at: str, name: str) -> str:
+        """Return the provider's name for ``name``, which a frame states as the session's model.
+
+        Raises ``GatewayError`` if the session may not use it."""
         ...
 
-    def further(self, at: str, name: str) -> None:
-        """Check that the session may also use the model ``name``. Raises ``GatewayError``."""
+    def check_other(self, at: str, name: str) -> None:
+        """Check that the client may also use the model ``name``, such as a transcriber. Raises ``GatewayError``."""
         ...
 
 
 class FrameReader:
-    """The reader of one session's frames, pure, used by one task per direction.
+    """A reader of one session's frames, without I/O.
 
-    This base class is for a pass-through path with an unknown protocol."""
+    This base class understands no frame; pass-through paths with an unknown protocol use it."""
 
     is_metered = False
     """Whether the frames report the session's usage."""
 
-    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
+    def read_client_frame(self, message: Piece, models: ModelRule) -> ClientFrame:
         """Read a client's frame. Raises ``GatewayError`` if it may not be passed on."""
         return ClientFrame(message, characters=len(message))
 
-    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
-        """Read a provider's frame."""
+    def read_provider_frame(self, message: Piece) -> tuple[Notice, ...]:
+        """Return the events in a provider's frame."""
         return ()
 
-    def rest(self) -> tuple[Notice, ...]:
-        """Return the known events of a response that the end of the session interrupted."""
+    def unfinished_notices(self) -> tuple[Notice, ...]:
+        """Return events for a response that the session's end has interrupted."""
         return ()
 
     def cancel_frame(self, id: str | None) -> Piece | None:
         """Return the frame that stops response ``id``, ``None`` if the API has none."""
         return None
 
-    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+    def error_frame(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
         """Return the frame that reports an error to a client, ``None`` if the API has none."""
         return None

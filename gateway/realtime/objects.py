@@ -1,4 +1,4 @@
-"""JSON objects in frames, read and rewritten only as deep as decisions require.
+"""JSON objects in frames, decoded only along the members that must be checked or replaced.
 
 The provider must read what the gateway checked: a duplicate member, or one in another case, could otherwise select an
 unchecked model."""
@@ -13,11 +13,11 @@ from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import reading
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
-"""Member names to examine; ``None`` marks leaves."""
+"""The members to examine, by name: their own members, or ``None`` for a string."""
 
 Members: TypeAlias = dict[str, msgspec.Raw]
 
-COUNTED: Final = 64 * 1024
+MIN_COUNTED: Final = 64 * 1024
 """The size in bytes from which on a frame's elements are counted before it is decoded."""
 
 _OBJECT: Final = reading(msgspec.json.Decoder(Members).decode)
@@ -28,7 +28,7 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
     """Return the members of a JSON object, ``None`` for anything else; half a surrogate pair becomes U+FFFD.
 
     Raises ``RecursionError`` for too deep nesting, ``GatewayError`` for too many elements."""
-    if is_too_much(body):
+    if has_too_many_elements(body):
         raise GatewayError("too_large", f"the frame has more than {MAX_ELEMENTS} JSON elements")
     try:
         return _OBJECT(bytes(body))
@@ -36,9 +36,9 @@ def read_object(body: bytes | msgspec.Raw) -> Members | None:
         return None
 
 
-def is_too_much(body: bytes | msgspec.Raw) -> bool:
-    """Return whether decoding would block the interpreter for long."""
-    return len(body) > COUNTED and has_more_elements(bytes(body), MAX_ELEMENTS)
+def has_too_many_elements(body: bytes | msgspec.Raw) -> bool:
+    """Return whether ``body`` has so many JSON elements that decoding would block the process for long."""
+    return len(body) > MIN_COUNTED and has_more_elements(bytes(body), MAX_ELEMENTS)
 
 
 def text_of(raw: msgspec.Raw | None) -> str | None:
@@ -52,7 +52,9 @@ def text_of(raw: msgspec.Raw | None) -> str | None:
 
 
 class ExaminedObject:
-    """An object examined along ``tree``; ``texts`` are the strings at its leaves by path."""
+    """A JSON object whose members in ``tree`` are decoded, and can be replaced.
+
+    ``texts`` are the strings found, by path (``session.model``); ``at`` precedes each path."""
 
     def __init__(self, members: Members, tree: Tree, at: str = "") -> None:
         """Raise ``GatewayError`` (400) for a member of the tree in another case, or a leaf without a string."""
@@ -80,7 +82,7 @@ class ExaminedObject:
         self.texts |= inner.texts
 
     def put(self, at: str, text: str) -> None:
-        """Replace the string at the leaf ``at``."""
+        """Replace the string at the path ``at``."""
         if at in self._leaves:
             self._members[self._leaves[at]] = msgspec.Raw(msgspec.json.encode(text))
             return
@@ -89,7 +91,7 @@ class ExaminedObject:
                 inner.put(at, text)
 
     def encode(self) -> bytes:
-        """Return the object with examined members written once; all others keep their bytes."""
+        """Return the object as JSON: each examined member appears once, all others keep their bytes."""
         return msgspec.json.encode(
             {name: self._inner[name].raw() if name in self._inner else raw for name, raw in self._members.items()}
         )

@@ -1,4 +1,4 @@
-"""The start of a realtime session: admission and handshake; and running the session."""
+"""Admission and handshake of realtime websockets, and the run of their sessions."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,12 @@ from gateway.exchange.responding import open_record, own_headers, refused
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.ledger.record import Record
-from gateway.realtime.closing import LOST, STALLED
+from gateway.realtime.closing import STALLED, UPSTREAM_LOST
 from gateway.realtime.dialing import OpenProvider
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT
-from gateway.realtime.session import LARGEST, ClientInbox, RealtimeSession, ResumableSessions, SessionLimits
-from gateway.realtime.subprotocols import OfferedProtocols, with_key
+from gateway.realtime.session import MAX_MESSAGE, ClientInbox, RealtimeSession, ResumableSessions, SessionLimits
+from gateway.realtime.subprotocols import OfferedProtocols, with_offered_keys
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
@@ -41,7 +41,9 @@ log = logging.getLogger("trigate")
 
 @attrs.frozen
 class Opening:
-    """An admitted client websocket that may become a session."""
+    """An admitted client websocket, with everything that a view needs to open a session.
+
+    ``inbox`` receives the client's messages. ``replaced`` is set when a new configuration replaces this one."""
 
     context: ExchangeContext
     arrival: WebSocketArrival
@@ -59,7 +61,7 @@ class Opening:
         return self.context.record
 
     async def accept(self, chosen: str | None) -> None:
-        """Accept the client's handshake with the subprotocol ``chosen``; later failures are closes."""
+        """Accept the client's handshake with the subprotocol ``chosen``; afterwards, errors can only be closes."""
         self.record.answered(101)
         await websocket.accept(dict(own_headers(self.record)), chosen)
 
@@ -71,11 +73,13 @@ async def open_websocket(
     serve: Callable[["Opening"], Awaitable[None]],
     endpoint: EndpointName = ENDPOINT,
 ) -> QuartResponse | None:
-    """Serve the current websocket of Quart, or reject its handshake: a view."""
+    """Admit the current websocket of Quart and run ``serve`` on it, or return the response that rejects it.
+
+    It is a view of Quart."""
     arrival = WebSocketArrival()
     query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
     offered = OfferedProtocols.in_headers(arrival.headers)
-    arrival.headers = with_key(_with_usual_key(as_text(named)), offered)
+    arrival.headers = with_offered_keys(_with_x_api_key(as_text(named)), offered)
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
     record.stream, record.bill.billed = True, False
     try:
@@ -84,8 +88,8 @@ async def open_websocket(
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
-        inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), LARGEST)
-        _deliver(arrival, inbox)
+        inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
+        _connect_inbox(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
     except GatewayError as error:
         return through_quart(refused(record, error.info, headers=CLOSES))
@@ -95,18 +99,18 @@ async def open_websocket(
     return None
 
 
-def _with_usual_key(headers: Headers) -> Headers:
-    """Return ``headers`` with the key of Azure's clients under the usual name."""
+def _with_x_api_key(headers: Headers) -> Headers:
+    """Return ``headers`` with ``api-key``, the key header of Azure's clients, renamed to ``x-api-key``."""
     return tuple(("x-api-key" if name == "api-key" else name, value) for name, value in headers)
 
 
 def _without_handshake(headers: Headers) -> Headers:
-    """Return ``headers`` without those of the handshake between client and gateway."""
+    """Return ``headers`` without the ``sec-websocket-*`` headers."""
     return tuple(pair for pair in headers if not pair[0].startswith("sec-websocket-"))
 
 
-def _deliver(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
-    """Deliver the client's messages to ``inbox``, by the means that the server offers."""
+def _connect_inbox(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
+    """Make the server deliver the client's messages to ``inbox``, or start a task that receives them."""
     extensions = arrival.asgi["extensions"]
     if (on_arriving := extensions.get(ON_ARRIVING)) is not None:
         cast("OnArriving", on_arriving)(inbox.arrives)
@@ -132,9 +136,11 @@ async def run_session(
     models: ModelRule,
     first: Piece | None = None,
 ) -> None:
-    """Serve the session to its end. Raises nothing but cancellation."""
+    """Run a session between the client and ``provider`` to its end, and record it.
+
+    ``first`` is a client message that was already received. Raises nothing but cancellation."""
     service, record = opening.service, opening.record
-    limits = _limits(opening, provider.target)
+    limits = _session_limits(opening, provider.target)
     session = RealtimeSession(
         opening.inbox, provider.socket, reader, models, meter, limits, provider.secrets, opening.resumable, first
     )
@@ -150,15 +156,17 @@ async def run_session(
 
 
 def _record_end(record: Record, session: RealtimeSession) -> None:
-    """Record how the session has ended."""
+    """Write the cause of the session's end to its record."""
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
-        record.failed = ErrorInfo("upstream", LOST.reason if session.ended == "upstream_lost" else STALLED.reason)
+        record.failed = ErrorInfo(
+            "upstream", UPSTREAM_LOST.reason if session.ended == "upstream_lost" else STALLED.reason
+        )
     record.bill.whole = record.failed is None and session.ended is not None and not record.shut_down
 
 
-def _limits(opening: Opening, target: Target) -> SessionLimits:
-    """Return the session's limits; it also ends when its client's key expires."""
+def _session_limits(opening: Opening, target: Target) -> SessionLimits:
+    """Return the session's time limits, which include the expiry of the client's key."""
     own, service = target.entry.realtime, opening.service
     ends = service.authenticator.seconds_left(opening.arrival.headers)
     return SessionLimits(service.websocket_idle if own.idle is None else own.idle, min(own.max_session, ends))

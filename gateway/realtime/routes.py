@@ -1,4 +1,4 @@
-"""The paths of realtime sessions. Handlers are imported with the first session."""
+"""The paths of realtime sessions; their handlers are imported with the first session."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
@@ -24,7 +24,7 @@ View: TypeAlias = Callable[[], Awaitable[QuartResponse | None]]
 
 
 def add_realtime(app: QuartTrio, service: Service) -> None:
-    """Add realtime sessions to ``app``, for clients of OpenAI, Azure and Gemini."""
+    """Add the websocket routes for realtime clients of OpenAI, Azure and Gemini to ``app``."""
 
     @cache
     def views(serving: ModuleType) -> Mapping[Api, View]:

@@ -1,4 +1,4 @@
-"""Realtime sessions: a client's websocket connected to a provider's."""
+"""The views of realtime sessions, which connect a client's websocket to a provider's."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -11,10 +11,10 @@ from quart import websocket
 
 from gateway.exchange.service import Service
 from gateway.realtime.calls import CallIds, require_calls
-from gateway.realtime.dialing import Dialing
+from gateway.realtime.dialing import ConnectionAttempt
 from gateway.realtime.gemini_live import read_setup
 from gateway.realtime.meter import Meter
-from gateway.realtime.models import WHICH, SessionModels, only_target, session_target
+from gateway.realtime.models import MISSING_MODEL, SessionModels, only_target, session_target
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
@@ -27,12 +27,14 @@ from streams.events import Api
 SETUP_SECONDS: Final = 30.0
 """Seconds within which a Gemini client must send its model."""
 
-_OURS: Final = frozenset(("model", "deployment", "api-version", "api_key", "api-key", "access_token", "provider"))
+_WITHHELD_PARAMETERS: Final = frozenset(
+    ("model", "deployment", "api-version", "api_key", "api-key", "access_token", "provider")
+)
 """Query parameters that are not passed on."""
 
 
 def realtime_views(service: Service) -> Mapping[Api, Callable[[], Awaitable[QuartResponse | None]]]:
-    """Return the views of realtime sessions by client API."""
+    """Return the views by client API."""
     resumable = ResumableSessions()
     return {api: partial(open_websocket, service, resumable, api, serve) for api, serve in _SERVE.items()}
 
@@ -48,38 +50,43 @@ async def _serve_openai(opening: Opening) -> None:
         return
     model = query.get("model") or query.get("deployment")
     if not model and query.get("intent") != "transcription":
-        raise invalid(WHICH, "model")
+        raise invalid(MISSING_MODEL, "model")
     find = partial(session_target, model=model) if model else only_target
     target = find(opening.context, shapes=OF_OPENAI)
-    rest = "&".join(f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _OURS)
-    await _run_openai(opening, target, _shape(target).query(target.model if model else None, rest), named=bool(model))
+    rest = "&".join(
+        f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _WITHHELD_PARAMETERS
+    )
+    await _run_openai(
+        opening, target, _shape_of(target).query_for(target.model if model else None, rest), is_fixed=bool(model)
+    )
 
 
 async def _serve_call(opening: Opening, id: str) -> None:
-    """Serve a websocket about a call, whose audio bypasses the gateway. Raises ``GatewayError`` as ``_serve_openai``
-    does."""
+    """Serve a websocket that follows the call ``id``, whose audio bypasses the gateway.
+
+    Raises ``GatewayError`` before the handshake is answered."""
     require_calls(opening.context)
     target, native = CallIds.of(opening.context).find(id)
     record = opening.record
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", named=True)
+    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", is_fixed=True)
 
 
-async def _run_openai(opening: Opening, target: Target, query: str, *, named: bool) -> None:
+async def _run_openai(opening: Opening, target: Target, query: str, *, is_fixed: bool) -> None:
     """Open a websocket to ``target`` with ``query``, and pass messages on; ``named`` means that the client chose the
     model."""
-    meter, shape = Meter(opening.service, opening.record, target), _shape(target)
+    meter, shape = Meter(opening.service, opening.record, target), _shape_of(target)
     await meter.check_allowed()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    provider = await Dialing(opening.context, target, shape).dial(query, protocols)
-    models = SessionModels(opening.context, target, OF_OPENAI, named=named)
+    provider = await ConnectionAttempt(opening.context, target, shape).connect(query, protocols)
+    models = SessionModels(opening.context, target, OF_OPENAI, is_fixed=is_fixed)
     async with provider.socket:
         await opening.accept(opening.offered.chosen)
         await run_session(opening, provider, shape.reader(), meter, models)
 
 
-def _shape(target: Target) -> RealtimeShape:
+def _shape_of(target: Target) -> RealtimeShape:
     assert target.endpoint_place is not None, "it was planned for this endpoint"
     return SHAPES[target.endpoint_place.shape]
 
@@ -88,18 +95,18 @@ def _shape(target: Target) -> RealtimeShape:
 
 
 async def _serve_gemini(opening: Opening) -> None:
-    """Serve a session of a Gemini client; the handshake is answered first, because the first message has the model."""
+    """Serve a session of a Gemini client, whose first message after the handshake contains the model."""
     await opening.accept(opening.offered.chosen)
     try:
-        first = await _first_message(opening.inbox)
+        first = await _receive_setup(opening.inbox)
         model, handle = read_setup(first)
         target = session_target(opening.context, model, OF_GEMINI)
         meter = Meter(opening.service, opening.record, target)
         await meter.check_allowed()
         if handle is not None:
             await opening.resumable.wait(handle)
-        shape = _shape(target)
-        provider = await Dialing(opening.context, target, shape).dial("", ())
+        shape = _shape_of(target)
+        provider = await ConnectionAttempt(opening.context, target, shape).connect("", ())
     except (GatewayError, RecursionError) as error:
         opening.record.failed = failed = error.info if isinstance(error, GatewayError) else TOO_DEEP
         closing = opening.inbox.closing or closing_for(failed)
@@ -110,8 +117,8 @@ async def _serve_gemini(opening: Opening) -> None:
         await run_session(opening, provider, shape.reader(), meter, models, first)
 
 
-async def _first_message(inbox: ClientInbox) -> Piece:
-    """Return the first message. Raises ``GatewayError`` if none arrives in time."""
+async def _receive_setup(inbox: ClientInbox) -> Piece:
+    """Return the client's first message. Raises ``GatewayError`` if none arrives within ``SETUP_SECONDS``."""
     with trio.move_on_after(SETUP_SECONDS):
         return await inbox.receive()
     raise invalid("the setup message is missing: send it first, with the model")

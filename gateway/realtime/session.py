@@ -1,4 +1,4 @@
-"""One realtime session: two websockets, each of whose messages goes to the other.
+"""A realtime session, which passes messages between a client's and a provider's websocket.
 
 One message per direction is buffered, so a slow reader slows the writer, and nothing is dropped. When one side ends,
 the other is closed immediately with a sendable code: open sessions are billed, and clients would wait
@@ -20,50 +20,51 @@ from gateway.realtime.closing import (
     CLIENT_LOST,
     DRAINED,
     EXPIRED,
-    LOST,
+    GATEWAY_ERROR,
     NOT_ALLOWED,
-    OUR_MISTAKE,
     REPLACED,
     STALLED,
     TOO_LARGE,
     TRY_AGAIN,
+    UPSTREAM_LOST,
     Closing,
     closing_for_other_side,
     fit_reason,
 )
 from gateway.realtime.meter import Meter
-from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseStarted, Resumable
+from gateway.realtime.notices import FrameReader, FrameRejected, ModelRule, ResponseStarted, Resumable
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
-ClientEnd = Callable[[int, str], object]
-"""A callback with the code and reason of the client's close."""
+OnClientEnd = Callable[[int, str], object]
+"""A callback for a close of the client, with its code and reason."""
 
-Refuse = Callable[[Closing], object]
-"""A callback for input of the client that cannot be accepted."""
+OnRefused = Callable[[Closing], object]
+"""A callback for a message of the client that the gateway rejects, with the close to send."""
 
 
 class ClientInbox:
-    """The server's ``MessageTaker``; while it has a message, nothing more is read from the client.
+    """A receiver of the client's messages, one at a time: a ``MessageTaker`` of the server.
 
-    ``largest`` bounds a message in bytes, ``held`` counts its memory."""
+    While a message waits here, nothing more is read from the client. ``largest`` limits a message in bytes; ``held``
+    accounts for its memory."""
 
     def __init__(self, held: HeldBody, largest: int) -> None:
         self._held = held
         self._largest = largest
-        self._put, self._taken = trio.open_memory_channel[Piece](0)
+        self._sender, self._receiver = trio.open_memory_channel[Piece](0)
         self.closing: Closing | None = None
         """The close sent to the client before the session started, if any."""
-        self._on_end: ClientEnd = _ignore
-        self._on_refusal: Refuse = self._note
+        self._on_end: OnClientEnd = _ignore
+        self._on_refusal: OnRefused = self._note_closing
 
-    def follow(self, on_end: ClientEnd, on_refusal: Refuse) -> None:
-        """Set the callbacks for the client's end, and for messages that cannot be accepted."""
+    def set_callbacks(self, on_end: OnClientEnd, on_refusal: OnRefused) -> None:
+        """Set the callbacks for the client's close and for rejected messages."""
         self._on_end, self._on_refusal = on_end, on_refusal
 
-    def _note(self, closing: Closing) -> None:
+    def _note_closing(self, closing: Closing) -> None:
         self.closing = closing
 
     async def take(self, message: Piece) -> None:
@@ -71,13 +72,13 @@ class ClientInbox:
             if len(message) > self._largest:
                 self._refuse_size()
             else:
-                await self._put.send(message)
+                await self._sender.send(message)
 
     def closed(self, code: int, reason: str) -> None:
         self._on_end(code, reason)
 
     def arrives(self, size: int) -> None:
-        """Count the bytes of a message that have arrived, 0 once it is complete."""
+        """Account for the ``size`` in bytes of an arriving message, 0 once it is complete."""
         if size > self._largest:
             self._refuse_size()
             return
@@ -91,11 +92,11 @@ class ClientInbox:
 
     async def receive(self) -> Piece:
         """Return the next message."""
-        return await self._taken.receive()
+        return await self._receiver.receive()
 
     def close(self) -> None:
         """Accept no more messages."""
-        self._taken.close()
+        self._receiver.close()
 
 
 def _ignore(code: int, reason: str) -> None:
@@ -107,29 +108,29 @@ WAIT_SECONDS: Final = 5.0
 
 
 class ResumableSessions:
-    """The last handle of each open session of this process."""
+    """The open sessions of this process that can be resumed, by the last handle of each."""
 
     def __init__(self) -> None:
         self._open: dict[str, trio.Event] = {}
 
-    def note(self, ended: trio.Event, handle: str) -> None:
-        """Replace the handle of the session that sets ``ended`` at its end."""
+    def set_handle(self, ended: trio.Event, handle: str) -> None:
+        """Set the handle of a session, which ``ended`` identifies and which sets ``ended`` at its end."""
         self.forget(ended)
         self._open[handle] = ended
 
     def forget(self, ended: trio.Event) -> None:
-        """Remove the handle of an ended session."""
+        """Remove the handle of the session that ``ended`` identifies."""
         for handle in [handle for handle, event in self._open.items() if event is ended]:
             del self._open[handle]
 
     async def wait(self, handle: str) -> None:
-        """Wait for the end of the session with ``handle``, if it is open here."""
+        """Wait up to ``WAIT_SECONDS`` for the end of the session with ``handle``, if it is open here."""
         if (ended := self._open.get(handle)) is not None:
             with trio.move_on_after(WAIT_SECONDS):
                 await ended.wait()
 
 
-LARGEST: Final = 16 * 2**20
+MAX_MESSAGE: Final = 16 * 2**20
 """The largest message in bytes per direction: OpenAI's SDK has no limit, and pictures are one message."""
 
 PING_SECONDS: Final = 25.0
@@ -142,10 +143,10 @@ STALL_SECONDS: Final = 60.0
 
 TOO_DEEP: Final = ErrorInfo("invalid_request", "the frame is nested too deeply")
 
-LAST_ANSWER_SECONDS: Final = 60.0
+RELOAD_SECONDS: Final = 60.0
 """Seconds that a response in progress may continue after a reload."""
 
-LAST_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 1.0
 """Seconds for both closes together."""
 
 
@@ -163,7 +164,7 @@ class SessionLimits:
 
 
 class RealtimeSession:
-    """An open session with the client's websocket that Quart handles; call ``run`` once.
+    """An open session between Quart's current websocket and ``provider``; call ``run`` once.
 
     ``first`` is a client message that was already received."""
 
@@ -182,7 +183,7 @@ class RealtimeSession:
         self._inbox = inbox
         self._first = first
         self._resumable = resumable
-        self._over = trio.Event()
+        self._ended_event = trio.Event()
         self._delivering = trio.Lock()
         self._provider = provider
         self._reader = reader
@@ -191,10 +192,10 @@ class RealtimeSession:
         self._limits = limits
         self._secrets = secrets
         self._scope = trio.CancelScope()
-        self._heard = trio.current_time()
+        self._last_message_at = trio.current_time()
         self.ended: SessionEnd | None = None
         """The cause of the end; ``None`` while the session runs, and if the client vanished."""
-        self._to_client = Closing(OUR_MISTAKE)
+        self._to_client = Closing(GATEWAY_ERROR)
         self._to_provider = CLIENT_LOST
 
     # The end
@@ -207,7 +208,7 @@ class RealtimeSession:
             self._scope.cancel()
 
     def refuse(self, closing: Closing) -> None:
-        """End the session because of what the client sent."""
+        """End the session, because the client sent something that the gateway rejects."""
         self.end("refused", closing, Closing(1000))
 
     def _client_closed(self, code: int, reason: str) -> None:
@@ -220,16 +221,16 @@ class RealtimeSession:
 
         The loss of the client cancels it."""
         drained = trio.CancelScope()
-        self._inbox.follow(self._client_closed, self.refuse)
+        self._inbox.set_callbacks(self._client_closed, self.refuse)
         try:
             with lifecycle.pump(drained), drained, self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._pass_to_provider)
                     nursery.start_soon(self._pass_to_client)
                     nursery.start_soon(self._ping)
-                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self._end_on_time_limit)
                     await replaced.wait()
-                    with trio.move_on_after(LAST_ANSWER_SECONDS):
+                    with trio.move_on_after(RELOAD_SECONDS):
                         await self._meter.wait_until_idle()
                         await self._delivering.acquire()  # the end of the response is billed before it is sent
                     self.end("replaced", REPLACED, REPLACED)
@@ -237,46 +238,46 @@ class RealtimeSession:
                 self.end("drained", DRAINED, DRAINED)
         finally:
             self._inbox.close()
-            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
-                for notice in self._reader.rest():
-                    await self._meter.note(notice)
+            with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
+                for notice in self._reader.unfinished_notices():
+                    await self._meter.process(notice)
             self._meter.close()
-            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+            with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(websocket.close, self._to_client.code, self._to_client.reason)
                     nursery.start_soon(self._provider.close, self._to_provider.code, self._to_provider.reason)
             await self._provider.aclose()
-            self._over.set()
-            self._resumable.forget(self._over)
+            self._ended_event.set()
+            self._resumable.forget(self._ended_event)
 
     async def _pass_to_provider(self) -> None:
         while True:
             message = await self._inbox.receive() if self._first is None else self._first
             self._first = None
-            self._heard = trio.current_time()
+            self._last_message_at = trio.current_time()
             try:
-                frame = await offload(len(message), self._reader.from_client, message, self._models)
+                frame = await offload(len(message), self._reader.read_client_frame, message, self._models)
                 self._meter.add_input(frame.characters)
             except GatewayError as error:
-                await self._complain(error.info, None)
+                await self._report_error(error.info, None)
                 continue
             except RecursionError:
-                await self._complain(TOO_DEEP, None)
+                await self._report_error(TOO_DEEP, None)
                 continue
-            if frame.asks:
+            if frame.requests_response:
                 try:
-                    await self._meter.ask()
+                    await self._meter.request_response()
                 except GatewayError as error:
-                    await self._complain(error.info, frame.event_id)
+                    await self._report_error(error.info, frame.event_id)
                     continue
             with trio.move_on_after(STALL_SECONDS) as stall:
                 await self._provider.send(frame.message)
             if stall.cancelled_caught:
                 self.end("stalled", STALLED, STALLED)
 
-    async def _complain(self, failed: ErrorInfo, event_id: str | None) -> None:
-        """Report an error in the client's frame, which is not passed on."""
-        if (error := self._reader.error(failed, event_id)) is None:
+    async def _report_error(self, failed: ErrorInfo, event_id: str | None) -> None:
+        """Report an error to the client by a frame, or by a close if the API has no such frame."""
+        if (error := self._reader.error_frame(failed, event_id)) is None:
             self.refuse(closing_for(failed))
         else:
             await websocket.send(error)
@@ -286,32 +287,32 @@ class RealtimeSession:
             try:
                 message = await self._provider.receive()
             except WebSocketEnded as ended:
-                closing = closing_for_other_side(ended.code, ended.reason, LOST, self._secrets)
-                self.end("upstream_lost" if closing is LOST else "provider_closed", closing, Closing(1000))
+                closing = closing_for_other_side(ended.code, ended.reason, UPSTREAM_LOST, self._secrets)
+                self.end("upstream_lost" if closing is UPSTREAM_LOST else "provider_closed", closing, Closing(1000))
                 return
-            self._heard = trio.current_time()
+            self._last_message_at = trio.current_time()
             async with self._delivering:
                 await self._deliver(message)
 
     async def _deliver(self, message: Piece) -> None:
         """Bill ``message``, and send it to the client."""
-        for notice in await offload(len(message), self._reader.from_provider, message):
-            if isinstance(notice, Complaint):
-                message = self._without_secrets(message)
+        for notice in await offload(len(message), self._reader.read_provider_frame, message):
+            if isinstance(notice, FrameRejected):
+                message = self._redact(message)
             elif isinstance(notice, Resumable):
-                self._resumable.note(self._over, notice.handle)
+                self._resumable.set_handle(self._ended_event, notice.handle)
             try:
-                await self._meter.note(notice)
+                await self._meter.process(notice)
             except GatewayError as error:
-                await self._stop_answer(error.info, notice.id if isinstance(notice, ResponseStarted) else None)
+                await self._stop_response(error.info, notice.id if isinstance(notice, ResponseStarted) else None)
         await websocket.send(message)
 
-    async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
-        """Stop a response that began unrequested if the client may use no more.
+    async def _stop_response(self, failed: ErrorInfo, id: str | None) -> None:
+        """Stop a response that started without a request when a limit of the client is reached.
 
         The client gets an error and the provider a cancellation. If the budget is exhausted, or the API has no such
         frames, the session ends."""
-        if (error := self._reader.error(failed, None)) is not None:
+        if (error := self._reader.error_frame(failed, None)) is not None:
             await websocket.send(error)
         cancel_frame = self._reader.cancel_frame(id)
         if cancel_frame is None or failed.kind == "billing":
@@ -319,7 +320,7 @@ class RealtimeSession:
         else:
             await self._provider.send(cancel_frame)
 
-    def _without_secrets(self, message: Piece) -> Piece:
+    def _redact(self, message: Piece) -> Piece:
         if isinstance(message, bytes):
             return redact_spelled(message, self._secrets)
         return redact_spelled(message.encode(), self._secrets).decode()
@@ -331,26 +332,26 @@ class RealtimeSession:
             await trio.sleep(PING_SECONDS)
             await self._provider.ping()
 
-    async def _watch(self) -> None:
-        """End the session when it was silent or open for too long, like a provider's own limit."""
+    async def _end_on_time_limit(self) -> None:
+        """Wait for the idle or duration limit, and then end the session."""
         latest = trio.current_time() + self._limits.longest
-        while (due := min(latest, self._heard + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
+        while (due := min(latest, self._last_message_at + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
             await trio.sleep_until(due)
         why = "has reached its maximum duration (max_session)" if due == latest else "was idle for too long (idle)"
         failed = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
-        if (error := self._reader.error(failed, None)) is not None:
-            with trio.move_on_after(LAST_SECONDS):
+        if (error := self._reader.error_frame(failed, None)) is not None:
+            with trio.move_on_after(CLOSE_SECONDS):
                 await websocket.send(error)
         closing = Closing(EXPIRED, f"the session {why}")
         self.end("expired", closing, closing)
 
 
 def closing_for(failed: ErrorInfo) -> Closing:
-    """Return the close that reports an error if no frame can."""
+    """Return the close that reports the error ``failed``."""
     match failed.kind:
         case "rate_limited" | "overloaded" | "timeout":
             return Closing(TRY_AGAIN, fit_reason(failed.message))
         case "internal" | "upstream":
-            return Closing(OUR_MISTAKE, fit_reason(failed.message))
+            return Closing(GATEWAY_ERROR, fit_reason(failed.message))
         case _:
             return Closing(NOT_ALLOWED, fit_reason(failed.message))

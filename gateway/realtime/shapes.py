@@ -1,4 +1,4 @@
-"""The shapes of realtime APIs as rows: the model's query parameter, and the reader of frames."""
+"""The realtime APIs of providers, as rows of data."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,16 +13,18 @@ from gateway.realtime.notices import FrameReader
 
 @attrs.frozen
 class RealtimeShape:
-    """The shape of a realtime API; ``model_member`` is the query parameter with the model, ``None`` if the first
-    message has it."""
+    """The differences of one realtime API.
+
+    ``reader`` makes a reader of its frames. ``model_member`` is the query parameter with the model, ``None`` if the
+    first message contains it."""
 
     reader: Callable[[], FrameReader]
     model_member: str | None = "model"
     beta: bool = False
-    """Whether marks of the beta API are honoured and passed on."""
+    """Whether the beta API's header and subprotocol are passed on."""
 
-    def query(self, model: str | None, rest: str) -> str:
-        """Return the query for ``model``, followed by ``rest`` of the client's."""
+    def query_for(self, model: str | None, rest: str) -> str:
+        """Return the query of the websocket's URL: the model, and ``rest`` of the client's query."""
         named = f"{self.model_member}={quote(model, safe='')}" if self.model_member and model else ""
         return "&".join(part for part in (named, rest) if part)
 

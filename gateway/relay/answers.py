@@ -1,4 +1,4 @@
-"""Filters that make the client's bytes from a provider's response and read its usage. Nothing here waits."""
+"""Filters that convert a provider's response into the client's bytes and read its usage, without I/O."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 Rewrite: TypeAlias = Callable[[bytes], tuple[bytes, Usage | None]]
 """A function that returns the client's form of a provider's whole response, and its usage. Raises ``GatewayError``."""
 
-AT_HAND: Final = 2**20
+MAX_HELD_JSON: Final = 2**20
 """Bytes of a JSON response that is read completely before its head is sent, so that the head can state the cost and a
 failure has its own status."""
 
-KEPT: Final = ("content-type", "content-disposition", "content-length", "content-range", "accept-ranges", "etag",
-               "last-modified")  # fmt: skip
-"""Headers about the body, passed on with an unchanged body."""
+BODY_HEADERS: Final = ("content-type", "content-disposition", "content-length", "content-range", "accept-ranges",
+                       "etag", "last-modified")  # fmt: skip
+"""Response headers about the body, passed on with an unchanged body."""
 
 
-UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+UNBUFFERED_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 class AnswerFilter(Protocol):
-    """The conversion of one attempt's provider response into the client's bytes.
+    """A converter of one attempt's provider response into the client's bytes.
 
-    A response of up to ``held`` bytes is sent whole with its length. ``ping`` is a keep-alive for use between events,
-    ``b""`` if the response is no event stream."""
+    The caller holds the response until it exceeds ``held`` bytes: a shorter one is sent whole with its length.
+    ``ping`` is a keep-alive for use between events, ``b""`` if the response is no event stream."""
 
     @property
     def held(self) -> int: ...
@@ -52,14 +52,16 @@ class AnswerFilter(Protocol):
         ...
 
     def head(self, status: int, headers: Headers) -> Headers:
-        """Return the client's headers about the body, from the provider's ``status`` and ``headers`` (lower-case
-        names).
+        """Begin a response: return the client's headers about the body.
 
-        It is called first for each response. Raises ``GatewayError`` for a response that is no answer."""
+        ``status`` and ``headers`` (lower-case names) are the provider's. Raises ``GatewayError`` for an unusable
+        response."""
         ...
 
     def take(self, piece: bytes) -> bytes:
-        """Return the client's bytes for a piece, possibly none. Raises ``GatewayError`` if the response fails."""
+        """Return the client's bytes for a piece of the provider's, possibly none.
+
+        Raises ``GatewayError`` if the response fails."""
         ...
 
     def close(self) -> bytes:
@@ -67,46 +69,47 @@ class AnswerFilter(Protocol):
         ...
 
 
-class AnswerReading(Protocol):
-    """A reader of the usage and completeness of a response that passes unchanged.
+class ResponseReader(Protocol):
+    """A reader of a response's usage, which also checks that the response is complete.
 
     Its methods raise ``GatewayError`` for a failed response, and nothing else, whatever the provider sends."""
 
     @property
     def usage(self) -> Usage | None: ...
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         """Read a server-sent event; ``name`` is "" without one."""
         ...
 
-    def whole(self, value: object) -> None:
-        """Read a whole decoded JSON response."""
+    def read_whole(self, value: object) -> None:
+        """Read a complete response, decoded from JSON."""
         ...
 
     def close(self, *, streamed: bool) -> None:
-        """Record the end of the response, which was an event stream if ``streamed``."""
+        """End the response; ``streamed`` says whether it was an event stream. Raises ``GatewayError`` if it is
+        incomplete."""
         ...
 
 
-class Unread:
-    """A reader that reads nothing, and the base class of others."""
+class NullReader:
+    """A reader that ignores the response, and the base class of others."""
 
     @property
     def usage(self) -> Usage | None:
         return None
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         return
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         return
 
     def close(self, *, streamed: bool) -> None:
         return
 
 
-class NativeUsage(Unread):
-    """A reader of the usage of responses in ``api``, and of others with a member ``usage``; never fails a response."""
+class ApiUsageReader(NullReader):
+    """A reader of the usage in responses of ``api``, or else in a member ``usage``. It rejects no response."""
 
     usage: Usage | None = None
 
@@ -114,28 +117,28 @@ class NativeUsage(Unread):
         self._api = api
         self._reader: Reader | None = None
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         if self._reader is None:
             self._reader = CODECS[self._api].reader(keeps=0)
-        self._see(self._reader.take(name, data))
+        self._note_usage(self._reader.take(name, data))
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         if not isinstance(value, Mapping):
             return
         try:
-            self._see(CODECS[self._api].read_answer(msgspec.json.encode(value), texts=False, checked=False))
+            self._note_usage(CODECS[self._api].read_answer(msgspec.json.encode(value), texts=False, checked=False))
         except GatewayError:
             self.usage = None
         self.usage = self.usage or read_usage(value.get("usage"))
 
-    def _see(self, events: Iterable[Event]) -> None:
+    def _note_usage(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Usage):
                 self.usage = event
 
 
 class PassedBytes:
-    """The filter of bytes that pass unread, and the base class of others."""
+    """A filter that returns the provider's bytes unread, and the base class of others."""
 
     held = 0
     ping = b""
@@ -145,7 +148,7 @@ class PassedBytes:
         return None
 
     def head(self, status: int, headers: Headers) -> Headers:
-        return tuple(pair for pair in headers if pair[0] in KEPT)
+        return tuple(pair for pair in headers if pair[0] in BODY_HEADERS)
 
     def take(self, piece: bytes) -> bytes:
         return piece
@@ -155,11 +158,11 @@ class PassedBytes:
 
 
 class PassedAnswer(PassedBytes):
-    """The filter of a response that passes unchanged, whole events at a time.
+    """A filter that returns the response unchanged, whole events at a time, while ``reading`` reads it.
 
-    ``hides`` returns true for the data of events that only the gateway requested."""
+    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it."""
 
-    def __init__(self, reading: AnswerReading, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
+    def __init__(self, reading: ResponseReader, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
         self._hidden = False  # whether the last event was hidden
         self._reading = reading
@@ -177,42 +180,42 @@ class PassedAnswer(PassedBytes):
         self._streamed = SSE.matches_type(kind)
         if self._streamed:
             self.ping = SSE.comment
-            return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED)
+            return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED_HEADERS)
         if "json" in kind and "jsonl" not in kind:
-            self.held, self._parts = AT_HAND, []
+            self.held, self._parts = MAX_HELD_JSON, []
         return super().head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
         if self._streamed:
-            return b"".join(map(self._event, self._splitter.feed(piece)))
+            return b"".join(map(self._pass_event, self._splitter.feed(piece)))
         if self._parts is not None:
             self._parts.append(piece)
             self._size += len(piece)
-            if self._size > AT_HAND:
+            if self._size > MAX_HELD_JSON:
                 self._parts = None
         return piece
 
     def close(self) -> bytes:
         if not self._streamed:
-            if self._parts is not None and (value := decoded(b"".join(self._parts))) is not None:
-                self._reading.whole(value)
+            if self._parts is not None and (value := decode_json(b"".join(self._parts))) is not None:
+                self._reading.read_whole(value)
             self._reading.close(streamed=False)
             return b""
         rest = SSE.complete(self._splitter.close())
-        out = self._event(rest) if rest else b""
+        out = self._pass_event(rest) if rest else b""
         self._reading.close(streamed=True)
         return out
 
-    def _event(self, raw: bytes) -> bytes:
+    def _pass_event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is None:
             return b"" if self._hidden and raw == b"\n" else raw
-        self._reading.event(*parsed)
+        self._reading.read_event(*parsed)
         self._hidden = self._hides is not None and self._hides(parsed[1])
         return b"" if self._hidden else raw
 
 
 class HeldAnswer(PassedBytes):
-    """The filter of a whole response of up to ``limit`` bytes, converted by ``rewrite``."""
+    """A filter that collects the whole response, up to ``limit`` bytes, and converts it with ``rewrite``."""
 
     usage: Usage | None = None
 
@@ -240,9 +243,9 @@ class HeldAnswer(PassedBytes):
 
 
 class ObjectAnswer(HeldAnswer):
-    """The filter of a stored object or list.
+    """A filter of a stored object or list, whose ``body`` is the client's form once it is complete.
 
-    ``shown`` returns the ``body`` for its owner; ``more`` returns additional response headers from the provider's."""
+    ``shown`` converts the provider's body; ``more`` selects additional response headers."""
 
     def __init__(
         self, limit: int, shown: Callable[[bytes], bytes], more: Callable[[Mapping[str, str]], Headers] = lambda _: ()
@@ -261,12 +264,13 @@ class ObjectAnswer(HeldAnswer):
 
 
 class RewrittenEvents(PassedBytes):
-    """The filter of a rewritten response: each event by ``event``, a whole response by ``whole``; ``reading`` reads the
-    provider's bytes."""
+    """A filter that rewrites the data of each event with ``event``, or a whole response with ``whole``.
+
+    ``reading`` reads the provider's bytes."""
 
     def __init__(
         self,
-        reading: AnswerReading,
+        reading: ResponseReader,
         event: Callable[[bytes], bytes],
         whole: Callable[[bytes], bytes],
         event_limit: int,
@@ -276,7 +280,7 @@ class RewrittenEvents(PassedBytes):
         self._reading = reading
         self._event = event
         self._rewrite = whole
-        self._whole = HeldAnswer(self._rewritten, answer_limit)
+        self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
         self._splitter = SSE.splitter(event_limit)
         self._streamed = False
 
@@ -290,37 +294,37 @@ class RewrittenEvents(PassedBytes):
         if not self._streamed:
             return self._whole.head(status, headers)
         self.held, self.ping = 0, SSE.comment
-        return (("content-type", SSE.content_type), *UNBUFFERED)
+        return (("content-type", SSE.content_type), *UNBUFFERED_HEADERS)
 
     def take(self, piece: bytes) -> bytes:
         if not self._streamed:
             return self._whole.take(piece)
-        return b"".join(map(self._written, self._splitter.feed(piece)))
+        return b"".join(map(self._rewrite_event, self._splitter.feed(piece)))
 
     def close(self) -> bytes:
         if not self._streamed:
             return self._whole.close()
         rest = SSE.complete(self._splitter.close())
-        out = self._written(rest) if rest else b""
+        out = self._rewrite_event(rest) if rest else b""
         self._reading.close(streamed=True)
         return out
 
-    def _rewritten(self, body: bytes) -> tuple[bytes, Usage | None]:
-        if (value := decoded(body)) is None:
-            raise bad_answer("the provider's response is not JSON")
-        self._reading.whole(value)
+    def _rewrite_whole(self, body: bytes) -> tuple[bytes, Usage | None]:
+        if (value := decode_json(body)) is None:
+            raise bad_answer_error("the provider's response is not JSON")
+        self._reading.read_whole(value)
         self._reading.close(streamed=False)
         return self._rewrite(body), self._reading.usage
 
-    def _written(self, raw: bytes) -> bytes:
+    def _rewrite_event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is None:
             return b""
-        self._reading.event(*parsed)
+        self._reading.read_event(*parsed)
         return self._event(parsed[1])
 
 
-def decoded(body: bytes) -> object:
-    """Return decoded JSON, ``None`` if it is invalid or has too many elements."""
+def decode_json(body: bytes) -> object:
+    """Decode a JSON ``body``; return ``None`` if it is invalid or has too many elements."""
     if has_more_elements(body, MAX_ELEMENTS):
         return None
     try:
@@ -329,6 +333,6 @@ def decoded(body: bytes) -> object:
         return None
 
 
-def bad_answer(message: str) -> GatewayError:
+def bad_answer_error(message: str) -> GatewayError:
     """Return the error for an invalid response of a provider."""
     return GatewayError.of(ErrorInfo("upstream", message, reason="bad_answer"))

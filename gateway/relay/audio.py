@@ -10,9 +10,9 @@ from gateway.allowances.expected import RequestedOutput
 from gateway.config.settings import Reserve
 from gateway.http.headers import Headers
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer
-from gateway.relay.relaying import RelayedRequest, Relaying, with_own_model
-from gateway.relay.uploads import arriving_upload
+from gateway.relay.answers import AnswerFilter, PassedAnswer, ResponseReader
+from gateway.relay.relaying import RelayedRequest, Relaying, set_model
+from gateway.relay.uploads import read_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
@@ -22,21 +22,21 @@ from providers.neutral.draft import Draft
 from streams.events import Usage
 
 
-async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """Read a request for speech."""
-    incoming = await relaying.json()
+async def read_speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """Read a request to speak a text."""
+    incoming = await relaying.read_json()
     draft = Draft(incoming.json)
     text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
     spoken = SpokenText(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
     asks = RequestedOutput(most=0, units=spoken.units, media=spoken.tokens)
     plan = relaying.plan(incoming.model or relaying.default_model)
-    planned = relaying.planned(incoming, plan, partial(with_own_model, incoming), asks)
-    return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
+    planned = relaying.plan_json(incoming, plan, partial(set_model, incoming), asks)
+    return RelayedRequest(planned, partial(_speech_filter, kind, relaying.context.service.limits.event, spoken))
 
 
 @attrs.frozen
 class SpokenText:
-    """A text to speak at a ``speed``, and its cost in characters or tokens."""
+    """A text to speak, with its ``speed`` as a factor; calculates the usage to bill."""
 
     text: str
     speed: float = 1.0
@@ -46,69 +46,69 @@ class SpokenText:
         return (("character", len(self.text)),)
 
     def tokens(self, model: str, reserve: Reserve) -> Usage:
-        """Return the tokens of the audio: a ``MediaUsage``."""
+        """Return the expected tokens of the audio, to reserve them (the function is a ``MediaUsage``)."""
         return speech_usage(self.text, self.speed, most=reserve == "max")
 
     def usage(self, target: Target) -> Usage:
-        """Return the usage that ``target`` bills if its response does not report it: raw audio cannot."""
+        """Return the usage to bill for ``target`` if its response reports none, as raw audio cannot."""
         spoken = Usage(units=self.units)
         if target.price is None or not target.price.is_by_tokens:
             return spoken
-        given = Usage(input=max(1, len(self.text) // CHARACTERS_PER_TOKEN))
-        return spoken + given + speech_usage(self.text, self.speed)
+        prompt = Usage(input=max(1, len(self.text) // CHARACTERS_PER_TOKEN))
+        return spoken + prompt + speech_usage(self.text, self.speed)
 
 
-_SAYS_NOTHING: Final = ("", "application/octet-stream", "binary/octet-stream")
+_MEANINGLESS_TYPES: Final = ("", "application/octet-stream", "binary/octet-stream")
 
 
 class TypedAnswer(PassedAnswer):
-    """A response that gets the content type ``otherwise`` if the provider's is missing or meaningless
+    """The filter of a response whose content type is ``default_type`` if the provider's is missing or generic
     (BerriAI/litellm#4332, langgenius/dify#39582)."""
 
-    def __init__(self, reading: AnswerReading, event_limit: int, otherwise: str) -> None:
+    def __init__(self, reading: ResponseReader, event_limit: int, default_type: str) -> None:
         super().__init__(reading, event_limit)
-        self._otherwise = otherwise
+        self._default_type = default_type
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "")
-        if kind.partition(";")[0].strip().lower() in _SAYS_NOTHING:
-            headers = (*(pair for pair in headers if pair[0] != "content-type"), ("content-type", self._otherwise))
+        if kind.partition(";")[0].strip().lower() in _MEANINGLESS_TYPES:
+            headers = (*(pair for pair in headers if pair[0] != "content-type"), ("content-type", self._default_type))
         return super().head(status, headers)
 
 
-def _speech_answer(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
+def _speech_filter(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
     return TypedAnswer(AudioReader(lambda: spoken.usage(target)), event_limit, kind)
 
 
-async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     """Read a request for a transcription or translation.
 
     The recording's length is read from the file as it passes, because some response formats do not report it
     (api7/aisix#868)."""
     length = AudioLength()
-    upload = await arriving_upload(relaying, length.feed)
-    incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
-    plan = relaying.plan(upload.model or relaying.default_model, _FORMS)
+    upload = await read_upload(relaying, length.feed)
+    incoming = relaying.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
+    plan = relaying.plan(upload.model or relaying.default_model, _SHAPES)
     target = relaying.exchange.first_available(plan) or plan.first
-    seconds = 1 + (relaying.stated_length or UNSTATED) // BYTES_A_SECOND
+    seconds = 1 + (relaying.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
     asks = RequestedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
-    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind, asks)
-    return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
+    planned = relaying.plan_upload(incoming, target, await upload.body_for(target.model), upload.kind, asks)
+    return RelayedRequest(planned, partial(_transcript_filter, length, relaying.context.service.limits.event))
 
 
-_TRUE: Final = ("true", "True", "1")
+_TRUE_TEXTS: Final = ("true", "True", "1")
 
-BYTES_A_SECOND: Final = 16_000
-"""Bytes per second of a usually compressed recording, for reservations before its length is known."""
+BYTES_PER_SECOND: Final = 16_000
+"""Bytes per second of a typical compressed recording, for reservations before its length is known."""
 
-UNSTATED: Final = 25 * 2**20
+ASSUMED_BYTES: Final = 25 * 2**20
 """Assumed bytes of a recording without a stated length: OpenAI's limit."""
 
-_FORMS: Final = ("openai", "cohere")
-"""Both forms have `file` and `model`, and their responses have `text`."""
+_SHAPES: Final = ("openai", "cohere")
+"""Shapes of endpoints for transcriptions: both have `file` and `model`, and their responses have `text`."""
 
 
-def _transcript_answer(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:
+def _transcript_filter(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:
     priced = () if target.price is None else dict(target.price.units)
     by_tokens = "input_audio_token" in priced and "second" not in priced
     return PassedAnswer(AudioReader(lambda: length_usage(length.milliseconds(), by_tokens=by_tokens)), event_limit)

@@ -1,5 +1,4 @@
-"""The costs of batches, from the usage that providers report for a batch or for each line of its results, at batch
-prices."""
+"""The costs of batches: the usage that a provider reports for a batch or for each result line, at batch prices."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -9,7 +8,7 @@ import msgspec
 
 from gateway.config.model_entry import ModelEntry
 from gateway.ledger.bill import Booking
-from gateway.relay.answers import NativeUsage, PassedBytes
+from gateway.relay.answers import ApiUsageReader, PassedBytes
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import MAX_LINE
@@ -35,44 +34,44 @@ class EndedBatch:
 
 
 def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None:
-    """Return the batch in the object ``body``, ``None`` if it is not finished or unreadable."""
+    """Read a provider's batch object; return ``None`` if the batch is not finished or the object is unreadable."""
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    id, usage, output = value.get("id"), read_usage(value.get("usage")), _text(value.get("output_file_id"))
-    is_over = value.get("status") in FINAL or _has_given_nothing(value)
+    id, usage, output = value.get("id"), read_usage(value.get("usage")), _text_or_none(value.get("output_file_id"))
+    is_over = value.get("status") in FINAL or _ended_without_success(value)
     if not is_over or not isinstance(id, str):
         return None
     if usage is None:
         return EndedBatch(id, None, output)
     known = tuple(entries)
-    price = price_in(known, _text(value.get("model")) or _only_model(known), "chat")
+    price = price_in(known, _text_or_none(value.get("model")) or _only_model(known), "chat")
     # Only the lines reveal long-prompt prices, and the model if the batch does not state it.
-    by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
-    if by_lines and output:
+    needs_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
+    if needs_lines and output:
         return EndedBatch(id, None, output)
     has_tools = value.get("endpoint") == "/v1/responses" and usage.reported_nanos is None
-    return EndedBatch(id, booking(price, usage), output, has_tools)
+    return EndedBatch(id, batch_booking(price, usage), output, has_tools)
 
 
 def _only_model(entries: tuple[ModelEntry, ...]) -> str | None:
-    """Return the only possible model of a batch that does not state it, if there is one."""
+    """Return the account's model if it has only one: a batch without a model must use it."""
     return entries[0].model if len(entries) == 1 and not entries[0].wildcard else None
 
 
-def _has_given_nothing(batch: Mapping[str, Any]) -> bool:
-    """Return whether an Anthropic batch ended without any success; other costs only its results report."""
+def _ended_without_success(batch: Mapping[str, Any]) -> bool:
+    """Return whether an Anthropic batch ended without any success; any other is billed from its results."""
     counts = batch.get("request_counts")
     return batch.get("processing_status") == "ended" and isinstance(counts, dict) and counts.get("succeeded") == 0
 
 
-def _text(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def booking(price: Price | None, usage: Usage) -> Booking:
-    """Return the cost of ``usage`` in a batch."""
+def batch_booking(price: Price | None, usage: Usage) -> Booking:
+    """Return ``usage`` with its cost at the batch tier of ``price``."""
     tier = "" if usage.tier is None or usage.tier.lower() in USUAL_TIERS else usage.tier
     if not tier.startswith(BATCH):  # Anthropic reports it
         usage = attrs.evolve(usage, tier=f"{BATCH} {tier}".rstrip())
@@ -99,18 +98,18 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
 
 
 class ResultLines(PassedBytes):
-    """The filter of a batch's results, which passes them and adds up the usage of each line.
+    """A filter that returns a batch's results unchanged and adds up the usage of each line.
 
-    With ``only_calls``, it adds up only calls of provider tools, because the rest was billed."""
+    With ``only_calls``, it counts only calls of provider tools, because the rest was billed."""
 
     def __init__(self, entries: Iterable[ModelEntry], *, only_calls: bool = False) -> None:
         self._entries = tuple(entries)
         self._only_calls = only_calls
-        self._held: list[bytes] = []
+        self._line: list[bytes] = []
         self._size = 0
         self._usage = Usage()
         self._cost: Cost | None = None
-        self._unpriced = False
+        self._has_unpriced_lines = False
         self.lines = 0
 
     @property
@@ -123,36 +122,36 @@ class ResultLines(PassedBytes):
         if not self.lines:
             return None
         cost = self._cost
-        return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._unpriced else cost)
+        return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._has_unpriced_lines else cost)
 
     def take(self, piece: bytes) -> bytes:
         *whole, rest = piece.split(b"\n")
         for one in whole:
-            self._hold(one)
-            self._read()
-        self._hold(rest)
+            self._add_to_line(one)
+            self._read_line()
+        self._add_to_line(rest)
         return piece
 
     def close(self) -> bytes:
-        self._read()
+        self._read_line()
         return b""
 
-    def _hold(self, piece: bytes) -> None:
+    def _add_to_line(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size <= MAX_LINE:  # longer lines only pass
-            self._held.append(piece)
+            self._line.append(piece)
         else:
-            self._held.clear()
+            self._line.clear()
 
-    def _read(self) -> None:
-        line, self._held, self._size = b"".join(self._held), [], 0
+    def _read_line(self) -> None:
+        line, self._line, self._size = b"".join(self._line), [], 0
         booked = line_booking(line, self._entries, only_calls=self._only_calls)
         if booked is None:
             return
         self._usage = booked.usage if not self.lines else self._usage + booked.usage
         self.lines += 1
         if booked.cost is None:
-            self._unpriced = True
+            self._has_unpriced_lines = True
         else:
             self._cost = total_cost((self._cost, booked.cost)) if self._cost is not None else booked.cost
 
@@ -167,18 +166,18 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bo
         return None
     if not isinstance(value, dict):
         return None
-    answer, api = _answer(value)
+    answer, api = _response_in(value)
     if not isinstance(answer, dict):
         return None
-    reading = NativeUsage(api)
-    reading.whole(answer)
+    reading = ApiUsageReader(api)
+    reading.read_whole(answer)
     usage = reading.usage
     if usage is not None and only_calls:
         usage = Usage(calls=usage.calls) if usage.calls else None
-    return None if usage is None else booking(price_in(entries, _text(answer.get("model")), api), usage)
+    return None if usage is None else batch_booking(price_in(entries, _text_or_none(answer.get("model")), api), usage)
 
 
-def _answer(value: Mapping[str, Any]) -> tuple[Any, Api]:
+def _response_in(value: Mapping[str, Any]) -> tuple[Any, Api]:
     """Return the response in a line of OpenAI's or Anthropic's results, and its API."""
     result, response = value.get("result"), value.get("response")
     if isinstance(result, dict):

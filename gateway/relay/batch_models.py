@@ -14,8 +14,8 @@ from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import SEARCHED_SIZE, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
-from gateway.relay.completions import CompletionWanted
-from gateway.relay.images import asked_pictures, wanted_pictures
+from gateway.relay.completions import CompletionOptions
+from gateway.relay.images import picture_output, wanted_pictures
 from gateway.relay.kept import KeptRequest
 from gateway.relay.relaying import NO_OUTPUT
 from gateway.request.further_models import further_models
@@ -36,33 +36,35 @@ _ENDPOINTS: Final[Mapping[str, EndpointName]] = {
 }
 
 
-_PICTURES: Final = frozenset(("image_generations", "image_edits"))
+_PICTURE_ENDPOINTS: Final = frozenset(("image_generations", "image_edits"))
 
-MOST_NAMED: Final = 100
+MAX_RECORDED_MODELS: Final = 100
 """Models of a batch's file that are checked again when a batch is created."""
 
 
-class BatchNote(msgspec.Struct, frozen=True):
-    """A summary of a batch's requests: the first models with their paths, and the expected tokens and nano-dollars."""
+class BatchSummary(msgspec.Struct, frozen=True):
+    """A stored summary of a batch's requests: the first models, each with its path, and the expected usage.
+
+    ``tokens`` and ``usd`` (nano-dollars) are sums over all requests."""
 
     named: tuple[tuple[str, str], ...]
     tokens: int = 0
     usd: int = 0
 
 
-_NOTE: Final = msgspec.json.Decoder(BatchNote | tuple[tuple[str, str], ...])
+_NOTE: Final = msgspec.json.Decoder(BatchSummary | tuple[tuple[str, str], ...])
 
 
-def read_note(body: bytes) -> BatchNote:
-    """Return the summary stored for a file; older ones have only the models."""
+def read_summary(body: bytes) -> BatchSummary:
+    """Decode the summary stored for a batch file; older versions stored only the models."""
     found = _NOTE.decode(body)
-    return found if isinstance(found, BatchNote) else BatchNote(found)
+    return found if isinstance(found, BatchSummary) else BatchSummary(found)
 
 
 class BatchModels:
-    """The one account for all requests of a batch: the ``named`` one, else that of the first model.
+    """A resolver of the models in a batch's requests, which must all be in one account.
 
-    Models resolve as in other requests; ``note`` summarises all requests."""
+    The account is ``named``, else that of the first model. ``summary`` describes the requests so far."""
 
     def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
         self.account = named
@@ -72,16 +74,18 @@ class BatchModels:
         self._usable = usable
 
     @property
-    def note(self) -> BatchNote:
-        return BatchNote(tuple(self._named), self._tokens, self._usd)
+    def summary(self) -> BatchSummary:
+        return BatchSummary(tuple(self._named), self._tokens, self._usd)
 
     def resolve(self, model: str, url: str, body: bytes) -> str:
-        """Return the provider's name for ``model``: a ``ResolveModel``."""
-        if len(self._named) < MOST_NAMED:
+        """Check one request of the batch, and return the provider's name for its model: a ``ResolveModel``.
+
+        ``url`` is the path of the request. Raises ``GatewayError``."""
+        if len(self._named) < MAX_RECORDED_MODELS:
             self._named[model, url] = None
         plan = self._plan(model, url)
         incoming = Incoming(ROUTES.get(url, "chat"), body, _MEMBERS.decode(body), model, False)
-        self._check(incoming, plan.first)
+        self._check_body(incoming, plan.first)
         if _ENDPOINTS.get(url) == "embeddings":
             first = plan.first
             check_token_ids(Draft(incoming.json), first.model, first.entry.embeddings_of(first.model))
@@ -102,13 +106,13 @@ class BatchModels:
         allowances, record = self._request.service.allowances, self._request.relaying.context.record
         check_priced(allowances, self._request.client, target, allowances.now(), record.run)
         if allowances.batch_reserves.is_wanted:
-            self._expect(incoming, target, url)
+            self._add_expected_usage(incoming, target, url)
         return target.model
 
-    def _expect(self, incoming: Incoming, target: Target, url: str) -> None:
-        """Add the expected usage of a response of ``target``, as reserved for other requests, at batch prices."""
+    def _add_expected_usage(self, incoming: Incoming, target: Target, url: str) -> None:
+        """Add the expected usage of one request to ``target``, at batch prices."""
         allowances, body = self._request.service.allowances, incoming.body
-        asked = _asked(incoming, url)
+        asked = _requested_output(incoming, url)
         given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= SEARCHED_SIZE else expected_tokens(body, 0)
         reserve, outputs, client = allowances.reserve, allowances.outputs, self._request.client
         expected = expected_usage(reserve, outputs, client, target, asked, max(1, given))
@@ -116,8 +120,8 @@ class BatchModels:
         self._tokens += usage.prompt + usage.output
         self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
 
-    def _check(self, incoming: Incoming, first: Target) -> None:
-        """Check a body like any other request's: for duplicate members, and for additional models."""
+    def _check_body(self, incoming: Incoming, first: Target) -> None:
+        """Reject duplicate members, and additional models that the client may not use."""
         check_members(incoming.body, incoming.members)
         authenticator, client = self._request.service.authenticator, self._request.client
         if authenticator.is_limited(client):
@@ -134,11 +138,11 @@ class BatchModels:
         return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
 
 
-def _asked(incoming: Incoming, url: str) -> RequestedOutput:
-    """Return the output that a line's request allows."""
+def _requested_output(incoming: Incoming, url: str) -> RequestedOutput:
+    """Return the output that the request ``incoming`` to the path ``url`` allows."""
     if url in ROUTES:
         return requested_output(incoming)
     endpoint = _ENDPOINTS.get(url)
     if endpoint == "completions":
-        return CompletionWanted.of(incoming, "openai").output
-    return asked_pictures(wanted_pictures(Draft(incoming.json))) if endpoint in _PICTURES else NO_OUTPUT
+        return CompletionOptions.of(incoming, "openai").output
+    return picture_output(wanted_pictures(Draft(incoming.json))) if endpoint in _PICTURE_ENDPOINTS else NO_OUTPUT

@@ -21,9 +21,9 @@ from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
 from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.batch_costs import ResultLines, ended_batch
-from gateway.relay.batch_models import BatchModels, BatchNote, read_note
-from gateway.relay.kept import KeptRequest, member_of, reading
-from gateway.relay.uploads import FileUpload, file_upload
+from gateway.relay.batch_models import BatchModels, BatchSummary, read_summary
+from gateway.relay.kept import KeptRequest, member_of, reader_for
+from gateway.relay.uploads import FileUpload, read_file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
@@ -40,14 +40,14 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class OutputNote(msgspec.Struct, frozen=True):
-    """The ``batch`` whose results a file contains, and whether only calls of tools remain to be billed."""
+    """A stored note that a file contains results of ``batch``; with ``only_calls``, all else was billed."""
 
     batch: str
     only_calls: bool = False
 
     @property
-    def paid_as(self) -> str:
-        """The key under which it is billed once."""
+    def billing_key(self) -> str:
+        """The key that the inventory claims so that the file is billed only once."""
         return f"calls of {self.batch}" if self.only_calls else self.batch
 
 
@@ -55,7 +55,7 @@ _OUTPUT: Final = msgspec.json.Decoder(OutputNote | str)
 
 
 def read_output_note(body: bytes) -> OutputNote:
-    """Return the note stored for a results file; older ones have only the batch."""
+    """Decode the note stored for a results file; older versions stored only the batch's id."""
     found = _OUTPUT.decode(body)
     return found if isinstance(found, OutputNote) else OutputNote(found)
 
@@ -69,21 +69,23 @@ class FileRequest(KeptRequest):
     async def answer(self) -> Response:
         if self.method == "POST" and self.api == "chat" and not self.is_json:
             usable = self.usable()
-            named = self._account(()) if self.named is not None or len(usable) < 2 else None
+            named = self._account(()) if self.chosen_provider is not None or len(usable) < 2 else None
             self._models = BatchModels(self, named, usable)
-            self._upload = await file_upload(self.relaying, lambda: BatchLines(self._resolver.resolve, check_members))
+            self._upload = await read_file_upload(
+                self.relaying, lambda: BatchLines(self._resolver.resolve, check_members)
+            )
         return await super().answer()
 
-    async def remember(self, body: bytes) -> None:
-        """Store the object, and for a batch's file its models and expected cost.
+    async def store_object(self, body: bytes) -> None:
+        """Store the object, and for a batch file also the summary of its requests.
 
-        When a batch is created, the client may no longer be allowed to use all of them."""
-        await super().remember(body)
+        Its models are checked again when a batch is created, because the client's permissions may have changed."""
+        await super().store_object(body)
         id, inventory = member_of(body, "id"), self.service.inventory
-        if self._models is not None and self._models.note.named and inventory is not None and id:
-            known = msgspec.json.encode(self._models.note)
-            note = KeptObject(self.owner, BATCH_FILES, _of_file(BATCH_FILES, _TEXT.decode(id)), known)
-            await self.note(partial(inventory.put, note))
+        if self._models is not None and self._models.summary.named and inventory is not None and id:
+            known = msgspec.json.encode(self._models.summary)
+            note = KeptObject(self.owner, BATCH_FILES, _note_id(BATCH_FILES, _TEXT.decode(id)), known)
+            await self.write_inventory(partial(inventory.put, note))
 
     @property
     def _resolver(self) -> BatchModels:
@@ -95,31 +97,31 @@ class FileRequest(KeptRequest):
             return self._models.account
         return super()._account(found)
 
-    def _uploaded(self, target: Target) -> UploadedBody:
-        return super()._uploaded(target) if self._upload is None else self._upload.body
+    def _upload_body(self, target: Target) -> UploadedBody:
+        return super()._upload_body(target) if self._upload is None else self._upload.body
 
 
 class BatchRequest(KeptRequest):
     """A batch of OpenAI or a compatible provider."""
 
-    _account_asked: Account | None = None
-    _note: BatchNote | None = None  # of the requests with which it begins
+    _queried_account: Account | None = None
+    _summary: BatchSummary | None = None  # of the requests that it starts
 
     @property
-    def _root(self) -> str:
+    def _root_step(self) -> str:
         return "batches"
 
-    async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
-        self._account_asked = account
-        return await super()._asked_of(account, found, body)
+    async def _send_to(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
+        self._queried_account = account
+        return await super()._send_to(account, found, body)
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
-        if body and not self.texts and self.service.inventory is not None:
-            await self._check_models(body, self.service.inventory)
+        if body and not self.path_ids and self.service.inventory is not None:
+            await self._check_file_models(body, self.service.inventory)
         return body
 
-    async def _check_models(self, body: bytes, inventory: Inventory) -> None:
+    async def _check_file_models(self, body: bytes, inventory: Inventory) -> None:
         """Check the models of the batch's file.
 
         Raises ``GatewayError``: 403 for a model that the client may no longer use, 400 if a budget applies and the cost
@@ -129,14 +131,14 @@ class BatchRequest(KeptRequest):
         except msgspec.MsgspecError:
             file = ""
         with store_deadline("look up the models of the file"):
-            found = await inventory.get(self.owner, BATCH_FILES, _of_file(BATCH_FILES, file)) if file else None
+            found = await inventory.get(self.owner, BATCH_FILES, _note_id(BATCH_FILES, file)) if file else None
         if found is not None:
-            self._note, models = read_note(found.kept.body), BatchModels(self, None, self.usable())
-            for model, url in self._note.named:
+            self._summary, models = read_summary(found.kept.body), BatchModels(self, None, self.usable())
+            for model, url in self._summary.named:
                 models.resolve(model, url, b"{}")
         if self.ids.native or (file and self.ids.find(file) is None):
             return  # native, or unknown
-        if (self._note is None or not self._note.tokens) and self.has_budget:
+        if (self._summary is None or not self._summary.tokens) and self.has_budget:
             raise invalid(
                 (
                     "this batch has a budget, but the cost of its lines is unknown: upload them to /v1/files again"
@@ -145,47 +147,47 @@ class BatchRequest(KeptRequest):
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
         planned = await super()._planned(target, body)
-        if self._note is None or not self._note.tokens:
+        if self._summary is None or not self._summary.tokens:
             return planned
-        return attrs.evolve(planned, begins=Consumption(Usage(input=self._note.tokens), max(1, self._note.usd)))
+        return attrs.evolve(planned, begins=Consumption(Usage(input=self._summary.tokens), max(1, self._summary.usd)))
 
     @property
-    def read_on(self) -> bool:
-        return super().read_on or self._is_results
+    def outlives_client(self) -> bool:
+        return super().outlives_client or self._is_results
 
-    async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
-        """Store the object, the expected cost of a new batch, and the cost of a finished one."""
-        await super().note_answer(filter, target)
-        if self._note is not None and isinstance(filter, ObjectAnswer):
-            await self._set_aside(self._note, filter, target)
+    async def process_answer(self, filter: AnswerFilter, target: Target) -> None:
+        """Store the object, reserve the expected cost of a new batch, and bill a finished one."""
+        await super().process_answer(filter, target)
+        if self._summary is not None and isinstance(filter, ObjectAnswer):
+            await self._reserve_expected_cost(self._summary, filter, target)
         else:
-            await self._pay(filter)
+            await self._bill_once(filter)
 
-    async def _set_aside(self, note: BatchNote, filter: ObjectAnswer, target: Target) -> None:
-        """Reserve the expected cost of the batch from the budgets that will pay, until it ends."""
-        id, payers = _id_in(filter.body), self.service.allowances.payers(self.client, target)
+    async def _reserve_expected_cost(self, note: BatchSummary, filter: ObjectAnswer, target: Target) -> None:
+        """Reserve the expected cost of a new batch in the budgets that will pay for it."""
+        id, payers = _object_id(filter.body), self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
             await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
 
     @property
     def _is_results(self) -> bool:
-        return self.method == "GET" and self.behind_root()[-1:] == ["results"]
+        return self.method == "GET" and self.steps_after_root()[-1:] == ["results"]
 
-    async def _pay(self, filter: AnswerFilter) -> None:
-        """Bill what the response reports, unless it was billed before."""
-        assert self._account_asked is not None, "it was asked"
-        booking, id, is_over = None, self._paid_for, False
+    async def _bill_once(self, filter: AnswerFilter) -> None:
+        """Bill the usage in the response, unless it was billed before; a finished batch releases its reservation."""
+        assert self._queried_account is not None, "it was asked"
+        booking, id, is_over = None, self._billed_batch, False
         if isinstance(filter, ResultLines):
             booking, is_over = filter.booking, True
         elif isinstance(filter, ObjectAnswer) and not self.is_list:
-            batch = ended_batch(filter.body, self._account_asked.entries)
+            batch = ended_batch(filter.body, self._queried_account.entries)
             if batch is None:
                 return
             booking, id = batch.booking, batch.id
             is_over = booking is not None or batch.output is None
             if batch.output is not None and (booking is None or batch.has_tools):
-                await self._note_output(batch.output, OutputNote(batch.id, only_calls=booking is not None))
-        if booking is not None and await self._is_first(id):
+                await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
+        if booking is not None and await self._claim_billing(id):
             record = self.relaying.context.record
             record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
             if isinstance(filter, ObjectAnswer):
@@ -196,20 +198,20 @@ class BatchRequest(KeptRequest):
             await self.service.pending.remove(self.owner, id)
 
     @property
-    def _paid_for(self) -> str:
-        """The batch that this request's response bills."""
-        return self.texts[0] if self.texts else ""
+    def _billed_batch(self) -> str:
+        """The id or key of the batch that this request may bill."""
+        return self.path_ids[0] if self.path_ids else ""
 
-    async def _note_output(self, file: str, known: OutputNote) -> None:
-        """Store that ``file`` contains a batch's results, whose lines report its usage."""
-        note = KeptObject(self.owner, OUTPUTS, _of_file(OUTPUTS, file), msgspec.json.encode(known))
+    async def _store_output_note(self, file: str, known: OutputNote) -> None:
+        """Store that the lines of ``file`` report usage of a batch that is still to be billed."""
+        note = KeptObject(self.owner, OUTPUTS, _note_id(OUTPUTS, file), msgspec.json.encode(known))
         if self.service.inventory is not None:
-            await self.note(partial(self.service.inventory.put, note))
+            await self.write_inventory(partial(self.service.inventory.put, note))
 
-    async def _is_first(self, id: str) -> bool:
-        """Return whether batch ``id`` is billed for the first time.
+    async def _claim_billing(self, id: str) -> bool:
+        """Claim the billing of batch ``id``; return whether this is the first claim.
 
-        Without state storage this is unknown, and each query would bill it, so none does."""
+        Without state storage no claim succeeds, because each query would bill the batch again."""
         if self.service.inventory is None:
             return False
         try:
@@ -225,14 +227,14 @@ class ContentRequest(BatchRequest):
     _results: OutputNote | None = None
 
     async def answer(self) -> Response:
-        if self.service.inventory is not None and self.texts:
+        if self.service.inventory is not None and self.path_ids:
             with contextlib.suppress(Unavailable):
-                found = await self.service.inventory.get(self.owner, OUTPUTS, _of_file(OUTPUTS, self.texts[0]))
+                found = await self.service.inventory.get(self.owner, OUTPUTS, _note_id(OUTPUTS, self.path_ids[0]))
                 self._results = None if found is None else read_output_note(found.kept.body)
         return await super().answer()
 
     @property
-    def _root(self) -> str:
+    def _root_step(self) -> str:
         return "files"
 
     @property
@@ -240,12 +242,12 @@ class ContentRequest(BatchRequest):
         return self._results is not None
 
     @property
-    def _paid_for(self) -> str:
-        return "" if self._results is None else self._results.paid_as
+    def _billed_batch(self) -> str:
+        return "" if self._results is None else self._results.billing_key
 
     @property
-    def _passed(self) -> tuple[str, ...]:
-        return () if self._is_results else super()._passed
+    def _passed_headers(self) -> tuple[str, ...]:
+        return () if self._is_results else super()._passed_headers
 
     def _filter(self, account: Account) -> AnswerFilter:
         if self._results is None:
@@ -253,15 +255,15 @@ class ContentRequest(BatchRequest):
         return ResultLines(account.entries, only_calls=self._results.only_calls)
 
 
-def _id_in(body: bytes) -> str | None:
+def _object_id(body: bytes) -> str | None:
     try:
         return _TEXT.decode(member_of(body, "id"))
     except msgspec.MsgspecError:
         return None
 
 
-def _of_file(collection: Collection, file: str) -> str:
-    """Return the id of a note about ``file``; an owner's ids are unique across collections."""
+def _note_id(collection: Collection, file: str) -> str:
+    """Return the inventory id of a note about ``file``: an owner's ids are unique across collections."""
     return f"{collection} {file}"
 
 
@@ -272,16 +274,16 @@ class MessageBatchRequest(BatchRequest):
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
-        if not body or self.texts:
+        if not body or self.path_ids:
             return body
         usable = self.usable()
-        models = BatchModels(self, self._account(()) if self.named is not None else None, usable)
-        body = rewritten(body, models)
-        self._own_account, self._note = models.account, models.note
+        models = BatchModels(self, self._account(()) if self.chosen_provider is not None else None, usable)
+        body = rewrite_requests(body, models)
+        self._own_account, self._summary = models.account, models.summary
         return body
 
-    async def _check_models(self, body: bytes, inventory: Inventory) -> None:
-        """Do nothing: its requests are not in a file."""
+    async def _check_file_models(self, body: bytes, inventory: Inventory) -> None:
+        """Check nothing, because the requests are in the body."""
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
         return super()._account(found) if self._own_account is None else self._own_account
@@ -294,12 +296,12 @@ class MessageBatchRequest(BatchRequest):
         except msgspec.MsgspecError:
             return shown
         if listed is not None:
-            data = [msgspec.Raw(self._with_address(bytes(one))) for one in listed]
+            data = [msgspec.Raw(self._with_results_url(bytes(one))) for one in listed]
             return msgspec.json.encode({**members, "data": data})
-        return self._with_address(shown)
+        return self._with_results_url(shown)
 
-    def _with_address(self, body: bytes) -> bytes:
-        """Return a batch whose ``results_url`` leads to the gateway: SDKs send the gateway's key to it
+    def _with_results_url(self, body: bytes) -> bytes:
+        """Return the batch object with the gateway's ``results_url``, because SDKs send the gateway's key to it
         (stdapi-ai/stdapi.ai#161)."""
         try:
             members = _MEMBERS.decode(body)
@@ -311,33 +313,35 @@ class MessageBatchRequest(BatchRequest):
         return body
 
     @property
-    def _passed(self) -> tuple[str, ...]:
-        """No ``range`` for results: billing needs all lines."""
-        return () if self._is_results else super()._passed
+    def _passed_headers(self) -> tuple[str, ...]:
+        """The client's headers to pass on; without ``range`` for results, because billing needs all lines."""
+        return () if self._is_results else super()._passed_headers
 
     def _filter(self, account: Account) -> AnswerFilter:
         return ResultLines(account.entries) if self._is_results else super()._filter(account)
 
 
-def rewritten(body: bytes, models: BatchModels) -> bytes:
-    """Return Anthropic's batch request with the provider's model names.
+def rewrite_requests(body: bytes, models: BatchModels) -> bytes:
+    """Return the body of an Anthropic batch with the provider's model names.
 
-    Raises ``GatewayError`` that identifies the request in the list."""
+    Raises ``GatewayError`` with the position of the invalid request."""
     try:
         members = _MEMBERS.decode(body)
         check_members(body, members)
         requests = _REQUESTS.decode(members.get("requests", b"null"))
     except msgspec.MsgspecError:
         raise invalid("requests must be an array of {custom_id, params}", "requests") from None
-    changed = [_request(bytes(one), f"requests[{at}]", models) for at, one in enumerate(requests)]
+    changed = [_rewrite_request(bytes(one), f"requests[{at}]", models) for at, one in enumerate(requests)]
     if all(new is None for new in changed):
         return body
     whole = [one if new is None else msgspec.Raw(new) for one, new in zip(requests, changed, strict=True)]
     return msgspec.json.encode({**members, "requests": whole})
 
 
-def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
-    """Return a request of the list with the provider's model name, ``None`` if it stays unchanged."""
+def _rewrite_request(one: bytes, at: str, models: BatchModels) -> bytes | None:
+    """Return one request of the list with the provider's model name, ``None`` if it is the client's.
+
+    ``at`` is the request's position for errors."""
     try:
         members = _MEMBERS.decode(one)
         check_members(one, members)
@@ -357,7 +361,7 @@ def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     return msgspec.json.encode({**members, "params": msgspec.Raw(with_model(params, fields, name))})
 
 
-read_new_file = reading("files", FileRequest)
-read_content = reading("files", ContentRequest)
-read_batch = reading("batches", BatchRequest)
-read_message_batch = reading("message_batches", MessageBatchRequest)
+read_new_file = reader_for("files", FileRequest)
+read_content = reader_for("files", ContentRequest)
+read_batch = reader_for("batches", BatchRequest)
+read_message_batch = reader_for("message_batches", MessageBatchRequest)

@@ -23,22 +23,22 @@ from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 from streams.framing import FramingError
 
-CACHED: Final[frozenset[EndpointName]] = frozenset(
+CACHED_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset(
     ("embeddings", "completions", "fim", "rerank", "score", "moderations", "pooling", "classify", "predict",
      "similarity", "chat_moderations", "classifications", "chat_classifications")
 )  # fmt: skip
 """Endpoints whose responses may be cached."""
 
-SAMPLED: Final[frozenset[EndpointName]] = frozenset(("completions", "fim"))
+SAMPLED_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset(("completions", "fim"))
 """Cached endpoints whose responses depend on a temperature."""
 
-_ANSWER: Final = MediaTypes("application/json", "application/json")
-_ENDS: Final = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
+_JSON_MEDIA: Final = MediaTypes("application/json", "application/json")
+_FINISH_REASONS: Final = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
 
 
 @attrs.frozen
 class RelayedAnswers:
-    """The cache rules for ``relayed``, a request to ``endpoint``: an ``AnswerKind``."""
+    """The cache's rules for the responses to ``relayed``, a request to ``endpoint``: an ``AnswerKind``."""
 
     relayed: RelayedRequest
     endpoint: str | None
@@ -46,33 +46,35 @@ class RelayedAnswers:
 
     def may_be_cached(self, made: TargetRequest, use: CacheUse, most: int) -> bool:
         planned, incoming = self.relayed.planned, made.request.incoming
-        if self.endpoint not in CACHED or planned.upload is not None or not 0 < incoming.size <= most:
+        if self.endpoint not in CACHED_ENDPOINTS or planned.upload is not None or not 0 < incoming.size <= most:
             return False
-        if self.relayed.further(made.target):
+        if self.relayed.later_bodies(made.target):
             return False
-        return use.when == "always" or self.endpoint not in SAMPLED or _is_cold(incoming)
+        return use.when == "always" or self.endpoint not in SAMPLED_ENDPOINTS or _has_zero_temperature(incoming)
 
     def request(self, made: TargetRequest) -> UpstreamRequest:
         planned, prepared = self.relayed.planned, made.prepared
         return upstream_request(
-            prepared.outgoing, made.target, made.sent, False, planned.suffix, method=planned.method, media=_ANSWER
+            prepared.outgoing, made.target, made.sent, False, planned.suffix, method=planned.method, media=_JSON_MEDIA
         )
 
     def judge(self, made: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
         limited = bytes(made.request.incoming.members.get("max_tokens", b"null")) != b"null"
-        return partial(_is_good, self.relayed.filter(made.target), (("content-type", content_type),), limited)
+        return partial(_is_cacheable, self.relayed.filter(made.target), (("content-type", content_type),), limited)
 
 
-def _is_cold(incoming: Incoming) -> bool:
+def _has_zero_temperature(incoming: Incoming) -> bool:
     return bool(Draft(incoming.json).value("temperature") == 0)
 
 
-def _is_good(filter: AnswerFilter, headers: Headers, limited: bool, body: bytes) -> bool:
-    """Return whether ``body`` is complete and successful, judged by the response's filter."""
+def _is_cacheable(filter: AnswerFilter, headers: Headers, limited: bool, body: bytes) -> bool:
+    """Return whether ``filter`` accepts ``body`` as a complete response that may be cached.
+
+    A response that ends at ``max_tokens`` may be, if the request is ``limited`` by it."""
     try:
         filter.head(200, headers)
         filter.take(body)
         filter.close()
     except (GatewayError, FramingError):
         return False
-    return set(_ENDS.findall(body)) <= ({b"stop", b"length"} if limited else {b"stop"})
+    return set(_FINISH_REASONS.findall(body)) <= ({b"stop", b"length"} if limited else {b"stop"})

@@ -27,77 +27,79 @@ from providers.neutral.draft import Draft, ask_usage
 
 
 async def read_completion(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.json()
+    incoming = await relaying.read_json()
     suffix = bytes(incoming.members.get("suffix", b"null"))
-    return await _relayed(relaying.at("fim") if suffix not in (b"null", b'""') else relaying, incoming, "openai")
+    return await _relayed_completion(
+        relaying.for_endpoint("fim") if suffix not in (b"null", b'""') else relaying, incoming, "openai"
+    )
 
 
 async def read_fim(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    return await _relayed(relaying, await relaying.json(), "mistral")
+    return await _relayed_completion(relaying, await relaying.read_json(), "mistral")
 
 
-async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
+async def _relayed_completion(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
     plan = relaying.plan(incoming.model or relaying.default_model, (client,))
-    wanted = await offload(incoming.size, CompletionWanted.of, incoming, client)
-    if wanted.ids:
-        relaying.context.record.bill.asked_size = wanted.asked * CHARACTERS_PER_TOKEN
-    prepare = partial(prepare_completion, incoming, wanted)
-    planned = relaying.planned(incoming, plan, prepare, wanted.output)
+    options = await offload(incoming.size, CompletionOptions.of, incoming, client)
+    if options.token_ids:
+        relaying.context.record.bill.asked_size = options.prompt_tokens * CHARACTERS_PER_TOKEN
+    prepare = partial(prepare_completion, incoming, options)
+    planned = relaying.plan_json(incoming, plan, prepare, options.output)
     limits = relaying.context.service.limits
-    return RelayedRequest(planned, partial(completion_filter, wanted, limits.event, limits.answer))
+    return RelayedRequest(planned, partial(completion_filter, options, limits.event, limits.answer))
 
 
 @attrs.frozen
-class CompletionWanted:
-    """The output that a completion request allows, in the shape of its ``client``.
+class CompletionOptions:
+    """The options of a completion request that determine its output, in the shape of its ``client``.
 
     ``expected`` choices are returned of ``written`` ones, each of up to ``most`` tokens. Its prompts have ``ids`` and
-    ``characters``, about ``asked`` tokens. ``counts`` means that it requests a stream's usage."""
+    ``characters``, about ``prompt_tokens``. ``counts`` means that it requests a stream's usage."""
 
     client: FimShape
-    expected: int
-    written: int
+    expected_choices: int
+    billed_choices: int
     most: int | None
-    ids: int
+    token_ids: int
     characters: int
-    counts: bool
+    wants_usage: bool
 
     @property
-    def asked(self) -> int:
-        return max(1, self.ids + self.characters // CHARACTERS_PER_TOKEN)
+    def prompt_tokens(self) -> int:
+        return max(1, self.token_ids + self.characters // CHARACTERS_PER_TOKEN)
 
     @property
     def output(self) -> RequestedOutput:
-        return RequestedOutput(self.most, self.written)
+        return RequestedOutput(self.most, self.billed_choices)
 
     @classmethod
-    def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":
-        """Return the output that ``incoming`` allows. Raises ``GatewayError`` (400)."""
+    def of(cls, incoming: Incoming, client: FimShape) -> "CompletionOptions":
+        """Read the options of ``incoming``. Raises ``GatewayError`` (400)."""
         draft = Draft(incoming.json)
-        prompt, most, options = draft.value("prompt"), draft.value("max_tokens"), draft.value("stream_options")
+        prompt, most, stream_options = draft.value("prompt"), draft.value("max_tokens"), draft.value("stream_options")
         return cls(
             client,
-            expected=completions.expected_choices(draft),
-            written=min(completions.billed_choices(draft), MOST_ANSWERS),
+            expected_choices=completions.expected_choices(draft),
+            billed_choices=min(completions.billed_choices(draft), MOST_ANSWERS),
             most=min(most, MOST_ASKED) if type(most) is int and most >= 0 else None,
-            ids=completions.count_token_ids(prompt),
+            token_ids=completions.count_token_ids(prompt),
             characters=sum(map(len, completions.prompt_texts(prompt))),
-            counts=isinstance(options, dict) and options.get("include_usage") is True,
+            wants_usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
         )
 
 
-def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Target, left: Omissions) -> Prepared:
-    """Return the client's bytes for a provider with its shape, else a translated request.
+def prepare_completion(incoming: Incoming, options: CompletionOptions, target: Target, left: Omissions) -> Prepared:
+    """Return the request for ``target``: the client's bytes if it has the client's shape, else a translation.
 
     Raises ``GatewayError`` (400) for options that the provider lacks."""
     draft = Draft(incoming.json)
     if target.lane == "hub":
-        body, edits = fim.write_fim(draft, "openai" if wanted.client == "mistral" else "mistral", target.model)
+        body, edits = fim.write_fim(draft, "openai" if options.client == "mistral" else "mistral", target.model)
         return Prepared(Outgoing(body, edits=edits), left=left)
     if incoming.model != target.model:
         draft.put("model", target.model)
     leave_out_refused(draft, target, left)
-    if wanted.client == "openai":
+    if options.client == "openai":
         if not target.recipient.quirks.stream_usage:
             draft.drop("stream_options")
         elif target.recipient.counts_usage:
@@ -105,15 +107,15 @@ def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Tar
     return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
 
 
-def completion_filter(wanted: CompletionWanted, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:
-    reader = CompletionReader(wanted.expected, wanted.asked)
+def completion_filter(options: CompletionOptions, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:
+    reader = CompletionReader(options.expected_choices, options.prompt_tokens)
     if target.lane == "byte":
-        hides = wanted.client == "openai" and not wanted.counts and target.recipient.counts_usage
+        hides = options.client == "openai" and not options.wants_usage and target.recipient.counts_usage
         return PassedAnswer(reader, event_limit, CODECS["chat"].is_usage_alone if hides else None)
     return RewrittenEvents(
         reader,
-        partial(fim.translate_event, client=wanted.client, usage=wanted.counts),
-        partial(fim.translate_whole, client=wanted.client),
+        partial(fim.translate_event, client=options.client, usage=options.wants_usage),
+        partial(fim.translate_whole, client=options.client),
         event_limit,
         answer_limit,
     )

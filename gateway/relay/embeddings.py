@@ -28,11 +28,11 @@ from providers.neutral.fields import parsed
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
-_BATCH, _ONE = ":batchEmbedContents", ":embedContent"
+_BATCH_METHOD, _SINGLE_METHOD = ":batchEmbedContents", ":embedContent"
 
 
 class EmbeddingFilter(PassedBytes):
-    """The filter of embeddings, which holds at most ``most`` bytes of responses."""
+    """A filter that converts embeddings, and holds at most ``most`` bytes of the responses."""
 
     def __init__(self, plan: AnswerPlan, most: int) -> None:
         self._answer = EmbeddingAnswer(plan)
@@ -57,39 +57,38 @@ class EmbeddingFilter(PassedBytes):
 
 
 class EmbeddingCalls:
-    """The calls to each target while its response may be read: the plan of the response, and the requests after the
-    first."""
+    """The prepared calls by target: how to read each response, and the bodies of requests after the first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._plans: dict[int, AnswerPlan] = {}
-        self._further: dict[int, tuple[bytes, ...]] = {}
+        self._later_bodies: dict[int, tuple[bytes, ...]] = {}
 
     def add(self, target: Target, made: EmbeddingCall) -> None:
         self._plans[id(target)] = made.answer
-        self._further[id(target)] = made.bodies[1:]
+        self._later_bodies[id(target)] = made.bodies[1:]
 
     def filter(self, target: Target) -> EmbeddingFilter:
         return EmbeddingFilter(self._plans[id(target)], self._most)
 
-    def further(self, target: Target) -> Sequence[bytes]:
-        return self._further[id(target)]
+    def later_bodies(self, target: Target) -> Sequence[bytes]:
+        return self._later_bodies[id(target)]
 
 
 async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.json(PathParameters(names.get("model")))
+    incoming = await relaying.read_json(PathParameters(names.get("model")))
     if FAMILY[client] == "gemini":
-        _check_names(incoming)
+        _check_model_names(incoming)
     model = incoming.model or relaying.default_model
     plan = relaying.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
     if client == "gemini_one":
-        plan = _asked_alone(plan)
+        plan = _with_single_text_method(plan)
     calls = EmbeddingCalls(relaying.context.service.limits.answer)
-    planned = relaying.planned(incoming, plan, partial(_prepare, client, incoming, calls))
-    return RelayedRequest(planned, calls.filter, further=calls.further)
+    planned = relaying.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
+    return RelayedRequest(planned, calls.filter, later_bodies=calls.later_bodies)
 
 
-def _check_names(incoming: Incoming) -> None:
+def _check_model_names(incoming: Incoming) -> None:
     """Raise ``GatewayError`` (400) for a model in the body that differs from the path's."""
     draft = Draft(incoming.json)
     inside = [("model", draft.raw("model"))]
@@ -100,11 +99,13 @@ def _check_names(incoming: Incoming) -> None:
             raise invalid(f"{at} differs from the model in the path: send only one of them", at)
 
 
-def _asked_alone(plan: Plan) -> Plan:
-    """Return ``plan`` with the method for a single text, if the provider has it."""
+def _with_single_text_method(plan: Plan) -> Plan:
+    """Return ``plan`` with Gemini's method for a single text instead of a batch, in the byte lane."""
     return plan.among(
         tuple(
-            attrs.evolve(one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH, _ONE)))
+            attrs.evolve(
+                one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH_METHOD, _SINGLE_METHOD))
+            )
             if one.target.lane == "byte"
             else one
             for one in plan.candidates

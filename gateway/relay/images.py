@@ -1,4 +1,4 @@
-"""Pictures: generations, edits, variations."""
+"""The endpoints for pictures: generations, edits and variations."""
 
 import base64
 import ipaddress
@@ -15,10 +15,10 @@ from gateway.allowances.expected import RequestedOutput
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
-from gateway.relay.answers import AnswerFilter, PassedAnswer, decoded
+from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
 from gateway.relay.relay import relay
 from gateway.relay.relaying import RelayedRequest, Relaying
-from gateway.relay.uploads import NOTED, arriving_upload
+from gateway.relay.uploads import NOTED_FIELDS, read_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -32,48 +32,48 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 
-SAID: Final = ("size", "quality", "n")
+PRICED_MEMBERS: Final = ("size", "quality", "n")
 """Request members on which a picture's price may depend."""
-LONGEST: Final = 40
-"""Characters of these that are recorded."""
+MAX_RECORDED: Final = 40
+"""Characters of such a member that are recorded."""
 
 
-async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+async def read_generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a JSON request for generations, or for edits of pictures at URLs (BerriAI/litellm#41625)."""
-    incoming = await relaying.json()
+    incoming = await relaying.read_json()
     plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
-    said, wanted = _said(draft), wanted_pictures(draft)
-    planned = relaying.planned(incoming, plan, partial(_with_model, incoming), asked_pictures(wanted))
-    return await _inline(relaying, _relayed(relaying, planned, said, wanted.number))
+    noted, wanted = _noted_members(draft), wanted_pictures(draft)
+    planned = relaying.plan_json(incoming, plan, partial(_prepare, incoming), picture_output(wanted))
+    return await _relay_inlined(relaying, _relayed_pictures(relaying, planned, noted, wanted.number))
 
 
 def wanted_pictures(draft: Draft) -> WantedPictures:
-    """Return the pictures that a JSON request, also in a batch, requests."""
+    """Return number and size of the pictures that a JSON request wants, also one in a batch."""
     given = draft.value("images"), draft.value("image"), draft.value("mask")
     inputs = sum(len(one) if isinstance(one, list) else 1 for one in given if one)
-    return WantedPictures.of(_said(draft), inputs)
+    return WantedPictures.of(_noted_members(draft), inputs)
 
 
-def _said(draft: Draft) -> dict[str, str]:
-    return {name: str(value) for name in NOTED if isinstance(value := draft.value(name), str | int)}
+def _noted_members(draft: Draft) -> dict[str, str]:
+    return {name: str(value) for name in NOTED_FIELDS if isinstance(value := draft.value(name), str | int)}
 
 
-async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+async def read_edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Read a request to edit uploaded pictures, up to 16 files and a mask."""
     if (relaying.header("content-type") or "").lower().startswith("application/json"):
-        return await generation(relaying, names)
-    upload = await arriving_upload(relaying)
-    incoming = relaying.unread(upload.model, upload.fields.get("stream") == "true")
+        return await read_generation(relaying, names)
+    upload = await read_upload(relaying)
+    incoming = relaying.unread_request(upload.model, upload.fields.get("stream") == "true")
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_available(plan) or plan.first
-    body = await upload.body(target.model)
+    body = await upload.body_for(target.model)
     wanted = WantedPictures.of(upload.fields, None)
-    planned = relaying.uploaded(incoming, target, body, upload.kind, asked_pictures(wanted))
-    return await _inline(relaying, _relayed(relaying, planned, upload.fields, wanted.number))
+    planned = relaying.plan_upload(incoming, target, body, upload.kind, picture_output(wanted))
+    return await _relay_inlined(relaying, _relayed_pictures(relaying, planned, upload.fields, wanted.number))
 
 
-async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
-    """Return ``request``, or its response with inlined pictures if an entry that may respond is configured so."""
+async def _relay_inlined(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
+    """Return ``request``, or its response with inlined pictures if an entry in its plan has ``inline``."""
     if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
     answered: list[Target] = []
@@ -88,11 +88,13 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
     if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.images.inline:
         return response
     origin = parse_origin(answered[-1].url)
-    return attrs.evolve(response, body=await inlined(service.upstream, response.body, service.limits.answer, origin))
+    return attrs.evolve(
+        response, body=await inline_pictures(service.upstream, response.body, service.limits.answer, origin)
+    )
 
 
 class ImageAnswer(PassedAnswer):
-    """A response with pictures, whose usage is at its beginning or end, whatever its length."""
+    """A filter of pictures, which finds the usage at the start or end of a response of any length."""
 
     def __init__(self, reader: ImageReader, event_limit: int) -> None:
         super().__init__(reader, event_limit)
@@ -104,10 +106,8 @@ class ImageAnswer(PassedAnswer):
         return super().take(piece)
 
 
-def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """Return ``incoming`` with the target's model, also if it has none: a ``Preparation`` but for its first argument.
-
-    The provider's default need not be the model that was chosen here."""
+def _prepare(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """Return ``incoming`` with the target's model, even if it has none: the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
@@ -115,17 +115,21 @@ def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
-def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str], number: int) -> RelayedRequest:
-    """Return the relayed request; ``fields`` describe its pictures, and may still be arriving."""
+def _relayed_pictures(
+    relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str], number: int
+) -> RelayedRequest:
+    """Return the request for ``number`` pictures; ``fields`` describe them, and may still be arriving."""
 
     async def note() -> None:
-        relaying.context.record.picture = {name: fields[name][:LONGEST] for name in SAID if name in fields}
+        relaying.context.record.picture = {
+            name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields
+        }
 
     event_limit = relaying.context.service.limits.event
-    return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_whole=note)
+    return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
 
 
-def asked_pictures(wanted: WantedPictures) -> RequestedOutput:
+def picture_output(wanted: WantedPictures) -> RequestedOutput:
     """Return the output to reserve for pictures, which are billed by number or tokens."""
     units = (("image", wanted.number),)
     return RequestedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
@@ -135,25 +139,25 @@ def asked_pictures(wanted: WantedPictures) -> RequestedOutput:
 # To prevent misuse, only https URLs of public addresses (or of the provider's own host) are fetched, without redirects
 # and credentials, only pictures, within the size limit. Others keep their URL.
 
-SECONDS: Final = 60.0
+FETCH_SECONDS: Final = 60.0
 """Seconds for all pictures of a response."""
-MOST: Final = 128
+MAX_PICTURES: Final = 128
 """The most pictures fetched for a response."""
 
 
-async def inlined(upstream: Upstream, body: bytes, limit: int, own: Origin | None) -> bytes:
-    """Return ``body`` with pictures instead of URLs, at most ``limit`` bytes of them.
+async def inline_pictures(upstream: Upstream, body: bytes, limit: int, own: Origin | None) -> bytes:
+    """Return a response ``body`` with pictures instead of their URLs, at most ``limit`` bytes of them.
 
     ``own`` is the provider's server, which may have a private address."""
-    answer = await offload(len(body), decoded, body)
+    answer = await offload(len(body), decode_json, body)
     items = answer.get("data") if isinstance(answer, dict) else None
-    wanted = [one for one in items[:MOST] if _address(one)] if isinstance(items, list) else []
+    wanted = [one for one in items[:MAX_PICTURES] if _picture_url(one)] if isinstance(items, list) else []
     if not wanted:
         return body
     changed = 0
-    with trio.move_on_after(SECONDS):
+    with trio.move_on_after(FETCH_SECONDS):
         for item in wanted:
-            picture = await _fetched(upstream, _address(item), limit, own)
+            picture = await _fetch_picture(upstream, _picture_url(item), limit, own)
             if picture:
                 limit -= len(picture)
                 item["b64_json"] = base64.b64encode(picture).decode("ascii")
@@ -162,13 +166,13 @@ async def inlined(upstream: Upstream, body: bytes, limit: int, own: Origin | Non
     return await offload(limit, msgspec.json.encode, answer) if changed else body
 
 
-def _address(item: Any) -> str:
+def _picture_url(item: Any) -> str:
     url = item.get("url") if isinstance(item, dict) and "b64_json" not in item else None
     return url if isinstance(url, str) and len(url) <= 8192 else ""
 
 
-async def _fetched(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
-    """Return the picture at ``url``, ``b""`` if it is unavailable."""
+async def _fetch_picture(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
+    """Download the picture at ``url``; return ``b""`` if it is not public or unavailable."""
     origin = parse_origin(url)
     if origin is None or "@" in url.partition("?")[0] or not (origin == own or await _is_public(origin)):
         return b""
@@ -182,7 +186,7 @@ async def _fetched(upstream: Upstream, url: str, limit: int, own: Origin | None)
 
 
 async def _is_public(origin: Origin) -> bool:
-    """Return whether all addresses of the host are public."""
+    """Return whether an https origin has only public addresses."""
     if not origin.secure:
         return False
     try:

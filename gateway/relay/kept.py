@@ -24,10 +24,10 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, kept_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
-from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
+from gateway.relay.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.relay.relay import relay
-from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, ReadRequest, RelayedRequest, Relaying
-from gateway.relay.uploads import Edited, NativeIds
+from gateway.relay.relaying import JSON, NO_OUTPUT, WITHHELD_PARAMETERS, ReadRequest, RelayedRequest, Relaying
+from gateway.relay.uploads import EditedPieces, IdReplacer
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -49,23 +49,23 @@ log = logging.getLogger("trigate.state")
 PROVIDER: Final = "x-trigate-provider"
 
 _CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
-_CONTENTS: Final = ("content", "results", "url")
-_PASSED: Final = ("range", "if-range")
+_CONTENT_STEPS: Final = ("content", "results", "url")
+_PASSED_HEADERS: Final = ("range", "if-range")
 
-_MAKERS: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
-"""The owner of an API's form in error messages; others have OpenAI's form."""
+_API_NAMES: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
+"""Names of APIs in error messages; other APIs have OpenAI's form."""
 
-_OF_LIST: Final = (["cancel"], ["remix"])
-"""Steps after an id whose responses are objects of the same list."""
+_LISTED_ACTIONS: Final = (["cancel"], ["remix"])
+"""Steps after an id whose responses are objects of the endpoint's own list."""
 
-_BYTES: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
+_FILE_PATHS: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
 """Paths whose requests may include a file."""
 
 
 class KeptRequest:
-    """One request about stored objects; ``texts`` are the ids in its path."""
+    """A request about stored objects; ``path_ids`` are the client's ids in its path."""
 
-    def __init__(self, relaying: Relaying, endpoint: EndpointName, texts: tuple[str, ...]) -> None:
+    def __init__(self, relaying: Relaying, endpoint: EndpointName, path_ids: tuple[str, ...]) -> None:
         context = relaying.context
         self.relaying = relaying
         self.endpoint = endpoint
@@ -78,45 +78,45 @@ class KeptRequest:
         self.owner = self.service.admission.holder(self.client, context.asked.headers)
         self.ids: OwnIds = self.service.accounts.ids(self.owner, self.client, self.form.shapes)
         self.query = parse_qsl(relaying.arrival.query, keep_blank_values=True)
-        self.texts = tuple(self.form.before_id + text.partition(":")[0] for text in texts)
+        self.path_ids = tuple(self.form.before_id + text.partition(":")[0] for text in path_ids)
 
     @property
     def origin(self) -> str:
-        """The gateway's address for the client."""
+        """The gateway's origin as the client sees it, such as ``https://gateway.example``."""
         arrival = self.relaying.arrival
         return self.service.accounts.public_url or origin_of(dict(arrival.asgi), arrival.headers)
 
     @property
     def is_list(self) -> bool:
-        return self.method == "GET" and not self.texts and self.endpoint in self.form.collections
+        return self.method == "GET" and not self.path_ids and self.endpoint in self.form.collections
 
     async def answer(self) -> Response:
-        """Return the response. Raises ``GatewayError``."""
+        """Send the request to its account, or list from the inventory. Raises ``GatewayError``."""
         self.relaying.context.record.bill.billed = False
         if self.is_list and not self.ids.native:
-            return await self._listed()
-        found = self._in_path()
-        if self.method == "POST" and not self.is_json and self.takes_bytes:
-            return await self._asked_of(self._account(found), found)
+            return await self._list_response()
+        found = self._find_path_ids()
+        if self.method == "POST" and not self.is_json and self.may_include_file:
+            return await self._send_to(self._account(found), found)
         body = await self._read_body()
-        read = await offload(len(body), self.ids.read_all, body, self.form.asked) if body else None
+        read = await offload(len(body), self.ids.read_all, body, self.form.request_ids) if body else None
         account = self._account((*found, *(() if read is None else (one for _, one in read.found))))
-        return await self._asked_of(account, found, b"" if read is None else read.native())
+        return await self._send_to(account, found, b"" if read is None else read.native())
 
     # The account
 
-    def _in_path(self) -> tuple[FoundId, ...]:
+    def _find_path_ids(self) -> tuple[FoundId, ...]:
         try:
-            return tuple(one for text in self.texts if (one := self.ids.read(text)) is not None)
+            return tuple(one for text in self.path_ids if (one := self.ids.read(text)) is not None)
         except GatewayError:
-            raise self._nothing_there() from None
+            raise self._not_found_error() from None
 
-    def _nothing_there(self) -> GatewayError:
-        """Return the error for a path with unknown ids, equal for those of others and deleted ones."""
+    def _not_found_error(self) -> GatewayError:
+        """Return the 404 for the path, which does not reveal whether an object is deleted or another client's."""
         path = self.path if len(self.path) <= 600 else self.path[:600] + "…"
         return GatewayError("not_found", f"there is no object at {path}: it does not exist, or another key created it")
 
-    def _may(self, entry: ModelEntry) -> bool:
+    def _is_usable(self, entry: ModelEntry) -> bool:
         """Return whether ``entry`` has the endpoint in a shape of this API, and the client may use it."""
         place = entry.place_of(self.endpoint, entry.model)
         is_here = place is not None and place.shape in self.form.shapes
@@ -125,10 +125,10 @@ class KeptRequest:
     def usable(self) -> tuple[Account, ...]:
         """Return the accounts that have the endpoint and that the client may use."""
         with_endpoint = self.service.accounts.with_endpoint(self.endpoint, self.form.shapes)
-        return tuple(one for one in with_endpoint if one.entry_for(self._may) is not None)
+        return tuple(one for one in with_endpoint if one.entry_for(self._is_usable) is not None)
 
     @property
-    def named(self) -> str | None:
+    def chosen_provider(self) -> str | None:
         return self.relaying.header(PROVIDER) or dict(self.query).get("provider")
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
@@ -137,17 +137,17 @@ class KeptRequest:
         if by_id is not None:
             account = next((one for one in usable if one.mark == by_id.mark), None)
             if account is None:
-                raise self._nothing_there()
+                raise self._not_found_error()
             return account
         if not usable:
-            form = _MAKERS.get(self.api, "OpenAI's API")
+            form = _API_NAMES.get(self.api, "OpenAI's API")
             raise invalid(
                 (
                     f"no provider that this key may use supports {self.endpoint} in the form of {form}; `trigate check "
                     "--endpoints` lists the endpoints of each entry"
                 ), PROVIDER, code="unsupported_endpoint",
             )  # fmt: skip
-        named = self.named
+        named = self.chosen_provider
         called = usable if named is None else tuple(one for one in usable if one.is_called(named))
         if len(called) == 1:
             return called[0]
@@ -159,16 +159,16 @@ class KeptRequest:
         raise invalid(f"{which}: choose one with the header {PROVIDER} or ?provider=: {choices(usable)}", PROVIDER)
 
     @property
-    def takes_bytes(self) -> bool:
+    def may_include_file(self) -> bool:
         """Whether the request may include a file.
 
         Any other body must be declared as JSON: otherwise a provider that reads it as JSON would find unchecked ids and
         models."""
-        return (self.endpoint, *self.behind_root()[1:]) in _BYTES
+        return (self.endpoint, *self.steps_after_root()[1:]) in _FILE_PATHS
 
     @property
-    def _root(self) -> str:
-        """The step of the path after which ids follow."""
+    def _root_step(self) -> str:
+        """The step of the path before the first id."""
         return self.endpoint
 
     # The request
@@ -181,18 +181,18 @@ class KeptRequest:
     async def _read_body(self) -> bytes:
         if self.method != "POST":
             return b""
-        body = await self.relaying.body()
+        body = await self.relaying.read_body()
         if body and not self.is_json:
             raise GatewayError("invalid_request", f"send this request as JSON with the content-type {JSON}", status=415)
         if body:
             await offload(len(body), check_text, body)
-            members = await offload(len(body), _object, body)
+            members = await offload(len(body), _unique_members, body)
             if self.endpoint == "uploads":
                 self._check_purpose(members)
         return body
 
     def _check_purpose(self, members: Mapping[str, msgspec.Raw]) -> None:
-        """Reject parts of a file for batches: only whole files can be checked line by line."""
+        """Reject an upload in parts for a batch if the lines must be checked: for limited models or a budget."""
         try:
             purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
         except msgspec.MsgspecError:
@@ -206,84 +206,86 @@ class KeptRequest:
 
     @property
     def has_budget(self) -> bool:
-        """Whether a budget pays for the work that it starts."""
+        """Whether a budget applies to the client or an entry that it may use."""
         entries = (entry for account in self.usable() for entry in account.entries)
         return self.service.allowances.has_budget(self.client, entries)
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
-        """Return the target: the same path below the endpoint's URL, with native ids."""
-        entry = account.entry_for(self._may)
+        """Return the target in ``account``, whose URL has the client's path with native ids."""
+        entry = account.entry_for(self._is_usable)
         target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
         self.service.authenticator.check_credential(target.entry, self.relaying.context.asked.credential)
         path, mark, query = target.url.partition("?")
         natives = {one.text: one.native for one in found}
-        rest = [self._step(step, natives) for step in self.behind_root()]
-        more = urlencode([*self._own_query(target)])
+        rest = [self._native_step(step, natives) for step in self.steps_after_root()]
+        more = urlencode([*self._provider_query(target)])
         url = "/".join((path, *rest)) + mark + query + (("&" if mark else "?") + more if more else "")
         return attrs.evolve(target, url=url)
 
-    def behind_root(self) -> list[str]:
-        """Return the steps of the path after the endpoint's name."""
+    def steps_after_root(self) -> list[str]:
+        """Return the steps of the path after ``_root_step``, such as ``["file-1", "content"]``."""
         steps = self.path.strip("/").split("/")
-        root = next((at for at, step in enumerate(steps) if step == self._root), len(steps) - 1)
+        root = next((at for at, step in enumerate(steps) if step == self._root_step), len(steps) - 1)
         if any(step in ("", ".", "..") for step in steps):
-            raise self._nothing_there()
+            raise self._not_found_error()
         return steps[root + 1 :]
 
-    def _step(self, step: str, natives: Mapping[str, str]) -> str:
+    def _native_step(self, step: str, natives: Mapping[str, str]) -> str:
         word, mark, method = step.partition(":")
         whole = self.form.before_id + word
         return quote(natives.get(whole, whole).removeprefix(self.form.before_id), safe="") + mark + method
 
-    def _own_query(self, target: Target) -> list[tuple[str, str]]:
-        """Return the client's query for the provider."""
+    def _provider_query(self, target: Target) -> list[tuple[str, str]]:
+        """Return the client's query for the provider, with native ids and without the gateway's parameters."""
         twice = CODECS[target.api].wire.query_members
         kept = []
         for name, value in self.query:
             if name in _CURSORS and value and (one := self.ids.read(value, name)) is not None:
                 value = one.native
-            if name not in KEPT_BACK and name not in twice:
+            if name not in WITHHELD_PARAMETERS and name not in twice:
                 kept.append((name, value))
         return kept
 
-    async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
-        """Return the response of ``account`` with its owner's ids."""
+    async def _send_to(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
+        """Send the request to ``account``, and return its response with the client's ids."""
         if not self.ids.native:
             self.ids.shown("", account)  # fails before creating an object whose id could not be signed
         target = self._target(account, found)
         filter = self._filter(account)
-        request = self.relayed(await self._planned(target, body), filter)
+        request = self.relayed_request(await self._planned(target, body), filter)
         try:
             return await relay(self.relaying.exchange, self.relaying.scope, request)
         except GatewayError as error:
-            raise await self._told(error, found) from None
+            raise await self._public_error(error, found) from None
 
-    def relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
-        on_whole = partial(self.note_answer, filter, planned.plan.first)
-        return RelayedRequest(planned, lambda target: filter, on_whole=on_whole, read_on=self.read_on)
+    def relayed_request(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
+        on_complete = partial(self.process_answer, filter, planned.plan.first)
+        return RelayedRequest(
+            planned, lambda target: filter, on_complete=on_complete, outlives_client=self.outlives_client
+        )
 
     @property
-    def read_on(self) -> bool:
-        """Whether the response is read to its end without its client, because it creates or removes an object in the
-        owner's list."""
-        return self.method != "GET" and self.behind_root()[-1:] != ["search"]
+    def outlives_client(self) -> bool:
+        """Whether the gateway reads the response to its end even if the client leaves, to update the
+        inventory."""
+        return self.method != "GET" and self.steps_after_root()[-1:] != ["search"]
 
-    async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
-        """Store the object in a whole response before the client gets it."""
+    async def process_answer(self, filter: AnswerFilter, target: Target) -> None:
+        """Process a complete response before the client gets it: store its object."""
         if isinstance(filter, ObjectAnswer):
-            await self.remember(filter.body)
+            await self.store_object(filter.body)
 
     def _filter(self, account: Account) -> AnswerFilter:
-        steps = self.behind_root()
-        if self.method == "GET" and steps and (steps[-1] in _CONTENTS or steps[-1].endswith(":download")):
+        steps = self.steps_after_root()
+        if self.method == "GET" and steps and (steps[-1] in _CONTENT_STEPS or steps[-1].endswith(":download")):
             return PassedBytes()
         return ObjectAnswer(
             self.service.limits.answer, partial(self.shown, account), partial(self._more_headers, account)
         )
 
     def shown(self, account: Account, body: bytes) -> bytes:
-        return self.ids.show_all(body, self.form.told, account, self.origin)
+        return self.ids.show_all(body, self.form.response_ids, account, self.origin)
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         return ()
@@ -291,15 +293,17 @@ class KeptRequest:
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
         relaying, accept = self.relaying, self.relaying.header("accept") or "*/*"
         there = {name for name, _ in relaying.headers}
-        passed = tuple((name, relaying.header(name) or "") for name in self._passed if name in there)
+        passed = tuple((name, relaying.header(name) or "") for name in self._passed_headers if name in there)
         kind = relaying.header("content-type")
         if self.method == "POST" and body is None:
             incoming = Incoming(relaying.context.codec.api, b"", {}, None, False)
-            planned = relaying.uploaded(incoming, target, self._uploaded(target), kind or "application/octet-stream")
+            planned = relaying.plan_upload(
+                incoming, target, self._upload_body(target), kind or "application/octet-stream"
+            )
             planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed))))
         else:
             if body is None or not body:
-                incoming = await relaying.nothing() if self.method != "POST" else self._empty()
+                incoming = await relaying.bodiless_request() if self.method != "POST" else self._empty_request()
             else:
                 incoming = Incoming(relaying.context.codec.api, body, {}, None, False)
             media = MediaTypes(JSON if body else None, accept)
@@ -314,24 +318,24 @@ class KeptRequest:
             asks=NO_OUTPUT,
         )
 
-    def _empty(self) -> Incoming:
+    def _empty_request(self) -> Incoming:
         return Incoming(self.relaying.context.codec.api, b"", {}, None, False)
 
     @property
-    def _passed(self) -> tuple[str, ...]:
-        """The client's headers that are passed on about stored objects."""
-        return _PASSED
+    def _passed_headers(self) -> tuple[str, ...]:
+        """The names of the client's headers to pass on."""
+        return _PASSED_HEADERS
 
-    def _uploaded(self, target: Target) -> UploadedBody:
-        """Return the client's body, passed on as it arrives."""
-        pieces, length = self.relaying.arrival.pieces(self.relaying.most), self.relaying.stated_length
+    def _upload_body(self, target: Target) -> UploadedBody:
+        """Return the client's body, to be passed on as it arrives."""
+        pieces, length = self.relaying.arrival.pieces(self.relaying.max_body), self.relaying.stated_length
         kind = self.relaying.header("content-type") or ""
         if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
-        ids = NativeIds(parse_boundary(kind), partial(self._native, target))
-        return UploadedBody(Edited(pieces, ids.feed, ids.close))
+        ids = IdReplacer(parse_boundary(kind), partial(self._native_id, target))
+        return UploadedBody(EditedPieces(pieces, ids.feed, ids.close))
 
-    def _native(self, target: Target, text: str) -> str:
+    def _native_id(self, target: Target, text: str) -> str:
         """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
         found = self.ids.read(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
@@ -340,15 +344,15 @@ class KeptRequest:
 
     # The response
 
-    async def _told(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
-        """Return ``error`` for the owner: equal for deleted and others' objects, without native ids."""
+    async def _public_error(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
+        """Return a provider's error without native ids; a 404 also removes the object from the inventory."""
         failed = error.info
         if self.ids.native:
             return error
-        if failed.status == 404 and self.texts:
-            if len(self.texts) == 1:
-                await self._forget(self.texts[0])
-            return self._nothing_there()
+        if failed.status == 404 and self.path_ids:
+            if len(self.path_ids) == 1:
+                await self._remove_object(self.path_ids[0])
+            return self._not_found_error()
         body, message = failed.body, failed.message
         for one in found:
             message = message.replace(one.native, one.text)
@@ -359,27 +363,27 @@ class KeptRequest:
     def _inventory(self) -> Inventory | None:
         return None if self.ids.native else self.service.inventory
 
-    async def remember(self, body: bytes) -> None:
-        """Store the object in ``body``, the response to a successful request, in the inventory."""
-        collection, steps = self.form.collections.get(self.endpoint), self.behind_root()
+    async def store_object(self, body: bytes) -> None:
+        """Update the inventory with ``body``, the response to a successful request."""
+        collection, steps = self.form.collections.get(self.endpoint), self.steps_after_root()
         if self.endpoint == "uploads":
             collection, body = "files", member_of(body, "file")
-        elif len(steps) > 1 and steps[1:] not in _OF_LIST:
+        elif len(steps) > 1 and steps[1:] not in _LISTED_ACTIONS:
             return
         if self._inventory is None or collection is None:
             return
         if self.method == "DELETE":
-            await self._forget(self.texts[0])
+            await self._remove_object(self.path_ids[0])
         elif (kept := kept_object(self.owner, collection, body, self.form.id_member)) is not None:
-            await self.note(partial(self._inventory.put, kept))
+            await self.write_inventory(partial(self._inventory.put, kept))
 
-    async def _forget(self, id: str) -> None:
+    async def _remove_object(self, id: str) -> None:
         collection = self.form.collections.get(self.endpoint)
         if self._inventory is not None and collection is not None:
-            await self.note(partial(self._inventory.remove, self.owner, collection, id))
+            await self.write_inventory(partial(self._inventory.remove, self.owner, collection, id))
 
-    async def note(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Write to the inventory; failures are only logged, because the object already exists."""
+    async def write_inventory(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run ``step``, which writes to the inventory; log failures, because the object already exists."""
         try:
             with store_deadline("store the new object's owner"):
                 await step()
@@ -388,23 +392,23 @@ class KeptRequest:
 
     # Lists
 
-    async def _listed(self) -> Response:
-        """Return the owner's objects from the inventory."""
+    async def _list_response(self) -> Response:
+        """Return a response that lists the owner's objects in the inventory."""
         collection = self.form.collections[self.endpoint]
-        await self.relaying.nothing()
+        await self.relaying.bodiless_request()
         if self._inventory is None:
             raise GatewayError(
                 "unsupported",
                 "lists need state_storage, and this gateway has none: use the ids from the responses that created "
                 "the objects",
             )
-        wanted, shown = list_asked(self.api, collection, dict(self.query), self.relaying.headers)
+        wanted, shown = read_list_request(self.api, collection, dict(self.query), self.relaying.headers)
         usable = self.usable()
-        if self.named is not None or usable:
-            account = self._account(()) if self.named is not None else None
+        if self.chosen_provider is not None or usable:
+            account = self._account(()) if self.chosen_provider is not None else None
             among = (account,) if account is not None else usable
             before = wanted.shown
-            wanted = attrs.evolve(wanted, shown=lambda kept: before(kept) and self._is_of(kept.id, among))
+            wanted = attrs.evolve(wanted, shown=lambda kept: before(kept) and self._belongs_to(kept.id, among))
         with store_deadline("read the list"):
             page = await read_page(self._inventory, self.owner, wanted)
         if page is None:
@@ -415,13 +419,13 @@ class KeptRequest:
         exchange.record.bill.whole = True
         return exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
 
-    def _is_of(self, id: str, among: tuple[Account, ...]) -> bool:
+    def _belongs_to(self, id: str, among: tuple[Account, ...]) -> bool:
         found = self.ids.find(id)
         return found is not None and any(one.mark == found.account.mark for one in among)
 
 
-def _object(body: bytes) -> Mapping[str, msgspec.Raw]:
-    """Return the members of ``body``, without duplicates. Raises ``GatewayError`` (400)."""
+def _unique_members(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """Return the members of the JSON object ``body``. Raises ``GatewayError`` (400), also for duplicates."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError):
@@ -438,8 +442,8 @@ def member_of(body: bytes, name: str) -> bytes:
         return b""
 
 
-def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> ReadRequest:
-    """Return a reader of requests to ``endpoint``, each as a ``kind``."""
+def reader_for(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> ReadRequest:
+    """Return a function that answers requests to ``endpoint`` with the class ``kind``."""
 
     async def read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
         return await kind(relaying, endpoint, tuple(names.values())).answer()
@@ -447,7 +451,7 @@ def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> Re
     return read
 
 
-read_files = reading("files")
-read_uploads = reading("uploads")
-read_vector_stores = reading("vector_stores")
-read_containers = reading("containers")
+read_files = reader_for("files")
+read_uploads = reader_for("uploads")
+read_vector_stores = reader_for("vector_stores")
+read_containers = reader_for("containers")

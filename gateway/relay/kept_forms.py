@@ -1,4 +1,4 @@
-"""The forms of three APIs with files, as data: which members are ids, and the form of lists.
+"""The forms of OpenAI's, Anthropic's and Gemini's stored objects, as data: positions of ids, and forms of lists.
 
 OpenAI's, Anthropic's (lists have cursors with the beta header of 2025, pages without) and Gemini's are all at
 ``/v1/files``; the client's headers decide (anthropics/anthropic-sdk-python, google-genai 3.4)."""
@@ -19,7 +19,7 @@ from streams.events import Api
 
 FILES_BETA: Final = "files-api-2025-04-14"
 
-ASKED: Final = IdPlaces(
+REQUEST_IDS: Final = IdPlaces(
     frozenset(
         (
             "file_id", "file_ids", "input_file_id", "vector_store_id", "vector_store_ids", "container", "container_id",
@@ -30,7 +30,7 @@ ASKED: Final = IdPlaces(
 )  # fmt: skip
 """Positions of ids in requests, conversations included."""
 
-TOLD: Final = IdPlaces(
+RESPONSE_IDS: Final = IdPlaces(
     frozenset(
         (
             "file_id", "file_ids", "input_file_id", "output_file_id", "error_file_id", "vector_store_id",
@@ -41,27 +41,27 @@ TOLD: Final = IdPlaces(
 )  # fmt: skip
 """Positions of ids in stored objects and lists."""
 
-GOOGLES: Final = IdPlaces(
+GEMINI_RESPONSE_IDS: Final = IdPlaces(
     paths=frozenset((("name",), ("file", "name"), ("files", "name"))),
     addresses=frozenset(("uri", "downloaduri")),
 )  # fmt: skip
-"""The same for Gemini."""
+"""Positions of ids in Gemini's stored objects and lists."""
 
-GOOGLES_ASKED: Final = IdPlaces(addresses=frozenset(("fileuri", "file_uri")))
+GEMINI_REQUEST_IDS: Final = IdPlaces(addresses=frozenset(("fileuri", "file_uri")))
 
 
 @attrs.frozen
 class KeptForm:
-    """The form of an API with stored objects.
+    """The form of stored objects in one API.
 
-    ``shapes`` are those of endpoints that speak it, ``collections`` the names of its lists. ``asked`` and ``told``
-    are positions of ids in requests and responses. ``before_id`` precedes an id in paths, ``id_member`` is an
-    object's id."""
+    ``shapes`` are the shapes of its endpoints, ``collections`` the inventory's collections of its lists.
+    ``request_ids`` and ``response_ids`` are positions of ids. ``before_id`` precedes an id in paths; ``id_member``
+    is the member with an object's id."""
 
     shapes: frozenset[str]
     collections: Mapping[EndpointName, Collection]
-    asked: IdPlaces
-    told: IdPlaces
+    request_ids: IdPlaces
+    response_ids: IdPlaces
     before_id: str = ""
     id_member: str = "id"
 
@@ -73,56 +73,59 @@ FORMS: Final[Mapping[Api, KeptForm]] = {
             "files": "files", "vector_stores": "vector_stores", "containers": "containers", "batches": "batches",
             "videos": "videos",
         },
-        ASKED, TOLD,
+        REQUEST_IDS, RESPONSE_IDS,
     ),
     "messages": KeptForm(
-        frozenset(("anthropic",)), {"files": "messages files", "message_batches": "message_batches"}, ASKED, TOLD
+        frozenset(("anthropic",)), {"files": "messages files", "message_batches": "message_batches"}, REQUEST_IDS,
+        RESPONSE_IDS,
     ),
     "gemini": KeptForm(
-        frozenset(("gemini",)), {"files": "gemini files"}, GOOGLES_ASKED, GOOGLES, "files/", "name"
+        frozenset(("gemini",)), {"files": "gemini files"}, GEMINI_REQUEST_IDS, GEMINI_RESPONSE_IDS, "files/", "name"
     ),
 }  # fmt: skip
 
 
-def list_asked(
+def read_list_request(
     api: Api, collection: Collection, query: Mapping[str, str], headers: Headers
 ) -> tuple[ListRequest, Callable[[ObjectPage], bytes]]:
-    """Return the client's list request, and the function that formats its page. Raises ``GatewayError`` (400)."""
+    """Read a request for a list; return it with the function that formats its page. Raises ``GatewayError`` (400)."""
     if api == "gemini":
-        wanted = ListRequest(collection, _limit(query, "pageSize", 10, 100), after=query.get("pageToken") or None)
-        return wanted, _googles
+        wanted = ListRequest(collection, _read_limit(query, "pageSize", 10, 100), after=query.get("pageToken") or None)
+        return wanted, _gemini_list
     if api == "messages":
-        limit = _limit(query, "limit", 20, 1000)
+        limit = _read_limit(query, "limit", 20, 1000)
         betas = {beta.strip() for name, value in headers if name == "anthropic-beta" for beta in value.split(",")}
         if FILES_BETA in betas or collection != "messages files":
             after, before = query.get("after_id"), query.get("before_id")
-            return ListRequest(collection, limit, after=after or None, before=before or None), _with_cursors
-        return ListRequest(collection, limit, after=query.get("page") or None), _with_pages
+            return ListRequest(collection, limit, after=after or None, before=before or None), _anthropic_cursor_list
+        return ListRequest(collection, limit, after=query.get("page") or None), _anthropic_page_list
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise invalid("order must be asc or desc", "order")
-    limit = _limit(query, "limit", 10_000 if collection == "files" else 20, 10_000 if collection == "files" else 100)
+    limit = _read_limit(
+        query, "limit", 10_000 if collection == "files" else 20, 10_000 if collection == "files" else 100
+    )
     return (
         ListRequest(
             collection, limit, "asc" if order == "asc" else "desc", query.get("after") or None,
-            query.get("before") or None, _of_purpose(query.get("purpose")),
+            query.get("before") or None, _purpose_filter(query.get("purpose")),
         ),
-        lambda page: _encoded({"object": "list", **_cursors(page)}),
+        lambda page: _encoded({"object": "list", **_list_members(page)}),
     )  # fmt: skip
 
 
-def _limit(query: Mapping[str, str], name: str, usual: int, most: int) -> int:
+def _read_limit(query: Mapping[str, str], name: str, usual: int, most: int) -> int:
     text = query.get(name, str(usual))
     if not (text.isascii() and text.isdecimal()) or not 1 <= (number := int(text[:9])) <= most:
         raise invalid(f"{name} must be a number from 1 to {most}", name)
     return number
 
 
-def _of_purpose(purpose: str | None) -> Callable[[KeptObject], bool]:
+def _purpose_filter(purpose: str | None) -> Callable[[KeptObject], bool]:
     return lambda kept: not purpose or kept.value.get("purpose") == purpose
 
 
-def _cursors(page: ObjectPage) -> dict[str, Any]:
+def _list_members(page: ObjectPage) -> dict[str, Any]:
     ids = [kept.id for kept in page.objects]
     return {
         "data": [msgspec.Raw(kept.body) for kept in page.objects],
@@ -132,16 +135,16 @@ def _cursors(page: ObjectPage) -> dict[str, Any]:
     }
 
 
-def _with_cursors(page: ObjectPage) -> bytes:
-    return _encoded(_cursors(page))
+def _anthropic_cursor_list(page: ObjectPage) -> bytes:
+    return _encoded(_list_members(page))
 
 
-def _with_pages(page: ObjectPage) -> bytes:
+def _anthropic_page_list(page: ObjectPage) -> bytes:
     next_page = page.objects[-1].id if page.more else None
     return _encoded({"data": [msgspec.Raw(kept.body) for kept in page.objects], "next_page": next_page})
 
 
-def _googles(page: ObjectPage) -> bytes:
+def _gemini_list(page: ObjectPage) -> bytes:
     more = {"nextPageToken": page.objects[-1].id} if page.more else {}
     return _encoded({"files": [msgspec.Raw(kept.body) for kept in page.objects], **more})
 

@@ -1,4 +1,4 @@
-"""Google's uploads: clients send a file's bytes to an address of the gateway, with a token that replaces the key."""
+"""Google's resumable uploads: clients send a file's bytes to a URL of the gateway with a token instead of a key."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -19,26 +19,26 @@ from gateway.routing.target import Target
 from gateway.serving.fast_route import IncomingRequest
 from streams.errors import GatewayError
 
-_URL: Final = "x-goog-upload-url"
-_TOKEN: Final = "upload_id"
-_TOLD: Final = ("x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-size-received")
-_OVER: Final = "this upload has ended, or was not started here: start it again"
+_URL_HEADER: Final = "x-goog-upload-url"
+_TOKEN_PARAMETER: Final = "upload_id"
+_PASSED_HEADERS: Final = ("x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-size-received")
+_UPLOAD_ENDED: Final = "this upload has ended, or was not started here: start it again"
 
 
 class UploadRequest(KeptRequest):
-    """One step of an upload: its start, or some bytes with the upload's ``token``."""
+    """One request of an upload: its start, or bytes with the upload's ``token``."""
 
     token: UploadToken | None = None
 
     def continue_with(self, token: UploadToken) -> None:
-        """Continue the upload of ``token``."""
+        """Act for the owner and client of the upload that ``token`` identifies."""
         self.token = token
         self.owner = token.owner
         self.query = []
         self.ids = self.service.accounts.ids(token.owner, token.client, self.form.shapes)
 
     @property
-    def _passed(self) -> tuple[str, ...]:
+    def _passed_headers(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.relaying.headers if name.startswith("x-goog-upload-"))
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
@@ -46,7 +46,7 @@ class UploadRequest(KeptRequest):
             return super()._account(found)
         account = next((one for one in self.usable() if one.entry.name == token.entry), None)
         if account is None:
-            raise GatewayError("not_found", _OVER)
+            raise GatewayError("not_found", _UPLOAD_ENDED)
         return account
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
@@ -57,29 +57,33 @@ class UploadRequest(KeptRequest):
             path, _, query = self.token.path.partition("?")
         return attrs.evolve(target, url=urlunsplit((parts.scheme, parts.netloc, path, query, "")))
 
-    def behind_root(self) -> list[str]:
+    def steps_after_root(self) -> list[str]:
         return []
 
     @property
-    def takes_bytes(self) -> bool:
+    def may_include_file(self) -> bool:
         return True
 
     @property
     def is_json(self) -> bool:
         return self.token is None and super().is_json
 
-    async def remember(self, body: bytes) -> None:
+    async def store_object(self, body: bytes) -> None:
         """Store the file in the response to the last step."""
-        await super().remember(member_of(body, "file"))
+        await super().store_object(member_of(body, "file"))
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
-        told = tuple((name, headers[name]) for name in _TOLD if name in headers)
-        return told if _URL not in headers else (*told, (_URL, self._address(account, headers[_URL])))
+        told = tuple((name, headers[name]) for name in _PASSED_HEADERS if name in headers)
+        return (
+            told
+            if _URL_HEADER not in headers
+            else (*told, (_URL_HEADER, self._gateway_url(account, headers[_URL_HEADER])))
+        )
 
-    def _address(self, account: Account, url: str) -> str:
-        """Return the gateway's address for the provider's ``url``.
+    def _gateway_url(self, account: Account, url: str) -> str:
+        """Return the gateway's URL for an upload to the provider's ``url``.
 
-        Raises ``GatewayError`` for a URL elsewhere, which would receive the provider's key."""
+        Raises ``GatewayError`` if the URL is another server's, which would receive the provider's key."""
         if self.service.accounts.is_forgeable(account):
             raise unsigned_error(account)
         parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
@@ -87,11 +91,11 @@ class UploadRequest(KeptRequest):
             raise GatewayError("upstream", "the provider requested the upload at another address than its own")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
-        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={write_token(token, account.secrets[0])}"
+        return f"{self.origin}/upload/v1beta/files?{_TOKEN_PARAMETER}={write_token(token, account.secrets[0])}"
 
 
-def _token(service: Service, query: str) -> UploadToken | None:
-    text = dict(parse_qsl(query)).get(_TOKEN)
+def _read_token(service: Service, query: str) -> UploadToken | None:
+    text = dict(parse_qsl(query)).get(_TOKEN_PARAMETER)
     if text is None:
         return None
 
@@ -103,19 +107,21 @@ def _token(service: Service, query: str) -> UploadToken | None:
 
 
 def admit_step(service: Service, incoming: IncomingRequest) -> str | None:
-    """Admit a step by the token in its address, whose client must still exist, or by a key."""
-    if _TOKEN not in dict(parse_qsl(incoming.query)):
+    """Admit an upload request by the token in its query, or else by its key, and return the client.
+
+    Raises ``GatewayError``, also if the token's client no longer exists."""
+    if _TOKEN_PARAMETER not in dict(parse_qsl(incoming.query)):
         return service.admission.admit(incoming)
-    token = _token(service, incoming.query)
+    token = _read_token(service, incoming.query)
     if token is None or (token.client is not None and not service.authenticator.knows(token.client)):
-        raise GatewayError("not_found", _OVER)
+        raise GatewayError("not_found", _UPLOAD_ENDED)
     service.admission.admit_as(token.owner, incoming)
     return token.client
 
 
 async def read_step(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     request = UploadRequest(relaying, "files", ())
-    token = _token(request.service, relaying.arrival.query)
+    token = _read_token(request.service, relaying.arrival.query)
     if token is not None:
         request.continue_with(token)
     return await request.answer()

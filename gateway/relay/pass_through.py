@@ -19,9 +19,9 @@ from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.realtime.objects import text_of
-from gateway.relay.answers import NativeUsage, PassedAnswer, bad_answer
-from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, without_credentials
-from gateway.relay.uploads import Chained, arriving_upload
+from gateway.relay.answers import ApiUsageReader, PassedAnswer, bad_answer_error
+from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, strip_credentials
+from gateway.relay.uploads import ChainedPieces, read_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
@@ -36,17 +36,19 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
-FETCHING: Final = ("GET", "DELETE")
-"""Methods that query no model: the usage in their responses was billed before, and would be again with each query."""
+UNBILLED_METHODS: Final = ("GET", "DELETE")
+"""Methods that run no model: usage in their responses was billed before, so it is not billed again."""
 
-ASKED: Final = ("range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since",
-                "accept-language", "x-goog-upload-*", "prefer")  # fmt: skip
-"""Additional request headers that pass: they concern the requested resource."""
+PASSED_REQUEST_HEADERS: Final = (
+    "range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since", "accept-language",
+    "x-goog-upload-*", "prefer",
+)  # fmt: skip
+"""Additional request headers to pass on: they concern the requested resource."""
 
-TOLD: Final = ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
-"""The same for responses."""
+PASSED_RESPONSE_HEADERS: Final = ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
+"""Additional response headers to pass on."""
 
-REDIRECTED: Final = frozenset((301, 302, 303, 304, 307, 308))
+PASSED_STATUSES: Final = frozenset((301, 302, 303, 304, 307, 308))
 """Statuses passed to the client unchanged: the gateway follows no redirects."""
 
 
@@ -59,32 +61,34 @@ async def read_passed(entry: ModelEntry, name: str, relaying: Relaying, names: M
         entry,
         api,
         entry.model,
-        address_below(entry, rest, passed_query(relaying.context.asked.query, relaying.headers)),
+        url_below_base(entry, rest, query_without_credentials(relaying.context.asked.query, relaying.headers)),
     )
     limited = service.authenticator.is_limited(asked.client)
     models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
-    incoming, upload, more = await (limited_body(relaying) if limited else _body(relaying, target))
+    incoming, upload, more = await (read_limited_body(relaying) if limited else _read_body(relaying, target))
     for at, model in (*models, *more):
         if limited:
             service.authenticator.check_additional_model(asked.client, at, model, entry)
-    if (named := incoming.model or next((model for _, model in models), None)) is not None:
-        target = attrs.evolve(target, model=named)
+    if (model_name := incoming.model or next((model for _, model in models), None)) is not None:
+        target = attrs.evolve(target, model=model_name)
     record.asked = record.asked or target.asked
-    record.bill.billed = relaying.arrival.asgi["method"] not in FETCHING
+    record.bill.billed = relaying.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
-    outgoing = Outgoing(incoming.body, _passing(relaying.headers, ASKED, shown_credential(relaying.headers)))
+    outgoing = Outgoing(
+        incoming.body, _select_headers(relaying.headers, PASSED_REQUEST_HEADERS, shown_credential(relaying.headers))
+    )
     planned = PlannedRequest(
         incoming, Plan.to(target, ONCE), as_prepared(Prepared(outgoing)), method=relaying.arrival.asgi["method"],
-        suffix="", asks=NO_OUTPUT, upload=upload, answers=REDIRECTED,
+        suffix="", asks=NO_OUTPUT, upload=upload, answers=PASSED_STATUSES,
         media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event
-    base = _base_of(entry)
-    return RelayedRequest(planned, lambda one: _PassedThrough(api, limit, one.url, base, name))
+    base = _base_url_of(entry)
+    return RelayedRequest(planned, lambda one: _PassThroughAnswer(api, limit, one.url, base, name))
 
 
 def rest_of_path(raw: bytes, name: str) -> str:
-    """Return the path after the name, in the client's bytes.
+    """Return the path after the entry's ``name``, in the client's escapes.
 
     Raises ``GatewayError`` (400) for a path that leads outside, or that servers may read differently."""
     start = f"/{name}/".encode()
@@ -93,22 +97,22 @@ def rest_of_path(raw: bytes, name: str) -> str:
     rest = raw.removeprefix(start)
     once = unquote_to_bytes(rest)
     for read in (rest, once, unquote_to_bytes(once)):
-        if _HOSTILE.search(b"/" + read):
+        if _UNSAFE_PATH.search(b"/" + read):
             raise invalid("the path has empty or dot segments, or invalid characters: remove them")
     return rest.decode("ascii")
 
 
-_HOSTILE: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_UNSAFE_PATH: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 
-def address_below(entry: ModelEntry, rest: str, query: str) -> str:
-    """Return the URL at the entry's host, below the path of its ``base_url``."""
-    parts = _base_of(entry)
+def url_below_base(entry: ModelEntry, rest: str, query: str) -> str:
+    """Return the URL of the path ``rest`` below the entry's ``base_url``."""
+    parts = _base_url_of(entry)
     own = "&".join(filter(None, (parts.query, query)))
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
 
 
-def _base_of(entry: ModelEntry) -> SplitResult:
+def _base_url_of(entry: ModelEntry) -> SplitResult:
     base = entry.base_url or entry.provider.base_url
     if base is None:
         raise invalid(
@@ -117,22 +121,22 @@ def _base_of(entry: ModelEntry) -> SplitResult:
     return urlsplit(base)
 
 
-def passed_query(query: str, headers: Headers) -> str:
-    """Return the client's query without credentials, by name and by value."""
+def query_without_credentials(query: str, headers: Headers) -> str:
+    """Return the client's query without credentials, found by their parameters or by values in ``headers``."""
     shown = _credentials(headers)
-    pairs = without_credentials(query).split("&")
+    pairs = strip_credentials(query).split("&")
     return "&".join(
         pair for pair in pairs if not any(word in unquote_to_bytes(pair).decode("latin-1") for word in shown)
     )
 
 
 def _credentials(headers: Headers) -> tuple[str, ...]:
-    """Return the credentials that the client sent, wherever they are."""
+    """Return all credentials that the client sent in ``headers``."""
     found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
     return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
 
 
-def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -> Headers:
+def _select_headers(headers: Headers, names: tuple[str, ...], credential: str | None) -> Headers:
     """Return those of ``headers`` that ``names`` list (a final ``*`` matches anything), except those with a
     credential."""
     shown = (*_credentials(headers), *((credential,) if credential else ()))
@@ -144,35 +148,39 @@ def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -
     )
 
 
-Found = tuple[tuple[str, str], ...]
-"""Names of models with their positions in the request."""
+FoundModels = tuple[tuple[str, str], ...]
+"""Models in a request, each as its position and its name."""
 
 
-async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, Found]:
-    """Return the request with the model in its JSON body; other bodies are passed on as they arrive. Raises
-    ``GatewayError``."""
+async def _read_body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, FoundModels]:
+    """Read the request of a client that may use all models.
+
+    A JSON body is read for its model, others are passed on as they arrive. Raises ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
-    length, most = relaying.header("content-length"), relaying.most
-    untold = length is None and relaying.arrival.asgi["http_version"] == "2"  # HTTP/2 frames delimit the body
-    if not (untold or relaying.header("transfer-encoding") is not None or length not in (None, "", "0")):
-        return await relaying.nothing(), None, ()
+    length, most = relaying.header("content-length"), relaying.max_body
+    has_unknown_length = (
+        length is None and relaying.arrival.asgi["http_version"] == "2"
+    )  # HTTP/2 frames delimit the body
+    if not (has_unknown_length or relaying.header("transfer-encoding") is not None or length not in (None, "", "0")):
+        return await relaying.bodiless_request(), None, ()
     if kind == JSON or kind.endswith("+json"):
-        body = await relaying.body()
-        model, stream = await offload(len(body) // 2, _model, body)
-        return relaying.noted(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
+        body = await relaying.read_body()
+        model, stream = await offload(len(body) // 2, _model_and_stream, body)
+        return relaying.record_request(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
     if relaying.stated_length is not None and relaying.stated_length > most:
         raise GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
     pieces = relaying.arrival.pieces(most)
-    if untold:
+    if has_unknown_length:
         if not (first := await anext(pieces, b"")):
-            return relaying.unread(None, False), None, ()
-        pieces = Chained(first, pieces)
-    return relaying.unread(None, False), UploadedBody(pieces, relaying.stated_length), ()
+            return relaying.unread_request(None, False), None, ()
+        pieces = ChainedPieces(first, pieces)
+    return relaying.unread_request(None, False), UploadedBody(pieces, relaying.stated_length), ()
 
 
-def _model(body: bytes) -> tuple[str | None, bool]:
-    """Return the model in a JSON body, and whether it requests a stream. Raises ``GatewayError`` (400) for
-    duplicates."""
+def _model_and_stream(body: bytes) -> tuple[str | None, bool]:
+    """Return the model in a JSON body, and whether it requests a stream.
+
+    Raises ``GatewayError`` (400) for duplicate members."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -190,38 +198,39 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
             continue
 
 
-class _PassedThrough(PassedAnswer):
-    """The filter of a request for ``url`` passed on below ``base``: redirects lead to the gateway, or fail."""
+class _PassThroughAnswer(PassedAnswer):
+    """A filter of the response to ``url`` below ``base``, which makes redirects lead to the gateway or fail."""
 
     def __init__(self, api: Api, event_limit: int, url: str, base: SplitResult, name: str) -> None:
-        super().__init__(NativeUsage(api), event_limit)
+        super().__init__(ApiUsageReader(api), event_limit)
         self._url = url
         self._base = base
         self._name = name
 
     def head(self, status: int, headers: Headers) -> Headers:
-        told = _passing(headers, TOLD, None)
-        own = tuple((name, self._here(value) if name == "location" else value) for name, value in told)
+        passed = _select_headers(headers, PASSED_RESPONSE_HEADERS, None)
+        own = tuple((name, self._gateway_location(value) if name == "location" else value) for name, value in passed)
         if not any(name == "cache-control" for name, _ in own):
             own = (*own, ("cache-control", "no-store"))
         return (*super().head(status, headers), *own)
 
-    def _here(self, location: str) -> str:
-        """Return the gateway's address for ``location``.
+    def _gateway_location(self, location: str) -> str:
+        """Return the gateway's path for the URL in a ``location`` header.
 
-        Raises ``GatewayError`` (502) for another host, because a credential was sent with the request, or if no path of
-        the entry leads there."""
+        Raises ``GatewayError`` (502) for a URL that is not below the entry's ``base_url``."""
         try:
             to = urlsplit(urljoin(self._url, location))
         except ValueError:
-            raise bad_answer("the provider redirects to an invalid address") from None
+            raise bad_answer_error("the provider redirects to an invalid address") from None
         if not to.netloc or urlsplit(location)[:2] == (to.scheme, ""):
-            raise bad_answer("the provider redirects to an address without a host")
+            raise bad_answer_error("the provider redirects to an address without a host")
         if to[:2] != self._base[:2]:
-            raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: set that as base_url of the entry")
+            raise bad_answer_error(
+                f"the provider redirects to {to.scheme}://{to.netloc}: set that as base_url of the entry"
+            )
         root = self._base.path.rstrip("/") + "/"
         if not to.path.startswith(root):
-            raise bad_answer(f"the provider redirects to {to.path[:200]}, which is outside the entry's base_url")
+            raise bad_answer_error(f"the provider redirects to {to.path[:200]}, which is outside the entry's base_url")
         own = self._base.query.split("&")
         query = "&".join(pair for pair in to.query.split("&") if pair not in own)
         return urlunsplit(("", "", f"/{self._name}/{to.path.removeprefix(root)}", query, to.fragment))
@@ -230,12 +239,12 @@ class _PassedThrough(PassedAnswer):
 # Models in a request. A provider may read the model in several positions. For a client with limited models, each is
 # checked, and nothing passes that could hide one.
 
-_WORDS: Final = frozenset(("models", "model", "deployments", "engines", "tunedmodels"))
+_MODEL_STEPS: Final = frozenset(("models", "model", "deployments", "engines", "tunedmodels"))
 _METHOD: Final = re.compile(r":[A-Za-z]+$")
-_IN_QUERY: Final = frozenset(("model", "models", "deployment", "model_id"))
-_BESIDE: Final = ("model_id", "modelId", "model_name", "deployment")
+_MODEL_PARAMETERS: Final = frozenset(("model", "models", "deployment", "model_id"))
+_OTHER_MEMBERS: Final = ("model_id", "modelId", "model_name", "deployment")
 _BLANK: Final = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
-_LOOKED_AT: Final = 64 * 1024
+_MAX_BLANK: Final = 64 * 1024
 
 
 def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
@@ -244,46 +253,52 @@ def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:
     Raises ``GatewayError`` (400) for one that could be hidden if the client is ``limited``."""
     before = ""
     for step in map(unquote, rest.split("/")):
-        if before in _WORDS and step:
+        if before in _MODEL_STEPS and step:
             yield "the path", _METHOD.sub("", step)
-        elif limited and not _WORDS.isdisjoint(re.split("[/;]", step.casefold())[:-1]):
+        elif limited and not _MODEL_STEPS.isdisjoint(re.split("[/;]", step.casefold())[:-1]):
             raise invalid("the path has a model after an escaped slash: write a plain slash")
         before = step.casefold().partition(";")[0]
 
 
-def models_in_query(query: str) -> Found:
+def models_in_query(query: str) -> FoundModels:
     """Return the models in a query, as in Azure, Deepgram and realtime sessions."""
-    return tuple((f"?{name}=", value) for name, value in parse_qsl(query) if name.casefold() in _IN_QUERY)
+    return tuple((f"?{name}=", value) for name, value in parse_qsl(query) if name.casefold() in _MODEL_PARAMETERS)
 
 
-async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | None, Found]:
-    """Return the request of a client with limited models, and the models in its body. Raises ``GatewayError``."""
+async def read_limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | None, FoundModels]:
+    """Read the request of a client with limited models, and return all models in its body.
+
+    Raises ``GatewayError``, also for a body that could hide a model."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        upload = await arriving_upload(relaying)
+        upload = await read_upload(relaying)
         models = () if upload.model is None else (("model", upload.model),)
-        return relaying.unread(upload.model, False), await upload.as_it_came(), models
+        return relaying.unread_request(upload.model, False), await upload.unchanged_body(), models
     if kind == "application/x-www-form-urlencoded":
         raise invalid(
             "this key is limited to some models, so it may pass through only JSON, multipart/form-data and binary "
             "bodies, not forms"
         )
     if kind != JSON and not kind.endswith("+json"):
-        pieces = relaying.arrival.pieces(relaying.most)
-        seen = await _beginning(pieces)
-        if not seen:
-            return relaying.unread(None, False), None, ()
-        if seen.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
-            return relaying.unread(None, False), UploadedBody(Chained(seen, pieces), relaying.stated_length), ()
+        pieces = relaying.arrival.pieces(relaying.max_body)
+        beginning = await _read_beginning(pieces)
+        if not beginning:
+            return relaying.unread_request(None, False), None, ()
+        if beginning.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
+            return (
+                relaying.unread_request(None, False),
+                UploadedBody(ChainedPieces(beginning, pieces), relaying.stated_length),
+                (),
+            )
         raise GatewayError("invalid_request", f"set the content-type to {JSON}", status=415)
-    body = await relaying.body()
+    body = await relaying.read_body()
     if not body:
-        return relaying.unread(None, False), None, ()
+        return relaying.unread_request(None, False), None, ()
     incoming, found = await offload(len(body), partial(_limited_json, relaying), body)
-    return relaying.noted(incoming), None, found
+    return relaying.record_request(incoming), None, found
 
 
-def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, Found]:
+def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, FoundModels]:
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -293,18 +308,18 @@ def _limited_json(relaying: Relaying, body: bytes) -> tuple[Incoming, Found]:
         model = msgspec.json.decode(members.get("model", b"null"), type=str | None)
     except msgspec.MsgspecError:
         raise invalid("model must be a string", "model") from None
-    beside = tuple((name, text) for name in _BESIDE if (text := text_of(members.get(name))) is not None)
+    beside = tuple((name, text) for name in _OTHER_MEMBERS if (text := text_of(members.get(name))) is not None)
     stream = bytes(members.get("stream", b"")) == b"true"
     incoming = Incoming(relaying.context.codec.api, body, members, model, stream)
     own = () if model is None else (("model", model),)
     return incoming, (*own, *beside, *further_models(incoming))
 
 
-async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
-    """Return the body up to its first non-blank byte."""
-    seen = b""
+async def _read_beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """Read the body up to the piece with its first non-blank byte."""
+    beginning = b""
     async for piece in pieces:
-        seen += piece
-        if seen.strip(_BLANK) or len(seen) > _LOOKED_AT:
+        beginning += piece
+        if beginning.strip(_BLANK) or len(beginning) > _MAX_BLANK:
             break
-    return seen
+    return beginning

@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
-from gateway.realtime.dialing import Dialing
+from gateway.realtime.dialing import ConnectionAttempt
 from gateway.realtime.events import OpenAiFrames
 from gateway.realtime.gemini_live import GeminiFrames
 from gateway.realtime.meter import Meter
@@ -21,7 +21,13 @@ from gateway.realtime.notices import FrameReader, ResponseStarted
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.session import ResumableSessions
 from gateway.realtime.shapes import RealtimeShape
-from gateway.relay.pass_through import address_below, models_in_path, models_in_query, passed_query, rest_of_path
+from gateway.relay.pass_through import (
+    models_in_path,
+    models_in_query,
+    query_without_credentials,
+    rest_of_path,
+    url_below_base,
+)
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
 
@@ -29,7 +35,7 @@ _LIVE: Final = "BidiGenerateContent"
 
 
 def add_passed_websockets(app: QuartTrio, service: Service) -> None:
-    """Pass on upgrades below each entry with pass-through."""
+    """Add a websocket route to ``app`` for each entry with pass-through."""
     resumable = ResumableSessions()
     for name, entry in service.router.passing().items():
         view = partial(_view, service, resumable, entry, name)
@@ -44,25 +50,27 @@ async def _view(
 
 
 async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
-    """Serve a session. Raises ``GatewayError`` before the client's handshake is answered."""
+    """Connect to the provider and serve the session.
+
+    Raises ``GatewayError`` only before the client's handshake is answered."""
     service, asked, record = opening.service, opening.context.asked, opening.record
     service.authenticator.check_pass_through(asked.client, entry, asked.credential)
     rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
-    query = passed_query(asked.query, opening.arrival.headers)
-    target = passing_target(entry, record.api, entry.model, address_below(entry, rest, query))
+    query = query_without_credentials(asked.query, opening.arrival.headers)
+    target = passing_target(entry, record.api, entry.model, url_below_base(entry, rest, query))
     models = PassedModels(opening.context, target)
     limited = service.authenticator.is_limited(asked.client)
     for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
-        target = attrs.evolve(target, model=models.own(at, model))
+        target = attrs.evolve(target, model=models.provider_name(at, model))
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    reader, meter = _reader(rest), Meter(service, record, target)
+    reader, meter = _frame_reader(rest), Meter(service, record, target)
     if reader.is_metered:
         await meter.check_allowed()
     else:
-        await meter.note(ResponseStarted())  # counts as one response
+        await meter.process(ResponseStarted())  # counts as one response
     try:
-        provider = await Dialing(opening.context, target, _SHAPE).dial("", opening.offered.names)
+        provider = await ConnectionAttempt(opening.context, target, _SHAPE).connect("", opening.offered.names)
     except BaseException:
         meter.close()
         raise
@@ -74,7 +82,7 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
 _SHAPE: Final = RealtimeShape(FrameReader, None, beta=True)
 
 
-def _reader(rest: str) -> FrameReader:
+def _frame_reader(rest: str) -> FrameReader:
     path = unquote(unquote(rest)).casefold()  # several providers' servers decode it twice, ignoring case
     if _LIVE.casefold() in path:
         return GeminiFrames()
@@ -83,16 +91,16 @@ def _reader(rest: str) -> FrameReader:
 
 @attrs.frozen
 class PassedModels:
-    """The models of pass-through sessions, which have the provider's names."""
+    """The rule for models in pass-through sessions, whose names are the provider's: a ``ModelRule``."""
 
     context: ExchangeContext
     target: Target
 
-    def own(self, at: str, name: str) -> str:
-        self.further(at, name)
+    def provider_name(self, at: str, name: str) -> str:
+        self.check_other(at, name)
         return name
 
-    def further(self, at: str, name: str) -> None:
+    def check_other(self, at: str, name: str) -> None:
         authenticator, client = self.context.service.authenticator, self.context.asked.client
         if authenticator.is_limited(client):
             authenticator.check_additional_model(client, at, name, self.target.entry)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.relay.answers import Unread
-from gateway.relay.relaying import RelayedRequest, Relaying, with_model
+from gateway.relay.answers import NullReader
+from gateway.relay.relaying import RelayedRequest, Relaying, replace_model
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.usage import read_usage
 from streams.events import Usage
@@ -16,21 +16,21 @@ FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderatio
 
 
 async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.json()
+    incoming = await relaying.read_json()
     plan = relaying.plan(relaying.model_of(incoming))
     free = relaying.endpoint.name in FREE
-    planned = relaying.planned(incoming, plan, partial(with_model, incoming))
-    return RelayedRequest(planned, relaying.passed(partial(UsageReading, free=free)))
+    planned = relaying.plan_json(incoming, plan, partial(replace_model, incoming))
+    return RelayedRequest(planned, relaying.unchanged_filters(partial(UsageMemberReader, free=free)))
 
 
-class UsageReading(Unread):
-    """A reader of the usage in a JSON response; without one, a ``free`` endpoint used nothing."""
+class UsageMemberReader(NullReader):
+    """A reader of the member ``usage`` in a JSON response; without it, a ``free`` endpoint costs nothing."""
 
     usage: Usage | None = None
 
     def __init__(self, *, free: bool = False) -> None:
         self.usage = Usage(reported_nanos=0) if free else None
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         if isinstance(value, dict):
             self.usage = read_usage(value.get("usage")) or self.usage

@@ -17,15 +17,15 @@ from gateway.realtime.calls import (
     CALLS,
     CallIds,
     check_models,
+    read_session,
+    replace_session,
     require_calls,
-    session_of,
-    with_session,
 )
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import SessionModels
 from gateway.realtime.objects import ExaminedObject, Members, Tree, read_object
 from gateway.realtime.shapes import OF_OPENAI
-from gateway.relay.answers import PassedAnswer, Unread
+from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.relay.relaying import JSON, RelayedRequest, Relaying
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -44,29 +44,29 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
     """Read the start of a call: an offer with ``?model=``, or with its session's settings."""
     context = relaying.context
     require_calls(context)
-    kind, body = relaying.header("content-type") or "", await relaying.body()
-    bare = kind.partition(";")[0].strip().lower()
+    kind, body = relaying.header("content-type") or "", await relaying.read_body()
+    media_type = kind.partition(";")[0].strip().lower()
     asked = dict(parse_qsl(context.asked.query)).get("model")
-    if bare not in (_SDP, "multipart/form-data"):
+    if media_type not in (_SDP, "multipart/form-data"):
         raise GatewayError("invalid_request", f"send the offer as {_SDP}, or as multipart/form-data", status=415)
-    session = session_of(body, kind) if bare != _SDP else None
+    session = read_session(body, kind) if media_type != _SDP else None
     named = None if session is None else session.texts.get("session.model")
     if named and asked and named != asked:
         raise invalid("session.model and ?model= differ: send only one of them", "model")
     if not (model := named or asked):
         raise invalid("the model is missing: add ?model= or session.model", "model")
-    incoming = relaying.noted(Incoming(context.codec.api, body, {}, model, False))
+    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, model, False))
     target = relaying.plan(model, OF_OPENAI).first
     if session is not None:
         check_models(session, "session.model", SessionModels(context, target, OF_OPENAI))
-    if bare != _SDP:
-        body = with_session(body, kind, session)
+    if media_type != _SDP:
+        body = replace_session(body, kind, session)
     suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if asked else "")
-    return _relayed(relaying, incoming, target, body, kind, suffix)
+    return _relayed_call(relaying, incoming, target, body, kind, suffix)
 
 
 async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    """Read an action on a call, for the call's provider."""
+    """Read an action on a call, such as ``hangup``, for the call's provider."""
     context = relaying.context
     require_calls(context)
     action = relaying.arrival.asgi["path"].rpartition("/")[2]
@@ -74,13 +74,13 @@ async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     record = context.record
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api = target.api
-    body, kind = await relaying.body(), relaying.header("content-type") or JSON
+    body, kind = await relaying.read_body(), relaying.header("content-type") or JSON
     if action == "accept":
         session = ExaminedObject(dict(_members(body)), SESSION)
         check_models(session, "model", SessionModels(context, target, OF_OPENAI))
         body = session.encode()
-    incoming = relaying.noted(Incoming(context.codec.api, body, {}, target.asked, False))
-    return _relayed(relaying, incoming, target, body, kind, "")
+    incoming = relaying.record_request(Incoming(context.codec.api, body, {}, target.asked, False))
+    return _relayed_call(relaying, incoming, target, body, kind, "")
 
 
 def _members(body: bytes) -> Members:
@@ -90,7 +90,7 @@ def _members(body: bytes) -> Members:
     return members
 
 
-def _relayed(
+def _relayed_call(
     relaying: Relaying, incoming: Incoming, target: Target, body: bytes, kind: str, suffix: str
 ) -> RelayedRequest:
     media = MediaTypes(kind, relaying.header("accept") or "*/*")
@@ -101,18 +101,18 @@ def _relayed(
 
 
 class _CallAnswer(PassedAnswer):
-    """The filter of a call's start: the id becomes the client's, the URL the gateway's."""
+    """A filter that replaces the URL of a new call by the gateway's, with the client's id."""
 
     def __init__(self, event_limit: int, ids: CallIds, target: Target) -> None:
-        super().__init__(Unread(), event_limit)
+        super().__init__(NullReader(), event_limit)
         self._ids = ids
         self._target = target
 
     def head(self, status: int, headers: Headers) -> Headers:
-        places = tuple(("location", self._here(value)) for name, value in headers if name == "location")
+        places = tuple(("location", self._gateway_location(value)) for name, value in headers if name == "location")
         return (*super().head(status, headers), *places)
 
-    def _here(self, location: str) -> str:
+    def _gateway_location(self, location: str) -> str:
         native = location.partition("?")[0].rstrip("/").rpartition("/")[2]
         return f"{CALLS}/{self._ids.shown(native, self._target.entry)}"
 
@@ -135,7 +135,7 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     client = context.asked.client
     if not context.service.authenticator.realtime_grant(client).client_secrets:
         raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
-    incoming = await relaying.json()
+    incoming = await relaying.read_json()
     session = ExaminedObject(dict(incoming.members), _TREE)
     if not (model := session.texts.get(_MODEL)):
         raise invalid("session.model is required: it determines the provider of the credential", _MODEL)
@@ -144,11 +144,11 @@ async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> Re
     models = SessionModels(context, target, OF_OPENAI)
     for at, name in session.texts.items():
         if at != _MODEL:
-            models.further(at, name)
-    planned = relaying.planned(incoming, Plan.to(target, ONCE), partial(_prepared, session, incoming), None)
-    return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.passed())
+            models.check_other(at, name)
+    planned = relaying.plan_json(incoming, Plan.to(target, ONCE), partial(_prepare_secret, session, incoming), None)
+    return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.unchanged_filters())
 
 
-def _prepared(session: ExaminedObject, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+def _prepare_secret(session: ExaminedObject, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     session.put(_MODEL, target.model)
     return Prepared(Outgoing(session.encode()), left=left)

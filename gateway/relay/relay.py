@@ -1,7 +1,6 @@
-"""Sending a relayed request to a provider, and its response back to the client.
+"""Delivery of relayed requests: sends one to a provider, and its response to the client as a conversation's stream.
 
-A relayed response is delivered like a conversation's stream. Its ``AnswerFilter`` runs where the provider is read,
-because it may be slow and span several responses."""
+The ``AnswerFilter`` runs where the provider is read, because it may be slow and span several responses."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # after the last one, th
 
 
 class RelayedAnswer:
-    """The response of one attempt, through its filter: a ``BegunAnswer``.
+    """The filtered response of one attempt: a ``BegunAnswer``.
 
     ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
     (``is_held``). ``status`` and ``headers`` are those of the client's response."""
@@ -58,10 +57,10 @@ class RelayedAnswer:
         self.status = 200
         self.headers = ()
         self.came = []
-        self._on_whole = request.on_whole
+        self._on_whole = request.on_complete
         self._own_headers = made.request.headers
-        self._further = iter(request.further(made.target))
-        self._kept = 0  # approximate bytes in the filter
+        self._later_bodies = iter(request.later_bodies(made.target))
+        self._buffered = 0  # approximate bytes in the filter
         self._is_over = False
         self._response: UpstreamResponse | None = None
         self._pieces: AsyncIterator[bytes]
@@ -126,7 +125,7 @@ class RelayedAnswer:
         if source.stamp is not None:
             self.came.append((trio.current_time(), b""))
         self.content_type = response.header("content-type") or ""
-        own = await offload(self._kept, self.filter.head, response.status, response.headers)
+        own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         passed = source.target_request.disclosure.headers(response.headers, self.lane_name)
         self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
         self._pieces = response.chunks()
@@ -140,24 +139,24 @@ class RelayedAnswer:
                 if came is not None and source.stamp is not None:
                     came.append((trio.current_time(), piece))
                 out = self.filter.take(piece)
-                self._kept += len(piece) - len(out)
+                self._buffered += len(piece) - len(out)
                 return out
             await self.aclose()
-            if (body := next(self._further, None)) is not None:
+            if (body := next(self._later_bodies, None)) is not None:
                 assert isinstance(source, Attempt), "an answer to several requests is not cached"
                 await self._open(await source.send_another(body))
                 return b""
             self._is_over = True
-            return await offload(self._kept, self.filter.close)
+            return await offload(self._buffered, self.filter.close)
         except FramingError as error:
             raise GatewayError("upstream", str(error), reason="bad_answer") from None
 
 
 class RelayedLane:
-    """The lane of a relayed response, whose bytes are already the client's.
+    """A lane whose input already is the client's bytes, because ``answer`` filters them.
 
-    ``answer`` is ``None`` until there is a response: a stream may be opened for keep-alives before. If the response is
-    then no stream, it becomes a single event of up to ``most`` bytes."""
+    ``answer`` is ``None`` until there is a response: a stream may be opened earlier for keep-alives. If the response
+    is then no stream, it becomes a single event of up to ``most`` bytes."""
 
     source = SSE
 
@@ -220,9 +219,8 @@ class RelayedLane:
             self.seen.usage = self._answer.filter.usage
 
 
-class ReadOn:
-    """The survival of a response that is read to its end without its client, once its provider has the whole
-    request."""
+class DeferredSurvival:
+    """A response's permission to outlive its client, which begins when the provider has the whole request."""
 
     def __init__(self, nursery: trio.Nursery, target: Target) -> None:
         self._nursery = nursery
@@ -230,19 +228,19 @@ class ReadOn:
         self._survive: Callable[[], None] | None = None
 
     def begin(self) -> None:
-        """Start the survival: the provider is about to have the whole request."""
+        """Let the response outlive its client from now on: the last bytes of the request are being sent."""
         if self._survive is not None:
             self._survive()
 
     @contextmanager
     def outliving(self, left: Callable[[], object]) -> Iterator[None]:
-        """Make the response survive its client in this block: a ``Survival``."""
+        """Let the response outlive its client in this block, after ``begin``: a ``Survival``."""
         with survive_disconnect_later(self._nursery, self._target, left) as self._survive:
             yield
 
 
 class Relay(DeliveredAnswer[RelayedAnswer]):
-    """The delivery of a relayed response; ``head`` is the status and headers for the client."""
+    """The delivery of a relayed response; ``head`` is the client's status and headers."""
 
     def __init__(
         self,
@@ -277,16 +275,16 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
 
 
 async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest) -> Response:
-    """Return the response to ``request``; the rest of its body follows from tasks in the nursery of ``scope``.
+    """Send ``request`` and return the response; the rest of its body comes from tasks in the nursery of ``scope``.
 
     Raises ``GatewayError``. Cancellation, because the client has left, closes the connection to the provider."""
     nursery, first = scope.nursery, request.planned.plan.first
-    read_on = ReadOn(nursery, first)
-    planned = attrs.evolve(request.planned, before_end=read_on.begin if request.read_on else None)
+    outlives_client = DeferredSurvival(nursery, first)
+    planned = attrs.evolve(request.planned, before_end=outlives_client.begin if request.outlives_client else None)
     origin = await exchange.origin(planned, RelayedAnswers(request, exchange.record.endpoint))
     survival: Survival | None = None
-    if request.read_on:
-        survival = read_on.outliving
+    if request.outlives_client:
+        survival = outlives_client.outliving
     elif (followers := origin.followers) is not None:
         survival = partial(survive_disconnect, nursery, first, deserted=followers.deserted)
     delivered = Relay(exchange.context, origin, scope, request, survival)

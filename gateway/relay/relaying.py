@@ -1,4 +1,4 @@
-"""A request to an endpoint while it is read and planned, with what the endpoints' modules need."""
+"""Tools for the endpoints' modules: ``Relaying`` reads and plans a request, and makes a ``RelayedRequest`` of it."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
-from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer, Unread
+from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_plain
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
@@ -40,7 +40,9 @@ NO_OUTPUT = RequestedOutput(most=0)
 
 
 class Relaying:
-    """One request to ``endpoint``: its ``arrival`` and its ``exchange``."""
+    """A request to ``endpoint`` that is being read and planned.
+
+    ``arrival`` is the HTTP request, ``exchange`` sends it to providers and records it."""
 
     def __init__(self, endpoint: EndpointName, arrival: PiecesRequest, exchange: Exchange) -> None:
         self.endpoint: Endpoint = ENDPOINTS[endpoint]
@@ -48,7 +50,7 @@ class Relaying:
         self.exchange = exchange
         self.context = exchange.context
 
-    def at(self, endpoint: EndpointName) -> "Relaying":
+    def for_endpoint(self, endpoint: EndpointName) -> "Relaying":
         """Return the same request for another endpoint than the path's."""
         return Relaying(endpoint, self.arrival, self.exchange)
 
@@ -66,42 +68,42 @@ class Relaying:
 
     # The body
 
-    async def body(self) -> bytes:
+    async def read_body(self) -> bytes:
         """Read the whole body, decompressed. Raises ``GatewayError``."""
         return await whole_body(self.context, self.arrival, self.endpoint.elements)
 
     def held_body(self) -> HeldBody:
-        """Return the memory account of the body."""
+        """Return the account of the memory that the body occupies."""
         return held_body(self.context, self.arrival)
 
     @property
-    def most(self) -> int:
-        """The largest body in bytes that is passed on as it arrives, for this endpoint or by the configuration."""
+    def max_body(self) -> int:
+        """The limit in bytes for a body that is passed on as it arrives."""
         return self.context.service.limits.body_on(self.endpoint.most)
 
     @property
     def stated_length(self) -> int | None:
-        """The length of its body that the client states."""
+        """The body's length by ``content-length``, if the client sent it."""
         length = self.header("content-length") or ""
         return int(length) if length.isdecimal() else None
 
-    async def json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
-        """Read the body as a JSON object, with model and ``stream`` of ``path`` if set. Raises ``GatewayError``."""
-        body = await self.body()
+    async def read_json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
+        """Read the body as a JSON object; ``path`` may set its model and ``stream``. Raises ``GatewayError``."""
+        body = await self.read_body()
         incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
-        return self.noted(incoming)
+        return self.record_request(incoming)
 
-    def unread(self, model: str | None, stream: bool) -> Incoming:
-        """Return a request whose body is not read here."""
-        return self.noted(Incoming(self.context.codec.api, b"", {}, model, stream))
+    def unread_request(self, model: str | None, stream: bool) -> Incoming:
+        """Record and return a request whose body stays unread, with the given model and ``stream``."""
+        return self.record_request(Incoming(self.context.codec.api, b"", {}, model, stream))
 
-    async def nothing(self) -> Incoming:
-        """Return the request of a method without a body."""
+    async def bodiless_request(self) -> Incoming:
+        """Discard the body, and return a request without one."""
         await self.arrival.read(unlimited)
-        return self.unread(None, False)
+        return self.unread_request(None, False)
 
-    def noted(self, incoming: Incoming) -> Incoming:
-        """Record ``incoming`` and return it."""
+    def record_request(self, incoming: Incoming) -> Incoming:
+        """Note the model, ``stream`` and size of ``incoming`` in the record, and return it."""
         record = self.context.record
         record.asked, record.stream, record.bill.asked_size = incoming.model, incoming.stream, incoming.size
         return incoming
@@ -117,7 +119,7 @@ class Relaying:
 
     @property
     def default_model(self) -> str | None:
-        """The model configured as default for requests that require one, if any."""
+        """The endpoint's configured default for requests that should have a model, if any."""
         service, client = self.context.service, self.context.asked.client
         return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
@@ -144,51 +146,52 @@ class Relaying:
 
     # The request
 
-    def planned(
+    def plan_json(
         self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: RequestedOutput | None = NO_OUTPUT
     ) -> PlannedRequest:
-        """Return ``incoming`` as a planned JSON request; ``asks`` is the output that it allows, ``None`` if its members
-        say."""
+        """Return ``incoming`` as a planned JSON request.
+
+        ``asks`` is the output that it allows, ``None`` to read it from the members."""
         media = MediaTypes(JSON, self.header("accept") or "*/*")
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
 
-    def uploaded(
+    def plan_upload(
         self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: RequestedOutput = NO_OUTPUT
     ) -> PlannedRequest:
-        """Return a planned request with a body of the content type ``kind`` that is sent once, as it arrives."""
+        """Return a planned request whose body is sent once, as it arrives; ``kind`` is its content type."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
         plan = Plan.to(target, ONCE)
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media, upload=upload)
 
-    def passed(self, reading: Callable[[], AnswerReading] = Unread) -> Callable[[Target], AnswerFilter]:
+    def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""
         limit = self.context.service.limits.event
         return lambda target: PassedAnswer(reading(), limit)
 
 
-def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """Return ``incoming`` with only its model's name replaced: a ``Preparation`` but for its first argument."""
+def replace_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """Return ``incoming`` with the target's model if it states one: a ``Preparation`` after its first argument."""
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
         draft.put("model", target.model)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
-def with_own_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
-    """Return ``incoming`` with the target's model even if it has none, because the provider's default may differ."""
+def set_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """Return ``incoming`` with the target's model, even if it states none: the provider's default may differ."""
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
-def without_credentials(query: str) -> str:
-    """Return a client's ``query`` without parameters that may contain a key or are for the gateway."""
-    return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in KEPT_BACK)
+def strip_credentials(query: str) -> str:
+    """Return a client's ``query`` without the parameters in ``WITHHELD_PARAMETERS``."""
+    return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in WITHHELD_PARAMETERS)
 
 
-KEPT_BACK = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
+WITHHELD_PARAMETERS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 """Query parameters that may contain a key or are for the gateway."""
 
 
@@ -201,32 +204,34 @@ def openai_error(failed: ErrorInfo) -> bytes:
     return CODECS["chat"].last_event(failed, AnswerStart(), 0)
 
 
-def nothing_further(target: Target) -> Sequence[bytes]:
-    """Return no further bodies: the request is sent as one."""
+def no_later_bodies(target: Target) -> Sequence[bytes]:
+    """Return no bodies, for a target that receives a single request."""
     return ()
 
 
-OnWhole: TypeAlias = Callable[[], Awaitable[object]]
-"""A callback for the whole response: before a short one goes to the client, after the last piece of a long one. Never
-raises."""
+OnComplete: TypeAlias = Callable[[], Awaitable[object]]
+"""A callback for a complete response: before a short one is sent to the client, or after a long one's last piece.
+
+It never raises."""
 
 
 @attrs.frozen(eq=False)
 class RelayedRequest:
     """A request to an endpoint, ready for its providers.
 
-    ``planned`` is sent to them. ``filter`` makes a new filter for each attempt's response. A failed stream ends with
-    ``last_event``; other responses are cut. ``further`` returns the bodies of an attempt's requests after the first;
-    one filter takes all responses. ``on_whole`` runs once the response is complete. With ``read_on``, the response is
-    read to its end even without its client, once the provider has the whole request, because it reports what was
-    created or its cost."""
+    - ``filter`` makes a new filter for each attempt's response.
+    - ``last_event`` ends a failed stream; other failed responses are cut off.
+    - ``later_bodies`` returns the bodies of an attempt's requests after the first; one filter takes all responses.
+    - ``on_complete`` runs when the response is complete.
+    - ``outlives_client``: once the provider has the whole request, its response is read to the end even if the client
+      has left, because it reports what was created or its cost."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
-    on_whole: OnWhole | None = None
-    further: Callable[[Target], Sequence[bytes]] = nothing_further
-    read_on: bool = False
+    on_complete: OnComplete | None = None
+    later_bodies: Callable[[Target], Sequence[bytes]] = no_later_bodies
+    outlives_client: bool = False
 
 
 ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]

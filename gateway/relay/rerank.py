@@ -1,4 +1,4 @@
-"""Rerank, in each client's shape and each provider's (``/v1/rerank``, ``/v2/rerank`` and others)."""
+"""Rerank (``/v1/rerank``, ``/v2/rerank`` and others), translated between the shapes of clients and providers."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.allowances.expected import RequestedOutput
 from gateway.http.offload import offload
-from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, Unread
+from gateway.relay.answers import AnswerFilter, HeldAnswer, NullReader, PassedAnswer
 from gateway.relay.relaying import RelayedRequest, Relaying
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -30,28 +30,28 @@ from streams.events import Usage
 
 
 async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
-    incoming = await relaying.json()
+    incoming = await relaying.read_json()
     shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
-    plan = relaying.plan(relaying.model_of(incoming), _alike(shape))
-    wanted = await offload(incoming.size, _wanted, incoming, shape)
-    planned = relaying.planned(incoming, plan, partial(prepare_rerank, incoming, wanted), ONE_SEARCH)
+    plan = relaying.plan(relaying.model_of(incoming), _shapes_like(shape))
+    wanted = await offload(incoming.size, _read_wanted, incoming, shape)
+    planned = relaying.plan_json(incoming, plan, partial(prepare_rerank, incoming, wanted), ONE_SEARCH)
     limits, id = relaying.context.service.limits, relaying.scope.id
 
     def filter(target: Target) -> AnswerFilter:
         source = shape_of(target)
         if not translates_answer(wanted, source):
-            return PassedAnswer(RerankReading(), limits.event)
-        return HeldAnswer(partial(_translated, wanted=wanted, source=source, target=target, id=id), limits.answer)
+            return PassedAnswer(RerankUsageReader(), limits.event)
+        return HeldAnswer(partial(_translate, wanted=wanted, source=source, target=target, id=id), limits.answer)
 
     return RelayedRequest(planned, filter)
 
 
-def _wanted(incoming: Incoming, shape: RerankShape) -> WantedRanking:
+def _read_wanted(incoming: Incoming, shape: RerankShape) -> WantedRanking:
     return read_wanted_ranking(Draft(incoming.json), shape)
 
 
-def _alike(shape: RerankShape) -> frozenset[str]:
-    """Return the names of the shapes with the same form as ``shape``."""
+def _shapes_like(shape: RerankShape) -> frozenset[str]:
+    """Return the names of shapes whose requests are like those of ``shape``."""
     return frozenset(name for name, other in SHAPES.items() if other.form == shape.form)
 
 
@@ -70,25 +70,25 @@ def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, le
     return Prepared(Outgoing(body, edits=edits), left=left)
 
 
-def _translated(
+def _translate(
     body: bytes, wanted: WantedRanking, source: RerankShape, target: Target, id: str
 ) -> tuple[bytes, Usage | None]:
     out, costs = translate_answer(body, source, wanted, target.model, id)
     return out, usage_of(costs)
 
 
-class RerankReading(Unread):
-    """A reader of the usage of a response that passes unchanged."""
+class RerankUsageReader(NullReader):
+    """A reader of the usage in a rerank response."""
 
     usage: Usage | None = None
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         self.usage = usage_of(read_costs(value))
 
 
 def usage_of(costs: RerankCosts) -> Usage:
-    """Return ``costs`` as usage: the reported searches, one if nothing is reported."""
+    """Return ``costs`` as usage; one search if they report none."""
     searches = 1 if costs.searches is None else costs.searches
-    untold = costs.searches is None and costs.tokens is None and costs.nanos is None
+    is_estimated = costs.searches is None and costs.tokens is None and costs.nanos is None
     units = (("search", searches),)
-    return Usage(input=costs.tokens or 0, reported_nanos=costs.nanos, units=units, estimated=untold)
+    return Usage(input=costs.tokens or 0, reported_nanos=costs.nanos, units=units, estimated=is_estimated)

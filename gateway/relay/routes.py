@@ -29,8 +29,8 @@ class RelayRoute:
     """A route of an endpoint.
 
     In ``path``, ``{id}`` matches one step, ``{model}`` one or more; repeated variables are numbered: ``id``, ``id2``.
-    ``read`` and ``admit`` name functions in this package, such as ``audio.speech``, imported with the first request,
-    because few gateways serve all endpoints."""
+    ``read`` and ``admit`` are names of functions in this package, such as ``audio.read_speech``. They are imported with
+    the first request, because few gateways serve all endpoints."""
 
     endpoint: EndpointName
     method: str
@@ -41,14 +41,14 @@ class RelayRoute:
     """The entry and its name, if all requests below that name pass to it."""
 
 
-PLAIN: Final[tuple[EndpointName, ...]] = (
+PLAIN_JSON_ENDPOINTS: Final[tuple[EndpointName, ...]] = (
     "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
     "chat_classifications", "ocr",
 )  # fmt: skip
-"""Another one requires a line here, one in ``ENDPOINTS`` and one in the provider's row."""
+"""Endpoints with plain JSON. To add one, add a line here, one in ``ENDPOINTS`` and one in the provider's row."""
 
 _ID: Final = "/{id}"
-_KEPT: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
+_STORED_OBJECT_PATHS: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
     "files": (
         ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/url"),
     ),
@@ -80,14 +80,18 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
         for method, read in ((":embedContent", "read_gemini_one"), (":batchEmbedContents", "read_gemini_batch"))
     ),
     *(RelayRoute("rerank", "POST", path, "rerank.read_rerank") for path in ENDPOINTS["rerank"].paths),
-    *(RelayRoute(name, "POST", path, "plain_json.read_plain_json") for name in PLAIN for path in ENDPOINTS[name].paths),
-    RelayRoute("speech", "POST", "/v1/audio/speech", "audio.speech"),
-    RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", "audio.transcript"),
-    RelayRoute("transcriptions", "POST", "/v2/audio/transcriptions", "audio.transcript"),
-    RelayRoute("translations", "POST", "/v1/audio/translations", "audio.transcript"),
-    RelayRoute("image_generations", "POST", "/v1/images/generations", "images.generation"),
-    RelayRoute("image_edits", "POST", "/v1/images/edits", "images.edit"),
-    RelayRoute("image_variations", "POST", "/v1/images/variations", "images.edit"),
+    *(
+        RelayRoute(name, "POST", path, "plain_json.read_plain_json")
+        for name in PLAIN_JSON_ENDPOINTS
+        for path in ENDPOINTS[name].paths
+    ),
+    RelayRoute("speech", "POST", "/v1/audio/speech", "audio.read_speech"),
+    RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", "audio.read_transcript"),
+    RelayRoute("transcriptions", "POST", "/v2/audio/transcriptions", "audio.read_transcript"),
+    RelayRoute("translations", "POST", "/v1/audio/translations", "audio.read_transcript"),
+    RelayRoute("image_generations", "POST", "/v1/images/generations", "images.read_generation"),
+    RelayRoute("image_edits", "POST", "/v1/images/edits", "images.read_edit"),
+    RelayRoute("image_variations", "POST", "/v1/images/variations", "images.read_edit"),
     RelayRoute("realtime", "POST", "/v1/realtime/client_secrets", "realtime.read_client_secret"),
     RelayRoute("realtime", "POST", "/v1/realtime/calls", "realtime.read_call"),
     *(
@@ -96,7 +100,7 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     ),
     *(
         RelayRoute(endpoint, method, f"/v1/{endpoint}{path}", f"kept.read_{endpoint}")
-        for endpoint, paths in _KEPT.items()
+        for endpoint, paths in _STORED_OBJECT_PATHS.items()
         for method, path in paths
     ),
     *(
@@ -134,17 +138,18 @@ PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in 
 """The paths that the error for an unknown path may suggest."""
 
 
-_NAME: Final = re.compile(r"\{(\w+)\}")
-_STEPS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
+_VARIABLE_PATTERNS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
 
 
 @lru_cache(maxsize=1024)
 def pattern_of(path: str) -> re.Pattern[str]:
     """Return the pattern of a route's ``path``, with its variables as groups."""
-    parts = _NAME.split(path)  # odd positions are variables
+    parts = _VARIABLE.split(path)  # odd positions are variables
     return re.compile(
         "".join(
-            f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
+            f"(?P<{part}>{_VARIABLE_PATTERNS.get(part, '[^/]+')})" if at % 2 else re.escape(part)
+            for at, part in enumerate(parts)
         )
     )
 
@@ -172,8 +177,8 @@ def _pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
     )
 
 
-def _function(name: str) -> Any:
-    """Return a function of a module of this package that was imported, such as ``audio.speech``."""
+def _imported_function(name: str) -> Any:
+    """Return a function in this package by name, such as ``audio.read_speech``; its module must be imported."""
     module, _, function = name.partition(".")
     return getattr(sys.modules[f"gateway.relay.{module}"], function)
 
@@ -182,25 +187,25 @@ _RELAY: Final = "gateway.relay.relay"
 _RELAYING: Final = "gateway.relay.relaying"
 
 
-def _modules(route: RelayRoute) -> tuple[str, ...]:
-    """Return the modules that answer ``route``."""
+def _modules_for(route: RelayRoute) -> tuple[str, ...]:
+    """Return the names of the modules to import for ``route``."""
     named = (name.partition(".")[0] for name in (route.read, route.admit) if name is not None)
     return (_RELAY, _RELAYING, *(f"gateway.relay.{name}" for name in named))
 
 
 def add_relays(app: App, service: Service, cors: Cors, paths: RelayedPaths) -> None:
-    """Add ``paths`` to ``app``."""
-    alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
+    """Add the routes of ``paths`` to ``app``."""
+    by_prefix: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     for route in paths.routes:
-        serving = _ServedRoute(route, service, cors, _modules(route))
+        serving = _ServedRoute(route, service, cors, _modules_for(route))
         start, named, _ = route.path.partition("{")
         if named:
             method = route.path.rpartition(":")[2] if ":" in route.path else ""
-            alike[route.method, start, f":{method}" if method else ""].append(serving)
+            by_prefix[route.method, start, f":{method}" if method else ""].append(serving)
         else:
             add_fast_route(app, route.path, serving.answer, route.method)
-    for (method, start, end), routes in alike.items():
-        add_named_route(app, start, end, _RoutesAlike(routes, paths).answer, method)
+    for (method, start, end), routes in by_prefix.items():
+        add_named_route(app, start, end, _PrefixRoutes(routes, paths).answer, method)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -211,10 +216,10 @@ class _ServedRoute:
     modules: tuple[str, ...]
 
     async def answer(self, incoming: PiecesRequest) -> Response:
-        return await self.answer_named(incoming, {})
+        return await self.answer_path(incoming, {})
 
-    async def answer_named(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
-        """Return the response with CORS headers."""
+    async def answer_path(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
+        """Answer a request with CORS headers; ``names`` are the variables of its path."""
         response = await self._answer(incoming, names)
         if not self.cors:
             return response
@@ -229,7 +234,7 @@ class _ServedRoute:
 
         async def read_and_answer(exchange: Exchange) -> Response:
             relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
-            read = _function(route.read)
+            read = _imported_function(route.read)
             relayed = await read(*route.passing, relaying.Relaying(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
@@ -237,12 +242,12 @@ class _ServedRoute:
             return response
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        admit: Admit = by_key if route.admit is None else _function(route.admit)
+        admit: Admit = by_key if route.admit is None else _imported_function(route.admit)
         return await serve(service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=admit)
 
 
-class _RoutesAlike:
-    """Routes with the same prefix; the first matching one responds."""
+class _PrefixRoutes:
+    """Routes with the same prefix, method and suffix; the first whose pattern matches answers a request."""
 
     def __init__(self, routes: Iterable[_ServedRoute], paths: RelayedPaths) -> None:
         self._routes = tuple(routes)
@@ -252,11 +257,11 @@ class _RoutesAlike:
         path = incoming.asgi["path"]
         for route in self._routes:
             if (found := pattern_of(route.route.path).fullmatch(path)) is not None:
-                return await route.answer_named(incoming, found.groupdict())
-        return self._unknown(incoming, path)
+                return await route.answer_path(incoming, found.groupdict())
+        return self._unknown_path_response(incoming, path)
 
-    def _unknown(self, incoming: PiecesRequest, path: str) -> Response:
-        """Return the error for an unknown path."""
+    def _unknown_path_response(self, incoming: PiecesRequest, path: str) -> Response:
+        """Return a 404, or a 405 if the path exists for other methods."""
         service, api = self._routes[0].service, api_of(path, incoming.headers)
         record = open_record(api, service.ledger, incoming.scope, served=False)
         method, headers = incoming.asgi["method"], incoming.headers

@@ -1,8 +1,7 @@
-"""Multipart bodies passed to a provider as they arrive: with another ``model``, with other ids, or, for batch files,
-after every line is read.
+"""Multipart uploads: passed to a provider as they arrive, with the provider's model names and ids.
 
-The field ``purpose`` may follow the file. Until it is known, the file waits in the spool; a batch file waits to its
-end, because a mistake in its last line rejects the whole file."""
+The field ``model`` or ``purpose`` may follow the file, which then waits in a ``Spool``. A batch file waits to its end,
+because a mistake in its last line rejects the whole file."""
 
 import tempfile
 from collections import deque
@@ -32,13 +31,13 @@ from streams.errors import GatewayError, invalid
 T = TypeVar("T")
 
 
-class Chained:
-    """The pieces of several parts of a body, in order."""
+class ChainedPieces:
+    """An iterator over the pieces of several parts of a body, in order."""
 
     def __init__(self, *parts: bytes | AsyncIterator[bytes]) -> None:
         self._parts = deque(parts)
 
-    def __aiter__(self) -> "Chained":
+    def __aiter__(self) -> "ChainedPieces":
         return self
 
     async def __anext__(self) -> bytes:
@@ -52,8 +51,8 @@ class Chained:
         raise StopAsyncIteration
 
 
-class Edited:
-    """The pieces that ``feed`` makes of others; ``close`` is called at the end. Both may raise ``GatewayError``."""
+class EditedPieces:
+    """An iterator over pieces converted by ``feed``; it calls ``close`` at the end. Both may raise ``GatewayError``."""
 
     def __init__(
         self, pieces: AsyncIterator[bytes], feed: Callable[[bytes], bytes], close: Callable[[], object]
@@ -62,7 +61,7 @@ class Edited:
         self._feed = feed
         self._close = close
 
-    def __aiter__(self) -> "Edited":
+    def __aiter__(self) -> "EditedPieces":
         return self
 
     async def __anext__(self) -> bytes:
@@ -73,9 +72,9 @@ class Edited:
         raise StopAsyncIteration
 
 
-def _arriving(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
+def _arriving_pieces(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
     """Return the pieces of the client's body, and its stated length. Raises ``GatewayError`` (413)."""
-    most, length = relaying.most, relaying.stated_length
+    most, length = relaying.max_body, relaying.stated_length
     if length is not None and length > most:
         raise too_large(most)
     return relaying.arrival.pieces(most), length
@@ -84,9 +83,9 @@ def _arriving(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
 # The spool
 
 
-MEMORY: Final = 2**20
-"""Bytes of one upload that wait in memory."""
-BATCH: Final = 256 * 1024
+MAX_IN_MEMORY: Final = 2**20
+"""Bytes of one upload that wait in memory before they go to a file."""
+DISK_BLOCK: Final = 256 * 1024
 """Bytes written to or read from the file at a time."""
 
 _FULL: Final = "uploads with the model after the file use all the disk space of limits.spool"
@@ -95,11 +94,11 @@ _TOO_LARGE: Final = (
     "the file, or a smaller file"
 )
 _MODEL_FIRST: Final = "send the field model before the file, or try again later"
-_WAIT: Final = (("retry-after", "5"),)
+_RETRY_AFTER: Final = (("retry-after", "5"),)
 
 
 class Spool:
-    """The pieces of one upload in order: all are added before the first is read.
+    """A buffer for one upload, in memory and then in a file: all pieces are added before the first is read.
 
     ``most`` limits the disk space of all uploads of the process. ``close`` deletes the file. ``source`` is the spool of
     the same upload from which this one is written, if any."""
@@ -123,8 +122,8 @@ class Spool:
         self.size += len(piece)
         self._in_memory += len(piece)
         self._parts.append(piece)
-        if self._in_memory > (MEMORY if self._file is None else BATCH):
-            await self._write()
+        if self._in_memory > (MAX_IN_MEMORY if self._file is None else DISK_BLOCK):
+            await self._write_to_file()
         self._held.arrive(self._in_memory)
 
     def __aiter__(self) -> "Spool":
@@ -132,10 +131,10 @@ class Spool:
 
     async def __anext__(self) -> bytes:
         if self._unread and self._file is not None:
-            piece: bytes = await _on_disk(lambda file=self._file: file.read(BATCH))  # type: ignore[misc]
+            piece: bytes = await _run_disk_work(lambda file=self._file: file.read(DISK_BLOCK))  # type: ignore[misc]
             self._unread -= len(piece)
             if not self._unread:
-                self._let_go()
+                self._delete_file()
             return piece
         if self._parts:
             return self._parts.popleft()
@@ -144,45 +143,45 @@ class Spool:
     async def rewind(self) -> None:
         """Switch from adding to reading."""
         if self._file is not None:
-            await _on_disk(lambda file=self._file: file.seek(0))  # type: ignore[misc]
+            await _run_disk_work(lambda file=self._file: file.seek(0))  # type: ignore[misc]
             self._unread = self._on_disk
 
     def close(self) -> None:
-        """Delete everything."""
+        """Discard all pieces, and delete the file."""
         self._parts.clear()
-        self._let_go()
+        self._delete_file()
 
-    def _let_go(self) -> None:
-        """Free the disk space: a response may take minutes longer than the upload."""
+    def _delete_file(self) -> None:
+        """Delete the file early, because a response may take minutes longer than the upload."""
         self._shares.spooled -= self._on_disk
         self._on_disk = self._unread = 0
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    async def _write(self) -> None:
+    async def _write_to_file(self) -> None:
         data = b"".join(self._parts)
         own = self._on_disk + len(data) + (0 if self._source is None else self._source._on_disk)
         if own > self._most:
             raise GatewayError("too_large", _TOO_LARGE.format(self._most))
         if self._shares.spooled + len(data) > self._most:
-            raise GatewayError("overloaded", f"{_FULL}: {_MODEL_FIRST}", headers=_WAIT)
+            raise GatewayError("overloaded", f"{_FULL}: {_MODEL_FIRST}", headers=_RETRY_AFTER)
         self._shares.spooled += len(data)
         self._on_disk += len(data)
         self._parts.clear()
         self._in_memory = 0
         if self._file is None:
-            self._file = await _on_disk(tempfile.TemporaryFile)
-        await _on_disk(lambda file=self._file: file.write(data))  # type: ignore[misc]
+            self._file = await _run_disk_work(tempfile.TemporaryFile)
+        await _run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
 
 
-async def _on_disk(work: Callable[[], T]) -> T:
-    """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) on failure."""
+async def _run_disk_work(work: Callable[[], T]) -> T:
+    """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
     try:
         return await trio.to_thread.run_sync(work)
     except OSError as error:
         failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
-        raise GatewayError("overloaded", failed, headers=_WAIT) from None
+        raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None
 
 
 def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
@@ -195,15 +194,19 @@ def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
 # Another model
 
 
-LOOKED_AHEAD: Final = 64 * 1024
+LOOKAHEAD: Final = 64 * 1024
 """Bytes after ``model`` that are searched for more fields before a request is sent: SDKs send files last."""
 
-NOTED: Final = frozenset(("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity"))
+NOTED_FIELDS: Final = frozenset(
+    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity")
+)
 """Fields that affect the response or its cost."""
 
 
 class ArrivingUpload:
-    """An upload whose model is known; ``length`` is that of its body, if stated."""
+    """An upload that may still be arriving, but whose model is known, or known to be missing.
+
+    ``kind`` is its content type, ``length`` the length of its body, if the client states it."""
 
     def __init__(
         self, editor: MultipartEditor, spool: Spool, arriving: AsyncIterator[bytes], kind: str, length: int | None
@@ -216,40 +219,40 @@ class ArrivingUpload:
 
     @property
     def model(self) -> str | None:
-        """The model in the client's words, ``None`` without one."""
+        """The client's name for the model, ``None`` if the upload has none."""
         return self._editor.model
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The fields in ``NOTED`` that have arrived."""
+        """The fields in ``NOTED_FIELDS`` that have arrived."""
         return self._editor.fields
 
-    async def body(self, model: str) -> UploadedBody:
-        """Return the body for a provider with ``model`` as its name of the model. Call once."""
+    async def body_for(self, model: str) -> UploadedBody:
+        """Return the body with ``model``, the provider's name. Call once."""
         await self._spool.rewind()
         if self._editor.model is None:
             before, behind = self._editor.model_part(model), b""
         else:
             before, behind = b"", self._editor.replace(model)
-        return self._body(before, behind)
+        return self._edited_body(before, behind)
 
-    async def as_it_came(self) -> UploadedBody:
-        """Return the body with the client's model or without one. Call instead of ``body``."""
+    async def unchanged_body(self) -> UploadedBody:
+        """Return the body with the client's model, or without a model. Call instead of ``body_for``."""
         if self._editor.model is not None:
-            return await self.body(self._editor.model)
+            return await self.body_for(self._editor.model)
         await self._spool.rewind()
         self._editor.leave_out()
-        return self._body(b"", b"")
+        return self._edited_body(b"", b"")
 
-    def _body(self, before: bytes, behind: bytes) -> UploadedBody:
+    def _edited_body(self, before: bytes, behind: bytes) -> UploadedBody:
         editor = self._editor
         length = None if self._length is None else self._length + editor.difference
         return UploadedBody(
-            Chained(before, self._spool, behind, Edited(self._arriving, editor.feed, editor.close)), length
+            ChainedPieces(before, self._spool, behind, EditedPieces(self._arriving, editor.feed, editor.close)), length
         )
 
 
-async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
+async def read_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignore_bytes) -> ArrivingUpload:
     """Read the client's body until its model is known, or to its end.
 
     Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
@@ -261,12 +264,12 @@ async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object]
             f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed",
             status=415,
         )
-    editor = MultipartEditor(parse_boundary(kind), NOTED, on_file)
-    arriving, length, spool, size = *_arriving(relaying), _spool(relaying), 0
+    editor = MultipartEditor(parse_boundary(kind), NOTED_FIELDS, on_file)
+    arriving, length, spool, size = *_arriving_pieces(relaying), _spool(relaying), 0
     async for piece in arriving:
         size += len(piece)
         await spool.add(editor.feed(piece))
-        if editor.model is not None and (editor.has_file or editor.waiting > LOOKED_AHEAD):
+        if editor.model is not None and (editor.has_file or editor.waiting > LOOKAHEAD):
             break
     else:
         editor.close()
@@ -281,9 +284,10 @@ _FIELD: Final = "file_id"
 _LONGEST_ID: Final = 1024
 
 
-class NativeIds:
-    """Replaces ids in fields of a multipart body by the results of ``native``. Raises ``GatewayError``, also from
-    ``native``."""
+class IdReplacer:
+    """An editor that replaces the field ``file_id`` in a multipart body: ``native`` returns the provider's id.
+
+    Its methods raise ``GatewayError`` for invalid bodies and ids."""
 
     def __init__(self, boundary: bytes, native: Callable[[str], str]) -> None:
         self._parser = MultipartParser(boundary)
@@ -291,12 +295,12 @@ class NativeIds:
         self._id: bytes | None = None  # the part of an id that has arrived
 
     def feed(self, piece: bytes) -> bytes:
-        return b"".join(map(self._changed, self._parser.feed(piece)))
+        return b"".join(map(self._edit_event, self._parser.feed(piece)))
 
     def close(self) -> None:
         self._parser.close()
 
-    def _changed(self, event: MultipartEvent) -> bytes:
+    def _edit_event(self, event: MultipartEvent) -> bytes:
         if isinstance(event, MultipartHead):
             self._id = b"" if event.name.lower() == _FIELD else None
             return event.raw
@@ -317,70 +321,72 @@ class NativeIds:
 PURPOSE: Final = "purpose"
 FOR_BATCHES: Final = b"batch"
 FILE: Final = "file"
-_LONGEST: Final = 100  # bytes of a purpose
+MAX_PURPOSE: Final = 100  # bytes of a purpose
 
 
-class _Purpose:
-    """A search for the purpose in a multipart body's events.
+class _PurposeSearch:
+    """A search for the field ``purpose`` in the events of a multipart body.
 
     Duplicates, and forms that servers read differently, are rejected: the provider could use the file for something
     else."""
 
     def __init__(self) -> None:
         self.value: bytes | None = None
-        self._coming: bytes | None = None
+        self._arrived: bytes | None = None
 
-    def passed(self, events: Iterable[MultipartEvent]) -> bytes:
+    def search(self, events: Iterable[MultipartEvent]) -> bytes:
         """Search ``events``, and return their bytes. Raises ``GatewayError``."""
         found = list(events)
         for event in found:
-            self.see(event)
+            self._read(event)
         return b"".join([event.raw for event in found])
 
-    def see(self, event: MultipartEvent) -> None:
+    def _read(self, event: MultipartEvent) -> None:
         match event:
             case MultipartHead():
                 if event.name == PURPOSE and (self.value is not None or event.file_name is not None or event.encoding):
                     raise invalid("send the field purpose exactly once, as plain text", PURPOSE)
-                self._coming = b"" if event.name == PURPOSE else None
-            case MultipartData(raw) if self._coming is not None:
-                self._coming = (self._coming + raw)[:_LONGEST]
-            case MultipartBoundary() if self._coming is not None:
-                self.value, self._coming = self._coming.strip().lower(), None
+                self._arrived = b"" if event.name == PURPOSE else None
+            case MultipartData(raw) if self._arrived is not None:
+                self._arrived = (self._arrived + raw)[:MAX_PURPOSE]
+            case MultipartBoundary() if self._arrived is not None:
+                self.value, self._arrived = self._arrived.strip().lower(), None
 
 
 @attrs.frozen(eq=False)
 class FileUpload:
-    """An upload with a known purpose; ``lines`` has read it completely if it is for a batch."""
+    """The body of a file upload; for a batch file, also the reader that has read all ``lines``."""
 
     body: UploadedBody
     lines: BatchLines | None = None
 
 
-async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> FileUpload:
-    """Return the client's upload for a provider; ``lines`` makes the reader of a batch file.
+async def read_file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> FileUpload:
+    """Read the client's file upload up to its purpose, and return its body for a provider.
+
+    A batch file is read completely, by a new reader from ``lines``.
 
     Raises ``GatewayError``: 400 for an invalid multipart body or line, 403 for a model in one, 413, 503."""
     boundary = parse_boundary(relaying.header("content-type") or "")
-    arriving, length = _arriving(relaying)
-    parser, purpose, spool = MultipartParser(boundary), _Purpose(), _spool(relaying)
+    arriving, length = _arriving_pieces(relaying)
+    parser, purpose, spool = MultipartParser(boundary), _PurposeSearch(), _spool(relaying)
     async for piece in arriving:
-        await spool.add(purpose.passed(parser.feed(piece)))
+        await spool.add(purpose.search(parser.feed(piece)))
         if purpose.value is not None and FOR_BATCHES not in purpose.value:
             await spool.rewind()
             length = None if length is None else length - parser.preamble
-            rest = Edited(arriving, lambda piece: purpose.passed(parser.feed(piece)), parser.close)
-            return FileUpload(UploadedBody(Chained(spool, rest), length))
+            rest = EditedPieces(arriving, lambda piece: purpose.search(parser.feed(piece)), parser.close)
+            return FileUpload(UploadedBody(ChainedPieces(spool, rest), length))
     parser.close()
     await spool.rewind()
     if FOR_BATCHES not in (purpose.value or b""):
         return FileUpload(UploadedBody(spool, spool.size))
     reader = lines()
-    return FileUpload(await _rewritten(relaying, spool, MultipartParser(boundary), reader), reader)
+    return FileUpload(await _rewrite_lines(relaying, spool, MultipartParser(boundary), reader), reader)
 
 
-async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
-    """Return the body in ``source`` with the lines of its file rewritten by ``lines``."""
+async def _rewrite_lines(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
+    """Return the body in ``source``, whose file ``lines`` rewrites line by line."""
     spool, size, in_file = _spool(relaying, source), 0, False
     async for piece in source:
         for event in parser.feed(piece):

@@ -9,41 +9,41 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.relay.answers import ObjectAnswer
-from gateway.relay.kept import KeptRequest, reading
+from gateway.relay.kept import KeptRequest, reader_for
 from gateway.relay.relay import relay
-from gateway.relay.relaying import with_model
-from gateway.relay.uploads import arriving_upload
+from gateway.relay.relaying import replace_model
+from gateway.relay.uploads import read_upload
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 
 
 class VideoRequest(KeptRequest):
-    """A request to create a video: its model selects the provider, and it is sent once."""
+    """A request to create a video, which is sent once, to the provider of its model."""
 
     async def answer(self) -> Response:
-        planned = await (self._written() if self.is_json else self._form())
+        planned = await (self._plan_json() if self.is_json else self._plan_form())
         account = self._account_of(planned.plan.first)
         if not self.ids.native:
             self.ids.shown("", account)  # fails before creating an object whose id could not be signed
         filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
-        return await relay(self.relaying.exchange, self.relaying.scope, self.relayed(planned, filter))
+        return await relay(self.relaying.exchange, self.relaying.scope, self.relayed_request(planned, filter))
 
-    async def _written(self) -> PlannedRequest:
-        incoming = await self.relaying.json()
+    async def _plan_json(self) -> PlannedRequest:
+        incoming = await self.relaying.read_json()
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
-        return self.relaying.planned(incoming, Plan.to(target, ONCE), partial(with_model, incoming))
+        return self.relaying.plan_json(incoming, Plan.to(target, ONCE), partial(replace_model, incoming))
 
-    async def _form(self) -> PlannedRequest:
+    async def _plan_form(self) -> PlannedRequest:
         """Return the planned request for a form, which may include a first picture."""
-        upload = await arriving_upload(self.relaying)
-        incoming = self.relaying.unread(upload.model, False)
+        upload = await read_upload(self.relaying)
+        incoming = self.relaying.unread_request(upload.model, False)
         target = self.relaying.plan(self.relaying.model_of(incoming)).first
-        return self.relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+        return self.relaying.plan_upload(incoming, target, await upload.body_for(target.model), upload.kind)
 
     def _account_of(self, target: Target) -> Account:
         return next(one for one in self.usable() if any(entry.name == target.entry.name for entry in one.entries))
 
 
-read_new_video = reading("videos", VideoRequest)
-read_video = reading("videos")
+read_new_video = reader_for("videos", VideoRequest)
+read_video = reader_for("videos")

@@ -54,7 +54,7 @@ def _check_completion(api: LoadApi, body: bytes, streamed: bool) -> None:
     reader, framing = CompletionReader(1), wire_of(api).framing
     for raw in framing.splitter(len(body) + 1).feed(body):
         if (found := framing.parse(raw)) is not None:
-            reader.event(*found)
+            reader.read_event(*found)
     reader.close(streamed=True)
 
 

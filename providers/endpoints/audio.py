@@ -43,7 +43,7 @@ class AudioReader:
     def usage(self) -> Usage | None:
         return self._reported or self._default_usage()
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""
         if data == b"[DONE]":
             self._done = True
@@ -56,7 +56,7 @@ class AudioReader:
         self._done = self._done or kind in FINISHED
         self._read(value)
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         """Read a whole JSON answer; a transcript in plain text may be ``true`` or ``123``."""
         if isinstance(value, dict):
             if value.get("error") and "text" not in value:

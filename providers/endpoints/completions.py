@@ -109,7 +109,7 @@ class CompletionReader:
             return self._reported
         return Usage(input=self._prompt_tokens, output=-(-self._text_length // CHARACTERS_PER_TOKEN), estimated=True)
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         """Read one event of a stream: its name ("" for none) and its data."""
         if data.startswith(b"[DONE]"):
             if not self._started or (self._finished and self._started - self._finished):
@@ -124,7 +124,7 @@ class CompletionReader:
             raise GatewayError.of(read_event_failure(load(data)))
         self._read(chunk)
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         """Read a whole answer, decoded."""
         if not isinstance(value, dict):
             raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer")

@@ -64,7 +64,7 @@ class ImageReader:
         units = (("image", max(self._done, self._expected)),)
         return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
 
-    def event(self, name: str, data: bytes) -> None:
+    def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream; one may have megabytes of an image."""
         ends = data if len(data) <= 2 * ENDS else data[:ENDS] + data[-ENDS:]
         if name == "error" or _ERROR.search(ends[:ENDS]):
@@ -74,7 +74,7 @@ class ImageReader:
             found = token_usage(_usage_in(ends))
             self._reported = found if self._reported is None or found is None else self._reported + found
 
-    def whole(self, value: object) -> None:
+    def read_whole(self, value: object) -> None:
         """Read a whole answer that was short enough to decode."""
         if isinstance(value, dict) and value.get("error") and "data" not in value:
             raise GatewayError.of(read_event_failure(value))

@@ -7,15 +7,15 @@ import pytest
 from gateway.realtime.closing import (
     CLIENT_LOST,
     LONGEST_REASON,
-    LOST,
     NO_CODE,
+    UPSTREAM_LOST,
     Closing,
     closing_for_other_side,
     fit_reason,
 )
 from gateway.realtime.events import OpenAiFrames, error_event
-from gateway.realtime.notices import Complaint, OutputPiece, ResponseEnded, ResponseStarted, TranscriptBilled
-from gateway.realtime.subprotocols import BETA, OfferedProtocols, upstream_protocols, with_key
+from gateway.realtime.notices import FrameRejected, OutputPiece, ResponseEnded, ResponseStarted, TranscriptBilled
+from gateway.realtime.subprotocols import BETA, OfferedProtocols, upstream_protocols, with_offered_keys
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
@@ -26,13 +26,13 @@ class Rule:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    def own(self, at: str, name: str) -> str:
+    def provider_name(self, at: str, name: str) -> str:
         self.asked.append((at, name))
         if name not in ("fast", "gpt-realtime"):
             raise GatewayError("permission", "no", param=at)
         return "gpt-realtime"
 
-    def further(self, at: str, name: str) -> None:
+    def check_other(self, at: str, name: str) -> None:
         self.asked.append((at, name))
         if name != "whisper-1":
             raise GatewayError("permission", "no", param=at)
@@ -40,7 +40,7 @@ class Rule:
 
 def client(event, rule=None):
     text = event if isinstance(event, str | bytes) else json.dumps(event)
-    return OpenAiFrames().from_client(text, rule or Rule())
+    return OpenAiFrames().read_client_frame(text, rule or Rule())
 
 
 def is_refused(frame) -> bool:
@@ -65,10 +65,10 @@ def test_frames_pass_as_they_are_unless_they_name_a_model():
 
 
 def test_the_answer_of_the_model_is_asked_for_by_one_event():
-    assert client({"type": "response.create", "event_id": "e1"}).asks
+    assert client({"type": "response.create", "event_id": "e1"}).requests_response
     assert client({"type": "response.create", "event_id": "e1"}).event_id == "e1"
-    assert client(b'{"ty\\u0070e": "response.create"}').asks
-    assert not client({"type": "response.cancel"}).asks
+    assert client(b'{"ty\\u0070e": "response.create"}').requests_response
+    assert not client({"type": "response.cancel"}).requests_response
 
 
 def test_models_are_replaced_where_they_stand():
@@ -123,7 +123,7 @@ USAGE = {
 
 
 def notices(event):
-    return OpenAiFrames().from_provider(event if isinstance(event, str | bytes) else json.dumps(event))
+    return OpenAiFrames().read_provider_frame(event if isinstance(event, str | bytes) else json.dumps(event))
 
 
 def test_what_is_metered_is_found_in_both_generations():
@@ -138,7 +138,7 @@ def test_what_is_metered_is_found_in_both_generations():
         assert said.characters == 10
     for kind in ("response.text.delta", "response.output_text.delta", "response.output_audio_transcript.delta"):
         assert notices({"type": kind, "delta": "hello"}) == (OutputPiece(5),)
-    assert notices({"type": "error", "error": {"event_id": "e1", "message": "m"}}) == (Complaint("e1", "m"),)
+    assert notices({"type": "error", "error": {"event_id": "e1", "message": "m"}}) == (FrameRejected("e1", "m"),)
 
 
 def test_a_transcription_is_metered_by_tokens_or_by_time():
@@ -155,9 +155,9 @@ def test_a_transcription_is_metered_by_tokens_or_by_time():
 def test_a_transcription_is_billed_for_its_own_model():
     frames = OpenAiFrames()
     update = {"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}}
-    frames.from_client(json.dumps(update), Rule())
+    frames.read_client_frame(json.dumps(update), Rule())
     kind = "conversation.item.input_audio_transcription.completed"
-    (told,) = frames.from_provider(json.dumps({"type": kind, "usage": {"type": "tokens", "input_tokens": 2}}))
+    (told,) = frames.read_provider_frame(json.dumps({"type": kind, "usage": {"type": "tokens", "input_tokens": 2}}))
     assert told == TranscriptBilled(Usage(input=2), "whisper-1")
 
 
@@ -186,7 +186,7 @@ def test_half_a_character_hides_nothing():
     """Programs that cut text by UTF-16 units send it (openclaw/openclaw#110642)."""
     half = r'"t":"\ud83d"'
     text = '{"type":"response.create",' + half + "}"
-    assert (client(text).message, client(text).asks) == (text, True)
+    assert (client(text).message, client(text).requests_response) == (text, True)
     assert is_refused('{"session":{"model":"other",' + half + "}}")
     assert is_refused('{"type":"a","type":"b",' + half + "}")
     done = '{"type":"response.done",' + half + ',"response":{"id":"r","usage":{"input_tokens":3}}}'
@@ -209,21 +209,23 @@ def test_what_is_nested_too_deeply_is_no_event():
 def test_every_code_becomes_one_that_may_be_sent():
     reserved = {999, 1004, 1006, 1015, 1016, 2000, 2999, 5000, 65535, 0}
     for code in reserved:
-        assert closing_for_other_side(code, "why", LOST) == LOST, code
+        assert closing_for_other_side(code, "why", UPSTREAM_LOST) == UPSTREAM_LOST, code
         assert closing_for_other_side(code, "why", CLIENT_LOST) == CLIENT_LOST, code
     for code in (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 4000, 4999):
-        assert closing_for_other_side(code, "why", LOST) == Closing(code, "why"), code
-    assert closing_for_other_side(NO_CODE, "", LOST) == Closing(NO_CODE, "")
+        assert closing_for_other_side(code, "why", UPSTREAM_LOST) == Closing(code, "why"), code
+    assert closing_for_other_side(NO_CODE, "", UPSTREAM_LOST) == Closing(NO_CODE, "")
 
 
 def test_a_reason_fits_and_is_cut_between_characters():
     assert fit_reason("é" * 62) == "é" * 61
-    assert len(closing_for_other_side(1008, "x" * 500, LOST).reason) == LONGEST_REASON
+    assert len(closing_for_other_side(1008, "x" * 500, UPSTREAM_LOST).reason) == LONGEST_REASON
     assert fit_reason("\ud800") == "?"
 
 
 def test_a_reason_holds_no_credential():
-    closing = closing_for_other_side(1008, "the key sk-upstream-0123456789 is wrong", LOST, ("sk-upstream-0123456789",))
+    closing = closing_for_other_side(
+        1008, "the key sk-upstream-0123456789 is wrong", UPSTREAM_LOST, ("sk-upstream-0123456789",)
+    )
     assert "0123456789" not in closing.reason
     assert closing.code == 1008
 
@@ -239,7 +241,7 @@ def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
     offered = OfferedProtocols.in_headers(headers)
     assert offered.keys == ("sk-ours-1",)
     assert "sk-ours-1" not in repr(offered)
-    assert with_key(headers, offered) == (
+    assert with_offered_keys(headers, offered) == (
         ("host", "h"),
         ("sec-websocket-protocol", f"realtime, {BETA}"),
         ("authorization", "Bearer sk-ours-1"),
@@ -258,4 +260,4 @@ def test_programs_offer_nothing():
     assert offered == OfferedProtocols()
     assert offered.chosen is None
     assert upstream_protocols(offered, beta=True) == ()
-    assert with_key((("authorization", "Bearer k"),), offered) == (("authorization", "Bearer k"),)
+    assert with_offered_keys((("authorization", "Bearer k"),), offered) == (("authorization", "Bearer k"),)

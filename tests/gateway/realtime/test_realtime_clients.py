@@ -253,11 +253,11 @@ async def test_who_asks_without_an_upgrade_is_told_what_it_is():
 
 
 class Rule:
-    def own(self, at: str, name: str) -> str:
+    def provider_name(self, at: str, name: str) -> str:
         assert (at, name) == ("setup.model", "live")
         return "gemini-live-2.5"
 
-    def further(self, at: str, name: str) -> None:
+    def check_other(self, at: str, name: str) -> None:
         raise AssertionError(at)
 
 
@@ -265,7 +265,7 @@ def test_the_model_is_in_the_first_message_text_or_binary():
     setup = {"setup": {"model": "models/live", "generationConfig": {"n": 1}}}
     for message in (json.dumps(setup), json.dumps(setup).encode()):
         assert read_setup(message) == ("live", None)
-        sent = GeminiFrames().from_client(message, Rule()).message
+        sent = GeminiFrames().read_client_frame(message, Rule()).message
         assert type(sent) is type(message)
         assert json.loads(sent) == {"setup": {"model": "models/gemini-live-2.5", "generationConfig": {"n": 1}}}
     for wrong in (
@@ -281,29 +281,31 @@ def test_the_model_is_in_the_first_message_text_or_binary():
             read_setup(wrong)
     resumed = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
     assert read_setup(json.dumps(resumed)) == ("live", "h1")
-    assert GeminiFrames().from_client('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
+    assert GeminiFrames().read_client_frame('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
 
 
 def test_a_turn_took_what_its_last_usage_says():
     frames = GeminiFrames()
-    assert frames.from_provider(b'{"setupComplete":{}}') == ()
-    assert frames.from_provider('{"sessionResumptionUpdate":{"newHandle":"h"}}') == (Resumable("h"),)
-    assert frames.from_provider('{"sessionResumptionUpdate":{}}') == ()
-    assert frames.from_provider('{"goAway":{"timeLeft":"50s"}}') == ()
-    (said,) = frames.from_provider(json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 3200}]}}}))
+    assert frames.read_provider_frame(b'{"setupComplete":{}}') == ()
+    assert frames.read_provider_frame('{"sessionResumptionUpdate":{"newHandle":"h"}}') == (Resumable("h"),)
+    assert frames.read_provider_frame('{"sessionResumptionUpdate":{}}') == ()
+    assert frames.read_provider_frame('{"goAway":{"timeLeft":"50s"}}') == ()
+    (said,) = frames.read_provider_frame(
+        json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 3200}]}}})
+    )
     assert isinstance(said, OutputPiece)
     first = {"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 1}}
     last = {"promptTokenCount": 10, "cachedContentTokenCount": 4, "responseTokenCount": 7, "thoughtsTokenCount": 2}
-    assert frames.from_provider(json.dumps(first)) == ()
-    assert frames.from_provider(json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": last})) == (
+    assert frames.read_provider_frame(json.dumps(first)) == ()
+    assert frames.read_provider_frame(json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": last})) == (
         ResponseEnded(None, Usage(input=6, cache_read=4, output=9, reasoning=2), "complete"),
     )
-    assert frames.rest() == ()
+    assert frames.unfinished_notices() == ()
     by_sense = [{"modality": "AUDIO", "tokenCount": 8}, {"modality": "TEXT", "tokenCount": 2}]
-    frames.from_provider(json.dumps({"usageMetadata": {"promptTokenCount": 10, "promptTokensDetails": by_sense}}))
-    (ended,) = frames.rest()
+    frames.read_provider_frame(json.dumps({"usageMetadata": {"promptTokenCount": 10, "promptTokensDetails": by_sense}}))
+    (ended,) = frames.unfinished_notices()
     assert isinstance(ended, ResponseEnded)
     assert ended.usage.units == (("input_audio_token", 8),)
-    assert frames.rest() == ()
-    frames.from_provider(json.dumps(first))
-    assert frames.rest() == (ResponseEnded(None, Usage(input=10, output=1), "cut"),)
+    assert frames.unfinished_notices() == ()
+    frames.read_provider_frame(json.dumps(first))
+    assert frames.unfinished_notices() == (ResponseEnded(None, Usage(input=10, output=1), "cut"),)

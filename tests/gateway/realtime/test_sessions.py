@@ -339,8 +339,8 @@ async def test_models_in_frames_are_checked_like_the_first():
 
 
 async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
-    monkeypatch.setattr("gateway.realtime.opening.LARGEST", 100_000)
-    monkeypatch.setattr("gateway.realtime.dialing.LARGEST", 100_000)
+    monkeypatch.setattr("gateway.realtime.opening.MAX_MESSAGE", 100_000)
+    monkeypatch.setattr("gateway.realtime.dialing.MAX_MESSAGE", 100_000)
     for text in ('"' + "x" * 99_990 + '"', '"' + "x" * 100_001 + '"'):
         async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
             await caller.send(b"\x00" + text.encode())

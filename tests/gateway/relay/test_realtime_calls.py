@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import trio
 
-from gateway.realtime.calls import session_of, with_session
+from gateway.realtime.calls import read_session, replace_session
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
@@ -89,11 +89,11 @@ async def test_settings_beside_an_offer_have_the_provider_s_model_and_nothing_el
         response = await post(running, "/v1/realtime/calls", MAY, files=files)
         assert response.status_code == 201, response.text
         asked = provider.asked[0]
-        found = session_of(asked.body, asked.headers["content-type"])
+        found = read_session(asked.body, asked.headers["content-type"])
         assert found.texts == {"session.model": "m-1"}
         assert SDP in asked.body
         back = asked.body.replace(b'"model":"m-1"', b'"model":"voice"')
-        assert with_session(back, asked.headers["content-type"], found) == asked.body
+        assert replace_session(back, asked.headers["content-type"], found) == asked.body
 
 
 async def test_what_is_not_allowed_begins_nothing():

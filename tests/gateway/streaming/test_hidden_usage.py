@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.relay.answers import PassedAnswer, Unread
+from gateway.relay.answers import NullReader, PassedAnswer
 from gateway.streaming.passthrough import Passthrough
 from providers.apis import CODECS
 from tests.support.lanes import clean, masked_error
@@ -40,7 +40,7 @@ def conversation(pieces: list[bytes]) -> bytes:
 
 
 def endpoint(pieces: list[bytes]) -> bytes:
-    passed = PassedAnswer(Unread(), 2**20, CODECS["chat"].is_usage_alone)
+    passed = PassedAnswer(NullReader(), 2**20, CODECS["chat"].is_usage_alone)
     passed.head(200, (("content-type", "text/event-stream"),))
     return b"".join(map(passed.take, pieces)) + passed.close()
 

@@ -30,7 +30,7 @@ def _failure(events: Sequence[bytes], expected: int) -> str | None:
     reader = CompletionReader(expected)
     try:
         for event in events:
-            reader.event("", event)
+            reader.read_event("", event)
         reader.close(streamed=True)
     except GatewayError as error:
         return error.info.message
@@ -94,12 +94,12 @@ def test_an_error_in_the_stream_is_its_end():
 
 def test_usage_is_that_of_the_last_event_or_of_the_whole():
     reader = CompletionReader(1)
-    reader.event("", _chunk(0, "a", "stop", usage=None))
-    reader.event("", b'{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, '
+    reader.read_event("", _chunk(0, "a", "stop", usage=None))
+    reader.read_event("", b'{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, '
                      b'"prompt_tokens_details": {"cached_tokens": 5}}}')  # fmt: skip
     assert reader.usage == Usage(input=4, cache_read=5, output=4)
     whole = CompletionReader(1)
-    whole.whole({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 8}})
+    whole.read_whole({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 8}})
     assert whole.usage == Usage(input=3, output=5)
     whole.close(streamed=False)
 
@@ -107,7 +107,7 @@ def test_usage_is_that_of_the_last_event_or_of_the_whole():
 @pytest.mark.parametrize("value", [[], "text", {"error": {"message": "no such model"}}])
 def test_a_whole_answer_that_is_none_is_a_failure(value: object):
     with pytest.raises(GatewayError):
-        CompletionReader(1).whole(value)
+        CompletionReader(1).read_whole(value)
 
 
 def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
@@ -126,13 +126,13 @@ def test_what_nobody_counts_is_estimated():
     reader = CompletionReader(2, prompt_tokens=7)
     assert reader.usage is None
     for index, text in ((0, "abcd"), (1, "ef"), (0, "")):
-        reader.event("", _chunk(index, text))
+        reader.read_event("", _chunk(index, text))
     assert reader.usage == Usage(input=7, output=2)
     assert reader.usage.estimated
-    reader.event("", b'{"choices": [{"index": 0, "delta": {"content": "ghijk"}}]}')
+    reader.read_event("", b'{"choices": [{"index": 0, "delta": {"content": "ghijk"}}]}')
     assert reader.usage == Usage(input=7, output=3)
     whole = CompletionReader(2, prompt_tokens=7)
-    whole.whole({"choices": [{"text": "abcdefgh"}, {"message": {"content": "x"}}, None, {"text": 3}]})
+    whole.read_whole({"choices": [{"text": "abcdefgh"}, {"message": {"content": "x"}}, None, {"text": 3}]})
     assert whole.usage == Usage(input=7, output=3)
 
 

@@ -108,18 +108,18 @@ def test_whatever_comes_readers_raise_nothing_but_failures():
         b'"\\ud800"',
     ):
         for reader in (ImageReader(1), AudioReader(lambda: None)):
-            reader.event("", data)
+            reader.read_event("", data)
             assert reader.usage in (None, Usage())
             with pytest.raises(GatewayError):
                 reader.close(streamed=True)
-            reader.whole([data])
+            reader.read_whole([data])
             reader.close(streamed=False)
 
 
 def test_pictures_of_a_stream_are_added_up():
     reader = ImageReader(2)
     for _ in range(2):
-        reader.event("", b'{"type":"image_generation.completed","usage":{"input_tokens":2,"output_tokens":3}}')
+        reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":2,"output_tokens":3}}')
     reader.close(streamed=True)
     assert reader.usage == Usage(input=4, output=6)
 
@@ -131,6 +131,6 @@ def test_streams_of_transcripts_end_as_each_server_ends_them():
         b"[DONE]",
     ):
         reader = AudioReader(lambda: None)
-        reader.event("", b'{"type":"transcript.text.delta","delta":"x"}')
-        reader.event("", last)
+        reader.read_event("", b'{"type":"transcript.text.delta","delta":"x"}')
+        reader.read_event("", last)
         reader.close(streamed=True)
