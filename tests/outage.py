@@ -153,7 +153,7 @@ class Simulation:
         self._routed = mode == "route"
         self._plan = self._plan_for(CONFIG, mode)
         self._random = random.Random(f"{mode} {rate}")
-        self._balancer = Balancer(chance=self._random.random)
+        self._balancer = Balancer(rng=self._random.random)
 
     @staticmethod
     def _plan_for(config: Config, mode: Mode) -> Plan:
@@ -188,9 +188,9 @@ class Simulation:
 
     # The state that requests share
 
-    def fault(self, target: Target, chance: random.Random) -> Fault | None:
+    def fault(self, target: Target, rng: random.Random) -> Fault | None:
         """Return the fault of a request to ``target`` now, or ``None``."""
-        now, drawn = (trio.current_time() - self._began) / MINUTE, chance.random()
+        now, drawn = (trio.current_time() - self._began) / MINUTE, rng.random()
         for trouble in self._troubles:
             if trouble.begins <= now < trouble.ends and target.place in trouble.places:
                 for fault in trouble.faults:

@@ -16,11 +16,11 @@ from gateway.commands.load_outputs import LoadOutputs, OutputOptions, write_file
 from gateway.commands.load_plan import LoadOptions, check_alone, check_questions, input_error, planned, wait_before
 from gateway.commands.terminal import say
 from loadtest.crew.channel import NoCrew
-from loadtest.crew.opening import capacity_notes, loading
-from loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
+from loadtest.crew.opening import capacity_notes, open_load_starter
+from loadtest.figures.conditions import Condition, ConditionVerdict, judge_conditions, parse_condition
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.plan.comparison import NoPart
+from loadtest.plan.comparison import UnknownPart
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
 from loadtest.reports import text
@@ -52,7 +52,7 @@ def run(options: LoadOptions) -> int:
             check_alone(options)
         if options.compare is not None:
             check_questions(options)
-            conditions = tuple(map(parse, options.fail_if))
+            conditions = tuple(map(parse_condition, options.fail_if))
             with report.reject_misread(*options.compare):
                 return finish(_load_both(*options.compare), options.outputs, conditions, compares=True)
         if options.self_test:
@@ -70,7 +70,7 @@ def run(options: LoadOptions) -> int:
         with LoadOutputs.opened(options.outputs) as outputs:
             runs = _run_load(plan, keys, outputs, ends, wait)
             runs = runs and outputs.with_remarks(runs)
-    except (ConfigError, NoReport, Unreachable, NoCrew, NoPart, NotReady, TooLate) as error:
+    except (ConfigError, NoReport, Unreachable, NoCrew, UnknownPart, NotReady, TooLate) as error:
         click.echo(_message(error), err=True)
         return UNUSABLE
     if not runs:
@@ -78,7 +78,7 @@ def run(options: LoadOptions) -> int:
     part = part_of_plan(plan)
     if part is not None and plan.fail_if:
         say(f"part {part.number} of {part.of}: trigate load merge checks the conditions on all parts together")
-    conditions = () if part is not None else tuple(map(parse, plan.fail_if))
+    conditions = () if part is not None else tuple(map(parse_condition, plan.fail_if))
     status = finish(runs, options.outputs, conditions, ends.verdicts, part=part)
     _advise(runs, plan, keys)
     return UNUSABLE if ends.refused and status != INTERRUPTED else status
@@ -156,7 +156,7 @@ async def _load(
     found: list[RunResult] = []
     values = {target: key.value for target, key in keys.items()}
     shown = () if plan.search else (screen.watch,)  # a search prints its own lines
-    async with loading(plan, values) as start, outputs.exported():
+    async with open_load_starter(plan, values) as start, outputs.exported():
 
         async def once(scenario: Scenario, target: str, watch: Watching = watch_nothing) -> RunResult:
             guards, records = ends.of_run(scenario, target)
@@ -217,10 +217,10 @@ def finish(
     part: PlanPart | None = None,
     compares: bool = False,
 ) -> int:
-    """Print and write the report, and return the exit status. Raises ``NoPart``.
+    """Print and write the report, and return the exit status. Raises ``UnknownPart``.
 
     ``early_ends`` are the verdicts on conditions that stopped a run."""
-    judged = (*early_ends, *verdicts(conditions, runs))
+    judged = (*early_ends, *judge_conditions(conditions, runs))
     out = sys.stderr if outputs.on_stdout else sys.stdout
     if not compares:
         for single in runs:

@@ -22,16 +22,16 @@ from gateway.commands.terminal import say
 from loadtest.crew.opening import concurrency_mistake
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.plain_text import plain_text
-from loadtest.figures.conditions import NoCondition
+from loadtest.figures.conditions import InvalidCondition
 from loadtest.plan import scenario_file
-from loadtest.plan.asked_loads import OF_SEARCHES
 from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
-from loadtest.plan.kinds import percentiles_in
+from loadtest.plan.kinds import parse_percentiles
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.masked_urls import mask_url, secrets
+from loadtest.plan.masked_urls import mask_url, url_secrets
 from loadtest.plan.recorded_load import is_recorded
+from loadtest.plan.requested_loads import OF_SEARCHES
 from loadtest.plan.scenario import Scenario
-from loadtest.plan.shares import processes, read_part, read_start, spelled_start
+from loadtest.plan.shares import format_start, parse_part, parse_processes, parse_start
 from loadtest.reports.parts import digest
 from loadtest.requests.bodies import api_of, headers
 from loadtest.requests.keys import credential
@@ -116,7 +116,7 @@ def planned(options: LoadOptions) -> Scenario:
 def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
     """Return the plan with the options for processes and parts. Raises ``ConfigError``."""
     given: dict[str, Any] = {}
-    for name, read in (("processes", processes), ("part", read_part), ("start_at", read_start)):
+    for name, read in (("processes", parse_processes), ("part", parse_part), ("start_at", parse_start)):
         try:
             if (text := getattr(options, name)) is not None:
                 given[name] = read(text)
@@ -125,7 +125,7 @@ def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
     if "part" in given and "start_at" not in given:
         raise input_error("--part", "--start-at is missing", "give all parts the same start time with --start-at")
     if given.get("start_at", math.inf) < time():
-        raise input_error("--start-at", f"{spelled_start(given['start_at'])} is in the past", "give a future time")
+        raise input_error("--start-at", f"{format_start(given['start_at'])} is in the past", "give a future time")
     plan = attrs.evolve(plan, **given)
     if plan.part.of == 1:
         return plan
@@ -136,7 +136,7 @@ def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
 def _with_percentiles(plan: Scenario, given: str | None) -> Scenario:
     """Return the plan with the percentiles of the option. Raises ``ConfigError``."""
     try:
-        return plan if given is None else attrs.evolve(plan, percentiles=percentiles_in(given))
+        return plan if given is None else attrs.evolve(plan, percentiles=parse_percentiles(given))
     except Wrong as error:
         raise input_error("--percentiles", error.found, error.expected) from None
 
@@ -165,7 +165,7 @@ def check_questions(options: LoadOptions) -> None:
         for words in getattr(options, name):
             try:
                 READERS[name](words)
-            except NoCondition as error:
+            except InvalidCondition as error:
                 mistakes.append(Mistake("", _option(name), error.found, error.expected))
     if mistakes:
         raise ConfigError(tuple(mistakes))
@@ -302,7 +302,7 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
         return names[0]
     if not names:
         raise _mistake(f"missing, and {mask_url(place)} lists no models (status {status})", EXPECTED)
-    words = SecretWords.among((key or "", *secrets(url)))
+    words = SecretWords.among((key or "", *url_secrets(url)))
     shorter = (words.mask(plain_text(name, 100)) for name in names[:SHOWN])
     listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
     raise _mistake(f"missing; models at {mask_url(url)}: {len(names)} ({listed})", "choose one with --model MODEL")

@@ -11,8 +11,8 @@ import click
 from configfile.document import ConfigError
 from configfile.wording import Wrong
 from gateway.commands.load_outputs import OutputOptions
-from loadtest.figures.conditions import parse
-from loadtest.plan.kinds import percentiles_in
+from loadtest.figures.conditions import parse_condition
+from loadtest.plan.kinds import parse_percentiles
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES
@@ -30,7 +30,7 @@ def compare(
 
     It is 0, 1 if a question of ``asked`` has the answer yes for any target, 2 if a file cannot be used."""
     try:
-        shares = PERCENTILES if percentiles is None else percentiles_in(percentiles)
+        shares = PERCENTILES if percentiles is None else parse_percentiles(percentiles)
         wide = _margin(margin)
         with report_file.reject_misread(before, after):
             found = comparison(before, after, margin=wide, percentiles=shares)
@@ -82,12 +82,12 @@ def merge(paths: Sequence[Path], outputs: OutputOptions, fail_if: Sequence[str],
     from gateway.commands.load import finish  # not needed to compare
 
     try:
-        shown = {} if percentiles is None else {"percentiles": percentiles_in(percentiles)}
-        asked = tuple(map(parse, fail_if))
+        shown = {} if percentiles is None else {"percentiles": parse_percentiles(percentiles)}
+        asked = tuple(map(parse_condition, fail_if))
         with report_file.reject_misread(*paths):
             whole = merge_parts(paths)
             whole = attrs.evolve(whole, scenario={**whole.scenario, **shown})
-            conditions = (*asked, *map(parse, whole.scenario.get("fail_if") or ()))
+            conditions = (*asked, *map(parse_condition, whole.scenario.get("fail_if") or ()))
             outputs.check(has_conditions=bool(conditions))
             status = finish((whole,), outputs, conditions)
     except ConfigError as error:

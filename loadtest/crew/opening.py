@@ -99,7 +99,7 @@ def port_note(plan: Scenario, ports: PortRange | None, addresses: int, machines:
     )
 
 
-def most_files() -> int | None:
+def open_file_limit() -> int | None:
     """Return the number of files that a process may have open after it raised its limit, or ``None`` for no limit."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -109,7 +109,7 @@ def most_files() -> int | None:
     return None
 
 
-def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[str, str] | None:
+def file_limit_mistake(concurrency: int, processes: int, most: int | None) -> tuple[str, str] | None:
     """Return a problem and its solution if the machine does not allow enough open files for ``concurrency`` clients."""
     if most is None or (needed := math.ceil(concurrency / processes) + OWN_FILES) <= most:
         return None
@@ -128,7 +128,7 @@ Starting: TypeAlias = Callable[[Scenario, str, Sequence[RecordSink]], LoadUnderW
 
 
 @contextlib.asynccontextmanager
-async def loading(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
+async def open_load_starter(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
     """Yield a function that starts loads, one after another. ``keys`` maps target names to API keys.
 
     Raises ``Unreachable``, ``NoCrew`` and ``TooLate``; a load may raise them too.
@@ -157,7 +157,7 @@ def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
     if plan.part.of == 1 and plan.open_loop and 0 < plan.concurrency < plan.processes:
         found = f"{plan.concurrency} concurrent requests are too few for {plan.processes} processes"
         return found, f"use at least {plan.processes}, or fewer processes"
-    return file_mistake(plan.part.count(plan.concurrency), plan.processes, most_files())
+    return file_limit_mistake(plan.part.count(plan.concurrency), plan.processes, open_file_limit())
 
 
 async def capacity_notes(plan: Scenario) -> Sequence[str]:

@@ -25,7 +25,7 @@ from loadtest.crew.channel import (
     Unable,
     Wanted,
 )
-from loadtest.figures.measures import duration
+from loadtest.figures.measures import format_duration
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario, planned_counts
@@ -68,7 +68,7 @@ class MemberShare:
 
     @property
     def loss(self) -> str:
-        return f"{self.why}, {duration(max(0.0, self.lost_at))} after the start; its unreported results are lost"
+        return f"{self.why}, {format_duration(max(0.0, self.lost_at))} after the start; its unreported results are lost"
 
     def lost_requests(self, plan: Scenario, seconds: float) -> int:
         """Return the number of requests with an unknown end: those planned until ``seconds`` that have not ended.
@@ -288,7 +288,6 @@ class SharedRun(LoadUnderWay):
         if self._dropped:
             found.append(f"{self._dropped} records arrived too fast, so the log lacks their lines.")
         if self._start_spread >= APART:
-            found.append(
-                f"The processes started {duration(self._start_spread)} apart, so the load was incomplete at first."
-            )
+            spread = format_duration(self._start_spread)
+            found.append(f"The processes started {spread} apart, so the load was incomplete at first.")
         return found

@@ -76,10 +76,10 @@ def read_event(api: LoadApi, raw: bytes) -> EventContent:
         return ONLY_END
     if api == "converse" and name in wire.words.error_names:
         return EventContent(error=_exception_type(data) or name.removeprefix(":"), message=error_message(data))
-    return read_whole(api, data)
+    return read_whole_answer(api, data)
 
 
-def read_whole(api: LoadApi, data: bytes) -> EventContent:
+def read_whole_answer(api: LoadApi, data: bytes) -> EventContent:
     """Return the content of the whole answer ``data``, or ``NOTHING`` if it is not JSON."""
     try:
         value = msgspec.json.decode(data)
@@ -105,10 +105,10 @@ def error_message(data: bytes) -> str:
     error = _member(value, "error")
     message = error if isinstance(error, str) else _member(error or value, "message")
     text = message if isinstance(message, str) else data[:300].decode("utf-8", "replace")
-    return _line(text)
+    return _in_one_line(text)
 
 
-def _line(text: str) -> str:
+def _in_one_line(text: str) -> str:
     return " ".join(text.split())[:200]
 
 
@@ -120,7 +120,7 @@ def _error_content(error: Any) -> EventContent:
     words = (_member(error, "code"), _member(error, "type"))
     name = next((word for word in words if isinstance(word, str) and word), "error")
     message = _member(error, "message")
-    return EventContent(error=name, message=_line(message) if isinstance(message, str) else "")
+    return EventContent(error=name, message=_in_one_line(message) if isinstance(message, str) else "")
 
 
 def _count_or_none(value: Any) -> int | None:
@@ -145,7 +145,7 @@ def _member_at(value: Any, path: str) -> Any:
     return value
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
+def _objects_in(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -153,7 +153,7 @@ def _read_chat(value: dict[str, Any]) -> EventContent:
     if value.get("error"):
         return _error_content(value["error"])
     tokens = _usage_tokens(value.get("usage"), _CHAT_USAGE)
-    choices = _objects(value.get("choices"))
+    choices = _objects_in(value.get("choices"))
     said = [_member(choice, "delta") or _member(choice, "message") for choice in choices]
     finish = next((reason for choice in choices if (reason := _text_or_empty(choice.get("finish_reason")))), "")
     content = any(_has_any(delta, _DELTAS) for delta in said)
@@ -211,8 +211,8 @@ def _read_gemini(value: dict[str, Any]) -> EventContent:
     if value.get("error"):
         error = value["error"]
         return attrs.evolve(_error_content(error), error=str(_member(error, "status") or "error"))
-    candidates = _objects(value.get("candidates"))
-    parts = [part for one in candidates for part in _objects(_member_at(one, "content.parts"))]
+    candidates = _objects_in(value.get("candidates"))
+    parts = [part for one in candidates for part in _objects_in(_member_at(one, "content.parts"))]
     said = [part for part in parts if part.get("text") or part.keys() - _TEXT_MEMBERS]
     finish = next((reason for one in candidates if (reason := _text_or_empty(one.get("finishReason")))), "")
     finish = finish or _text_or_empty(_member_at(value, "promptFeedback.blockReason"))
@@ -234,7 +234,7 @@ def _read_converse(value: dict[str, Any]) -> EventContent:
 
 def _read_completion(value: dict[str, Any]) -> EventContent:
     """Read a completion like a Chat answer with its text elsewhere."""
-    choices = _objects(value.get("choices"))
+    choices = _objects_in(value.get("choices"))
     return attrs.evolve(_read_chat(value), content=any(choice.get("text") for choice in choices), reasoning=False)
 
 
@@ -296,8 +296,8 @@ class AnswerContent:
 def read_answer(api: LoadApi, body: bytes, *, streamed: bool) -> AnswerContent:
     """Read the received part of an answer. Raises nothing."""
     if not streamed:
-        return _combine((read_whole(api, body),))
-    return _combine(read_event(api, raw) for raw in _events(api, body))
+        return _combine_events((read_whole_answer(api, body),))
+    return _combine_events(read_event(api, raw) for raw in _events(api, body))
 
 
 def _events(api: LoadApi, body: bytes) -> Iterator[bytes]:
@@ -307,7 +307,7 @@ def _events(api: LoadApi, body: bytes) -> Iterator[bytes]:
             yield from splitter.feed(body[start : start + PIECE])
 
 
-def _combine(events: Iterable[EventContent]) -> AnswerContent:
+def _combine_events(events: Iterable[EventContent]) -> AnswerContent:
     found: dict[str, int] = {}
     contents: list[int] = []
     tokens, finish, failed, says = AnswerTokens(), "", NOTHING, False

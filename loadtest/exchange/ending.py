@@ -25,7 +25,7 @@ LONGEST: Final = 60.0
 """The longest wait in seconds. Some servers request days (earendil-works/pi#4991)."""
 
 
-def retry_after(status: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def parse_retry_after(status: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the seconds to wait from ``now`` on, or ``None`` without a valid ``retry-after`` header."""
     said = headers.get("retry-after", "").strip()
     if status not in STATUSES or not said:
@@ -127,7 +127,7 @@ def record_of(
         finish=plain_text(exchange.finish, SHORT),
         request_id=plain_text(next((headers[name] for name in REQUEST_IDS if name in headers), ""), SHORT),
         route=tuple((name, plain_text(value, SHORT)) for name, value in headers.items() if name.startswith(ROUTE)),
-        retry_after=retry_after(exchange.status, headers),
+        retry_after=parse_retry_after(exchange.status, headers),
         resent=exchange.resent,
         version=exchange.version,
         events=exchange.events,

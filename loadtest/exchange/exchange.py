@@ -17,7 +17,15 @@ import attrs
 import msgspec
 import trio
 
-from loadtest.exchange.content import LONGEST, NOTHING, PIECE, AnswerContent, error_message, read_event, read_whole
+from loadtest.exchange.content import (
+    LONGEST,
+    NOTHING,
+    PIECE,
+    AnswerContent,
+    error_message,
+    read_event,
+    read_whole_answer,
+)
 from loadtest.exchange.record import AnswerTokens, Manner, Phase, Problem
 from loadtest.plan.load_endpoints import LoadApi, wire_of
 from loadtest.plan.load_request import LoadRequest, TokensSeen
@@ -119,7 +127,7 @@ class TimedExchange:
 
     def __attrs_post_init__(self) -> None:
         self.heard = self.began
-        self._marks = marks_of(self.request.api)
+        self._marks = end_marks_of(self.request.api)
         cancel = self.request.cancel if self.manner == "cancels" else None
         leaving = math.inf if cancel is None else cancel.after
         self._leaves, self._tokens_seen = (
@@ -278,7 +286,7 @@ class TimedExchange:
             self.phase = "first byte"
             self.fail(f"status {self.status}", error_message(self.body))
         elif not self.request.stream and len(self._body) <= SHORT:
-            self.failed = read_whole(self.request.api, self.body).error is not None
+            self.failed = read_whole_answer(self.request.api, self.body).error is not None
 
     # Callbacks of the task that reads the answer
 
@@ -366,7 +374,7 @@ class TimedExchange:
 
 
 @cache
-def marks_of(api: LoadApi) -> tuple[bytes, ...]:
+def end_marks_of(api: LoadApi) -> tuple[bytes, ...]:
     """Return words that mark the end of an answer: each event that ends one has at least one of them."""
     words = wire_of(api).words
     names = words.ends | words.error_names | words.error_types

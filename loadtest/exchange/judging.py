@@ -1,6 +1,6 @@
 """Judges every answer against the grammar of its API, in a separate process.
 
-AnswerJudge an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
+Judging an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
 lowest priority, so that it takes no CPU time from a server on the same machine.
 
 Readers of ``providers.endpoints`` judge the endpoints other than conversations. Without a reader, a good answer is JSON
@@ -60,14 +60,14 @@ def _check_completion(api: LoadApi, body: bytes, streamed: bool) -> None:
 
 def _check_list(api: LoadApi, body: bytes, streamed: bool) -> None:
     member = LOAD_ENDPOINTS[api].answer
-    value = _json(body)
+    value = _parse_json(body)
     if not isinstance(value, dict) or not isinstance(value.get(member), list) or not value[member]:
         raise ValueError(f"{member} is not a list, or it is empty")
 
 
 def _check_transcript(api: LoadApi, body: bytes, streamed: bool) -> None:
     """Check a transcript: JSON, or one of the text formats."""
-    if body.lstrip()[:1] == b"{" and not isinstance(_json(body).get("text"), str):
+    if body.lstrip()[:1] == b"{" and not isinstance(_parse_json(body).get("text"), str):
         raise ValueError("`text` is not a string")
 
 
@@ -76,7 +76,7 @@ def _check_sound(api: LoadApi, body: bytes, streamed: bool) -> None:
         raise ValueError("it is JSON, not audio")
 
 
-def _json(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except NOT_JSON:

@@ -18,7 +18,7 @@ import msgspec
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.masked_urls import secrets
+from loadtest.plan.masked_urls import url_secrets
 from loadtest.plan.scenario import MASK, NAMES, Scenario, named_secrets
 from streams.surrogates import NOT_JSON
 
@@ -42,7 +42,7 @@ class SecretWords:
     @classmethod
     def of(cls, scenario: Scenario, target: str, key: str | None) -> "SecretWords":
         """Return the secret words of the load on one target."""
-        values = [key or "", *(value for _, value in scenario.headers), *secrets(scenario.targets[target])]
+        values = [key or "", *(value for _, value in scenario.headers), *url_secrets(scenario.targets[target])]
         return cls.among((*values, *(value for request in scenario.requests for value in _body_secrets(request))))
 
     @classmethod
@@ -82,11 +82,11 @@ def _mask_word(text: str, word: str, *, escaped: bool, cut: bool) -> str:
         return text
     pieces: list[str] = []
     done = 0
-    for begin in _beginning(word, escaped).finditer(text):
+    for begin in _beginning_pattern(word, escaped).finditer(text):
         if begin.start() < done:
             continue
         end, at = begin.end(), SECRET
-        while at < len(word) and (found := _spelling(word[at], escaped).match(text, end)):
+        while at < len(word) and (found := _character_pattern(word[at], escaped).match(text, end)):
             end, at = found.end(), at + 1
         if at == len(word) or (cut and _CUT.match(text, end)):
             pieces += (text[done : begin.start()], MASK)
@@ -95,12 +95,12 @@ def _mask_word(text: str, word: str, *, escaped: bool, cut: bool) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _beginning(word: str, escaped: bool) -> re.Pattern[str]:
-    return re.compile("".join(_spelling(character, escaped).pattern for character in word[:SECRET]))
+def _beginning_pattern(word: str, escaped: bool) -> re.Pattern[str]:
+    return re.compile("".join(_character_pattern(character, escaped).pattern for character in word[:SECRET]))
 
 
 @functools.lru_cache(maxsize=1024)
-def _spelling(character: str, escaped: bool) -> re.Pattern[str]:
+def _character_pattern(character: str, escaped: bool) -> re.Pattern[str]:
     """Return a pattern for ``character``. With ``escaped``, it also matches escapes of JSON, nested JSON and URLs."""
     itself = re.escape(character)
     if not escaped or not character.isascii():

@@ -115,12 +115,12 @@ class Pair:
         return self.scale(self.after.now) - self.scale(self.before.now)
 
 
-def intervals(pairs: Sequence[Pair], confidence: float, chance: random.Random) -> list[Interval]:
+def intervals(pairs: Sequence[Pair], confidence: float, rng: random.Random) -> list[Interval]:
     """Return the interval of each pair. All intervals hold jointly with this confidence."""
     if not pairs:
         return []
     sizes = len(pairs[0].before.above), len(pairs[0].after.above)
-    draws = [tuple(itemgetter(*chance.choices(range(size), k=size)) for size in sizes) for _ in range(RESAMPLES)]
+    draws = [tuple(itemgetter(*rng.choices(range(size), k=size)) for size in sizes) for _ in range(RESAMPLES)]
     drawn = [
         [pair.scale(pair.after.resample(after)) - pair.scale(pair.before.resample(before)) for before, after in draws]
         for pair in pairs

@@ -6,34 +6,43 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, duration, plain
+from loadtest.figures.measures import MEASURES, format_duration, format_number
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import COUNTS, Tally
 from loadtest.plan.comparison import (
     STATISTICS,
     Comparison,
+    InvalidCondition,
     LoadPart,
-    NoCondition,
-    NoPart,
-    comparison,
+    UnknownPart,
+    parse_comparison,
+    parse_percentile,
     part_of,
-    percent_of,
-    unknown,
+    unknown_figure,
 )
 from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
-__all__ = ["Condition", "ConditionVerdict", "NoCondition", "early", "of_tally", "parse", "verdict", "verdicts"]
+__all__ = [
+    "Condition",
+    "ConditionVerdict",
+    "InvalidCondition",
+    "figure_reader",
+    "judge_conditions",
+    "judge_figure",
+    "parse_condition",
+    "parse_until",
+]
 
 ALIASES: Final = {"errors": "error"}
 
-OfTally: TypeAlias = Callable[[Tally], float | None]
+TallyReader: TypeAlias = Callable[[Tally], float | None]
 OfRun: TypeAlias = Callable[[RunResult, Tally], float | None]
-Shows: TypeAlias = Callable[[float], str]
+Formatter: TypeAlias = Callable[[float], str]
 Scale: TypeAlias = Literal["s", "%", ""]
 
 
-def percent(value: float) -> str:
+def format_percentage(value: float) -> str:
     """Return a percentage as text."""
     return f"{value:.4g} %"
 
@@ -42,15 +51,15 @@ def _goodput(tally: Tally) -> float | None:
     return None if tally.goodput is None else 100 * tally.goodput
 
 
-def _a_second(run: RunResult, tally: Tally, count: str) -> float:
+def _per_second(run: RunResult, tally: Tally, count: str) -> float:
     return tally.counts[count] / run.elapsed if run.elapsed else 0.0
 
 
 _OF_RUN: Final[Mapping[str, OfRun]] = {
     "rate": lambda run, tally: tally.counts["started"] / run.seconds if run.seconds else 0.0,
-    "completed": lambda run, tally: run.completed if tally is run.tally else _a_second(run, tally, "whole"),
+    "completed": lambda run, tally: run.completed if tally is run.tally else _per_second(run, tally, "whole"),
     "throughput": lambda run, tally: tally.tokens / run.elapsed if run.elapsed else 0.0,
-    "goodput_rate": lambda run, tally: run.goodput_rate if tally is run.tally else _a_second(run, tally, "good"),
+    "goodput_rate": lambda run, tally: run.goodput_rate if tally is run.tally else _per_second(run, tally, "good"),
     "unbegun": lambda run, _: float(run.unbegun),
     "notes": lambda run, _: float(len(notes(run))),
 }
@@ -94,27 +103,30 @@ class Condition:
 
     comparison: Comparison
     value: OfRun
-    show: Shows
+    show: Formatter
 
     @property
     def text(self) -> str:
         return self.comparison.text
 
     def verdict(self, run: RunResult) -> ConditionVerdict | None:
-        """Return the result in ``run``, or ``None`` if the condition is about another target. Raises ``NoPart``."""
+        """Return the result in ``run``, or ``None`` if the condition is about another target.
+
+        Raises ``UnknownPart``.
+        """
         part = _part(self.comparison.of, run)
         if not part.contains(run.target, part.request):
             return None
         tally = run.requests.get(part.request, Tally()) if part.request else run.tally
-        return verdict(run.name, self.comparison, self.value(run, tally), self.show)
+        return judge_figure(run.name, self.comparison, self.value(run, tally), self.show)
 
     def failure(self, run: RunResult) -> str | None:
-        """Return the reason for the failure, or ``None``. Raises ``NoPart``."""
+        """Return the reason for the failure, or ``None``. Raises ``UnknownPart``."""
         found = self.verdict(run)
         return found.failure or None if found else None
 
 
-def verdict(run: str, compared: Comparison, value: float | None, show: Shows) -> ConditionVerdict:
+def judge_figure(run: str, compared: Comparison, value: float | None, show: Formatter) -> ConditionVerdict:
     """Return the result of a condition. It fails if nothing was measured."""
     ok = value is not None and not compared(value)
     return ConditionVerdict(run, compared.text, ok, value, compared.limit, "" if value is None else show(value))
@@ -126,70 +138,70 @@ def _part(name: str, run: RunResult) -> LoadPart:
     return part_of(name, targets, tuple(dict.fromkeys((*kinds, *run.requests))))
 
 
-def verdicts(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tuple[ConditionVerdict, ...]:
+def judge_conditions(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tuple[ConditionVerdict, ...]:
     """Return the result of each condition in each run that it concerns.
 
-    Raises ``NoPart`` if it concerns none of the runs.
+    Raises ``UnknownPart`` if it concerns none of the runs.
     """
     found: list[ConditionVerdict] = []
     for condition in conditions:
         told = [said for run in runs if (said := condition.verdict(run))]
         if not told and runs:
             of = condition.comparison.of
-            raise NoPart(f"there is no run {of}", f"there are {', '.join(run.name for run in runs)}")
+            raise UnknownPart(f"there is no run {of}", f"there are {', '.join(run.name for run in runs)}")
         found += told
     return tuple(found)
 
 
-def parse(text: str) -> Condition:
-    """Parse a condition such as ``ttft.p95>500ms`` or ``demo chat: ttft.p95>500ms``. Raises ``NoCondition``."""
-    read = comparison(text)
+def parse_condition(text: str) -> Condition:
+    """Parse a condition such as ``ttft.p95>500ms`` or ``demo chat: ttft.p95>500ms``. Raises ``InvalidCondition``."""
+    read = parse_comparison(text)
     if read.name in _OF_RUN:
-        _refuse_statistic(read)
+        _reject_statistic(read)
         read.plain("remove it: this figure has no unit")
-        return Condition(read, _OF_RUN[read.name], plain)
-    value, show = of_tally(read)
+        return Condition(read, _OF_RUN[read.name], format_number)
+    value, show = figure_reader(read)
     return Condition(read, lambda _, tally: value(tally), show)
 
 
-def early(text: str) -> Comparison:
-    """Parse a condition of ``--until``, which is checked during the run. Raises ``NoCondition``."""
-    read = comparison(text, "write a condition, such as errors>5%, goodput<90% or ttft.p95>5s")
+def parse_until(text: str) -> Comparison:
+    """Parse a condition of ``--until``, which is checked during the run. Raises ``InvalidCondition``."""
+    read = parse_comparison(text, "write a condition, such as errors>5%, goodput<90% or ttft.p95>5s")
     if read.name in _OF_RUN:
-        raise NoCondition(text, f"{read.name} is known only at the end", "use it with --fail-if")
-    of_tally(read)
+        raise InvalidCondition(text, f"{read.name} is known only at the end", "use it with --fail-if")
+    figure_reader(read)
     return read
 
 
-def of_tally(read: Comparison) -> tuple[OfTally, Shows]:
+def figure_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
     """Return the function that reads the figure of a comparison from a tally, and its format.
 
-    Raises ``NoCondition``.
+    Raises ``InvalidCondition``.
     """
     if read.name in MEASURES:
-        return _of_measure(read)
+        return _measure_reader(read)
     name = ALIASES.get(read.name, read.name)
     if name not in COUNTS and name != SHARE:
-        raise unknown(read.text, read.name, NAMES, MEASURES_ELSEWHERE)
-    _refuse_statistic(read)
-    return _of_share(read) if name == SHARE else _of_count(read, name)
+        raise unknown_figure(read.text, read.name, NAMES, MEASURES_ELSEWHERE)
+    _reject_statistic(read)
+    return _share_reader(read) if name == SHARE else _count_reader(read, name)
 
 
-def _refuse_statistic(read: Comparison) -> None:
+def _reject_statistic(read: Comparison) -> None:
     if read.statistic:
-        raise NoCondition(read.text, f"{read.name} is a single number", f"remove .{read.statistic}")
+        raise InvalidCondition(read.text, f"{read.name} is a single number", f"remove .{read.statistic}")
 
 
-def _of_share(read: Comparison) -> tuple[OfTally, Shows]:
+def _share_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
     if read.unit != "%":
-        raise NoCondition(read.text, f"{read.name} is a share", f"write it in %, such as {read.name}<99%")
-    return _goodput, percent
+        raise InvalidCondition(read.text, f"{read.name} is a share", f"write it in %, such as {read.name}<99%")
+    return _goodput, format_percentage
 
 
-def _of_measure(read: Comparison) -> tuple[OfTally, Shows]:
+def _measure_reader(read: Comparison) -> tuple[TallyReader, Formatter]:
     if not read.statistic:
         found = f"{read.name} has many values"
-        raise NoCondition(read.text, found, f"add a statistic, such as {read.name}.p95: {STATISTICS}")
+        raise InvalidCondition(read.text, found, f"add a statistic, such as {read.name}.p95: {STATISTICS}")
     timed = MEASURES[read.name].unit == "s"
     if timed:
         read.in_time()
@@ -201,7 +213,7 @@ def _of_measure(read: Comparison) -> tuple[OfTally, Shows]:
         histogram = tally.measures[read.name]
         return take(histogram) if histogram.count else None
 
-    return value, duration if timed else plain
+    return value, format_duration if timed else format_number
 
 
 def _statistic(read: Comparison) -> Callable[[Histogram], float]:
@@ -212,15 +224,15 @@ def _statistic(read: Comparison) -> Callable[[Histogram], float]:
     }
     if read.statistic in known:
         return known[read.statistic]
-    wanted = percent_of(read.text, read.statistic)
+    wanted = parse_percentile(read.text, read.statistic)
     return lambda histogram: histogram.percentile(wanted)
 
 
-def _of_count(read: Comparison, name: str) -> tuple[OfTally, Shows]:
+def _count_reader(read: Comparison, name: str) -> tuple[TallyReader, Formatter]:
     if read.unit == "%":
-        return lambda tally: _share(tally, name), percent
+        return lambda tally: _share(tally, name), format_percentage
     read.plain("a count has no unit, or % for the share of all started requests", "after a number")
-    return lambda tally: float(tally.counts[name]), plain
+    return lambda tally: float(tally.counts[name]), format_number
 
 
 def _share(tally: Tally, name: str) -> float | None:

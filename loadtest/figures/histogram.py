@@ -23,15 +23,15 @@ def bucket_of(value: float) -> int:
     return (shift << _BITS) + (units >> shift)
 
 
-def highest_in(bucket: int) -> float:
+def highest_value_in(bucket: int) -> float:
     """Return the greatest value in ``bucket``."""
     shift = max(0, (bucket >> _BITS) - 1)
     return float((((bucket - (shift << _BITS) + 1) << shift) - 1) * UNIT)
 
 
-def middle_of(bucket: int) -> float:
+def middle_value_of(bucket: int) -> float:
     """Return the middle of ``bucket``."""
-    return (highest_in(bucket - 1) + UNIT + highest_in(bucket)) / 2 if bucket else 0.0
+    return (highest_value_in(bucket - 1) + UNIT + highest_value_in(bucket)) / 2 if bucket else 0.0
 
 
 GREATEST = bucket_of(1e300)
@@ -92,7 +92,7 @@ class Histogram:
     @property
     def deviation(self) -> float:
         """The standard deviation, exact to 1 %."""
-        squares = sum(number * (middle_of(bucket) - self.mean) ** 2 for bucket, number in self._buckets.items())
+        squares = sum(number * (middle_value_of(bucket) - self.mean) ** 2 for bucket, number in self._buckets.items())
         return math.sqrt(squares / self.count) if self.count else 0.0
 
     def percentile(self, percent: float) -> float:
@@ -102,7 +102,7 @@ class Histogram:
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= wanted:
-                found = min(max(highest_in(bucket), self.least), self.most)
+                found = min(max(highest_value_in(bucket), self.least), self.most)
                 return float(math.floor(found)) if self._whole else found
         return self.most
 

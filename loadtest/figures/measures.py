@@ -35,7 +35,7 @@ class Measure:
     of: Callable[[ExchangeRecord], Measured]
 
 
-def _single(value: float | None) -> Measured:
+def _one_value(value: float | None) -> Measured:
     return NOT_MEASURED if value is None else Measured((float(value),))
 
 
@@ -60,7 +60,7 @@ def _queue_time(record: ExchangeRecord) -> Measured:
 
 
 def _connect(record: ExchangeRecord) -> Measured:
-    return _single(record.connected)
+    return _one_value(record.connected)
 
 
 def _first_byte(record: ExchangeRecord) -> Measured:
@@ -102,12 +102,12 @@ def _per_token(record: ExchangeRecord) -> float | None:
 
 
 def _tpot(record: ExchangeRecord) -> Measured:
-    return _single(_per_token(record))
+    return _one_value(_per_token(record))
 
 
 def _speed(record: ExchangeRecord) -> Measured:
     each = _per_token(record)
-    return _single(None if each is None else 1 / each)
+    return _one_value(None if each is None else 1 / each)
 
 
 def _last_token(record: ExchangeRecord) -> Measured:
@@ -132,7 +132,7 @@ def _left_after(record: ExchangeRecord) -> Measured:
 def _tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
     def values_of(record: ExchangeRecord) -> Measured:
         value = getattr(record.tokens, name)
-        return _single(value if record.end == "whole" else None)
+        return _one_value(value if record.end == "whole" else None)
 
     return values_of
 
@@ -141,13 +141,13 @@ def _requested_tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
     """Return a measure of the requested tokens of whole answers, to compare with their usage."""
 
     def values_of(record: ExchangeRecord) -> Measured:
-        return _single(getattr(record, name) if record.end == "whole" else None)
+        return _one_value(getattr(record, name) if record.end == "whole" else None)
 
     return values_of
 
 
 def _output_tokens(record: ExchangeRecord) -> Measured:
-    return _single(
+    return _one_value(
         record.output_tokens if record.end == "whole" and (record.contents or record.tokens.output) else None
     )
 
@@ -180,12 +180,12 @@ MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
 Formatter: TypeAlias = Callable[[float], str]
 
 
-def plain(value: float) -> str:
+def format_number(value: float) -> str:
     """Format a number with four digits, or with all digits before the point."""
     return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration with three digits, in a suitable unit."""
     for least, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= least:
@@ -194,11 +194,11 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs" if seconds else "0"
 
 
-def several(number: float, what: str) -> str:
+def count_with_noun(number: float, what: str) -> str:
     """Return the number and the noun ``what``, in the plural unless the number is 1."""
-    return f"{plain(number)} {what}{'' if number == 1 else 's'}"
+    return f"{format_number(number)} {what}{'' if number == 1 else 's'}"
 
 
 def formatter_of(name: str) -> Formatter:
     """Return the formatter for a measure's values."""
-    return duration if MEASURES[name].unit == "s" else plain
+    return format_duration if MEASURES[name].unit == "s" else format_number

@@ -12,7 +12,7 @@ import attrs
 
 from loadtest.figures.confidence import surely_rises
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import duration, plain
+from loadtest.figures.measures import format_duration, format_number
 from loadtest.figures.result import RunResult
 from loadtest.figures.timeline import Second
 
@@ -132,7 +132,7 @@ def _mean_window(found: Sequence[RunWindow]) -> RunWindow:
     )
 
 
-def one_load(scenario: Mapping[str, Any]) -> bool:
+def has_constant_load(scenario: Mapping[str, Any]) -> bool:
     """Return whether a scenario from a report has a constant load."""
     steps = scenario.get("steps") or scenario.get("client_steps") or ()
     return len(steps) <= 1 and not scenario.get("trace") and all(step.get("to") is None for step in steps)
@@ -145,21 +145,21 @@ _MANY: Final = 10
 
 def steadiness_of(run: RunResult) -> Steadiness | None:
     """Return the steadiness of a run with a constant load."""
-    return steadiness(run.timeline.seconds, run.seconds) if one_load(run.scenario) else None
+    return steadiness(run.timeline.seconds, run.seconds) if has_constant_load(run.scenario) else None
 
 
 def _cold_note(run: RunResult) -> str | None:
     """Note slow first answers: servers start slowly, also on each connection (vllm-project/vllm#16858)."""
     all_of_them = run.tally.measures["ttft"]
-    if run.scenario.get("warmup") or all_of_them.count < _MANY or not one_load(run.scenario):
+    if run.scenario.get("warmup") or all_of_them.count < _MANY or not has_constant_load(run.scenario):
         return None
     first = next((second.ttft for second in run.timeline.seconds if second.ttft.count), Histogram())
     at, median = first.percentile(50), all_of_them.percentile(50)
     if not first.count or at <= _SLOW * median:
         return None
     return (
-        f"The first answers took {duration(at)} to the first token, {at / median:.1f} times the median. To exclude "
-        "them, use --warmup."
+        f"The first answers took {format_duration(at)} to the first token, {at / median:.1f} times the median. "
+        "To exclude them, use --warmup."
     )
 
 
@@ -170,13 +170,13 @@ def _drift_note(run: RunResult) -> str | None:
     told = [
         f"{drift.what} went from {show(drift.before)} to {show(drift.after)}"
         for drift in found.drifts
-        for show in (duration if "time" in drift.what else _count,)
+        for show in (format_duration if "time" in drift.what else _format_count,)
     ]
     return f"The run was not steady: {' and '.join(told)}. Use a longer run or a lower load."
 
 
-def _count(value: float) -> str:
-    return plain(round(value, 1))
+def _format_count(value: float) -> str:
+    return format_number(round(value, 1))
 
 
 CACHED: Final = 0.01
@@ -294,7 +294,8 @@ def _cap_note(run: RunResult) -> str | None:
         return None
     return (
         f"The cap of {cap} held back {held.count} of {run.tally.counts['started']}, for "
-        f"{duration(held.percentile(50))} (p50), {duration(held.most)} at most; their latencies include that."
+        f"{format_duration(held.percentile(50))} (p50), {format_duration(held.most)} at most; "
+        "their latencies include that."
     )
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from loadtest.exchange.record import ExchangeRecord, Phase
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, several
+from loadtest.figures.measures import MEASURES, count_with_noun
 
 _PREFIX: Final = "x-trigate-"
 _COUNTED: Final = {"target": "targets", "cache": "cache", "limit": "limits", "lane": "lanes"}
@@ -39,7 +39,7 @@ class RouteFigures:
         for header, name in _COUNTED.items():
             if (value := route.get(_PREFIX + header)) and (name == "limits" or not refused):
                 self._count(name, value)
-        attempts, cost = route.get(f"{_PREFIX}attempts", ""), _money(route.get(f"{_PREFIX}cost", ""))
+        attempts, cost = route.get(f"{_PREFIX}attempts", ""), _parse_amount(route.get(f"{_PREFIX}cost", ""))
         if not refused and attempts.isascii() and attempts.isdigit() and len(attempts) < 5:
             self.attempts, self.told = self.attempts + int(attempts), self.told + 1
         if cost is not None:
@@ -87,7 +87,7 @@ class RouteFigures:
         """Return the sums as text, without those that no answer reported."""
         found = []
         if targets := self.counts["targets"]:
-            each = f", in {several(round(self.attempts / self.told, 2), 'attempt')} each" if self.told else ""
+            each = f", in {count_with_noun(round(self.attempts / self.told, 2), 'attempt')} each" if self.told else ""
             found.append(f"answered by {_join_counts(targets)}{each}")
         if cache := self.counts["cache"]:
             found.append(f"the gateway's cache: {_join_counts(cache)} ({100 * self.hits / cache.total():.3g} % hits)")
@@ -103,7 +103,7 @@ def _join_counts(counts: Counter[str]) -> str:
     return ", ".join(named + (["…"] if len(counts) > len(named) else []))
 
 
-def _money(text: str) -> Decimal | None:
+def _parse_amount(text: str) -> Decimal | None:
     try:
         value = Decimal(text)
     except InvalidOperation:

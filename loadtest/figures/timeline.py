@@ -140,7 +140,7 @@ class LoadTimeline:
     def dump(self) -> list[dict[str, Any]]:
         """Return a row for each second. Percentiles are null if nothing was measured."""
         seconds = self.seconds
-        return [_row(number, second, seconds[number - number % self.together].ttft)
+        return [_dump_second(number, second, seconds[number - number % self.together].ttft)
                 for number, second in enumerate(seconds)]  # fmt: skip
 
     @classmethod
@@ -172,7 +172,7 @@ def _second_number(row: Mapping[str, Any]) -> int:
     return number
 
 
-def _row(number: int, second: Second, ttft: Histogram) -> dict[str, Any]:
+def _dump_second(number: int, second: Second, ttft: Histogram) -> dict[str, Any]:
     """Return the row of a second. ``ttft`` is its histogram, which other seconds may share."""
     percentiles = {f"ttft_p{p}": ttft.percentile(p) if ttft.count else None for p in (50, 95, 99)}
     counts = attrs.asdict(second, filter=lambda field, _: field.name != "ttft")

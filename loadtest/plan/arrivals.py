@@ -38,28 +38,28 @@ class RateStep:
         return 2 * number / (self.rate + root) if number else 0.0
 
 
-def evenly() -> Iterator[float]:
+def even_distances() -> Iterator[float]:
     """Yield equal distances between arrivals."""
     while True:
         yield 1.0
 
 
-def poisson(chance: random.Random) -> Iterator[float]:
+def poisson_distances(rng: random.Random) -> Iterator[float]:
     """Yield the distances of independent arrivals, as of many separate clients."""
     while True:
-        yield chance.expovariate(1.0)
+        yield rng.expovariate(1.0)
 
 
-def gamma(burstiness: float, chance: random.Random) -> Iterator[float]:
+def gamma_distances(burstiness: float, rng: random.Random) -> Iterator[float]:
     """Yield gamma-distributed distances: bursts if ``burstiness`` < 1, Poisson at 1, and ever more even above.
 
     This is ``--burstiness`` of vLLM's benchmark (vllm-project/vllm#10105), without its rescaling to a total.
     """
     while True:
-        yield chance.gammavariate(burstiness, 1 / burstiness)
+        yield rng.gammavariate(burstiness, 1 / burstiness)
 
 
-def bursts(size: int) -> Iterator[float]:
+def burst_distances(size: int) -> Iterator[float]:
     """Yield the distances of arrivals in groups of ``size``."""
     while True:
         yield from [0.0] * (size - 1)
@@ -82,7 +82,7 @@ def arrivals(steps: Iterable[RateStep], distances: Iterator[float]) -> Iterator[
         expected_before += step.expected_arrivals
 
 
-def time_of(steps: Iterable[RateStep], count: int) -> float:
+def seconds_until_count(steps: Iterable[RateStep], count: int) -> float:
     """Return the seconds until ``count`` arrivals are expected, or infinity."""
     begun = expected = 0.0
     for step in steps:
@@ -146,7 +146,7 @@ class ClientStep:
         return self.seconds * (client - self.clients) / (end - self.clients)
 
 
-def next_turn_of(steps: Sequence[ClientStep], client: int, now: float) -> float | None:
+def next_active_time(steps: Sequence[ClientStep], client: int, now: float) -> float | None:
     """Return the first time at or after ``now``, in seconds from the first step, when a client is active, or ``None``.
 
     The first step also applies to the time before it.

@@ -34,14 +34,14 @@ class AdvisedMistake(Wrong):
         return f"{self.found}; {self.expected}"
 
 
-class NoCondition(AdvisedMistake):
+class InvalidCondition(AdvisedMistake):
     """A text that is not a condition."""
 
     def __init__(self, text: str, found: str, expected: str) -> None:
         super().__init__(f"{text!r}: {found}", expected)
 
 
-class NoPart(AdvisedMistake):
+class UnknownPart(AdvisedMistake):
     """A name that is not a part of the load."""
 
 
@@ -75,41 +75,41 @@ class Comparison:
         return f"{self.name}.{self.statistic}" if self.statistic else self.name
 
     def in_time(self) -> None:
-        """Raise ``NoCondition`` unless the limit is a time."""
+        """Raise ``InvalidCondition`` unless the limit is a time."""
         if self.unit not in SECONDS:
-            raise NoCondition(self.text, f"{self.unit or 'no unit'}, but a time is expected", "use ms, s or us")
+            raise InvalidCondition(self.text, f"{self.unit or 'no unit'}, but a time is expected", "use ms, s or us")
 
     def plain(self, expected: str = "remove it", place: str = "after a plain number") -> None:
-        """Raise ``NoCondition`` if the limit has a unit."""
+        """Raise ``InvalidCondition`` if the limit has a unit."""
         if self.unit:
-            raise NoCondition(self.text, f"{self.unit} {place}", expected)
+            raise InvalidCondition(self.text, f"{self.unit} {place}", expected)
 
 
-def comparison(text: str, example: str = EXAMPLE) -> Comparison:
-    """Parse ``text``. Raises ``NoCondition``, which includes ``example``."""
+def parse_comparison(text: str, example: str = EXAMPLE) -> Comparison:
+    """Parse ``text``. Raises ``InvalidCondition``, which includes ``example``."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None and len(_SEVERAL.findall(text)) > 1:
-        raise NoCondition(text, "several conditions", "give each separately")
+        raise InvalidCondition(text, "several conditions", "give each separately")
     if found is None:
-        raise NoCondition(text, "this is not a condition", example)
+        raise InvalidCondition(text, "this is not a condition", example)
     of = (found["of"] or found["close"] or "").strip()
     parts = found["name"], found["statistic"] or "", found["sign"], float(found["number"]), found["unit"]
     return Comparison(text.strip(), *parts, of)
 
 
-def unknown(text: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> NoCondition:
+def unknown_figure(text: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> InvalidCondition:
     """Return the error for an unknown figure. ``elsewhere`` maps the names of other tools to ours."""
     known = tuple(names)
     near = elsewhere.get(name) or nearest(name, known)
     expected = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
-    return NoCondition(text, f"{name} is not measured", expected)
+    return InvalidCondition(text, f"{name} is not measured", expected)
 
 
-def percent_of(text: str, statistic: str) -> float:
-    """Return the percentile of ``statistic``. Raises ``NoCondition``."""
+def parse_percentile(text: str, statistic: str) -> float:
+    """Return the percentile of ``statistic``. Raises ``InvalidCondition``."""
     percent = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?|100)", statistic)
     if percent is None:
-        raise NoCondition(text, f"{statistic} is not a statistic", f"there are {STATISTICS}")
+        raise InvalidCondition(text, f"{statistic} is not a statistic", f"there are {STATISTICS}")
     return float(percent[1])
 
 
@@ -134,11 +134,14 @@ class LoadPart:
 
 
 def part_of(name: str, targets: Collection[str], requests: Collection[str]) -> LoadPart:
-    """Return the part with this ``name``: a target, a kind, ``KIND on TARGET``, or "" for all. Raises ``NoPart``."""
+    """Return the part with this ``name``: a target, a kind, ``KIND on TARGET``, or "" for all.
+
+    Raises ``UnknownPart``.
+    """
     if not name:
         return LoadPart()
     if name in requests and name in targets:
-        raise NoPart(f"both a target and a kind of request have the name {name}", "rename the request")
+        raise UnknownPart(f"both a target and a kind of request have the name {name}", "rename the request")
     if name in requests:
         return LoadPart(request=name)
     if name in targets:
@@ -149,7 +152,7 @@ def part_of(name: str, targets: Collection[str], requests: Collection[str]) -> L
             return LoadPart(target, request)
     names = [*requests, *filter(None, targets)]
     near = nearest(name, names)
-    raise NoPart(
+    raise UnknownPart(
         f"{name} is neither a target nor a kind of request",
         f"did you mean {near}?" if near else f"there are {', '.join(names)}",
     )

@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Final, Protocol
 
 from configfile import document
-from loadtest.figures.conditions import early, parse
-from loadtest.plan.comparison import NoPart, part_of
+from loadtest.figures.conditions import parse_condition, parse_until
+from loadtest.plan.comparison import UnknownPart, part_of
 from loadtest.plan.kinds import HTTP_1
-from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, can_stream
 from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
-from loadtest.plan.objectives import objectives
+from loadtest.plan.objectives import parse_objectives
 from loadtest.plan.raw_scenario import RawRateStep, RawScenario
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import AS_RECORDED, Scenario
@@ -144,23 +144,23 @@ def _part_mistakes(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[do
 
 def unknown_parts(
     texts: Mapping[str, Iterable[str]], targets: Collection[str], kinds: Collection[str]
-) -> Iterator[tuple[str, NoPart]]:
+) -> Iterator[tuple[str, UnknownPart]]:
     """Yield an error for each unknown part in conditions and objectives, with their key."""
     for key, found in texts.items():
         names = [one.of for text in found for one in READERS[key](text)]
         for name in dict.fromkeys(names):
             try:
                 part_of(name, targets, kinds)
-            except NoPart as error:
+            except UnknownPart as error:
                 yield key, error
 
 
 READERS: Final[Mapping[str, Callable[[str], Sequence[_PartReference]]]] = {
-    "fail_if": lambda text: (parse(text).comparison,),
-    "until": lambda text: (early(text),),
-    "slo": objectives,
+    "fail_if": lambda text: (parse_condition(text).comparison,),
+    "until": lambda text: (parse_until(text),),
+    "slo": parse_objectives,
 }
-"""The parsers of these keys. All raise ``NoCondition``."""
+"""The parsers of these keys. All raise ``InvalidCondition``."""
 
 
 def _request_mistakes(
@@ -215,7 +215,7 @@ def _api_mistakes(request: LoadRequest) -> dict[str, tuple[str, str]]:
         found["turns"] = f"turns does not work with {request.api}", "only conversations have several turns"
     if request.api in LOAD_ENDPOINTS and request.images:
         found["images"] = f"images does not work with {request.api}", "only conversations can have images"
-    if request.exact and request.api in LOAD_ENDPOINTS and not streams(request.api):
+    if request.exact and request.api in LOAD_ENDPOINTS and not can_stream(request.api):
         found["exact"] = f"exact does not work with {request.api}", "only answers in tokens have a length: remove it"
     if request.texts > 1 and request.api not in SEVERAL_TEXTS:
         found["texts"] = (
@@ -256,7 +256,7 @@ _NAMING = ("name", "api", "model", "stream")
 def name_of(request: LoadRequest) -> str:
     if request.requests and is_recorded(request.requests):
         return request.name or request.requests.name
-    whole = "" if request.stream or not streams(request.api) else "whole"
+    whole = "" if request.stream or not can_stream(request.api) else "whole"
     words = (request.api, request.model, whole, "websocket" if request.websocket else "")
     return request.name or " ".join(filter(None, words))
 

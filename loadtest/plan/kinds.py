@@ -37,35 +37,35 @@ def read_as(of: Any, value: Any) -> Any:
 # Numbers
 
 
-def _number(value: Any, most: float, what: str) -> float:
+def _parse_number(value: Any, most: float, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise Wrong(describe(value), f"expected {what}")
     return float(value)
 
 
-def _share(value: Any) -> float:
+def _parse_share(value: Any) -> float:
     what = "a share such as 10% or 0.1"
     if isinstance(value, str):
         found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?|100)\s*%", value)
         if found is None:
             raise Wrong(describe(value), f"expected {what}")
         return float(found[1]) / 100
-    return _number(value, 1, what)
+    return _parse_number(value, 1, what)
 
 
-def _rate(value: Any) -> float:
-    return _number(value, MOST, f"a number, 0 or more and at most {MOST}")
+def _parse_rate(value: Any) -> float:
+    return _parse_number(value, MOST, f"a number, 0 or more and at most {MOST}")
 
 
-def _speed(value: Any) -> float:
+def _parse_speed(value: Any) -> float:
     what = "a number above 0: 2 is twice as fast as recorded"
-    speed = _number(value, 10**6, what)
+    speed = _parse_number(value, 10**6, what)
     if not speed:
         raise Wrong(describe(value), f"expected {what}")
     return speed
 
 
-def _whole(most: int, what: str) -> Callable[[Any], int]:
+def _whole_number_parser(most: int, what: str) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise Wrong(describe(value), f"expected {what}, 1 to {most}")
@@ -77,7 +77,7 @@ def _whole(most: int, what: str) -> Callable[[Any], int]:
 _TOKEN_COUNT: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kM]?)")
 
 
-def _token_count(value: Any) -> int:
+def _parse_token_count(value: Any) -> int:
     found = _TOKEN_COUNT.fullmatch(value if isinstance(value, str) else str(value))
     count = round(float(found[1]) * {"": 1, "k": 10**3, "M": 10**6}[found[2]]) if found else 0
     if isinstance(value, bool) or not 1 <= count <= MOST_TOKENS:
@@ -85,7 +85,7 @@ def _token_count(value: Any) -> int:
     return count
 
 
-def percentiles_in(value: Any) -> tuple[float, ...]:
+def parse_percentiles(value: Any) -> tuple[float, ...]:
     """Return percentiles from a list or a comma-separated text. Raises ``Wrong``."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     found = [re.fullmatch(r"\s*p?(\d{1,2}(?:\.\d{1,4})?)\s*", str(part)) for part in parts]
@@ -99,21 +99,21 @@ def percentiles_in(value: Any) -> tuple[float, ...]:
 # Other kinds
 
 
-def _file_path(value: Any) -> Path:
+def _parse_file_path(value: Any) -> Path:
     text = read_text(value)
     if not text.strip():
         raise Wrong("the path is empty", "give the path of a file")
     return Path(text)
 
 
-def _image_size(value: Any) -> tuple[int, int]:
+def _parse_image_size(value: Any) -> tuple[int, int]:
     found = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", value) if isinstance(value, str) else None
     if found is None or not all(1 <= int(side) <= WIDEST for side in found.groups()):
         raise Wrong(describe(value), f"expected a width and a height in pixels, 1 to {WIDEST}, such as 512x512")
     return int(found[1]), int(found[2])
 
 
-def _address(value: Any) -> str:
+def _parse_address(value: Any) -> str:
     try:
         return str(read_as(Url, value))
     except Wrong as error:
@@ -141,7 +141,7 @@ def _wrong_url(text: str) -> Wrong | None:
 _VERSIONS: Final[dict[str, Literal[1, 2]]] = {"1": 1, "1.1": 1, "2": 2}
 
 
-def _http_version(value: Any) -> int:
+def _parse_http_version(value: Any) -> int:
     if isinstance(value, bool) or (found := _VERSIONS.get(str(value))) is None:
         raise Wrong(describe(value), "expected 1 (HTTP/1.1) or 2")
     return found
@@ -149,20 +149,20 @@ def _http_version(value: Any) -> int:
 
 # The kinds
 
-Share: TypeAlias = Annotated[float, Kind("a share", _share)]  # 0 to 1
-Rate: TypeAlias = Annotated[float, Kind("a number", _rate)]  # a second
-Speed: TypeAlias = Annotated[float, Kind("a number above 0", _speed)]
-Requests: TypeAlias = Annotated[int, Kind("a number", _whole(ALL_REQUESTS, "a number of requests"))]
-Clients: TypeAlias = Annotated[int, Kind("a number", _whole(MOST, "a number of clients"))]
-TokenCount: TypeAlias = Annotated[int, Kind("a number of tokens", _token_count)]
-Percentiles: TypeAlias = Annotated[tuple[float, ...], Kind("percentiles", percentiles_in)]
-FilePath: TypeAlias = Annotated[Path, Kind("a path", _file_path)]
-ImageSize: TypeAlias = Annotated[tuple[int, int], Kind("a size in pixels", _image_size)]
+Share: TypeAlias = Annotated[float, Kind("a share", _parse_share)]  # 0 to 1
+Rate: TypeAlias = Annotated[float, Kind("a number", _parse_rate)]  # a second
+Speed: TypeAlias = Annotated[float, Kind("a number above 0", _parse_speed)]
+Requests: TypeAlias = Annotated[int, Kind("a number", _whole_number_parser(ALL_REQUESTS, "a number of requests"))]
+Clients: TypeAlias = Annotated[int, Kind("a number", _whole_number_parser(MOST, "a number of clients"))]
+TokenCount: TypeAlias = Annotated[int, Kind("a number of tokens", _parse_token_count)]
+Percentiles: TypeAlias = Annotated[tuple[float, ...], Kind("percentiles", parse_percentiles)]
+FilePath: TypeAlias = Annotated[Path, Kind("a path", _parse_file_path)]
+ImageSize: TypeAlias = Annotated[tuple[int, int], Kind("a size in pixels", _parse_image_size)]
 # No message may repeat it, because of its key.
-Address: TypeAlias = Annotated[str, Kind("a URL", _address, takes_text=True)]
-HttpVersion: TypeAlias = Annotated[Literal[1, 2], Kind("a version", _http_version)]
+Address: TypeAlias = Annotated[str, Kind("a URL", _parse_address, takes_text=True)]
+HttpVersion: TypeAlias = Annotated[Literal[1, 2], Kind("a version", _parse_http_version)]
 StreamCount: TypeAlias = Annotated[
-    int, Kind("a number", _whole(MOST_STREAMS, "a number of exchanges that share a connection"))
+    int, Kind("a number", _whole_number_parser(MOST_STREAMS, "a number of exchanges that share a connection"))
 ]  # of one connection
 
 HTTP_1: Final = 1

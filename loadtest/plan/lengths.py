@@ -25,8 +25,8 @@ class UniformLengths:
     def mean(self) -> float:
         return (self.least + self.most) / 2
 
-    def draw(self, chance: random.Random) -> int:
-        return self.least if self.least == self.most else chance.randint(self.least, self.most)
+    def draw(self, rng: random.Random) -> int:
+        return self.least if self.least == self.most else rng.randint(self.least, self.most)
 
 
 @attrs.frozen
@@ -38,8 +38,8 @@ class NormalLengths:
     least: int = 1
     most: int = LONGEST
 
-    def draw(self, chance: random.Random) -> int:
-        return _within(chance.gauss(self.mean, self.stdev), self.least, self.most)
+    def draw(self, rng: random.Random) -> int:
+        return _clamp(rng.gauss(self.mean, self.stdev), self.least, self.most)
 
 
 @attrs.frozen
@@ -62,18 +62,18 @@ class LognormalLengths:
     def mean(self) -> float:
         return min(float(self.most), self.p50 * math.exp(self._spread**2 / 2))
 
-    def draw(self, chance: random.Random) -> int:
-        return _within(self.p50 * math.exp(chance.gauss(0.0, self._spread)), self.least, self.most)
+    def draw(self, rng: random.Random) -> int:
+        return _clamp(self.p50 * math.exp(rng.gauss(0.0, self._spread)), self.least, self.most)
 
 
 Lengths: TypeAlias = UniformLengths | NormalLengths | LognormalLengths
 
 
-def _within(value: float, least: int, most: int) -> int:
+def _clamp(value: float, least: int, most: int) -> int:
     return max(least, min(most, round(value)))
 
 
-def exactly(length: int) -> UniformLengths:
+def constant_length(length: int) -> UniformLengths:
     """Return a constant length."""
     return UniformLengths(length, length)
 
@@ -82,7 +82,7 @@ def as_lengths(value: Any) -> Lengths:
     """Return lengths from a distribution, a number, or (least, most)."""
     if isinstance(value, UniformLengths | NormalLengths | LognormalLengths):
         return value
-    return UniformLengths(*value) if isinstance(value, tuple) else exactly(int(value))
+    return UniformLengths(*value) if isinstance(value, tuple) else constant_length(int(value))
 
 
 # Spellings
@@ -101,11 +101,11 @@ def read_lengths(value: Any) -> Lengths:
     plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
-            return _distribution(plain, value)
+            return _parse_distribution(plain, value)
         case [least, most] if _is_length(least) and _is_length(most) and least <= most:
             return UniformLengths(least, most)
         case int() if _is_length(plain):
-            return exactly(plain)
+            return constant_length(plain)
     raise Wrong(describe(value), _EXPECTED)
 
 
@@ -120,7 +120,7 @@ def _parse_text(text: str) -> Any:
     if pair := re.fullmatch(r"\s*\[?\s*(\d{1,9})\s*(?:-|,|\.\.)\s*(\d{1,9})\s*\]?\s*", text):
         return [int(pair[1]), int(pair[2])]
     parts = [re.fullmatch(r"\s*(\w+)\s*=\s*([\d.]+)\s*", part) for part in text.split(",")]
-    named = [(part[1], _decimal(part[2], text)) for part in parts if part]
+    named = [(part[1], _parse_decimal(part[2], text)) for part in parts if part]
     if len(named) != len(parts):
         raise Wrong(describe(text), _EXPECTED)
     names = [name for name, _ in named]
@@ -129,14 +129,14 @@ def _parse_text(text: str) -> Any:
     return dict(named)
 
 
-def _decimal(digits: str, text: str) -> float:
+def _parse_decimal(digits: str, text: str) -> float:
     try:
         return float(digits)
     except ValueError:
         raise Wrong(describe(text), _EXPECTED) from None
 
 
-def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
+def _parse_distribution(given: Mapping[str, Any], value: Any) -> Lengths:
     shown = describe(value)
     for name, number in given.items():
         if name not in _NAMES:

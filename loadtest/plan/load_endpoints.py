@@ -51,7 +51,7 @@ def wire_of(api: LoadApi) -> WireApi:
     return CODECS["chat" if api in LOAD_ENDPOINTS else api].wire
 
 
-def streams(api: LoadApi) -> bool:
+def can_stream(api: LoadApi) -> bool:
     """Return whether the API can stream its answers."""
     return api not in LOAD_ENDPOINTS or LOAD_ENDPOINTS[api].streams
 

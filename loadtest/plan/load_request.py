@@ -20,7 +20,7 @@ from loadtest.plan.lengths import (
     SharedPrefixes,
     UniformLengths,
     as_lengths,
-    exactly,
+    constant_length,
     read_lengths,
     read_prefixes,
 )
@@ -30,8 +30,8 @@ History: TypeAlias = Literal["client", "server"]
 """The side that keeps earlier turns: a client sends all turns each time, a server only gets the last one."""
 
 MOST_TURNS: Final = 1000
-ONE: Final = exactly(1)
-NO_TIME: Final = exactly(0)
+ONE: Final = constant_length(1)
+NO_TIME: Final = constant_length(0)
 OTHERS: Final = "*"
 """All tools without an entry of their own."""
 
@@ -70,9 +70,9 @@ class ThinkTime:
         """The mean in seconds."""
         return self.milliseconds.mean / 1000
 
-    def draw(self, chance: random.Random) -> float:
+    def draw(self, rng: random.Random) -> float:
         """Return a random time in seconds."""
-        return self.milliseconds.draw(chance) / 1000
+        return self.milliseconds.draw(rng) / 1000
 
 
 @attrs.frozen
@@ -92,14 +92,14 @@ class ToolResults:
 def read_turns(value: Any) -> Turns:
     """Parse ``5``, ``[2, 10]``, a distribution, or a list of texts. Raises ``Wrong``."""
     if isinstance(value, list) and value and all(isinstance(one, str) and one.strip() for one in value):
-        return Turns(exactly(len(value)), tuple(map(str, value)))
+        return Turns(constant_length(len(value)), tuple(map(str, value)))
     if isinstance(value, list) and not all(isinstance(one, int) for one in value):
         raise Wrong(describe(value), "list the user's texts of all turns, or two numbers, [least, most]")
     try:
         count = read_lengths(value)
     except Wrong as error:
         raise Wrong(error.found, error.expected.replace(*_OF_TURNS), error.suggestion) from None
-    if _greatest(count) > MOST_TURNS:
+    if _greatest_count(count) > MOST_TURNS:
         raise Wrong(describe(value), f"a conversation may have at most {MOST_TURNS} turns: lower it, or set max")
     return Turns(count)
 
@@ -107,7 +107,7 @@ def read_turns(value: Any) -> Turns:
 _OF_TURNS: Final = f"number of tokens, 1 to {LONGEST}", f"number of turns, 1 to {MOST_TURNS}"
 
 
-def _greatest(count: Lengths) -> float:
+def _greatest_count(count: Lengths) -> float:
     return count.most if isinstance(count, UniformLengths) or count.most != _UNBOUNDED else count.mean
 
 
@@ -123,13 +123,13 @@ def read_think_time(value: Any) -> ThinkTime:
     plain = _parse_text(value) if isinstance(value, str) else value
     match plain:
         case {}:
-            return ThinkTime(_distribution(plain, value))
-        case [least, most] if _milliseconds(least) <= _milliseconds(most):
-            return ThinkTime(UniformLengths(_milliseconds(least), _milliseconds(most)))
+            return ThinkTime(_parse_distribution(plain, value))
+        case [least, most] if _parse_milliseconds(least) <= _parse_milliseconds(most):
+            return ThinkTime(UniformLengths(_parse_milliseconds(least), _parse_milliseconds(most)))
         case [_, _]:
             raise Wrong(describe(value), "give the shorter time first")
         case str() | int() | float():
-            return ThinkTime(exactly(_milliseconds(plain)))
+            return ThinkTime(constant_length(_parse_milliseconds(plain)))
     raise Wrong(describe(value), _EXPECTED)
 
 
@@ -146,12 +146,12 @@ def _parse_text(text: str) -> Any:
     return {name.strip(): time.strip() for name, _, time in parts}
 
 
-def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
+def _parse_distribution(given: Mapping[str, Any], value: Any) -> Lengths:
     for name in given:
         if name not in _NAMES:
             near = nearest(str(name), _NAMES)
             raise Wrong(f"{name} in a distribution of times", "" if near else _EXPECTED, near)
-    times = {name: _milliseconds(time) for name, time in given.items()}
+    times = {name: _parse_milliseconds(time) for name, time in given.items()}
     least, most = times.pop("min", 0), times.pop("max", _UNBOUNDED)
     if most < least:
         raise Wrong(describe(value), "max must be min or more")
@@ -163,7 +163,7 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
     raise Wrong(describe(value), "give mean with stdev, or p50 with a p95 that is not below it")
 
 
-def _milliseconds(value: Any) -> int:
+def _parse_milliseconds(value: Any) -> int:
     return round(1000 * float(read_as(Duration, value)))
 
 
@@ -199,7 +199,7 @@ def read_follow_up(value: Any) -> FollowUp:
 EVER = math.inf
 EVEN = 1.0
 AT_LENGTH, NO_THINKING, ONE_TURN, RESULTS = FollowUp(), ThinkTime(), Turns(), ToolResults()
-PROMPT, OUTPUT = exactly(20), exactly(1024)
+PROMPT, OUTPUT = constant_length(20), constant_length(1024)
 
 _Lengths: TypeAlias = Annotated[Lengths, Kind("a length in tokens", read_lengths)]
 
@@ -234,7 +234,7 @@ class Cancelling:
 
 
 @attrs.frozen(field_transformer=as_keys)
-class Slow:
+class SlowReading:
     """Clients that read at most ``rate`` bytes a second."""
 
     share: Share
@@ -278,7 +278,7 @@ class LoadRequest:
     usage: bool = True
     extra: dict[str, Any] = attrs.field(factory=dict)
     cancel: Cancelling | None = None
-    slow: Slow | None = None
+    slow: SlowReading | None = None
     think: Annotated[ThinkTime, Kind("a time", read_think_time)] = NO_THINKING
     think_cap: Duration = EVER
     turns: Annotated[Turns, Kind("turns", read_turns)] = ONE_TURN
@@ -288,9 +288,9 @@ class LoadRequest:
     websocket: bool = False
     slo: tuple[str, ...] = ()
 
-    def think_before(self, chance: random.Random) -> float:
+    def think_before(self, rng: random.Random) -> float:
         """Return the seconds before the next request."""
-        return min(self.think.draw(chance), self.think_cap)
+        return min(self.think.draw(rng), self.think_cap)
 
     @property
     def cancels(self) -> float:

@@ -12,7 +12,7 @@ def mask_url(url: str) -> str:
     return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
 
 
-def secrets(url: str) -> Iterator[str]:
+def url_secrets(url: str) -> Iterator[str]:
     """Yield the query values, raw and decoded."""
     for part in url.partition("?")[2].split("&"):
         value = part.partition("=")[2] or part

@@ -13,12 +13,12 @@ from loadtest.figures.measures import MEASURES
 from loadtest.plan.comparison import (
     STATISTICS,
     Comparison,
+    InvalidCondition,
     LoadPart,
-    NoCondition,
-    comparison,
+    parse_comparison,
+    parse_percentile,
     part_of,
-    percent_of,
-    unknown,
+    unknown_figure,
 )
 from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
@@ -56,8 +56,8 @@ class Objective:
     def is_met(self, record: ExchangeRecord) -> bool:
         """Return whether the record meets the objective.
 
-        An objective that cannot apply is is_met, such as the time per token of a single token (as in vLLM). One whose
-        value is missing is not is_met, such as the first token of an empty stream (as in AIPerf).
+        An objective that cannot apply is met, such as the time per token of a single token (as in vLLM). One whose
+        value is missing is not met, such as the first token of an empty stream (as in AIPerf).
         """
         measure = self.comparison.name
         values = MEASURES[measure].of(record).values
@@ -70,8 +70,8 @@ def _cannot_apply(measure: str, record: ExchangeRecord) -> bool:
     return measure in _OF_STREAMS and not record.streamed
 
 
-def objectives(text: str) -> tuple[Objective, ...]:
-    """Parse objectives such as ``ttft<500ms,gap.p95<50ms``. Raises ``NoCondition``.
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """Parse objectives such as ``ttft<500ms,gap.p95<50ms``. Raises ``InvalidCondition``.
 
     ``demo chat: ttft<500ms`` applies to one part of the load. ``ttft:500,e2el:10000`` is vLLM's form, in milliseconds.
     """
@@ -81,25 +81,27 @@ def objectives(text: str) -> tuple[Objective, ...]:
         named = _NAMED.match(piece)
         of, rest = (named[1], piece[named.end() :]) if named else (of, piece)
         words = rest.split()
-        found += [_objective(of, word) for word in (words if all(map(_MILLISECONDS.fullmatch, words)) else [rest])]
+        found += [
+            _parse_objective(of, word) for word in (words if all(map(_MILLISECONDS.fullmatch, words)) else [rest])
+        ]
     if not found:
-        raise NoCondition(text, "this is not an objective", EXAMPLE)
+        raise InvalidCondition(text, "this is not an objective", EXAMPLE)
     return tuple(found)
 
 
-def _objective(of: str, text: str) -> Objective:
+def _parse_objective(of: str, text: str) -> Objective:
     elsewhere = _MILLISECONDS.fullmatch(text)
     if elsewhere is not None:
         name, statistic = elsewhere[1], elsewhere[2] or ""
         ours = name if name in MEASURES else MEASURES_ELSEWHERE.get(name, name)
         text = f"{ours}{statistic}<={elsewhere[3]}ms"
-    read = comparison(text, EXAMPLE)
+    read = parse_comparison(text, EXAMPLE)
     if read.name in NAMES and read.name not in MEASURES:
-        raise NoCondition(
+        raise InvalidCondition(
             text, f"{read.name} is a figure of the whole load, not of one answer", "use it with --fail-if"
         )
     if read.name not in MEASURES:
-        raise unknown(text, read.name, MEASURES, MEASURES_ELSEWHERE)
+        raise unknown_figure(text, read.name, MEASURES, MEASURES_ELSEWHERE)
     if MEASURES[read.name].unit == "s":
         read.in_time()
     else:
@@ -110,9 +112,11 @@ def _objective(of: str, text: str) -> Objective:
 def _selector(read: Comparison) -> Callable[[Sequence[float]], float]:
     """Return a function that selects the value to compare from the values of one answer."""
     if read.name in MANY and not read.statistic:
-        raise NoCondition(read.text, f"{read.name} has many values in one answer", f"say {read.name}.p95: {STATISTICS}")
+        raise InvalidCondition(
+            read.text, f"{read.name} has many values in one answer", f"say {read.name}.p95: {STATISTICS}"
+        )
     if read.name not in MANY and read.statistic:
-        raise NoCondition(read.text, f"{read.name} has one value in each answer", f"remove .{read.statistic}")
+        raise InvalidCondition(read.text, f"{read.name} has one value in each answer", f"remove .{read.statistic}")
     if not read.statistic:
         return max
     known: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -122,27 +126,27 @@ def _selector(read: Comparison) -> Callable[[Sequence[float]], float]:
     }
     if read.statistic in known:
         return known[read.statistic]
-    percent = percent_of(read.text, read.statistic)
+    percent = parse_percentile(read.text, read.statistic)
     return lambda values: sorted(values)[max(1, math.ceil(percent / 100 * len(values))) - 1]
 
 
-def read_all(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """Parse the objectives in several texts. Raises ``NoCondition``."""
-    return tuple(objective for text in texts for objective in objectives(text))
+def parse_all_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """Parse the objectives in several texts. Raises ``InvalidCondition``."""
+    return tuple(objective for text in texts for objective in parse_objectives(text))
 
 
-def by_request(
+def objectives_by_request(
     found: Iterable[Objective], target: str, targets: Collection[str], requests: Collection[str]
 ) -> Mapping[str, tuple[Objective, ...]]:
-    """Return the objectives of each kind of request on ``target``. Raises ``NoPart``.
+    """Return the objectives of each kind of request on ``target``. Raises ``UnknownPart``.
 
     An objective for a kind or a target replaces a more general one about the same figure.
     """
     parts = [(part_of(one.of, targets, requests), one) for one in found]
-    return {request: _narrowest(parts, target, request) for request in requests}
+    return {request: _most_specific(parts, target, request) for request in requests}
 
 
-def _narrowest(parts: Iterable[tuple[LoadPart, Objective]], target: str, request: str) -> tuple[Objective, ...]:
+def _most_specific(parts: Iterable[tuple[LoadPart, Objective]], target: str, request: str) -> tuple[Objective, ...]:
     there = [(part.rank, one) for part, one in parts if part.contains(target, request)]
     ranks = {one.about: rank for rank, one in sorted(there, key=lambda pair: pair[0])}
     return tuple(one for rank, one in there if rank == ranks[one.about])

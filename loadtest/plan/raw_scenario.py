@@ -8,7 +8,7 @@ import attrs
 
 from configfile.keys import Kind
 from configfile.kinds import Count, Secret, Wait, read_text
-from loadtest.figures.conditions import early, parse
+from loadtest.figures.conditions import parse_condition, parse_until
 from loadtest.plan.kinds import (
     Address,
     Clients,
@@ -16,7 +16,7 @@ from loadtest.plan.kinds import (
     as_keys,
 )
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.objectives import objectives
+from loadtest.plan.objectives import parse_objectives
 from loadtest.plan.scenario import ScenarioKeys
 
 
@@ -40,9 +40,9 @@ def _texts(read: Callable[[str], object], kind: Callable[[], Any]) -> Kind:
     return Kind("texts", flat, pick=pick)
 
 
-Conditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse, lambda: Conditions)]
-EarlyConditions: TypeAlias = Annotated[tuple[str, ...], _texts(early, lambda: EarlyConditions)]
-Objectives: TypeAlias = Annotated[tuple[str, ...], _texts(objectives, lambda: Objectives)]
+Conditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse_condition, lambda: Conditions)]
+EarlyConditions: TypeAlias = Annotated[tuple[str, ...], _texts(parse_until, lambda: EarlyConditions)]
+Objectives: TypeAlias = Annotated[tuple[str, ...], _texts(parse_objectives, lambda: Objectives)]
 
 
 @attrs.frozen(field_transformer=as_keys)

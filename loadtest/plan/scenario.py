@@ -11,8 +11,16 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from configfile.kinds import Count, Duration, Wait
-from loadtest.plan.arrivals import ClientStep, RateStep, arrivals, bursts, evenly, gamma, limit_count, poisson
-from loadtest.plan.asked_loads import Burst, Burstiness, SearchBounds
+from loadtest.plan.arrivals import (
+    ClientStep,
+    RateStep,
+    arrivals,
+    burst_distances,
+    even_distances,
+    gamma_distances,
+    limit_count,
+    poisson_distances,
+)
 from loadtest.plan.kinds import (
     HTTP_1,
     PERCENTILES,
@@ -28,6 +36,7 @@ from loadtest.plan.kinds import (
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.recorded_load import trace_of
+from loadtest.plan.requested_loads import Burst, Burstiness, SearchBounds
 from loadtest.plan.shares import ALL, PlanShare, Processes
 
 NAMES: Final = r"[\w-]*(?:api[_-]?key|authorization|password|secret|(?:access|auth|bearer)[_-]?token)"
@@ -115,7 +124,7 @@ class Scenario(ScenarioKeys):
     DNS lookups (0: only one).
 
     A ``trace`` determines the arrivals, ``speed`` times as fast, beginning in the warm-up; ``steps`` have its mean
-    rate. ``probe`` is a rate of additional small requests, which are limit_count separately.
+    rate. ``probe`` is a rate of additional small requests, which are counted separately.
 
     ``seed`` determines all random values: arrivals, mix and lengths. The texts of prompts still differ between runs
     and targets, by the run's ``mark``, unless ``same_prompts`` is set.
@@ -153,13 +162,13 @@ class Scenario(ScenarioKeys):
         """True if arrivals are independent of each other."""
         return self.open_loop and (self.burstiness is not None or self.spacing == "poisson")
 
-    def distances(self, chance: random.Random) -> Iterator[float]:
+    def distances(self, rng: random.Random) -> Iterator[float]:
         """Return the distances between arrivals, in expected arrivals."""
         if self.burst is not None:
-            return bursts(self.burst.size)
+            return burst_distances(self.burst.size)
         if self.burstiness is not None:
-            return gamma(self.burstiness, chance)
-        return poisson(chance) if self.spacing == "poisson" else evenly()
+            return gamma_distances(self.burstiness, rng)
+        return poisson_distances(rng) if self.spacing == "poisson" else even_distances()
 
     def at(self, load: float) -> "Scenario":
         """Return the scenario with a single load: requests a second, or clients."""
@@ -224,5 +233,5 @@ def _drawn_starts(scenario: Scenario) -> Iterator[float]:
     steps = scenario.steps
     if scenario.warmup:
         steps = (RateStep(steps[0].rate, scenario.warmup), *steps)
-    chance = random.Random(f"{scenario.seed} arrivals")
-    return arrivals(steps, scenario.distances(chance))
+    rng = random.Random(f"{scenario.seed} arrivals")
+    return arrivals(steps, scenario.distances(rng))

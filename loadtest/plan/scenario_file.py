@@ -13,13 +13,13 @@ from configfile.reading import ReadingFault
 from configfile.reading import read as read_content
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
-from loadtest.plan.arrivals import ClientStep, RateStep, time_of
-from loadtest.plan.asked_loads import AskedLoads, asked_loads
+from loadtest.plan.arrivals import ClientStep, RateStep, seconds_until_count
 from loadtest.plan.contradictions import contradictions, name_of, only_recordings
-from loadtest.plan.load_endpoints import streams
+from loadtest.plan.load_endpoints import can_stream
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import RawRateStep, RawScenario
 from loadtest.plan.recorded_load import trace_of
+from loadtest.plan.requested_loads import RequestedLoads, requested_loads
 from loadtest.plan.scenario import Scenario
 from loadtest.plan.spellings import KEYS_ELSEWHERE, REMOVED_KEYS
 
@@ -41,7 +41,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
             (read.mistake((), f"expected keys and values, found {describe(read.content)}", "see docs/load.md"),)
         )
     variables = Variables(env)
-    asked = asked_loads(variables.expand(read.content, ()))
+    asked = requested_loads(variables.expand(read.content, ()))
     content = asked.content
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     mistakes += [read.mistake((key,), found, expected) for key, found, expected in asked.mistakes]
@@ -101,7 +101,7 @@ def _client_step(clients: int, step: RawRateStep) -> ClientStep:
     return ClientStep(clients, step.seconds, None if step.to is None else int(step.to))
 
 
-def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
+def _scenario(raw: RawScenario, asked: RequestedLoads) -> Scenario:
     steps = tuple(RateStep(step.rate, step.seconds, step.to) for step in raw.steps or () if step.rate is not None)
     clients = tuple(_client_step(step.concurrency, step) for step in raw.steps or () if step.concurrency is not None)
     seconds = raw.seconds or (SECONDS if raw.count is None else math.inf)
@@ -114,7 +114,10 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
         steps = (_trace_step(raw, trace),)
         seconds = steps[0].seconds
     elif steps:
-        seconds = min(sum(step.seconds for step in steps), math.inf if raw.count is None else time_of(steps, raw.count))
+        seconds = min(
+            sum(step.seconds for step in steps),
+            math.inf if raw.count is None else seconds_until_count(steps, raw.count),
+        )
     if clients:
         seconds = sum(step.seconds for step in clients)
     requests = (attrs.asdict(request, recurse=False) for request in raw.requests)
@@ -122,7 +125,7 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
     made = {
         "targets": raw.targets or {"": str(raw.url)},
         "requests": tuple(
-            LoadRequest(**{**members, "name": name_of(request), "stream": request.stream and streams(request.api)})
+            LoadRequest(**{**members, "name": name_of(request), "stream": request.stream and can_stream(request.api)})
             for members, request in zip(requests, raw.requests, strict=True)
         ),
         "seconds": seconds,

@@ -46,7 +46,7 @@ ALL: Final = PlanShare()
 # The processes of a machine
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -54,10 +54,10 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def processes(value: Any) -> int:
+def parse_processes(value: Any) -> int:
     """Parse a number, or ``auto``: one less than the number of cores, which leaves one free."""
     if value == "auto":
-        return max(1, cores() - 1)
+        return max(1, available_cores() - 1)
     number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
         raise Wrong(
@@ -66,13 +66,13 @@ def processes(value: Any) -> int:
     return number
 
 
-Processes: TypeAlias = Annotated[int, Kind("a number of processes", processes)]
+Processes: TypeAlias = Annotated[int, Kind("a number of processes", parse_processes)]
 
 
 # The parts of several machines
 
 
-def read_part(text: str) -> PlanShare:
+def parse_part(text: str) -> PlanShare:
     """Parse ``2/5``, the second of five parts. Raises ``Wrong``."""
     found = re.fullmatch(r"\s*(\d{1,5})\s*/\s*(\d{1,5})\s*", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
@@ -80,7 +80,7 @@ def read_part(text: str) -> PlanShare:
     return PlanShare(int(found[1]) - 1, int(found[2]))
 
 
-def read_start(text: str) -> float:
+def parse_start(text: str) -> float:
     """Parse a time with its zone, or Unix seconds. Returns Unix seconds. Raises ``Wrong``."""
     try:
         if re.fullmatch(r"\s*\d{9,11}(\.\d{1,6})?\s*", text):
@@ -93,6 +93,6 @@ def read_start(text: str) -> float:
     return found.timestamp()
 
 
-def spelled_start(start_at: float) -> str:
+def format_start(start_at: float) -> str:
     """Return a start time in UTC for people."""
     return datetime.fromtimestamp(start_at, UTC).isoformat().replace("+00:00", "Z")

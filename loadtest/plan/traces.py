@@ -118,27 +118,27 @@ class LoadTrace:
     def describe(self, speed: float) -> str:
         """Return a summary for the user."""
         seconds = self.seconds / speed
-        rate = f", {_short(self.arriving / seconds)} a second" if seconds else ", all at once"
+        rate = f", {_format_number(self.arriving / seconds)} a second" if seconds else ", all at once"
         fast = f" at speed {speed:g}" if speed != 1 else ""
-        skipped = "".join(f"; {_rows(count)} skipped: {why}" for why, count in self.left_out.items())
-        talks = f" of {_count(self.arriving, 'conversation')}" if self.behind else ""
-        found = f"{_count(len(self), 'request')}{talks} in {_span(seconds)}"
+        skipped = "".join(f"; {_count_rows(count)} skipped: {why}" for why, count in self.left_out.items())
+        talks = f" of {_count_with_noun(self.arriving, 'conversation')}" if self.behind else ""
+        found = f"{_count_with_noun(len(self), 'request')}{talks} in {_format_span(seconds)}"
         return f"{self.name}: {self.form} form (times in {self.unit}), {found}{rate}{fast}{skipped}"
 
 
-def _short(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
 
 
-def _count(number: int, what: str) -> str:
+def _count_with_noun(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
-def _rows(number: int) -> str:
-    return _count(number, "row")
+def _count_rows(number: int) -> str:
+    return _count_with_noun(number, "row")
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     """Return a duration for people."""
     if seconds < 60:
         return f"{seconds:.3g} s"
@@ -153,7 +153,7 @@ TraceLine: TypeAlias = tuple[int, Mapping[str, Any]]
 """The number of a line, and its cells by column."""
 
 
-def _date(text: str) -> float:
+def _parse_date(text: str) -> float:
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -162,7 +162,7 @@ def _date(text: str) -> float:
     return (when.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
 
 
-def _seconds(text: Any) -> float:
+def _parse_seconds(text: Any) -> float:
     try:
         if not isinstance(text, bool) and 0 <= (value := float(text)) < 1e15:
             return value
@@ -171,14 +171,14 @@ def _seconds(text: Any) -> float:
     raise Wrong(describe(text), "expected a number, 0 or more")
 
 
-def _milliseconds(value: Any) -> float:
-    return _seconds(value) / 1000
+def _parse_milliseconds(value: Any) -> float:
+    return _parse_seconds(value) / 1000
 
 
 DIGITS: Final = 20  # of a number; Python rejects thousands of digits
 
 
-def _tokens(text: Any) -> int:
+def _parse_tokens(text: Any) -> int:
     digits = text.strip() if isinstance(text, str) else ""
     value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= DIGITS else text
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
@@ -186,13 +186,13 @@ def _tokens(text: Any) -> int:
     raise Wrong(describe(text), "expected a whole number, 0 or more")
 
 
-def _json_tokens(value: Any) -> int:
+def _parse_json_tokens(value: Any) -> int:
     if isinstance(value, str):
         raise Wrong(describe(value), "expected a whole number, 0 or more")
-    return _tokens(value)
+    return _parse_tokens(value)
 
 
-def _blocks(value: Any) -> tuple[int, ...]:
+def _parse_blocks(value: Any) -> tuple[int, ...]:
     if isinstance(value, list) and all(isinstance(one, int) for one in value):
         return tuple(value)
     raise Wrong(describe(value), "expected a list of whole numbers")
@@ -208,7 +208,7 @@ class TraceForm:
     when: Callable[[Any], float]
     input: str
     output: str
-    tokens: Callable[[Any], int] = _tokens
+    tokens: Callable[[Any], int] = _parse_tokens
     session: str = ""
     elapsed: str = ""
     blocks: str = ""
@@ -222,17 +222,17 @@ class TraceForm:
         at = _column(given, self.time, self.when)
         asked, answered = (_column(given, name, self.tokens) for name in (self.input, self.output))
         session = str(given.get(self.session) or "").strip()
-        elapsed = _column(given, self.elapsed, _seconds) if given.get(self.elapsed) else 0.0
-        blocks = _column(given, self.blocks, _blocks) if self.blocks in given else ()
+        elapsed = _column(given, self.elapsed, _parse_seconds) if given.get(self.elapsed) else 0.0
+        blocks = _column(given, self.blocks, _parse_blocks) if self.blocks in given else ()
         return TraceRow(at, asked, answered, session, elapsed, blocks)
 
 
-AZURE: Final = TraceForm("Azure's", "dates", "TIMESTAMP", _date, "ContextTokens", "GeneratedTokens")
+AZURE: Final = TraceForm("Azure's", "dates", "TIMESTAMP", _parse_date, "ContextTokens", "GeneratedTokens")
 BURSTGPT: Final = TraceForm(
     "BurstGPT's",
     "seconds",
     "Timestamp",
-    _seconds,
+    _parse_seconds,
     "Request tokens",
     "Response tokens",
     session="Session ID",
@@ -242,10 +242,10 @@ MOONCAKE: Final = TraceForm(
     "Mooncake's",
     "milliseconds",
     "timestamp",
-    _milliseconds,
+    _parse_milliseconds,
     "input_length",
     "output_length",
-    _json_tokens,
+    _parse_json_tokens,
     blocks="hash_ids",
 )
 
@@ -317,7 +317,7 @@ def _records(columns: Sequence[str], lines: Iterable[str], mistakes: LineMistake
         if len(cells) == len(columns):
             yield number, dict(zip(columns, cells, strict=True))
         elif cells:
-            mistakes.add(number, _count(len(cells), "column"), f"expected {len(columns)}")
+            mistakes.add(number, _count_with_noun(len(cells), "column"), f"expected {len(columns)}")
 
 
 def _objects(lines: Iterable[str], mistakes: LineMistakes) -> Iterator[TraceLine]:
@@ -345,7 +345,7 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
         except _InvalidColumn as wrong:
             mistakes.add(number, wrong.found, wrong.expected)
             continue
-        if reason := _unusable(row):
+        if reason := _unusable_reason(row):
             left_out[reason] += 1
             continue
         times.append(row.at)
@@ -359,7 +359,7 @@ def _trace(name: str, form: TraceForm, given: Iterable[TraceLine], mistakes: Lin
     return _sort_rows(LoadTrace(name, form.name, form.unit, times, inputs, outputs, others, left_out))
 
 
-def _unusable(row: TraceRow) -> str:
+def _unusable_reason(row: TraceRow) -> str:
     """Return why the row cannot be sent, or ""."""
     if not row.output:
         return "its answer has 0 tokens (a failure)"

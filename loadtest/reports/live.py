@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO
 import trio
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, duration, formatter_of, plain, several
+from loadtest.figures.measures import MEASURES, count_with_noun, format_duration, format_number, formatter_of
 from loadtest.figures.tally import Tally
-from loadtest.plan.asked_loads import RESOLUTION, SearchBounds
+from loadtest.plan.requested_loads import RESOLUTION, SearchBounds
 from loadtest.reports.words import COUNTED, describe_count, describe_load
 from loadtest.run.search import SearchStep, Trial, head
 from loadtest.run.under_way import LoadUnderWay
@@ -83,11 +83,13 @@ def status(running: LoadUnderWay) -> str:
     total = running.figures.total
     counts, ttft = total.counts, _including(total.measures["ttft"], running.unfinished().ttft)
     first = (
-        f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
+        f", first token p50 {format_duration(ttft.percentile(50))} p99 {format_duration(ttft.percentile(99))}"
+        if ttft.count
+        else ""
     )
     return (
         f"{phase(running)}, {running.in_flight} under way, {counts['whole']} whole, {counts['error']} errors{first}, "
-        f"lag p99 {duration(running.figures.lag.percentile(99))}"
+        f"lag p99 {format_duration(running.figures.lag.percentile(99))}"
     )
 
 
@@ -101,7 +103,11 @@ def phase(running: LoadUnderWay) -> str:
         return f"{running.measured:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
     if running.progress < 1:
         return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
-    return "waiting for the last answers" if running.in_flight else f"judging {several(running.in_judging, 'answer')}"
+    return (
+        "waiting for the last answers"
+        if running.in_flight
+        else f"judging {count_with_noun(running.in_judging, 'answer')}"
+    )
 
 
 def table(running: LoadUnderWay) -> "Table":
@@ -149,11 +155,11 @@ def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
     tokens = tally.tokens + under_way
     kinds = [name for name in COUNTED if name != "started" and tally.counts[name]]
     lines = [
-        f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "
-        f"{plain(round(tokens / seconds, 1))} tokens a second",
+        f"{running.in_flight} under way, {ended} ended, {format_number(round(ended / seconds, 1))} a second, "
+        f"{format_number(round(tokens / seconds, 1))} tokens a second",
         ", ".join(describe_count(name, tally.counts[name]) for name in kinds) or "–",
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
-        f"loader: lag p99 {duration(running.figures.lag.percentile(99))}",
+        f"loader: lag p99 {format_duration(running.figures.lag.percentile(99))}",
     ]
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
+from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
@@ -178,7 +178,7 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
         yield html_table(HEADINGS, turn_rows(run))
     if run.tally.failures:
         yield "<h3>Errors</h3>"
-        rows = [(plain(row.count), row.kind, row.phase, row.example) for row in run.tally.failures]
+        rows = [(format_number(row.count), row.kind, row.phase, row.example) for row in run.tally.failures]
         yield html_table(["count", "kind", "waiting for", "example"], rows, text=(1, 2, 3))
     if len(run.requests) > 1:
         for name, tally in run.requests.items():
@@ -200,24 +200,26 @@ _IN_CARDS: Final = ("ttft", "gap", "duration")
 def _cards(run: RunResult) -> str:
     counts = run.tally.counts
     cards = [
-        (plain(run.rate), "requests a second begun", f"{counts['started']} in all"),
-        (plain(run.completed), "whole answers a second", f"{counts['whole']} in all"),
-        (plain(counts["error"]), "errors", ""),
+        (format_number(run.rate), "requests a second begun", f"{counts['started']} in all"),
+        (format_number(run.completed), "whole answers a second", f"{counts['whole']} in all"),
+        (format_number(counts["error"]), "errors", ""),
     ]
     if run.tally.goodput is not None:
         cards.append((percent(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
     cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
     if run.tally.tokens_seen or run.tally.tokens:
-        steady = f"{plain(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
+        steady = f"{format_number(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
         if (each := run.tally.tokens_per_event) is not None:
             steady += f", {each:.3g} tokens an event"
-        cards.append((plain(run.tokens_per_second), "tokens a second", steady))
+        cards.append((format_number(run.tokens_per_second), "tokens a second", steady))
     elif run.tally.input_tokens:
-        cards.append((plain(run.input_tokens_per_second), "input tokens a second", ""))
+        cards.append((format_number(run.input_tokens_per_second), "input tokens a second", ""))
     if run.tally.routes.costed:
         cards.append((f"{run.tally.routes.cost.normalize():f} USD", "cost", f"of {run.tally.routes.costed} answers"))
     cards += [
-        (plain(counts[name]), label, "") for name, label in COUNTED.items() if name not in ALWAYS and counts[name]
+        (format_number(counts[name]), label, "")
+        for name, label in COUNTED.items()
+        if name not in ALWAYS and counts[name]
     ]
     return f'<ul class="cards">{"".join(_card(*card) for card in cards)}</ul>'
 
@@ -250,18 +252,21 @@ def _measures(tally: Tally, shares: Sequence[float]) -> str:
 
 def _loader(run: RunResult) -> str:
     own = run.overhead
-    said = [
-        f"The loader used {100 * own.cpu:.0f} % of a core. Its event loop was late by "
-        f"{duration(own.lag.percentile(50))} (p50) and {duration(own.lag.percentile(99))} (p99), requests began late "
-        f"by {duration(own.late.percentile(99))} (p99)."
+    lag = [format_duration(own.lag.percentile(percent)) for percent in (50, 99)]
+    sentences = [
+        f"The loader used {100 * own.cpu:.0f} % of a core. The lag of its event loop was {lag[0]} (p50) and {lag[1]} "
+        f"(p99), and requests began {format_duration(own.late.percentile(99))} (p99) late."
     ]
     if own.parts:
-        said.append(f"That is {len(own.parts)} processes together, which began {duration(own.apart)} apart.")
-        said += [f"{name}: {describe_overhead(part)}." for name, part in own.parts.items()]
-    if test := own.self_test:
-        said.append(
-            f"Before the run it read streams of a trivial server in its own process: {duration(test.stream)} of CPU a "
-            f"stream and {duration(test.event)} an event; an event was seen {duration(test.delay_p50)} (p50) and "
-            f"{duration(test.delay_p99)} (p99) after it was sent. So much of the figures above is the loader's."
+        sentences.append(
+            f"These figures cover {len(own.parts)} processes, which began {format_duration(own.apart)} apart."
         )
-    return "<h3>The loader itself</h3>" + "".join(f"<p>{escape(text)}</p>" for text in said)
+        sentences += [f"{name}: {describe_overhead(part)}." for name, part in own.parts.items()]
+    if test := own.self_test:
+        sentences += [
+            "Self-test: before the run, the loader read streams from a minimal server in its own process. It used "
+            f"{format_duration(test.stream)} of CPU per stream and {format_duration(test.event)} per event.",
+            f"It read an event {format_duration(test.delay_p50)} (p50) and {format_duration(test.delay_p99)} (p99) "
+            "after the event was sent. The figures above include this time.",
+        ]
+    return "<h3>The loader itself</h3>" + "".join(f"<p>{escape(text)}</p>" for text in sentences)

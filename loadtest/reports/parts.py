@@ -14,7 +14,7 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.plan.scenario import Scenario, planned_counts
-from loadtest.plan.shares import spelled_start
+from loadtest.plan.shares import format_start
 from loadtest.reports.compared_runs import plan_differences
 from loadtest.reports.report_file import MISREAD, NoReport, read
 from loadtest.run.overhead import Overhead
@@ -133,7 +133,7 @@ def _check_same(first: _PartReport, other: _PartReport) -> None:
         unlike += [f"parts: {first.part.of}, then {other.part.of}"] if first.part.of != other.part.of else []
         why = f"has a different plan than {first.path} ({'; '.join(unlike) or 'its files differ'})"
     elif first.part.start_at != other.part.start_at:
-        starts = spelled_start(first.part.start_at), spelled_start(other.part.start_at)
+        starts = format_start(first.part.start_at), format_start(other.part.start_at)
         why = f"is from a different run than {first.path}: that started at {starts[0]}, this one at {starts[1]}"
     if why:
         raise NoReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
+from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.result import RunResult
 from loadtest.figures.timeline import LoadTimeline, Second
 
@@ -272,18 +272,18 @@ def over_time(run: RunResult) -> Iterable[str]:
         line("ended whole", 1, lambda one: one.whole),
         line("failed", 2, lambda one: one.failed),
     ]
-    yield chart(f"Requests, {each}", x, linear(_highest(flow), plain, least=1), flow)
+    yield chart(f"Requests, {each}", x, linear(_highest(flow), format_number, least=1), flow)
     under_way = [line("under way", 0, lambda one: one.in_flight)]
-    yield chart("Under way", x, linear(_highest(under_way), plain, least=1), under_way)
+    yield chart("Under way", x, linear(_highest(under_way), format_number, least=1), under_way)
     if run.tally.measures["ttft"].count:
         first = [line(f"p{at}", i, partial(TimelineSpan.first_token, percent=at)) for i, at in enumerate(_OVER_TIME)]
         title = "Time to the first token, by when the request was to start"
-        yield chart(title, x, linear(_highest(first), duration), first)
+        yield chart(title, x, linear(_highest(first), format_duration), first)
     if any(one.tokens for one in found):
         tokens = [line("tokens", 3, lambda one: one.tokens)]
-        yield chart(f"Tokens, {each}", x, linear(_highest(tokens), plain, least=1), tokens)
+        yield chart(f"Tokens, {each}", x, linear(_highest(tokens), format_number, least=1), tokens)
     lag = [line("greatest lag", 5, lambda one: one.lag)]
-    yield chart("Lateness of the loader itself", x, linear(_highest(lag), duration), lag)
+    yield chart("Lateness of the loader itself", x, linear(_highest(lag), format_duration), lag)
 
 
 def _highest(series: Sequence[Series]) -> float:

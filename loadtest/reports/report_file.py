@@ -13,7 +13,7 @@ from loadtest.exchange.plain_text import plain_value
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
-from loadtest.plan.comparison import NoPart
+from loadtest.plan.comparison import UnknownPart
 
 _SUFFIX: Final = ".part"
 
@@ -116,7 +116,7 @@ def reject_misread(*paths: Path) -> Iterator[None]:
     """
     try:
         yield
-    except NoPart:
+    except UnknownPart:
         raise
     except MISREAD as error:
         files = " or ".join(map(str, paths))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from loadtest.figures.confidence import MeanOfRuns
-from loadtest.figures.measures import MEASURES, Formatter, duration, formatter_of, plain
+from loadtest.figures.measures import MEASURES, Formatter, format_duration, format_number, formatter_of
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.reports.words import describe_step
@@ -34,7 +34,7 @@ class FigureTable:
 
 
 def align(rows: Sequence[Sequence[str]], words: Container[int] = (0,)) -> list[str]:
-    """Return the rows as lines, with the columns in ``words`` align to the left, and others to the right."""
+    """Return the rows as lines, with the columns in ``words`` aligned to the left, and others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -55,14 +55,14 @@ _HEAD = ("begun", "errors", "good", "whole/s", "ttft p50", "p99", "duration p50"
 def _row(name: str, tally: Tally, completed: float | None) -> list[str]:
     def at(measure: str, percentile: float) -> str:
         histogram = tally.measures[measure]
-        return duration(histogram.percentile(percentile)) if histogram.count else "–"
+        return format_duration(histogram.percentile(percentile)) if histogram.count else "–"
 
     return [
         name,
         str(tally.counts["started"]),
         str(tally.counts["error"]),
         percent(tally.goodput),
-        "–" if completed is None else plain(round(completed, 2)),
+        "–" if completed is None else format_number(round(completed, 2)),
         *(at(measure, percentile) for measure in ("ttft", "duration") for percentile in (50, 99)),
     ]
 
@@ -135,10 +135,10 @@ def repeat_tables(target: str, runs: Iterable[RunResult]) -> list[FigureTable]:
 
 
 def _means(runs: Sequence[RunResult]) -> Iterable[list[str]]:
-    yield _mean("completed a second", plain, [run.completed for run in runs])
+    yield _mean("completed a second", format_number, [run.completed for run in runs])
     yield _mean("good", percent, [run.tally.goodput for run in runs])
     if any(run.steady_tokens_per_second for run in runs):
-        yield _mean("tokens a second", plain, [run.steady_tokens_per_second for run in runs])
+        yield _mean("tokens a second", format_number, [run.steady_tokens_per_second for run in runs])
     for name, percentiles in REPEATED.items():
         histograms = [run.tally.measures[name] for run in runs]
         if all(histogram.count for histogram in histograms):
@@ -192,7 +192,7 @@ def wrap_line(line: str, most: int = 0) -> list[str]:
 
 
 def shorten(text: str, most: int) -> str:
-    """Return the text, shorten to ``most`` characters with a final "…"."""
+    """Return the text, shortened to ``most`` characters with a final "…"."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from loadtest.figures.conditions import ConditionVerdict
-from loadtest.figures.measures import MEASURES, duration, formatter_of, plain
+from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
@@ -37,7 +37,7 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         *([f"  ended early: {run.stopped}"] if run.stopped else []),
         *(f"  {describe_verdict(one)}" for one in verdicts),
         f"  {describe_counts(run.tally)}",
-        f"  {plain(run.rate)} requests a second begun, {plain(run.completed)} completed",
+        f"  {format_number(run.rate)} requests a second begun, {format_number(run.completed)} completed",
         *_goodput(run),
         *_tokens(run),
         *(f"  {line}" for line in describe_course(run)),
@@ -69,10 +69,10 @@ def _tokens(run: RunResult) -> Iterable[str]:
     """Yield the rate of output tokens, or of input tokens if there is no output."""
     tally = run.tally
     if tally.tokens_seen or tally.tokens:
-        steady = f", {plain(run.steady_tokens_per_second)} while they arrived" if tally.events else ""
-        yield f"  {plain(run.tokens_per_second)} tokens a second in all{steady}{_bunches(tally)}"
+        steady = f", {format_number(run.steady_tokens_per_second)} while requests arrived" if tally.events else ""
+        yield f"  {format_number(run.tokens_per_second)} tokens a second{steady}{_bunches(tally)}"
     elif tally.input_tokens:
-        yield f"  {plain(run.input_tokens_per_second)} input tokens a second"
+        yield f"  {format_number(run.input_tokens_per_second)} input tokens a second"
 
 
 def overview(runs: Sequence[RunResult]) -> str:
@@ -109,7 +109,7 @@ def _goodput(run: RunResult) -> Iterable[str]:
     slo = ", ".join(map(str, run.scenario.get("slo") or ()))
     missed = ", ".join(f"{number} missed {figure}" for figure, number in tally.missed.most_common())
     said = f" ({'; '.join(filter(None, (slo, missed)))})" if slo else ""
-    yield f"  goodput {100 * tally.goodput:.4g} %{said}, {plain(run.goodput_rate)} a second"
+    yield f"  goodput {100 * tally.goodput:.4g} %{said}, {format_number(run.goodput_rate)} a second"
 
 
 def _bunches(tally: Tally) -> str:
@@ -127,7 +127,7 @@ def _table(tally: Tally, percentiles: Sequence[float]) -> Iterable[str]:
 
 
 def _failures(tally: Tally) -> Iterable[str]:
-    yield "  errors, by kind and by what was waited for"
+    yield "  errors by kind and phase"
     kinds = [(f"  {row.count:>7}", row.kind, row.phase) for row in tally.failures]
     for line, row in zip(align(kinds, (0, 1, 2)), tally.failures, strict=True):
         asked = "" if row.retry_after is None else f"(retry-after {' to '.join(_both_ends(row.retry_after))}) "
@@ -137,15 +137,15 @@ def _failures(tally: Tally) -> Iterable[str]:
 
 
 def _both_ends(values: tuple[float, float]) -> Iterable[str]:
-    return dict.fromkeys(map(duration, values))
+    return dict.fromkeys(map(format_duration, values))
 
 
 def _processes(own: Overhead) -> Iterable[Sequence[str]]:
-    head = f"  {len(own.parts)} processes, begun {duration(own.apart)} apart"
+    head = f"  {len(own.parts)} processes, begun {format_duration(own.apart)} apart"
     yield (head, "CPU", "lag p50", "lag p99", "late p99")
     for name, part in own.parts.items():
         times = (part.lag.percentile(50), part.lag.percentile(99), part.late.percentile(99))
-        yield (f"    {name}", f"{100 * part.cpu:.0f} %", *map(duration, times))
+        yield (f"    {name}", f"{100 * part.cpu:.0f} %", *map(format_duration, times))
 
 
 def _loader(run: RunResult) -> Iterable[str]:
@@ -154,7 +154,8 @@ def _loader(run: RunResult) -> Iterable[str]:
     if own.parts:
         yield from align(list(_processes(own)))
     if test := own.self_test:
-        cost = f"{duration(test.stream)} of CPU a stream and {duration(test.event)} an event"
-        yield f"  self-test: {cost}, seen {duration(test.delay_p50)} after it was sent (p99 {duration(test.delay_p99)})"
+        cost = f"{format_duration(test.stream)} of CPU per stream, {format_duration(test.event)} per event"
+        delay = f"events read {format_duration(test.delay_p50)} after they were sent"
+        yield f"  self-test: {cost}, {delay} (p99 {format_duration(test.delay_p99)})"
     for note in notes(run):
         yield f"  note: {note}"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from loadtest.figures.measures import MEASURES, Formatter, duration, formatter_of, plain, several
+from loadtest.figures.measures import MEASURES, Formatter, count_with_noun, format_duration, format_number, formatter_of
 from loadtest.figures.notes import steadiness_of
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
@@ -16,28 +16,30 @@ from loadtest.run.overhead import Overhead
 def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
     """Describe the load on a target. ``scenario`` is that of a report."""
     if trace := scenario.get("trace"):
-        text = f"as in {trace}" + ("" if scenario.get("speed", 1) == 1 else f" at speed {plain(scenario['speed'])}")
+        text = f"as in {trace}" + (
+            "" if scenario.get("speed", 1) == 1 else f" at speed {format_number(scenario['speed'])}"
+        )
     elif steps := scenario.get("steps"):
         text = f"{', '.join(map(describe_step, steps))} ({_spacing(scenario)})"
         if cap := scenario.get("concurrency"):
-            text += f", {cap} at once at most"
+            text += f", at most {cap} simultaneously"
     elif steps := scenario.get("client_steps"):
-        text = f"{', '.join(map(describe_step, steps))}, each with its next request after the last answer"
+        text = f"{', '.join(map(describe_step, steps))}, each sends its next request after an answer"
     else:
         clients = scenario.get("concurrency") or 0
-        text = f"{several(clients, 'client')}, each with its next request after the last answer"
+        text = f"{count_with_noun(clients, 'client')}, each sends its next request after an answer"
     warmup = scenario.get("warmup")
-    long = "until all have begun" if math.isinf(seconds) else f"for {plain(round(seconds, 1))} s"
+    long = "until all have begun" if math.isinf(seconds) else f"for {format_number(round(seconds, 1))} s"
     if count := scenario.get("count"):
-        text += f", {several(count, 'request')}"
-    return f"{text}, {long}" + (f" after {plain(warmup)} s of warm-up" if warmup else "")
+        text += f", {count_with_noun(count, 'request')}"
+    return f"{text}, {long}" + (f" after {format_number(warmup)} s of warm-up" if warmup else "")
 
 
 def _spacing(scenario: Mapping[str, Any]) -> str:
     if burst := scenario.get("burst"):
-        return f"{burst['size']} at once every {plain(burst['seconds'])} s"
+        return f"{burst['size']} at once every {format_number(burst['seconds'])} s"
     if burstiness := scenario.get("burstiness"):
-        return f"burstiness {plain(burstiness)}"
+        return f"burstiness {format_number(burstiness)}"
     return "Poisson" if scenario.get("spacing") == "poisson" else "evenly spaced"
 
 
@@ -64,15 +66,15 @@ def describe_answers(tally: Tally) -> list[str]:
     if len(finishes) > 1:
         said.append(f"ended by {_join_counts(finishes)}")
     if tally.waived:
-        said.append(f"rules waived: {_join_counts(dict(tally.waived.most_common()))} (--strict holds answers to them)")
+        said.append(f"rules waived: {_join_counts(dict(tally.waived.most_common()))} (--strict applies them)")
     uncounted = tally.counts["whole"] - tally.counted_by_usage
     if uncounted and tally.events:
-        said.append(f"no usage came with {several(uncounted, 'answer')}: events are counted as tokens")
+        said.append(f"{count_with_noun(uncounted, 'answer')} without usage: events count as tokens")
     if tally.prompt_tokens:
         each = tally.prompt_characters / tally.prompt_tokens
         said.append(f"prompts have {each:.3g} characters a token, by the server's count")
     if tally.unseen:
-        said.append(f"{tally.unseen} tokens of reasoning were not shown, and are in no speed")
+        said.append(f"{tally.unseen} hidden reasoning tokens are not included in speeds")
     if tally.versions:
         said.append(_connections(tally))
     return said + tally.routes.lines()
@@ -83,11 +85,11 @@ def _connections(tally: Tally) -> str:
         f"HTTP/{version}" if version[:1].isdigit() else version for version, _ in tally.versions.most_common()
     )
     opened = tally.measures["connect"].count
-    said = f"{versions}; {plain(100 * opened / tally.counts['started'])} % of requests opened a connection"
+    said = f"{versions}; {format_number(100 * opened / tally.counts['started'])} % of requests opened a connection"
     if again := tally.counts["resent"]:
-        said += f"; {again} met a closed one and were sent again"
+        said += f"; {again} were sent again because their connection was closed"
     if left := tally.counts["left_open"]:
-        said += f"; {several(left, 'answer')} ended by the API and left open"
+        said += f"; {count_with_noun(left, 'answer')} had an end event but stayed open"
     return said
 
 
@@ -104,10 +106,10 @@ def describe_step(step: Mapping[str, float | None]) -> str:
     """Describe the rate of a step, or its number of clients."""
     end = step.get("to")
     if "clients" in step:
-        start = plain(step["clients"] or 0)
-        return f"{start} clients" if end is None else f"{start} to {plain(end)} clients"
-    start = plain(step.get("rate") or 0)
-    return f"{start}/s" if end is None else f"{start} to {plain(end)}/s"
+        start = format_number(step["clients"] or 0)
+        return f"{start} clients" if end is None else f"{start} to {format_number(end)} clients"
+    start = format_number(step.get("rate") or 0)
+    return f"{start}/s" if end is None else f"{start} to {format_number(end)}/s"
 
 
 def describe_probes(run: RunResult) -> list[str]:
@@ -117,9 +119,9 @@ def describe_probes(run: RunResult) -> list[str]:
         return []
     measure = "ttft" if probes.measures["ttft"].count else "ttfb"
     found = probes.measures[measure]
-    took = ", ".join(f"p{percent:g} {duration(found.percentile(percent))}" for percent in run.percentiles)
+    took = ", ".join(f"p{percent:g} {format_duration(found.percentile(percent))}" for percent in run.percentiles)
     whole = f"{probes.counts['whole']} of {probes.counts['started']} whole"
-    return [f"probes of one token beside it: {whole}, {MEASURES[measure].label} {took}"]
+    return [f"probes of one token during the load: {whole}, {MEASURES[measure].label} {took}"]
 
 
 def describe_course(run: RunResult) -> list[str]:
@@ -129,12 +131,13 @@ def describe_course(run: RunResult) -> list[str]:
     """
     said, late, waits, steady = [], run.overhead.late, run.retry_waits, steadiness_of(run)
     if run.scenario.get("burst") and late.count:
-        said.append(f"bursts begun within {duration(late.most)}, half of them within {duration(late.percentile(50))}")
+        median = format_duration(late.percentile(50))
+        said.append(f"bursts begun within {format_duration(late.most)}, half of them within {median}")
     if steady is not None and steady.since is not None:
         said.append(f"steady from {f'{steady.since} s on' if steady.since else 'the start'}")
     if waits.count:
-        times = several(waits.count, "time")
-        said.append(f"clients waited {times}, as retry-after told them, {duration(waits.total)} in all")
+        times = count_with_noun(waits.count, "time")
+        said.append(f"clients waited {times} for retry-after, {format_duration(waits.total)} in total")
     return said
 
 
@@ -152,8 +155,8 @@ def describe_count(name: str, number: int) -> str:
 
 def describe_overhead(own: Overhead) -> str:
     """Describe the overhead of the loader, or of one of its processes."""
-    lag = f"lag p50 {duration(own.lag.percentile(50))}, p99 {duration(own.lag.percentile(99))}"
-    return f"{100 * own.cpu:.0f} % of a core, {lag}, requests begun late by p99 {duration(own.late.percentile(99))}"
+    lag = f"lag p50 {format_duration(own.lag.percentile(50))}, p99 {format_duration(own.lag.percentile(99))}"
+    return f"{100 * own.cpu:.0f} % of a core, {lag}, request lateness p99 {format_duration(own.late.percentile(99))}"
 
 
 @attrs.frozen
@@ -183,15 +186,15 @@ def _percent(share: float) -> str:
 def lines(runs: Sequence[RunResult]) -> list[Line]:
     """Return the rows of a table that compares runs."""
     found = [
-        Line("requests begun a second", plain, tuple(run.rate for run in runs)),
+        Line("requests begun a second", format_number, tuple(run.rate for run in runs)),
         *(
-            Line(label, plain, tuple(float(run.tally.counts[name]) for run in runs))
+            Line(label, format_number, tuple(float(run.tally.counts[name]) for run in runs))
             for name, label in COUNTED.items()
             if name in ALWAYS or any(run.tally.counts[name] for run in runs)
         ),
         Line("goodput", _percent, tuple(run.tally.goodput for run in runs)),
-        Line("good answers a second", plain, tuple(run.goodput_rate for run in runs)),
-        Line("tokens a second, all together", plain, tuple(run.tokens_per_second for run in runs)),
+        Line("good answers a second", format_number, tuple(run.goodput_rate for run in runs)),
+        Line("tokens a second, all requests", format_number, tuple(run.tokens_per_second for run in runs)),
     ]
     tallies = [run.tally for run in runs]
     for name in shown_measures(*tallies):
@@ -206,7 +209,7 @@ def lines(runs: Sequence[RunResult]) -> list[Line]:
             ]
     found.append(Line("loader: CPU, share of a core", lambda value: f"{100 * value:.0f} %",
                       tuple(run.overhead.cpu for run in runs)))  # fmt: skip
-    found.append(Line("loader: lag, p99", duration, tuple(run.overhead.lag.percentile(99) for run in runs)))
+    found.append(Line("loader: lag, p99", format_duration, tuple(run.overhead.lag.percentile(99) for run in runs)))
     return found
 
 
@@ -219,10 +222,10 @@ COUNTED = {
     "error": "errors",
     "not_whole": "streams not whole",
     "unfinished": "unfinished",
-    "cancelled": "cancelled, as meant",
+    "cancelled": "cancelled as planned",
     "interrupted": "interrupted",
-    "lost": "lost with a process of the loader",
-    "short": "shorter than asked for",
+    "lost": "lost with a loader process",
+    "short": "shorter than requested",
 }
 
 _ONE: Final = {
@@ -247,15 +250,15 @@ def conversations(run: RunResult) -> Sequence[str]:
     turns = sum(tally.counts["started"] for tally in run.turns.values())
     said = [f"{_describe_begun(run, begun, 'conversation')}; of these {_describe_begun(run, turns, 'turn')}"]
     if run.unbegun:
-        said.append(f"{several(run.unbegun, 'turn')} had not begun when one before them failed")
+        said.append(f"{count_with_noun(run.unbegun, 'turn')} skipped after a failed turn")
     if run.cut_off:
-        said.append(f"{several(run.cut_off, 'turn')} had not begun when the time was up")
+        said.append(f"{count_with_noun(run.cut_off, 'turn')} skipped because the time was up")
     return said
 
 
 def _describe_begun(run: RunResult, number: int, what: str) -> str:
-    rate = f", {plain(number / run.seconds)} a second" if run.seconds else ""
-    return f"{several(number, what)} begun{rate}"
+    rate = f", {format_number(number / run.seconds)} a second" if run.seconds else ""
+    return f"{count_with_noun(number, what)} begun{rate}"
 
 
 def turn_rows(run: RunResult) -> Sequence[Sequence[str]]:
@@ -282,8 +285,8 @@ def _cells(tally: Tally, has_cached: bool) -> Iterator[str]:
     yield from (str(tally.counts[name]) for name in ("started", "whole"))
     for name in ("ttft", "duration"):
         histogram = tally.measures[name]
-        yield from (duration(histogram.percentile(p)) if histogram.count else "–" for p in (50, 95))
+        yield from (format_duration(histogram.percentile(p)) if histogram.count else "–" for p in (50, 95))
     asked = tally.measures["input_tokens"]
-    yield plain(round(asked.mean)) if asked.count else "–"
+    yield format_number(round(asked.mean)) if asked.count else "–"
     share = tally.cached_share
     yield "–" if share is None or not has_cached else f"{100 * share:.0f} %"

@@ -329,9 +329,9 @@ class MadeConversations:
         self._words = words
         self._bodies = Bodies(request)
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        session = self._openings.session(number, chance)
-        following, seed = list(self._following(chance)), chance.getrandbits(32)
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        session = self._openings.session(number, rng)
+        following, seed = list(self._following(rng)), rng.getrandbits(32)
         return LazySession(lambda: self._start(session, following, seed))
 
     def _start(self, session: LoadSession, following: Sequence[UserTurn], seed: int) -> LoadSession:
@@ -343,13 +343,13 @@ class MadeConversations:
         results: ResultsCome = "between turns" if self._request.turns.texts else "in turns"
         return ConversationSession(opening, following, results, self._words, seed)
 
-    def _following(self, chance: random.Random) -> Iterator[UserTurn]:
+    def _following(self, rng: random.Random) -> Iterator[UserTurn]:
         request = self._request
         lengths = as_lengths(request.follow_up.lengths or request.prompt)
         said = request.turns.texts[1:]
-        for number in range(request.turns.count.draw(chance) - 1):
-            think = request.think.draw(chance)
-            yield UserTurn(said[number] if said else lengths.draw(chance), think=think)
+        for number in range(request.turns.count.draw(rng) - 1):
+            think = request.think.draw(rng)
+            yield UserTurn(said[number] if said else lengths.draw(rng), think=think)
 
 
 class TracedConversations:
@@ -364,8 +364,8 @@ class TracedConversations:
         self._openings = openings
         self._words = words
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        session, seed = self._openings.session(number, chance), chance.getrandbits(32)
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        session, seed = self._openings.session(number, rng), rng.getrandbits(32)
         first = self._trace.first(number)
         rows = [first, *self._trace.behind.get(first, ())]
         return LazySession(lambda: self._start(session, rows, seed)) if len(rows) > 1 else session
@@ -384,10 +384,10 @@ class TracedConversations:
 
 
 def conversation_of(
-    opening: PreparedRequest, following: Sequence[UserTurn], words: Words, chance: random.Random
+    opening: PreparedRequest, following: Sequence[UserTurn], words: Words, rng: random.Random
 ) -> LoadSession:
     """Return a recorded conversation. The answers of this server replace the recorded ones."""
-    return ConversationSession(opening, following, "between turns", words, chance.getrandbits(32))
+    return ConversationSession(opening, following, "between turns", words, rng.getrandbits(32))
 
 
 # Conversations in a file

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from loadtest.plan.load_endpoints import streams
+from loadtest.plan.load_endpoints import can_stream
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import is_recorded, recorded_load, trace_of
 from loadtest.plan.scenario import Scenario
@@ -47,12 +47,12 @@ class TokenEstimate:
 
 def token_estimate(plan: Scenario) -> TokenEstimate:
     """Return an estimate from the first sessions of the plan."""
-    chance = random.Random(f"{plan.seed} estimate")
+    rng = random.Random(f"{plan.seed} estimate")
     source = source_of(plan.requests, setting_of(plan, next(iter(plan.targets))))
     found: list[tuple[float, float]] = []
     size = 0
     while len(found) < DRAWN and size < ENOUGH:
-        session = source.session(len(found), chance)
+        session = source.session(len(found), rng)
         first = session.turn(None)
         assert first is not None
         size += len(first.body)
@@ -64,7 +64,7 @@ def token_estimate(plan: Scenario) -> TokenEstimate:
 def _session_tokens(first: PreparedRequest, turns: int) -> tuple[float, float]:
     """Return the input and output tokens of a session. Each turn repeats the earlier ones."""
     inputs = first.asked_input if first.asked_input is not None else len(first.body) / TOKENS
-    outputs = first.asked_output or 0 if streams(first.request.api) else 0
+    outputs = first.asked_output or 0 if can_stream(first.request.api) else 0
     return inputs * turns + (inputs + outputs) * turns * (turns - 1) / 2, outputs * turns
 
 

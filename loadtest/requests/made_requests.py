@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from loadtest.plan.lengths import exactly
+from loadtest.plan.lengths import constant_length
 from loadtest.plan.load_request import NO_THINKING, ONE_TURN, LoadRequest
 from loadtest.plan.traces import BLOCK
 from loadtest.requests.bodies import Bodies
@@ -115,9 +115,9 @@ class PromptTexts:
         self._mark = mark
         _pool()  # created before the load, because it would delay the first request
 
-    def prompt(self, number: int, size: int, chance: random.Random) -> str:
+    def prompt(self, number: int, size: int, rng: random.Random) -> str:
         """Return a text of ``size`` characters, or of the mark if that is longer, for the request ``number``."""
-        return self._text(f"request {number}", size, chance.random())
+        return self._text(f"request {number}", size, rng.random())
 
     def shared(self, name: str, size: int) -> str:
         """Return the shared text ``name``, always the same except for its length."""
@@ -154,14 +154,14 @@ class NoiseImages:
         self._before = _SIGNATURE + _chunk(b"IHDR", header)
         self._after = _chunk(b"IEND", b"")
 
-    def png(self, chance: random.Random) -> bytes:
+    def png(self, rng: random.Random) -> bytes:
         """Return the next image as PNG."""
-        rows = b"".join((b"\0", chance.randbytes(self._first), self._rest))
+        rows = b"".join((b"\0", rng.randbytes(self._first), self._rest))
         return b"".join((self._before, _chunk(b"IDAT", zlib.compress(rows, 0)), self._after))
 
-    def base64(self, chance: random.Random) -> bytes:
+    def base64(self, rng: random.Random) -> bytes:
         """Return the next image in base64."""
-        return b2a_base64(self.png(chance), newline=False)
+        return b2a_base64(self.png(rng), newline=False)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
@@ -194,24 +194,24 @@ class MadeRequests:
         self._images = NoiseImages(*request.images.size) if request.images else None
         self._prefixed = 0  # sessions so far, each with another prefix
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        planned = self._plan(number, chance)
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        planned = self._plan(number, rng)
         return LazySession(lambda: SingleRequest(self._prepare(planned)))
 
-    def words(self, tokens: int, chance: random.Random) -> str:
+    def words(self, tokens: int, rng: random.Random) -> str:
         """Return a text of about ``tokens`` tokens."""
         size = self._calibration.characters(tokens)
-        return self._texts.prompt(chance.getrandbits(64), size, chance)
+        return self._texts.prompt(rng.getrandbits(64), size, rng)
 
-    def _plan(self, number: int, chance: random.Random) -> PlannedPrompt:
+    def _plan(self, number: int, rng: random.Random) -> PlannedPrompt:
         trace = self._setting.trace
         if trace is not None:
             row = trace.row(trace.first(number))
-            return PlannedPrompt(number, row.input, row.output, chance.getrandbits(64), blocks=row.blocks)
-        tokens, output = self._request.prompt.draw(chance), self._request.output.draw(chance)
-        return PlannedPrompt(number, tokens, output, chance.getrandbits(64), self._prefix(chance))
+            return PlannedPrompt(number, row.input, row.output, rng.getrandbits(64), blocks=row.blocks)
+        tokens, output = self._request.prompt.draw(rng), self._request.output.draw(rng)
+        return PlannedPrompt(number, tokens, output, rng.getrandbits(64), self._prefix(rng))
 
-    def _prefix(self, chance: random.Random) -> int | None:
+    def _prefix(self, rng: random.Random) -> int | None:
         """Return the number of a shared prefix.
 
         The first requests use each prefix once, so that the warm-up sends all of them.
@@ -219,18 +219,18 @@ class MadeRequests:
         shared = self._request.prefix
         if shared is None:
             return None
-        draw = chance.random() / shared.share
+        draw = rng.random() / shared.share
         if self._prefixed < shared.texts:
             self._prefixed += 1
             return self._prefixed - 1
         return int(draw * shared.texts) if draw < 1 else None
 
     def _prepare(self, planned: PlannedPrompt) -> PreparedRequest:
-        chance = random.Random(planned.seed)
+        rng = random.Random(planned.seed)
         shared = self._request.prefix if planned.prefix is not None else None
         tokens = planned.tokens + (shared.tokens if shared else 0)
-        prompt = self._prompt(planned, tokens, chance)
-        images = [self._images.base64(chance) for _ in range(self._count)] if self._images else []
+        prompt = self._prompt(planned, tokens, rng)
+        images = [self._images.base64(rng) for _ in range(self._count)] if self._images else []
         learns = self._setting.learns and not images  # tokens of images cannot be separated
         size = len(prompt) * self._request.texts
         body = self._bodies.make_body(prompt, planned.output, images)
@@ -243,11 +243,11 @@ class MadeRequests:
             learn=partial(self._calibration.learn, size) if learns else None,
         )
 
-    def _prompt(self, planned: PlannedPrompt, tokens: int, chance: random.Random) -> str:
+    def _prompt(self, planned: PlannedPrompt, tokens: int, rng: random.Random) -> str:
         """Return the shared text and the request's own text, with ``tokens`` tokens in all."""
         size = self._calibration.characters(tokens)
         begin = self._shared_text(planned)
-        own = self._texts.prompt(planned.number, size - len(begin), chance) if len(begin) < size else ""
+        own = self._texts.prompt(planned.number, size - len(begin), rng) if len(begin) < size else ""
         return begin[:size] + own
 
     def _shared_text(self, planned: PlannedPrompt) -> str:
@@ -268,8 +268,8 @@ class Probes:
 
     def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
         small = attrs.evolve(
-            request, name=PROBE, prompt=exactly(1), output=exactly(1), exact=False, prefix=None, images=None,
-            tools=0, requests=None, cancel=None, slow=None, turns=ONE_TURN, think=NO_THINKING, slo=(),
+            request, name=PROBE, prompt=constant_length(1), output=constant_length(1), exact=False, prefix=None,
+            images=None, tools=0, requests=None, cancel=None, slow=None, turns=ONE_TURN, think=NO_THINKING, slo=(),
             texts=1,
         )  # fmt: skip
         self._source = MadeRequests(small, attrs.evolve(setting, trace=None, learns=False))

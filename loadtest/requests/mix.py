@@ -67,8 +67,8 @@ class SoundRequests:
         self._before = (head + _PART.format(_BOUNDARY, "file", named)).encode()
         self._after = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        body = b"".join((self._before, silence(chance.getrandbits(32)), self._after))
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        body = b"".join((self._before, silence(rng.getrandbits(32)), self._after))
         headers = (("content-type", f"multipart/form-data; boundary={_BOUNDARY}"),)
         return SingleRequest(PreparedRequest(self._request, body, headers=headers, asked_input=0))
 
@@ -105,7 +105,7 @@ class RecordedRequests:
         self._request = request
         self._recorded = recorded_load(request.requests)
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
+    def session(self, number: int, rng: random.Random) -> LoadSession:
         place = number % len(self._recorded.requests)
         recorded, body = self._recorded.requests[place], self._recorded.bodies[place]
         return LazySession(lambda: SingleRequest(repeat_request(self._request, recorded, body)))
@@ -144,11 +144,11 @@ class FileRequests:
         self._texts = PromptTexts(setting.mark)
         self._order = functools.lru_cache(maxsize=2)(self._shuffle)
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        output, seed = self._request.output.draw(chance), chance.getrandbits(32)
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        output, seed = self._request.output.draw(rng), rng.getrandbits(32)
         return LazySession(lambda: self._start(number, output, random.Random(seed)))
 
-    def _start(self, number: int, output: int, chance: random.Random) -> LoadSession:
+    def _start(self, number: int, output: int, rng: random.Random) -> LoadSession:
         """Return a session with one request, or a conversation."""
         found = self._file.request(self._line_number(number))
         opening = self._prepare(found, output)
@@ -158,10 +158,10 @@ class FileRequests:
         if not following:
             body, recorded = split_turns(opening.request.api, opening.body)
             opening, following = attrs.evolve(opening, body=body), [*recorded]
-        return conversation_of(opening, following, self._words, chance) if following else SingleRequest(opening)
+        return conversation_of(opening, following, self._words, rng) if following else SingleRequest(opening)
 
-    def _words(self, tokens: int, chance: random.Random) -> str:
-        return self._texts.prompt(chance.getrandbits(32), tokens * TOKENS, chance)
+    def _words(self, tokens: int, rng: random.Random) -> str:
+        return self._texts.prompt(rng.getrandbits(32), tokens * TOKENS, rng)
 
     def _line_number(self, number: int) -> int:
         again, place = divmod(number, len(self._file))
@@ -191,8 +191,8 @@ class Mix:
         self._weights = [weight for weight, _ in sources]
         self._sources = [source for _, source in sources]
 
-    def session(self, number: int, chance: random.Random) -> LoadSession:
-        return chance.choices(self._sources, self._weights)[0].session(number, chance)
+    def session(self, number: int, rng: random.Random) -> LoadSession:
+        return rng.choices(self._sources, self._weights)[0].session(number, rng)
 
 
 def _source(request: LoadRequest, setting: SourceSetting) -> RequestSource:

@@ -64,11 +64,11 @@ class LoadSession(Protocol):
 class RequestSource(Protocol):
     """A source of sessions by their numbers in the plan.
 
-    Every process draws the same random values from ``chance``, whichever sessions it sends, so that all processes with
+    Every process draws the same random values from ``rng``, whichever sessions it sends, so that all processes with
     one seed follow one plan.
     """
 
-    def session(self, number: int, chance: random.Random) -> LoadSession: ...
+    def session(self, number: int, rng: random.Random) -> LoadSession: ...
 
 
 class SingleRequest:

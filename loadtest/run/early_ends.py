@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from loadtest.exchange.record import ExchangeRecord
-from loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdict
+from loadtest.figures.conditions import ConditionVerdict, figure_reader, judge_figure, parse_until
 from loadtest.figures.run_figures import MANY, RunFigures
 from loadtest.figures.tally import Tally
 from loadtest.plan.comparison import Comparison, part_of
@@ -70,8 +70,8 @@ class LastEnds:
             tally, since = self._tally_of(request)
             if tally.counts["started"] < LEAST:
                 continue
-            value, show = of_tally(condition)
-            found = verdict("", condition, value(tally), show)
+            value, show = figure_reader(condition)
+            found = judge_figure("", condition, value(tally), show)
             if found.value is not None and not found.ok:
                 self.verdict = found
                 return f"{found.failure} in the last {tally.counts['started']} finished requests, in {since:.0f} s"
@@ -136,7 +136,7 @@ class EarlyEnds:
     """All conditions that may end the runs of one command, and their results."""
 
     def __init__(self, plan: Scenario) -> None:
-        self._conditions = tuple(map(early, plan.until))
+        self._conditions = tuple(map(parse_until, plan.until))
         self._budget = TokenBudget(plan.max_tokens or math.inf)
         self._counts_tokens = plan.max_tokens is not None
         self._runs: list[tuple[str, LastEnds, Refusals]] = []

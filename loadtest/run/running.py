@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from loadtest.exchange.ending import LONGEST, end_of, record_of, retry_after
+from loadtest.exchange.ending import LONGEST, end_of, parse_retry_after, record_of
 from loadtest.exchange.exchange import HTTP_OK, LoadTarget, TimedExchange
 from loadtest.exchange.judging import AnswerJudge, ReceivedAnswer, StreamVerdict
 from loadtest.exchange.masking import SecretWords
@@ -20,9 +20,9 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.figures.tally import EXACT
-from loadtest.plan.arrivals import ClientStep, RateStep, next_turn_of, start_on_time
+from loadtest.plan.arrivals import ClientStep, RateStep, next_active_time, start_on_time
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.objectives import by_request, missed_by, read_all
+from loadtest.plan.objectives import missed_by, objectives_by_request, parse_all_objectives
 from loadtest.plan.scenario import Scenario, arrival_times, has_fixed_end
 from loadtest.plan.shares import PlanShare
 from loadtest.requests import bodies
@@ -109,7 +109,9 @@ class ActiveRun(LoadUnderWay):
         self._left = scenario.count and share.count(scenario.count)  # sessions left in a closed loop
         self._sessions = 0  # after the warm-up
         kinds = tuple(request.name for request in scenario.requests)
-        self._objectives = by_request(read_all(scenario.slo), target, tuple(scenario.targets), kinds)
+        self._objectives = objectives_by_request(
+            parse_all_objectives(scenario.slo), target, tuple(scenario.targets), kinds
+        )
         self._judge = judge
         self._share = share
         self._sinks = sinks
@@ -246,30 +248,30 @@ class ActiveRun(LoadUnderWay):
 
     async def _run_client(self, client: int, start: float) -> None:
         await trio.sleep_until(start)
-        chance = random.Random(f"{self.scenario.seed} client {client}")
+        rng = random.Random(f"{self.scenario.seed} client {client}")
         number = client
         while await self._wait_for_step(client):
-            arrival = SessionArrival.of(number, self._source.session(number, chance), chance.random())
+            arrival = SessionArrival.of(number, self._source.session(number, rng), rng.random())
             if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
                 break
             exchange = await self._run_session(arrival, now)
             number += self.scenario.concurrency
             asked = self._requested_wait(exchange)
-            think = exchange.request.think_before(chance)
+            think = exchange.request.think_before(rng)
             await trio.sleep(max(think, AFTER_ERROR if exchange.problem else 0.0, asked))
 
     async def _wait_for_step(self, client: int) -> bool:
         """Wait until a step includes this client. Return whether one does."""
         if not self.scenario.client_steps:
             return True
-        at = next_turn_of(self.scenario.client_steps, client, trio.current_time() - self.begin)
+        at = next_active_time(self.scenario.client_steps, client, trio.current_time() - self.begin)
         if at is not None:
             await trio.sleep_until(self.begin + at)
         return at is not None
 
     def _requested_wait(self, exchange: TimedExchange) -> float:
         """Return the seconds that the server asks this client to wait, if the client respects that."""
-        asked = retry_after(exchange.status, exchange.headers) if self.scenario.respect_retry_after else None
+        asked = parse_retry_after(exchange.status, exchange.headers) if self.scenario.respect_retry_after else None
         if asked is None:
             return 0.0
         self.figures.retry_waits.add(min(asked, LONGEST))

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
-from loadtest.figures.measures import duration, plain
-from loadtest.plan.asked_loads import LoadUnit, SearchBounds
+from loadtest.figures.measures import format_duration, format_number
+from loadtest.plan.requested_loads import LoadUnit, SearchBounds
 
 LOWEST: Final = 1 / 16
 """The smallest load to try, relative to the first, if none holds."""
@@ -179,10 +179,10 @@ class SearchStep:
         """The row of a table with the columns of ``head``."""
         first = (self.ttft_p50, self.ttft_p99) if self.ttft_p50 is not None else (self.duration_p50, self.duration_p99)
         return [
-            plain(self.load),
+            format_number(self.load),
             str(self.begun),
             "–" if self.goodput is None else f"{100 * self.goodput:.3g} %",
-            *("–" if value is None else duration(value) for value in first),
+            *("–" if value is None else format_duration(value) for value in first),
             self.short_text,
         ]
 
@@ -250,5 +250,5 @@ def head(unit: LoadUnit, streams: bool = True) -> list[str]:
 
 def _loads(load: float, unit: LoadUnit) -> str:
     if unit == "rate":
-        return f"{plain(load)} requests per second" if load != 1 else "1 request per second"
-    return f"{plain(load)} clients" if load != 1 else "1 client"
+        return f"{format_number(load)} requests per second" if load != 1 else "1 request per second"
+    return f"{format_number(load)} clients" if load != 1 else "1 client"

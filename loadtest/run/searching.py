@@ -7,14 +7,14 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
-from loadtest.figures.conditions import ALIASES, SHARE, Condition, parse
+from loadtest.figures.conditions import ALIASES, SHARE, Condition, parse_condition
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import MEASURES, plain, several
+from loadtest.figures.measures import MEASURES, count_with_noun, format_number
 from loadtest.figures.notes import BUSY, LATE
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import COUNTS, Tally
-from loadtest.plan.asked_loads import SearchBounds
-from loadtest.plan.comparison import Comparison, part_of, percent_of
+from loadtest.plan.comparison import Comparison, parse_percentile, part_of
+from loadtest.plan.requested_loads import SearchBounds
 from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import Overhead
 from loadtest.run.search import FoundLoad, Purpose, SearchReport, SearchStep, Trial, TriedLoad, Verdict, next_trial
@@ -206,8 +206,8 @@ def judge_step(run: RunResult, ended_by: StepState, watch: StepWatch, rule: Load
     shown = evidence(rule, run.target, {**run.requests, "": run.tally}, watch)
     if ended_by == "backlog":
         growth = watch.growth
-        failures.insert(0, f"backlog grew, {plain(round(growth.under_way[0]))} to "
-                           f"{plain(round(growth.under_way[1]))}")  # fmt: skip
+        failures.insert(0, f"backlog grew, {format_number(round(growth.under_way[0]))} to "
+                           f"{format_number(round(growth.under_way[1]))}")  # fmt: skip
     if failures and loader_is_the_limit(run.overhead):
         return "loader", failures[0]
     if failures:
@@ -234,11 +234,11 @@ def rule_of(plan: Scenario) -> LoadRule:
 
     The latter is omitted if a condition is about goodput, or if there are conditions but no objectives.
     """
-    conditions = [parse(text) for text in plan.fail_if]
+    conditions = [parse_condition(text) for text in plan.fail_if]
     kinds = tuple(request.name for request in plan.requests)
     told = any(condition.comparison.name == SHARE for condition in conditions)
     if not told and (plan.slo or not conditions):
-        conditions.insert(0, parse(GOOD))
+        conditions.insert(0, parse_condition(GOOD))
 
     def failures(run: RunResult) -> Sequence[str]:
         found = [(one.comparison.text, failure) for one in conditions if (failure := one.failure(run))]
@@ -282,7 +282,7 @@ def _evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
 def _percentile_evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.upper:
         return None
-    share = percent_of(asked.text, asked.statistic) / 100
+    share = parse_percentile(asked.text, asked.statistic) / 100
     histogram = tally.measures[asked.name]
     return LimitEvidence(share, histogram.count, histogram.above(asked.limit)) if 0 < share < 1 else None
 
@@ -314,8 +314,8 @@ def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
 def label_of(plan: Scenario, load: float) -> str:
     """Return a short text for a load."""
     if plan.open_loop:
-        return f"{plain(load)}/s"
-    return several(load, "client")
+        return f"{format_number(load)}/s"
+    return count_with_noun(load, "client")
 
 
 async def runs_of(

@@ -14,7 +14,7 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.plan.masked_urls import mask_url
 from loadtest.plan.scenario import Scenario
-from loadtest.plan.shares import spelled_start
+from loadtest.plan.shares import format_start
 from loadtest.run.overhead import Overhead
 
 if TYPE_CHECKING:
@@ -157,6 +157,6 @@ def start_time(start_at: float) -> float:
     """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
     ahead = start_at - time.time()
     if ahead < 0:
-        late = f"the start time {spelled_start(start_at)} was {-ahead:.3g} s ago"
+        late = f"the start time {format_start(start_at)} was {-ahead:.3g} s ago"
         raise TooLate(f"--start-at: {late}; give all parts a later time, at which each is ready")
     return trio.current_time() + ahead

@@ -10,7 +10,7 @@ import pytest
 
 from configfile.document import read
 from loadtest.exchange.record import Problem
-from loadtest.figures.conditions import parse, verdicts
+from loadtest.figures.conditions import judge_conditions, parse_condition
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.tally import COUNTS, MEASURES, Tally
 from loadtest.plan.load_request import LoadRequest
@@ -44,7 +44,7 @@ def test_each_scenario_is_good():
     (text,) = whole
     plan = build(read(text.encode(), "scenario.yml"), {})
     assert len(plan.requests) == 5
-    assert all(parse(condition) for condition in plan.fail_if)
+    assert all(parse_condition(condition) for condition in plan.fail_if)
     for part in parts:
         build(read((AROUND + part).encode(), "part.yml"), {})
 
@@ -82,7 +82,7 @@ def test_the_tables_have_every_member_of_a_report():
         search=SearchReport("rate", "rule", (step,), FoundLoad("found", 1.0, 2.0)),
         overhead=attrs.evolve(own, parts={"process 1": own}),
     )  # fmt: skip
-    report = json.loads(dump([run], "requests.jsonl", verdicts([parse("errors>0")], [run])))
+    report = json.loads(dump([run], "requests.jsonl", judge_conditions([parse_condition("errors>0")], [run])))
     tables = PAGE.partition("## JSON report")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`([a-z0-9_]+)`", tables)) | set(MEASURES)
     assert set(members(report)) - listed == set()

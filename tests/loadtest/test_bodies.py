@@ -4,7 +4,7 @@ import attrs
 import msgspec
 import pytest
 
-from loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole
+from loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole_answer
 from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.requests.bodies import Bodies, address, api_of, chat_like_body, headers
@@ -170,7 +170,7 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
     ],
 )
 def test_what_an_event_says(api, data, said):
-    found = read_whole(api, msgspec.json.encode(data))
+    found = read_whole_answer(api, msgspec.json.encode(data))
     assert (found.content, found.tokens, found.error, found.message) == (
         said.content, said.tokens, said.error, said.message,
     )  # fmt: skip

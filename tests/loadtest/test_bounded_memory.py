@@ -19,11 +19,11 @@ SECONDS, EACH = 4000, 2
 
 def hour(seed: int) -> LoadTimeline:
     """Some answers a second."""
-    timeline, chance = LoadTimeline(), random.Random(seed)
+    timeline, rng = LoadTimeline(), random.Random(seed)
     record = exchange_record(contents=(1.2,), planned=1.0)
     for second in range(SECONDS):
         for _ in range(EACH):
-            timeline.record_end(shift_record(record, second + chance.random()), good=True)
+            timeline.record_end(shift_record(record, second + rng.random()), good=True)
             timeline.record_begin(second)
     return timeline
 
@@ -80,9 +80,9 @@ def test_what_other_processes_report_makes_no_kinds_without_end_either():
 
 
 def test_values_of_many_records_take_the_room_of_few():
-    figures, chance = RunFigures(), random.Random(1)
+    figures, rng = RunFigures(), random.Random(1)
     for number in range(2000):
-        gaps = [chance.lognormvariate(-4, 0.5) for _ in range(20)]
+        gaps = [rng.lognormvariate(-4, 0.5) for _ in range(20)]
         times = tuple(number / 100 + 0.1 + sum(gaps[:n]) for n in range(len(gaps)))
         figures.add(exchange_record(number=number, planned=number / 100, contents=times, first_output=times[0]))
     gap = figures.total.measures["gap"]

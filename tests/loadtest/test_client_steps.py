@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from configfile.document import ConfigError
-from loadtest.plan.arrivals import ClientStep, next_turn_of
+from loadtest.plan.arrivals import ClientStep, next_active_time
 from loadtest.reports import text
 from tests.support.load_servers import answer, load, scenario, serving
 
@@ -15,21 +15,21 @@ UP_AND_DOWN = (ClientStep(2, 10), ClientStep(2, 20, to=12), ClientStep(12, 10), 
 
 def asking(steps, now):
     """How many of a hundred clients ask at that moment."""
-    return sum(next_turn_of(steps, client, now) == now for client in range(100))
+    return sum(next_active_time(steps, client, now) == now for client in range(100))
 
 
 def test_a_ramp_of_clients_rises_and_falls_evenly():
     assert [asking(UP_AND_DOWN, at) for at in (0, 9.9, 10, 20, 29.99, 35, 45, 49.99)] == [2, 2, 3, 8, 12, 12, 6, 1]
-    assert next_turn_of(UP_AND_DOWN, 2, 0) == 10
-    assert next_turn_of(UP_AND_DOWN, 11, 0) == pytest.approx(28)
-    assert next_turn_of(UP_AND_DOWN, 11, 41) is None
-    assert next_turn_of(UP_AND_DOWN, 0, 50) is None
+    assert next_active_time(UP_AND_DOWN, 2, 0) == 10
+    assert next_active_time(UP_AND_DOWN, 11, 0) == pytest.approx(28)
+    assert next_active_time(UP_AND_DOWN, 11, 41) is None
+    assert next_active_time(UP_AND_DOWN, 0, 50) is None
 
 
 def test_a_client_of_a_later_step_comes_back():
     steps = (ClientStep(5, 1), ClientStep(1, 1), ClientStep(5, 1))
-    assert next_turn_of(steps, 3, 0.5) == 0.5
-    assert next_turn_of(steps, 3, 1.5) == 2
+    assert next_active_time(steps, 3, 0.5) == 0.5
+    assert next_active_time(steps, 3, 1.5) == 2
 
 
 async def test_as_many_clients_ask_as_each_step_says(autojump_clock):

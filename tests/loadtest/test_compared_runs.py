@@ -22,11 +22,11 @@ from tests.support.load_servers import scenario
 
 def records(seed, *, slower=1.0, count=150, failing=0.0, output=5, kinds=("chat m",)) -> list[ExchangeRecord]:
     """Ten a second, each with a delay of its own before its first token."""
-    chance, made = random.Random(seed), []
+    rng, made = random.Random(seed), []
     for number in range(count):
-        planned, delay = number / 10, slower * chance.lognormvariate(-2, 0.3)
+        planned, delay = number / 10, slower * rng.lognormvariate(-2, 0.3)
         times = tuple(planned + delay + n * 0.02 * slower for n in range(3))
-        failed = chance.random() < failing
+        failed = rng.random() < failing
         made.append(exchange_record(
             number=number, request=kinds[number % len(kinds)], planned=planned, began=planned, sent=planned,
             first_byte=times[0], first_event=times[0], contents=times, first_output=times[0], end_event=times[-1],

@@ -28,15 +28,15 @@ class AnswerLine:
 
 def queued(seed, *, slower=1.0, count=1000, rate=10.0, slots=8, service=0.6, spread=0.3, failing=0.0):
     """The answers of a server with so many slots, and arrivals at random: who came together waited together."""
-    chance, now, answers = random.Random(seed), 0.0, []
+    rng, now, answers = random.Random(seed), 0.0, []
     free = [0.0] * slots
     for _ in range(count):
-        now += chance.expovariate(rate)
-        took = service * slower * chance.lognormvariate(-spread * spread / 2, spread)
+        now += rng.expovariate(rate)
+        took = service * slower * rng.lognormvariate(-spread * spread / 2, spread)
         start = max(now, heapq.heappop(free))
         heapq.heappush(free, start + took)
         first, end = start - now + took / 5, start - now + took
-        failed = chance.random() < failing
+        failed = rng.random() < failing
         values = {"ttft": (first,), "ttfo": (first,), "tpot": (took / 40,), "duration": () if failed else (end,)}
         answers.append(AnswerLine(now, failed, values))
     return side(answers)
@@ -87,10 +87,10 @@ def test_less_than_the_margin_is_no_difference():
 
 
 def test_without_lines_the_intervals_are_those_of_ranks():
-    chance = random.Random(1)
+    rng = random.Random(1)
 
     def made(slower=1.0):
-        return side([AnswerLine(i / 10, False, {"ttft": (v := slower * chance.lognormvariate(0, 0.3),), "ttfo": (v,)})
+        return side([AnswerLine(i / 10, False, {"ttft": (v := slower * rng.lognormvariate(0, 0.3),), "ttfo": (v,)})
                      for i in range(1000)], logged=False)  # fmt: skip
 
     wrong = sum(bool(compared_load("", made(), made(), margin=0).changes) for _ in range(60))
@@ -108,8 +108,8 @@ def test_intervals_of_single_figures_cover_the_truth():
     """Blocks of values that know nothing of each other; one row, so that no other widens its interval."""
     missed = 0
     for seed in range(60):
-        chance = random.Random(seed)
-        before, after = ([[chance.lognormvariate(0, 0.5) for _ in range(20)] for _ in range(25)] for _ in range(2))
+        rng = random.Random(seed)
+        before, after = ([[rng.lognormvariate(0, 0.5) for _ in range(20)] for _ in range(25)] for _ in range(2))
         figure = percentile_of if seed % 2 else lambda blocks, _: mean_of(blocks)
         (found,) = intervals([Pair(figure(before, 90), figure(after, 90), math.log)], 0.95, random.Random(1))
         missed += not found.low <= 0 <= found.high

@@ -3,8 +3,8 @@
 import pytest
 
 from loadtest.exchange.record import Problem
-from loadtest.figures.conditions import NoCondition, parse, verdicts
-from loadtest.plan.comparison import NoPart
+from loadtest.figures.conditions import InvalidCondition, judge_conditions, parse_condition
+from loadtest.plan.comparison import UnknownPart
 from tests.support.load_records import record, result
 
 
@@ -39,32 +39,37 @@ MIXED = result(
     ],
 )  # fmt: skip
 def test_a_condition_is_of_all_or_of_a_part(condition, said):
-    assert parse(condition).failure(MIXED) == said
+    assert parse_condition(condition).failure(MIXED) == said
 
 
 @pytest.mark.parametrize("condition", ["quick: errors>0", "quick: goodput<100%", "quick: ttft.p99>250ms", "notes>0"])
 def test_a_part_does_not_pay_for_another(condition):
-    assert parse(condition).failure(MIXED) is None
+    assert parse_condition(condition).failure(MIXED) is None
 
 
 def test_a_note_can_fail_a_run():
-    assert parse("notes>0").failure(result(record(), remarks=("The cap held back 7 of 8.",))) == "notes>0: it is 1"
+    assert (
+        parse_condition("notes>0").failure(result(record(), remarks=("The cap held back 7 of 8.",)))
+        == "notes>0: it is 1"
+    )
 
 
 def test_a_condition_of_a_target_is_of_its_runs_alone():
     plan = {"requests": [{"name": "quick"}], "targets": {"a": "", "b": ""}}
     runs = [result(record(request="quick"), target=target, scenario=plan) for target in ("a", "b")]
-    found = verdicts([parse("b: ttft.p50>1s"), parse("quick on a: errors<1"), parse("whole<1")], runs)
+    found = judge_conditions(
+        [parse_condition("b: ttft.p50>1s"), parse_condition("quick on a: errors<1"), parse_condition("whole<1")], runs
+    )
     assert [(one.run, one.condition, one.ok, one.value, one.limit) for one in found] == [
         ("b", "b: ttft.p50>1s", True, pytest.approx(0.2, rel=0.01), 1.0),
         ("a", "quick on a: errors<1", False, 0.0, 1.0),
         ("a", "whole<1", True, 1.0, 1.0),
         ("b", "whole<1", True, 1.0, 1.0),
     ]
-    with pytest.raises(NoPart, match="quik is neither a target nor a kind of request; did you mean quick"):
-        verdicts([parse("quik: errors>0")], runs)
-    with pytest.raises(NoPart, match="there is no run b; there are a"):
-        verdicts([parse("b: errors>0")], runs[:1])
+    with pytest.raises(UnknownPart, match="quik is neither a target nor a kind of request; did you mean quick"):
+        judge_conditions([parse_condition("quik: errors>0")], runs)
+    with pytest.raises(UnknownPart, match="there is no run b; there are a"):
+        judge_conditions([parse_condition("b: errors>0")], runs[:1])
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,6 @@ def test_a_condition_of_a_target_is_of_its_runs_alone():
     ],
 )
 def test_a_wrong_condition_says_what_is_right(condition, said):
-    with pytest.raises(NoCondition) as caught:
-        parse(condition)
+    with pytest.raises(InvalidCondition) as caught:
+        parse_condition(condition)
     assert said in str(caught.value)

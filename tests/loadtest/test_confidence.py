@@ -39,8 +39,8 @@ def test_who_is_sure_that_a_share_is_kept_errs_at_most_once_in_twenty():
     for share, values, over in ((0.99, 299, 0), (0.99, 628, 2), (0.95, 93, 1)):
         wrong = 0
         for seed in range(1000):
-            chance = random.Random(seed)
-            wrong += sum(chance.random() > share - 1e-4 for _ in range(values)) <= over
+            rng = random.Random(seed)
+            wrong += sum(rng.random() > share - 1e-4 for _ in range(values)) <= over
         assert wrong <= 70, (share, values)
 
 
@@ -68,8 +68,8 @@ def test_students_quantiles_are_those_of_the_tables():
 def test_the_mean_of_runs_lies_within_its_bounds_in_95_of_100():
     within = 0
     for seed in range(1000):
-        chance = random.Random(seed)
-        bounds = MeanOfRuns.of([chance.gauss(10, 2) for _ in range(5)]).bounds
+        rng = random.Random(seed)
+        bounds = MeanOfRuns.of([rng.gauss(10, 2) for _ in range(5)]).bounds
         assert bounds is not None
         within += bounds[0] <= 10 <= bounds[1]
     assert within == pytest.approx(950, abs=25)
@@ -86,11 +86,11 @@ def test_what_rises_step_by_step_rises_and_what_wanders_hardly_ever():
     assert not surely_rises([4, 3, 2, 1, 0])
     steady = wandering = 0
     for seed in range(1000):
-        chance = random.Random(seed)
-        steady += surely_rises([chance.gauss(10, 3) for _ in range(10)])
+        rng = random.Random(seed)
+        steady += surely_rises([rng.gauss(10, 3) for _ in range(10)])
         at, walk = 0.0, []
         for _ in range(10):
-            at += chance.gauss(0, 1)
+            at += rng.gauss(0, 1)
             walk.append(at)
         wandering += surely_rises(walk)
     assert steady == 0

@@ -6,7 +6,7 @@ import attrs
 import msgspec
 import pytest
 
-from loadtest.plan.lengths import UniformLengths, exactly
+from loadtest.plan.lengths import UniformLengths, constant_length
 from loadtest.plan.load_request import FollowUp, LoadRequest, ThinkTime, ToolResults, Turns
 from loadtest.plan.traces import load_trace
 from loadtest.requests.conversation import (
@@ -25,7 +25,7 @@ from providers.apis import CODECS
 WHOLE = LoadRequest("m", stream=False)
 
 
-def words(tokens: int, chance: random.Random) -> str:
+def words(tokens: int, rng: random.Random) -> str:
     return f"{tokens} tokens"
 
 
@@ -57,7 +57,9 @@ def conversations(**members) -> MadeConversations:
 
 
 def test_a_conversation_has_its_number_of_turns_and_each_has_all_before():
-    session = conversations(turns=Turns(exactly(3)), follow_up=FollowUp(exactly(7))).session(4, random.Random(1))
+    session = conversations(turns=Turns(constant_length(3)), follow_up=FollowUp(constant_length(7))).session(
+        4, random.Random(1)
+    )
     first, second, third = held(session, answered("One."), answered("Two."), answered("Three."))
     assert second == [*first, {"role": "assistant", "content": "One."}, {"role": "user", "content": "7 tokens"}]
     assert third == [*second, {"role": "assistant", "content": "Two."}, {"role": "user", "content": "7 tokens"}]
@@ -72,10 +74,10 @@ def test_what_is_drawn_does_not_depend_on_the_answers():
     )
     plans = []
     for answer in (answered("One."), answered("", "look_up"), b"no answer"):
-        chance = random.Random(5)
+        rng = random.Random(5)
         plans.append([])
         for number in range(60):
-            session = source.session(number, chance)
+            session = source.session(number, rng)
             session.turn(None)
             plans[-1].append(1 + session.unbegun)
             session.turn(answer)
@@ -84,8 +86,8 @@ def test_what_is_drawn_does_not_depend_on_the_answers():
 
 
 def test_results_of_tools_take_the_place_of_what_the_user_would_say():
-    results = ToolResults({"look_up": "21 degrees", "*": exactly(50)})
-    session = conversations(turns=Turns(exactly(3)), tool_results=results).session(1, random.Random(1))
+    results = ToolResults({"look_up": "21 degrees", "*": constant_length(50)})
+    session = conversations(turns=Turns(constant_length(3)), tool_results=results).session(1, random.Random(1))
     *_, third = held(session, answered("", "look_up", "other"), answered("Warm."))
     assert [message["role"] for message in third] == ["user", "assistant", "tool", "tool", "assistant", "user"]
     assert [message["content"] for message in third[2:4]] == ["21 degrees", "50 tokens"]
@@ -108,7 +110,7 @@ def test_results_stand_between_two_things_that_the_user_says_and_not_for_ever():
 
 def test_a_failed_turn_ends_it_and_the_rest_is_counted():
     """Others lost a tenth of a run and told nobody (kubernetes-sigs/inference-perf#780)."""
-    session = conversations(turns=Turns(exactly(5))).session(1, random.Random(1))
+    session = conversations(turns=Turns(constant_length(5))).session(1, random.Random(1))
     assert len(held(session, answered("One."), b'{"error": {"message": "overloaded"}}')) == 2
     assert session.unbegun == 3
 
@@ -119,7 +121,9 @@ def test_the_time_to_think_is_bounded():
     session = conversation_of(opening, [UserTurn("a", think=1800.0), UserTurn("b", think=2.5)], words, random.Random(1))
     assert session.turn(None).think == 0
     assert [session.turn(answered("Hi.")).think for _ in range(2)] == [5.0, 2.5]
-    drawn = conversations(turns=Turns(exactly(2)), think=ThinkTime(exactly(1500))).session(1, random.Random(1))
+    drawn = conversations(turns=Turns(constant_length(2)), think=ThinkTime(constant_length(1500))).session(
+        1, random.Random(1)
+    )
     assert drawn.turn(None).think == 0
     assert drawn.turn(answered("Hi.")).think == 1.5
 
@@ -136,8 +140,8 @@ def test_a_trace_says_how_long_its_turns_are_and_when_they_come(tmp_path):
     )
     trace = load_trace(file)
     made = MadeRequests(WHOLE, SourceSetting(trace=trace))
-    source, chance = TracedConversations(trace, 2.0, made, words), random.Random(1)
-    session = source.session(0, chance)
+    source, rng = TracedConversations(trace, 2.0, made, words), random.Random(1)
+    session = source.session(0, rng)
     first = session.turn(None)
     assert (first.asked_input, first.asked_output) == (100, 20)
     assert session.unbegun == 2
@@ -146,20 +150,20 @@ def test_a_trace_says_how_long_its_turns_are_and_when_they_come(tmp_path):
     assert [body["messages"][-1]["content"] for body in said] == ["30 tokens", "40 tokens"]
     assert [body["max_completion_tokens"] for body in said] == [30, 7]
     assert [turn.think for turn in (second, third)] == [3.25, 0.0]
-    alone = source.session(1, chance)
+    alone = source.session(1, rng)
     assert alone.turn(None).asked_input == 50
     assert alone.unbegun == 0
 
 
 def test_texts_of_the_scenario_are_what_the_user_says():
     texts = ("Rome?", "And Oslo?", "Thanks.")
-    session = conversations(turns=Turns(exactly(3), texts)).session(1, random.Random(1))
+    session = conversations(turns=Turns(constant_length(3), texts)).session(1, random.Random(1))
     *_, last = held(session, answered("Warm."), answered("Cold."))
     assert [message["content"] for message in last if message["role"] == "user"] == list(texts)
 
 
 def test_a_server_may_keep_the_turns_itself():
-    request = attrs.evolve(WHOLE, api="responses", history="server", turns=Turns(exactly(3)))
+    request = attrs.evolve(WHOLE, api="responses", history="server", turns=Turns(constant_length(3)))
     session = MadeConversations(request, MadeRequests(request, SourceSetting()), words).session(1, random.Random(1))
     assert msgspec.json.decode(session.turn(None).body)["store"] is True
     output = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi."}]}]

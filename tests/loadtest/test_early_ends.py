@@ -5,9 +5,9 @@ import pytest
 import trio
 
 from loadtest.exchange.record import AnswerTokens, Problem
-from loadtest.figures.conditions import early
+from loadtest.figures.conditions import parse_until
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.comparison import NoCondition
+from loadtest.plan.comparison import InvalidCondition
 from loadtest.run.early_ends import EarlyEnds, LastEnds, Refusals, TokenBudget, end_early
 from tests.support.load_records import record
 from tests.support.load_servers import scenario
@@ -26,7 +26,7 @@ class Clock:
 
 def last_ends(*conditions, target="", targets=("",), requests=("chat m",)):
     clock = Clock()
-    return LastEnds(map(early, conditions), target, targets, requests, clock), clock
+    return LastEnds(map(parse_until, conditions), target, targets, requests, clock), clock
 
 
 def test_a_condition_is_of_the_last_seconds_alone():
@@ -76,8 +76,8 @@ def test_a_condition_of_a_part_looks_at_that_alone():
 
 def test_what_is_known_at_the_end_alone_is_no_such_condition():
     for text in ("rate>5", "throughput<5", "notes>0"):
-        with pytest.raises(NoCondition, match="is known only at the end; use it with --fail-if"):
-            early(text)
+        with pytest.raises(InvalidCondition, match="is known only at the end; use it with --fail-if"):
+            parse_until(text)
 
 
 def test_tokens_are_counted_whatever_becomes_of_the_answer():

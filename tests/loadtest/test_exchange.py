@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from loadtest.exchange.content import read_answer
-from loadtest.exchange.exchange import LoadTarget, TimedExchange, marks_of
+from loadtest.exchange.exchange import LoadTarget, TimedExchange, end_marks_of
 from loadtest.plan.load_request import LoadRequest
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest, ResponseHead
@@ -78,7 +78,7 @@ def test_every_end_and_error_of_an_api_is_looked_at():
     for api, codec in CODECS.items():
         words = codec.wire.words
         for name in words.ends | words.error_names | words.error_types:
-            assert any(mark in name.encode() for mark in marks_of(api)), (api, name)
+            assert any(mark in name.encode() for mark in end_marks_of(api)), (api, name)
 
 
 async def test_only_the_first_content_is_known_while_an_answer_runs_and_all_of_it_behind():

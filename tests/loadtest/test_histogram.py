@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.figures.histogram import UNIT, Histogram, bucket_of, highest_in
+from loadtest.figures.histogram import UNIT, Histogram, bucket_of, highest_value_in
 
 VALUES = st.floats(0, 1e5)
 MANY = st.lists(VALUES, min_size=1, max_size=200)
@@ -20,13 +20,13 @@ def filled(values) -> Histogram:
 
 @given(VALUES)
 def test_a_bucket_is_as_exact_as_promised(value):
-    assert -UNIT <= highest_in(bucket_of(value)) - value <= value / 128 + UNIT
+    assert -UNIT <= highest_value_in(bucket_of(value)) - value <= value / 128 + UNIT
 
 
 @given(st.integers(0, 4000))
 def test_buckets_follow_one_another_without_a_gap(bucket):
-    assert bucket_of(highest_in(bucket)) == bucket
-    assert bucket_of(highest_in(bucket) + UNIT) == bucket + 1
+    assert bucket_of(highest_value_in(bucket)) == bucket
+    assert bucket_of(highest_value_in(bucket) + UNIT) == bucket + 1
 
 
 @given(MANY, st.floats(0, 100))

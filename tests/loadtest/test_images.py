@@ -23,10 +23,10 @@ def chunks(png: bytes) -> dict[bytes, bytes]:
 
 
 def test_an_image_is_a_png_of_its_size_and_each_is_different():
-    images, chance = NoiseImages(32, 20), random.Random(1)
+    images, rng = NoiseImages(32, 20), random.Random(1)
     seen = set()
     for _ in range(50):
-        found = chunks(base64.b64decode(images.base64(chance)))
+        found = chunks(base64.b64decode(images.base64(rng)))
         assert [*found] == [b"IHDR", b"IDAT", b"IEND"]
         assert struct.unpack(">IIBBBBB", found[b"IHDR"]) == (32, 20, 8, 2, 0, 0, 0)
         rows = zlib.decompress(found[b"IDAT"])
@@ -38,7 +38,7 @@ def test_an_image_is_a_png_of_its_size_and_each_is_different():
 
 def test_one_pixel_is_enough_and_two_megabytes_take_a_moment():
     assert len(zlib.decompress(chunks(NoiseImages(1, 1).png(random.Random(1)))[b"IDAT"])) == 4
-    images, chance = NoiseImages(832, 832), random.Random(1)
+    images, rng = NoiseImages(832, 832), random.Random(1)
     since = time.process_time()
-    assert len(images.png(chance)) > 2_000_000
+    assert len(images.png(rng)) > 2_000_000
     assert time.process_time() - since < 0.1

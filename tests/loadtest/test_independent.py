@@ -28,10 +28,10 @@ BODY = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content":
 ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 
-def lognormal(median: float, sigma: float, count: int, chance: random.Random) -> list[float]:
+def lognormal(median: float, sigma: float, count: int, rng: random.Random) -> list[float]:
     """As many values as the distribution has equal parts, one from the middle of each, in any order."""
     found = [median * math.exp(sigma * NormalDist().inv_cdf((i + 0.5) / count)) for i in range(count)]
-    chance.shuffle(found)
+    rng.shuffle(found)
     return found
 
 
@@ -62,9 +62,9 @@ class PacedServer:
 
     @staticmethod
     def _script(client: str) -> list[list[float]]:
-        chance = random.Random("the same for both")
-        firsts = lognormal(0.2, 0.6, REQUESTS, chance)
-        gaps = iter(lognormal(0.04, 0.5, REQUESTS * (WORDS - 1), chance))
+        rng = random.Random("the same for both")
+        firsts = lognormal(0.2, 0.6, REQUESTS, rng)
+        gaps = iter(lognormal(0.04, 0.5, REQUESTS * (WORDS - 1), rng))
         pauses = [[first, *(next(gaps) for _ in range(WORDS - 1))] for first in firsts]
         random.Random(client).shuffle(pauses)
         return pauses

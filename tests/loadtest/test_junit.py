@@ -3,13 +3,13 @@
 import json
 from xml.etree import ElementTree
 
-from loadtest.figures.conditions import ConditionVerdict, parse, verdicts
+from loadtest.figures.conditions import ConditionVerdict, judge_conditions, parse_condition
 from loadtest.reports import report_file
 from loadtest.reports.other_files import junit
 from tests.support.load_records import record, result
 
 RUN = result(record(), target="gate\x1b[31mway", scenario={"requests": [{"name": "chat m"}]})
-TOLD = verdicts(map(parse, ["ttft.p95>100ms", "goodput<99%", "cached_tokens.max>0"]), [RUN])
+TOLD = judge_conditions(map(parse_condition, ["ttft.p95>100ms", "goodput<99%", "cached_tokens.max>0"]), [RUN])
 
 
 def test_each_condition_is_a_test_case_of_its_run():
@@ -39,7 +39,10 @@ def test_of_several_runs_the_one_that_was_stopped_has_the_condition_that_stopped
     plan = {"requests": [{"name": "chat m"}]}
     runs = [result(record(), target="a", scenario=plan, label=label, stopped=why) for label, why in (("5/s", ""),
             ("10/s", "errors>5%: it is 9 %"))]  # fmt: skip
-    told = [ConditionVerdict("a", "errors>5%", False, 9.0, 5.0, "9 %"), *verdicts([parse("whole<1")], runs)]
+    told = [
+        ConditionVerdict("a", "errors>5%", False, 9.0, 5.0, "9 %"),
+        *judge_conditions([parse_condition("whole<1")], runs),
+    ]
     suites = ElementTree.fromstring(junit(runs, told))
     assert [(suite.get("name"), [case.get("name") for case in suite]) for suite in suites] == [
         ("a 5/s", ["not whole<1"]),

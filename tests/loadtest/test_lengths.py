@@ -10,8 +10,8 @@ from loadtest.plan.lengths import LognormalLengths, NormalLengths, UniformLength
 
 
 def drawn(lengths, number=20_000):
-    chance = random.Random(7)
-    return [lengths.draw(chance) for _ in range(number)]
+    rng = random.Random(7)
+    return [lengths.draw(rng) for _ in range(number)]
 
 
 def test_every_spelling_is_read():

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from loadtest.exchange.ending import retry_after
+from loadtest.exchange.ending import parse_retry_after
 from loadtest.figures.notes import notes
 from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, quick, scenario, serving
 
@@ -245,4 +245,4 @@ def test_a_date_that_is_none_is_no_time_to_wait():
     """A number that no clock has is refused by the date's own reader, in more ways than one."""
     dates = ("Thu, 01 Jan 2026 00:00:99999999999999999999 GMT", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT",
              "Thu, 01 Jan 2026 00:00:00 -99999999999999999999", "Fri, 31 Dec 9999 23:59:59 +9999", "soon")  # fmt: skip
-    assert [retry_after(429, {"retry-after": date}) for date in dates] == [None] * len(dates)
+    assert [parse_retry_after(429, {"retry-after": date}) for date in dates] == [None] * len(dates)

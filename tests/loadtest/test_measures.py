@@ -4,7 +4,7 @@ import attrs
 import msgspec
 import pytest
 
-from loadtest.exchange.content import read_whole
+from loadtest.exchange.content import read_whole_answer
 from loadtest.exchange.record import AnswerTokens, ExchangeRecord, Problem
 from loadtest.figures.measures import MEASURES
 from loadtest.figures.run_figures import RunFigures
@@ -121,6 +121,6 @@ def test_a_timeline_is_read_as_it_was_written():
     ],
 )
 def test_the_name_of_a_tool_shows_generation_in_every_api(api, event):
-    found = read_whole(api, msgspec.json.encode(event))
+    found = read_whole_answer(api, msgspec.json.encode(event))
     assert found.content
     assert not found.reasoning

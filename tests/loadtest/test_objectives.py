@@ -3,13 +3,13 @@
 import pytest
 
 from loadtest.exchange.record import AnswerTokens
-from loadtest.plan.comparison import NoCondition, NoPart
-from loadtest.plan.objectives import by_request, missed_by, objectives, read_all
+from loadtest.plan.comparison import InvalidCondition, UnknownPart
+from loadtest.plan.objectives import missed_by, objectives_by_request, parse_all_objectives, parse_objectives
 from tests.support.load_records import record
 
 
 def not_met(text, **said):
-    return missed_by(record(**said), objectives(text))
+    return missed_by(record(**said), parse_objectives(text))
 
 
 def test_each_answer_is_held_against_each_objective():
@@ -29,10 +29,10 @@ def test_a_percentile_is_of_the_answers_own_gaps():
 
 def test_other_tools_spelling_is_in_milliseconds():
     """As vLLM's ``--goodput ttft:500 tpot:50 e2el:10000`` and AIPerf's, which have names of their own."""
-    found = objectives("ttft:200,tpot:50 e2el:10000")
+    found = parse_objectives("ttft:200,tpot:50 e2el:10000")
     assert [(one.figure, one.comparison.limit) for one in found] == [("ttft", 0.2), ("tpot", 0.05), ("duration", 10)]
     assert not_met("ttft:200,e2el:100") == ("duration",)  # 200 ms are within 200, as there
-    assert [one.figure for one in objectives("inter_token_latency:3.4 request_latency:5")] == ["tpot", "duration"]
+    assert [one.figure for one in parse_objectives("inter_token_latency:3.4 request_latency:5")] == ["tpot", "duration"]
 
 
 def test_what_cannot_apply_holds_and_what_is_missing_does_not():
@@ -50,12 +50,12 @@ def test_a_slow_reader_says_nothing_of_the_servers_end():
 
 
 def test_a_narrower_objective_takes_the_place_of_a_wider_one_about_the_same_figure():
-    found = read_all([
+    found = parse_all_objectives([
         "ttft<500ms, duration<30s", "slow: ttft<2s", "b: ttft<300ms, ttft>1ms", "slow on b: ttft:3000, tpot:9",
     ])  # fmt: skip
 
     def of(target):
-        kinds = by_request(found, target, ("a", "b"), ("quick", "slow"))
+        kinds = objectives_by_request(found, target, ("a", "b"), ("quick", "slow"))
         return {name: [one.comparison.text for one in each] for name, each in kinds.items()}
 
     assert of("a") == {"quick": ["ttft<500ms", "duration<30s"], "slow": ["duration<30s", "ttft<2s"]}
@@ -70,13 +70,15 @@ def test_two_of_the_same_part_both_hold():
 
 
 def test_names_may_hold_colons_and_words():
-    found = objectives("chat qwen:7b on phone: ttft<1s, gap.max<1s")
+    found = parse_objectives("chat qwen:7b on phone: ttft<1s, gap.max<1s")
     assert {one.of for one in found} == {"chat qwen:7b on phone"}
-    assert by_request(found, "phone", ("phone", "b"), ("chat qwen:7b",))["chat qwen:7b"] == found
-    with pytest.raises(NoPart, match="demo chat is neither a target nor a kind of request; did you mean demo chats"):
-        by_request(objectives("demo chat: ttft<1s"), "", ("",), ("demo chats",))
-    with pytest.raises(NoPart, match=r"both a target and a kind of request have the name .*; rename the request"):
-        by_request(objectives("x: ttft<1s"), "x", ("x", "y"), ("x",))
+    assert objectives_by_request(found, "phone", ("phone", "b"), ("chat qwen:7b",))["chat qwen:7b"] == found
+    with pytest.raises(
+        UnknownPart, match="demo chat is neither a target nor a kind of request; did you mean demo chats"
+    ):
+        objectives_by_request(parse_objectives("demo chat: ttft<1s"), "", ("",), ("demo chats",))
+    with pytest.raises(UnknownPart, match=r"both a target and a kind of request have the name .*; rename the request"):
+        objectives_by_request(parse_objectives("x: ttft<1s"), "x", ("x", "y"), ("x",))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,6 @@ def test_names_may_hold_colons_and_words():
     ],
 )
 def test_a_wrong_objective_says_what_is_wrong(text, said):
-    with pytest.raises(NoCondition) as caught:
-        objectives(text)
+    with pytest.raises(InvalidCondition) as caught:
+        parse_objectives(text)
     assert said in str(caught.value)

@@ -14,10 +14,10 @@ import trio
 from configfile.wording import Wrong
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import duration, plain
+from loadtest.figures.measures import format_duration, format_number
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.kinds import percentiles_in
+from loadtest.plan.kinds import parse_percentiles
 from loadtest.reports import report_file, text
 from loadtest.reports.other_files import as_vllm, csv_of
 from loadtest.reports.page import page
@@ -93,10 +93,10 @@ def test_the_percentiles_that_are_asked_for_are_everywhere():
     assert "<th>p99.9</th>" in page([run])
     assert "p99.9" in csv_of([run]).decode().splitlines()[0]
     for given, found in (("50,90,99.9", (50, 90, 99.9)), ([99, 50.0], (50, 99)), (75, (75,)), (" p5 ", (5,))):
-        assert percentiles_in(given) == found, given
+        assert parse_percentiles(given) == found, given
     for wrong in ("", "101", "50;90", "p", [True], [], "50,50.12345", [*range(10, 20)], {"a": 1}):
         with pytest.raises(Wrong):
-            percentiles_in(wrong)
+            parse_percentiles(wrong)
 
 
 def test_no_answer_holds_what_is_no_number():
@@ -106,8 +106,8 @@ def test_no_answer_holds_what_is_no_number():
 
 
 def test_a_deviation_is_that_of_the_values():
-    chance, histogram = random.Random(1), Histogram()
-    values = [chance.lognormvariate(-2, 0.5) for _ in range(2000)]
+    rng, histogram = random.Random(1), Histogram()
+    values = [rng.lognormvariate(-2, 0.5) for _ in range(2000)]
     histogram.extend(values)
     mean = math.fsum(values) / 2000
     assert histogram.deviation == pytest.approx(math.sqrt(math.fsum((v - mean) ** 2 for v in values) / 2000), rel=0.01)
@@ -167,7 +167,7 @@ def test_each_number_on_the_screen_is_in_the_json():
     """vllm-project/guidellm#924; k6's JSON lacked what its screen had: grafana/k6#1611."""
     run = result(*ANSWERS, FAILED, percentiles=[50, 97.5])
     found = numbers(json.loads(report_file.dump([run])))
-    shown = {form(value) for value in found for form in (plain, duration, "{:.4g} %".format, str)}
+    shown = {form(value) for value in found for form in (format_number, format_duration, "{:.4g} %".format, str)}
     shown |= {form(value) for value in found for form in (lambda x: f"{100 * x:.4g} %", lambda x: f"{100 * x:.0f} %")}
     shown |= {f"{value:.2f}" for value in found}
     said = re.sub(r"p\d[\d.]*|status \d+|HTTP/\S+|http://\S+|\S+/s\b|note: .*", "", text.summary(run))

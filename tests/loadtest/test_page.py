@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.exchange.record import AnswerTokens
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.measures import duration, plain
+from loadtest.figures.measures import format_duration, format_number
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports.page import page
@@ -48,13 +48,13 @@ def test_the_verdict_and_the_figures_stand_before_all_charts():
 def test_the_figures_are_those_of_the_json():
     """A report of theirs showed other totals than its JSON: vllm-project/guidellm#761."""
     html, dumped = page([RUN]), RUN.dump()
-    assert card(html, "requests a second begun") == plain(dumped["rate"])
-    assert card(html, "whole answers a second") == plain(dumped["completed"])
-    assert card(html, "tokens a second") == plain(dumped["tokens_per_second"])
+    assert card(html, "requests a second begun") == format_number(dumped["rate"])
+    assert card(html, "whole answers a second") == format_number(dumped["completed"])
+    assert card(html, "tokens a second") == format_number(dumped["tokens_per_second"])
     assert card(html, "goodput") == f"{100 * dumped['goodput']:g} %"
     ttft = dumped["total"]["measures"]["ttft"]
-    assert card(html, "time to the first token, p50") == duration(ttft["p50"])
-    cells = [duration(ttft[name]) for name in ("p50", "p95", "p99", "max", "mean", "min")] + [str(ttft["count"])]
+    assert card(html, "time to the first token, p50") == format_duration(ttft["p50"])
+    cells = [format_duration(ttft[name]) for name in ("p50", "p95", "p99", "max", "mean", "min")] + [str(ttft["count"])]
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     assert f'<td class="text">time to the first token</td>{row}' in html
 
@@ -65,7 +65,7 @@ def test_a_distribution_is_drawn_to_its_greatest_value(waits):
     contents = [(1 + wait, 1.1 + wait) for wait in waits]
     run = result(*(exchange_record(contents=at, first_output=at[0], end_event=None, ended=4.0) for at in contents))
     first = next(found for found in curves([run], ["x"]) if "Time to the first token" in found)
-    assert f"<small>max {duration(max(waits))}</small>" in first
+    assert f"<small>max {format_duration(max(waits))}</small>" in first
     path, mark = re.search(
         r'<path class="s0" d="([^"]*)"/>(?:<circle.*?</circle>)*<path class="s0 end" d="M([\d. ]+)h', first
     ).groups()
@@ -87,8 +87,8 @@ def test_axes_make_sense_whatever_there_is_to_show():
         (0.0, 5.0),
         (36e-3, 36.1e-3),
     ]
-    axes: list[tuple[object, Axis]] = [(case, logarithmic(*case, duration)) for case in cases]
-    axes += [(high, linear(high, duration)) for high in (1e-3, 7.0, 1e6)] + [
+    axes: list[tuple[object, Axis]] = [(case, logarithmic(*case, format_duration)) for case in cases]
+    axes += [(high, linear(high, format_duration)) for high in (1e-3, 7.0, 1e6)] + [
         (most, percentiles(most)) for most in (0, 50, 99.9999)
     ]
     for case, axis in axes:
@@ -100,7 +100,7 @@ def test_axes_make_sense_whatever_there_is_to_show():
 
 
 def test_a_point_without_neighbours_is_a_dot():
-    nan, axis = math.nan, linear(1, plain)
+    nan, axis = math.nan, linear(1, format_number)
     found = chart("of a second", axis, axis, [Series("one", [(0.0, 1.0)], 1), Series("none", [(0.0, nan)], 2),
                                               Series("some", [(0, 1), (0.2, nan), (0.4, 1), (0.6, 0)], 3)])  # fmt: skip
     assert len(re.findall(r'<path class="s1 end" d="M[\d. ]+h.01"/>', found)) == 1
@@ -155,10 +155,10 @@ def test_it_tells_of_a_run_what_its_summary_does():
     html = words(page([run]))
     for line in (*describe_course(run), *describe_probes(run)):
         assert line in html
-    assert "clients waited 2 times, as retry-after told them, 5 s in all" in html
+    assert "clients waited 2 times for retry-after, 5 s in total" in html
     assert "bursts begun within" in html
-    assert "probes of one token beside it" in html
-    assert f"{plain(run.steady_tokens_per_second)} while requests arrived" in html
+    assert "probes of one token during the load" in html
+    assert f"{format_number(run.steady_tokens_per_second)} while requests arrived" in html
 
 
 def test_loads_and_steps_are_tables_and_named_in_short():

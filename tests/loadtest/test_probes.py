@@ -20,7 +20,7 @@ async def test_probes_ask_for_one_token_beside_the_load_and_are_counted_apart(au
     assert asked.count(1) == 10
     assert (run.probes.counts["started"], run.probes.counts["whole"]) == (10, 10)
     assert sum(second.started for second in run.timeline.seconds) == 20
-    assert "probes of one token beside it: 10 of 10 whole, time to the first token p50" in " ".join(
+    assert "probes of one token during the load: 10 of 10 whole, time to the first token p50" in " ".join(
         text.summary(run).split()
     )
     assert type(run).load(msgspec.json.decode(msgspec.json.encode(run.dump()))).probes.counts["whole"] == 10

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from gateway.__main__ import main
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, open_judge
-from loadtest.figures.conditions import NoCondition, parse
+from loadtest.figures.conditions import InvalidCondition, parse_condition
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports import live, text
@@ -62,17 +62,17 @@ def bad():
                                        "throughput>1", "tokens_per_second.mean<1000", "duration.p99.9>=20ms",
                                        "started < 11"])  # fmt: skip
 def test_a_condition_that_holds_fails_the_run(good, condition):
-    assert parse(condition).failure(good).startswith(f"{condition}: it is ")
+    assert parse_condition(condition).failure(good).startswith(f"{condition}: it is ")
 
 
 @pytest.mark.parametrize("condition", ["ttft.p95>60s", "errors>0", "not_whole>1%", "gap.min<0.000001us", "rate>21"])
 def test_a_condition_that_does_not_hold_lets_it_pass(good, condition):
-    assert parse(condition).failure(good) is None
+    assert parse_condition(condition).failure(good) is None
 
 
 def test_what_was_not_measured_fails(bad):
-    assert parse("ttft.p95>60s").failure(bad) == "ttft.p95>60s: nothing was measured"
-    assert parse("errors>50%").failure(bad) == "errors>50%: it is 100 %"
+    assert parse_condition("ttft.p95>60s").failure(bad) == "ttft.p95>60s: nothing was measured"
+    assert parse_condition("errors>50%").failure(bad) == "errors>50%: it is 100 %"
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_what_was_not_measured_fails(bad):
     ],
 )
 def test_a_wrong_condition_says_what_is_wrong(condition, said):
-    with pytest.raises(NoCondition) as caught:
-        parse(condition)
+    with pytest.raises(InvalidCondition) as caught:
+        parse_condition(condition)
     assert said in str(caught.value)
 
 

@@ -19,19 +19,19 @@ from loadtest.reports.text import summary
 from loadtest.run.overhead import Overhead
 
 
-def record(chance: random.Random) -> ExchangeRecord:
+def record(rng: random.Random) -> ExchangeRecord:
     """An exchange of some kind and some end, somewhere in ten seconds."""
-    planned = chance.uniform(-1, 10)
-    times = sorted(planned + chance.lognormvariate(-1, 1) for _ in range(chance.randrange(6)))
-    ended = (times[-1] if times else planned) + chance.random()
-    end = chance.choice(("whole", "whole", "error", "unfinished", "cancelled", "interrupted"))
-    failed = Problem(chance.choice(("cut", "timeout")), "stream") if end in ("error", "unfinished") else None
+    planned = rng.uniform(-1, 10)
+    times = sorted(planned + rng.lognormvariate(-1, 1) for _ in range(rng.randrange(6)))
+    ended = (times[-1] if times else planned) + rng.random()
+    end = rng.choice(("whole", "whole", "error", "unfinished", "cancelled", "interrupted"))
+    failed = Problem(rng.choice(("cut", "timeout")), "stream") if end in ("error", "unfinished") else None
     return ExchangeRecord(
-        number=0, request=chance.choice("ab"), api="chat", streamed=True, manner="reads", turn=chance.choice((1, 2)),
-        step=chance.choice((0, 1)), planned=planned, queued=0.0, began=planned, connected=chance.choice((None, 0.001)),
+        number=0, request=rng.choice("ab"), api="chat", streamed=True, manner="reads", turn=rng.choice((1, 2)),
+        step=rng.choice((0, 1)), planned=planned, queued=0.0, began=planned, connected=rng.choice((None, 0.001)),
         sent=planned, first_byte=planned + 0.1, first_event=times[0] if times else None, contents=tuple(times),
         first_output=times[-1] if times else None, end_event=None, ended=ended, status=200, end=end, problem=failed,
-        tokens=AnswerTokens(output=chance.choice((None, 7))), asked_input=None, asked_output=None,
+        tokens=AnswerTokens(output=rng.choice((None, 7))), asked_input=None, asked_output=None,
         finish="stop", request_id="", route=(), resent=False, version="1.1", events=len(times), reads=3, received=100,
         waived=(),
     )  # fmt: skip
@@ -78,8 +78,8 @@ def through(figures: RunFigures) -> RunFigures:
 @given(st.integers(0, 10**9), st.integers(1, 4))
 def test_shares_put_together_equal_all_at_once_bucket_by_bucket(seed, processes):
     """Percentiles cannot be averaged: scylladb/scylla-cluster-tests#3133, grafana/k6-operator#812."""
-    chance = random.Random(seed)
-    records = [record(chance) for _ in range(chance.randrange(60))]
+    rng = random.Random(seed)
+    records = [record(rng) for _ in range(rng.randrange(60))]
     found = RunFigures()
     for index in range(processes):
         found.merge(through(filled(records[index::processes])))
@@ -87,8 +87,8 @@ def test_shares_put_together_equal_all_at_once_bucket_by_bucket(seed, processes)
 
 
 def test_what_one_process_says_in_parts_is_not_counted_twice():
-    chance = random.Random(1)
-    records = [record(chance) for _ in range(40)]
+    rng = random.Random(1)
+    records = [record(rng) for _ in range(40)]
     looks = [(1.1, 5), (1.4, 7), (1.8, 6), (2.2, 3)]
     found = RunFigures()
     for part in range(4):

@@ -4,7 +4,7 @@ import pytest
 
 from configfile.document import ConfigError, read
 from loadtest.plan.arrivals import RateStep
-from loadtest.plan.lengths import LognormalLengths, NormalLengths, SharedPrefixes, UniformLengths, exactly
+from loadtest.plan.lengths import LognormalLengths, NormalLengths, SharedPrefixes, UniformLengths, constant_length
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen
 from loadtest.plan.scenario import recorded_starts
 from loadtest.plan.scenario_file import build
@@ -39,7 +39,7 @@ def test_a_scenario_is_read_with_its_defaults():
     assert plan.steps == (RateStep(10, 5), RateStep(10, 60, 100))
     assert (plan.seconds, plan.warmup, plan.spacing, plan.open_loop) == (65, 2, "poisson", True)
     first, second = plan.requests
-    assert (first.name, first.api, first.stream, first.prompt) == ("chat fast", "chat", True, exactly(20))
+    assert (first.name, first.api, first.stream, first.prompt) == ("chat fast", "chat", True, constant_length(20))
     assert first.cancel == Cancelling(0.1, 0.5)
     assert (second.name, second.prompt, second.extra) == (
         "messages fast whole",

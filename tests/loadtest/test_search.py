@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.plan.asked_loads import SearchBounds
+from loadtest.plan.requested_loads import SearchBounds
 from loadtest.run.search import FoundLoad, Trial, TriedLoad, Verdict, next_trial
 
 RATES = SearchBounds("rate", 1.0)
@@ -141,13 +141,13 @@ def test_every_search_ends_whatever_comes_of_its_trials():
     seen to hold."""
     verdicts: tuple[Verdict, ...] = ("held", "seems to hold", "seems to fail", "failed", "loader")
 
-    def by(chance: random.Random) -> Callable[[Trial], Verdict]:
-        return lambda trial: chance.choices(verdicts, (30, 10, trial.load, trial.load, trial.load / 20))[0]
+    def by(rng: random.Random) -> Callable[[Trial], Verdict]:
+        return lambda trial: rng.choices(verdicts, (30, 10, trial.load, trial.load, trial.load / 20))[0]
 
     for seed in range(1000):
-        chance = random.Random(seed)
-        bounds = SearchBounds(chance.choice(("rate", "clients")), 1.0, chance.choice((None, 50.0)))
-        tried, found = searched(bounds, by(chance))
+        rng = random.Random(seed)
+        bounds = SearchBounds(rng.choice(("rate", "clients")), 1.0, rng.choice((None, 50.0)))
+        tried, found = searched(bounds, by(rng))
         if found.outcome != "none":
             assert tried[-1].holds, seed
             assert tried[-1].load == found.load, seed

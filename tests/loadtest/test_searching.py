@@ -46,12 +46,12 @@ def plan(**keys):
     return scenario("http://127.0.0.1:1", **{"find_rate": True, **keys})
 
 
-def constant(chance: random.Random) -> float:
+def constant(rng: random.Random) -> float:
     return 0.5
 
 
-def spread(chance: random.Random) -> float:
-    return chance.lognormvariate(-0.94, 0.7)
+def spread(rng: random.Random) -> float:
+    return rng.lognormvariate(-0.94, 0.7)
 
 
 async def found_on(queue, asked, slow=float("inf")) -> tuple[RunResult, Telling]:
@@ -125,7 +125,7 @@ async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(au
 
 
 async def test_few_answers_leave_it_undecided(autojump_clock):
-    run, _ = await found_on(SimulatedQueue(8, lambda chance: 20.0), plan(max_rate=0.25, rate=0.125))
+    run, _ = await found_on(SimulatedQueue(8, lambda rng: 20.0), plan(max_rate=0.25, rate=0.125))
     assert run.search is not None
     assert run.search.found.outcome == "undecided"
     last = run.search.steps[-1]

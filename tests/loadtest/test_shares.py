@@ -9,31 +9,31 @@ from hypothesis import strategies as st
 from configfile.document import ConfigError, Document
 from configfile.wording import Wrong
 from loadtest.plan.scenario_file import build
-from loadtest.plan.shares import ALL, PlanShare, cores, processes, read_part, read_start, spelled_start
+from loadtest.plan.shares import ALL, PlanShare, available_cores, format_start, parse_part, parse_processes, parse_start
 
 
 def test_processes():
-    for said, found in ((1, 1), ("4", 4), (256, 256), ("auto", max(1, cores() - 1))):
-        assert processes(said) == found
+    for said, found in ((1, 1), ("4", 4), (256, 256), ("auto", max(1, available_cores() - 1))):
+        assert parse_processes(said) == found
     for said in (0, -1, 257, "x", True, 1.5, None, "-1", ""):
         with pytest.raises(Wrong):
-            processes(said)
+            parse_processes(said)
 
 
 def test_parts():
-    assert [read_part(said) for said in ("1/1", "2/5", " 5 / 5 ")] == [ALL, PlanShare(1, 5), PlanShare(4, 5)]
+    assert [parse_part(said) for said in ("1/1", "2/5", " 5 / 5 ")] == [ALL, PlanShare(1, 5), PlanShare(4, 5)]
     for wrong in ("", "2", "0/5", "6/5", "1/0", "-1/2", "a/b", "1/99999", "1/2/3"):
         with pytest.raises(Wrong, match=re.escape(repr(wrong))):
-            read_part(wrong)
+            parse_part(wrong)
 
 
 def test_starts():
     for said in ("2026-11-23T12:00:00Z", "2026-11-23 13:00+01:00", "1795435200", "1795435200.0"):
-        assert read_start(said) == 1795435200
-    assert spelled_start(1795435200) == "2026-11-23T12:00:00Z"
+        assert parse_start(said) == 1795435200
+    assert format_start(1795435200) == "2026-11-23T12:00:00Z"
     for wrong in ("", "now", "12:00", "2026-11-23", "2026-11-23T12:00:00", "99", "2026-99-23T12:00:00Z"):
         with pytest.raises(Wrong):
-            read_start(wrong)
+            parse_start(wrong)
 
 
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(0, 60))

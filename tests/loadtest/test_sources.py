@@ -28,8 +28,8 @@ def plan(*requests, **more):
 
 def sent(scenario, target="a", number=20):
     """The first requests of a run, as they are prepared."""
-    source, chance = source_of(scenario.requests, setting_of(scenario, target)), random.Random(scenario.seed)
-    return [source.session(n, chance).turn(None) for n in range(number)]
+    source, rng = source_of(scenario.requests, setting_of(scenario, target)), random.Random(scenario.seed)
+    return [source.session(n, rng).turn(None) for n in range(number)]
 
 
 def prompts(*arguments, **more):
@@ -69,12 +69,12 @@ def test_what_is_drawn_for_one_kind_does_not_depend_on_who_sends_it():
     """Each process goes through the whole plan; a request is made only where it is sent."""
     scenario = plan({"model": "m", "prompt": [50, 2000], "prefix": "50%:100:3", "images": {"size": "4x4"}}, warmup=9)
     source = source_of(scenario.requests, setting_of(scenario, "a"))
-    chance, alone = random.Random(1), random.Random(1)
-    sessions = [source.session(n, chance) for n in range(50)]
+    rng, alone = random.Random(1), random.Random(1)
+    sessions = [source.session(n, rng) for n in range(50)]
     other = source_of(scenario.requests, setting_of(scenario, "a"))
     for number in range(50):
         other.session(number, alone).turn(None)
-    assert chance.getstate() == alone.getstate()
+    assert rng.getstate() == alone.getstate()
     assert len({session.turn(None).asked_input for session in sessions}) > 30
 
 
@@ -92,10 +92,10 @@ def test_lengths_are_drawn_for_prompts_and_answers():
 def test_prompts_follow_what_the_server_counts():
     """A server that counts 3 characters a token gets prompts of 3,000 for a thousand (fw-ai/benchmark#92)."""
     scenario = plan({"model": "m", "prompt": 1000})
-    source, chance = source_of(scenario.requests, setting_of(scenario, "a")), random.Random(1)
+    source, rng = source_of(scenario.requests, setting_of(scenario, "a")), random.Random(1)
     counted = []
     for number in range(40):
-        request = source.session(number, chance).turn(None)
+        request = source.session(number, rng).turn(None)
         counted.append(round(request.characters / 3))
         request.learn(counted[-1])
     assert counted[0] == 1333
@@ -105,8 +105,8 @@ def test_prompts_follow_what_the_server_counts():
 def test_a_share_of_prompts_begins_with_shared_texts():
     """80 % of 5,120 tokens where 4,096 of them are shared (vllm-project/vllm#33907)."""
     request = LoadRequest("m", prompt=1024, prefix=SharedPrefixes(0.8, 4096, 10))
-    source, chance = source_of([request], SourceSetting("run")), random.Random(1)
-    made = [source.session(number, chance).turn(None) for number in range(1000)]
+    source, rng = source_of([request], SourceSetting("run")), random.Random(1)
+    made = [source.session(number, rng).turn(None) for number in range(1000)]
     texts = [body(one)["messages"][0]["content"] for one in made]
     begins = Counter(text[:8] for text in texts)
     shared = {begin for begin, number in begins.items() if number > 1}
@@ -219,9 +219,9 @@ def test_talks_of_a_file_are_conversations_with_this_servers_answers(own):
     answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [
         {"index": 0, "message": {"role": "assistant", "content": "new"}, "finish_reason": "stop"}]}  # fmt: skip
     scenario = own({"conversations": talk}, {"messages": messages}, stream=False)
-    source, chance = source_of(scenario.requests, setting_of(scenario, "a")), random.Random(1)
+    source, rng = source_of(scenario.requests, setting_of(scenario, "a")), random.Random(1)
     for number in range(2):
-        session = source.session(number, chance)
+        session = source.session(number, rng)
         assert [one["content"] for one in body(session.turn(None))["messages"]] == ["a"]
         assert session.unbegun == 1
         assert [one["content"] for one in body(session.turn(json.dumps(answer).encode()))["messages"]] == [

@@ -49,9 +49,9 @@ def test_what_becomes_worse_after_a_while_is_not_steady_from_the_start():
 
 def test_what_wanders_by_chance_is_no_drift():
     """As whole answers a second do where requests come at random."""
-    chance, drifting = random.Random(1), 0
+    rng, drifting = random.Random(1), 0
     for _ in range(100):
-        found = steadiness(run_of([sum(chance.random() < 0.5 for _ in range(10)) for _ in range(60)]), 60)
+        found = steadiness(run_of([sum(rng.random() < 0.5 for _ in range(10)) for _ in range(60)]), 60)
         drifting += found is not None and bool(found.drifts)
     assert drifting <= 5
 
@@ -67,7 +67,7 @@ async def result(rate, seconds, service=0.1, **more) -> RunResult:
     from loadtest.plan.scenario_file import build
 
     keys = {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], "rate": rate, "seconds": seconds, **more}
-    run, _ = simulate(SimulatedQueue(4, lambda chance: service))
+    run, _ = simulate(SimulatedQueue(4, lambda rng: service))
     return await run(build(Document("test", keys), {}), "")
 
 

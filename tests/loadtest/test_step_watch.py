@@ -12,19 +12,19 @@ from tests.support.simulated_queue import SimulatedQueue, starts
 SECONDS = 5.0
 
 
-def constant(chance: random.Random) -> float:
+def constant(rng: random.Random) -> float:
     return 0.5
 
 
-def spread(chance: random.Random) -> float:
-    return chance.lognormvariate(-0.94, 0.7)  # a mean of half a second
+def spread(rng: random.Random) -> float:
+    return rng.lognormvariate(-0.94, 0.7)  # a mean of half a second
 
 
 def watched(queue: SimulatedQueue, rate: float, seed: int | None = None, seconds: float = SECONDS):
     """When a step is over because its backlog grows, as a part of its time (1: never), and what was seen until then;
     arrivals are even where no ``seed`` is given."""
-    chance = None if seed is None else random.Random(seed)
-    answers = queue.answers(starts(rate, seconds, chance), chance or random.Random(0))
+    rng = None if seed is None else random.Random(seed)
+    answers = queue.answers(starts(rate, seconds, rng), rng or random.Random(0))
     begun, ends = [one.planned for one in answers], sorted((one.ended, one.wait_seconds) for one in answers)
     watch, seen = StepWatch(seconds / 12), 0
     for tick in range(int(10 * seconds)):
@@ -69,7 +69,7 @@ def test_a_step_below_capacity_is_hardly_ever_taken_for_one_above():
 
 def test_filling_the_server_is_no_backlog():
     """Answers of half the step's time: those under way rise all the while until the first have ended."""
-    assert watched(SimulatedQueue(1000, lambda chance: 0.5 * SECONDS), 20)[0] == 1
+    assert watched(SimulatedQueue(1000, lambda rng: 0.5 * SECONDS), 20)[0] == 1
 
 
 def test_a_step_has_values_enough_or_goes_on():

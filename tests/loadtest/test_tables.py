@@ -12,7 +12,7 @@ from tests.support.simulated_queue import SimulatedQueue
 
 async def tables_of(**keys):
     plan = scenario("http://127.0.0.1:1", **keys)
-    run, plans = simulate(SimulatedQueue(8, lambda chance: random.Random(chance.random()).uniform(0.4, 0.6)))
+    run, plans = simulate(SimulatedQueue(8, lambda rng: random.Random(rng.random()).uniform(0.4, 0.6)))
     found = await runs_of(plan, "", run, lambda: rule_of(plan), reporter=None)
     return tables([RunResult.load(one.dump()) for one in found]), plans
 

@@ -11,8 +11,8 @@ from loadtest.requests.made_requests import ANSWERS, Calibration, PromptTexts
 
 
 def begins(mark: str, number: int = 300) -> set[str]:
-    texts, chance = PromptTexts(mark), random.Random(1)
-    return {texts.prompt(n, 400, chance)[:10] for n in range(number)}
+    texts, rng = PromptTexts(mark), random.Random(1)
+    return {texts.prompt(n, 400, rng)[:10] for n in range(number)}
 
 
 def test_no_prompt_begins_like_another_of_the_same_run_or_of_another():
@@ -27,13 +27,13 @@ def test_one_mark_makes_the_same_texts():
 
 
 def test_a_text_has_the_length_that_is_asked_for_and_is_plain_ascii():
-    texts, chance = PromptTexts("m"), random.Random(1)
+    texts, rng = PromptTexts("m"), random.Random(1)
     for size in (12, 13, 400, 99_999, 100_000, 1_234_567):
-        text = texts.prompt(1, size, chance)
+        text = texts.prompt(1, size, rng)
         assert len(text) == size, size
         assert text.isascii()
         assert '"' not in text
-    assert len(texts.prompt(1, 1, chance)) == 12  # the mark is never left out
+    assert len(texts.prompt(1, 1, rng)) == 12  # the mark is never left out
 
 
 def test_texts_of_many_words_do_not_repeat_themselves_soon():
@@ -83,8 +83,8 @@ def test_a_thousand_tokens_that_are_asked_for_are_a_thousand_by_the_servers_coun
 
 
 def test_tokens_that_every_prompt_has_are_told_apart_where_lengths_differ():
-    chance = random.Random(1)
-    asked = [chance.randint(50, 2000) for _ in range(200)]
+    rng = random.Random(1)
+    asked = [rng.randint(50, 2000) for _ in range(200)]
     for common in (0, 12, 40):
         _, counted = learned(lambda characters, common=common: common + round(characters / 5.1), asked)
         wrong = [abs(got - want) / want for got, want in zip(counted[30:], asked[30:], strict=True)]
@@ -97,8 +97,8 @@ def test_short_prompts_with_a_long_template_come_to_their_length_too():
 
 
 def test_an_uneven_tokenizer_is_met_on_average():
-    chance = random.Random(2)
-    _, counted = learned(lambda characters: max(1, round(characters / 4.4 * chance.gauss(1, 0.03))), [500] * 300)
+    rng = random.Random(2)
+    _, counted = learned(lambda characters: max(1, round(characters / 4.4 * rng.gauss(1, 0.03))), [500] * 300)
     assert mean(counted[5:]) == pytest.approx(500, rel=0.02)
 
 

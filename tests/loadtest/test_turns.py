@@ -5,9 +5,9 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.mock.script import script
-from loadtest.figures.conditions import parse
+from loadtest.figures.conditions import parse_condition
 from loadtest.figures.result import RunResult
-from loadtest.plan.lengths import LognormalLengths, NormalLengths, UniformLengths, exactly
+from loadtest.plan.lengths import LognormalLengths, NormalLengths, UniformLengths, constant_length
 from loadtest.plan.load_request import OTHERS, ThinkTime, ToolResults, Turns
 from loadtest.reports import report_file, text
 from loadtest.reports.page import page
@@ -25,17 +25,17 @@ def kind(**members):
 
 
 def test_turns_are_a_number_a_distribution_or_what_is_said():
-    assert kind(turns=5).turns == Turns(exactly(5))
-    assert kind(turns="5").turns == Turns(exactly(5))
+    assert kind(turns=5).turns == Turns(constant_length(5))
+    assert kind(turns="5").turns == Turns(constant_length(5))
     assert kind(turns=[2, 10]).turns == Turns(UniformLengths(2, 10))
     assert kind(turns={"mean": 5, "stdev": 2, "max": 20}).turns == Turns(NormalLengths(5.0, 2.0, 1, 20))
-    assert kind(turns=["Rome?", "And Oslo?"]).turns == Turns(exactly(2), ("Rome?", "And Oslo?"))
+    assert kind(turns=["Rome?", "And Oslo?"]).turns == Turns(constant_length(2), ("Rome?", "And Oslo?"))
 
 
 def test_times_to_think_are_spelled_as_times_in_a_file_and_in_an_option():
     for value, found in {
-        "2s": exactly(2000),
-        "1.5": exactly(1500),
+        "2s": constant_length(2000),
+        "1.5": constant_length(1500),
         "1s-5s": UniformLengths(1000, 5000),
         "mean=2s,stdev=500ms": NormalLengths(2000, 500, 0),
         "p50=2s,p95=1m,max=90s": LognormalLengths(2000, 60_000, 0, 90_000),
@@ -48,7 +48,7 @@ def test_times_to_think_are_spelled_as_times_in_a_file_and_in_an_option():
 
 def test_results_of_tools_go_by_a_rule():
     assert kind(turns=2, tool_results="21 degrees").tool_results == ToolResults({OTHERS: "21 degrees"})
-    assert kind(turns=2, tool_results="500").tool_results.of("f") == exactly(500)
+    assert kind(turns=2, tool_results="500").tool_results.of("f") == constant_length(500)
     rule = kind(turns=2, tool_results={"look_up": "21 degrees", "read": [100, 2000]}).tool_results
     assert [rule.of(tool) for tool in ("look_up", "read", "else")] == ["21 degrees", UniformLengths(100, 2000), "done"]
     assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.of("else") == "ok"
@@ -113,7 +113,7 @@ async def test_conversations_go_on_with_what_the_server_said_and_have_figures_by
     table = said[said.index("  6 conv") :].partition("  loader")[0]
     assert max(map(len, table.splitlines())) <= 80
     assert f"{run.cut_off} turn" in said
-    assert "had not begun when the time was up" in said
+    assert "skipped because the time was up" in said
     shown = page([run])
     assert "<h3>Conversations, turn by turn</h3>" in shown
     assert "<p>6 conversations begun" in shown
@@ -153,9 +153,9 @@ async def test_turns_behind_one_that_failed_are_counted_apart():
         run = await load(url, [{"model": "m", "turns": 5}], rate=10, seconds=0.4)
     assert sorted(asked) == [1, 1, 1, 1, 3, 3, 3, 3]
     assert (run.tally.counts["error"], run.unbegun, run.cut_off) == (4, 12, 0)
-    assert parse("unbegun>11").failure(run) == "unbegun>11: it is 12"
-    assert parse("unbegun>12").failure(run) is None
-    assert "12 turns had not begun when one before them failed" in text.summary(run)
+    assert parse_condition("unbegun>11").failure(run) == "unbegun>11: it is 12"
+    assert parse_condition("unbegun>12").failure(run) is None
+    assert "12 turns skipped after a failed turn" in text.summary(run)
 
 
 async def test_a_client_of_a_closed_loop_holds_one_conversation_after_another():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from loadtest.plan.arrivals import RateStep, arrivals, evenly, poisson
+from loadtest.plan.arrivals import RateStep, arrivals, even_distances, poisson_distances
 
 
 @attrs.frozen
@@ -27,18 +27,18 @@ class SimulatedQueue:
     slots: int
     service: Callable[[random.Random], float]
 
-    def answers(self, starts: Iterable[float], chance: random.Random) -> list[SimulatedAnswer]:
+    def answers(self, starts: Iterable[float], rng: random.Random) -> list[SimulatedAnswer]:
         """Return the answers to requests planned for ``starts``."""
         free = [float("-inf")] * self.slots
         found = []
         for planned in starts:
             begun = max(planned, heapq.heappop(free))
-            ended = begun + self.service(chance)
+            ended = begun + self.service(rng)
             heapq.heappush(free, ended)
             found.append(SimulatedAnswer(planned, begun, ended))
         return found
 
 
-def starts(rate: float, seconds: float, chance: random.Random | None = None) -> list[float]:
-    """Return even arrivals, or Poisson arrivals with ``chance``."""
-    return list(arrivals([RateStep(rate, seconds)], evenly() if chance is None else poisson(chance)))
+def starts(rate: float, seconds: float, rng: random.Random | None = None) -> list[float]:
+    """Return even arrivals, or Poisson arrivals with ``rng``."""
+    return list(arrivals([RateStep(rate, seconds)], even_distances() if rng is None else poisson_distances(rng)))

@@ -4,7 +4,7 @@ import pytest
 
 from loadtest.crew.opening import (
     PortRange,
-    file_mistake,
+    file_limit_mistake,
     new_connections,
     port_note,
 )
@@ -54,18 +54,18 @@ def test_ports_as_the_system_says_them(tmp_path):
 
 
 def test_more_clients_than_files_are_a_mistake():
-    assert file_mistake(10, 1, None) is None
-    assert file_mistake(960, 1, 1024) is None
-    assert file_mistake(1920, 2, 1024) is None
-    assert file_mistake(961, 1, 1024) == (
+    assert file_limit_mistake(10, 1, None) is None
+    assert file_limit_mistake(960, 1, 1024) is None
+    assert file_limit_mistake(1920, 2, 1024) is None
+    assert file_limit_mistake(961, 1, 1024) == (
         "961 clients need 1025 open files, but a process may have only 1024",
         "raise the limit (ulimit -n 1025), use at most 960 clients, or more --processes",
     )
 
 
 def test_too_few_open_files_for_any_load_are_named_as_such():
-    assert file_mistake(0, 1, 64) is None
-    assert file_mistake(0, 1, 60) == (
+    assert file_limit_mistake(0, 1, 64) is None
+    assert file_limit_mistake(0, 1, 60) == (
         "this process may open 60 files, but a load needs at least 64",
         "raise the limit: ulimit -n 64",
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.__main__ import main
-from loadtest.crew.opening import most_files
+from loadtest.crew.opening import open_file_limit
 
 URL = ("load", "http://127.0.0.1:9", "--model", "m", "--rate", "1")
 
@@ -60,7 +60,7 @@ def test_removed_words_end_in_one_line_that_names_the_replacement(capsys, words,
     assert text.count("\n") == 1
 
 
-@pytest.mark.skipif(most_files() is None or most_files() > 10**5, reason="there is no limit to meet")
+@pytest.mark.skipif(open_file_limit() is None or open_file_limit() > 10**5, reason="there is no limit to meet")
 def test_more_clients_than_files_are_a_mistake_before_the_load(capsys):
     status, text = said(capsys, *URL[:-2], "--concurrency", "900000", "--processes", "2")
     assert status == 2

@@ -58,7 +58,7 @@ class ArrivalBurst:
         return self.size / self.seconds
 
 
-def _burst(value: Any) -> ArrivalBurst:
+def _parse_burst(value: Any) -> ArrivalBurst:
     wrong = Wrong(describe(value), "expected a number of requests and a time, such as 32:2s")
     found = _BURST.fullmatch(value) if isinstance(value, str) else None
     if found is None or not int(found[1]):
@@ -69,7 +69,7 @@ def _burst(value: Any) -> ArrivalBurst:
         raise wrong from None
 
 
-def _burstiness(value: Any) -> float:
+def _parse_burstiness(value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -79,10 +79,10 @@ def _burstiness(value: Any) -> float:
     return number
 
 
-Burst: TypeAlias = Annotated[ArrivalBurst, Kind("a burst", _burst)]
-Burstiness: TypeAlias = Annotated[float, Kind("a number", _burstiness)]
+Burst: TypeAlias = Annotated[ArrivalBurst, Kind("a burst", _parse_burst)]
+Burstiness: TypeAlias = Annotated[float, Kind("a number", _parse_burstiness)]
 
-AskedMistake: TypeAlias = tuple[str, str, str]
+LoadMistake: TypeAlias = tuple[str, str, str]
 """A key, the problem, and the expected value."""
 
 _FINDS: Final[Mapping[str, tuple[str, str, LoadUnit]]] = {
@@ -93,16 +93,16 @@ _FINDS: Final[Mapping[str, tuple[str, str, LoadUnit]]] = {
 
 
 @attrs.frozen
-class AskedLoads:
+class RequestedLoads:
     """The loads of a scenario. ``content`` has the keys of the first load; each of ``loads`` is a separate run."""
 
     content: Mapping[str, Any]
     loads: tuple[float, ...] = ()
     search: SearchBounds | None = None
-    mistakes: tuple[AskedMistake, ...] = ()
+    mistakes: tuple[LoadMistake, ...] = ()
 
 
-def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
+def requested_loads(content: Mapping[str, Any]) -> RequestedLoads:
     """Extract lists of loads, bursts and searches from the keys of a scenario."""
     given = {key: value for key, value in content.items() if value is not None}
     found, mistakes = dict(given), list(_contradictions(given))
@@ -110,7 +110,7 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
     for key in ("rate", "concurrency"):
         several = found[key] = _parse_loads(given.get(key))
         if isinstance(several, list):
-            numbers, wrong = _numbers(several, whole=key == "concurrency")
+            numbers, wrong = _parse_numbers(several, whole=key == "concurrency")
             mistakes += [(key, wrong.found, wrong.expected)] if wrong else []
             found[key] = (int(numbers[0]) if key == "concurrency" else numbers[0]) if numbers else 1
             loads = numbers if len(numbers) > 1 else loads
@@ -124,21 +124,21 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
             greatest = found.get(most)
             found.setdefault(first, greatest if isinstance(greatest, int | float) and 0 < greatest < 1 else 1)
             found.setdefault("seconds", STEP)
-            search = None if mistakes else _bounds(unit, found[first], greatest)
+            search = None if mistakes else _search_bounds(unit, found[first], greatest)
             if search is not None and search.most is not None and 0 < search.most < search.first:
                 mistakes.append((most, f"{search.most:g} below {first} {search.first:g}", "a search starts there"))
-    return AskedLoads(found, loads, search, tuple(mistakes))
+    return RequestedLoads(found, loads, search, tuple(mistakes))
 
 
 def _burst_rate(burst: Any) -> float:
     """Return the rate of valid bursts, or any number for invalid ones, which are reported elsewhere."""
     try:
-        return _burst(burst).rate
+        return _parse_burst(burst).rate
     except Wrong:
         return 1.0
 
 
-def _bounds(unit: LoadUnit, first: Any, most: Any) -> SearchBounds | None:
+def _search_bounds(unit: LoadUnit, first: Any, most: Any) -> SearchBounds | None:
     """Return the limits of a search, or ``None`` if a value is no number, which is reported elsewhere."""
     try:
         return SearchBounds(unit, float(first), None if most is None else float(most))
@@ -155,7 +155,7 @@ def _parse_loads(value: Any) -> Any:
     return value
 
 
-def _numbers(values: list[Any], *, whole: bool) -> tuple[tuple[float, ...], Wrong | None]:
+def _parse_numbers(values: list[Any], *, whole: bool) -> tuple[tuple[float, ...], Wrong | None]:
     found: list[float] = []
     for value in values:
         try:
@@ -171,7 +171,7 @@ def _numbers(values: list[Any], *, whole: bool) -> tuple[tuple[float, ...], Wron
     return tuple(found), None
 
 
-def _contradictions(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
+def _contradictions(given: Mapping[str, Any]) -> Iterator[LoadMistake]:
     finds = [key for key in _FINDS if given.get(key) is True]
     if len(finds) > 1:
         yield finds[1], "find_rate and find_concurrency", "use one of them at a time"
@@ -185,7 +185,7 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     yield from _spacing_conflicts(given)
 
 
-def _search_conflicts(find: str, given: Mapping[str, Any]) -> Iterator[AskedMistake]:
+def _search_conflicts(find: str, given: Mapping[str, Any]) -> Iterator[LoadMistake]:
     """Yield mistakes in keys that do not go with a search."""
     first = _FINDS[find][0]
     if len(_load_list(given.get(first))) > 1:
@@ -197,7 +197,7 @@ def _search_conflicts(find: str, given: Mapping[str, Any]) -> Iterator[AskedMist
             yield key, f"{key} beside {find}", OF_SEARCHES
 
 
-def _spacing_conflicts(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
+def _spacing_conflicts(given: Mapping[str, Any]) -> Iterator[LoadMistake]:
     spread = [key for key in ("burst", "burstiness") if key in given]
     if given.get("spacing") == "poisson":
         spread.insert(0, "spacing")

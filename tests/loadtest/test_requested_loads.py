@@ -6,7 +6,7 @@ import pytest
 
 from configfile.document import ConfigError
 from loadtest.plan.arrivals import RateStep
-from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
+from loadtest.plan.requested_loads import ArrivalBurst, SearchBounds
 from loadtest.run.searching import planned_runs
 from tests.support.load_servers import scenario
 
