@@ -4,8 +4,9 @@
     python bench/before.py REVISION --cases unary,start --rounds 20
 
 The revision gets a worktree and a virtual environment in a temporary folder. Each row has the medians of both, and
-their ratio by rounds: the median and the quartiles. The verdict is noise if the quartiles include 1, or if the ratio is
-within 2 %.
+their ratio by rounds: the median and the quartiles. The verdict is noise if equal programs would give such rounds in
+more than 5 % of all comparisons (a sign test, so fewer than six rounds are always noise), or if the ratio is within
+2 %.
 """
 
 import argparse

@@ -1,10 +1,13 @@
 """Comparisons of two programs that were measured in turns."""
 
 import statistics
+from math import comb
 from typing import NamedTuple
 
 SLIGHT = 0.02
 """A ratio closer to 1 is noise."""
+CHANCE = 0.05
+"""The highest probability with which two equal programs may be called different."""
 
 
 class Comparison(NamedTuple):
@@ -29,11 +32,18 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``less`` or ``more`` if most rounds agree, otherwise ``noise``."""
-        low, high = self.middle_half
-        if len(self.this) < 3 or low <= 1 <= high or abs(statistics.median(self.ratios) - 1) < SLIGHT:
+        """``less`` or ``more`` if so many rounds agree that chance is unlikely (a sign test), otherwise ``noise``."""
+        middle = statistics.median(self.ratios)
+        if self._probability_by_chance > CHANCE or abs(middle - 1) < SLIGHT:
             return "noise"
-        return "less" if high < 1 else "more"
+        return "less" if middle < 1 else "more"
+
+    @property
+    def _probability_by_chance(self) -> float:
+        """The probability that as many rounds of two equal programs agree, in either direction."""
+        rounds, less = len(self.ratios), sum(ratio < 1 for ratio in self.ratios)
+        agreeing = max(less, rounds - less)
+        return min(1.0, 2 * sum(comb(rounds, count) for count in range(agreeing, rounds + 1)) / 2**rounds)
 
     def row(self) -> list[str]:
         low, high = self.middle_half
