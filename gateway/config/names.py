@@ -248,8 +248,8 @@ class Names:
                 return f"did you mean {' or '.join(near)}?"
         forms, made = self._forms(asked, may), _maker(asked)
         theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
-        ask = f"use {' or '.join(forms)}, if {'that' if len(forms) == 1 else 'the'} provider has it"
-        return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
+        ask = f"if {'that' if len(forms) == 1 else 'a'} provider has it, request {' or '.join(forms)}"
+        return "; or, ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
 
     def _meant_provider(self, prefix: str) -> str | None:
         """Return the prefix of a wildcard that ``prefix`` probably misspells, if any."""
@@ -327,4 +327,4 @@ def _only(entries: Sequence[ModelEntry], model: str, may: May | None) -> ModelEn
     forms = (_form(entry, model) for entry in entries)
     offers = " and ".join(form for form in forms if may is None or may(form))
     advice = f"use one of these names: {offers}" if offers else "GET /v1/models lists the names"
-    raise invalid(f"model {model!r} is offered by several entries; {advice}", "model")
+    raise invalid(f"model {model!r} is ambiguous, because several entries have it; {advice}", "model")

@@ -117,7 +117,7 @@ ABSENT: Final = (
 _LITELLM = "it belongs to LiteLLM: `trigate import FILE` converts such a file"
 _ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDER/MODEL`"
 _OF_AN_ENTRY = "it belongs to an entry of `model_providers`"
-_OF_A_NAME = "a name has them: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`"
+_OF_A_NAME = "it belongs to an alias: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`"
 _OVER_HTTP = "write `base_url: https://HOST:PORT/PREFIX`"
 
 _RATES: Final = (
@@ -126,14 +126,14 @@ _RATES: Final = (
 )
 
 INSTEAD: Final = (
-    Instead("what a model costs stands in its entry as `price: {input: 1.25, output: 10}`, in dollars for a million "
-            "tokens; without it the list of prices holds",
+    Instead("set a price in the model's entry, in dollars per million tokens: `price: {input: 1.25, output: 10}`; "
+            "the default is the price list",
             "cost costs pricing prices custom_pricing input_cost_per_token output_cost_per_token input_cost "
             "output_cost input_price output_price prompt_price completion_price price_per_token cost_per_token "
             "cache_read_input_token_cost cache_creation_input_token_cost", (ROOT, ENTRY),
             words="cost costs price prices pricing"),
-    Instead("write `region: us-east-1` and `sign_in: aws`, or `sign_in: {type: aws, …}` with `role_arn`, `profile` or "
-            "keys where AWS's chain of credentials is not enough",
+    Instead("write `region: us-east-1` and `sign_in: aws`; if AWS's credential chain is not enough, write "
+            "`sign_in: {type: aws, …}` with `role_arn`, `profile` or keys",
             "aws_region aws_region_name aws_access_key_id aws_secret_access_key aws_session_token aws_profile "
             "aws_profile_name aws_role_name aws_session_name aws_bedrock_runtime_endpoint bedrock_key_config "
             "credentials sigv4", (ENTRY,), words="aws bedrock"),
@@ -142,24 +142,27 @@ INSTEAD: Final = (
             "project_id service_account", (ENTRY,), words="vertex gcp"),
     Instead("write `sign_in: azure`, or `sign_in: {type: azure, tenant_id: …, client_id: …, client_secret: …}`",
             "tenant_id client_id client_secret azure_ad_token", (ENTRY,), words="entra"),
-    Instead("write `budgets: [20 usd/day]` at the root, a client key, a group of them or an entry",
+    Instead("write `budgets: [20 usd/day]` at the root, or in a client key, a group or an entry",
             "budget max_budget soft_budget budget_duration budget_config spend spend_limit spending",
             (ROOT, ENTRY, CLIENT, Limits), words="budget spend"),
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
             (ROOT, ENTRY)),
-    Instead("it is not needed: members that a provider is known to refuse are left out and listed in "
-            "`x-trigate-dropped`, or `strict: true` refuses such requests; to leave out others write "
-            "`quirks: {refused_fields: [NAME]}` at the entry", "drop_params modify_params", (ROOT, ENTRY)),
+    Instead("not needed: the gateway drops fields that a provider is "
+            "known to refuse, and lists them in `x-trigate-dropped`; "
+            "`strict: true` refuses such requests instead; to drop "
+            "more fields, write `quirks: {refused_fields: [NAME]}` "
+            "in the entry", "drop_params modify_params", (ROOT, ENTRY)),
     Instead("write `quirks: {refused_fields: [NAME]}`", "additional_drop_params dropped_fields drop_fields "
             "refused_fields", (ENTRY,)),
-    Instead("set variables where trigate is started; `$NAME` stands for one", "environment_variables env environment",
+    Instead("set variables in the environment of trigate, and use them "
+            "here as `$NAME`", "environment_variables env environment",
             (ROOT, ENTRY)),
     # The root
-    Instead("embeddings, images, audio, rerank, files, batches and realtime need no key of their own: they go by the "
-            "entries of `model_providers` (docs/endpoints.md)",
+    Instead("embeddings, images, audio, rerank, files, batches and realtime need no key here: the entries of "
+            "`model_providers` serve them, too (docs/endpoints.md)",
             "embeddings embedding images image_generation audio speech transcription transcriptions rerank batches "
             "batch files realtime moderations", (ROOT,)),
-    Instead("write `passthrough: true` on the entry whose paths are to pass",
+    Instead("write `passthrough: true` in the provider's entry",
             "pass_through_endpoints passthrough_endpoints pass_through", (ROOT,)),
     Instead(_ONE_ENTRY, "models upstreams upstream backends backend llms deployments", (ROOT,)),
     Instead("mark one entry of `model_providers` with `default: true`",
@@ -169,102 +172,126 @@ INSTEAD: Final = (
     Instead(f"{_OF_AN_ENTRY}, as `access_key: $NAME`", "api_key access_key provider_key apikey", (ROOT,)),
     Instead(_OF_AN_ENTRY, "base_url api_base headers extra_headers speaks quirks passthrough_auth on_disconnect "
             "provider_interface http_host", (ROOT,)),
-    Instead("the keys of those who may come in are listed under `client_keys`",
+    Instead("list the keys that clients must send under `client_keys`",
             "keys api_keys auth authentication master_key allowed_keys tokens access_keys api_tokens", (ROOT,)),
     Instead("write `model_aliases: {NAME: {target: MODEL}}`", "aliases alias model_group_alias model_alias model_map",
             (ROOT,)),
-    Instead("`timeouts` has `connect`, `first_byte`, `idle` and `total`",
+    Instead("write it as `timeouts: {first_byte: 60s}`; other limits are `connect`, `idle` and `total`",
             "timeout request_timeout stream_timeout read_timeout", (ROOT, ENTRY)),
-    Instead("start it with `trigate serve --workers N`", "workers num_workers worker_processes processes",
+    Instead("set the number of processes with `trigate serve "
+            "--workers N`", "workers num_workers worker_processes processes",
             (ROOT, LISTENER)),
-    Instead("`log_level` says how much, and `trigate serve --log-format` in which form",
+    Instead("`log_level` sets the level, and `trigate serve --log-format` the format",
             "log logs logger logging log_format log_file log_settings debug verbose set_verbose json_logs", (ROOT,)),
     Instead("prompts and answers are never logged; `trigate serve --record DIR` writes whole exchanges to files",
             "log_prompts log_requests log_responses log_bodies log_content log_messages message_logging "
             "enable_logging store_prompts store_prompts_in_spend_logs logs_store turn_off_message_logging record "
             "recording", (ROOT, ENTRY)),
-    Instead("`state_storage` says where conversations are kept",
+    Instead("set the storage in `state_storage`",
             "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
-    Instead("`tracing` says where traces go, and `metrics` who may read `/metrics`",
+    Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
             "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
             "enable_tracing", (ROOT,)),
-    Instead("`cors` lists the origins", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
-    Instead("set `HTTPS_PROXY` where trigate is started", "proxy http_proxy https_proxy proxies proxy_url",
+    Instead("list the origins in "
+            "`cors`", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
+    Instead("set the variable `HTTPS_PROXY` in the environment "
+            "of trigate", "proxy http_proxy https_proxy proxies proxy_url",
             (ROOT, ENTRY)),
-    Instead("`overrides.upstream_tls_ca_path` names the certificates that providers are checked against; the check "
-            "cannot be turned off", "verify verify_ssl ssl_verify insecure insecure_skip_verify tls ssl ca ca_file "
+    Instead("set the CA "
+            "certificates for "
+            "providers in "
+            "`overrides.upstream_tls_ca_path`; "
+            "verification cannot "
+            "be turned off", "verify verify_ssl ssl_verify insecure insecure_skip_verify tls ssl ca ca_file "
             "ca_cert ca_bundle ca_path", (ENTRY,)),
-    Instead("`overrides.upstream_tls_ca_path` names the certificates that providers are checked against; the check "
-            "cannot be turned off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
-    Instead("a configuration is one file", "include includes import imports extends", (ROOT,)),
-    Instead("`ui` and `ui_key` are for the live view", "dashboard admin admin_ui ui_username ui_password console",
+    Instead("set the CA certificates for "
+            "providers in "
+            "`overrides.upstream_tls_ca_path`; "
+            "verification cannot be "
+            "turned off", "verify_ssl ssl_verify insecure ca ca_file ca_cert ca_bundle", (ROOT,)),
+    Instead("a configuration is one file: copy the contents "
+            "into it", "include includes import imports extends", (ROOT,)),
+    Instead("the settings of the live view are `ui` "
+            "and `ui_key`", "dashboard admin admin_ui ui_username ui_password console",
             (ROOT,)),
-    Instead("send SIGHUP after a change", "reload hot_reload watch auto_reload", (ROOT,)),
-    Instead("`GET /healthz` and `GET /readyz` are always there", "health health_check health_checks healthcheck "
+    Instead("the gateway reloads this file on SIGHUP", "reload hot_reload watch auto_reload", (ROOT,)),
+    Instead("not needed: `GET /healthz` and `GET /readyz` are "
+            "always available", "health health_check health_checks healthcheck "
             "background_health_checks", (ROOT, ENTRY, LISTENER)),
-    Instead("`limits.request_body` is the size", "max_body_size max_request_size max_request_body body_limit "
+    Instead("write it as `limits: "
+            "{request_body: 64MiB}`", "max_body_size max_request_size max_request_body body_limit "
             "max_request_size_mb client_max_body_size", (ROOT, LISTENER)),
-    Instead("`limits.in_flight` is for all requests at once, and `limits.upstream_connections` for connections to "
+    Instead("`limits.in_flight` "
+            "limits "
+            "simultaneous "
+            "requests, and "
+            "`limits.upstream_connections` "
+            "connections to "
             "providers", "max_parallel_requests global_max_parallel_requests concurrency max_concurrency "
             "max_concurrent_requests max_connections concurrency_and_buffer_size max_in_flight",
             (ROOT, ENTRY, CLIENT, LISTENER)),
-    Instead("`drain` is the time for answers under way", "shutdown_timeout graceful_timeout grace_period "
+    Instead("write it as `drain`, the time for responses in "
+            "progress", "shutdown_timeout graceful_timeout grace_period "
             "graceful_shutdown shutdown", (ROOT,)),
     # An entry of model_providers
     Instead("write it as `access_key`", "api_key key apikey token secret auth_token bearer api_token credential auth",
             (ENTRY,)),
-    Instead("an entry has one `access_key`; to use several keys, give each an entry with a `name` of its own",
+    Instead("an entry has one `access_key`: for several keys, write one entry for each, with its own `name`",
             "keys api_keys access_keys", (ENTRY,)),
-    Instead("it is Portkey's: write the provider's own key as `access_key: $NAME`", "virtual_key portkey_api_key",
+    Instead("it belongs to Portkey: write the provider's own key as `access_key: "
+            "$NAME`", "virtual_key portkey_api_key",
             (ENTRY, ROOT)),
     Instead(_OVER_HTTP, "api_base url endpoint host base uri address server custom_host azure_endpoint network_config "
             "port scheme path prefix", (ENTRY,)),
-    Instead("it goes into the address: `base_url: https://HOST?api-version=2024-10-21`",
+    Instead("write it into the address: `base_url: https://HOST?api-version=2024-10-21`",
             "api_version apiversion azure_api_version", (ENTRY, ROOT)),
     Instead("write it as `name`", "model_name alias id title display_name", (ENTRY,)),
-    Instead("each model is an entry of its own, and `model: PROVIDER/*` is all of a provider's", "models model_ids",
+    Instead("write one entry for each model, or `model: PROVIDER/*` for all models of a provider", "models model_ids",
             (ENTRY,)),
-    Instead("the provider is what stands before the slash in `model`, and a server that trigate does not know may "
-            "name the one that it behaves like as `provider_interface`",
+    Instead("write the provider before the slash in `model`; for a provider that trigate does not know, set "
+            "`provider_interface` to a known provider that it behaves like",
             "provider vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
-    Instead("`speaks` lists the APIs that it is asked in: `chat`, `messages`, `responses`",
+    Instead("list the provider's APIs in `speaks`: `chat`, `messages`, `responses`",
             "api apis protocol wire_api api_type format api_format", (ENTRY,)),
     Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers",
             (ENTRY,)),
-    Instead("name them in `pass_headers`", "forward_headers forwarded_headers forward_client_headers", (ENTRY,)),
+    Instead("list them in `pass_headers`", "forward_headers forwarded_headers forward_client_headers", (ENTRY,)),
     Instead("send it as a header: `headers: {openai-organization: …}`", "organization org organization_id",
             (ENTRY,)),
-    Instead("`quirks.default_max_tokens` is for requests that give none to a Messages provider", "max_tokens",
+    Instead("write it as `quirks: {default_max_tokens: 8192}`, for requests to a Messages provider "
+            "without a limit", "max_tokens",
             (ENTRY,)),
-    Instead("the deployment is the model: `model: azure_openai/DEPLOYMENT`",
+    Instead("write the deployment as the model: `model: azure_openai/DEPLOYMENT`",
             "deployment deployment_id deployment_name azure_deployment azure_key_config deployments", (ENTRY,)),
-    Instead("what a model takes is known of it, or said in `quirks`", "model_info context_window context_length "
+    Instead("trigate knows the abilities of models; to correct them, "
+            "set `quirks`", "model_info context_window context_length "
             "max_input_tokens max_context supports_vision supports_tools capabilities modalities description tags "
             "metadata mode base_model", (ENTRY,)),
-    Instead("take the entry out, or put it into a comment", "enabled disabled active enable disable", (ENTRY,)),
-    Instead("`models` of a client's key says who may use it", "allowed_clients allowed_users access_groups teams "
+    Instead("to disable the entry, remove it or comment it out", "enabled disabled active enable disable", (ENTRY,)),
+    Instead("set the models that a client may use in "
+            "`models` of its key", "allowed_clients allowed_users access_groups teams "
             "client_keys", (ENTRY,)),
-    Instead("`on_disconnect` says what becomes of an answer whose client has left", "cancel_on_disconnect", (ENTRY,)),
+    Instead("write it as `on_disconnect: cancel` or `on_disconnect: finish`", "cancel_on_disconnect", (ENTRY,)),
     # An item of model_aliases
     Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS, RouteTarget)),
-    Instead("write it as `targets`, in the order in which they are to be asked",
+    Instead("write it as `targets`, in the order in which the gateway tries them",
             "models fallbacks fallback entries members providers pool pools candidates deployments backends upstreams "
             "order priority routes route groups", (ALIAS,)),
     Instead("write it as `balance`", "strategy routing_strategy load_balancing load_balance loadbalance lb balancer "
             "algorithm policy", (ALIAS,)),
-    Instead("a target has it: `targets: [[{target: A, weight: 3}, B]]`", "weight weights", (ALIAS,)),
-    Instead("a target has it: `targets: [A, {target: B, when: [quota]}]`",
+    Instead("it belongs to a target: `targets: [[{target: A, weight: 3}, B]]`", "weight weights", (ALIAS,)),
+    Instead("it belongs to a target: `targets: [A, {target: B, when: [quota]}]`",
             "when on conditions on_error on_status on_status_codes fallback_on", (ALIAS,)),
     Instead("write it as `sticky`: `auto`, `false` or the name of a header",
             "stickiness sticky_sessions session_affinity affinity session_header hash_on", (ALIAS,)),
     Instead("write it as `first_content`", "patience timeout ttft first_token time_to_first_token first_byte",
             (ALIAS,)),
     Instead("write it as `hedge: {after: 2s}`", "hedging", (ALIAS,)),
-    Instead("write it as `when`; YAML takes the bare word for true", "on true yes", (RouteTarget,)),
+    Instead("write it as `when`: YAML reads this word as true", "on true yes", (RouteTarget,)),
     Instead("write it as `when`, a list of failures", "conditions on_error on_status on_status_codes if reasons reason "
             "fallback_on", (RouteTarget,)),
     Instead("write it as `weight`", "share ratio", (RouteTarget,)),
-    Instead("the order in `targets` is the order in which they are asked; those of a list inside it share the requests",
+    Instead("the gateway tries targets in the order of `targets`; targets in an inner list share the requests",
             "order priority rank", (RouteTarget,)),
     # Routes, as other gateways write them
     Instead(_OF_A_NAME, "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks "
@@ -272,18 +299,19 @@ INSTEAD: Final = (
             "routing_strategy router router_settings routes routing_rules conditional_routing model_groups pools pool "
             "virtual_models balance sticky first_content hedge hedging", (ROOT, ENTRY),
             words="fallback fallbacks balancer balancing"),
-    Instead("write it as `retries: {attempts: 3}`; all requests to providers for one of a client are counted",
+    Instead("write it as `retries: {attempts: 3}`, which counts all provider requests for one client request",
             "retry num_retries max_retries retry_policy backoff attempts", (ROOT, ENTRY, ALIAS),
             words="retry retries backoff"),
-    Instead("a listener has one number for all its requests, `max_retries`; `retries` stands at the root",
+    Instead("set `max_retries` here, or `retries` at the root",
             "retries retry num_retries retry_policy attempts", (LISTENER,)),
     Instead("write it as `circuit: {failures: 5, cooldown: 5s}`", "allowed_fails cooldown cooldown_time "
             "circuit_breaker circuit_breakers outlier_detection ejection", (ROOT, ENTRY)),
-    Instead("the circuit is a target's: write it on its entry of `model_providers`, or at the root",
+    Instead("write `circuit` in the entry of `model_providers`, or at the root",
             "circuit allowed_fails cooldown cooldown_time circuit_breaker circuit_breakers", (ALIAS,)),
     Instead("write it as `attempts`, the first one included", "max_retries num_retries retries count max_attempts max",
             (Retries,)),
-    Instead("write it as `wait`, the longest one between two attempts", "backoff max_backoff max_wait delay max_delay",
+    Instead("write it as `wait`, the longest wait between two "
+            "attempts", "backoff max_backoff max_wait delay max_delay",
             (Retries,)),
     Instead("write it as `deadline`", "timeout total", (Retries,)),
     Instead("write it as `failures`", "allowed_fails threshold failure_threshold consecutive_failures max_failures",
@@ -291,33 +319,37 @@ INSTEAD: Final = (
     Instead("write it as `cooldown`", "cooldown_time open_for timeout", (CircuitSettings,)),
     Instead("write it as `longest`", "max_cooldown max", (CircuitSettings,)),
     # Others
-    Instead("an alias or a client key has it, `cache: {ttl: 1h}`; where answers are kept stands at the root, "
-            "`cache: {type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
+    Instead("write `cache: {ttl: 1h}` for an "
+            "alias or a client key, and the "
+            "storage at the root: `cache: "
+            "{type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
             "cache_ttl redis", (ROOT,), words="caching"),
     Instead("write it as `cache: {ttl: 1h}`", "caching cache_params cache_config cache_settings response_cache "
             "cache_ttl ttl", (ALIAS, CLIENT), words="caching"),
-    Instead("an alias or a client key has it, `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
+    Instead("write it for an alias or a client key: `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
             "cache_settings response_cache cache_ttl redis", (ENTRY,), words="cache caching"),
     Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
     Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
     Instead("write it as `name`", "id user user_id client alias key_alias key_name label", (CLIENT,)),
-    Instead("write it as `group`, the name of one of `client_groups`",
+    Instead("write it as `group`, with the name of one of `client_groups`",
             "team team_id teams groups organization organization_id customer", (CLIENT,)),
-    Instead("`only` lists the entries that may serve it", "providers allowed_providers provider_configs regions region "
+    Instead("list the entries that may serve the "
+            "client in `only`", "providers allowed_providers provider_configs regions region "
             "allowed_targets allow", (CLIENT, ClientGroup)),
-    Instead("keys stand under `client_keys`, each with the name of its `group`", "key keys sha256 members clients",
+    Instead("write the keys under `client_keys`, each with the name of its `group`", "key keys sha256 members clients",
             (ClientGroup,)),
-    Instead("`models` lists what they may use", "model allowed_models model_access access_groups", (ClientGroup,)),
+    Instead("list the allowed models in `models`", "model allowed_models model_access access_groups", (ClientGroup,)),
     Instead("write them as `client_groups`, each with a name", "groups teams team key_groups access_groups", (ROOT,)),
-    Instead("`models` lists what it may use", "model allowed_models model_access aliases access_groups", (CLIENT,)),
-    Instead("write it as `until`, the day or the moment when the key ends, such as `until: 2027-01-31`",
+    Instead("list the allowed models in "
+            "`models`", "model allowed_models model_access aliases access_groups", (CLIENT,)),
+    Instead("write it as `until`, the last day or the time of expiry, such as `until: 2027-01-31`",
             "expires expires_at expire expiry expiration expiration_date ttl duration valid_until lifetime",
             (CLIENT, AcceptedKey)),
-    Instead("`until` ends a key at a time; to end it now, take it out of the file and send SIGHUP",
+    Instead("to revoke a key, remove it and reload with SIGHUP; to let it expire, set `until`",
             "blocked enabled disabled active", (CLIENT, AcceptedKey)),
-    Instead("a key without `models` may see everything, one with `models` only its own",
+    Instead("a key has no roles: `models` limits it to some models and to its own usage",
             "admin role roles scope scopes permissions", (CLIENT,)),
-    Instead("a listener has it: `tls: {certificate: FILE, key: FILE}`",
+    Instead("it belongs to a listener: `tls: {certificate: FILE, key: FILE}`",
             "tls ssl https cert certs certificate certificates cert_file key_file certfile keyfile ssl_certfile "
             "ssl_keyfile ssl_keyfile_path ssl_certfile_path tls_cert tls_key acme", (ROOT,)),
     Instead("write it as `tls: {certificate: FILE, key: FILE}`",
@@ -326,9 +358,9 @@ INSTEAD: Final = (
     Instead("write it as `socket`", "path unix unix_socket uds sock", (LISTENER,)),
     Instead("write it as `proxy_protocol`", "proxy send_proxy accept_proxy", (LISTENER,)),
     Instead("write it as `address`", "host bind ip hostname listen", (LISTENER,)),
-    Instead("`client_keys` at the root are for all listeners", "client_keys auth api_keys keys authentication",
+    Instead("write `client_keys` at the root, for all listeners", "client_keys auth api_keys keys authentication",
             (LISTENER,)),
-    Instead("it is for all listeners: write it at the root", "cors limits timeouts drain keep_alive ui metrics strict "
+    Instead("write it at the root, for all listeners", "cors limits timeouts drain keep_alive ui metrics strict "
             "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
     Instead("write it as `limits: {in_flight: …}`", "max_requests max_in_flight in_flight", (CLIENT,)),
     Instead("write it as `ratelimits: {concurrent: …}`", "concurrent concurrency max_concurrency parallel_requests "
@@ -337,14 +369,14 @@ INSTEAD: Final = (
             words="rpm tpm rps"),
     Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", _RATES, (CLIENT, ClientGroup),
             words="rpm tpm rps"),
-    Instead("write `ratelimits: {requests: 60/m}` at the root, or on an entry, a client key or a group of these",
+    Instead("write `ratelimits: {requests: 60/m}` at the root, or in an entry, a client key or a group",
             _RATES, (ROOT, Limits, LISTENER), words="rpm tpm rps"),
     Instead("write it as `requests: 60/m`", "rpm rpm_limit max_rpm requests_per_minute request rps rph rpd",
             (RateLimits,)),
     Instead("write it as `tokens: 100k/m`", "tpm tpm_limit max_tpm tokens_per_minute token tpd", (RateLimits,)),
     Instead("write it as `concurrent`", "concurrency max_concurrency max_parallel_requests parallel_requests in_flight "
             "max_concurrent", (RateLimits,)),
-    Instead("it stands beside `ratelimits`", "queue", (RateLimits,)),
+    Instead("write it next to `ratelimits`, not inside", "queue", (RateLimits,)),
     Instead("write it as `size`", "max_size length limit depth max", (QueueSettings,)),
     Instead("write it as `wait`", "timeout max_wait", (QueueSettings,)),
     Instead("write it as `in_flight`", "requests concurrency max_concurrency max_requests parallel_requests "
@@ -352,12 +384,13 @@ INSTEAD: Final = (
     Instead("write it as `request_body`", "body max_body body_size max_body_size request max_request_size",
             (Limits,)),
     Instead("write it as `answer`", "response response_body", (Limits,)),
-    Instead("`timeouts` stands beside `limits`", "timeout timeouts", (Limits,)),
-    Instead("a request says how long its answer may be", "max_tokens tokens output_tokens", (Limits,)),
+    Instead("write `timeouts` next to `limits`, not inside", "timeout timeouts", (Limits,)),
+    Instead("not limited here: clients set the length of an answer "
+            "in their requests", "max_tokens tokens output_tokens", (Limits,)),
     Instead("write it as `first_byte`", "first first_token ttft time_to_first_token stream_timeout", (Timeouts,)),
     Instead("write it as `idle`", "read stream chunk silence inter_chunk stream_idle", (Timeouts,)),
     Instead("write it as `total`", "request response overall all answer whole", (Timeouts,)),
-    Instead("`write_timeout` stands at the root", "write write_timeout send", (Timeouts,)),
+    Instead("write `write_timeout` at the root", "write write_timeout send", (Timeouts,)),
     Instead("write it as `connection_string`", "url dsn uri connection database_url host", (StateStorage,)),
     Instead("write it as `url`", "dsn uri connection connection_string host redis_url database_url",
             (CounterSettings,)),
@@ -368,11 +401,12 @@ INSTEAD: Final = (
     Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
             (TracingSettings,)),
     Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
-    Instead("OpenTelemetry's variables say it, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
+    Instead("set it by OpenTelemetry's variables, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
             "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
     Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
     Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
-    Instead("it is `GET /metrics` on the port of the models", "path port address listener", (MetricsSettings,)),
+    Instead("not needed: metrics are at `GET /metrics` on the "
+            "port of the models", "path port address listener", (MetricsSettings,)),
     Instead("write it as `max_tokens_field` for its name, or as `default_max_tokens` for Messages", "max_tokens",
             (Quirks,)),
     Instead("write it as `refused_fields`", "drop_params additional_drop_params dropped_fields drop_fields",

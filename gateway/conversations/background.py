@@ -218,7 +218,7 @@ class Background:
                     return b""
                 return events_after(event_log(read_turn(node.body), read_head(head.body)), count - 1)
         except (GatewayError, ValueError) as error:
-            log.warning("response %s: could not send the end to its followers: %s", id, error)
+            log.warning("response %s: could not send its last events to clients that read its stream: %s", id, error)
             return b""
 
     async def _put(self, run: BackgroundTurn, response: Mapping[str, Any]) -> None:

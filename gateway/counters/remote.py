@@ -328,7 +328,7 @@ class RemoteCounters:
                         wait = 0.1
                         await self._serve(send)
                         break
-                raise StoreAway("timeout of the connection")
+                raise StoreAway("it accepted no connection in time")
             except StoreAway as error:
                 self._lose_connection(str(error))
             if self._leaving:
@@ -473,7 +473,7 @@ class RemoteCounters:
 
         That includes the last step sent, because no reply covered it."""
         log.warning(
-            "the store of the shared counters (%s) has lost data; the gateway sends it again", self._store.title
+            "the store of the shared counters (%s) lost data; the gateway sends its own counts again", self._store.title
         )
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None

@@ -77,9 +77,9 @@ def read_call(body: bytes, content_type: str, named: Mapping[str, str], path: st
     try:
         value = msgspec.json.decode(body)
     except NOT_JSON:
-        raise invalid("the request body is no JSON") from None
+        raise invalid("the request body is not valid JSON") from None
     if not isinstance(value, dict):
-        raise invalid("the request body must be an object")
+        raise invalid("the request body must be a JSON object")
     return EndpointCall(value, {}, named, path)
 
 

@@ -340,7 +340,7 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
 
 def _file(call: EndpointCall) -> UploadedFile:
     if not call.files.get("file"):
-        raise invalid("file is required: a recording, as a file of the form", "file")
+        raise invalid("file is required: send a recording as a file in multipart/form-data", "file")
     return call.files["file"][0]
 
 

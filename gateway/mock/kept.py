@@ -44,7 +44,7 @@ class MockShelf:
     def add_file(self, call: EndpointCall) -> ScriptedAnswer:
         """Store a file; without a purpose it is Anthropic's."""
         if not call.files.get("file"):
-            raise invalid("file is required, as a file of the form", "file")
+            raise invalid("file is required: send it as a file in multipart/form-data", "file")
         file = call.files["file"][0]
         purpose = call.members.get("purpose")
         return json_answer(self._file(file, "file-" if purpose else "file_", purpose).about)
@@ -175,7 +175,11 @@ class MockShelf:
         """Create an OpenAI batch, completed at the next query."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
-            raise GatewayError("not_found", "there is no such input_file_id", param="input_file_id")
+            raise GatewayError(
+                "not_found",
+                "there is no file with the id in input_file_id: upload the file first",
+                param="input_file_id",
+            )
         answers = [self._line(line) for line in file.content.splitlines() if line.strip()]
         content = b"\n".join(map(msgspec.json.encode, answers)) + b"\n"
         out = self._file(UploadedFile("output.jsonl", content), "file-", "batch_output")
@@ -201,7 +205,7 @@ class MockShelf:
             id, status, body = (
                 "",
                 400,
-                {"error": {"message": "the line is no request", "type": "invalid_request_error"}},
+                {"error": {"message": "the line is not a request", "type": "invalid_request_error"}},
             )
         response = {"status_code": status, "request_id": new_id("req_"), "body": body}
         return {"id": new_id("batch_req_"), "custom_id": id, "response": response, "error": None}
@@ -240,7 +244,7 @@ class MockShelf:
         id = call.named.get("id", "")
         if id not in self._objects:
             raise GatewayError(
-                "not_found", f"there is no {id[:80]}; a stand-in keeps what it has in memory", param="id"
+                "not_found", f"there is no object {id[:80]}; the stand-in loses its objects when it ends", param="id"
             )
         return self._objects[id]
 

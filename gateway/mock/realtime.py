@@ -34,7 +34,7 @@ class MockSession:
             event = msgspec.json.decode(message)
             kind = event["type"]
         except (*NOT_JSON, KeyError, TypeError):
-            yield _error("the message is no event")
+            yield _error("the message is not an event")
             return
         match kind:
             case "session.update":

@@ -90,7 +90,9 @@ def _json(request: Request, format: Format) -> str:
     try:
         found = fill(schema, lambda name: words.text_for(name, request))
     except Unfillable:
-        raise GatewayError("invalid_request", "the stand-in finds no value for this schema", param=format.at) from None
+        raise GatewayError(
+            "invalid_request", "the stand-in cannot find a value that fits this JSON schema", param=format.at
+        ) from None
     return json.dumps(found, ensure_ascii=False)
 
 

@@ -173,7 +173,7 @@ class ObservedLane:
             try:
                 listener.passed(came, went, note)
             except Exception:  # the boundary: a listener's error must not end the stream
-                log.exception("a listener failed and gets no more events")
+                log.exception("a recorder or viewer of a stream failed and receives no more of its events")
                 self.listeners.remove(listener)
 
 

@@ -188,7 +188,7 @@ def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
         yield Message("user", (TextPart(value, at),), at)
         return
     if not value:
-        raise invalid("contents is required: it holds the conversation", at)
+        raise invalid("contents is required: send the messages of the conversation in it", at)
     calls = Calls()
     turn: _ModelTurn | None = None
     for content in fields.each("contents"):

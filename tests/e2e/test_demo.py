@@ -138,7 +138,7 @@ def test_a_schema_that_nothing_fits_is_refused(served, api):
     impossible = json.dumps(FORMATS[api]).replace('"title": {"type": "string"}', '"title": {"enum": []}')
     reply = request(served.url, "POST", PATHS[api], question(api, "demo", "Hello", **json.loads(impossible)))
     assert reply.status == 400
-    assert "no value for this schema" in reply.json["error"]["message"]
+    assert "cannot find a value that fits" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("model", MODELS[1:])

@@ -463,7 +463,7 @@ def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
     page.value(f"{ended(id)}.querySelector('button').click()")
     page.until("document.getElementById('opened-state').innerText === 'ended: refused'")
     assert "nobody's" in page.text("#facts")
-    assert "no stream" in page.text("#passed")
+    assert "not streamed" in page.text("#passed")
 
 
 @needs_chromium
@@ -474,7 +474,7 @@ def test_a_stream_opened_late_shows_its_beginning(page, gateway, by_hand):
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').click()")
         page.until("document.getElementById('answer').innerText.includes('one t')")
-        assert "as it came" in page.text("#passed")
+        assert "unchanged" in page.text("#passed")
         one.leave("FIN")
         page.until(f"!{row(one.id)}")
 

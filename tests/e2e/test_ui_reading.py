@@ -49,8 +49,8 @@ def test_a_target_is_being_tried_only_while_a_request_is_in_flight(page, upstrea
         assert re.fullmatch(r"In cooldown: gpu-1 \(\w+, the next request tries it\)", told)
         with Wire.connect(process.port) as client:
             client.send(post(PATHS["chat"], asked("gpu-1")))
-            told = page.until("/being/.test(document.getElementById('out').innerText) && out.innerText")
-            assert re.fullmatch(r"In cooldown: gpu-1 \(\w+, being tried\)", told)
+            told = page.until("/tried by/.test(document.getElementById('out').innerText) && out.innerText")
+            assert re.fullmatch(r"In cooldown: gpu-1 \(\w+, tried by one request\)", told)
         page.until("/tries/.test(document.getElementById('out').innerText)")  # the client has left
 
 

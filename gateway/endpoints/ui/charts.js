@@ -50,7 +50,7 @@ export function chart(svg, lines, unit, minutes) {
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   const last = lines.map(line => {
     const found = line.values.filter(value => value !== null);
-    return `${line.name}: now ${plain(found.at(-1) ?? null)}${unit}, at most ${plain(found.length ? Math.max(...found) : null)}${unit}`;
+    return `${line.name}: now ${plain(found.at(-1) ?? null)}${unit}, maximum ${plain(found.length ? Math.max(...found) : null)}${unit}`;
   });
   svg.setAttribute("aria-label", `${last.join("; ")}; over ${minutes} minutes`);
   svg.replaceChildren(...parts);

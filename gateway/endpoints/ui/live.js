@@ -18,10 +18,10 @@ let shownView = "live";
 let held = false;
 
 const ENDED = {
-  complete: ["complete", "good"], client_disconnected: ["client left", "warn"], refused: ["refused", "bad"],
-  upstream_error: ["provider failed", "bad"], shutdown: ["shut down", "bad"], internal_error: ["our mistake", "bad"],
+  complete: ["complete", "good"], client_disconnected: ["client left", "warn"], refused: ["rejected", "bad"],
+  upstream_error: ["provider failed", "bad"], shutdown: ["gateway shut down", "bad"], internal_error: ["gateway error", "bad"],
 };
-const STATES = {due: "the next request tries it", tried: "being tried"};
+const STATES = {due: "the next request tries it", tried: "tried by one request"};
 const PHASES = {reading: "", waiting: "warn", streaming: "good", "slow client": "warn", ending: ""};
 
 const seconds = value => value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
@@ -115,8 +115,8 @@ function renderAbout() {
   const who = workers.size > 1 ? `${workers.size} workers` : `process ${process}`;
   found("about").textContent = `version ${version}, ${who}${client ? `, exchanges of ${client}` : ""}`;
   const draining = each().filter(worker => worker.about.draining).length;
-  const text = !draining ? "" : draining === workers.size ? "The gateway is draining: it takes no new requests."
-    : `${draining} of ${workers.size} workers are draining: they take no new requests.`;
+  const text = !draining ? "" : draining === workers.size ? "The gateway is draining: it accepts no new requests."
+    : `${draining} of ${workers.size} workers are draining and accept no new requests.`;
   if (found("notice").textContent !== text) found("notice").textContent = text;
   found("notice").hidden = !text;
 }
@@ -182,9 +182,9 @@ function renderStreams() {
     else flight.insertBefore(made.element, next);
   }
   if (active?.isConnected && active !== document.activeElement) active.focus({preventScroll: true});  // it has been moved
-  found("shown").textContent = flying > shown.length ? `${shown.length} of ${flying} shown: the filter finds others` : "";
+  found("shown").textContent = flying > shown.length ? `showing ${shown.length} of ${flying}; filter to find others` : "";
   found("none").hidden = rows.length > 0;
-  found("none").textContent = flying ? "Nothing in flight matches the filter." : "Nothing is in flight.";
+  found("none").textContent = flying ? "No request in flight matches the filter." : "No requests are in flight.";
 }
 
 function renderRecent() {
@@ -220,7 +220,7 @@ function endedRow(one) {
   cell(ms(one.duration_ms), "number age");
   cell(ms(one.first_byte_ms), "number first");
   cell(tokens, "number tokens");
-  if (one.cost_grade === "subscription") cell("plan", "number cost none");
+  if (one.cost_grade === "subscription") cell("subscription", "number cost none");
   else if (one.cost_usd === undefined) cell("–", "number cost none");
   else cell(cost(one.cost_usd, one.cost_grade), "number cost");
   cell(place(one), "name model");
@@ -248,9 +248,9 @@ function renderCharts() {
   const whole = Array.from({length: steps - 1}, (_, i) => at(i));  // the last one still grows
   const rate = i => whole.map(point => point ? point[i] / step : 0);
   const member = i => whole.map(point => point?.[i] ?? null);
-  chart(found("chart-rate"), [{name: "requests", kind: "k0", values: rate(1)}], " a second", minutes);
+  chart(found("chart-rate"), [{name: "requests", kind: "k0", values: rate(1)}], " per second", minutes);
   chart(found("chart-first"), [{name: "p50", kind: "k0", values: member(5)}, {name: "p95", kind: "k1", values: member(6)}], " ms", minutes);
-  chart(found("chart-failed"), [{name: "failed", kind: "k2", values: rate(4)}, {name: "client left", kind: "k3", values: rate(3)}], " a second", minutes);
+  chart(found("chart-failed"), [{name: "failed", kind: "k2", values: rate(4)}, {name: "client left", kind: "k3", values: rate(3)}], " per second", minutes);
   const sum = i => whole.reduce((all, point) => all + (point?.[i] ?? 0), 0), ends = sum(2) + sum(3) + sum(4);
   found("tile-flight").textContent = plain(total(worker => worker.about.in_flight));
   found("tile-rate").textContent = plain(rate(1).slice(-5).reduce((all, value) => all + value, 0) / 5);
@@ -264,7 +264,7 @@ function renderCharts() {
 function tellState(lost) {
   const heard = Math.max(0, ...each().map(worker => worker.heard));
   const silent = performance.now() - heard > SILENCE;
-  const text = lost ? "connection lost: trying again" : silent ? "no news: the gateway is silent" : held ? "held" : "live";
+  const text = lost ? "connection lost; reconnecting…" : silent ? "no updates from the gateway" : held ? "paused" : "live";
   const state = found("state");
   if (state.textContent !== text) {
     state.textContent = text;

@@ -6,11 +6,11 @@ import {showPrompt} from "/ui/prompt.js";
 const MOST = 2000;          // rows of events that the page keeps
 const MOST_SAID = 200000;   // characters of what was said
 const SIDES = {came: "from the provider", went: "to the client"};
-const NOTHING = {came: "from the gateway itself", went: "nothing for the client"};
-const KINDS = {text: "", thinking: "thinking", call: "calls", arguments: "with", refusal: "refuses", error: "error"};
+const NOTHING = {came: "from the gateway itself", went: "nothing sent to the client"};
+const KINDS = {text: "", thinking: "thinking", call: "tool call", arguments: "arguments", refusal: "refusal", error: "error"};
 const KEPT = {
-  "kept": "", "not kept": "Its events were not kept.",
-  "let go": "Its events are gone: they made room for those of later streams.",
+  "kept": "", "not kept": "The gateway does not keep its events.",
+  "let go": "Its events were removed to make room for later streams.",
 };
 
 const section = document.getElementById("opened");
@@ -55,7 +55,7 @@ function tellSaid({kind, text}) {
     block.append(element("p", ""));
     answer.append(block);
   }
-  block.lastElementChild.append(saidSize > MOST_SAID ? " … the rest is among the events below" : text);
+  block.lastElementChild.append(saidSize > MOST_SAID ? " … see the events below for the rest" : text);
 }
 
 // Events
@@ -79,7 +79,7 @@ function side(text, bytes, which) {
   if (!bytes) made.append(element("p", NOTHING[which], "soft"));
   const found = events(text);
   made.append(...found.map(event => folded(event, which)));
-  if (new TextEncoder().encode(text).length < bytes) made.append(element("p", `… ${size(bytes)} in all`, "soft"));
+  if (new TextEncoder().encode(text).length < bytes) made.append(element("p", `… truncated, ${size(bytes)} in total`, "soft"));
   return made;
 }
 
@@ -88,22 +88,22 @@ function gap(text) {
 }
 
 function show(row) {
-  if (row.lost) gap(`${row.lost} events were not shown: this page did not keep up`);
-  if (row.left_out) gap(`${size(row.left_out)} that passed here were not kept: there was no room`);
+  if (row.lost) gap(`${row.lost} events are missing: this page was too slow`);
+  if (row.left_out) gap(`${size(row.left_out)} are missing here: the memory for events was full`);
   if (row.came_bytes || row.went_bytes) {
     const pair = element("div", undefined, "pair"), same = row.came === row.went && row.came_bytes === row.went_bytes;
     const went = same ? element("div", undefined, "went") : side(row.went, row.went_bytes, "went");
     if (same) {
       went.setAttribute("role", "group");
       went.setAttribute("aria-label", SIDES.went);
-      went.append(element("p", "as it came", "soft"));
+      went.append(element("p", "unchanged", "soft"));
     }
     pair.append(element("time", `+${row.at.toFixed(3)} s`), side(row.came, row.came_bytes, "came"), went);
     passed.append(pair);
     for (const event of events(row.went)) said(event).forEach(tellSaid);
     kept += 1;
   }
-  if (row.note) gap(`the provider's side broke off: ${row.note}`);
+  if (row.note) gap(`the provider's stream broke off: ${row.note}`);
 }
 
 // Facts
@@ -111,16 +111,16 @@ function show(row) {
 /** What is known of the stream, from its row or from its log line. */
 export function tellFacts(row) {
   const names = {
-    phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client speaks", model: "model", target: "target",
-    lane: "lane", client: "client", attempts: "attempts", input_tokens: "tokens in", output_tokens: "tokens out",
-    cost_usd: "cost, dollars", cost_grade: "cost is", run: "run",
-    error: "error", message: "message", upstream_request_id: "provider's id",
+    phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client API", model: "model", target: "target",
+    lane: "lane", client: "client", attempts: "attempts", input_tokens: "input tokens", output_tokens: "output tokens",
+    cost_usd: "cost in dollars", cost_grade: "cost grade", run: "run",
+    error: "error", message: "message", upstream_request_id: "provider's request id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
   const tried = (row.tried ?? []).map(one => one.target ? `${one.target}=${one.reason}` : one);  // a log line has objects
   if (tried.length) pairs.push(["tried", tried.join(", ")]);
   const dropped = Array.isArray(row.dropped) ? row.dropped.join(", ") : row.dropped;
-  pairs.push(["dropped from the request", dropped || "nothing"]);
+  pairs.push(["dropped fields", dropped || "none"]);
   facts.replaceChildren(...pairs.map(([word, value]) => {
     const item = element("div");
     item.append(element("dt", word), element("dd", value));
@@ -155,7 +155,7 @@ export function open(row) {
   answer.replaceChildren();
   showPrompt();
   section.hidden = false;
-  title.textContent = `Stream ${row.id}`;
+  title.textContent = `Request ${row.id}`;
   state.textContent = "connecting…";
   tellFacts(row);
   source = new EventSource(`/ui/streams/${row.n}?worker=${row.process}`);
@@ -163,7 +163,7 @@ export function open(row) {
     const told = JSON.parse(event.data), {kept} = told;
     showPrompt(told);
     state.textContent = row.ended ? "open" : kept === "kept" ? "open: live" : `open: live. ${KEPT[kept]}`;
-    if (row.ended && KEPT[kept]) gap(row.stream ? KEPT[kept] : "This was no stream: there is nothing but what is said above.");
+    if (row.ended && KEPT[kept]) gap(row.stream ? KEPT[kept] : "This response was not streamed, so it has no events.");
   });
   source.addEventListener("passed", event => {
     for (const one of JSON.parse(event.data)) show(one);
@@ -176,14 +176,14 @@ export function open(row) {
   source.addEventListener("ended", event => {
     source.close();  // else the browser would come back for more
     const {lost, line} = JSON.parse(event.data);
-    if (lost) gap(`${lost} events were not shown: this page did not keep up`);
+    if (lost) gap(`${lost} events are missing: this page was too slow`);
     state.textContent = line ? `ended: ${line.ended.replaceAll("_", " ")}` : "ended";
     if (line) tellFacts(line);
     if (!row.ended) toTheEnd();
   });
   source.addEventListener("error", () => {
     source.close();
-    if (!state.textContent.startsWith("ended")) state.textContent = "nothing can be shown: it is too long ago, no stream yet, or the gateway cannot be reached";
+    if (!state.textContent.startsWith("ended")) state.textContent = "not available: it ended too long ago, has no stream yet, or the gateway is unreachable";
   });
   title.focus();
 }

@@ -43,7 +43,7 @@ export function showPrompt(told) {
   if (section.hidden) return;
   let asked = null;
   try { asked = JSON.parse(told.prompt); } catch { /* cut, because it was long, or no JSON */ }
-  section.querySelector("summary").textContent = `The request, ${told.bytes.toLocaleString("en")} bytes`;
+  section.querySelector("summary").textContent = `Request body, ${told.bytes.toLocaleString("en")} bytes`;
   if (asked !== null && typeof asked === "object") turns.append(...said(asked).map(turn));
   body.textContent = asked === null ? told.prompt : JSON.stringify(asked, null, 2);
   section.open = true;

@@ -5,7 +5,7 @@ import {plain} from "/ui/charts.js";
 const tokens = document.querySelector("#tokens-table tbody");
 const models = document.querySelector("#models-table tbody");
 
-const LANES = {byte: () => "byte: as it is", hub: api => `hub: translated to ${api}`};
+const LANES = {byte: () => "byte: unchanged", hub: api => `hub: translated to ${api}`};
 
 const limits = document.querySelector("#limits-table tbody");
 
@@ -44,7 +44,7 @@ export function renderTokens(counted) {
     ...Object.entries({exchanges, in: input, cached, out: output}).map(([name, count]) => [plain(count), `number ${name} ${kind}`]),
     [estimated ? plain(estimated) : "–", `number more ${kind}`],
     [spent(sum, guessed, short, exchanges), `number cost ${kind}`]]);
-  tokens.replaceChildren(...rows.map(one => line(one, "")), ...rows.length > 1 ? [line(["all", "", ...all], "sum")] : []);
+  tokens.replaceChildren(...rows.map(one => line(one, "")), ...rows.length > 1 ? [line(["total", "", ...all], "sum")] : []);
   document.getElementById("no-tokens").hidden = rows.length > 0;
 }
 
@@ -85,9 +85,9 @@ export async function renderModels() {
       made.className = i ? "again" : "";
       return made;
     })));
-    notice.textContent = found.length ? "" : "There is no model that you may use.";
+    notice.textContent = found.length ? "" : "Your key may use no model.";
   } catch (error) {
-    notice.textContent = `The models cannot be shown: ${error.message}`;
+    notice.textContent = `Could not load the models: ${error.message}`;
   }
   notice.hidden = !notice.textContent;
 }

@@ -120,8 +120,8 @@ def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     assert status == 1
     assert max(map(len, lines)) <= 80
     assert lines[1:4] == [
-        "  trigate.yaml:7:1: fallbacks: unknown key; a name has them: `model_aliases:",
-        "      {NAME: {targets: [FIRST, NEXT]}}`.",
+        "  trigate.yaml:7:1: fallbacks: unknown key; it belongs to an alias:",
+        "      `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`.",
         "  trigate.yaml:8:1: zzz: unknown key.",
     ]
     assert "The keys at the root are version, listeners, model_providers, llm_providers," in lines

@@ -834,7 +834,7 @@ def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_pl
     lines = [re.sub(r"^  \S*trigate\.yaml:", "", line) for line in str(caught.value).splitlines()]
     assert lines[:-3] == [
         "9 mistakes in the configuration:",
-        "2:1: fallbacks: unknown key; a name has them: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`.",
+        "2:1: fallbacks: unknown key; it belongs to an alias: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`.",
         "3:1: zzz: unknown key.",
         "4:1: retires: unknown key; did you mean retries?",
         "5:27: listeners[0].host: unknown key; write it as `address`.",
@@ -866,13 +866,14 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
 @pytest.mark.parametrize("key", ["expires", "expiresAt", "duration", "ttl", "valid_until"])
 @pytest.mark.parametrize("place", [ClientKey, AcceptedKey])
 def test_the_advice_says_how_a_key_ends(place, key):
-    assert "write it as `until`, the day or the moment when the key ends" in (advice(place, key) or "")
+    assert "write it as `until`, the last day or the time of expiry" in (advice(place, key) or "")
 
 
 @pytest.mark.parametrize(
     ("key", "says"),
-    [("fallbackModels", "a name has them"), ("load_balancer", "a name has them"), ("x_retry_s", "write it as `retr"),
-     ("cost_per_token", "what a model costs stands in its entry as `price:"),
+    [("fallbackModels", "it belongs to an alias"), ("load_balancer", "it belongs to an alias"),
+     ("x_retry_s", "write it as `retr"),
+     ("cost_per_token", "set a price in the model's entry, in dollars"),
      ("drain_delai", "did you mean drain_delay?")],
 )  # fmt: skip
 def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):

@@ -131,7 +131,7 @@ def test_what_is_kept_is_bounded():
     shelf = MockShelf(lambda path, body: (200, {}))
     make = shelf.make("vs_", "vector_store")
     ids = [made(make(EndpointCall({})))["id"] for _ in range(MOST + 1)]
-    with pytest.raises(GatewayError, match="there is no vs_"):
+    with pytest.raises(GatewayError, match="there is no object vs_"):
         shelf.show(EndpointCall({}, named={"id": ids[0]}))
     assert len(made(shelf.list_of("vs_")(EndpointCall({})))["data"]) == MOST
     made(shelf.remove(EndpointCall({}, named={"id": ids[-1]})))

@@ -293,7 +293,7 @@ def test_json_without_a_schema_is_an_object():
 
 def test_a_schema_that_nothing_fits_is_refused_by_name():
     schema = {"type": "object", "properties": {"x": False}, "required": ["x"]}
-    with pytest.raises(GatewayError, match="no value for this schema") as raised:
+    with pytest.raises(GatewayError, match="cannot find a value that fits") as raised:
         text(asked(format=Format("json_schema", "x", schema, at="response_format")))
     assert (raised.value.info.status, raised.value.info.param) == (400, "response_format")
 

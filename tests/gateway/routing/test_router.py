@@ -147,19 +147,19 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
     [
         (["openai"], "claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
         (["openai"], "anthropic/claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
-        (["openai"], "deepseek-r1:70b", "use openai/deepseek-r1:70b, if that provider has it"),
-        (["openai", "groq"], "my-model", "use openai/my-model or groq/my-model, if the provider has it"),
+        (["openai"], "deepseek-r1:70b", "if that provider has it, request openai/deepseek-r1:70b"),
+        (["openai", "groq"], "my-model", "if a provider has it, request openai/my-model or groq/my-model"),
         (
             ["openai", "openrouter"],
             "claude-opus-4-8",
-            "models of Anthropic need an entry, such as anthropic/*, or use openrouter/claude-opus-4-8, if that "
-            "provider has it",
+            "models of Anthropic need an entry, such as anthropic/*; or, if that provider has it, request "
+            "openrouter/claude-opus-4-8",
         ),
         (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
         (["anthropic"], "claud-opus-4-8", "did you mean claude-opus-4-8"),
         (["openai", "anthropic"], "openia/gpt-4o", "did you mean openai/gpt-4o"),
         (["mistral", "anthropic"], "opus-latest", "did you mean claude-opus-"),
-        (["mistral"], "opus-latest", "use mistral/opus-latest, if that provider has it"),
+        (["mistral"], "opus-latest", "if that provider has it, request mistral/opus-latest"),
         (["mistral"], "mistrall/x", "did you mean mistral/x?"),
         (["mistral", "openai"], "mistrall/codestral-latest", "did you mean mistral/codestral-latest?"),
         (["openai"], "mistrall/x", "models of Mistral AI need an entry, such as mistral/*"),
